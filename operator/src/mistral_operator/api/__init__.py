@@ -1,0 +1,18 @@
+"""The public API: MistralSmallDeployment as pydantic models. `crd.py` makes the CRD from them."""
+
+from mistral_operator.api.resource import Resource, identified, parse_resource, parse_spec
+from mistral_operator.api.spec import Spec
+from mistral_operator.api.status import Condition, ConditionType, Effective, Reason, Status
+
+__all__ = [
+    "Condition",
+    "ConditionType",
+    "Effective",
+    "Reason",
+    "Resource",
+    "Spec",
+    "Status",
+    "identified",
+    "parse_resource",
+    "parse_spec",
+]

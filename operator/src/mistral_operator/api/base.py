@@ -1,0 +1,46 @@
+"""The base of the resource's models, and the types that several of them share."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class ApiModel(BaseModel):
+    """A frozen model whose fields are camelCase in YAML.
+
+    The sentence under each field becomes the field's description in the CRD, in `kubectl explain`
+    and in docs/reference.md. Unknown fields are ignored, so that an operator survives a newer CRD.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+
+def rule(expression: str, message: str, **more: str) -> dict[str, str]:
+    """Return one CEL validation rule: `message` says what to write instead."""
+    return {"rule": expression, "message": message, **more}
+
+
+def with_rules(*rules: dict[str, str]) -> dict[str, Any]:
+    """Return the schema extension that carries CEL rules."""
+    return {"x-kubernetes-validations": list(rules)}
+
+
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+
+Quantity = Annotated[
+    str,
+    Field(coerce_numbers_to_str=True, pattern=QUANTITY_PATTERN),
+    # Kubernetes takes 2 and "2" alike; the CRD generator knows this marker.
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+"""A Kubernetes quantity such as 500m, 2 or 16Gi."""
+
+Name = Annotated[str, Field(min_length=1, max_length=253)]
+"""Name of another object in the namespace of the resource."""

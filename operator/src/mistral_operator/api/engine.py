@@ -1,0 +1,148 @@
+"""`spec.engine`, `spec.images`, `spec.tools` and `spec.systemPrompt`: how the model is run."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from mistral_operator.api.base import ApiModel, Name, Quantity, rule, with_rules
+from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS
+
+MAX_CONTEXT = 131_072
+"""Tokens that the model was trained for (params.json, max_position_embeddings)."""
+
+TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
+"""Sizes that divide both the 32 attention heads and the 8 KV heads."""
+
+_ALLOWED = ", ".join(sorted(ALLOWED_ENGINE_ARGS))
+_ALLOWED_CEL = "[" + ", ".join(f"'{flag}'" for flag in sorted(ALLOWED_ENGINE_ARGS)) + "]"
+
+ContextLength = Annotated[
+    int | Literal["auto"],
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            **with_rules(
+                rule(
+                    "type(self) == string ? self == 'auto'"
+                    f" : (type(self) == int && int(self) >= 1024 && int(self) <= {MAX_CONTEXT})",
+                    "spec.engine.contextLength must be auto or a number of tokens from 1024"
+                    f" to {MAX_CONTEXT}, without quotes",
+                )
+            ),
+        }
+    ),
+]
+
+
+class KVCache(ApiModel):
+    """The memory of past tokens."""
+
+    dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
+    """Type of the cache. `auto` is the type of the weights; `fp8` doubles the tokens that fit."""
+    memory: Quantity | None = None
+    """Memory of the cache on each GPU. Unset: what remains of the memory share after weights and
+    activations. Needed with `device: cpu`, where there is no share to derive it from."""
+
+
+class Engine(ApiModel):
+    """How vLLM runs the model."""
+
+    tensor_parallel_size: int = Field(
+        default=2,
+        ge=1,
+        le=8,
+        json_schema_extra=with_rules(
+            rule(
+                f"self in [{', '.join(map(str, TENSOR_PARALLEL_SIZES))}]",
+                "spec.engine.tensorParallelSize must divide the model's 32 attention heads and"
+                " 8 KV heads: write 1, 2, 4 or 8",
+            )
+        ),
+    )
+    """GPUs that share one copy of the model; each replica asks for this many on one node."""
+    context_length: ContextLength = "auto"
+    """Tokens of prompt and answer together, at most 131072. `auto` is the most that fits the
+    memory."""
+    max_sequences: int | None = Field(default=None, ge=1, le=4096)
+    """Requests computed at the same time. Unset: vLLM's own default for the GPU."""
+    max_batched_tokens: int = Field(default=8192, ge=256, le=131_072)
+    """Tokens computed in one step. More speeds up long prompts and takes 0.2 GiB of each GPU for
+    every 1024; with images, one request of 10 large ones has killed a server at 16384."""
+    gpu_memory_utilization: float = Field(default=0.90, ge=0.1, le=0.99)
+    """Share of each GPU's memory that the engine may take, 0.1 to 0.99."""
+    kv_cache: KVCache = KVCache()
+    """The memory of past tokens."""
+    temperature: float = Field(default=0.15, ge=0, le=2)
+    """Sampling temperature of requests that name none. The model card recommends 0.15."""
+    api_servers: int = Field(default=1, ge=1, le=16)
+    """API server processes in front of one engine. More help when tokenizing and image decoding,
+    not the GPU, are the limit."""
+    extra_args: list[Annotated[str, Field(min_length=3, max_length=512)]] = Field(
+        default=[],
+        max_length=16,
+        json_schema_extra=with_rules(
+            rule(
+                r"self.all(item, item.matches('^--[A-Za-z0-9]([A-Za-z0-9_.-]*)(=.*)?$'))",
+                "spec.engine.extraArgs: write each item as --flag or --flag=value",
+            ),
+            rule(
+                f"self.all(item, item.split('=')[0].replace('_', '-') in {_ALLOWED_CEL})",
+                "spec.engine.extraArgs allows arguments that tune speed or memory and nothing else;"
+                f" what the resource has a field for belongs into that field. Allowed: {_ALLOWED}",
+            ),
+        ),
+    )
+    """Further arguments of `vllm serve`, each `--flag` or `--flag=value`, from the allow-list."""
+
+
+Domain = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$")]
+
+
+class Images(ApiModel):
+    """Images in prompts."""
+
+    per_prompt: int = Field(default=10, ge=0, le=64)
+    """Images that one prompt may hold. 0 serves text only and frees 0.8 GiB of each replica."""
+    domains: list[
+        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$")]
+    ] = Field(default=[], max_length=64)
+    """Hosts that `image_url` may name, such as images.example.com. None: images come inside the
+    request as data: URLs, and the server fetches nothing on a caller's behalf."""
+
+
+class Tools(ApiModel):
+    """Tool calling."""
+
+    enabled: bool = True
+    """Parse tool calls, and let the model choose when to make them."""
+
+
+class ConfigMapKey(ApiModel):
+    """One key of a ConfigMap in the namespace of the resource."""
+
+    name: Name
+    """Name of the ConfigMap."""
+    key: str = Field(default="SYSTEM_PROMPT.txt", min_length=1, max_length=253)
+    """Key within the ConfigMap."""
+
+
+class SystemPrompt(ApiModel):
+    """The system prompt of conversations that bring none of their own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=with_rules(
+            rule(
+                # has() first: the API server tries the rule on the default {} before it fills {} in.
+                "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
+                "spec.systemPrompt.configMap goes with source: ConfigMap, and only with it:"
+                " set both or neither",
+            )
+        )
+    )
+
+    source: Literal["None", "Official", "ConfigMap"] = "None"
+    """`None` adds nothing. `Official` is the SYSTEM_PROMPT.txt that comes with the model.
+    `ConfigMap` is yours. In both, `{name}`, `{today}` and `{yesterday}` are filled in at each
+    request."""
+    config_map: ConfigMapKey | None = None
+    """Where your system prompt is."""

@@ -1,0 +1,127 @@
+"""`spec.model`: which model is served and where its files come from."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from mistral_operator.api.base import ApiModel, Name, rule, with_rules
+
+DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
+
+
+class SecretKey(ApiModel):
+    """One key of a Secret in the namespace of the resource."""
+
+    name: Name
+    """Name of the Secret."""
+    key: str = Field(default="token", min_length=1, max_length=253)
+    """Key within the Secret."""
+
+
+class HubSource(ApiModel):
+    """Fetch the model from the Hugging Face hub before the server starts."""
+
+    token_secret: SecretKey | None = None
+    """Secret that holds the access token for a gated repository. Only the init container that
+    fetches the model sees it, never the server."""
+    endpoint: str | None = Field(default=None, max_length=512, pattern=r"^https?://[^\s]+$")
+    """URL of a mirror of the hub. Unset: the public hub."""
+
+
+class ClaimSource(ApiModel):
+    """Read the model from a PersistentVolumeClaim that somebody filled before."""
+
+    claim_name: Name
+    """Name of the PersistentVolumeClaim. It is mounted read-only."""
+    path: str = Field(
+        default="", max_length=512, pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$"
+    )
+    """Directory of the model within the volume. Unset: the root of the volume."""
+
+
+class ImageSource(ApiModel):
+    """Read the model from an OCI image, mounted read-only. Needs Kubernetes 1.33."""
+
+    reference: str = Field(min_length=1, max_length=1024)
+    """Image that holds the model's files, such as
+    registry.example.com/models/mistral-small@sha256:..."""
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the kubelet pulls the image."""
+    path: str = Field(
+        default="", max_length=512, pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$"
+    )
+    """Directory of the model within the image. Unset: the root of the image."""
+
+
+class ModelSource(ApiModel):
+    """Where the model's files come from: at most one of hub, persistentVolumeClaim and image."""
+
+    model_config = ConfigDict(
+        json_schema_extra=with_rules(
+            rule(
+                "[has(self.hub), has(self.persistentVolumeClaim), has(self.image)]"
+                ".filter(given, given).size() <= 1",
+                "spec.model.source takes one of hub, persistentVolumeClaim and image:"
+                " remove the others",
+            )
+        )
+    )
+
+    hub: HubSource | None = None
+    """Fetch the model from the Hugging Face hub. This is what happens when no source is given."""
+    persistent_volume_claim: ClaimSource | None = None
+    """Read the model from a PersistentVolumeClaim."""
+    image: ImageSource | None = None
+    """Read the model from an OCI image."""
+
+
+class Model(ApiModel):
+    """Which model is served, and how its files are read."""
+
+    model_config = ConfigDict(
+        json_schema_extra=with_rules(
+            rule(
+                "!(has(self.quantization) && self.quantization in ['awq', 'gptq'])"
+                " || (has(self.format) && self.format == 'huggingface')",
+                "spec.model.quantization awq and gptq exist in Hugging Face format only:"
+                " add format: huggingface and the id of a quantised repository",
+            )
+        )
+    )
+
+    id: str = Field(
+        default=DEFAULT_MODEL,
+        min_length=1,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$",
+    )
+    """Repository of the model on the hub, owner/name. With another source it only names the
+    model."""
+    revision: str = Field(
+        default="main", min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._/-]+$"
+    )
+    """Commit, tag or branch of the repository. Pin a commit in production: a branch can move
+    between the start of one replica and the next."""
+    served_name: str | None = Field(
+        default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._/:-]+$"
+    )
+    """Name that clients write in `model`. Unset: the id."""
+    source: ModelSource = ModelSource()
+    """Where the model's files come from."""
+    format: Literal["mistral", "huggingface"] = "mistral"
+    """Which files are read. `mistral`: params.json, tekken.json and consolidated*.safetensors, with
+    Mistral's own tokenizer and tool-call grammar. `huggingface`: config.json and sharded weights,
+    as most quantised repositories have them."""
+    random_weights: bool = False
+    """Make random weights of the model's shape instead of reading any. For tests of a cluster: the
+    server behaves as with real weights, the answers are noise."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
+    """Type of weights and activations. The model was trained in bfloat16; float16 can overflow."""
+    quantization: Literal["fp8", "awq", "gptq", "compressed-tensors"] | None = None
+    """Compress the weights. `fp8` does it while loading and halves their memory; the others name
+    what the files hold already. Unset: as the model's own configuration says."""
+
+    @property
+    def name(self) -> str:
+        """The name that clients use."""
+        return self.served_name or self.id

@@ -1,0 +1,117 @@
+"""`spec.pod`, `spec.cache`: where the pods run and what they get."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from mistral_operator.api.base import ApiModel, Name, Quantity, rule, with_rules
+
+ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
+LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class Resources(ApiModel):
+    """CPU and memory of the server's container; GPUs follow from the tensor parallel size."""
+
+    requests: dict[ComputeResource, Quantity] = Field(default={})
+    """What a node must have free. Unset: 4 CPUs and 24Gi a replica on GPUs, 2 CPUs and 4Gi on
+    CPUs."""
+    limits: dict[ComputeResource, Quantity] = Field(default={})
+    """What the container may use at most. Unset: no limit."""
+
+
+class Gpu(ApiModel):
+    """How GPUs are asked for."""
+
+    resource_name: str = Field(
+        default="nvidia.com/gpu",
+        max_length=317,
+        pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+    )
+    """Extended resource that stands for one GPU."""
+    memory: Quantity | None = None
+    """Memory of one GPU, such as 80Gi, for the condition ModelFits. Unset: the node label
+    nvidia.com/gpu.memory, where GPU feature discovery sets it."""
+
+
+class Toleration(ApiModel):
+    """One toleration, as in a pod."""
+
+    key: str | None = Field(default=None, max_length=317)
+    """Key of the taint. Unset: every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """`Exists` matches any value."""
+    value: str | None = Field(default=None, max_length=63)
+    """Value of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. Unset: every effect."""
+    toleration_seconds: int | None = Field(default=None, ge=0)
+    """Seconds that a NoExecute taint is tolerated. Unset: for ever."""
+
+
+class TopologySpread(ApiModel):
+    """One topology spread constraint over the replicas of this resource."""
+
+    topology_key: str = Field(min_length=1, max_length=317)
+    """Node label whose values are the domains to spread over, such as
+    topology.kubernetes.io/zone."""
+    max_skew: int = Field(default=1, ge=1)
+    """Largest difference in replicas between two domains."""
+    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
+    """What happens when the constraint cannot be kept."""
+
+
+class Pod(ApiModel):
+    """Where the pods run and what they get.
+
+    There is no pod template: fields that could raise a pod's rights (service account, security
+    context, host paths, init containers) are not offered.
+    """
+
+    resources: Resources = Resources()
+    """CPU and memory of the server."""
+    gpu: Gpu = Gpu()
+    """How GPUs are asked for."""
+    node_selector: dict[str, LabelValue] = Field(default={}, max_length=32)
+    """Labels that a node must have."""
+    tolerations: list[Toleration] = Field(default=[], max_length=32)
+    """Taints that are tolerated, besides those of the GPU resource itself."""
+    topology_spread: list[TopologySpread] = Field(default=[], max_length=8)
+    """How replicas are spread over nodes or zones."""
+    priority_class_name: Name | None = None
+    """PriorityClass of the pods."""
+    runtime_class_name: Name | None = None
+    """RuntimeClass of the pods, such as nvidia."""
+    scheduler_name: Name | None = None
+    """Scheduler of the pods."""
+    image_pull_secrets: list[Name] = Field(default=[], max_length=8)
+    """Names of Secrets with registry credentials."""
+
+
+class Cache(ApiModel):
+    """A PersistentVolumeClaim that keeps the fetched model between restarts."""
+
+    model_config = ConfigDict(
+        json_schema_extra=with_rules(
+            rule(
+                "has(self.storageClassName) == has(oldSelf.storageClassName)"
+                " && (!has(self.storageClassName)"
+                " || self.storageClassName == oldSelf.storageClassName)",
+                "spec.cache.storageClassName cannot be changed: a claim keeps its class."
+                " Remove spec.cache, delete the claim, then set spec.cache again",
+            )
+        )
+    )
+
+    size: Quantity = "80Gi"
+    """Size of the claim. The default holds the 48 GB of one bf16 model and a second revision."""
+    storage_class_name: Name | None = None
+    """StorageClass of the claim. Unset: the cluster's default."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"
+    """ReadWriteMany lets replicas on several nodes share the claim. ReadWriteOnce serves one
+    node."""
+
+
+def kubernetes_form(model: ApiModel) -> dict[str, Any]:
+    """Return a model as Kubernetes would write it: camelCase, without what is unset."""
+    return model.model_dump(by_alias=True, exclude_none=True)

@@ -1,0 +1,71 @@
+"""A MistralSmallDeployment as the operator sees it: identity and parsed spec."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from mistral_operator.api.spec import Spec
+from mistral_operator.errors import InvalidResource
+from mistral_operator.names import API_VERSION, KIND
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Identity and spec of one resource."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: Spec
+
+    @property
+    def owner_reference(self) -> dict[str, Any]:
+        """The reference that makes Kubernetes delete a child with its resource."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+def parse_spec(spec: Mapping[str, Any] | None) -> Spec:
+    """Return the spec as a model.
+
+    Raises:
+        InvalidResource: a field cannot be understood; the API server lets such a resource through
+        only
+            if its CRD is of another version than the operator.
+    """
+    try:
+        return Spec.model_validate(spec or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in ("spec", *first["loc"]))
+        raise InvalidResource(path, first["msg"]) from error
+
+
+def parse_resource(body: Mapping[str, Any]) -> Resource:
+    """Return a resource from its body as the API server sends it.
+
+    Raises:
+        InvalidResource: see `parse_spec`.
+    """
+    return identified(body, parse_spec(body.get("spec")))
+
+
+def identified(body: Mapping[str, Any], spec: Spec) -> Resource:
+    """Return a resource with the identity of a body and a given spec."""
+    metadata = body["metadata"]
+    return Resource(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 1),
+        spec=spec,
+    )

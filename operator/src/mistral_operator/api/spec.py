@@ -1,0 +1,80 @@
+"""`spec`: what a user asks for. `spec: {}` is valid and is the recommended endpoint."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from mistral_operator.api.base import ApiModel, Quantity, rule, with_rules
+from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
+from mistral_operator.api.model import Model
+from mistral_operator.api.pod import Cache, Pod
+
+
+class Spec(ApiModel):
+    """One served endpoint: its model, how it is run, and on what."""
+
+    model_config = ConfigDict(
+        json_schema_extra=with_rules(
+            rule(
+                "self.device != 'cpu' || has(self.engine.kvCache.memory)",
+                "device: cpu needs the size of the KV cache: set spec.engine.kvCache.memory,"
+                " for example 4Gi",
+            ),
+            rule(
+                "!has(self.cache) || (!has(self.model.source.persistentVolumeClaim)"
+                " && !has(self.model.source.image))",
+                "spec.cache keeps a model that is fetched from the hub: remove it, or remove"
+                " spec.model.source.persistentVolumeClaim or image",
+            ),
+            rule(
+                "!self.model.randomWeights || has(self.model.source.persistentVolumeClaim)"
+                " || has(self.model.source.image)",
+                "spec.model.randomWeights still needs params.json and tekken.json: set"
+                " spec.model.source.persistentVolumeClaim or image",
+            ),
+        )
+    )
+
+    model: Model = Model()
+    """Which model is served."""
+    engine: Engine = Engine()
+    """How vLLM runs the model."""
+    images: Images = Images()
+    """Images in prompts."""
+    tools: Tools = Tools()
+    """Tool calling."""
+    system_prompt: SystemPrompt = SystemPrompt()
+    """The system prompt of conversations that bring none of their own."""
+    replicas: int = Field(default=1, ge=0, le=1000)
+    """Copies of the endpoint. Autoscalers write it through the scale subresource."""
+    suspend: bool = False
+    """Stop all replicas and keep everything else, until it is false again."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """What the model runs on. `cpu` is for tests of a cluster: tensor parallelism then means
+    processes."""
+    image: str | None = Field(default=None, min_length=1, max_length=1024)
+    """Server image. Unset: the one that the operator was installed with."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When the kubelet pulls the server image."""
+    pod: Pod = Pod()
+    """Where the pods run and what they get."""
+    cache: Cache | None = None
+    """Claim that keeps the model between restarts. Unset: each pod fetches it anew."""
+    shared_memory: Quantity = Field(
+        default="2Gi",
+        json_schema_extra=with_rules(
+            rule(
+                "type(self) == string && quantity(self).compareTo(quantity('512Mi')) >= 0",
+                "spec.sharedMemory must be at least 512Mi: vLLM does not start with less",
+            )
+        ),
+    )
+    """Size of /dev/shm, which the ranks of one replica talk through. At least 512Mi."""
+    startup_seconds: int = Field(default=1800, ge=60, le=86_400)
+    """Seconds from the start of a pod's server to its first answered chat; a slower one is
+    restarted."""
+    drain_seconds: int = Field(default=120, ge=0, le=3600)
+    """Seconds that running requests get to finish when a pod stops."""
+    network_policy: bool = True
+    """Allow traffic to the API and health ports only. The ranks of one replica listen on further
+    ports that nobody else may reach."""

@@ -1,0 +1,130 @@
+"""The command line: run, render, fit, crd."""
+
+import asyncio
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import yaml
+
+from mistral_operator.api import Resource, parse_resource, parse_spec
+from mistral_operator.api.spec import Spec
+from mistral_operator.crd import custom_resource_definition, to_yaml
+from mistral_operator.errors import InvalidResource
+from mistral_operator.fit import GIB, Fit, fit
+from mistral_operator.names import API_VERSION, KIND
+from mistral_operator.quantity import quantity_bytes
+from mistral_operator.render import RenderContext, children
+from mistral_operator.settings import Settings
+from mistral_operator.status.fitting import fit_request
+
+_NO_CLUSTER_UID = "00000000-0000-0000-0000-000000000000"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mistral-small-operator")
+def main() -> None:
+    """Serve Mistral-Small on vLLM in Kubernetes, and act on what the model does."""
+
+
+@main.command()
+def run() -> None:
+    """Run the operator. Settings are environment variables MISTRAL_OPERATOR_<NAME>."""
+    # Kopf and the client take a second to import; the other commands do without.
+    from mistral_operator import logs, runtime
+
+    settings = Settings()
+    logs.configure(settings)
+    asyncio.run(runtime.run(settings))
+
+
+@main.command()
+@click.option(
+    "-f", "--file", "source", type=click.File(), required=True, help="Resource; - is stdin."
+)
+@click.option("--server-image", help="Server image where the resource names none.")
+@click.option("--pod-monitor/--no-pod-monitor", default=False, help="Include the PodMonitor.")
+def render(source: IO[str], server_image: str | None, pod_monitor: bool) -> None:
+    """Print the children of a resource, without a cluster."""
+    context = RenderContext(server_image or Settings().server_image, pod_monitor)
+    for resource in _resources(source):
+        for child in children(resource, context):
+            click.echo("---")
+            click.echo(to_yaml(child), nl=False)
+
+
+@main.command(name="fit")
+@click.option("-f", "--file", "source", type=click.File(), help="Resource; unset is `spec: {}`.")
+@click.option(
+    "--gpu-memory", required=True, help="Memory of one GPU as nvidia-smi shows it, such as 81559Mi."
+)
+def fit_command(source: IO[str] | None, gpu_memory: str) -> None:
+    """Say whether a resource fits its GPUs, and how many tokens of KV cache remain."""
+    specs = [resource.spec for resource in _resources(source)] if source else [parse_spec({})]
+    try:
+        memory = quantity_bytes(gpu_memory)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--gpu-memory") from error
+    answers = [(spec, fit(fit_request(spec, memory))) for spec in specs]
+    for spec, answer in answers:
+        click.echo(_fit_text(spec, memory, answer))
+    if not all(answer.fits for _, answer in answers):
+        raise SystemExit(1)
+
+
+@main.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.")
+def crd(output: Path | None) -> None:
+    """Print the CustomResourceDefinition."""
+    text = to_yaml(custom_resource_definition())
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text)
+
+
+def _resources(source: IO[str]) -> list[Resource]:
+    """Read every resource of a YAML file; other kinds of object are passed over."""
+    try:
+        documents = [one for one in yaml.safe_load_all(source) if isinstance(one, dict)]
+    except yaml.YAMLError as error:
+        raise click.ClickException(f"{source.name} is not YAML: {error}") from error
+    found = [_resource(one) for one in documents if one.get("kind") == KIND]
+    if not found:
+        raise click.ClickException(
+            f"{source.name} holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"
+        )
+    return found
+
+
+def _resource(document: dict[str, Any]) -> Resource:
+    if document.get("apiVersion") != API_VERSION:
+        raise click.ClickException(
+            f"apiVersion {document.get('apiVersion')} is not known: write {API_VERSION}"
+        )
+    metadata = {"namespace": "default", "uid": _NO_CLUSTER_UID} | (document.get("metadata") or {})
+    if "name" not in metadata:
+        raise click.ClickException("the resource has no metadata.name: add one")
+    try:
+        return parse_resource({**document, "metadata": metadata})
+    except InvalidResource as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _fit_text(spec: Spec, memory: int, answer: Fit) -> str:
+    lines = [
+        (
+            f"{spec.model.id} on {spec.engine.tensor_parallel_size} GPUs of {memory / GIB:.1f} GiB:"
+            f" {'fits' if answer.fits else 'does not fit'}"
+        ),
+        f"  budget of each GPU   {answer.budget_gib:7.2f} GiB",
+        f"  weights              {answer.weights_gib:7.2f} GiB",
+        f"  activations          {answer.activations_gib:7.2f} GiB",
+        f"  KV cache             {answer.kv_cache_gib:7.2f} GiB",
+        (
+            f"  KV cache tokens      {answer.kv_cache_tokens:7d} a replica"
+            f" ({answer.needed_tokens} needed)"
+        ),
+    ]
+    lines += [f"  would help: {advice}" for advice in answer.advice]
+    return "\n".join(lines)

@@ -1,0 +1,13 @@
+"""The time as Kubernetes writes it."""
+
+from datetime import UTC, datetime
+
+
+def now_text() -> str:
+    """Return the time in UTC as RFC 3339 with microseconds, as Events want it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def to_seconds(text: str) -> str:
+    """Return a time of `now_text` without its fraction, as conditions want it."""
+    return text[:19] + "Z"

@@ -1,0 +1,48 @@
+"""Does a live object already hold every field that we want? Pure.
+
+The API server fills in defaults and other writers add fields of their own, so equality would never
+hold. A field that we stopped wanting is not found here but by the digest (see `render.metadata`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mistral_operator.quantity import same_quantity
+
+
+def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:
+    """Return the path of the first wanted field that the live object lacks, or None.
+
+    Lists are compared item by item: the API server keeps their order, and an item that somebody
+    added to one of our lists counts as a difference.
+    """
+    if isinstance(wanted, Mapping):
+        return _mapping_difference(wanted, live, path)
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return _sequence_difference(wanted, live, path)
+    if wanted == live or same_quantity(wanted, live):
+        return None
+    return path
+
+
+def _mapping_difference(wanted: Mapping[str, Any], live: Any, path: str) -> str | None:
+    if not isinstance(live, Mapping):
+        # The API server drops empty maps; wanting nothing and having nothing is the same.
+        return path if wanted else None
+    for key, value in wanted.items():
+        if key not in live and value in ({}, []):
+            continue
+        difference = first_difference(value, live.get(key), f"{path}.{key}" if path else key)
+        if difference is not None:
+            return difference
+    return None
+
+
+def _sequence_difference(wanted: Sequence[Any], live: Any, path: str) -> str | None:
+    if not isinstance(live, Sequence) or len(live) != len(wanted):
+        return path
+    for index, (one, other) in enumerate(zip(wanted, live, strict=True)):
+        difference = first_difference(one, other, f"{path}[{index}]")
+        if difference is not None:
+            return difference
+    return None

@@ -1,0 +1,48 @@
+"""The operator's errors, as a tree.
+
+OperatorError
++-- InvalidResource      the resource cannot be served as written; only its author can fix it
++-- ClusterError         the API server refused or failed a request
+    +-- NameTaken        a child's name belongs to an object that is not ours
+    +-- Unavailable      the API server cannot be reached or asks to come back later
+"""
+
+
+class OperatorError(Exception):
+    """Base of every error that the operator raises itself."""
+
+
+class InvalidResource(OperatorError):
+    """The resource cannot be served as written.
+
+    Attributes:
+        field: path of the field, such as `spec.engine.extraArgs`.
+        message: a sentence that says what to write instead.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class ClusterError(OperatorError):
+    """The API server refused or failed a request.
+
+    Attributes:
+        status: HTTP status, 0 if there was none.
+        reason: the API server's own sentence.
+    """
+
+    def __init__(self, status: int, reason: str, request: str) -> None:
+        super().__init__(f"{request}: {status} {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class Unavailable(ClusterError):
+    """The API server cannot be reached, or asks to come back later."""
+
+
+class NameTaken(ClusterError):
+    """A child's name belongs to an object that is not ours."""

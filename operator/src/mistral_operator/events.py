@@ -1,0 +1,61 @@
+"""Events on transitions: what changed between two statuses, for `kubectl describe`. Pure."""
+
+import hashlib
+from typing import Any
+
+from mistral_operator import names
+from mistral_operator.api import Condition, ConditionType, Resource, Status
+
+_TOLD = (ConditionType.READY, ConditionType.MODEL_FITS)
+"""Conditions whose changes are worth an Event; the others follow from these."""
+
+_MAX_NOTE = 1000
+"""The API server refuses notes of 1024 bytes and more."""
+
+
+def transition_events(
+    resource: Resource, before: Status, after: Status, now: str
+) -> list[dict[str, Any]]:
+    """Return one Event for each told condition whose status or reason changed."""
+    known = {one.type: one for one in before.conditions}
+    return [
+        _event(resource, condition, now)
+        for condition in after.conditions
+        if condition.type in _TOLD and _changed(known.get(condition.type), condition)
+    ]
+
+
+def _changed(before: Condition | None, after: Condition) -> bool:
+    if before is None:
+        return after.status != "Unknown"
+    return (before.status, before.reason) != (after.status, after.reason)
+
+
+def _event(resource: Resource, condition: Condition, now: str) -> dict[str, Any]:
+    warning = condition.status == "False" and condition.reason not in _EXPECTED
+    # The name follows from what happened and when: telling it twice is refused as a conflict.
+    identity = f"{resource.uid}/{condition.type}/{condition.reason}/{now}"
+    suffix = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{resource.name}.{suffix}", "namespace": resource.namespace},
+        "eventTime": now,
+        "reportingController": names.FIELD_MANAGER,
+        "reportingInstance": names.FIELD_MANAGER,
+        "action": "Reconcile",
+        "type": "Warning" if warning else "Normal",
+        "reason": condition.reason,
+        "note": f"{condition.type}={condition.status}: {condition.message}"[:_MAX_NOTE],
+        "regarding": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": resource.name,
+            "namespace": resource.namespace,
+            "uid": resource.uid,
+        },
+    }
+
+
+_EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
+"""Reasons for not being ready that need nobody's attention."""

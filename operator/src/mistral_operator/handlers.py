@@ -1,0 +1,60 @@
+"""What is watched, and what happens then: a key goes into the queue. The index of the operator.
+
+Kopf keeps the watches alive. Its stateful handlers, timers, daemons and indexes are not used: each
+was measured to lose, repeat or block something, or to add finalizers and annotations of its own.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import kopf
+
+from mistral_operator import kinds
+from mistral_operator.kinds import Kind
+from mistral_operator.observe import Body
+from mistral_operator.watch import Watcher
+
+
+def register(
+    registry: kopf.OperatorRegistry, watcher: Watcher, child_kinds: Iterable[Kind]
+) -> None:
+    """Register one handler for each kind that is watched."""
+
+    def on(kind: Kind) -> None:
+        async def changed(event: kopf.RawEvent, **_: object) -> None:
+            body: Body = event["object"]
+            watcher.saw(kind, body, deleted=event["type"] == "DELETED")
+
+        kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(changed)
+
+    @kopf.on.login(registry=registry)
+    def login(**given: Any) -> kopf.ConnectionInfo | None:
+        """Use the same identity as cluster.py; Kopf asks again when a token has expired."""
+        return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+
+    on(kinds.RESOURCE)
+    on(kinds.POD)
+    on(kinds.NODE)
+    for kind in child_kinds:
+        on(kind)
+
+
+def kopf_settings(child_kinds: Iterable[Kind]) -> kopf.OperatorSettings:
+    """Return Kopf's settings, each with the reason for it."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True  # a Lease decides who acts, see leader.py
+    settings.scanning.disabled = True  # no right to watch namespaces and CRDs is needed
+    settings.posting.enabled = False  # our Events come from transitions of the status
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.watching.connect_timeout = 10
+    settings.watching.server_timeout = 290  # streams that end in time hide no silence
+    settings.watching.client_timeout = 320
+    settings.watching.inactivity_timeout = 70
+    settings.watching.initial_streaming = False  # 1.45 loses objects when that stream is cut
+    settings.queueing.worker_limit = None
+    settings.process.ultimate_exiting_timeout = 30
+    for kind in (kinds.POD, *child_kinds):
+        name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        settings.watching.label_selectors[name] = kinds.SELECTOR
+    return settings

@@ -1,0 +1,78 @@
+"""Every metric of the operator, in one place, with its help text.
+
+Metrics about resources are computed at scrape time from what was last reported, so that a deleted
+resource leaves no series behind.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mistral_operator.api import Status
+
+API_REQUESTS = Counter(
+    "mistral_operator_api_requests",
+    "Requests to the API server, by method and HTTP status.",
+    ["method", "status"],
+)
+WRITES = Counter(
+    "mistral_operator_writes",
+    "Writes to the cluster, by kind and verb. A steady fleet makes none.",
+    ["kind", "verb"],
+)
+RECONCILES = Counter(
+    "mistral_operator_reconcile",
+    "Reconciliations, by outcome: settled, retry or error.",
+    ["outcome"],
+)
+RECONCILE_SECONDS = Histogram(
+    "mistral_operator_reconcile_seconds",
+    "Duration of one reconciliation.",
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30),
+)
+QUEUE_DEPTH = Gauge("mistral_operator_queue_depth", "Resources that wait to be reconciled.")
+QUEUE_RETRYING = Gauge("mistral_operator_queue_retrying", "Resources that wait for a later retry.")
+LEADER = Gauge("mistral_operator_leader", "1 while this replica holds the Lease.")
+RESYNC_SECONDS = Gauge(
+    "mistral_operator_last_resync_timestamp_seconds",
+    "When the last full comparison with the API server ended, as Unix time.",
+)
+
+
+@dataclass(slots=True, eq=False)
+class FleetCollector(Collector):
+    """What was last reported of each resource, by (namespace, name)."""
+
+    statuses: dict[tuple[str, str], tuple[Status, int]] = field(default_factory=dict)
+    """Status and wanted replicas."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: the names are fixed and clash with no other collector."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one family for conditions and one for replicas."""
+        conditions = GaugeMetricFamily(
+            "mistral_deployment_condition",
+            "1 for the status that a condition of a resource has.",
+            labels=["namespace", "name", "type", "status"],
+        )
+        replicas = GaugeMetricFamily(
+            "mistral_deployment_replicas",
+            "Replicas of a resource: desired, existing or ready.",
+            labels=["namespace", "name", "state"],
+        )
+        for (namespace, name), (status, desired) in self.statuses.items():
+            for condition in status.conditions:
+                conditions.add_metric([namespace, name, condition.type, condition.status], 1)
+            replicas.add_metric([namespace, name, "desired"], desired)
+            replicas.add_metric([namespace, name, "existing"], status.replicas)
+            replicas.add_metric([namespace, name, "ready"], status.ready_replicas)
+        yield conditions
+        yield replicas
+
+
+FLEET = FleetCollector()

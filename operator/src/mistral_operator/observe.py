@@ -1,0 +1,197 @@
+"""What the cluster holds, as typed facts. Pure: raw objects in, dataclasses out.
+
+Only what a decision needs is kept: a fleet's pods stay in memory as facts, not as objects.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from mistral_operator import names
+from mistral_operator.quantity import quantity_bytes
+from mistral_server.contract import SignalDocument, TerminationReport
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """One container of a pod."""
+
+    name: str
+    ready: bool = False
+    started: bool = False
+    running: bool = False
+    restarts: int = 0
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    exit_code: int | None = None
+    """Exit code of the last end, if it ever ended."""
+    exit_reason: str = ""
+    exit_message: str = ""
+
+    @property
+    def report(self) -> TerminationReport | None:
+        """The termination report of the last end, if the server left one."""
+        try:
+            return TerminationReport.model_validate_json(self.exit_message)
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod of an endpoint."""
+
+    name: str
+    namespace: str
+    uid: str
+    owner: str
+    ip: str | None = None
+    phase: str = "Pending"
+    ready: bool = False
+    terminating: bool = False
+    unschedulable: str = ""
+    """The scheduler's sentence, if it found no node."""
+    evicted: str = ""
+    """Why the pod as a whole failed, if it did."""
+    containers: tuple[ContainerFacts, ...] = ()
+    """Init containers first."""
+
+    def container(self, name: str) -> ContainerFacts | None:
+        """Return one container by its name."""
+        return next((one for one in self.containers if one.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """The Deployment of an endpoint."""
+
+    generation: int = 0
+    observed_generation: int = 0
+    wanted: int = 0
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    replica_failure: str = ""
+    """Why pods cannot be created (a quota, a security policy), if so."""
+
+    @property
+    def settled(self) -> bool:
+        """The controller has seen the newest Deployment and finished with it."""
+        return (
+            self.observed_generation >= self.generation
+            and self.replicas == self.updated == self.ready == self.wanted
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """One node, as far as placing a replica goes."""
+
+    name: str
+    allocatable: tuple[tuple[str, int], ...] = ()
+    """Extended resources and how many of each."""
+    gpu_memory_bytes: int | None = None
+    """Memory of one GPU, from the label that GPU feature discovery sets."""
+
+    def count(self, resource: str) -> int:
+        """Return how many of an extended resource the node offers."""
+        return dict(self.allocatable).get(resource, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that the cluster says about one resource."""
+
+    deployment: DeploymentFacts | None = None
+    pods: tuple[PodFacts, ...] = ()
+    signals: Mapping[str, SignalDocument] | None = None
+    """What each pod said of itself, by pod uid."""
+    nodes: tuple[NodeFacts, ...] = ()
+
+    def signal(self, pod: PodFacts) -> SignalDocument | None:
+        """Return what a pod last said of itself."""
+        return (self.signals or {}).get(pod.uid)
+
+
+def pod_facts(body: Body) -> PodFacts:
+    """Return the facts of a pod."""
+    metadata, status = body["metadata"], body.get("status", {})
+    conditions = {one["type"]: one for one in status.get("conditions", ())}
+    scheduled = conditions.get("PodScheduled", {})
+    statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    return PodFacts(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        owner=names.owner_of(metadata.get("labels", {})) or "",
+        ip=status.get("podIP"),
+        phase=status.get("phase", "Pending"),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        terminating="deletionTimestamp" in metadata,
+        unschedulable=(
+            scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
+        ),
+        evicted=status.get("message", "") if status.get("phase") == "Failed" else "",
+        containers=tuple(_container_facts(one) for one in statuses),
+    )
+
+
+def _container_facts(status: Body) -> ContainerFacts:
+    state, last = status.get("state", {}), status.get("lastState", {})
+    waiting = state.get("waiting", {})
+    ended = state.get("terminated") or last.get("terminated") or {}
+    return ContainerFacts(
+        name=status["name"],
+        ready=status.get("ready", False),
+        started=status.get("started") or False,
+        running="running" in state,
+        restarts=status.get("restartCount", 0),
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        exit_code=ended.get("exitCode"),
+        exit_reason=ended.get("reason", ""),
+        exit_message=ended.get("message", ""),
+    )
+
+
+def deployment_facts(body: Body) -> DeploymentFacts:
+    """Return the facts of a Deployment."""
+    status = body.get("status", {})
+    conditions: Iterable[Body] = status.get("conditions", ())
+    failure = next((one for one in conditions if one["type"] == "ReplicaFailure"), {})
+    return DeploymentFacts(
+        generation=body["metadata"].get("generation", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        wanted=body.get("spec", {}).get("replicas", 1),
+        replicas=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
+    )
+
+
+def node_facts(body: Body) -> NodeFacts:
+    """Return the facts of a node; a cordoned node offers nothing."""
+    labels = body["metadata"].get("labels", {})
+    allocatable: dict[str, str] = body.get("status", {}).get("allocatable", {})
+    usable = not body.get("spec", {}).get("unschedulable", False)
+    extended = sorted((name, int(count)) for name, count in allocatable.items() if "/" in name)
+    return NodeFacts(
+        name=body["metadata"]["name"],
+        allocatable=tuple(extended) if usable else (),
+        gpu_memory_bytes=_gpu_memory(labels.get("nvidia.com/gpu.memory")),
+    )
+
+
+def _gpu_memory(label: str | None) -> int | None:
+    """Read the label nvidia.com/gpu.memory: MiB, without a unit."""
+    if label is None:
+        return None
+    try:
+        return quantity_bytes(f"{label}Mi" if label.isdigit() else label)
+    except ValueError:
+        return None

@@ -1,0 +1,51 @@
+"""Kubernetes quantities: reading them, and writing them as the API server would.
+
+The official client has `kubernetes.utils.parse_quantity`, in the package that also pulls every API
+model; this file needs only the arithmetic, in modules that must stay pure.
+"""
+
+import re
+from decimal import Decimal
+
+_SUFFIXES: dict[str, Decimal] = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    "k": Decimal(1000),
+    "M": Decimal(1000) ** 2,
+    "G": Decimal(1000) ** 3,
+    "T": Decimal(1000) ** 4,
+    "P": Decimal(1000) ** 5,
+    "E": Decimal(1000) ** 6,
+    "Ki": Decimal(1024),
+    "Mi": Decimal(1024) ** 2,
+    "Gi": Decimal(1024) ** 3,
+    "Ti": Decimal(1024) ** 4,
+    "Pi": Decimal(1024) ** 5,
+    "Ei": Decimal(1024) ** 6,
+}
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)")
+
+
+def parse_quantity(text: str) -> Decimal:
+    """Return the value of a quantity such as 500m, 2 or 16Gi.
+
+    Raises:
+        ValueError: the text is not a quantity.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match[2] not in _SUFFIXES:
+        raise ValueError(f"{text!r} is not a quantity such as 500m, 2 or 16Gi")
+    return Decimal(match[1]) * _SUFFIXES[match[2]]
+
+
+def quantity_bytes(text: str) -> int:
+    """Return a quantity of memory in bytes, rounded down."""
+    return int(parse_quantity(text))
+
+
+def same_quantity(one: object, other: object) -> bool:
+    """Tell whether two values are the same quantity, however it is written."""
+    try:
+        return parse_quantity(str(one)) == parse_quantity(str(other))
+    except ValueError:
+        return False

@@ -1,0 +1,166 @@
+"""Reconcile one resource: observe, plan, apply, report.
+
+Level-triggered: what happened does not matter, only what is. Killed between any two writes, the
+next run starts from what the cluster holds and ends in the same state.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mistral_operator.api import Reason, Resource, Spec, Status, identified, parse_resource
+from mistral_operator.apply import Executor
+from mistral_operator.clock import now_text, to_seconds
+from mistral_operator.cluster import Cluster
+from mistral_operator.errors import ClusterError, InvalidResource, Unavailable
+from mistral_operator.events import transition_events
+from mistral_operator.metrics import FLEET, RECONCILE_SECONDS, RECONCILES, WRITES
+from mistral_operator.observe import Body, Observed
+from mistral_operator.plan import make_plan
+from mistral_operator.problem import Problem
+from mistral_operator.references import missing_references
+from mistral_operator.render import RenderContext, children
+from mistral_operator.signals import SignalBoard
+from mistral_operator.status import Situation, report, report_invalid
+from mistral_operator.store import Key, Store
+
+log = logging.getLogger(__name__)
+
+_Fingerprint = tuple[str, int, tuple[tuple[str, str, str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a reconciler works with."""
+
+    cluster: Cluster
+    store: Store
+    signals: SignalBoard
+    context: RenderContext
+
+
+class Reconciler:
+    """Brings resources to what they ask for, one call at a time for each."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._executor = Executor(world.cluster, world.store)
+        self._settled: dict[Key, _Fingerprint] = {}
+
+    async def __call__(self, key: Key) -> bool:
+        """Reconcile a resource; return whether it is settled until something changes."""
+        started = time.monotonic()
+        try:
+            settled = await self._reconcile(key)
+        except Unavailable as error:
+            log.warning("%s/%s: %s; trying again later", *key, error)
+            settled, outcome = False, "error"
+        except Exception:
+            # One resource that cannot be handled must not stop the others; it is retried, and the
+            # metric and the log say so.
+            log.exception("%s/%s: unexpected error; trying again later", *key)
+            settled, outcome = False, "error"
+        else:
+            outcome = "settled" if settled else "retry"
+        RECONCILES.labels(outcome=outcome).inc()
+        RECONCILE_SECONDS.observe(time.monotonic() - started)
+        return settled
+
+    async def _reconcile(self, key: Key) -> bool:
+        body = self._world.store.resources.get(key)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return self._forget(key)
+        try:
+            resource = parse_resource(body)
+        except InvalidResource as error:
+            return await self._refuse(key, body, error)
+        problems = await self._apply(key, resource)
+        observed = self._observe(key)
+        problems += await missing_references(self._world.cluster, resource, observed)
+        situation = Situation(resource, observed, tuple(problems), _previous(body))
+        await self._report(situation, report)
+        return not problems
+
+    async def _refuse(self, key: Key, body: Body, error: InvalidResource) -> bool:
+        """Say what is wrong with a resource; its children stay as they are."""
+        resource = identified(body, Spec())
+        problem = Problem(Reason.INVALID_RESOURCE, str(error))
+        situation = Situation(resource, self._observe(key), (problem,), _previous(body))
+        await self._report(situation, report_invalid)
+        return True
+
+    async def _apply(self, key: Key, resource: Resource) -> list[Problem]:
+        """Bring the children to what the resource asks for; return what stood in the way."""
+        fingerprint = self._fingerprint(key, resource)
+        if self._settled.get(key) == fingerprint:
+            return []
+        wanted = children(resource, self._world.context)
+        plan = make_plan(resource.uid, wanted, self._world.store.children_of(key))
+        if plan.settled:
+            self._settled[key] = fingerprint
+            return []
+        log.info("%s/%s: %s", *key, plan)
+        return await self._executor.execute(resource, plan)
+
+    def _observe(self, key: Key) -> Observed:
+        store = self._world.store
+        pods = tuple(store.pods.owned(key))
+        return Observed(
+            deployment=store.deployment_of(key),
+            pods=pods,
+            signals=self._world.signals.of(pods),
+            nodes=tuple(store.nodes.values()),
+        )
+
+    async def _report(self, situation: Situation, make: Callable[[Situation, str], Status]) -> None:
+        """Write the status if it changed, and tell of the transitions."""
+        now = now_text()
+        status = make(situation, to_seconds(now))
+        resource, before = situation.resource, situation.previous
+        FLEET.statuses[resource.namespace, resource.name] = status, resource.spec.replicas
+        if status == before:
+            return
+        written = await self._write_status(resource, status)
+        if not written:
+            return
+        for event in transition_events(resource, before, status, now):
+            await self._post(resource, event)
+
+    async def _write_status(self, resource: Resource, status: Status) -> bool:
+        content = status.model_dump(by_alias=True, exclude_none=True)
+        cluster = self._world.cluster
+        try:
+            live = await cluster.apply_status(resource.name, resource.namespace, content)
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
+        self._world.store.resources.put(live)
+        return True
+
+    async def _post(self, resource: Resource, event: dict[str, object]) -> None:
+        try:
+            await self._world.cluster.post_event(resource.namespace, event)
+        except ClusterError as error:
+            # The status says the same; an Event that is refused must not hold the resource up.
+            log.warning("%s/%s: event refused: %s", resource.namespace, resource.name, error)
+
+    def _forget(self, key: Key) -> bool:
+        """Drop what is kept of a resource that is gone; Kubernetes deletes its children."""
+        self._settled.pop(key, None)
+        FLEET.statuses.pop(key, None)
+        return True
+
+    def _fingerprint(self, key: Key, resource: Resource) -> _Fingerprint:
+        """Return what decides whether there is anything to do: equal means nothing changed."""
+        live = tuple(
+            (kind.kind, name, child.fingerprint)
+            for (kind, name), child in self._world.store.children_of(key).items()
+        )
+        return resource.uid, resource.generation, live
+
+
+def _previous(body: Body) -> Status:
+    return Status.model_validate(body.get("status") or {})

@@ -1,0 +1,35 @@
+"""From a resource to its children, as plain objects. Pure: same input, same bytes.
+
+One file a kind. `reconcile` applies what `children` returns; `mistral-operator render` prints it;
+the golden files in tests/golden hold it for review.
+"""
+
+from mistral_operator.api import Resource
+from mistral_operator.render.cache import cache_claim
+from mistral_operator.render.context import RenderContext
+from mistral_operator.render.deployment import deployment
+from mistral_operator.render.disruption import disruption_budget
+from mistral_operator.render.metadata import KubernetesObject, seal
+from mistral_operator.render.monitor import pod_monitor
+from mistral_operator.render.network import network_policy
+from mistral_operator.render.service import service
+from mistral_operator.render.serviceaccount import service_account
+
+__all__ = ["KubernetesObject", "RenderContext", "children"]
+
+
+def children(resource: Resource, context: RenderContext) -> tuple[KubernetesObject, ...]:
+    """Return every child of a resource, in the order in which they should be applied."""
+    wanted = [service_account(resource)]
+    if resource.spec.cache is not None:
+        wanted.append(cache_claim(resource, resource.spec.cache))
+    if resource.spec.network_policy:
+        wanted.append(network_policy(resource))
+    wanted += [
+        service(resource),
+        disruption_budget(resource),
+        deployment(resource, context),
+    ]
+    if context.pod_monitors:
+        wanted.append(pod_monitor(resource))
+    return tuple(seal(child) for child in wanted)

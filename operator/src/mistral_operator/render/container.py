@@ -1,0 +1,101 @@
+"""The containers of a pod: the server, and the one that fetches the model before it."""
+
+from typing import Any
+
+from mistral_operator import names
+from mistral_operator.api.spec import Spec
+from mistral_operator.render.contract import HEALTH_PORT, HTTP_PORT, server_settings
+from mistral_operator.render.volumes import fetch_mounts, server_mounts
+from mistral_server.contract import FETCH_SETTINGS_ENV, SERVER_SETTINGS_ENV, FetchSettings
+from mistral_server.contract.base import ContractModel
+
+_SECURITY_CONTEXT = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+_DEFAULT_REQUESTS = {
+    # The host side of vLLM at full size: API server, engine and one worker a GPU, and the page
+    # cache that the weights pass through.
+    "cuda": {"cpu": "4", "memory": "24Gi"},
+    "cpu": {"cpu": "2", "memory": "4Gi"},
+}
+
+_STARTUP_PROBE_SECONDS = 5
+_STARTUP_MARGIN_SECONDS = 60
+"""The supervisor keeps the start-up budget itself and says why it was missed; the kubelet, which
+can only kill, comes later."""
+
+
+def server_container(spec: Spec, image: str) -> dict[str, Any]:
+    """Return the container that runs the supervisor and vLLM."""
+    budget = spec.startup_seconds + _STARTUP_MARGIN_SECONDS
+    return {
+        "name": names.CONTAINER,
+        "image": image,
+        "imagePullPolicy": spec.image_pull_policy,
+        "args": ["run"],
+        "env": [_settings_variable(SERVER_SETTINGS_ENV, server_settings(spec))],
+        "ports": [
+            {"name": names.PORT_HTTP, "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": names.PORT_HEALTH, "containerPort": HEALTH_PORT, "protocol": "TCP"},
+        ],
+        "resources": _resources(spec),
+        "startupProbe": _probe("/startupz", _STARTUP_PROBE_SECONDS, budget),
+        "readinessProbe": _probe("/readyz", 2, 4),
+        "livenessProbe": _probe("/livez", 10, 30),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _SECURITY_CONTEXT,
+        "volumeMounts": server_mounts(spec),
+    }
+
+
+def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, Any]:
+    """Return the init container that fetches the model; it alone sees the hub's token."""
+    env: list[dict[str, Any]] = [_settings_variable(FETCH_SETTINGS_ENV, fetch)]
+    hub = spec.model.source.hub
+    if hub is not None and hub.endpoint is not None:
+        env.append({"name": "HF_ENDPOINT", "value": hub.endpoint})
+    if hub is not None and hub.token_secret is not None:
+        secret = hub.token_secret
+        reference = {"secretKeyRef": {"name": secret.name, "key": secret.key}}
+        env.append({"name": "HF_TOKEN", "valueFrom": reference})
+    return {
+        "name": names.FETCH_CONTAINER,
+        "image": image,
+        "imagePullPolicy": spec.image_pull_policy,
+        "args": ["fetch"],
+        "env": env,
+        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _SECURITY_CONTEXT,
+        "volumeMounts": fetch_mounts(),
+    }
+
+
+def _settings_variable(name: str, settings: ContractModel) -> dict[str, Any]:
+    """Render settings without defaults: a new field with a default then restarts no pod."""
+    return {"name": name, "value": settings.model_dump_json(exclude_defaults=True)}
+
+
+def _resources(spec: Spec) -> dict[str, Any]:
+    asked = spec.pod.resources
+    requests = _DEFAULT_REQUESTS[spec.device] | {str(key): v for key, v in asked.requests.items()}
+    limits = {str(key): value for key, value in asked.limits.items()}
+    if spec.device == "cuda":
+        gpus = {spec.pod.gpu.resource_name: str(spec.engine.tensor_parallel_size)}
+        # Extended resources cannot be overcommitted: request and limit are the same.
+        requests |= gpus
+        limits |= gpus
+    return {"requests": requests} | ({"limits": limits} if limits else {})
+
+
+def _probe(path: str, period: int, budget: int) -> dict[str, Any]:
+    """Return a probe of the supervisor that fails for good after `budget` seconds."""
+    return {
+        "httpGet": {"path": path, "port": names.PORT_HEALTH},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": -(-budget // period),
+    }

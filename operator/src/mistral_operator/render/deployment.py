@@ -1,0 +1,31 @@
+"""The Deployment of an endpoint."""
+
+from mistral_operator import names
+from mistral_operator.api import Resource
+from mistral_operator.render.context import RenderContext
+from mistral_operator.render.metadata import KubernetesObject, child
+from mistral_operator.render.pod import pod_template
+
+
+def deployment(resource: Resource, context: RenderContext) -> KubernetesObject:
+    """Return the Deployment; the operator is the single writer of its replicas."""
+    spec = resource.spec
+    return child(
+        resource,
+        "apps/v1",
+        "Deployment",
+        resource.name,
+        spec={
+            "replicas": 0 if spec.suspend else spec.replicas,
+            "revisionHistoryLimit": 3,
+            # A slow start is not a failed rollout: the startup probe decides that.
+            "progressDeadlineSeconds": spec.startup_seconds + 600,
+            "selector": {"matchLabels": names.selector(resource.name)},
+            "strategy": {
+                "type": "RollingUpdate",
+                # No surge: the new pod would wait for GPUs that the old one holds, for ever.
+                "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+            },
+            "template": pod_template(resource, context),
+        },
+    )

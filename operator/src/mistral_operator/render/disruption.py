@@ -1,0 +1,24 @@
+"""The PodDisruptionBudget: node drains take one replica at a time."""
+
+from mistral_operator import names
+from mistral_operator.api import Resource
+from mistral_operator.render.metadata import KubernetesObject, child
+
+
+def disruption_budget(resource: Resource) -> KubernetesObject:
+    """Return the PodDisruptionBudget.
+
+    A replica that is not healthy may always be evicted: a crash-looping server must not block the
+    drain of its node.
+    """
+    return child(
+        resource,
+        "policy/v1",
+        "PodDisruptionBudget",
+        resource.name,
+        spec={
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": names.selector(resource.name)},
+        },
+    )

@@ -1,0 +1,41 @@
+"""The metadata that every child carries, and the digest that seals it."""
+
+import hashlib
+import json
+from typing import Any
+
+from mistral_operator import names
+from mistral_operator.api import Resource
+
+KubernetesObject = dict[str, Any]
+"""An object as the API server takes it. Rendering makes them, nothing changes them afterwards."""
+
+
+def child(
+    resource: Resource, api_version: str, kind: str, name: str, **fields: Any
+) -> KubernetesObject:
+    """Return a child with its metadata; `fields` are its other top-level fields."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": resource.namespace,
+            "labels": names.labels(resource.name),
+            "ownerReferences": [resource.owner_reference],
+        },
+        **fields,
+    }
+
+
+def seal(rendered: KubernetesObject) -> KubernetesObject:
+    """Return an object with the digest of its content in an annotation.
+
+    The digest changes when a field disappears from what we render. Comparing fields alone cannot
+    see
+    that: the live object still holds the field, and so holds everything that is still wanted.
+    """
+    text = json.dumps(rendered, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    metadata = {**rendered["metadata"], "annotations": {names.ANNOTATION_APPLIED: digest}}
+    return {**rendered, "metadata": metadata}

@@ -1,0 +1,51 @@
+"""The NetworkPolicy: who may talk to the pods, and whom they may talk to."""
+
+from typing import Any
+
+from mistral_operator import names
+from mistral_operator.api import Resource
+from mistral_operator.api.spec import Spec
+from mistral_operator.render.contract import HEALTH_PORT, HTTP_PORT
+from mistral_operator.render.metadata import KubernetesObject, child
+
+_EVERYWHERE_BUT_METADATA = [
+    # 169.254.0.0/16 and fe80::/10 hold the clouds' metadata services: an image URL that redirects
+    # there would hand out the node's credentials.
+    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+    {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}},
+]
+
+
+def network_policy(resource: Resource) -> KubernetesObject:
+    """Return the NetworkPolicy.
+
+    The ranks of a replica talk through sockets that listen on every interface, without a password;
+    the policy closes them to the rest of the cluster.
+    """
+    return child(
+        resource,
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        resource.name,
+        spec={
+            "podSelector": {"matchLabels": names.selector(resource.name)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {
+                    "ports": [
+                        {"port": HTTP_PORT, "protocol": "TCP"},
+                        {"port": HEALTH_PORT, "protocol": "TCP"},
+                    ]
+                }
+            ],
+            "egress": _egress(resource.spec),
+        },
+    )
+
+
+def _egress(spec: Spec) -> list[dict[str, Any]]:
+    """Let a pod out only if it fetches its model or the images that callers name."""
+    local = spec.model.source.persistent_volume_claim or spec.model.source.image
+    if local and not spec.images.domains:
+        return []
+    return [{"to": _EVERYWHERE_BUT_METADATA}]

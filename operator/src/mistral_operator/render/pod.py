@@ -1,0 +1,84 @@
+"""The pod template: one container that runs the supervisor and, under it, vLLM."""
+
+from typing import Any
+
+from mistral_operator import names
+from mistral_operator.api import Resource
+from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.spec import Spec
+from mistral_operator.render.container import fetch_container, server_container
+from mistral_operator.render.context import RenderContext
+from mistral_operator.render.contract import ENDPOINT_REMOVAL_SECONDS, fetch_settings
+from mistral_operator.render.volumes import volumes
+
+USER = 1000
+"""User and group of both images; the file system of the cache belongs to the group."""
+
+_EXIT_MARGIN_SECONDS = 30
+"""For vLLM to stop its workers and for the supervisor to reap them, after the drain."""
+
+
+def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
+    """Return the pod template."""
+    return {
+        "metadata": {"labels": names.labels(resource.name)},
+        "spec": _pod_spec(resource, context),
+    }
+
+
+def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
+    spec = resource.spec
+    image = spec.image or context.server_image
+    fetch = fetch_settings(spec)
+    pod: dict[str, Any] = {
+        "serviceAccountName": resource.name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": (
+            ENDPOINT_REMOVAL_SECONDS + spec.drain_seconds + _EXIT_MARGIN_SECONDS
+        ),
+        "containers": [server_container(spec, image)],
+        "volumes": volumes(spec, resource.name),
+    }
+    if fetch is not None:
+        pod["initContainers"] = [fetch_container(spec, image, fetch)]
+    return pod | _placement(resource.name, spec)
+
+
+def _placement(name: str, spec: Spec) -> dict[str, Any]:
+    """Return the fields that say where the pod runs."""
+    pod = spec.pod
+    placement: dict[str, Any] = {
+        "nodeSelector": dict(pod.node_selector),
+        "tolerations": _tolerations(spec),
+        "topologySpreadConstraints": [
+            {
+                **kubernetes_form(constraint),
+                "labelSelector": {"matchLabels": names.selector(name)},
+                # Count the pods of one revision only: old ones are about to go.
+                "matchLabelKeys": ["pod-template-hash"],
+            }
+            for constraint in pod.topology_spread
+        ],
+        "imagePullSecrets": [{"name": secret} for secret in pod.image_pull_secrets],
+        "priorityClassName": pod.priority_class_name,
+        "runtimeClassName": pod.runtime_class_name,
+        "schedulerName": pod.scheduler_name,
+    }
+    return {field: value for field, value in placement.items() if value}
+
+
+def _tolerations(spec: Spec) -> list[dict[str, Any]]:
+    own = []
+    if spec.device == "cuda":
+        # GPU nodes are commonly tainted with the name of the resource, to keep other pods off.
+        own = [{"key": spec.pod.gpu.resource_name, "operator": "Exists", "effect": "NoSchedule"}]
+    return own + [kubernetes_form(toleration) for toleration in spec.pod.tolerations]

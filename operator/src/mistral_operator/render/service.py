@@ -1,0 +1,29 @@
+"""The Service that clients talk to."""
+
+from mistral_operator import names
+from mistral_operator.api import Resource
+from mistral_operator.render.contract import HTTP_PORT
+from mistral_operator.render.metadata import KubernetesObject, child
+
+
+def service(resource: Resource) -> KubernetesObject:
+    """Return the Service; only ready pods are behind it."""
+    return child(
+        resource,
+        "v1",
+        "Service",
+        resource.name,
+        spec={
+            "type": "ClusterIP",
+            "selector": names.selector(resource.name),
+            "ports": [
+                {
+                    "name": names.PORT_HTTP,
+                    "port": HTTP_PORT,
+                    "protocol": "TCP",
+                    "targetPort": names.PORT_HTTP,
+                    "appProtocol": "http",
+                }
+            ],
+        },
+    )

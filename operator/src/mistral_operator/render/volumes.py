@@ -1,0 +1,58 @@
+"""The volumes of a pod and where they are mounted."""
+
+from typing import Any
+
+from mistral_operator import names
+from mistral_operator.api.spec import Spec
+from mistral_operator.render.contract import MODELS, SYSTEM_PROMPT
+
+_TMP, _HOME, _SHM, _MODEL, _PROMPT = "tmp", "home", "shm", "model", "system-prompt"
+
+
+def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
+    """Return the volumes. The root file system is read-only, so every writable place is one."""
+    result: list[dict[str, Any]] = [
+        {"name": _TMP, "emptyDir": {}},
+        {"name": _HOME, "emptyDir": {}},
+        {"name": _SHM, "emptyDir": {"medium": "Memory", "sizeLimit": spec.shared_memory}},
+        {"name": _MODEL, **_model_volume(spec, resource)},
+    ]
+    prompt = spec.system_prompt.config_map
+    if spec.system_prompt.source == "ConfigMap" and prompt is not None:
+        result.append({"name": _PROMPT, "configMap": {"name": prompt.name}})
+    return result
+
+
+def server_mounts(spec: Spec) -> list[dict[str, Any]]:
+    """Return the mounts of the server, which only reads the model."""
+    mounts = [*_writable_mounts(), {"name": _SHM, "mountPath": "/dev/shm"}]  # noqa: S108
+    mounts.append({"name": _MODEL, "mountPath": MODELS, "readOnly": True})
+    if spec.system_prompt.source == "ConfigMap":
+        # A directory, not a subPath: the kubelet updates only whole volumes.
+        mounts.append({"name": _PROMPT, "mountPath": SYSTEM_PROMPT, "readOnly": True})
+    return mounts
+
+
+def fetch_mounts() -> list[dict[str, Any]]:
+    """Return the mounts of the container that fetches the model."""
+    return [*_writable_mounts(), {"name": _MODEL, "mountPath": MODELS}]
+
+
+def _writable_mounts() -> list[dict[str, Any]]:
+    return [
+        {"name": _TMP, "mountPath": "/tmp"},  # noqa: S108 - a volume, not a file name
+        {"name": _HOME, "mountPath": "/home"},
+    ]
+
+
+def _model_volume(spec: Spec, resource: str) -> dict[str, Any]:
+    source = spec.model.source
+    if source.persistent_volume_claim is not None:
+        claim = source.persistent_volume_claim.claim_name
+        return {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    if source.image is not None:
+        image = source.image
+        return {"image": {"reference": image.reference, "pullPolicy": image.pull_policy}}
+    if spec.cache is not None:
+        return {"persistentVolumeClaim": {"claimName": names.cache_claim(resource)}}
+    return {"emptyDir": {}}

@@ -1,0 +1,47 @@
+"""The operator's own settings, read once from the environment by `__main__`."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of the operator process; each is an environment variable MISTRAL_OPERATOR_<NAME>."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MISTRAL_OPERATOR_", frozen=True, use_attribute_docstrings=True
+    )
+
+    server_image: str = "mistral-small-server:0.1.0"
+    """Image of the server where a resource names none."""
+    namespaces: Annotated[tuple[str, ...], NoDecode] = ()
+    """Namespaces to watch, separated by commas; none means all."""
+    namespace: str = "default"
+    """Namespace of the operator itself; holds its Lease."""
+    identity: str = "mistral-small-operator"
+    """Name of this replica in the Lease: the name of its pod."""
+    leader_election: bool = True
+    """Take part in leader election; without it exactly one operator must run."""
+    lease_seconds: int = Field(default=15, ge=3)
+    """Seconds after which a silent leader is replaced."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port of /metrics, /healthz and /readyz."""
+    concurrency: int = Field(default=20, ge=1)
+    """Resources reconciled at the same time."""
+    resync_seconds: float = Field(default=600, gt=0)
+    """Seconds between two full comparisons with the API server."""
+    signal_seconds: float = Field(default=10, gt=0)
+    """Seconds between two looks at a pod's /signals."""
+    log_level: str = "INFO"
+    """Level of the log."""
+    log_format: str = Field(default="text", pattern="^(text|json)$")
+    """Shape of the log: text or json."""
+
+    @field_validator("namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Take `a,b` as people write it in an environment variable."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value

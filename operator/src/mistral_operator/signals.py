@@ -1,0 +1,122 @@
+"""What the pods say of themselves: polls /signals and keeps the last answer of each.
+
+A pod that is starting is asked often, since its stage is what a person waits for; a ready one
+seldom; one that does not answer less and less.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import ValidationError
+
+from mistral_operator.observe import PodFacts
+from mistral_operator.render.contract import HEALTH_PORT
+from mistral_operator.store import Key, Store
+from mistral_server.contract import SignalDocument
+
+log = logging.getLogger(__name__)
+
+_READY_FACTOR = 6
+"""Ready pods are asked this many times less often than starting ones."""
+_LONGEST_FACTOR = 12
+_TIMEOUT = aiohttp.ClientTimeout(total=3)
+_CONCURRENCY = 20
+_MAX_BYTES = 65_536
+
+
+@dataclass(slots=True)
+class _Line:
+    """One pod's place on the board."""
+
+    owner: Key
+    next_poll: float = 0.0
+    silences: int = 0
+    said: SignalDocument | None = None
+
+
+class SignalBoard:
+    """The last words of every pod, by pod uid."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+
+    def of(self, pods: Iterable[PodFacts]) -> dict[str, SignalDocument]:
+        """Return what the given pods last said."""
+        lines = ((pod.uid, self._lines.get(pod.uid)) for pod in pods)
+        return {uid: line.said for uid, line in lines if line is not None and line.said is not None}
+
+    def line(self, pod: PodFacts) -> _Line:
+        """Return the place of a pod, made on first use."""
+        return self._lines.setdefault(pod.uid, _Line(Key(pod.namespace, pod.owner)))
+
+    def keep_only(self, uids: set[str]) -> None:
+        """Forget the pods that are gone."""
+        for uid in self._lines.keys() - uids:
+            del self._lines[uid]
+
+
+class SignalPoller:
+    """Asks pods for ever and tells when an answer changes what is reported."""
+
+    def __init__(
+        self, store: Store, board: SignalBoard, changed: Callable[[Key], None], period: float
+    ) -> None:
+        self._store = store
+        self._board = board
+        self._changed = changed
+        self._period = period
+        self._slots = asyncio.Semaphore(_CONCURRENCY)
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            while True:
+                pods = [pod for pod in self._store.pods.values() if _can_answer(pod)]
+                self._board.keep_only({pod.uid for pod in pods})
+                now = time.monotonic()
+                due = [pod for pod in pods if self._board.line(pod).next_poll <= now]
+                await asyncio.gather(*(self._ask(session, pod) for pod in due))
+                await asyncio.sleep(min(1.0, self._period))
+
+    async def _ask(self, session: aiohttp.ClientSession, pod: PodFacts) -> None:
+        line = self._board.line(pod)
+        async with self._slots:
+            said = await _fetch(session, pod)
+        if said is None:
+            line.silences += 1
+            line.next_poll = time.monotonic() + self._period * min(line.silences, _LONGEST_FACTOR)
+            return
+        line.silences = 0
+        factor = _READY_FACTOR if pod.ready and said.ready else 1
+        line.next_poll = time.monotonic() + self._period * factor
+        before, line.said = line.said, said
+        if before is None or _reported(before) != _reported(said):
+            self._changed(line.owner)
+
+
+def _can_answer(pod: PodFacts) -> bool:
+    return pod.ip is not None and pod.phase == "Running" and not pod.terminating
+
+
+def _reported(said: SignalDocument) -> tuple[object, ...]:
+    """Return the part of a document that shows in a status; request counts do not."""
+    return said.stage, said.ready, said.effective
+
+
+async def _fetch(session: aiohttp.ClientSession, pod: PodFacts) -> SignalDocument | None:
+    host = f"[{pod.ip}]" if pod.ip and ":" in pod.ip else pod.ip
+    try:
+        async with session.get(f"http://{host}:{HEALTH_PORT}/signals") as response:
+            text = await response.content.read(_MAX_BYTES)
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        log.debug("%s/%s does not answer: %s", pod.namespace, pod.name, error)
+        return None
+    try:
+        return SignalDocument.model_validate_json(text)
+    except ValidationError as error:
+        log.warning("%s/%s: /signals cannot be read: %s", pod.namespace, pod.name, error)
+        return None

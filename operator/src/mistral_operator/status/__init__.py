@@ -1,0 +1,66 @@
+"""From what is observed to what is reported. Pure: the clock is an argument.
+
+`checks` asks, in order, why the endpoint is not ready; the first answer is the verdict.
+`conditions` turns the verdict into conditions and keeps their transition times.
+"""
+
+from mistral_operator import names
+from mistral_operator.api import ConditionType, Effective, Status
+from mistral_operator.observe import Observed
+from mistral_operator.render.contract import HTTP_PORT
+from mistral_operator.status.checks import verdict
+from mistral_operator.status.conditions import conditions
+from mistral_operator.status.fitting import model_fits
+from mistral_operator.status.situation import Situation
+
+__all__ = ["Situation", "report", "report_invalid"]
+
+
+def report(situation: Situation, now: str) -> Status:
+    """Return the status of a resource.
+
+    Args:
+        situation: the resource, what is observed, what stood in the way, what was said before.
+        now: the time as RFC 3339, for conditions whose status changes.
+    """
+    resource, observed = situation.resource, situation.observed
+    facts = observed.deployment
+    said = verdict(situation)
+    fits = model_fits(resource.spec, observed.nodes)
+    ready = facts.ready if facts else 0
+    return Status(
+        observed_generation=resource.generation,
+        conditions=conditions(situation, said, fits, now),
+        replicas=facts.replicas if facts else 0,
+        ready_replicas=ready,
+        updated_replicas=facts.updated if facts else 0,
+        selector=names.selector_text(resource.name),
+        url=names.base_url(resource.name, resource.namespace, HTTP_PORT),
+        served_model=resource.spec.model.name,
+        effective=_effective(observed, situation.previous) if ready else None,
+    )
+
+
+def _effective(observed: Observed, previous: Status) -> Effective | None:
+    """Return what the first ready engine says of itself, or what one said before."""
+    for pod in observed.pods:
+        signal = observed.signal(pod)
+        if pod.ready and signal is not None:
+            return Effective(**signal.effective.model_dump())
+    return previous.effective
+
+
+def report_invalid(situation: Situation, now: str) -> Status:
+    """Return the status of a resource whose spec cannot be read.
+
+    The situation then holds a default spec, so whatever would be said of the spec is left out.
+    """
+    status = report(situation, now)
+    return status.model_copy(
+        update={
+            "served_model": situation.previous.served_model,
+            "conditions": [
+                one for one in status.conditions if one.type != ConditionType.MODEL_FITS
+            ],
+        }
+    )

@@ -1,0 +1,102 @@
+"""Why is the endpoint not ready? Checks in order; the first that has an answer wins.
+
+Causes come before their effects: a taken name before missing pods, a node that cannot exist before
+the scheduler's sentence about it.
+"""
+
+from collections.abc import Callable
+
+from mistral_operator.api import Reason
+from mistral_operator.observe import DeploymentFacts
+from mistral_operator.status.pods import worst_pod
+from mistral_operator.status.situation import Situation
+from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
+
+Check = Callable[[Situation], Verdict | None]
+
+
+def verdict(situation: Situation) -> Verdict:
+    """Return the first answer to "why is it not ready?", or that it is."""
+    for check in CHECKS:
+        answer = check(situation)
+        if answer is not None:
+            return answer
+    return waiting(Reason.NOT_READY, "waiting for the replicas to become ready")
+
+
+def problems(situation: Situation) -> Verdict | None:
+    """Something kept the operator from applying the children."""
+    if not situation.problems:
+        return None
+    first = situation.problems[0]
+    make = waiting if first.reason is Reason.CREATING else stuck
+    return make(first.reason, "; ".join(problem.message for problem in situation.problems))
+
+
+def stopped(situation: Situation) -> Verdict | None:
+    """Nothing runs because nothing should."""
+    spec = situation.resource.spec
+    if spec.suspend:
+        return Verdict(
+            Reason.SUSPENDED, "spec.suspend is true: set it to false to start again", Outlook.GOOD
+        )
+    if spec.replicas == 0:
+        return Verdict(
+            Reason.SCALED_TO_ZERO,
+            "spec.replicas is 0: raise it to start the endpoint",
+            Outlook.GOOD,
+        )
+    return None
+
+
+def creating(situation: Situation) -> Verdict | None:
+    """The Deployment does not exist yet, or its controller has not seen the newest one."""
+    facts = situation.observed.deployment
+    if facts is None or facts.observed_generation < facts.generation:
+        return waiting(Reason.CREATING, "the children are being created")
+    return None
+
+
+def serving(situation: Situation) -> Verdict | None:
+    """Every replica is ready in the newest configuration."""
+    facts = situation.observed.deployment
+    if facts is None or not facts.settled:
+        return None
+    answer = "1 replica answers" if facts.ready == 1 else f"{facts.ready} replicas answer"
+    return Verdict(Reason.READY, f"{answer} as {situation.resource.spec.model.name}", Outlook.GOOD)
+
+
+def rejected(situation: Situation) -> Verdict | None:
+    """The API server refuses the pods: a quota, a security policy."""
+    facts = situation.observed.deployment
+    if facts is None or not facts.replica_failure:
+        return None
+    return stuck(Reason.POD_REJECTED, f"pods are refused: {facts.replica_failure}")
+
+
+def pods(situation: Situation) -> Verdict | None:
+    """A pod has something to say."""
+    return worst_pod(situation)
+
+
+def rolling_out(situation: Situation) -> Verdict | None:
+    """Old and new pods exist side by side."""
+    facts = situation.observed.deployment
+    if facts is None or facts.updated >= facts.wanted:
+        return None
+    return waiting(Reason.ROLLING_OUT, _rollout(facts))
+
+
+def _rollout(facts: DeploymentFacts) -> str:
+    return f"{facts.updated} of {facts.wanted} replicas have the newest configuration"
+
+
+CHECKS: tuple[Check, ...] = (
+    problems,
+    stopped,
+    creating,
+    serving,
+    rejected,
+    pods,
+    rolling_out,
+)

@@ -1,0 +1,84 @@
+"""From a verdict to conditions, with the transition times that they had."""
+
+from typing import Literal
+
+from mistral_operator.api import Condition, ConditionType, Reason
+from mistral_operator.api.status import MAX_MESSAGE
+from mistral_operator.status.fitting import FitVerdict
+from mistral_operator.status.situation import Situation
+from mistral_operator.status.verdict import Outlook, Verdict
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+
+def conditions(
+    situation: Situation, verdict: Verdict, fits: FitVerdict, now: str
+) -> list[Condition]:
+    """Return every condition of a resource."""
+    said = [
+        (ConditionType.READY, *_ready(verdict)),
+        (ConditionType.AVAILABLE, *_available(situation)),
+        (ConditionType.PROGRESSING, *_progressing(verdict)),
+        (ConditionType.MODEL_FITS, fits.status, fits.reason, fits.message),
+        (ConditionType.DEGRADED, *_degraded(verdict)),
+    ]
+    return [
+        _condition(situation, kind, status, reason, message, now)
+        for kind, status, reason, message in said
+    ]
+
+
+def _ready(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
+    status: ConditionStatus = "True" if verdict.reason is Reason.READY else "False"
+    return status, verdict.reason, verdict.message
+
+
+def _available(situation: Situation) -> tuple[ConditionStatus, Reason, str]:
+    facts = situation.observed.deployment
+    ready = facts.ready if facts else 0
+    if ready:
+        wanted = facts.wanted if facts else 0
+        return "True", Reason.AVAILABLE, f"{ready} of {wanted} replicas answer chats"
+    return "False", Reason.UNAVAILABLE, "no replica answers chats"
+
+
+def _progressing(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
+    match verdict.outlook:
+        case Outlook.WAITING:
+            return "True", verdict.reason, verdict.message
+        case Outlook.STUCK:
+            return "False", Reason.BLOCKED, f"{verdict.reason} has to be resolved first"
+        case Outlook.GOOD:
+            return "False", Reason.COMPLETE, "nothing is left to do"
+
+
+def _degraded(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
+    if verdict.outlook is Outlook.STUCK:
+        return "True", verdict.reason, verdict.message
+    return "False", Reason.HEALTHY, "nothing needs attention"
+
+
+def _condition(
+    situation: Situation,
+    kind: ConditionType,
+    status: ConditionStatus,
+    reason: Reason,
+    message: str,
+    now: str,
+) -> Condition:
+    before = situation.said_before(kind)
+    # The time says when the status changed, not when it was last looked at.
+    kept = before is not None and before.status == status
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=shortened(message),
+        observed_generation=situation.resource.generation,
+        last_transition_time=before.last_transition_time if kept and before else now,
+    )
+
+
+def shortened(message: str) -> str:
+    """Cut a message that quotes somebody else's text to a readable length."""
+    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 3] + "..."

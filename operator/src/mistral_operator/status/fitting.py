@@ -1,0 +1,87 @@
+"""The condition ModelFits: `fit`, fed with a spec and the cluster's nodes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mistral_operator.api import Reason, Spec
+from mistral_operator.fit import Fit, FitRequest, Weights, fit
+from mistral_operator.observe import NodeFacts
+from mistral_operator.quantity import quantity_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FitVerdict:
+    """Status, reason and message of ModelFits."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: Reason
+    message: str
+
+
+def fit_request(spec: Spec, gpu_memory_bytes: int) -> FitRequest:
+    """Return what has to fit for a spec."""
+    engine = spec.engine
+    memory = engine.kv_cache.memory
+    return FitRequest(
+        gpu_memory_bytes=gpu_memory_bytes,
+        tensor_parallel_size=engine.tensor_parallel_size,
+        weights=_weights(spec),
+        kv_cache_8bit=engine.kv_cache.dtype.startswith("fp8"),
+        gpu_memory_utilization=engine.gpu_memory_utilization,
+        max_batched_tokens=engine.max_batched_tokens,
+        context_length=None if engine.context_length == "auto" else engine.context_length,
+        images=spec.images.per_prompt > 0,
+        kv_cache_memory_bytes=None if memory is None else quantity_bytes(memory),
+    )
+
+
+def model_fits(spec: Spec, nodes: tuple[NodeFacts, ...]) -> FitVerdict:
+    """Say whether a spec fits the GPUs of the best node that has enough of them."""
+    if spec.device == "cpu":
+        return FitVerdict("Unknown", Reason.NOT_APPLICABLE, "the model runs on CPUs")
+    memory = _gpu_memory(spec, nodes)
+    if memory is None:
+        return FitVerdict(
+            "Unknown",
+            Reason.GPU_MEMORY_UNKNOWN,
+            "no node with enough GPUs has the label nvidia.com/gpu.memory:"
+            " set spec.pod.gpu.memory to the memory of one GPU to have this checked",
+        )
+    return _verdict(fit(fit_request(spec, memory)))
+
+
+def _verdict(answer: Fit) -> FitVerdict:
+    numbers = (
+        f"weights take {answer.weights_gib:.1f} of {answer.budget_gib:.1f} GiB on each GPU,"
+        f" and {answer.kv_cache_tokens} tokens of KV cache remain for a replica"
+    )
+    if answer.fits:
+        return FitVerdict("True", Reason.FITS, numbers)
+    remedy = " or ".join(answer.advice) or "use GPUs with more memory"
+    return FitVerdict(
+        "False",
+        Reason.DOES_NOT_FIT,
+        f"{numbers}, where {answer.needed_tokens} are needed: {remedy}",
+    )
+
+
+def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
+    if spec.pod.gpu.memory is not None:
+        return quantity_bytes(spec.pod.gpu.memory)
+    needed, resource = spec.engine.tensor_parallel_size, spec.pod.gpu.resource_name
+    known = [
+        node.gpu_memory_bytes
+        for node in nodes
+        if node.gpu_memory_bytes is not None and node.count(resource) >= needed
+    ]
+    return max(known, default=None)
+
+
+def _weights(spec: Spec) -> Weights:
+    match spec.model.quantization:
+        case "fp8":
+            return Weights.FP8
+        case "awq" | "gptq":
+            return Weights.INT4
+        case _:
+            return Weights.FP32 if spec.model.dtype == "float32" else Weights.BF16

@@ -1,0 +1,140 @@
+"""What a pod's state means, in words that name cause and remedy."""
+
+from collections.abc import Iterator
+
+from mistral_operator import names
+from mistral_operator.api import ConditionType, Reason, Resource
+from mistral_operator.observe import ContainerFacts, NodeFacts, PodFacts
+from mistral_operator.status.situation import Situation
+from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
+from mistral_server.contract import SignalDocument
+
+_IMAGE_REASONS = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+}
+_CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+
+_STAGE_WORDS = {
+    "starting": "the engine is starting",
+    "loading": "the engine is loading the weights",
+    "profiling": "the engine is measuring its memory",
+    "warming-up": "the engine is warming up",
+    "canary": "the server is trying a first chat",
+    "serving": "the server answers; the pod becomes ready",
+    "draining": "the server is finishing its last requests",
+}
+
+
+def worst_pod(situation: Situation) -> Verdict | None:
+    """Return the verdict on the pod that needs most attention."""
+    verdicts = list(_verdicts(situation))
+    hopeless = [one for one in verdicts if one.outlook is Outlook.STUCK]
+    return next(iter(hopeless or verdicts), None)
+
+
+def _verdicts(situation: Situation) -> Iterator[Verdict]:
+    for pod in situation.observed.pods:
+        if pod.terminating or pod.ready:
+            continue
+        answer = _verdict(situation, pod)
+        if answer is not None:
+            yield Verdict(answer.reason, f"pod {pod.name}: {answer.message}", answer.outlook)
+
+
+def _verdict(situation: Situation, pod: PodFacts) -> Verdict | None:
+    if pod.unschedulable:
+        return _unschedulable(situation.resource, pod, situation.observed.nodes)
+    if pod.evicted:
+        return stuck(Reason.SERVER_FAILED, f"the pod was ended: {pod.evicted}")
+    for container in pod.containers:
+        answer = _container_verdict(container)
+        if answer is not None:
+            return answer
+    return _server_verdict(situation, pod)
+
+
+def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> Verdict:
+    needed = resource.spec.engine.tensor_parallel_size
+    gpu = resource.spec.pod.gpu.resource_name
+    most = max((node.count(gpu) for node in nodes), default=0)
+    if resource.spec.device == "cuda" and nodes and most < needed:
+        return stuck(
+            Reason.NO_FITTING_NODE,
+            f"a replica needs {needed} {gpu} on one node and the best node offers {most}:"
+            " add such a node, lower spec.engine.tensorParallelSize (see ModelFits), or set"
+            f" spec.pod.gpu.resourceName. The scheduler says: {pod.unschedulable}",
+        )
+    return stuck(
+        Reason.UNSCHEDULABLE,
+        "no node can take it now: free or add one, or change spec.pod."
+        f" The scheduler says: {pod.unschedulable}",
+    )
+
+
+def _container_verdict(container: ContainerFacts) -> Verdict | None:
+    reason, message = container.waiting_reason, container.waiting_message
+    if reason in _IMAGE_REASONS:
+        return stuck(
+            Reason.IMAGE_UNAVAILABLE,
+            "the image cannot be pulled: check spec.image, and spec.pod.imagePullSecrets for a"
+            f" private registry. The kubelet says: {reason}: {message}",
+        )
+    if reason in _CONFIG_REASONS:
+        return stuck(
+            Reason.CONFIG_MISSING,
+            "the container cannot be created: create what is missing, or correct the reference in"
+            f" the resource. The kubelet says: {message or reason}",
+        )
+    if container.name == names.FETCH_CONTAINER:
+        return _fetch_verdict(container)
+    if container.exit_code is not None and not container.started:
+        return stuck(Reason.SERVER_FAILED, _last_end(container))
+    return None
+
+
+def _fetch_verdict(container: ContainerFacts) -> Verdict | None:
+    if container.running and container.restarts == 0:
+        return waiting(Reason.FETCHING, "the model is being fetched from the hub")
+    if container.exit_code:
+        return stuck(Reason.FETCH_FAILED, _last_end(container))
+    return None
+
+
+def _last_end(container: ContainerFacts) -> str:
+    """Say how a container ended, with the server's own report where it left one."""
+    report = container.report
+    times = f" (restarted {container.restarts} times)" if container.restarts > 1 else ""
+    if report is not None:
+        evidence = f" Evidence: {report.evidence}" if report.evidence else ""
+        return f"{report.failure}{times}: {report.message}{evidence}"
+    quoted = container.exit_message.strip().splitlines()
+    last = f": {quoted[-1]}" if quoted else ""
+    cause = container.exit_reason or "Error"
+    return f"{cause}, exit code {container.exit_code}{times}{last}"
+
+
+def _server_verdict(situation: Situation, pod: PodFacts) -> Verdict | None:
+    container = pod.container(names.CONTAINER)
+    if container is None or not container.running:
+        return waiting(Reason.CREATING, "the pod's containers are being created")
+    signal = situation.observed.signal(pod)
+    reason = Reason.NOT_READY if container.started else Reason.STARTING
+    return waiting(reason, _stage(situation, reason, pod, signal))
+
+
+def _stage(
+    situation: Situation, reason: Reason, pod: PodFacts, signal: SignalDocument | None
+) -> str:
+    if signal is not None:
+        return _STAGE_WORDS[signal.stage]
+    said = situation.said_before(ConditionType.READY)
+    prefix = f"pod {pod.name}: "
+    if said is not None and said.reason == reason and said.message.startswith(prefix):
+        # An operator that has just started has not heard from the pod yet; the last word stands.
+        return said.message.removeprefix(prefix)
+    return "the server is starting" if reason is Reason.STARTING else "the server is not ready"

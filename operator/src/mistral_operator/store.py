@@ -1,0 +1,252 @@
+"""What the watches saw: one shelf a kind, repaired by periodic lists.
+
+Kopf's own index keeps an object for ever whose deletion fell into a broken watch, and starts in
+quadratic time; so the operator keeps its own. Values are distilled to what decisions need, which
+keeps a fleet of thousands in tens of megabytes.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from mistral_operator import kinds, names
+from mistral_operator.observe import (
+    Body,
+    DeploymentFacts,
+    NodeFacts,
+    PodFacts,
+    deployment_facts,
+    node_facts,
+    pod_facts,
+)
+
+V = TypeVar("V")
+
+
+class Key(NamedTuple):
+    """Identity of a resource in the queue."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveChild:
+    """A child as the cluster holds it, without status and bookkeeping."""
+
+    kind: kinds.Kind
+    name: str
+    uid: str
+    controller_uid: str | None
+    """Uid of the resource that controls it."""
+    digest: str | None
+    """Digest of what we applied last, from the annotation; None on an object that is not ours."""
+    terminating: bool
+    fingerprint: str
+    """Hash of the content."""
+    content: bytes = field(repr=False, compare=False)
+    """The content as JSON: a tenth of the memory of the object."""
+    deployment: DeploymentFacts | None = None
+
+    def object(self) -> dict[str, Any]:
+        """Return the content as an object."""
+        decoded: dict[str, Any] = json.loads(self.content)
+        return decoded
+
+
+@dataclass(slots=True)
+class _Entry(Generic[V]):
+    uid: str
+    version: int
+    owner: Key
+    value: V
+
+
+class Shelf(Generic[V]):
+    """All objects of one kind that belong to resources.
+
+    Args:
+        distill: makes the kept value of a body.
+        owner: returns the resource that a body belongs to, or None to ignore the body.
+    """
+
+    def __init__(self, distill: Callable[[Body], V], owner: Callable[[Body], Key | None]) -> None:
+        self._distill = distill
+        self._owner = owner
+        self._entries: dict[Key, _Entry[V]] = {}
+        self._owned: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._gone: dict[Key, int] = {}
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self._entries)
+
+    def get(self, key: Key) -> V | None:
+        """Return one object by namespace and name."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.value
+
+    def owned(self, owner: Key) -> Iterator[V]:
+        """Return the objects of one resource, in a stable order."""
+        for key in sorted(self._owned.get(owner, ())):
+            yield self._entries[key].value
+
+    def values(self) -> Iterator[V]:
+        """Return all objects."""
+        return (entry.value for entry in self._entries.values())
+
+    def put(self, body: Body) -> Key | None:
+        """Keep an object; return the resource to look at, or None if nothing that matters changed.
+
+        What is older than what is known is ignored: our own writes are put here before the watch
+        tells of them.
+        """
+        key, version, owner = _key(body), _version(body), self._owner(body)
+        known = self._entries.get(key)
+        if owner is None or version <= self._gone.get(key, -1):
+            return None
+        if known is not None and version <= known.version:
+            return None
+        value = self._distill(body)
+        if known is not None:
+            self._owned[known.owner].discard(key)
+        self._entries[key] = _Entry(body["metadata"]["uid"], version, owner, value)
+        self._owned[owner].add(key)
+        return None if known is not None and known.value == value else owner
+
+    def remove(self, body: Body) -> Key | None:
+        """Forget an object; return the resource to look at, or None if it was not known."""
+        key = _key(body)
+        known = self._entries.get(key)
+        if known is None or known.uid != body["metadata"]["uid"]:
+            return None
+        self._gone[key] = _version(body)
+        return self._drop(key)
+
+    def sweep(self, listed: Iterable[Body], as_of: int) -> set[Key]:
+        """Take a full list as the truth; return the resources to look at.
+
+        Args:
+            listed: every object there is.
+            as_of: resource version of the list; objects that are newer than it stay.
+        """
+        changed: set[Key] = set()
+        seen: set[Key] = set()
+        for body in listed:
+            seen.add(_key(body))
+            owner = self.put(body)
+            if owner is not None:
+                changed.add(owner)
+        for key, entry in list(self._entries.items()):
+            if key not in seen and entry.version <= as_of:
+                changed.add(self._drop(key))
+        self._gone = {key: version for key, version in self._gone.items() if version > as_of}
+        return changed
+
+    def _drop(self, key: Key) -> Key:
+        owner = self._entries.pop(key).owner
+        self._owned[owner].discard(key)
+        if not self._owned[owner]:
+            del self._owned[owner]
+        return owner
+
+
+class Store:
+    """Everything that the operator knows of the cluster."""
+
+    def __init__(self, child_kinds: Iterable[kinds.Kind]) -> None:
+        self.resources: Shelf[Body] = Shelf(_without_bookkeeping, _key)
+        self.pods: Shelf[PodFacts] = Shelf(pod_facts, _labelled_owner)
+        self.nodes: Shelf[NodeFacts] = Shelf(node_facts, _key)
+        self.children: dict[kinds.Kind, Shelf[LiveChild]] = {
+            kind: Shelf(_child_distiller(kind), _labelled_owner) for kind in child_kinds
+        }
+
+    def shelf(self, kind: kinds.Kind) -> Shelf[Any]:
+        """Return the shelf of a kind."""
+        if kind == kinds.RESOURCE:
+            return self.resources
+        if kind == kinds.POD:
+            return self.pods
+        return self.nodes if kind == kinds.NODE else self.children[kind]
+
+    def children_of(self, key: Key) -> dict[tuple[kinds.Kind, str], LiveChild]:
+        """Return the live children of a resource by kind and name."""
+        return {
+            (kind, child.name): child
+            for kind, shelf in self.children.items()
+            for child in shelf.owned(key)
+        }
+
+    def deployment_of(self, key: Key) -> DeploymentFacts | None:
+        """Return the facts of a resource's Deployment."""
+        child = self.children[kinds.DEPLOYMENT].get(key)
+        return None if child is None else child.deployment
+
+
+def _key(body: Body) -> Key:
+    metadata = body["metadata"]
+    return Key(metadata.get("namespace", ""), metadata["name"])
+
+
+def _version(body: Body) -> int:
+    # Comparable as integers: promised by Kubernetes since 1.35, true of etcd always.
+    return int(body["metadata"]["resourceVersion"])
+
+
+def _labelled_owner(body: Body) -> Key | None:
+    metadata = body["metadata"]
+    owner = names.owner_of(metadata.get("labels", {}))
+    return None if owner is None else Key(metadata["namespace"], owner)
+
+
+def _without_bookkeeping(body: Body) -> Body:
+    metadata = {
+        key: value
+        for key, value in body["metadata"].items()
+        if key not in {"managedFields", "resourceVersion"}
+    }
+    return {**body, "metadata": metadata}
+
+
+def _child_distiller(kind: kinds.Kind) -> Callable[[Body], LiveChild]:
+    def distill(body: Body) -> LiveChild:
+        return live_child(kind, body)
+
+    return distill
+
+
+_NOT_CONTENT = {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"}
+
+
+def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
+    """Return what is kept of a child's body."""
+    metadata = body["metadata"]
+    content = {
+        # Lists leave these two out of their items.
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {key: one for key, one in metadata.items() if key not in _NOT_CONTENT},
+        **{key: one for key, one in body.items() if key not in {"metadata", "status"}},
+    }
+    if kind == kinds.DEPLOYMENT:
+        # Written by the Deployment controller on every rollout; nothing of ours.
+        content["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
+    encoded = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
+    controllers = [
+        one["uid"] for one in metadata.get("ownerReferences", ()) if one.get("controller")
+    ]
+    return LiveChild(
+        kind=kind,
+        name=metadata["name"],
+        uid=metadata["uid"],
+        controller_uid=controllers[0] if controllers else None,
+        digest=metadata.get("annotations", {}).get(names.ANNOTATION_APPLIED),
+        terminating="deletionTimestamp" in metadata,
+        fingerprint=blake2b(encoded, digest_size=12).hexdigest(),
+        content=encoded,
+        deployment=deployment_facts(body) if kind == kinds.DEPLOYMENT else None,
+    )

@@ -1,0 +1,81 @@
+"""From what the watches and lists say to keys in the queue."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from mistral_operator import kinds
+from mistral_operator.cluster import Cluster, Object
+from mistral_operator.kinds import Kind
+from mistral_operator.metrics import RESYNC_SECONDS
+from mistral_operator.observe import Body
+from mistral_operator.store import Key, Store
+from mistral_operator.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Keeps the store up to date and says which resources to look at."""
+
+    def __init__(self, store: Store, queue: WorkQueue[Key]) -> None:
+        self._store = store
+        self._queue = queue
+
+    def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
+        """Take one event of a watch."""
+        shelf = self._store.shelf(kind)
+        self.changed(kind, shelf.remove(body) if deleted else shelf.put(body))
+
+    def changed(self, kind: Kind, owner: Key | None) -> None:
+        """Queue what depends on a changed object."""
+        if owner is None:
+            return
+        if kind == kinds.NODE:
+            # Any resource may fit, or no longer fit, a node that came, went or changed its GPUs.
+            for body in self._store.resources.values():
+                self._queue.add(Key(body["metadata"]["namespace"], body["metadata"]["name"]))
+        else:
+            self._queue.add(owner)
+
+
+class Resync:
+    """Compares the store with full lists: at the start, and from time to time.
+
+    A deletion that fell into a broken watch is found here and nowhere else.
+    """
+
+    def __init__(
+        self, cluster: Cluster, store: Store, watcher: Watcher, namespaces: tuple[str, ...]
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._watcher = watcher
+        self._namespaces = namespaces
+
+    async def once(self) -> None:
+        """List every kind once."""
+        for kind in (kinds.RESOURCE, kinds.NODE, kinds.POD, *self._store.children):
+            await self._one(kind)
+        RESYNC_SECONDS.set(time.time())
+
+    async def forever(self, period: float) -> None:
+        """List every kind, again and again, `period` seconds apart."""
+        while True:
+            await asyncio.sleep(period)
+            await self.once()
+
+    async def _one(self, kind: Kind) -> None:
+        selector = None if kind in {kinds.RESOURCE, kinds.NODE} else kinds.SELECTOR
+        scopes: Iterable[str | None] = self._namespaces or (None,)
+        if not kind.namespaced:
+            scopes = (None,)
+        listed: list[Object] = []
+        versions: list[int] = []
+        for namespace in scopes:
+            async for page, version in self._cluster.list_pages(kind, namespace, selector):
+                listed += page
+                versions.append(version)
+        for owner in self._store.shelf(kind).sweep(listed, as_of=min(versions)):
+            self._watcher.changed(kind, owner)

@@ -1,0 +1,98 @@
+"""A queue of keys: each is worked on once at a time, and what comes meanwhile is not lost.
+
+The semantics are those of client-go's rate-limited work queue, on asyncio: a key that is added
+while it waits is the same key; one that is added while it is worked on is worked on once more; a
+failed key comes back later and later.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+FIRST_DELAY = 1.0
+"""Seconds before the first retry of a key."""
+LONGEST_DELAY = 300.0
+"""Seconds between retries of a key that keeps failing."""
+
+
+class WorkQueue(Generic[K]):
+    """Keys to work on, with coalescing and back-off."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._waiting: set[K] = set()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._jitter = jitter
+
+    def __len__(self) -> int:
+        """Return how many keys wait to be worked on now."""
+        return len(self._waiting)
+
+    @property
+    def retrying(self) -> int:
+        """How many keys wait for a later retry."""
+        return len(self._timers)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, nothing is worked on."""
+        return not self._waiting and not self._working
+
+    def add(self, key: K) -> None:
+        """Work on a key as soon as possible."""
+        self._cancel_timer(key)
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def forget(self, key: K) -> None:
+        """Drop what is known of a key that is gone."""
+        self._cancel_timer(key)
+        self._failures.pop(key, None)
+
+    async def work(self, handle: Callable[[K], Awaitable[bool]]) -> None:
+        """Take keys for ever; `handle` returns whether the key is settled for now."""
+        while True:
+            key = await self._ready.get()
+            self._waiting.discard(key)
+            self._working.add(key)
+            try:
+                settled = await handle(key)
+            finally:
+                self._working.discard(key)
+            self._after(key, settled=settled)
+
+    def _after(self, key: K, *, settled: bool) -> None:
+        if settled:
+            self._failures.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+        elif not settled:
+            self._later(key)
+
+    def _later(self, key: K) -> None:
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        # Full delay up to 50 % more, so that a thousand keys that failed together come back apart.
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures, 20))
+        delay *= 1 + self._jitter() / 2
+        loop = asyncio.get_running_loop()
+        self._timers[key] = loop.call_later(delay, self._retry, key)
+
+    def _retry(self, key: K) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    def _cancel_timer(self, key: K) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()

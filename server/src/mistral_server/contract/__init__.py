@@ -1,0 +1,41 @@
+"""The contract between operator and server: plain pydantic models that both sides import.
+
+The operator renders a `ServerSettings` (and, where the model comes from a hub, a `FetchSettings`)
+into an environment variable of the pod; the server parses it. On the way back the server writes a
+`TerminationReport` when it dies and serves a `SignalDocument` while it lives.
+"""
+
+from mistral_server.contract.engine_args import EngineArgumentError, check_engine_args
+from mistral_server.contract.failures import EXIT_CODES, FailureClass
+from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
+from mistral_server.contract.settings import (
+    FETCH_SETTINGS_ENV,
+    SERVER_SETTINGS_ENV,
+    EngineSettings,
+    FetchSettings,
+    LifecycleSettings,
+    ModelSettings,
+    ServerSettings,
+    SystemPromptSettings,
+)
+from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument, Stage
+
+__all__ = [
+    "EXIT_CODES",
+    "FETCH_SETTINGS_ENV",
+    "REPORT_LIMIT_BYTES",
+    "SERVER_SETTINGS_ENV",
+    "EffectiveConfiguration",
+    "EngineArgumentError",
+    "EngineSettings",
+    "FailureClass",
+    "FetchSettings",
+    "LifecycleSettings",
+    "ModelSettings",
+    "ServerSettings",
+    "SignalDocument",
+    "Stage",
+    "SystemPromptSettings",
+    "TerminationReport",
+    "check_engine_args",
+]

@@ -1,0 +1,41 @@
+"""The last words of a server: a small JSON document in the pod's termination log."""
+
+from typing import Self
+
+from mistral_server.contract.base import ContractModel
+from mistral_server.contract.failures import FailureClass
+
+REPORT_LIMIT_BYTES = 4096
+"""The kubelet keeps this much of a termination message."""
+
+
+class TerminationReport(ContractModel):
+    """Why the server ended."""
+
+    failure: FailureClass
+    """The class of the failure."""
+    stage: str
+    """What the server was doing: a `Stage`."""
+    message: str
+    """One or two sentences for a person: what happened and what to change."""
+    evidence: str = ""
+    """The line of the engine's output that shows the cause."""
+    engine_exit: int | None = None
+    """Exit code of `vllm serve`, negative for a signal; None if it was still running."""
+    uptime_seconds: int = 0
+    """Seconds since the server started."""
+
+    def to_bytes(self) -> bytes:
+        """Return the report as JSON within `REPORT_LIMIT_BYTES`, cutting its texts if needed."""
+        report = self
+        for keep in (1500, 700, 300, 60):
+            encoded = report.model_dump_json().encode()
+            if len(encoded) <= REPORT_LIMIT_BYTES:
+                break
+            report = report._cut(keep)
+        return report.model_dump_json().encode()
+
+    def _cut(self, keep: int) -> Self:
+        return self.model_copy(
+            update={"message": self.message[:keep], "evidence": self.evidence[:keep]}
+        )

@@ -1,0 +1,52 @@
+"""What a living server says of itself: the document behind `/signals`."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from mistral_server.contract.base import ContractModel
+
+
+class Stage(StrEnum):
+    """What a server is doing, in the order in which the stages happen."""
+
+    STARTING = "starting"
+    LOADING = "loading"
+    PROFILING = "profiling"
+    WARMING_UP = "warming-up"
+    CANARY = "canary"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+class EffectiveConfiguration(ContractModel):
+    """The configuration as the engine reports it, not as it was asked for."""
+
+    vllm_version: str | None = None
+    """Version of vLLM."""
+    mistral_common_version: str | None = None
+    """Version of mistral-common."""
+    tensor_parallel_size: int | None = None
+    """Ranks, read from the engine's fingerprint."""
+    context_length: int | None = None
+    """Tokens of prompt and answer together."""
+    kv_cache_tokens: int | None = None
+    """Tokens that the KV cache holds."""
+
+
+class SignalDocument(ContractModel):
+    """One look at a server."""
+
+    stage: Stage
+    """What the server is doing."""
+    stage_seconds: float = Field(ge=0)
+    """Seconds since that stage began."""
+    ready: bool
+    """A chat was answered, and the server is not draining."""
+    running: int = Field(default=0, ge=0)
+    """Requests being computed."""
+    waiting: int = Field(default=0, ge=0)
+    """Requests in the engine's queue."""
+    kv_cache_usage: float = Field(default=0, ge=0)
+    """Used share of the KV cache, 0 to 1."""
+    effective: EffectiveConfiguration = EffectiveConfiguration()
