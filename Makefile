@@ -1,0 +1,71 @@
+# One command per intent. `make help` lists them.
+# PYTHON is any CPython 3.11; everything else is installed, or says what to install.
+PYTHON ?= python3
+VENV := .venv/bin
+DEV := $(VENV)/python -m mistral_dev
+UNIT := tests/unit tests/golden
+export PYTHONDONTWRITEBYTECODE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-down test check format generate verify bench clean \
+	cluster-up cluster-down images lock
+
+help: ## Show this help.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
+
+setup: ## Make the development environment .venv.
+	@PYTHONPATH=dev/src $(PYTHON) -m mistral_dev.venv
+
+demo: setup ## From a bare machine to a chat answer, a tool call and the metrics.
+	@$(DEV) demo run
+
+demo-down: setup ## Stop what `make demo` started.
+	@$(DEV) demo stop
+
+test: setup ## Run every tier: check, chart, cluster, engine and end to end.
+	$(MAKE) --no-print-directory verify
+	$(DEV) prepare
+	$(VENV)/pytest tests/unit tests/golden tests/chart tests/cluster tests/engine tests/e2e
+
+check: setup ## Format, lint, types, imports and unit tests; takes seconds.
+	$(VENV)/ruff format --check --quiet .
+	$(VENV)/ruff check --quiet .
+	$(VENV)/mypy --no-error-summary
+	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
+	$(VENV)/pytest --quiet $(UNIT)
+
+format: setup ## Format the code.
+	$(VENV)/ruff format --quiet .
+	$(VENV)/ruff check --quiet --fix .
+
+generate: setup ## Write what is generated: CRD, chart copies, reference, golden files.
+	$(DEV) generate
+	$(VENV)/pytest --quiet tests/golden --update-golden
+
+verify: setup ## Check that what is generated is fresh, then `check` without its tests.
+	$(DEV) generate --check
+	$(VENV)/ruff format --check --quiet .
+	$(VENV)/ruff check --quiet .
+	$(VENV)/mypy --no-error-summary
+	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
+
+bench: setup ## Measure; docs/performance.md quotes what it prints.
+	$(DEV) prepare
+	$(VENV)/python -m pytest tests/bench -s -p no:cacheprovider
+
+images: setup ## Build the two images for the local cluster.
+	$(DEV) images build
+
+cluster-up: setup ## Start the local cluster (one real node, 4 pretended GPUs).
+	$(DEV) cluster up --profile node --gpus 4
+
+cluster-down: setup ## Stop the local cluster and forget its state.
+	$(DEV) cluster down --wipe
+
+lock: setup ## Resolve the pinned requirements anew.
+	$(DEV) lock
+
+clean: setup ## Stop the local clusters; remove the environment and caches of tools in the checkout.
+	-$(DEV) demo stop
+	-$(DEV) cluster down --wipe
+	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

@@ -1,0 +1,1 @@
+"""What a developer runs: the local cluster, image builds, the demo. Not in the wheel."""

@@ -1,0 +1,31 @@
+"""The command line `python -m mistral_dev`: a table of its commands, each made elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mistral_dev.cluster_commands import cluster, tools
+from mistral_dev.errors import DevError
+from mistral_dev.images.cli import images
+
+
+class PlainErrors(click.Group):
+    """A group whose commands end with the message of a `DevError` instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except DevError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Tools for working on mistral-small-operator: a local cluster, images, a demo."""
+
+
+for _command in (tools, cluster, images):
+    main.add_command(_command)

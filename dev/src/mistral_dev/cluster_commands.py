@@ -1,0 +1,117 @@
+"""The commands `tools ...` and `cluster ...`; hung into the command line by `cli`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+import click
+
+from mistral_dev import tools as toolsets
+from mistral_dev.cluster import Cluster
+from mistral_dev.control_plane import PARTS
+from mistral_dev.errors import UsageError
+from mistral_dev.network import namespace_path
+from mistral_dev.progress import Progress
+from mistral_dev.settings import Profile
+
+NAME = click.option("--name", default="dev", show_default=True, help="Which cluster.")
+
+
+@click.group()
+def tools() -> None:
+    """The programs that a cluster is made of."""
+
+
+@tools.command("build")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def build_tools(names: tuple[str, ...]) -> None:
+    """Build the programs from source, all of them when no NAME is given.
+
+    From nothing that takes about 10 minutes on two cores; what is built stays in the cache.
+    """
+    progress = Progress()
+    wanted = names or toolsets.ALL_TOOLS
+    present = [name for name in wanted if toolsets.program(name).exists()]
+    for name in present:
+        progress.line(toolsets.cached_line(name))
+    toolsets.ensure((name for name in wanted if name not in present), progress)
+
+
+@click.group()
+def cluster() -> None:
+    """A Kubernetes cluster on this machine, reachable from this machine only."""
+
+
+@cluster.command()
+@NAME
+@click.option(
+    "--profile",
+    type=click.Choice([str(profile) for profile in Profile]),
+    help="With a real node, or a control plane with fake nodes.  [default: as before, or node]",
+)
+@click.option("--gpus", type=click.IntRange(min=0), help="GPUs that the node pretends to have.")
+@click.option("--fake-nodes", type=click.IntRange(min=1), help="Add nodes with 8 GPUs each.")
+def up(name: str, profile: str | None, gpus: int | None, fake_nodes: int | None) -> None:
+    """Start the cluster; does nothing to what runs already."""
+    local = Cluster(name, profile)
+    local.up()
+    if gpus is not None:
+        local.patch_gpus(gpus)
+    if fake_nodes is not None:
+        local.add_fake_nodes(fake_nodes)
+    click.echo(f"export KUBECONFIG={shlex.quote(str(local.kubeconfig))}")
+
+
+@cluster.command()
+@NAME
+@click.option("--wipe", is_flag=True, help="Delete its objects and images too.")
+def down(name: str, *, wipe: bool) -> None:
+    """Stop the cluster and leave nothing of it running."""
+    Cluster(name).down(wipe=wipe)
+
+
+@cluster.command()
+@NAME
+@click.pass_context
+def status(context: click.Context, name: str) -> None:
+    """Say what runs; ends with 1 when the cluster is not up."""
+    local = Cluster(name)
+    ready = local.is_up()
+    rows = [(name, "up" if ready else "not up", str(local.layout.root))]
+    if local.exists():
+        rows.append(("API server", str(local.profile), local.api_url))
+    running = local.processes.running()
+    rows.extend(
+        (part, "runs" if part in running else "-", str(local.processes.log(part)))
+        for part in sorted({*PARTS, *running})
+    )
+    for row in rows:
+        click.echo("{:<26}{:<15}{}".format(*row))
+    if not ready:
+        context.exit(1)
+
+
+@cluster.command(context_settings={"ignore_unknown_options": True})
+@NAME
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND with kubectl, helm and ctr set up, where pods can be reached."""
+    local = Cluster(name)
+    if not local.exists() or (local.netns and not namespace_path(local.netns).exists()):
+        raise UsageError(
+            f"The cluster {name} does not run. "
+            f"Start it with `python -m mistral_dev cluster up --name {name}`."
+        )
+    toolsets.ensure({command[0]} & {*toolsets.ALL_TOOLS})
+    environment = {**os.environ, **local.environment()}
+    argv = local.inside(command)
+    os.execvpe(argv[0], argv, environment)  # noqa: S606 - this process becomes the command
+
+
+@cluster.command()
+@NAME
+def env(name: str) -> None:
+    """Print exports for a shell, to be read with eval."""
+    for variable, value in Cluster(name).environment().items():
+        click.echo(f"export {variable}={shlex.quote(value)}")
