@@ -8,6 +8,7 @@ import click
 
 from mistral_dev.cluster_commands import cluster, tools
 from mistral_dev.errors import DevError
+from mistral_dev.generate import generate
 from mistral_dev.images.cli import images
 
 
@@ -27,5 +28,5 @@ def main() -> None:
     """Tools for working on mistral-small-operator: a local cluster, images, a demo."""
 
 
-for _command in (tools, cluster, images):
+for _command in (tools, cluster, images, generate):
     main.add_command(_command)

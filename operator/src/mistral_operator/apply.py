@@ -1,13 +1,21 @@
 """Carry out a plan: the writes, and what stood in their way."""
 
+import logging
+
 from mistral_operator.api import Reason, Resource
 from mistral_operator.cluster import Cluster, Object
-from mistral_operator.errors import ClusterError, NameTaken, Unavailable
+from mistral_operator.compare import first_difference, repair
+from mistral_operator.errors import ClusterError, NamespaceLeaving, NameTaken, Unavailable
 from mistral_operator.kinds import CLAIM, SERVICE_ACCOUNT, Kind
 from mistral_operator.metrics import WRITES
 from mistral_operator.plan import Apply, Obstacle, Plan
 from mistral_operator.problem import Problem
 from mistral_operator.store import Store, live_child
+
+log = logging.getLogger(__name__)
+
+_MOST_REPAIRS = 10
+"""Differences mended in one go; more are left for the next look, so that nothing runs for ever."""
 
 _MERGEABLE = {SERVICE_ACCOUNT, CLAIM}
 """Kinds that have no field on which two owners must conflict: an apply without force would quietly
@@ -26,6 +34,7 @@ class Executor:
 
         Raises:
             Unavailable: the API server cannot be reached; nothing can be said of the resource.
+            NamespaceLeaving: the namespace is being deleted.
         """
         problems = [_obstacle_problem(obstacle) for obstacle in plan.obstacles]
         for step in plan.applies:
@@ -42,7 +51,7 @@ class Executor:
     async def _apply(self, resource: Resource, step: Apply) -> Problem | None:
         try:
             live = await self._apply_or_refuse(resource, step)
-        except Unavailable:
+        except (Unavailable, NamespaceLeaving):
             raise
         except NameTaken as error:
             return Problem(Reason.NAME_TAKEN, error.reason)
@@ -54,7 +63,7 @@ class Executor:
 
     async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
         if step.exists:
-            return await self._cluster.apply(step.wanted, force=True)
+            return await self._take_back(resource, step)
         if step.kind in _MERGEABLE:
             await self._refuse_foreign(resource, step.kind, step.name)
         try:
@@ -65,6 +74,38 @@ class Executor:
         # Somebody owns fields of an object of this name. Ours without its labels, perhaps.
         await self._refuse_foreign(resource, step.kind, step.name)
         return await self._cluster.apply(step.wanted, force=True)
+
+    async def _take_back(self, resource: Resource, step: Apply) -> Object:
+        """Apply over an object of ours, whatever somebody made of it."""
+        try:
+            live = await self._cluster.apply(step.wanted, force=True)
+        except ClusterError as error:
+            if error.status != 422:
+                raise
+            # Merged with somebody's edit, ours is not valid: two ports of one name, say.
+            await self._mend(resource, step)
+            return await self._cluster.apply(step.wanted, force=True)
+        if first_difference(step.wanted, live) is None:
+            return live
+        return await self._mend(resource, step) or live
+
+    async def _mend(self, resource: Resource, step: Apply) -> Object | None:
+        """Put what is wanted in the place of every difference that applying leaves."""
+        live = await self._cluster.get(step.kind, resource.namespace, step.name)
+        for _ in range(_MOST_REPAIRS):
+            pointer = None if live is None else first_difference(step.wanted, live)
+            if live is None or pointer is None:
+                break
+            log.info("%s %s: repairing %s", step.kind.kind, step.name, pointer)
+            unchanged = {
+                "op": "test",
+                "path": "/metadata/resourceVersion",
+                "value": live["metadata"]["resourceVersion"],
+            }
+            operations = [unchanged, repair(step.wanted, pointer)]
+            live = await self._cluster.patch(step.kind, resource.namespace, step.name, operations)
+            WRITES.labels(kind=step.kind.kind, verb="repair").inc()
+        return live
 
     async def _refuse_foreign(self, resource: Resource, kind: Kind, name: str) -> None:
         """Raise `NameTaken` if an object exists that this resource does not control."""

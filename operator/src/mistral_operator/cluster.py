@@ -17,7 +17,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 
 from mistral_operator import names
-from mistral_operator.errors import ClusterError, Unavailable
+from mistral_operator.errors import ClusterError, NamespaceLeaving, Unavailable
 from mistral_operator.kinds import EVENT, RESOURCE, Kind, kind_of
 from mistral_operator.metrics import API_REQUESTS
 
@@ -88,6 +88,14 @@ class Cluster:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._request("PATCH", path, query, body, "application/apply-patch+yaml")
 
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, operations: list[Object]
+    ) -> Object:
+        """Patch an object with JSON Patch operations and return the live one."""
+        query = {"fieldManager": names.FIELD_MANAGER}
+        path = kind.path(namespace, name)
+        return await self._request("PATCH", path, query, operations, "application/json-patch+json")
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object, or None if there is none."""
         try:
@@ -153,7 +161,7 @@ class Cluster:
         method: str,
         path: str,
         query: dict[str, str] | None = None,
-        body: Object | None = None,
+        body: Object | list[Object] | None = None,
         content_type: str = "application/json",
     ) -> Object:
         url = f"{self.client.configuration.host}{path}"
@@ -181,7 +189,15 @@ class Cluster:
 def _error(status: int, text: bytes, said: str) -> ClusterError:
     """Return the error of a refused request, with the API server's own sentence."""
     try:
-        reason = json.loads(text)["message"]
+        answer = json.loads(text)
+        reason = answer["message"]
+        causes = (answer.get("details") or {}).get("causes") or ()
     except (ValueError, KeyError, TypeError):
-        reason = text[:500].decode(errors="replace")
-    return (Unavailable if status in _LATER else ClusterError)(status, reason, said)
+        return _error_class(status)(status, text[:500].decode(errors="replace"), said)
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        return NamespaceLeaving(status, reason, said)
+    return _error_class(status)(status, reason, said)
+
+
+def _error_class(status: int) -> type[ClusterError]:
+    return Unavailable if status in _LATER else ClusterError

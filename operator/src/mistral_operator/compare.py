@@ -11,7 +11,7 @@ from mistral_operator.quantity import same_quantity
 
 
 def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:
-    """Return the path of the first wanted field that the live object lacks, or None.
+    """Return where the live object first lacks what is wanted, as a JSON pointer, or None.
 
     Lists are compared item by item: the API server keeps their order, and an item that somebody
     added to one of our lists counts as a difference.
@@ -32,7 +32,7 @@ def _mapping_difference(wanted: Mapping[str, Any], live: Any, path: str) -> str 
     for key, value in wanted.items():
         if key not in live and value in ({}, []):
             continue
-        difference = first_difference(value, live.get(key), f"{path}.{key}" if path else key)
+        difference = first_difference(value, live.get(key), f"{path}/{_escaped(key)}")
         if difference is not None:
             return difference
     return None
@@ -42,7 +42,31 @@ def _sequence_difference(wanted: Sequence[Any], live: Any, path: str) -> str | N
     if not isinstance(live, Sequence) or len(live) != len(wanted):
         return path
     for index, (one, other) in enumerate(zip(wanted, live, strict=True)):
-        difference = first_difference(one, other, f"{path}[{index}]")
+        difference = first_difference(one, other, f"{path}/{index}")
         if difference is not None:
             return difference
     return None
+
+
+def repair(wanted: Any, pointer: str) -> dict[str, Any]:
+    """Return the JSON Patch operation that puts what is wanted in the place of a difference.
+
+    Server-side apply merges lists by key: it cannot take away an item that somebody else added to a
+    list of ours, and an edited key looks to it like such an item.
+    """
+    parent, value = None, wanted
+    for part in pointer.split("/")[1:]:
+        parent, value = value, _step(value, part)
+    operation = "replace" if isinstance(parent, list) else "add"
+    return {"op": operation, "path": pointer, "value": value}
+
+
+def _step(value: Any, part: str) -> Any:
+    if isinstance(value, list):
+        return value[int(part)]
+    return value[part.replace("~1", "/").replace("~0", "~")]
+
+
+def _escaped(key: str) -> str:
+    """Escape a key as RFC 6901 wants it."""
+    return key.replace("~", "~0").replace("/", "~1")

@@ -46,3 +46,7 @@ class Unavailable(ClusterError):
 
 class NameTaken(ClusterError):
     """A child's name belongs to an object that is not ours."""
+
+
+class NamespaceLeaving(ClusterError):
+    """The namespace is being deleted, and everything in it: there is nothing left to do."""

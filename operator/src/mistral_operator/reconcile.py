@@ -13,7 +13,7 @@ from mistral_operator.api import Reason, Resource, Spec, Status, identified, par
 from mistral_operator.apply import Executor
 from mistral_operator.clock import now_text, to_seconds
 from mistral_operator.cluster import Cluster
-from mistral_operator.errors import ClusterError, InvalidResource, Unavailable
+from mistral_operator.errors import ClusterError, InvalidResource, NamespaceLeaving, Unavailable
 from mistral_operator.events import transition_events
 from mistral_operator.metrics import FLEET, RECONCILE_SECONDS, RECONCILES, WRITES
 from mistral_operator.observe import Body, Observed
@@ -53,6 +53,8 @@ class Reconciler:
         started = time.monotonic()
         try:
             settled = await self._reconcile(key)
+        except NamespaceLeaving:
+            settled, outcome = True, "settled"
         except Unavailable as error:
             log.warning("%s/%s: %s; trying again later", *key, error)
             settled, outcome = False, "error"

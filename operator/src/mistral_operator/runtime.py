@@ -100,13 +100,15 @@ class Operator:
         resync = Resync(cluster, store, watcher, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()
-        await _run_all(
+        parts = [
             self._watch(watcher, child_kinds),
             resync.forever(settings.resync_seconds),
-            SignalPoller(store, board, queue.add, settings.signal_seconds).run(),
             _gauge(queue),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
-        )
+        ]
+        if settings.signal_seconds:
+            parts.append(SignalPoller(store, board, queue.add, settings.signal_seconds).run())
+        await _run_all(*parts)
 
     async def _child_kinds(self) -> tuple[Kind, ...]:
         if await self._cluster.knows(kinds.POD_MONITOR):

@@ -31,8 +31,9 @@ class Settings(BaseSettings):
     """Resources reconciled at the same time."""
     resync_seconds: float = Field(default=600, gt=0)
     """Seconds between two full comparisons with the API server."""
-    signal_seconds: float = Field(default=10, gt=0)
-    """Seconds between two looks at a pod's /signals."""
+    signal_seconds: float = Field(default=10, ge=0)
+    """Seconds between two looks at a pod's /signals. 0: never; status then lacks what only a pod
+    can tell, its stage and its effective configuration."""
     log_level: str = "INFO"
     """Level of the log."""
     log_format: str = Field(default="text", pattern="^(text|json)$")

@@ -103,9 +103,7 @@ class Images(ApiModel):
 
     per_prompt: int = Field(default=10, ge=0, le=64)
     """Images that one prompt may hold. 0 serves text only and frees 0.8 GiB of each replica."""
-    domains: list[
-        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$")]
-    ] = Field(default=[], max_length=64)
+    domains: list[Domain] = Field(default=[], max_length=64)
     """Hosts that `image_url` may name, such as images.example.com. None: images come inside the
     request as data: URLs, and the server fetches nothing on a caller's behalf."""
 
@@ -132,7 +130,7 @@ class SystemPrompt(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=with_rules(
             rule(
-                # has() first: the API server tries the rule on the default {} before it fills {} in.
+                # has() first: the API server tries the rule on the default {} as it stands.
                 "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
                 "spec.systemPrompt.configMap goes with source: ConfigMap, and only with it:"
                 " set both or neither",

@@ -8,6 +8,9 @@ from mistral_operator.api.base import ApiModel, Name, rule, with_rules
 
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
 
+RELATIVE_PATH = r"^([A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*)?$"
+"""A path below a mount: no part starts with a dot, so none leads out of it."""
+
 
 class SecretKey(ApiModel):
     """One key of a Secret in the namespace of the resource."""
@@ -33,9 +36,7 @@ class ClaimSource(ApiModel):
 
     claim_name: Name
     """Name of the PersistentVolumeClaim. It is mounted read-only."""
-    path: str = Field(
-        default="", max_length=512, pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$"
-    )
+    path: str = Field(default="", max_length=512, pattern=RELATIVE_PATH)
     """Directory of the model within the volume. Unset: the root of the volume."""
 
 
@@ -47,9 +48,7 @@ class ImageSource(ApiModel):
     registry.example.com/models/mistral-small@sha256:..."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When the kubelet pulls the image."""
-    path: str = Field(
-        default="", max_length=512, pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$"
-    )
+    path: str = Field(default="", max_length=512, pattern=RELATIVE_PATH)
     """Directory of the model within the image. Unset: the root of the image."""
 
 
@@ -98,7 +97,10 @@ class Model(ApiModel):
     """Repository of the model on the hub, owner/name. With another source it only names the
     model."""
     revision: str = Field(
-        default="main", min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._/-]+$"
+        default="main",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$",
     )
     """Commit, tag or branch of the repository. Pin a commit in production: a branch can move
     between the start of one replica and the next."""

@@ -1,0 +1,266 @@
+"""The chart's values: their types here, their names, defaults and descriptions in values.yaml.
+
+`generate` makes values.schema.json and the table in the chart's README from both. The model has no
+defaults and takes no unknown fields, so a value that only one of the two knows is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from mistral_dev.errors import UsageError
+
+_Dns = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+_Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
+_Interval = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
+_Port = Annotated[int, Field(ge=1, le=65535)]
+_Strings = dict[str, str]
+_Kubernetes = dict[str, Any]
+"""An object of the Kubernetes API that the chart passes on: the API server knows its fields."""
+
+
+class _Values(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+
+class ServerImage(_Values):
+    """`server.image`."""
+
+    repository: str = Field(min_length=1)
+    tag: str
+    digest: _Digest
+
+
+class Image(ServerImage):
+    """`image`."""
+
+    pull_policy: Literal["Always", "IfNotPresent", "Never"]
+
+
+class Server(_Values):
+    """`server`."""
+
+    image: ServerImage
+
+
+class LeaderElection(_Values):
+    """`leaderElection`."""
+
+    enabled: bool
+    lease_seconds: int = Field(ge=3)
+
+
+class Log(_Values):
+    """`log`."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    format: Literal["text", "json"]
+
+
+class Crds(_Values):
+    """`crds`."""
+
+    enabled: bool
+    keep: bool
+
+
+class ServiceAccount(_Values):
+    """`serviceAccount`."""
+
+    create: bool
+    name: str
+    annotations: _Strings
+
+
+class Rbac(_Values):
+    """`rbac`."""
+
+    create: bool
+    aggregate_to_user_roles: bool
+
+
+class MetricsService(_Values):
+    """`metrics.service`."""
+
+    enabled: bool
+    annotations: _Strings
+
+
+class Monitor(_Values):
+    """`metrics.podMonitor` and `metrics.serviceMonitor`."""
+
+    enabled: bool
+    interval: _Interval
+    labels: _Strings
+
+
+class Metrics(_Values):
+    """`metrics`."""
+
+    service: MetricsService
+    pod_monitor: Monitor
+    service_monitor: Monitor
+
+
+class PodDisruptionBudget(_Values):
+    """`podDisruptionBudget`."""
+
+    enabled: bool
+
+
+class NetworkPolicy(_Values):
+    """`networkPolicy`."""
+
+    enabled: bool
+    api_server_ports: list[_Port] = Field(min_length=1)
+
+
+class ChartValues(_Values):
+    """All values of the chart."""
+
+    replicas: int = Field(ge=0)
+    image: Image
+    image_pull_secrets: list[_Kubernetes]
+    server: Server
+    watch_namespaces: list[_Dns]
+    leader_election: LeaderElection
+    log: Log
+    concurrency: int = Field(ge=1)
+    resync_seconds: float = Field(gt=0)
+    signal_seconds: float = Field(ge=0)
+    crds: Crds
+    service_account: ServiceAccount
+    rbac: Rbac
+    metrics: Metrics
+    pod_disruption_budget: PodDisruptionBudget
+    network_policy: NetworkPolicy
+    resources: _Kubernetes
+    pod_security_context: _Kubernetes
+    security_context: _Kubernetes
+    pod_annotations: _Strings
+    pod_labels: _Strings
+    node_selector: _Strings
+    tolerations: list[_Kubernetes]
+    affinity: _Kubernetes
+    topology_spread_constraints: list[_Kubernetes]
+    priority_class_name: str
+    name_override: str
+    fullname_override: str
+    # `global` is a word of Python's.
+    global_: _Kubernetes = Field(alias="global")
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of values.yaml, or a group of values."""
+
+    path: tuple[str, ...]
+    default: Any
+    description: str
+
+
+def read_values(text: str) -> dict[tuple[str, ...], Value]:
+    """Return what values.yaml says, by path, in its order.
+
+    Raises:
+        UsageError: a value has no comment, or values.yaml and the model differ.
+    """
+    try:
+        ChartValues.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        raise UsageError(f"values.yaml and mistral_dev/chart_values.py differ: {error}") from error
+    lines = text.splitlines()
+    root: Any = yaml.compose(text)
+    return {value.path: value for value in _walk(root, _schema_of(ChartValues), lines, ())}
+
+
+def _walk(
+    node: yaml.Node, schema: dict[str, Any], lines: list[str], above: tuple[str, ...]
+) -> Iterator[Value]:
+    """Yield the values below a node, down to those that the model does not look into."""
+    for key_node, value_node in node.value:
+        path = (*above, key_node.value)
+        comment = _comment_above(lines, key_node.start_mark.line)
+        if not comment:
+            raise UsageError(
+                f"values.yaml: {'.'.join(path)} has no comment. Write one above it: it is the"
+                " value's documentation."
+            )
+        yield Value(path, yaml.safe_load(yaml.serialize(value_node)), comment)
+        below = schema["properties"][path[-1]]
+        if "properties" in below:
+            yield from _walk(value_node, below, lines, path)
+
+
+def _comment_above(lines: list[str], line: int) -> str:
+    """Return the comment that ends right above a line, as one paragraph."""
+    first = line
+    while first > 0 and lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    return " ".join(text.strip().lstrip("#").strip() for text in lines[first:line])
+
+
+def values_schema(text: str) -> str:
+    """Return values.schema.json: types from the model, the rest from values.yaml.
+
+    Nothing is required, since an unset value has its default.
+    """
+    schema = _described(_schema_of(ChartValues), read_values(text), ())
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Values of the chart mistral-small-operator",
+        **schema,
+    }
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model in one piece, without what pydantic adds for itself."""
+    schema = model.model_json_schema(by_alias=True)
+    definitions = schema.pop("$defs")
+
+    def tidy(one: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in one:
+            return tidy(definitions[one["$ref"].removeprefix("#/$defs/")])
+        kept = {
+            key: of for key, of in one.items() if key not in {"title", "required", "description"}
+        }
+        if "properties" in kept:
+            kept["properties"] = {key: tidy(of) for key, of in kept["properties"].items()}
+        return kept
+
+    return tidy(schema)
+
+
+def _described(
+    schema: dict[str, Any], values: dict[tuple[str, ...], Value], path: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return a schema with each value's description and default."""
+    if path:
+        schema = {"description": values[path].description, **schema}
+    if "properties" not in schema:
+        return schema | {"default": values[path].default}
+    properties = {
+        key: _described(below, values, (*path, key)) for key, below in schema["properties"].items()
+    }
+    return schema | {"properties": properties}
+
+
+def values_table(text: str) -> str:
+    """Return the values as a Markdown table; a group stands before its values, without default."""
+    values = read_values(text)
+    groups = {path[:-1] for path in values}
+    rows = ["| Value | Default | Description |", "|---|---|---|"]
+    for value in values.values():
+        default = "" if value.path in groups else f"`{json.dumps(value.default)}`"
+        cells = (f"`{'.'.join(value.path)}`", default, value.description)
+        escaped = (cell.replace("|", "\\|") for cell in cells)
+        rows.append(f"| {' | '.join(escaped)} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,153 @@
+"""What a resource says when it cannot be served: the cause, and what to do."""
+
+from mistral_operator.kinds import SELECTOR
+from namespace import Namespace, Object, resource
+
+FOREIGN_SERVICE: Object = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "small"},
+    "spec": {"selector": {"app": "somebody"}, "ports": [{"name": "http", "port": 80}]},
+}
+
+
+def test_a_foreign_object_of_a_childs_name_is_left_as_it_is(served: Namespace) -> None:
+    served.apply(FOREIGN_SERVICE)
+    before = served.wait_for("service", "small")
+
+    served.apply(resource("small"))
+
+    said = served.wait_for_reason("small", "NameTaken")["message"]
+    assert "Service small exists and does not belong to this resource" in said
+    assert "Rename the resource" in said
+    assert served.get("service", "small") == before
+    assert served.condition("small", "Degraded")["status"] == "True"
+
+
+def test_a_foreign_service_account_is_not_merged_into(served: Namespace) -> None:
+    served.kubectl("create", "serviceaccount", "small")
+    before = served.wait_for("serviceaccount", "small")
+
+    served.apply(resource("small"))
+
+    assert "ServiceAccount small" in served.wait_for_reason("small", "NameTaken")["message"]
+    assert served.get("serviceaccount", "small") == before
+
+
+def test_a_foreign_object_with_our_labels_is_left_as_it_is_too(served: Namespace) -> None:
+    key, value = SELECTOR.split("=")
+    labels = {key: value, "inference.mistral-small.io/deployment": "small"}
+    served.apply({**FOREIGN_SERVICE, "metadata": {"name": "small", "labels": labels}})
+    before = served.wait_for("service", "small")
+
+    served.apply(resource("small"))
+
+    served.wait_for_reason("small", "NameTaken")
+    assert served.get("service", "small") == before
+
+
+def test_the_endpoint_heals_once_the_foreign_object_is_gone(served: Namespace) -> None:
+    served.apply(FOREIGN_SERVICE, resource("small"))
+    served.wait_for_reason("small", "NameTaken")
+
+    served.kubectl("delete", "service", "small")
+
+    served.wait_for_reason("small", "Ready")
+
+
+def test_a_missing_config_map_is_named_and_its_arrival_noticed(served: Namespace) -> None:
+    prompt = {"source": "ConfigMap", "configMap": {"name": "prompt", "key": "text"}}
+    # No fake node has that label, so the endpoint is not ready by itself.
+    spec = {"systemPrompt": prompt, "pod": {"nodeSelector": {"no": "such-node"}}}
+    served.apply(resource("small", spec))
+
+    said = served.wait_for_reason("small", "ConfigMapMissing")["message"]
+    assert (
+        said == "ConfigMap prompt does not exist: create it, or correct spec.systemPrompt.configMap"
+    )
+
+    served.kubectl("create", "configmap", "prompt", "--from-literal=other=x")
+    served.until(
+        lambda: "has no key text" in served.condition("small")["message"], "the missing key"
+    )
+
+    served.kubectl("create", "configmap", "prompt2", "--from-literal=text=x")
+    fixed = {"source": "ConfigMap", "configMap": {"name": "prompt2", "key": "text"}}
+    served.apply(resource("small", {**spec, "systemPrompt": fixed}))
+    served.wait_for_reason("small", "Unschedulable")
+
+
+def test_a_missing_claim_is_named(served: Namespace) -> None:
+    source = {"persistentVolumeClaim": {"claimName": "weights"}}
+    served.apply(resource("small", {"model": {"source": source}}))
+
+    said = served.wait_for_reason("small", "ClaimMissing")["message"]
+
+    assert "PersistentVolumeClaim weights does not exist" in said
+
+
+def test_more_gpus_than_any_node_has_is_said_with_the_number_there_is(served: Namespace) -> None:
+    spec = {"engine": {"tensorParallelSize": 2}, "pod": {"gpu": {"resourceName": "amd.com/gpu"}}}
+    served.apply(resource("small", spec))
+
+    said = served.wait_for_reason("small", "NoFittingNode")["message"]
+
+    assert "needs 2 amd.com/gpu on one node and the best node offers 0" in said
+    assert "spec.engine.tensorParallelSize" in said
+
+
+def test_a_model_that_does_not_fit_says_what_would(served: Namespace) -> None:
+    served.apply(resource("small", {"pod": {"gpu": {"memory": "24Gi"}}}))
+
+    said = served.wait_for_reason("small", "DoesNotFit", "ModelFits")
+
+    assert said["status"] == "False"
+    assert "spec.engine.tensorParallelSize to 4" in said["message"]
+    assert "spec.model.quantization to fp8" in said["message"]
+
+
+def test_the_memory_of_the_gpus_is_read_from_the_nodes_label(served: Namespace) -> None:
+    served.apply(resource("small"))
+    served.wait_for_reason("small", "GpuMemoryUnknown", "ModelFits")
+
+    served.cluster.kubectl("label", "node", "fake-0", "nvidia.com/gpu.memory=81559")
+    try:
+        said = served.wait_for_reason("small", "Fits", "ModelFits")["message"]
+    finally:
+        served.cluster.kubectl("label", "node", "fake-0", "nvidia.com/gpu.memory-")
+
+    assert "610240 tokens of KV cache remain" in said
+
+
+def test_pods_that_a_quota_refuses_are_reported(served: Namespace) -> None:
+    served.kubectl("create", "quota", "none", "--hard=pods=0")
+
+    served.apply(resource("small"))
+
+    assert "exceeded quota" in served.wait_for_reason("small", "PodRejected")["message"]
+
+
+def test_one_bad_resource_does_not_hold_up_the_others(served: Namespace) -> None:
+    served.apply(FOREIGN_SERVICE, resource("small"), resource("other"))
+
+    served.wait_for_reason("other", "Ready")
+    served.wait_for_reason("small", "NameTaken")
+
+
+def test_transitions_are_told_as_events(served: Namespace) -> None:
+    served.apply(resource("small"))
+    served.wait_for_reason("small", "Ready")
+
+    selector = "--field-selector=involvedObject.kind=MistralSmallDeployment"
+    reasons = ("get", "events", selector, "-o=jsonpath={.items[*].reason}")
+    served.until(lambda: "Ready" in served.kubectl(*reasons).split(), "the event")
+    assert "Ready=True" in served.kubectl("describe", "msd", "small")
+
+
+def test_a_suspended_endpoint_says_so_and_comes_back(served: Namespace) -> None:
+    served.apply(resource("small", {"suspend": True}))
+    assert "set it to false" in served.wait_for_reason("small", "Suspended")["message"]
+
+    served.apply(resource("small", {"suspend": False}))
+
+    served.wait_for_reason("small", "Ready")

@@ -1,0 +1,82 @@
+"""A namespace of a test's own, with the few verbs that tests need."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from mistral_dev.cluster import Cluster
+from mistral_dev.commands import wait_until
+from mistral_dev.errors import CommandFailedError
+from mistral_operator.names import API_VERSION, KIND
+
+WAIT_SECONDS = 30.0
+
+Object = dict[str, Any]
+
+
+def resource(name: str, spec: Object | None = None) -> Object:
+    """Return a resource as a user writes it."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name},
+        "spec": spec or {},
+    }
+
+
+@dataclass
+class Namespace:
+    """One namespace of a cluster."""
+
+    cluster: Cluster
+    name: str
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """Run kubectl in the namespace."""
+        return self.cluster.kubectl("--namespace", self.name, *arguments, text=text)
+
+    def apply(self, *objects: Object) -> None:
+        """Apply objects as a user does."""
+        document = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.kubectl("apply", "-f", "-", text=json.dumps(document))
+
+    def refusal(self, *objects: Object) -> str:
+        """Apply objects that must be refused, and return what the API server said."""
+        with pytest.raises(CommandFailedError) as failed:
+            self.apply(*objects)
+        return failed.value.output
+
+    def get(self, kind: str, name: str) -> Object | None:
+        """Return an object, or None if there is none."""
+        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
+        found: Object | None = json.loads(text) if text else None
+        return found
+
+    def condition(self, name: str, kind: str = "Ready") -> Object:
+        """Return a condition of a resource, empty if there is none."""
+        found = self.get("msd", name) or {}
+        conditions = found.get("status", {}).get("conditions", [])
+        return next((one for one in conditions if one["type"] == kind), {})
+
+    def wait_for_reason(self, name: str, reason: str, kind: str = "Ready") -> Object:
+        """Wait until a condition has a reason, and return the condition."""
+        self.until(lambda: self.condition(name, kind).get("reason") == reason, f"{name}: {reason}")
+        return self.condition(name, kind)
+
+    def wait_for(self, kind: str, name: str) -> Object:
+        """Wait until an object exists, and return it."""
+        self.until(lambda: self.get(kind, name) is not None, f"{kind} {name}")
+        found = self.get(kind, name)
+        assert found is not None
+        return found
+
+    def until(self, condition: Any, what: str, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until a condition holds."""
+        try:
+            wait_until(condition, what, seconds)
+        except Exception:
+            # What a person would look at first.
+            print(self.kubectl("get", "msd,deployment,pod", "-o", "wide"))
+            raise
