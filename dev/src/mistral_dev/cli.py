@@ -7,9 +7,12 @@ from typing import Any
 import click
 
 from mistral_dev.cluster_commands import cluster, tools
+from mistral_dev.demo import demo
 from mistral_dev.errors import DevError
 from mistral_dev.generate import generate
 from mistral_dev.images.cli import images
+from mistral_dev.lock import lock
+from mistral_dev.prepare import prepare
 
 
 class PlainErrors(click.Group):
@@ -28,5 +31,5 @@ def main() -> None:
     """Tools for working on mistral-small-operator: a local cluster, images, a demo."""
 
 
-for _command in (tools, cluster, images, generate):
+for _command in (tools, cluster, images, generate, prepare, demo, lock):
     main.add_command(_command)

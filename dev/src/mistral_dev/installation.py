@@ -59,13 +59,9 @@ class Installation:
         self.cluster.kubectl("apply", "-f", "-", text=document)
 
 
-def _image(prefix: str, name: str) -> tuple[str, str, str]:
+def _image(prefix: str, name: str) -> tuple[str, str]:
     repository, tag = name.rsplit(":", 1)
-    return (
-        f"{prefix}.repository={repository}",
-        f"{prefix}.tag={tag}",
-        f"{prefix}.pullPolicy=IfNotPresent",
-    )
+    return f"{prefix}.repository={repository}", f"{prefix}.tag={tag}"
 
 
 def _namespace(name: str) -> dict[str, object]:

@@ -1,0 +1,103 @@
+{{/* Name of the chart, for the label app.kubernetes.io/name. */}}
+{{- define "mistral-small-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/*
+Name of every object. It leaves room for the longest suffix: names of Services and values of labels
+end at 63 characters.
+*/}}
+{{- define "mistral-small-operator.fullname" -}}
+{{- $name := include "mistral-small-operator.name" . }}
+{{- $joined := printf "%s-%s" .Release.Name $name }}
+{{- if contains $name .Release.Name }}{{ $joined = .Release.Name }}{{ end }}
+{{- default $joined .Values.fullnameOverride | trunc 54 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "mistral-small-operator.serviceAccountName" -}}
+{{- $own := ternary (include "mistral-small-operator.fullname" .) "default" .Values.serviceAccount.create }}
+{{- default $own .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "mistral-small-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "mistral-small-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/*
+Labels of every object. app.kubernetes.io/managed-by is Helm: the operator lists what bears its own
+name there, and must not take its own Deployment for a child.
+*/}}
+{{- define "mistral-small-operator.labels" -}}
+{{ include "mistral-small-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* Reference of an image: call it with a list of the image's values and the chart's. */}}
+{{- define "mistral-small-operator.image" -}}
+{{- $image := index . 0 }}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ default (index . 1).AppVersion $image.tag }}
+{{- end }}
+{{- end }}
+
+{{/* Subject of every binding: the operator's ServiceAccount. */}}
+{{- define "mistral-small-operator.subjects" -}}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "mistral-small-operator.serviceAccountName" . }}
+    namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/*
+What the operator may do in the namespaces that it watches: what its code does, and no more.
+tests/chart/test_rbac.py says for each right who needs it.
+*/}}
+{{- define "mistral-small-operator.rules" -}}
+- apiGroups: [inference.mistral-small.io]
+  resources: [mistralsmalldeployments]
+  verbs: [list, watch]
+- apiGroups: [inference.mistral-small.io]
+  resources: [mistralsmalldeployments/status]
+  verbs: [patch]
+# Children name their resource as owner and keep its deletion waiting (blockOwnerDeletion). Where the
+# admission plugin OwnerReferencesPermissionEnforcement is on, as on OpenShift, that takes this right.
+- apiGroups: [inference.mistral-small.io]
+  resources: [mistralsmalldeployments/finalizers]
+  verbs: [update]
+# Children. A server-side apply is a patch, and also a create where the object does not exist.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+# No right to delete: a claim holds a model that took long to fetch, and goes with its resource.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [get, list, watch, create, patch, delete]
+# Pods are read only: their Deployment makes and deletes them.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+# Does the ConfigMap with the system prompt exist? It is got by name; nothing lists ConfigMaps.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}

@@ -1,0 +1,113 @@
+"""What the demo says to an endpoint, and a picture to say it with.
+
+The model is random, so its answers are noise; a bias on the logits makes it call the tool that a
+real model would choose to call.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+
+import click
+from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+
+_QUESTION = "Why is the sky blue? One sentence."
+
+_TOOL: ChatCompletionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "get_time",
+        "description": "Tell the time.",
+        "strict": True,
+        "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
+    },
+}
+
+_FORCE_A_FINISHED_CALL = {"9": 90, "32": 90, "2": 100, "165": 60}
+"""Biases on [TOOL_CALLS], [ARGS], end of text and `}` of the tiny tokenizer."""
+
+
+def show(base_url: str) -> None:
+    """Chat, stream, look at an image and call a tool; print each answer."""
+    client = OpenAI(base_url=base_url, api_key="EMPTY", timeout=120)
+    model = client.models.list().data[0].id
+    _chat(client, model)
+    _stream(client, model)
+    _image(client, model)
+    _tool(client, model)
+
+
+def _chat(client: OpenAI, model: str) -> None:
+    answer = client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": _QUESTION}], max_tokens=24
+    )
+    _say("chat", answer.choices[0].message.content or "")
+    usage = answer.usage
+    if usage is not None:
+        used = f"{usage.prompt_tokens} tokens of prompt (with the official system prompt)"
+        _say("", f"{used}, {usage.completion_tokens} of answer; {answer.system_fingerprint}")
+
+
+def _stream(client: OpenAI, model: str) -> None:
+    chunks = client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": _QUESTION}],
+        max_tokens=24,
+        stream=True,
+    )
+    pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    _say("stream", f"{len(pieces)} chunks: {''.join(pieces)}")
+
+
+def _image(client: OpenAI, model: str) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(png(56, 56)).decode()}"
+    messages: list[ChatCompletionMessageParam] = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": url}},
+            ],
+        }
+    ]
+    answer = client.chat.completions.create(model=model, messages=messages, max_tokens=16)
+    _say("image", answer.choices[0].message.content or "")
+
+
+def _tool(client: OpenAI, model: str) -> None:
+    answer = client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": "What time is it?"}],
+        tools=[_TOOL],
+        tool_choice="auto",
+        max_tokens=64,
+        logit_bias=_FORCE_A_FINISHED_CALL,
+    )
+    choice = answer.choices[0]
+    for call in choice.message.tool_calls or []:
+        if call.type == "function":
+            said = f"{call.function.name}({call.function.arguments.strip()})"
+            _say("tool call", f"{said}, id {call.id}, finish_reason {choice.finish_reason}")
+
+
+def png(width: int, height: int) -> bytes:
+    """Return a picture with a gradient, made without an imaging library."""
+    row = b"\0" + b"".join(bytes((x * 255 // width, 96, 160)) for x in range(width))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (
+        _chunk(b"IHDR", header),
+        _chunk(b"IDAT", zlib.compress(row * height)),
+        _chunk(b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _say(what: str, text: str) -> None:
+    click.echo(f"  {what:<10} {text!r}" if what else f"  {'':<10} {text}")

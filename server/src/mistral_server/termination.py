@@ -1,0 +1,38 @@
+"""Write the server's last words where Kubernetes picks them up."""
+
+import logging
+import os
+
+from mistral_server.contract import Stage, TerminationReport
+from mistral_server.errors import ServerError
+
+DEFAULT_PATH = "/dev/termination-log"
+"""Where the kubelet mounts the file unless the pod says otherwise."""
+
+_log = logging.getLogger(__name__)
+
+
+def report(error: ServerError, stage: Stage, uptime_seconds: float) -> TerminationReport:
+    """Return the report about `error`."""
+    return TerminationReport(
+        failure=error.failure,
+        stage=stage.value,
+        message=str(error),
+        evidence=error.evidence,
+        engine_exit=error.engine_exit,
+        uptime_seconds=int(uptime_seconds),
+    )
+
+
+def write(words: TerminationReport, path: str) -> None:
+    """Write the report to `path`, and to the log whatever happens to the file."""
+    encoded = words.to_bytes()
+    _log.error("Ended: %s", encoded.decode())
+    try:
+        # The file belongs to the kubelet and exists in a pod: it is filled, never replaced.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except OSError as error:
+        _log.warning("The termination report cannot be written to %s: %s", path, error)
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(encoded)

@@ -1,0 +1,107 @@
+"""The operator's rights are what its code uses: not one verb more, not one less."""
+
+from typing import Any
+
+import pytest
+
+from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render
+from mistral_operator import names
+from operator_rights import IN_THE_CLUSTER, IN_WATCHED_NAMESPACES, ON_THE_LEASE, Right
+
+
+def rights(role: Object) -> set[Right]:
+    """Return what a role allows."""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def bound_roles(objects: list[Object]) -> dict[tuple[str, str], Object]:
+    """Return the roles that are bound to the operator, by kind and namespace or name."""
+    roles = {
+        (one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]): one
+        for one in objects
+        if one["kind"] in {"Role", "ClusterRole"}
+    }
+    subject = {"kind": "ServiceAccount", "name": RELEASE, "namespace": NAMESPACE}
+    found = {}
+    for binding in (*of_kind(objects, "RoleBinding"), *of_kind(objects, "ClusterRoleBinding")):
+        assert binding["subjects"] == [subject]
+        namespace = binding["metadata"].get("namespace")
+        reference = binding["roleRef"]
+        role = roles[reference["kind"], namespace, reference["name"]]
+        found[reference["kind"], namespace or reference["name"]] = role
+    return found
+
+
+def test_the_operator_may_do_what_its_code_does_and_no_more() -> None:
+    roles = bound_roles(render())
+
+    assert set(roles) == {("ClusterRole", RELEASE), ("Role", NAMESPACE)}
+    assert rights(roles["ClusterRole", RELEASE]) == {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER}
+    assert rights(roles["Role", NAMESPACE]) == set(ON_THE_LEASE)
+
+
+def test_watched_namespaces_alone_are_open_to_the_operator() -> None:
+    roles = bound_roles(render({"watchNamespaces": ["team-a", "team-b", "team-a"]}))
+    lease = roles.pop(("Role", NAMESPACE))
+
+    assert set(roles) == {("ClusterRole", RELEASE), ("Role", "team-a"), ("Role", "team-b")}
+    assert rights(roles["ClusterRole", RELEASE]) == set(IN_THE_CLUSTER)
+    assert rights(roles["Role", "team-a"]) == set(IN_WATCHED_NAMESPACES)
+    assert rights(roles["Role", "team-b"]) == set(IN_WATCHED_NAMESPACES)
+    assert rights(lease) == set(ON_THE_LEASE)
+
+
+def test_the_lease_that_is_written_is_the_operators_own() -> None:
+    lease = bound_roles(render())["Role", NAMESPACE]
+    open_rules = [rule["verbs"] for rule in lease["rules"] if "resourceNames" not in rule]
+    named = [rule["resourceNames"] for rule in lease["rules"] if "resourceNames" in rule]
+
+    # A request that creates an object bears no name that a rule could compare.
+    assert open_rules == [["create"]]
+    assert named == [[names.LEASE]]
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["a"]}], ids=["cluster", "namespaces"])
+def test_no_role_of_the_operator_is_a_way_to_more_rights(values: dict[str, Any]) -> None:
+    dangerous_groups = {"*", "rbac.authorization.k8s.io", "admissionregistration.k8s.io"}
+    dangerous_resources = {"*", "secrets", "pods/exec", "pods/attach", "pods/ephemeralcontainers"}
+    dangerous_verbs = {"*", "escalate", "bind", "impersonate", "deletecollection"}
+
+    for role in bound_roles(render(values)).values():
+        for group, resource, verb in rights(role):
+            assert group not in dangerous_groups
+            assert resource not in dangerous_resources
+            assert resource != "serviceaccounts/token"
+            assert verb not in dangerous_verbs
+            assert (resource, verb) not in {
+                ("pods", "create"),
+                ("persistentvolumeclaims", "delete"),
+            }
+
+
+def test_users_get_the_resource_with_the_roles_that_they_have() -> None:
+    aggregated = {
+        role["metadata"]["name"].removeprefix(f"{RELEASE}-"): role
+        for role in of_kind(render(), "ClusterRole")
+        if role["metadata"]["name"] != RELEASE
+    }
+    labels = {
+        name: {
+            key.rpartition("-to-")[2]
+            for key in role["metadata"]["labels"]
+            if key.startswith("rbac.authorization.k8s.io/aggregate-to-")
+        }
+        for name, role in aggregated.items()
+    }
+    writing = rights(aggregated["edit"])
+
+    assert labels == {"view": {"view", "edit", "admin"}, "edit": {"edit", "admin"}}
+    assert {verb for _, _, verb in rights(aggregated["view"])} == {"get", "list", "watch"}
+    assert {group for group, _, _ in rights(aggregated["view"]) | writing} == {names.GROUP}
+    assert f"{names.PLURAL}/status" not in {resource for _, resource, _ in writing}

@@ -1,0 +1,87 @@
+"""The environment that the chart renders is what the operator's Settings read."""
+
+from typing import Any
+
+import pytest
+
+from chart_rendering import NAMESPACE, operator_container
+from mistral_operator.settings import Settings
+
+PREFIX = Settings.model_config["env_prefix"]
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> Settings:
+    """Return the settings of an operator that was installed with some values."""
+    downward = {"metadata.namespace": NAMESPACE, "metadata.name": "operator-5d4f8-x2x4q"}
+    for variable in operator_container(values)["env"]:
+        if "value" in variable:
+            value = variable["value"]
+        else:
+            value = downward[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+        monkeypatch.setenv(variable["name"], value)
+    return Settings()
+
+
+def test_the_chart_sets_every_setting_and_nothing_else() -> None:
+    rendered = [variable["name"] for variable in operator_container()["env"]]
+
+    assert sorted(rendered) == sorted(f"{PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_chart = settings(monkeypatch, {})
+    monkeypatch.undo()
+    differing = {
+        name
+        for name in Settings.model_fields
+        if getattr(of_chart, name) != Settings.model_fields[name].default
+    }
+
+    # Where the operator runs, and which images were released with it.
+    assert differing == {"server_image", "namespace", "identity"}
+
+
+CASES: dict[str, tuple[dict[str, Any], str, object]] = {
+    "server image": (
+        {"server": {"image": {"repository": "example.com/server", "tag": "7"}}},
+        "server_image",
+        "example.com/server:7",
+    ),
+    "server image by digest": (
+        {"server": {"image": {"repository": "s", "digest": f"sha256:{'a' * 64}"}}},
+        "server_image",
+        f"s@sha256:{'a' * 64}",
+    ),
+    "namespaces": ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
+    "namespace": ({}, "namespace", NAMESPACE),
+    "identity": ({}, "identity", "operator-5d4f8-x2x4q"),
+    "no election": ({"leaderElection": {"enabled": False}}, "leader_election", False),
+    "lease": ({"leaderElection": {"leaseSeconds": 30}}, "lease_seconds", 30),
+    "concurrency": ({"concurrency": 50}, "concurrency", 50),
+    "resync": ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
+    "signals": ({"signalSeconds": 0.5}, "signal_seconds", 0.5),
+    "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
+    "format": ({"log": {"format": "json"}}, "log_format", "json"),
+}
+
+
+@pytest.mark.parametrize(("values", "name", "wanted"), CASES.values(), ids=CASES)
+def test_a_value_reaches_the_operators_settings(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], name: str, wanted: object
+) -> None:
+    assert getattr(settings(monkeypatch, values), name) == wanted
+
+
+def test_the_port_is_the_one_that_is_exposed_and_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    container = operator_container()
+    probes = {
+        probe: (container[probe]["httpGet"]["path"], container[probe]["httpGet"]["port"])
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+
+    assert [one["containerPort"] for one in container["ports"]] == [settings(monkeypatch, {}).port]
+    assert probes == {
+        "startupProbe": ("/healthz", "http"),
+        "livenessProbe": ("/healthz", "http"),
+        "readinessProbe": ("/readyz", "http"),
+    }

@@ -1,0 +1,276 @@
+"""One case for each switch of the chart: what it changes in what is rendered."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chart_rendering import (
+    HelmRefused,
+    Object,
+    of_kind,
+    operator_container,
+    operator_pod,
+    render,
+)
+from mistral_operator.names import LABEL_MANAGED_BY, MANAGED_BY
+from mistral_operator.render.contract import HEALTH_PORT
+
+Values = dict[str, Any]
+
+DEFAULT_KINDS = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "Deployment",
+    "Role",
+    "RoleBinding",
+    "Service",
+    "ServiceAccount",
+}
+
+KINDS: dict[str, tuple[Values, set[str], set[str]]] = {
+    "nothing is set": ({}, set(), set()),
+    "no CRD": ({"crds": {"enabled": False}}, set(), {"CustomResourceDefinition"}),
+    "no ServiceAccount": ({"serviceAccount": {"create": False}}, set(), {"ServiceAccount"}),
+    "no Service": ({"metrics": {"service": {"enabled": False}}}, set(), {"Service"}),
+    "PodMonitor": ({"metrics": {"podMonitor": {"enabled": True}}}, {"PodMonitor"}, set()),
+    "ServiceMonitor": (
+        {"metrics": {"serviceMonitor": {"enabled": True}}},
+        {"ServiceMonitor"},
+        set(),
+    ),
+    "two replicas": ({"replicas": 2}, {"PodDisruptionBudget"}, set()),
+    "two replicas without budget": (
+        {"replicas": 2, "podDisruptionBudget": {"enabled": False}},
+        set(),
+        set(),
+    ),
+    "NetworkPolicy": ({"networkPolicy": {"enabled": True}}, {"NetworkPolicy"}, set()),
+    "no Lease, no right on it": (
+        {"leaderElection": {"enabled": False}},
+        set(),
+        {"Role", "RoleBinding"},
+    ),
+    "no rights at all": (
+        {"rbac": {"create": False, "aggregateToUserRoles": False}},
+        set(),
+        {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "more", "fewer"), KINDS.values(), ids=KINDS)
+def test_a_switch_adds_or_removes_its_kinds_and_no_other(
+    values: Values, more: set[str], fewer: set[str]
+) -> None:
+    assert {one["kind"] for one in render(values)} == (DEFAULT_KINDS | more) - fewer
+
+
+SHA = f"sha256:{'0' * 64}"
+SPREAD = {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+TOLERATION = {"key": "infra", "operator": "Exists"}
+AFFINITY: Values = {"nodeAffinity": {}}
+
+POD: dict[str, tuple[Values, Callable[[Object], object], object]] = {
+    "imagePullSecrets": (
+        {"imagePullSecrets": [{"name": "pull"}]},
+        lambda pod: pod["spec"]["imagePullSecrets"],
+        [{"name": "pull"}],
+    ),
+    "nodeSelector": (
+        {"nodeSelector": {"pool": "infra"}},
+        lambda pod: pod["spec"]["nodeSelector"],
+        {"pool": "infra"},
+    ),
+    "tolerations": (
+        {"tolerations": [TOLERATION]},
+        lambda pod: pod["spec"]["tolerations"],
+        [TOLERATION],
+    ),
+    "affinity": ({"affinity": AFFINITY}, lambda pod: pod["spec"]["affinity"], AFFINITY),
+    "priorityClassName": (
+        {"priorityClassName": "system-cluster-critical"},
+        lambda pod: pod["spec"]["priorityClassName"],
+        "system-cluster-critical",
+    ),
+    "topologySpreadConstraints": (
+        {"topologySpreadConstraints": [SPREAD]},
+        lambda pod: [
+            {key: value for key, value in one.items() if key in SPREAD}
+            for one in pod["spec"]["topologySpreadConstraints"]
+        ],
+        [SPREAD],
+    ),
+    "no topologySpreadConstraints": (
+        {"topologySpreadConstraints": []},
+        lambda pod: "topologySpreadConstraints" in pod["spec"],
+        False,
+    ),
+    "podAnnotations": (
+        {"podAnnotations": {"example.com/team": "ml"}},
+        lambda pod: pod["metadata"]["annotations"]["example.com/team"],
+        "ml",
+    ),
+    "podLabels": (
+        {"podLabels": {"team": "ml"}},
+        lambda pod: pod["metadata"]["labels"]["team"],
+        "ml",
+    ),
+    "podLabels that select": (
+        {"podLabels": {"app.kubernetes.io/name": "mine"}},
+        lambda pod: pod["metadata"]["labels"]["app.kubernetes.io/name"],
+        "mistral-small-operator",
+    ),
+    "podSecurityContext of the platform": (
+        {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}},
+        lambda pod: pod["spec"]["securityContext"],
+        {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    ),
+    "serviceAccount.name": (
+        {"serviceAccount": {"create": False, "name": "theirs"}},
+        lambda pod: pod["spec"]["serviceAccountName"],
+        "theirs",
+    ),
+    "no serviceAccount": (
+        {"serviceAccount": {"create": False}},
+        lambda pod: pod["spec"]["serviceAccountName"],
+        "default",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "look", "wanted"), POD.values(), ids=POD)
+def test_a_value_reaches_the_pod(
+    values: Values, look: Callable[[Object], object], wanted: object
+) -> None:
+    assert look(operator_pod(values)) == wanted
+
+
+CONTAINER: dict[str, tuple[Values, str, object]] = {
+    "repository": ({"image": {"repository": "r/op"}}, "image", "r/op:0.1.0"),
+    "tag": (
+        {"image": {"tag": "9"}},
+        "image",
+        "ghcr.io/mistral-small-operator/operator:9",
+    ),
+    "digest": (
+        {"image": {"tag": "9", "digest": SHA}},
+        "image",
+        f"ghcr.io/mistral-small-operator/operator@{SHA}",
+    ),
+    "pullPolicy": ({"image": {"pullPolicy": "Always"}}, "imagePullPolicy", "Always"),
+    "resources": (
+        {"resources": {"requests": {"cpu": "1", "memory": None}, "limits": None}},
+        "resources",
+        {"requests": {"cpu": "1"}},
+    ),
+    "securityContext": (
+        {"securityContext": {"readOnlyRootFilesystem": False}},
+        "securityContext",
+        {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "field", "wanted"), CONTAINER.values(), ids=CONTAINER)
+def test_a_value_reaches_the_container(values: Values, field: str, wanted: object) -> None:
+    assert operator_container(values)[field] == wanted
+
+
+def test_an_upgrade_never_runs_two_operators_without_a_lease() -> None:
+    (with_lease,) = of_kind(render(), "Deployment")
+    (without,) = of_kind(render({"leaderElection": {"enabled": False}}), "Deployment")
+
+    assert with_lease["spec"]["strategy"]["type"] == "RollingUpdate"
+    assert without["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_a_crd_that_is_not_kept_goes_with_the_release() -> None:
+    (found,) = of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition")
+
+    assert "annotations" not in found["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "switch", "endpoints"),
+    [
+        ("PodMonitor", "podMonitor", "podMetricsEndpoints"),
+        ("ServiceMonitor", "serviceMonitor", "endpoints"),
+    ],
+)
+def test_a_monitor_scrapes_the_operator(kind: str, switch: str, endpoints: str) -> None:
+    values = {switch: {"enabled": True, "interval": "5s", "labels": {"release": "prometheus"}}}
+    rendered = render({"metrics": values})
+    (monitor,) = of_kind(rendered, kind)
+    (service,) = of_kind(rendered, "Service")
+    pod = operator_pod({"metrics": values})
+    scraped = pod["metadata"] if kind == "PodMonitor" else service["metadata"]
+    (port,) = pod["spec"]["containers"][0]["ports"]
+
+    assert monitor["spec"][endpoints] == [{"port": "http", "path": "/metrics", "interval": "5s"}]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= scraped["labels"].items()
+    assert (port["name"], service["spec"]["ports"][0]["name"]) == ("http", "http")
+
+
+@pytest.mark.parametrize("kind", ["Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment"])
+def test_every_selector_selects_the_operators_pods(kind: str) -> None:
+    values = {"replicas": 2, "networkPolicy": {"enabled": True}}
+    (one,) = of_kind(render(values), kind)
+    selector = one["spec"].get("podSelector") or one["spec"]["selector"]
+    selected = selector.get("matchLabels", selector)
+
+    assert selected
+    assert selected.items() <= operator_pod(values)["metadata"]["labels"].items()
+
+
+def test_the_network_policy_lets_out_what_the_operator_asks_for() -> None:
+    ports = {"enabled": True, "apiServerPorts": [16443]}
+    (policy,) = of_kind(render({"networkPolicy": ports}), "NetworkPolicy")
+    dns, api_server, pods = policy["spec"]["egress"]
+
+    assert {(one["port"], one["protocol"]) for one in dns["ports"]} == {(53, "UDP"), (53, "TCP")}
+    assert [one["port"] for one in api_server["ports"]] == [16443]
+    assert [one["port"] for one in pods["ports"]] == [HEALTH_PORT]
+    assert pods["to"] == [
+        {
+            "namespaceSelector": {},
+            "podSelector": {"matchLabels": {LABEL_MANAGED_BY: MANAGED_BY}},
+        }
+    ]
+
+
+def test_long_names_leave_room_for_their_suffixes() -> None:
+    rendered = render({"fullnameOverride": "x" * 70})
+
+    assert max(len(one["metadata"]["name"]) for one in of_kind(rendered, "Service")) <= 63
+    assert {len(one["metadata"]["name"]) for one in of_kind(rendered, "Deployment")} == {54}
+
+
+CONTRADICTIONS: dict[str, tuple[Values, str]] = {
+    "two replicas without Lease": (
+        {"replicas": 2, "leaderElection": {"enabled": False}},
+        "Set leaderElection.enabled to true, or replicas to 1",
+    ),
+    "both monitors": (
+        {"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+        "Set one of them to false",
+    ),
+    "ServiceMonitor without Service": (
+        {"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}},
+        "set metrics.service.enabled to true",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "advice"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_values_that_contradict_each_other_are_refused_with_advice(
+    values: Values, advice: str
+) -> None:
+    with pytest.raises(HelmRefused, match=advice):
+        render(values)

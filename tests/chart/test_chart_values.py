@@ -1,0 +1,123 @@
+"""values.yaml, its schema and its documentation say the same, and helm refuses what they do not."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from chart_rendering import CHART, HelmRefused, render
+from mistral_dev import chart_values
+from mistral_dev.errors import UsageError
+
+TEXT = (CHART / "values.yaml").read_text()
+VALUES: dict[str, Any] = yaml.safe_load(TEXT)
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+
+
+def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each value that the schema knows, with its own schema."""
+    if "properties" not in schema:
+        yield path, schema
+        return
+    for name, below in schema["properties"].items():
+        yield from leaves(below, f"{path}.{name}".lstrip("."))
+
+
+def value_at(path: str) -> Any:
+    """Return the default of a value, by its dotted path."""
+    found: Any = VALUES
+    for part in path.split("."):
+        found = found[part]
+    return found
+
+
+def test_every_value_has_a_type_a_default_and_a_description() -> None:
+    for path, schema in leaves(SCHEMA):
+        assert schema["type"]
+        assert schema["default"] == value_at(path)
+        assert re.fullmatch(r"[A-Z].*\.", schema["description"]), path
+
+
+def test_the_schema_knows_every_value_and_no_other() -> None:
+    def check(schema: dict[str, Any], values: Any) -> None:
+        if "properties" in schema:
+            assert schema["additionalProperties"] is False
+            assert set(schema["properties"]) == set(values)
+            for name, below in schema["properties"].items():
+                check(below, values[name])
+
+    check(SCHEMA, VALUES)
+
+
+def test_every_value_is_used_by_a_template() -> None:
+    templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
+    # Images and monitors reach their template as a whole.
+    whole = ("image.", "server.image.", "metrics.podMonitor.", "metrics.serviceMonitor.")
+    for path, _ in leaves(SCHEMA):
+        if path == "global":
+            continue
+        named = next((group.rstrip(".") for group in whole if path.startswith(group)), path)
+        assert f".Values.{named}" in templates, path
+
+
+def test_the_readme_has_a_row_for_every_value() -> None:
+    readme = (CHART / "README.md").read_text()
+    for path, schema in leaves(SCHEMA):
+        default = json.dumps(schema["default"])
+        assert f"| `{path}` | `{default}` | {schema['description']} |" in readme
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "misspelt": ({"replica": 2}, r"'replica' not allowed"),
+    "misspelt below": ({"image": {"repo": "x"}}, r"/image.*'repo' not allowed"),
+    "text for a number": ({"replicas": "two"}, r"/replicas.*got string, want integer"),
+    "number for a text": ({"image": {"tag": 1.0}}, r"/image/tag.*got number, want string"),
+    "below its range": ({"concurrency": 0}, r"/concurrency.*minimum"),
+    "not one of": ({"log": {"format": "xml"}}, r"/log/format.*'text', 'json'"),
+    "no list": ({"watchNamespaces": "a,b"}, r"/watchNamespaces.*want array"),
+    "no name of a namespace": ({"watchNamespaces": ["A b"]}, r"/watchNamespaces/0.*pattern"),
+    "no digest": ({"image": {"digest": "1234"}}, r"/image/digest.*pattern"),
+    "no port": ({"networkPolicy": {"apiServerPorts": [0]}}, r"/apiServerPorts/0.*minimum"),
+    "no label": ({"podLabels": {"a": 1}}, r"/podLabels/a.*want string"),
+}
+
+
+@pytest.mark.parametrize(("values", "said"), REFUSED.values(), ids=REFUSED)
+def test_helm_refuses_a_wrong_value_and_says_where(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(HelmRefused, match=said):
+        render(values)
+
+
+def test_a_parent_chart_may_share_its_globals() -> None:
+    assert render({"global": {"anything": {"at": "all"}}}) == render()
+
+
+def test_a_value_without_comment_is_an_error_that_names_it() -> None:
+    undocumented = TEXT.replace("  # Make the ServiceAccount.\n", "")
+    with pytest.raises(UsageError, match=r"serviceAccount\.create has no comment"):
+        chart_values.read_values(undocumented)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TEXT + "# Something new.\nnovelty: 1\n", "novelty"),
+        (TEXT.replace("# Replicas", "# replicas: 1 #").replace("\nreplicas: 1", ""), "replicas"),
+        (TEXT.replace("concurrency: 20", "concurrency: many"), "concurrency"),
+    ],
+    ids=["unknown to the model", "unknown to values.yaml", "of another type"],
+)
+def test_a_value_that_the_model_does_not_know_is_an_error(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=f"(?s)chart_values.py differ.*{said}"):
+        chart_values.read_values(text)
+
+
+def test_comments_become_one_paragraph_and_blank_lines_end_them() -> None:
+    value = chart_values.read_values(TEXT)["replicas",]
+
+    assert value.description.startswith("Replicas of the operator. One of them acts;")
+    assert "\n" not in value.description
+    assert "The comment above each value" not in value.description

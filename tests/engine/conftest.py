@@ -1,0 +1,86 @@
+"""Servers with the real vLLM, built for CPUs, on this host. No cluster and no GPU.
+
+The first run of this tier downloads the engine (0.8 GB); `mistral_dev.images.engine` says where it
+goes. A server takes about a minute to start on two cores, so one is shared by all tests that leave
+it as it was.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistral_dev.images import checkpoint, engine
+from mistral_server.contract import (
+    EngineSettings,
+    LifecycleSettings,
+    ModelSettings,
+    ServerSettings,
+    SystemPromptSettings,
+)
+from unit.server_runner import RunningServer, free_port, running
+
+BOOT_SECONDS = 300.0
+"""Five times what a start takes on an idle machine of two cores."""
+
+PROMPT = "You are {name}. Today is {today}."
+
+StartServer = Callable[..., RunningServer]
+
+
+def engine_settings(directory: Path, **changes: Any) -> ServerSettings:
+    """Return settings for a small server of the tiny checkpoint."""
+    prompt = directory / "SYSTEM_PROMPT.txt"
+    prompt.write_text(PROMPT)
+    values = {
+        "device": "cpu",
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "health_port": free_port(),
+        "termination_log": str(directory / "termination-log"),
+        "model": ModelSettings(path=str(checkpoint.checkpoint()), served_name="tiny", id="tiny"),
+        "engine": EngineSettings(
+            tensor_parallel_size=1,
+            context_length=2048,
+            max_sequences=8,
+            kv_cache_memory_bytes=64 * 1024 * 1024,
+            images_per_prompt=2,
+            temperature=0.15,
+        ),
+        "lifecycle": LifecycleSettings(
+            startup_seconds=int(BOOT_SECONDS),
+            drain_seconds=30,
+            endpoint_removal_seconds=1,
+            stall_seconds=8,  # the engine is looked at every two seconds
+        ),
+        "system_prompt": SystemPromptSettings(path=str(prompt)),
+    }
+    return ServerSettings.model_validate(values | changes)
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Start a server of this test's own."""
+    with ExitStack() as stack:
+
+        def start(**changes: Any) -> RunningServer:
+            return stack.enter_context(_server(tmp_path, **changes))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Return a ready server that no test may stop or hurt."""
+    with _server(tmp_path_factory.mktemp("server")) as server:
+        server.until_ready(BOOT_SECONDS)
+        yield server
+
+
+def _server(directory: Path, **changes: Any) -> AbstractContextManager[RunningServer]:
+    python = str(engine.engine() / "bin" / "python")
+    return running(
+        engine_settings(directory, **changes), engine.environment(), directory, python=python
+    )

@@ -1,0 +1,217 @@
+"""``mistral-server fetch`` with the hub's real client and a small hub on this host."""
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from mistral_dev.images import engine
+from mistral_server.contract import EXIT_CODES, FETCH_SETTINGS_ENV, FailureClass, FetchSettings
+from mistral_server.fetch import MARKER
+
+TOKEN = "hf_hush"  # noqa: S105 - of no hub but the one below
+REPOSITORY = "mistralai/small"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONTENT = {
+    "params.json": b'{"dim": 128}',
+    "tekken.json": b"{}",
+    "config.json": b"{}",
+    "SYSTEM_PROMPT.txt": b"You are {name}.",
+    "consolidated.safetensors": b"c" * 3_000_000,
+    "model-00001-of-00002.safetensors": b"m" * 1000,
+    "model-00002-of-00002.safetensors": b"m" * 1000,
+    "model.safetensors.index.json": b"{}",
+    "README.md": b"# Hi",
+}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The part of the hub's interface that a snapshot needs."""
+
+    protocol_version = "HTTP/1.1"
+    refuse: ClassVar[int] = 0
+    token: ClassVar[str | None] = None
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self._answer(send_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(send_body=True)
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, *, send_body: bool) -> None:
+        self.asked.append(self.path)
+        path = self.path.split("?")[0]
+        name = path.rsplit("/", 1)[-1]
+        if self.refuse or (self.token and self.headers["authorization"] != f"Bearer {self.token}"):
+            self._send(self.refuse or 401, b"", {})
+        elif not path.startswith((f"/{REPOSITORY}/", f"/api/models/{REPOSITORY}/")):
+            self._send(404, b"", {"x-error-code": "RepoNotFound"})
+        elif "/v9" in path:
+            self._send(404, b"", {"x-error-code": "RevisionNotFound"})
+        elif path.startswith(f"/api/models/{REPOSITORY}/revision/"):
+            siblings = [{"rfilename": file} for file in CONTENT]
+            self._json({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings}, send_body)
+        elif path.startswith(f"/api/models/{REPOSITORY}/tree/"):
+            files = [
+                {"type": "file", "path": file, "size": len(data), "oid": file}
+                for file, data in CONTENT.items()
+            ]
+            self._json(files, send_body)
+        else:
+            headers = {"x-repo-commit": COMMIT, "etag": f'"{name}"'}
+            self._send(200, CONTENT[name], headers, send_body=send_body)
+
+    def _json(self, value: object, send_body: bool) -> None:
+        headers = {"content-type": "application/json"}
+        self._send(200, json.dumps(value).encode(), headers, send_body=send_body)
+
+    def _send(
+        self, status: int, body: bytes, headers: dict[str, str], *, send_body: bool = True
+    ) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "content-length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if send_body:
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    """Run a hub and return its address."""
+    Hub.refuse, Hub.token = 0, None
+    Hub.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def fetch(
+    directory: Path, hub: str, token: str = "", **changes: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command as an init container does."""
+    values = {"repository": REPOSITORY, "revision": "main", "directory": str(directory)} | changes
+    settings = FetchSettings.model_validate(values)
+    env = {name: value for name, value in engine.environment().items() if name != "HF_TOKEN"}
+    return subprocess.run(
+        [engine.engine() / "bin" / "python", "-m", "mistral_server", "fetch"],
+        env={
+            **env,
+            **({"HF_TOKEN": token} if token else {}),
+            "HF_ENDPOINT": hub,
+            "HOME": "/nonexistent",  # a pod's home is read-only
+            FETCH_SETTINGS_ENV: settings.model_dump_json(),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def content(directory: Path) -> set[str]:
+    """Return the names of the model's files in a directory."""
+    return {entry.name for entry in directory.iterdir() if not entry.name.startswith(".")}
+
+
+def test_only_one_set_of_weights_is_fetched(hub: str, tmp_path: Path) -> None:
+    mistral = tmp_path / "mistral"
+    done = fetch(mistral, hub)
+    assert done.returncode == 0, done.stderr
+    names = {"params.json", "tekken.json", "config.json", "SYSTEM_PROMPT.txt"}
+    assert content(mistral) == {*names, "consolidated.safetensors"}
+    assert (mistral / "consolidated.safetensors").read_bytes() == CONTENT[
+        "consolidated.safetensors"
+    ]
+
+    other = tmp_path / "other"
+    done = fetch(other, hub, format="huggingface")
+    assert done.returncode == 0, done.stderr
+    assert content(other) == set(CONTENT) - {
+        "params.json",
+        "consolidated.safetensors",
+        "README.md",
+    }
+
+
+def test_a_second_fetch_asks_nobody(hub: str, tmp_path: Path) -> None:
+    assert fetch(tmp_path, hub).returncode == 0
+    Hub.asked.clear()
+    done = fetch(tmp_path, hub)
+
+    assert done.returncode == 0
+    assert "is there already" in done.stderr
+    assert Hub.asked == []
+    assert not (tmp_path / ".hub").exists()
+
+
+def test_another_revision_is_fetched_anew(hub: str, tmp_path: Path) -> None:
+    assert fetch(tmp_path, hub).returncode == 0
+    (tmp_path / "consolidated.safetensors").unlink()
+    assert fetch(tmp_path, hub, revision="v2").returncode == 0
+
+    assert (tmp_path / "consolidated.safetensors").exists()
+
+
+def test_a_token_is_used_and_never_shown(hub: str, tmp_path: Path) -> None:
+    Hub.token = TOKEN
+    done = fetch(tmp_path, hub, token=TOKEN)
+
+    assert done.returncode == 0, done.stderr
+    assert TOKEN not in done.stderr + done.stdout
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(TOKEN.encode() in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "changes", "says"),
+    [
+        (401, {}, "accept the model's licence"),
+        (403, {}, "accept the model's licence"),
+        (0, {"repository": "mistralai/other"}, "does not know this repository"),
+        (0, {"revision": "v9"}, "no such revision"),
+        (0, {"hub": "http://127.0.0.1:9"}, "check that the pod may reach the hub"),
+    ],
+)
+def test_a_failure_says_what_to_do(
+    hub: str, tmp_path: Path, refuse: int, changes: dict[str, str], says: str
+) -> None:
+    Hub.refuse = refuse
+    changes = dict(changes)
+    done = fetch(tmp_path, changes.pop("hub", hub), **changes)
+
+    assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE], done.stderr
+    assert says in done.stderr
+    assert not (tmp_path / MARKER).exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_volume_is_said_so(hub: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = fetch(tmp_path / "model", hub)
+
+    assert "is not writable" in done.stderr
+
+
+def test_a_repository_without_this_format_is_said_so(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(CONTENT, "consolidated.safetensors")
+    done = fetch(tmp_path, hub)
+
+    assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE]
+    assert "holds no consolidated*.safetensors" in done.stderr

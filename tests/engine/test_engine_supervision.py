@@ -1,0 +1,131 @@
+"""The supervisor around the real vLLM: readiness, signals, drain, and no orphan after any death."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from mistral_server.contract import EXIT_CODES, FailureClass, SignalDocument, Stage
+from unit.server_runner import RunningServer
+
+StartServer = Callable[..., RunningServer]
+
+BOOT_SECONDS = 300.0
+
+GONE_SECONDS = 60.0
+"""vLLM took 30 s to notice a killed worker on a crowded machine of two cores."""
+
+
+def chat(server: RunningServer, *messages: tuple[str, str], **more: Any) -> dict[str, Any]:
+    """Return the answer to a chat."""
+    body = {
+        "model": "tiny",
+        "messages": [{"role": role, "content": content} for role, content in messages],
+        "max_tokens": 4,
+        **more,
+    }
+    request = Request(
+        f"http://127.0.0.1:{server.settings.port}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {"content-type": "application/json"},
+    )
+    with urlopen(request, timeout=60) as answer:  # noqa: S310 - our own loopback address
+        result: dict[str, Any] = json.loads(answer.read())
+        return result
+
+
+def test_a_ready_server_says_what_it_is(shared_server: RunningServer) -> None:
+    def scraped() -> bool:
+        return '"kv_cache_tokens":null' not in shared_server.get("/signals")[1]
+
+    shared_server.until(scraped)
+    signals = SignalDocument.model_validate_json(shared_server.get("/signals")[1])
+
+    assert signals.ready
+    assert signals.effective.model_dump() == {
+        "vllm_version": "0.32.0",
+        "mistral_common_version": "1.12.0",
+        "tensor_parallel_size": 1,
+        "context_length": 2048,
+        "kv_cache_tokens": 131072,
+    }
+    startup = json.loads(shared_server.get("/startupz")[1])
+    stages = ["starting", "loading", "profiling", "warming-up", "canary"]
+    assert list(startup["finished"]) == stages
+    assert shared_server.get("/livez") == (200, "ok")
+
+
+def test_the_gate_adds_the_system_prompt_only_where_none_is(shared_server: RunningServer) -> None:
+    bare = chat(shared_server, ("user", "Hi"))
+    own = chat(shared_server, ("system", "X"), ("user", "Hi"))
+
+    assert bare["usage"]["prompt_tokens"] > own["usage"]["prompt_tokens"] + 10
+
+
+def test_running_requests_show_in_the_signals(shared_server: RunningServer) -> None:
+    stream = shared_server.stream(1900, ignore_eos=True)
+    next(stream)
+    shared_server.until(lambda: json.loads(shared_server.get("/signals")[1])["running"] == 1)
+    lines = list(stream)
+
+    assert lines[-1] == b"data: [DONE]"
+    assert shared_server.get("/livez") == (200, "ok")
+
+
+def test_an_image_from_elsewhere_is_refused(shared_server: RunningServer) -> None:
+    # An empty allow-list would fetch it: the supervisor's own metrics, from the engine's address.
+    url = f"http://127.0.0.1:{shared_server.settings.health_port}/metrics"
+    image = {"type": "image_url", "image_url": {"url": url}}
+    with pytest.raises(OSError, match="400"):
+        chat(shared_server, ("user", [image]))  # type: ignore[arg-type]  # content in parts
+
+
+def test_a_stop_cuts_no_stream_and_exits_0(start_server: StartServer) -> None:
+    server = start_server()
+    server.until_ready(BOOT_SECONDS)
+    stream = server.stream(1500, ignore_eos=True)
+    next(stream)
+    server.stop()
+    server.until(lambda: server.get("/readyz") == (503, "draining"), seconds=2)
+    lines = list(stream)
+
+    assert lines[-1] == b"data: [DONE]"
+    assert b'"finish_reason":"length"' in lines[-2]
+    assert server.wait(GONE_SECONDS) == 0
+    assert server.processes() == {}
+    assert not Path(server.settings.termination_log).exists()
+
+
+@pytest.mark.parametrize("victim", ["-m vllm.entrypoints", "VLLM::EngineCore", "VLLM::Worker"])
+def test_a_killed_process_takes_the_rest_along(start_server: StartServer, victim: str) -> None:
+    server = start_server()
+    server.until_ready(BOOT_SECONDS)
+    segments = server.shared_memory()
+    os.kill(server.pid_of(victim), signal.SIGKILL)
+
+    assert server.wait(GONE_SECONDS) == EXIT_CODES[FailureClass.ENGINE_DIED]
+    assert server.processes() == {}
+    report = server.report()
+    assert report.failure is FailureClass.ENGINE_DIED
+    assert report.stage == Stage.SERVING
+    assert ("Worker proc VllmWorker-0 died unexpectedly" in report.evidence) == (
+        victim == "VLLM::Worker"
+    )
+    # The rest is vLLM's own and unnamed to Python: gloo's 8 MB of a CPU rank.
+    left = [path for path in segments if path.name.startswith("psm_") and path.exists()]
+    assert segments
+    assert left == []
+
+
+def test_a_killed_supervisor_takes_every_process_down(start_server: StartServer) -> None:
+    server = start_server()
+    server.until(lambda: "Starting to load model" in server.output.read_text(), BOOT_SECONDS)
+    assert server.pid_of("VLLM::Worker")
+    server.process.kill()
+
+    server.until(lambda: server.processes() == {}, seconds=10)

@@ -1,0 +1,26 @@
+"""Fixtures that several unit tests share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistral_server.contract import ServerSettings
+from unit.server_runner import RunningServer, fake_environment, running, server_settings
+
+Start = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a server whose engine is the fake, with the behaviour given by name."""
+    with ExitStack() as stack:
+
+        def begin(settings: ServerSettings | None = None, **behaviour: Any) -> RunningServer:
+            chosen = settings or server_settings(tmp_path)
+            environment = fake_environment(tmp_path, behaviour)
+            return stack.enter_context(running(chosen, environment, tmp_path))
+
+        yield begin

@@ -1,0 +1,47 @@
+"""Which mistral-common goes with which vLLM."""
+
+import sys
+
+import pytest
+
+from mistral_server.compatibility import check_versions, installed_versions
+from mistral_server.errors import IncompatibleVersionsError
+
+
+@pytest.mark.parametrize(
+    ("vllm", "mistral_common"),
+    [
+        ("0.26.0", "1.12.0"),
+        ("0.32.0", "1.11.6"),
+        ("0.32.0+cpu", "1.12.3"),
+        ("0.32.1rc1", "1.11.7"),
+        ("0.33.0", "1.12.0"),
+        ("1.0.0", "1.12.0"),
+    ],
+)
+def test_a_pair_that_works_passes(vllm: str, mistral_common: str) -> None:
+    check_versions(vllm, mistral_common)
+
+
+@pytest.mark.parametrize(
+    ("vllm", "mistral_common", "says"),
+    [
+        ("0.32.0", "1.13.0", r'install "mistral-common>=1.11.6,<1.13"'),
+        ("0.33.0", "1.13.1", r'install "mistral-common>=1.11.6,<1.13"'),
+        ("0.32.0", "1.11.5", r'install "mistral-common>=1.11.6,<1.13"'),
+        ("0.26.0", "2.0", r'install "mistral-common>=1.11.5,<1.13"'),
+        ("0.16.2", "1.12.0", "older than 0.17"),
+        ("unknown", "1.12.0", "older than 0.17"),
+    ],
+)
+def test_a_pair_that_does_not_work_is_refused_with_what_to_install(
+    vllm: str, mistral_common: str, says: str
+) -> None:
+    with pytest.raises(IncompatibleVersionsError, match=says):
+        check_versions(vllm, mistral_common)
+
+
+def test_a_missing_engine_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(IncompatibleVersionsError, match="is not installed beside this server"):
+        installed_versions()
