@@ -60,10 +60,19 @@ class Namespace:
         conditions = found.get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == kind), {})
 
-    def wait_for_reason(self, name: str, reason: str, kind: str = "Ready") -> Object:
+    def wait_for_reason(
+        self, name: str, reason: str, kind: str = "Ready", seconds: float = WAIT_SECONDS
+    ) -> Object:
         """Wait until a condition has a reason, and return the condition."""
-        self.until(lambda: self.condition(name, kind).get("reason") == reason, f"{name}: {reason}")
-        return self.condition(name, kind)
+        found: Object = {}
+
+        def has_reason() -> bool:
+            nonlocal found
+            found = self.condition(name, kind)
+            return found.get("reason") == reason
+
+        self.until(has_reason, f"{name}: {reason}", seconds)
+        return found
 
     def wait_for(self, kind: str, name: str) -> Object:
         """Wait until an object exists, and return it."""

@@ -50,6 +50,20 @@ class Installation:
         program = tools.ensure(["helm"])["helm"]
         return run([program, *arguments], env=self.cluster.environment(), seconds=HELM_SECONDS + 60)
 
+    def stop_operator(self) -> None:
+        """Scale the operator to nothing, and wait until it is gone."""
+        self._scale_operator(0)
+
+    def start_operator(self) -> None:
+        """Bring the operator back."""
+        self._scale_operator(1)
+
+    def _scale_operator(self, replicas: int) -> None:
+        kubectl, target = self.cluster.kubectl, f"deployment/{RELEASE}"
+        within = ("--namespace", OPERATOR_NAMESPACE)
+        kubectl(*within, "scale", target, f"--replicas={replicas}")
+        kubectl(*within, "rollout", "status", target, "--timeout=60s")
+
     def make_namespace(self, name: str) -> None:
         """Make a namespace that enforces the restricted Pod Security Standard, with the model."""
         self._apply(_namespace(name), *_model_volume(name, self.prepared.checkpoint))

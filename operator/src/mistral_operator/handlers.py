@@ -4,7 +4,9 @@ Kopf keeps the watches alive. Its stateful handlers, timers, daemons and indexes
 was measured to lose, repeat or block something, or to add finalizers and annotations of its own.
 """
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -30,13 +32,36 @@ def register(
     @kopf.on.login(registry=registry)
     def login(**given: Any) -> kopf.ConnectionInfo | None:
         """Use the same identity as cluster.py; Kopf asks again when a token has expired."""
-        return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+        return _service_account() or kopf.login_with_kubeconfig(**given)
 
     on(kinds.RESOURCE)
     on(kinds.POD)
     on(kinds.NODE)
     for kind in child_kinds:
         on(kind)
+
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def _service_account() -> kopf.ConnectionInfo | None:
+    """Return the pod's own identity, or None outside a cluster.
+
+    Kopf's own helper asks DNS for kubernetes.default.svc; the kubelet tells every container the
+    address, so that an operator works, and repairs, while the cluster's DNS does not.
+    """
+    host, port = (
+        os.environ.get("KUBERNETES_SERVICE_HOST"),
+        os.environ.get("KUBERNETES_SERVICE_PORT"),
+    )
+    if not host or not port:
+        return None
+    return kopf.ConnectionInfo(
+        server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        ca_path=str(_ACCOUNT / "ca.crt"),
+        scheme="Bearer",
+        token=(_ACCOUNT / "token").read_text().strip(),
+    )
 
 
 def kopf_settings(child_kinds: Iterable[Kind]) -> kopf.OperatorSettings:

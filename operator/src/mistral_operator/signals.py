@@ -35,6 +35,7 @@ class _Line:
     owner: Key
     next_poll: float = 0.0
     silences: int = 0
+    asked_when_ready: bool = False
     said: SignalDocument | None = None
 
 
@@ -78,12 +79,18 @@ class SignalPoller:
                 pods = [pod for pod in self._store.pods.values() if _can_answer(pod)]
                 self._board.keep_only({pod.uid for pod in pods})
                 now = time.monotonic()
-                due = [pod for pod in pods if self._board.line(pod).next_poll <= now]
+                due = [pod for pod in pods if self._is_due(pod, now)]
                 await asyncio.gather(*(self._ask(session, pod) for pod in due))
                 await asyncio.sleep(min(1.0, self._period))
 
+    def _is_due(self, pod: PodFacts, now: float) -> bool:
+        line = self._board.line(pod)
+        # A pod that has just become ready has news: the configuration that it found.
+        return line.next_poll <= now or line.asked_when_ready != pod.ready
+
     async def _ask(self, session: aiohttp.ClientSession, pod: PodFacts) -> None:
         line = self._board.line(pod)
+        line.asked_when_ready = pod.ready
         async with self._slots:
             said = await _fetch(session, pod)
         if said is None:

@@ -96,8 +96,8 @@ def engine_environment(settings: ServerSettings, base: Mapping[str, str]) -> dic
             # has; a pod of two cores has neither.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": "1",
-            # Some of vLLM's functions are compiled whatever --enforce-eager says, the grammar's mask
-            # among them; the image has no C++ compiler.
+            # Some of vLLM's functions are compiled whatever --enforce-eager says, and the image has
+            # no C++ compiler.
             "TORCHDYNAMO_DISABLE": "1",
         }
         if settings.engine.kv_cache_memory_bytes is not None:

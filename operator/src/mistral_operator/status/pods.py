@@ -69,6 +69,13 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
             " add such a node, lower spec.engine.tensorParallelSize (see ModelFits), or set"
             f" spec.pod.gpu.resourceName. The scheduler says: {pod.unschedulable}",
         )
+    if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
+        # Every new claim passes through this; one that stays here has no volume to be bound to.
+        return waiting(
+            Reason.UNSCHEDULABLE,
+            "waiting for its PersistentVolumeClaim to be bound. If that lasts, look at the claim:"
+            f" its StorageClass may not exist. The scheduler says: {pod.unschedulable}",
+        )
     return stuck(
         Reason.UNSCHEDULABLE,
         "no node can take it now: free or add one, or change spec.pod."

@@ -1,0 +1,47 @@
+"""The whole product on a real node: kubelet, containerd, our chart, our images, the real vLLM."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mistral_dev.cluster import Cluster
+from mistral_dev.installation import Installation
+from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.prepare import everything
+from mistral_dev.progress import Progress
+from mistral_dev.settings import Profile
+from namespace import Namespace
+
+EXAMPLE = CHECKOUT_DEV.parent / "examples" / "cpu.yaml"
+READY_SECONDS = 420.0
+"""Ten times what a start takes on an idle machine of two cores."""
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Return an operator in a node cluster with four pretended GPUs."""
+    prepared = everything(Progress())
+    name = f"e2e-{os.getpid()}"
+    directory: Path = tmp_path_factory.mktemp("e2e") / name
+    with Cluster(name, Profile.NODE, state_dir=directory) as cluster:
+        cluster.patch_gpus(4)
+        made = Installation(cluster, prepared)
+        made.install("signalSeconds=2")
+        yield made
+
+
+@pytest.fixture(scope="session")
+def strict(installation: Installation) -> Namespace:
+    """Return a namespace that enforces the restricted Pod Security Standard."""
+    installation.make_namespace("strict")
+    return Namespace(installation.cluster, "strict")
+
+
+@pytest.fixture(scope="session")
+def endpoint(strict: Namespace) -> Namespace:
+    """Return the namespace with the example endpoint `tiny`, ready."""
+    strict.kubectl("apply", "-f", str(EXAMPLE))
+    strict.until(lambda: strict.condition("tiny").get("status") == "True", "ready", READY_SECONDS)
+    return strict

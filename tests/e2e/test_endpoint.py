@@ -1,0 +1,188 @@
+"""An example, applied to a real node, answers; and goes on answering when things go wrong.
+
+The tests share one endpoint and leave it ready; the last ones take it apart.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from urllib.request import urlopen
+
+import pytest
+from openai import OpenAI
+
+from e2e_endpoint import FORCE_A_FINISHED_CALL, TOOL, kill_engine, pod_of, stream_inside
+from mistral_dev.conversation import png
+from mistral_dev.forwarding import forwarded
+from mistral_dev.installation import Installation
+from namespace import Namespace
+
+READY_SECONDS = 420.0
+
+
+@pytest.fixture
+def client(endpoint: Namespace) -> Iterator[OpenAI]:
+    """Return an openai client of the endpoint's Service."""
+    with forwarded(endpoint.cluster, endpoint.name, "svc/tiny", "http") as url:
+        yield OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60, max_retries=0)
+
+
+def test_a_chat_is_answered_by_two_ranks_with_the_official_system_prompt(client: OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "Hello"}], max_tokens=8
+    )
+
+    assert answer.choices[0].message.content
+    assert "-tp2-" in (answer.system_fingerprint or "")
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens > 40, "the system prompt was left out"
+
+
+def test_a_stream_ends_with_a_finish_reason(client: OpenAI) -> None:
+    chunks = list(
+        client.chat.completions.create(
+            model="tiny",
+            messages=[{"role": "user", "content": "Hello"}],
+            max_tokens=8,
+            stream=True,
+        )
+    )
+
+    assert len(chunks) > 2
+    assert chunks[-1].choices[0].finish_reason == "length"
+
+
+def test_an_image_costs_the_tokens_of_its_patches(client: OpenAI) -> None:
+    import base64
+
+    url = f"data:image/png;base64,{base64.b64encode(png(280, 280)).decode()}"
+    texts = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "x"}], max_tokens=1
+    )
+    images = client.chat.completions.create(
+        model="tiny",
+        messages=[
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "x"},
+                    {"type": "image_url", "image_url": {"url": url}},
+                ],
+            }
+        ],
+        max_tokens=1,
+    )
+
+    assert texts.usage is not None
+    assert images.usage is not None
+    # 280 / 28 = 10 patches a side, and a separator for each row.
+    assert images.usage.prompt_tokens - texts.usage.prompt_tokens == 110
+
+
+def test_an_image_by_url_is_not_fetched(client: OpenAI) -> None:
+    from openai import BadRequestError
+
+    with pytest.raises(BadRequestError, match="domain"):
+        client.chat.completions.create(
+            model="tiny",
+            messages=[
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "image_url", "image_url": {"url": "http://127.0.0.1:8001/metrics"}}
+                    ],
+                }
+            ],
+            max_tokens=1,
+        )
+
+
+def test_a_forced_tool_call_is_parsed(client: OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="tiny",
+        messages=[{"role": "user", "content": "What time is it?"}],
+        tools=[TOOL],
+        max_tokens=64,
+        logit_bias=FORCE_A_FINISHED_CALL,
+    )
+
+    calls = answer.choices[0].message.tool_calls
+    assert calls is not None
+    assert calls[0].type == "function"
+    assert calls[0].function.name == "get_time"
+    assert json.loads(calls[0].function.arguments) == {}
+    assert answer.choices[0].finish_reason == "tool_calls"
+
+
+def test_the_status_shows_what_the_engine_found(endpoint: Namespace) -> None:
+    endpoint.until(
+        lambda: "effective" in (endpoint.get("msd", "tiny") or {})["status"], "the configuration"
+    )
+    found = endpoint.get("msd", "tiny")
+
+    assert found is not None
+    effective = found["status"]["effective"]
+    assert effective["vllmVersion"].startswith("0.32.0")
+    assert effective["tensorParallelSize"] == 2
+    assert effective["contextLength"] == 2048
+
+
+@pytest.mark.parametrize("port", ["http", "health"])
+def test_metrics_are_served(endpoint: Namespace, port: str) -> None:
+    with (
+        forwarded(endpoint.cluster, endpoint.name, "deployment/tiny", port) as url,
+        urlopen(f"{url}/metrics", timeout=10) as answer,  # noqa: S310 - http on loopback
+    ):
+        text = answer.read().decode()
+
+    wanted = {"http": "vllm:generation_tokens_total", "health": "mistral_engine_start_seconds"}
+    assert wanted[port] in text
+
+
+def test_a_killed_engine_is_reported_and_comes_back(endpoint: Namespace) -> None:
+    kill_engine(endpoint)
+
+    said = endpoint.wait_for_reason("tiny", "ServerFailed", seconds=60)["message"]
+
+    assert "EngineDied" in said
+    pod = endpoint.get("pod", pod_of(endpoint))
+    assert pod is not None
+    ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert ended["exitCode"] == 70
+    endpoint.until(
+        lambda: endpoint.condition("tiny").get("status") == "True", "ready again", READY_SECONDS
+    )
+
+
+def test_a_stream_is_not_cut_when_its_pod_is_deleted(endpoint: Namespace) -> None:
+    pod = pod_of(endpoint)
+    with stream_inside(endpoint, pod, tokens=400) as stream:
+        time.sleep(1)
+        endpoint.kubectl("delete", "pod", pod, "--wait=false")
+        body, _ = stream.communicate(timeout=60)
+
+    assert isinstance(stream, subprocess.Popen)
+    assert body.decode().rstrip().endswith("data: [DONE]")
+    endpoint.until(
+        lambda: endpoint.condition("tiny").get("status") == "True" and pod_of(endpoint) != pod,
+        "a new pod",
+        READY_SECONDS,
+    )
+
+
+def test_an_endpoint_serves_and_can_be_deleted_without_its_operator(
+    endpoint: Namespace, installation: Installation
+) -> None:
+    installation.stop_operator()
+
+    with forwarded(endpoint.cluster, endpoint.name, "svc/tiny", "http") as url:
+        client = OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60)
+        assert client.models.list().data[0].id == "tiny"
+    endpoint.kubectl("delete", "msd", "tiny", "--timeout=20s")
+
+    endpoint.until(lambda: endpoint.get("deployment", "tiny") is None, "no Deployment", 60)
+    endpoint.until(
+        lambda: '"tiny' not in endpoint.kubectl("get", "pod", "-o", "json"), "no pod", 90
+    )
+    installation.start_operator()
