@@ -3,6 +3,7 @@
 The tests share one endpoint and leave it ready; the last ones take it apart.
 """
 
+import base64
 import json
 import subprocess
 import time
@@ -10,12 +11,13 @@ from collections.abc import Iterator
 from urllib.request import urlopen
 
 import pytest
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 
 from e2e_endpoint import FORCE_A_FINISHED_CALL, TOOL, kill_engine, pod_of, stream_inside
 from mistral_dev.conversation import png
 from mistral_dev.forwarding import forwarded
 from mistral_dev.installation import Installation
+from mistral_server.contract import EXIT_CODES, FailureClass
 from namespace import Namespace
 
 READY_SECONDS = 420.0
@@ -54,8 +56,6 @@ def test_a_stream_ends_with_a_finish_reason(client: OpenAI) -> None:
 
 
 def test_an_image_costs_the_tokens_of_its_patches(client: OpenAI) -> None:
-    import base64
-
     url = f"data:image/png;base64,{base64.b64encode(png(280, 280)).decode()}"
     texts = client.chat.completions.create(
         model="tiny", messages=[{"role": "user", "content": "x"}], max_tokens=1
@@ -81,8 +81,6 @@ def test_an_image_costs_the_tokens_of_its_patches(client: OpenAI) -> None:
 
 
 def test_an_image_by_url_is_not_fetched(client: OpenAI) -> None:
-    from openai import BadRequestError
-
     with pytest.raises(BadRequestError, match="domain"):
         client.chat.completions.create(
             model="tiny",
@@ -146,13 +144,13 @@ def test_a_killed_engine_is_reported_and_comes_back(endpoint: Namespace) -> None
     said = endpoint.wait_for_reason("tiny", "ServerFailed", seconds=60)["message"]
 
     assert "EngineDied" in said
-    pod = endpoint.get("pod", pod_of(endpoint))
-    assert pod is not None
-    ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
-    assert ended["exitCode"] == 70
     endpoint.until(
         lambda: endpoint.condition("tiny").get("status") == "True", "ready again", READY_SECONDS
     )
+    pod = endpoint.get("pod", pod_of(endpoint))
+    assert pod is not None
+    ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+    assert ended["exitCode"] == EXIT_CODES[FailureClass.ENGINE_DIED]
 
 
 def test_a_stream_is_not_cut_when_its_pod_is_deleted(endpoint: Namespace) -> None:

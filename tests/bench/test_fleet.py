@@ -1,0 +1,166 @@
+"""A fleet of 1,000 resources, beside a bare client that applies the same objects.
+
+Both start from 1,000 resources that exist already. The client applies their children, 20 requests
+at a time, and does nothing else; the operator also watches, compares and writes status and Events.
+The controllers, the scheduler and kwok work on the same two cores in both.
+"""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.conftest import StartCluster
+from mistral_dev.cluster import Cluster
+from mistral_operator.api import parse_resource
+from mistral_operator.cluster import Cluster as Client
+from mistral_operator.kinds import RESOURCE
+from mistral_operator.render import RenderContext, children
+from namespace import Namespace, resource
+from operator_process import OperatorProcess
+
+FLEET = int(os.environ.get("MISTRAL_BENCH_FLEET", "1000"))
+CONCURRENCY = 20
+IDLE_SECONDS = int(os.environ.get("MISTRAL_BENCH_IDLE", "180"))
+LONGEST_SECONDS = 600
+SPEC = {"device": "cpu", "engine": {"kvCache": {"memory": "64Mi"}}}
+"""No GPUs: 1,000 replicas of two would need 2,000."""
+IMAGE = "example.com/server:test"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One way of applying the fleet."""
+
+    seconds: float
+    children: int
+    cpu_seconds: float
+    rss_mib: float
+
+
+@pytest.mark.timeout(3600)
+def test_a_fleet_of_1000(start_cluster: StartCluster, tmp_path: Path) -> None:
+    bare = asyncio.run(_bare_client(start_cluster()))
+    cluster = start_cluster()
+    operator = OperatorProcess(cluster, tmp_path / "operator.log", {"SERVER_IMAGE": IMAGE})
+    ours = _operator(cluster, operator)
+    idle = _writes_while(cluster, lambda: time.sleep(IDLE_SECONDS))
+    rss = _process(operator).memory_info().rss / 2**20
+    restart = _writes_while(cluster, lambda: _restart(operator))
+    operator.stop()
+
+    print(f"\n{FLEET} resources       wall s  children/s  CPU s  RSS MiB")
+    for name, one in (("bare client", bare), ("operator", ours)):
+        rate, cpu = one.children / one.seconds, one.cpu_seconds
+        print(f"{name:<20} {one.seconds:7.1f}  {rate:10.1f}  {cpu:5.1f}  {one.rss_mib:7.1f}")
+    print(f"ratio {ours.seconds / bare.seconds:.2f}")
+    print(f"writes in {IDLE_SECONDS} idle s: {sum(idle.values())} {dict(idle)}")
+    print(f"writes after a restart: {sum(restart.values())} {dict(restart)}; RSS {rss:.0f} MiB")
+    assert ours.children == bare.children
+    assert not idle
+    assert not restart
+
+
+async def _bare_client(cluster: Cluster) -> Measured:
+    os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
+    slots = asyncio.Semaphore(CONCURRENCY)
+    async with await Client.connect(CONCURRENCY) as client:
+        await _create_resources(client, cluster)
+        objects = await _rendered(client)
+        me = psutil.Process()
+        started, cpu = time.monotonic(), sum(me.cpu_times()[:2])
+
+        async def apply_one(group: Iterable[dict[str, object]]) -> None:
+            async with slots:
+                for one in group:
+                    await client.apply(one, force=False)
+
+        await asyncio.gather(*(apply_one(group) for group in objects))
+        seconds = time.monotonic() - started
+        return Measured(
+            seconds=seconds,
+            children=sum(len(group) for group in objects),
+            cpu_seconds=sum(me.cpu_times()[:2]) - cpu,
+            rss_mib=me.memory_info().rss / 2**20,
+        )
+
+
+def _operator(cluster: Cluster, operator: OperatorProcess) -> Measured:
+    os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
+
+    async def prepare() -> None:
+        async with await Client.connect(CONCURRENCY) as client:
+            await _create_resources(client, cluster)
+
+    asyncio.run(prepare())
+    position = cluster.audit_position()
+    operator.start()
+    operator.until_acting()
+    started = time.time()
+    namespace = Namespace(cluster, "default")
+    ready = "{.items[?(@.status.readyReplicas==1)].metadata.name}"
+    namespace.until(
+        lambda: len(namespace.kubectl("get", "msd", f"-o=jsonpath={ready}").split()) == FLEET,
+        "the fleet to be ready",
+        LONGEST_SECONDS,
+    )
+    time.sleep(5)
+    created = [
+        datetime.fromisoformat(event["stageTimestamp"]).timestamp()
+        for event in cluster.audit_events(position)
+        if event["verb"] == "patch" and event.get("responseStatus", {}).get("code") == 201
+    ]
+    process = _process(operator)
+    return Measured(
+        seconds=max(created) - started,
+        children=len(created),
+        cpu_seconds=sum(process.cpu_times()[:2]),
+        rss_mib=process.memory_info().rss / 2**20,
+    )
+
+
+async def _create_resources(client: Client, cluster: Cluster) -> None:
+    documents = [resource(f"fleet-{number:04}", SPEC) for number in range(FLEET)]
+    for start in range(0, FLEET, 250):
+        await asyncio.to_thread(
+            Namespace(cluster, "default").apply, *documents[start : start + 250]
+        )
+
+
+async def _rendered(client: Client) -> list[tuple[dict[str, object], ...]]:
+    bodies = [body async for page, _ in client.list_pages(RESOURCE, None, None) for body in page]
+    context = RenderContext(IMAGE)
+    return [children(parse_resource(body), context) for body in bodies]
+
+
+def _process(operator: OperatorProcess) -> psutil.Process:
+    assert operator.process is not None
+    return psutil.Process(operator.process.pid)
+
+
+def _restart(operator: OperatorProcess) -> None:
+    operator.stop()
+    operator.start()
+    operator.until_acting()
+    time.sleep(30)
+
+
+def _writes_while(cluster: Cluster, act: object) -> Counter[str]:
+    assert callable(act)
+    position = cluster.audit_position()
+    act()
+    return Counter(
+        f"{event['verb']} {event['objectRef']['resource']}"
+        for event in cluster.audit_events(position)
+        if event["verb"] in {"create", "update", "patch", "delete"}
+        and event["user"]["username"] == "admin"
+        # kwok writes these with the same certificate.
+        and event["objectRef"]["resource"] not in {"leases", "pods", "events", "nodes"}
+    )

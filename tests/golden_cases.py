@@ -1,0 +1,140 @@
+"""The resources whose children are kept as golden files; for tests/golden and tests/engine."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mistral_dev.generate import CHECKOUT
+from mistral_operator.api import Resource, parse_resource
+from mistral_operator.names import API_VERSION, KIND
+from mistral_operator.render import KubernetesObject, RenderContext, children
+from mistral_server.contract import (
+    FETCH_SETTINGS_ENV,
+    SERVER_SETTINGS_ENV,
+    FetchSettings,
+    ServerSettings,
+)
+
+EXAMPLES = CHECKOUT / "examples"
+GOLDEN = CHECKOUT / "tests" / "golden"
+
+IMAGE = "mistral-small-server:golden"
+"""Not the version of the day: a release must not change every golden file."""
+
+FROM_CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "suspended": {"suspend": True, "replicas": 3},
+    "no-network-policy": {"networkPolicy": False},
+    "text-only": {"images": {"perPrompt": 0}},
+    "image-domains": {"images": {"domains": ["images.example.com"]}, "model": {"source": FROM_CLAIM}},
+    "tools-off": {"tools": {"enabled": False}},
+    "huggingface-awq": {
+        "model": {"id": "example/mistral-awq", "format": "huggingface", "quantization": "awq"},
+    },
+    "hub-mirror": {
+        "model": {
+            "source": {
+                "hub": {
+                    "endpoint": "https://hub.example.com",
+                    "tokenSecret": {"name": "hub", "key": "hf"},
+                }
+            }
+        }
+    },
+    "pod-monitor": {},
+    "cpu": {
+        "device": "cpu",
+        "model": {"dtype": "float32", "randomWeights": True, "source": FROM_CLAIM},
+        "engine": {"kvCache": {"memory": "64Mi"}, "contextLength": 2048},
+    },
+    "tuned": {
+        "engine": {
+            "tensorParallelSize": 4,
+            "maxSequences": 64,
+            "gpuMemoryUtilization": 0.95,
+            "kvCache": {"dtype": "fp8"},
+            "apiServers": 4,
+            "extraArgs": ["--no-enable-prefix-caching", "--seed=7"],
+        },
+        "pod": {"runtimeClassName": "nvidia", "resources": {"limits": {"memory": "64Gi"}}},
+    },
+}
+"""Specs of what no example shows. The name of a variant is the name of its golden file."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One resource as a user writes it, and where it is rendered."""
+
+    name: str
+    body: dict[str, Any]
+    context: RenderContext = RenderContext(IMAGE)
+
+    @property
+    def file(self) -> Path:
+        """The golden file."""
+        return GOLDEN / f"{self.name}.yaml"
+
+    @property
+    def resource(self) -> Resource:
+        """The parsed resource."""
+        return parse_resource(self.body)
+
+    def children(self) -> tuple[KubernetesObject, ...]:
+        """Return what is rendered."""
+        return children(self.resource, self.context)
+
+
+def body(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a resource as the API server sends it."""
+    uid = "00000000-0000-0000-0000-000000000000"
+    metadata = {"name": name, "namespace": "default", "uid": uid, "generation": 1}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
+
+
+@cache
+def cases() -> dict[str, Case]:
+    """Return every case by name: examples first, then variants."""
+    return {case.name: case for case in (*_examples(), *_variants())}
+
+
+def _examples() -> Iterator[Case]:
+    for file in sorted(EXAMPLES.glob("*.yaml")):
+        (found,) = [one for one in yaml.safe_load_all(file.read_text()) if one["kind"] == KIND]
+        yield Case(f"example-{file.stem}", body(found["metadata"]["name"], found["spec"]))
+
+
+def _variants() -> Iterator[Case]:
+    for name, spec in VARIANTS.items():
+        context = RenderContext(IMAGE, pod_monitors=name == "pod-monitor")
+        yield Case(name, body("mistral-small", spec), context)
+
+
+def pod_spec(objects: tuple[KubernetesObject, ...] | list[KubernetesObject]) -> dict[str, Any]:
+    """Return the pod spec of the one Deployment among objects."""
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    found: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return found
+
+
+def server_settings_in(pod: dict[str, Any]) -> ServerSettings:
+    """Return the settings that the server in a pod will read."""
+    (text,) = _values(pod["containers"], SERVER_SETTINGS_ENV)
+    return ServerSettings.model_validate_json(text)
+
+
+def fetch_settings_in(pod: dict[str, Any]) -> FetchSettings | None:
+    """Return the settings that the fetching container in a pod will read, if there is one."""
+    found = _values(pod.get("initContainers", []), FETCH_SETTINGS_ENV)
+    return FetchSettings.model_validate_json(found[0]) if found else None
+
+
+def _values(containers: list[dict[str, Any]], variable: str) -> list[str]:
+    return [
+        env["value"] for one in containers for env in one["env"] if env["name"] == variable
+    ]
