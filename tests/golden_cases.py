@@ -1,7 +1,7 @@
 """The resources whose children are kept as golden files; for tests/golden and tests/engine."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "suspended": {"suspend": True, "replicas": 3},
     "no-network-policy": {"networkPolicy": False},
     "text-only": {"images": {"perPrompt": 0}},
-    "image-domains": {"images": {"domains": ["images.example.com"]}, "model": {"source": FROM_CLAIM}},
+    "image-domains": {
+        "images": {"domains": ["images.example.com"]},
+        "model": {"source": FROM_CLAIM},
+    },
     "tools-off": {"tools": {"enabled": False}},
     "huggingface-awq": {
         "model": {"id": "example/mistral-awq", "format": "huggingface", "quantization": "awq"},
@@ -73,7 +76,7 @@ class Case:
 
     name: str
     body: dict[str, Any]
-    context: RenderContext = RenderContext(IMAGE)
+    context: RenderContext = field(default_factory=lambda: RenderContext(IMAGE))
 
     @property
     def file(self) -> Path:
@@ -135,6 +138,4 @@ def fetch_settings_in(pod: dict[str, Any]) -> FetchSettings | None:
 
 
 def _values(containers: list[dict[str, Any]], variable: str) -> list[str]:
-    return [
-        env["value"] for one in containers for env in one["env"] if env["name"] == variable
-    ]
+    return [env["value"] for one in containers for env in one["env"] if env["name"] == variable]

@@ -146,7 +146,9 @@ def test_every_pod_keeps_the_restricted_pod_security_standard(case: Case) -> Non
         assert own["capabilities"] == {"drop": ["ALL"]}
         assert own["readOnlyRootFilesystem"] is True, "more than the standard asks for"
         # What would override the pod's own context, or raise rights.
-        assert not {"privileged", "runAsUser", "runAsNonRoot", "seccompProfile", "procMount"} & set(own)
+        assert not {"privileged", "runAsUser", "runAsNonRoot", "seccompProfile", "procMount"} & set(
+            own
+        )
         assert all("hostPort" not in port for port in container.get("ports", []))
     kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
     assert kinds <= RESTRICTED_VOLUMES

@@ -13,6 +13,13 @@ from unit.server_runner import RunningServer, fake_environment, running, server_
 Start = Callable[..., RunningServer]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a server: together they take too long for `make check`."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "start" in item.fixturenames:
+            item.add_marker(pytest.mark.process)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a server whose engine is the fake, with the behaviour given by name."""

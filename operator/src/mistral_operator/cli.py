@@ -65,7 +65,11 @@ def fit_command(source: IO[str] | None, gpu_memory: str) -> None:
         memory = quantity_bytes(gpu_memory)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--gpu-memory") from error
-    answers = [(spec, fit(fit_request(spec, memory))) for spec in specs]
+    for spec in specs:
+        if spec.device == "cpu":
+            click.echo(f"{spec.model.id} runs on CPUs: there is no GPU to fit")
+    on_gpus = [spec for spec in specs if spec.device != "cpu"]
+    answers = [(spec, fit(fit_request(spec, memory))) for spec in on_gpus]
     for spec, answer in answers:
         click.echo(_fit_text(spec, memory, answer))
     if not all(answer.fits for _, answer in answers):
@@ -102,9 +106,10 @@ def _resource(document: dict[str, Any]) -> Resource:
         raise click.ClickException(
             f"apiVersion {document.get('apiVersion')} is not known: write {API_VERSION}"
         )
-    metadata = {"namespace": "default", "uid": _NO_CLUSTER_UID} | (document.get("metadata") or {})
-    if "name" not in metadata:
+    given = document.get("metadata")
+    if not isinstance(given, dict) or "name" not in given:
         raise click.ClickException("the resource has no metadata.name: add one")
+    metadata = {"namespace": "default", "uid": _NO_CLUSTER_UID} | given
     try:
         return parse_resource({**document, "metadata": metadata})
     except InvalidResource as error:

@@ -36,13 +36,18 @@ class Cluster:
         self.client = client
 
     @classmethod
-    async def connect(cls, connections: int) -> Self:
-        """Connect with the pod's service account or, outside a cluster, with the kubeconfig."""
+    async def connect(cls, connections: int, kubeconfig: str | None = None) -> Self:
+        """Connect with the pod's service account or, outside a cluster, with a kubeconfig.
+
+        Args:
+            connections: requests that may be under way at the same time.
+            kubeconfig: path of a kubeconfig; unset is $KUBECONFIG, or else ~/.kube/config.
+        """
         configuration = Configuration()
-        if "KUBERNETES_SERVICE_HOST" in os.environ:
+        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
             load_incluster_config(client_configuration=configuration)
         else:
-            await load_kube_config(client_configuration=configuration)
+            await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
         configuration.connection_pool_maxsize = connections
         return cls(ApiClient(configuration))
 

@@ -18,7 +18,7 @@ def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:
     """
     if isinstance(wanted, Mapping):
         return _mapping_difference(wanted, live, path)
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+    if _is_list(wanted):
         return _sequence_difference(wanted, live, path)
     if wanted == live or same_quantity(wanted, live):
         return None
@@ -39,13 +39,17 @@ def _mapping_difference(wanted: Mapping[str, Any], live: Any, path: str) -> str 
 
 
 def _sequence_difference(wanted: Sequence[Any], live: Any, path: str) -> str | None:
-    if not isinstance(live, Sequence) or len(live) != len(wanted):
+    if not _is_list(live) or len(live) != len(wanted):
         return path
     for index, (one, other) in enumerate(zip(wanted, live, strict=True)):
         difference = first_difference(one, other, f"{path}/{index}")
         if difference is not None:
             return difference
     return None
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def repair(wanted: Any, pointer: str) -> dict[str, Any]:

@@ -108,6 +108,8 @@ def _without_null(schema: dict[str, Any], defs: Mapping[str, Any]) -> dict[str, 
     concrete = [option for option in options if option != {"type": "null"}]
     if len(concrete) != 1:
         raise UnsupportedSchema(f"a choice of {len(concrete)} types: {schema}")
+    if schema.get("default") is not None:
+        raise UnsupportedSchema(f"a default that null could undo: {schema}")
     beside = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
     return {**_inlined(concrete[0], defs), **beside}
 

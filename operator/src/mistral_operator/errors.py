@@ -4,6 +4,7 @@ OperatorError
 +-- InvalidResource      the resource cannot be served as written; only its author can fix it
 +-- ClusterError         the API server refused or failed a request
     +-- NameTaken        a child's name belongs to an object that is not ours
+    +-- NamespaceLeaving the namespace is being deleted, and everything in it
     +-- Unavailable      the API server cannot be reached or asks to come back later
 """
 

@@ -9,8 +9,8 @@ from mistral_operator.api import Condition, ConditionType, Resource, Status
 _TOLD = (ConditionType.READY, ConditionType.MODEL_FITS)
 """Conditions whose changes are worth an Event; the others follow from these."""
 
-_MAX_NOTE = 1000
-"""The API server refuses notes of 1024 bytes and more."""
+_MAX_NOTE_BYTES = 1000
+"""The API server refuses notes of more than 1024 bytes."""
 
 
 def transition_events(
@@ -26,6 +26,8 @@ def transition_events(
 
 
 def _changed(before: Condition | None, after: Condition) -> bool:
+    if after.status == "False" and after.reason in _PASSING:
+        return False
     if before is None:
         return after.status != "Unknown"
     return (before.status, before.reason) != (after.status, after.reason)
@@ -46,7 +48,7 @@ def _event(resource: Resource, condition: Condition, now: str) -> dict[str, Any]
         "action": "Reconcile",
         "type": "Warning" if warning else "Normal",
         "reason": condition.reason,
-        "note": f"{condition.type}={condition.status}: {condition.message}"[:_MAX_NOTE],
+        "note": _shortened(f"{condition.type}={condition.status}: {condition.message}"),
         "regarding": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
@@ -56,6 +58,14 @@ def _event(resource: Resource, condition: Condition, now: str) -> dict[str, Any]
         },
     }
 
+
+def _shortened(note: str) -> str:
+    # The cut may fall into a character, whose rest is then dropped.
+    return note.encode()[:_MAX_NOTE_BYTES].decode(errors="ignore")
+
+
+_PASSING = {"Creating", "RollingOut"}
+"""Reasons that hold for seconds and follow from what the user just did: no news."""
 
 _EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
 """Reasons for not being ready that need nobody's attention."""

@@ -137,6 +137,10 @@ def _advice(request: FitRequest, answer: Fit) -> tuple[str, ...]:
 
 def _changes(request: FitRequest) -> list[tuple[FitRequest, str]]:
     changes = []
+    if request.kv_cache_memory_bytes is not None:
+        changes.append(
+            (replace(request, kv_cache_memory_bytes=None), "remove spec.engine.kvCache.memory")
+        )
     if not request.kv_cache_8bit:
         changes.append(
             (replace(request, kv_cache_8bit=True), "set spec.engine.kvCache.dtype to fp8")

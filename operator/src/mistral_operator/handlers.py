@@ -77,6 +77,9 @@ def kopf_settings(child_kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     settings.watching.client_timeout = 320
     settings.watching.inactivity_timeout = 70
     settings.watching.initial_streaming = False  # 1.45 loses objects when that stream is cut
+    # A fleet in one piece takes a few hundred megabytes to list. Kopf ends the process if a list is
+    # so slow that its continuation expires; then it starts anew.
+    settings.watching.chunk_size = 250
     settings.queueing.worker_limit = None
     settings.process.ultimate_exiting_timeout = 30
     for kind in (kinds.POD, *child_kinds):

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mistral_operator import names
-from mistral_operator.quantity import quantity_bytes
+from mistral_operator.quantity import parse_quantity, quantity_bytes
 from mistral_server.contract import SignalDocument, TerminationReport
 
 Body = Mapping[str, Any]
@@ -135,9 +135,13 @@ def pod_facts(body: Body) -> PodFacts:
         unschedulable=(
             scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
         ),
-        evicted=status.get("message", "") if status.get("phase") == "Failed" else "",
+        evicted=_failure(status) if status.get("phase") == "Failed" else "",
         containers=tuple(_container_facts(one) for one in statuses),
     )
+
+
+def _failure(status: Body) -> str:
+    return str(status.get("message") or status.get("reason") or "")
 
 
 def _container_facts(status: Body) -> ContainerFacts:
@@ -179,12 +183,21 @@ def node_facts(body: Body) -> NodeFacts:
     labels = body["metadata"].get("labels", {})
     allocatable: dict[str, str] = body.get("status", {}).get("allocatable", {})
     usable = not body.get("spec", {}).get("unschedulable", False)
-    extended = sorted((name, int(count)) for name, count in allocatable.items() if "/" in name)
+    extended = sorted((name, _count(text)) for name, text in allocatable.items() if "/" in name)
     return NodeFacts(
         name=body["metadata"]["name"],
         allocatable=tuple(extended) if usable else (),
         gpu_memory_bytes=_gpu_memory(labels.get("nvidia.com/gpu.memory")),
     )
+
+
+def _count(text: str) -> int:
+    """Read how many of a resource there are; the API server writes 1000 as 1k."""
+    try:
+        return int(parse_quantity(text))
+    except ValueError:
+        # Nothing that we can ask for. One odd device must not stop the operator.
+        return 0
 
 
 def _gpu_memory(label: str | None) -> int | None:

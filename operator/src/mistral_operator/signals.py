@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 _READY_FACTOR = 6
 """Ready pods are asked this many times less often than starting ones."""
 _LONGEST_FACTOR = 12
-_TIMEOUT = aiohttp.ClientTimeout(total=3)
 _CONCURRENCY = 20
 _MAX_BYTES = 65_536
 
@@ -64,17 +63,23 @@ class SignalPoller:
     """Asks pods for ever and tells when an answer changes what is reported."""
 
     def __init__(
-        self, store: Store, board: SignalBoard, changed: Callable[[Key], None], period: float
+        self,
+        store: Store,
+        board: SignalBoard,
+        changed: Callable[[Key], None],
+        period: float,
+        timeout: float = 3.0,
     ) -> None:
         self._store = store
         self._board = board
         self._changed = changed
         self._period = period
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._slots = asyncio.Semaphore(_CONCURRENCY)
 
     async def run(self) -> None:
         """Poll for ever."""
-        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+        async with aiohttp.ClientSession(timeout=self._timeout) as session:
             while True:
                 pods = [pod for pod in self._store.pods.values() if _can_answer(pod)]
                 self._board.keep_only({pod.uid for pod in pods})
@@ -117,13 +122,21 @@ def _reported(said: SignalDocument) -> tuple[object, ...]:
 async def _fetch(session: aiohttp.ClientSession, pod: PodFacts) -> SignalDocument | None:
     host = f"[{pod.ip}]" if pod.ip and ":" in pod.ip else pod.ip
     try:
-        async with session.get(f"http://{host}:{HEALTH_PORT}/signals") as response:
-            text = await response.content.read(_MAX_BYTES)
+        text = await _read(session, f"http://{host}:{HEALTH_PORT}/signals")
+        return SignalDocument.model_validate_json(text)
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         log.debug("%s/%s does not answer: %s", pod.namespace, pod.name, error)
-        return None
-    try:
-        return SignalDocument.model_validate_json(text)
     except ValidationError as error:
         log.warning("%s/%s: /signals cannot be read: %s", pod.namespace, pod.name, error)
-        return None
+    return None
+
+
+async def _read(session: aiohttp.ClientSession, url: str) -> bytes:
+    """Return a whole answer; no pod is trusted to send us elsewhere or to flood us."""
+    text = bytearray()
+    async with session.get(url, allow_redirects=False) as response:
+        async for piece in response.content.iter_any():
+            text += piece
+            if len(text) > _MAX_BYTES:
+                raise aiohttp.ClientPayloadError(f"an answer of more than {_MAX_BYTES} bytes")
+    return bytes(text)

@@ -104,27 +104,30 @@ class Shelf(Generic[V]):
         What is older than what is known is ignored: our own writes are put here before the watch
         tells of them.
         """
-        key, version, owner = _key(body), _version(body), self._owner(body)
+        key, version, owner = key_of(body), _version(body), self._owner(body)
         known = self._entries.get(key)
-        if owner is None or version <= self._gone.get(key, -1):
+        newest = self._gone.get(key, -1) if known is None else known.version
+        if version <= newest:
             return None
-        if known is not None and version <= known.version:
-            return None
+        if owner is None:
+            return None if known is None else self._bury(key, version)
         value = self._distill(body)
         if known is not None:
-            self._owned[known.owner].discard(key)
+            self._drop(key)
         self._entries[key] = _Entry(body["metadata"]["uid"], version, owner, value)
         self._owned[owner].add(key)
+        if known is not None and known.owner != owner:
+            # Somebody changed the label. Whoever lost the object misses it and takes it back.
+            return known.owner
         return None if known is not None and known.value == value else owner
 
     def remove(self, body: Body) -> Key | None:
         """Forget an object; return the resource to look at, or None if it was not known."""
-        key = _key(body)
+        key = key_of(body)
         known = self._entries.get(key)
         if known is None or known.uid != body["metadata"]["uid"]:
             return None
-        self._gone[key] = _version(body)
-        return self._drop(key)
+        return self._bury(key, _version(body))
 
     def sweep(self, listed: Iterable[Body], as_of: int) -> set[Key]:
         """Take a full list as the truth; return the resources to look at.
@@ -136,15 +139,26 @@ class Shelf(Generic[V]):
         changed: set[Key] = set()
         seen: set[Key] = set()
         for body in listed:
-            seen.add(_key(body))
+            seen.add(key_of(body))
             owner = self.put(body)
             if owner is not None:
                 changed.add(owner)
-        for key, entry in list(self._entries.items()):
-            if key not in seen and entry.version <= as_of:
-                changed.add(self._drop(key))
+        return changed | self.drop_unseen(seen, as_of)
+
+    def drop_unseen(self, seen: set[Key], as_of: int) -> set[Key]:
+        """Forget what a full list did not hold; return the resources to look at."""
+        changed = {
+            self._drop(key)
+            for key, entry in list(self._entries.items())
+            if key not in seen and entry.version <= as_of
+        }
         self._gone = {key: version for key, version in self._gone.items() if version > as_of}
         return changed
+
+    def _bury(self, key: Key, version: int) -> Key:
+        """Drop an object and ignore what was said of it before `version`."""
+        self._gone[key] = version
+        return self._drop(key)
 
     def _drop(self, key: Key) -> Key:
         owner = self._entries.pop(key).owner
@@ -158,9 +172,9 @@ class Store:
     """Everything that the operator knows of the cluster."""
 
     def __init__(self, child_kinds: Iterable[kinds.Kind]) -> None:
-        self.resources: Shelf[Body] = Shelf(_without_bookkeeping, _key)
+        self.resources: Shelf[Body] = Shelf(_without_bookkeeping, key_of)
         self.pods: Shelf[PodFacts] = Shelf(pod_facts, _labelled_owner)
-        self.nodes: Shelf[NodeFacts] = Shelf(node_facts, _key)
+        self.nodes: Shelf[NodeFacts] = Shelf(node_facts, key_of)
         self.children: dict[kinds.Kind, Shelf[LiveChild]] = {
             kind: Shelf(_child_distiller(kind), _labelled_owner) for kind in child_kinds
         }
@@ -187,7 +201,8 @@ class Store:
         return None if child is None else child.deployment
 
 
-def _key(body: Body) -> Key:
+def key_of(body: Body) -> Key:
+    """Return namespace and name of an object."""
     metadata = body["metadata"]
     return Key(metadata.get("namespace", ""), metadata["name"])
 
@@ -220,21 +235,25 @@ def _child_distiller(kind: kinds.Kind) -> Callable[[Body], LiveChild]:
 
 
 _NOT_CONTENT = {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"}
+_ROLLOUT_COUNTER = "deployment.kubernetes.io/revision"
+"""Annotation that the Deployment controller writes on every rollout; nothing of ours."""
 
 
 def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
     """Return what is kept of a child's body."""
     metadata = body["metadata"]
+    kept = {key: one for key, one in metadata.items() if key not in _NOT_CONTENT}
+    if "annotations" in kept:
+        kept["annotations"] = {
+            key: one for key, one in kept["annotations"].items() if key != _ROLLOUT_COUNTER
+        }
     content = {
         # Lists leave these two out of their items.
         "apiVersion": kind.api_version,
         "kind": kind.kind,
-        "metadata": {key: one for key, one in metadata.items() if key not in _NOT_CONTENT},
+        "metadata": kept,
         **{key: one for key, one in body.items() if key not in {"metadata", "status"}},
     }
-    if kind == kinds.DEPLOYMENT:
-        # Written by the Deployment controller on every rollout; nothing of ours.
-        content["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
     encoded = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
     controllers = [
         one["uid"] for one in metadata.get("ownerReferences", ()) if one.get("controller")

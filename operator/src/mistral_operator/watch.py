@@ -10,10 +10,15 @@ from mistral_operator.cluster import Cluster, Object
 from mistral_operator.kinds import Kind
 from mistral_operator.metrics import RESYNC_SECONDS
 from mistral_operator.observe import Body
-from mistral_operator.store import Key, Store
+from mistral_operator.store import Key, Store, key_of
 from mistral_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+
+BURST_SECONDS = 0.5
+"""A user's edit is acted on at once. What follows from it comes in bursts, as in a rollout, and is
+looked at once in this long."""
 
 
 class Watcher:
@@ -35,9 +40,12 @@ class Watcher:
         if kind == kinds.NODE:
             # Any resource may fit, or no longer fit, a node that came, went or changed its GPUs.
             for body in self._store.resources.values():
-                self._queue.add(Key(body["metadata"]["namespace"], body["metadata"]["name"]))
-        else:
+                metadata = body["metadata"]
+                self._queue.add_after(Key(metadata["namespace"], metadata["name"]), BURST_SECONDS)
+        elif kind == kinds.RESOURCE:
             self._queue.add(owner)
+        else:
+            self._queue.add_after(owner, BURST_SECONDS)
 
 
 class Resync:
@@ -71,11 +79,18 @@ class Resync:
         scopes: Iterable[str | None] = self._namespaces or (None,)
         if not kind.namespaced:
             scopes = (None,)
-        listed: list[Object] = []
+        shelf = self._store.shelf(kind)
+        seen: set[Key] = set()
         versions: list[int] = []
         for namespace in scopes:
+            # Page by page: a fleet's objects need not be in memory all at once.
             async for page, version in self._cluster.list_pages(kind, namespace, selector):
-                listed += page
+                self._take(kind, page, seen)
                 versions.append(version)
-        for owner in self._store.shelf(kind).sweep(listed, as_of=min(versions)):
+        for owner in shelf.drop_unseen(seen, as_of=min(versions)):
             self._watcher.changed(kind, owner)
+
+    def _take(self, kind: Kind, page: list[Object], seen: set[Key]) -> None:
+        for body in page:
+            seen.add(key_of(body))
+            self._watcher.saw(kind, body, deleted=False)

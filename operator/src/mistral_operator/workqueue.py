@@ -28,6 +28,7 @@ class WorkQueue(Generic[K]):
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._retried: set[K] = set()
         self._jitter = jitter
 
     def __len__(self) -> int:
@@ -36,7 +37,7 @@ class WorkQueue(Generic[K]):
 
     @property
     def retrying(self) -> int:
-        """How many keys wait for a later retry."""
+        """How many keys wait for a later time."""
         return len(self._timers)
 
     @property
@@ -53,10 +54,18 @@ class WorkQueue(Generic[K]):
             self._waiting.add(key)
             self._ready.put_nowait(key)
 
-    def forget(self, key: K) -> None:
-        """Drop what is known of a key that is gone."""
-        self._cancel_timer(key)
-        self._failures.pop(key, None)
+    def add_after(self, key: K, delay: float) -> None:
+        """Work on a key in `delay` seconds, or sooner if it is added meanwhile.
+
+        What happens in bursts (a rollout, a pod's start) is looked at once instead of at each step.
+        """
+        if key in self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is None or timer.when() > loop.time() + delay:
+            self._cancel_timer(key)
+            self._timers[key] = loop.call_later(delay, self._due, key)
 
     async def work(self, handle: Callable[[K], Awaitable[bool]]) -> None:
         """Take keys for ever; `handle` returns whether the key is settled for now."""
@@ -73,6 +82,11 @@ class WorkQueue(Generic[K]):
     def _after(self, key: K, *, settled: bool) -> None:
         if settled:
             self._failures.pop(key, None)
+        elif key in self._retried or key not in self._failures:
+            # Only retries make the next one later: events come in numbers, and a resource whose
+            # children move a lot must not wait longer for that.
+            self._failures[key] = self._failures.get(key, 0) + 1
+        self._retried.discard(key)
         if key in self._again:
             self._again.discard(key)
             self.add(key)
@@ -80,15 +94,17 @@ class WorkQueue(Generic[K]):
             self._later(key)
 
     def _later(self, key: K) -> None:
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
         # Full delay up to 50 % more, so that a thousand keys that failed together come back apart.
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(failures, 20))
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures[key] - 1, 20))
         delay *= 1 + self._jitter() / 2
         loop = asyncio.get_running_loop()
         self._timers[key] = loop.call_later(delay, self._retry, key)
 
     def _retry(self, key: K) -> None:
+        self._retried.add(key)
+        self._due(key)
+
+    def _due(self, key: K) -> None:
         del self._timers[key]
         self.add(key)
 

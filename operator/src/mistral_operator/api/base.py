@@ -2,8 +2,10 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from mistral_operator.quantity import quantity_bytes
 
 
 class ApiModel(BaseModel):
@@ -41,6 +43,16 @@ Quantity = Annotated[
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 """A Kubernetes quantity such as 500m, 2 or 16Gi."""
+
+
+def _at_least_a_byte(quantity: str) -> str:
+    if quantity_bytes(quantity) == 0:
+        raise ValueError(f"{quantity} is no memory at all: write more than 0, such as 4Gi")
+    return quantity
+
+
+Memory = Annotated[Quantity, AfterValidator(_at_least_a_byte)]
+"""A quantity of memory, at least a byte."""
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 """Name of another object in the namespace of the resource."""

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
-from mistral_operator.api.base import ApiModel, Name, Quantity, rule, with_rules
-from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS
+from mistral_operator.api.base import ApiModel, Memory, Name, rule, with_rules
+from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, check_engine_args
 
 MAX_CONTEXT = 131_072
 """Tokens that the model was trained for (params.json, max_position_embeddings)."""
@@ -39,7 +39,7 @@ class KVCache(ApiModel):
 
     dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
     """Type of the cache. `auto` is the type of the weights; `fp8` doubles the tokens that fit."""
-    memory: Quantity | None = None
+    memory: Memory | None = None
     """Memory of the cache on each GPU. Unset: what remains of the memory share after weights and
     activations. Needed with `device: cpu`, where there is no share to derive it from."""
 
@@ -93,6 +93,13 @@ class Engine(ApiModel):
         ),
     )
     """Further arguments of `vllm serve`, each `--flag` or `--flag=value`, from the allow-list."""
+
+    @field_validator("extra_args")
+    @classmethod
+    def _check_extra_args(cls, arguments: list[str]) -> list[str]:
+        """Ask the same list as the CRD's rule: `render` and `fit` work without an API server."""
+        check_engine_args(arguments)
+        return arguments
 
 
 Domain = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$")]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from mistral_operator.api.base import ApiModel, Name, Quantity, rule, with_rules
+from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, rule, with_rules
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
 LabelValue = Annotated[str, Field(max_length=63)]
@@ -15,7 +15,7 @@ class Resources(ApiModel):
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
     """What a node must have free. Unset: 4 CPUs and 24Gi a replica on GPUs, 2 CPUs and 4Gi on
-    CPUs."""
+    CPUs, or the limit where that is less."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
     """What the container may use at most. Unset: no limit."""
 
@@ -29,7 +29,7 @@ class Gpu(ApiModel):
         pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
     )
     """Extended resource that stands for one GPU."""
-    memory: Quantity | None = None
+    memory: Memory | None = None
     """Memory of one GPU, such as 80Gi, for the condition ModelFits. Unset: the node label
     nvidia.com/gpu.memory, where GPU feature discovery sets it."""
 

@@ -1,6 +1,7 @@
 """A MistralSmallDeployment as the operator sees it: identity and parsed spec."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ from pydantic import ValidationError
 from mistral_operator.api.spec import Spec
 from mistral_operator.errors import InvalidResource
 from mistral_operator.names import API_VERSION, KIND
+
+_CHOICE = re.compile(r"int|str|literal\[.*\]|constrained-.*|function-.*")
+"""What pydantic calls the alternatives of a field with several types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +42,22 @@ def parse_spec(spec: Mapping[str, Any] | None) -> Spec:
     """Return the spec as a model.
 
     Raises:
-        InvalidResource: a field cannot be understood; the API server lets such a resource through
-        only
-            if its CRD is of another version than the operator.
+        InvalidResource: a field cannot be understood. The API server refuses most such resources
+            itself, unless its CRD is of another version than the operator.
     """
     try:
         return Spec.model_validate(spec or {})
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in ("spec", *first["loc"]))
-        raise InvalidResource(path, first["msg"]) from error
+        path = ".".join(("spec", *_field_names(first["loc"])))
+        raise InvalidResource(path, first["msg"].removeprefix("Value error, ")) from error
+
+
+def _field_names(location: tuple[int | str, ...]) -> Iterator[str]:
+    """Return a location without what pydantic adds for itself: the types of a choice, `[key]`."""
+    for part in map(str, location):
+        if part != "[key]" and not _CHOICE.fullmatch(part):
+            yield part
 
 
 def parse_resource(body: Mapping[str, Any]) -> Resource:

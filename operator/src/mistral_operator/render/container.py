@@ -4,6 +4,7 @@ from typing import Any
 
 from mistral_operator import names
 from mistral_operator.api.spec import Spec
+from mistral_operator.quantity import parse_quantity
 from mistral_operator.render.contract import HEALTH_PORT, HTTP_PORT, server_settings
 from mistral_operator.render.volumes import fetch_mounts, server_mounts
 from mistral_server.contract import FETCH_SETTINGS_ENV, SERVER_SETTINGS_ENV, FetchSettings
@@ -81,8 +82,13 @@ def _settings_variable(name: str, settings: ContractModel) -> dict[str, Any]:
 
 def _resources(spec: Spec) -> dict[str, Any]:
     asked = spec.pod.resources
-    requests = _DEFAULT_REQUESTS[spec.device] | {str(key): v for key, v in asked.requests.items()}
     limits = {str(key): value for key, value in asked.limits.items()}
+    defaults = {
+        # A request above its limit would be refused.
+        key: min(value, limits.get(key, value), key=parse_quantity)
+        for key, value in _DEFAULT_REQUESTS[spec.device].items()
+    }
+    requests = defaults | {str(key): value for key, value in asked.requests.items()}
     if spec.device == "cuda":
         gpus = {spec.pod.gpu.resource_name: str(spec.engine.tensor_parallel_size)}
         # Extended resources cannot be overcommitted: request and limit are the same.

@@ -32,8 +32,7 @@ def seal(rendered: KubernetesObject) -> KubernetesObject:
     """Return an object with the digest of its content in an annotation.
 
     The digest changes when a field disappears from what we render. Comparing fields alone cannot
-    see
-    that: the live object still holds the field, and so holds everything that is still wanted.
+    see that: the live object still holds the field, and so holds everything that is still wanted.
     """
     text = json.dumps(rendered, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]

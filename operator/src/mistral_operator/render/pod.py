@@ -81,4 +81,6 @@ def _tolerations(spec: Spec) -> list[dict[str, Any]]:
     if spec.device == "cuda":
         # GPU nodes are commonly tainted with the name of the resource, to keep other pods off.
         own = [{"key": spec.pod.gpu.resource_name, "operator": "Exists", "effect": "NoSchedule"}]
-    return own + [kubernetes_form(toleration) for toleration in spec.pod.tolerations]
+    asked = [kubernetes_form(toleration) for toleration in spec.pod.tolerations]
+    # The API server drops empty words; kept, they would look like somebody's change for ever.
+    return own + [{key: value for key, value in one.items() if value != ""} for one in asked]

@@ -28,9 +28,11 @@ def problems(situation: Situation) -> Verdict | None:
     """Something kept the operator from applying the children."""
     if not situation.problems:
         return None
-    first = situation.problems[0]
-    make = waiting if first.reason is Reason.CREATING else stuck
-    return make(first.reason, "; ".join(problem.message for problem in situation.problems))
+    message = "; ".join(problem.message for problem in situation.problems)
+    for problem in situation.problems:
+        if problem.reason is not Reason.CREATING:
+            return stuck(problem.reason, message)
+    return waiting(Reason.CREATING, message)
 
 
 def stopped(situation: Situation) -> Verdict | None:

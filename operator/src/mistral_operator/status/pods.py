@@ -38,12 +38,21 @@ def worst_pod(situation: Situation) -> Verdict | None:
 
 
 def _verdicts(situation: Situation) -> Iterator[Verdict]:
-    for pod in situation.observed.pods:
-        if pod.terminating or pod.ready:
+    for pod in _present(situation.observed.pods):
+        if pod.ready:
             continue
         answer = _verdict(situation, pod)
         if answer is not None:
             yield Verdict(answer.reason, f"pod {pod.name}: {answer.message}", answer.outlook)
+
+
+def _present(pods: tuple[PodFacts, ...]) -> list[PodFacts]:
+    """Leave out pods that are going, and dead ones whose successor is there.
+
+    A pod that was evicted stays in the cluster, for weeks if it is the only one.
+    """
+    staying = [pod for pod in pods if not pod.terminating]
+    return [pod for pod in staying if not pod.evicted] or staying
 
 
 def _verdict(situation: Situation, pod: PodFacts) -> Verdict | None:

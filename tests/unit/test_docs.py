@@ -1,0 +1,47 @@
+"""The documents say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mistral_operator.api import ConditionType, Reason
+from mistral_server.contract import EXIT_CODES, FailureClass
+
+ROOT = Path(__file__).parents[2]
+STATUS = (ROOT / "docs" / "status.md").read_text()
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_documented(reason: Reason) -> None:
+    assert f"`{reason}`" in STATUS
+
+
+@pytest.mark.parametrize("kind", ConditionType)
+def test_every_condition_is_documented(kind: ConditionType) -> None:
+    assert f"| `{kind}` |" in STATUS
+
+
+@pytest.mark.parametrize("failure", FailureClass)
+def test_every_failure_is_documented_with_its_exit_code(failure: FailureClass) -> None:
+    assert f"| `{failure}` | {EXIT_CODES[failure]} |" in STATUS
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    table = (ROOT / "docs" / "architecture.md").read_text().split("## Which file to open")[1]
+    named = set(re.findall(r"`((?:operator|server|dev|charts)/[^`]+)`", table))
+
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_every_link_between_the_documents_leads_somewhere() -> None:
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    broken = [
+        f"{document.name}: {link}"
+        for document in documents
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+        if not (document.parent / link).exists()
+    ]
+
+    assert broken == []

@@ -1,0 +1,169 @@
+"""The API's promises: what `spec: {}` means, what is ignored, and what an error names."""
+
+from typing import Any
+
+import pytest
+
+from mistral_operator.api import Spec, parse_resource, parse_spec
+from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.errors import InvalidResource, OperatorError
+from mistral_operator.names import API_VERSION, KIND
+
+DEFAULTS: dict[str, Any] = {
+    "model.id": "mistralai/Mistral-Small-3.2-24B-Instruct-2506",
+    "model.revision": "main",
+    "model.format": "mistral",
+    "model.dtype": "bfloat16",
+    "model.randomWeights": False,
+    "model.source": {},
+    "engine.tensorParallelSize": 2,
+    "engine.contextLength": "auto",
+    "engine.maxBatchedTokens": 8192,
+    "engine.gpuMemoryUtilization": 0.90,
+    "engine.kvCache": {"dtype": "auto"},
+    "engine.temperature": 0.15,
+    "engine.apiServers": 1,
+    "engine.extraArgs": [],
+    "images.perPrompt": 10,
+    "images.domains": [],
+    "tools.enabled": True,
+    "systemPrompt.source": "None",
+    "replicas": 1,
+    "suspend": False,
+    "device": "cuda",
+    "imagePullPolicy": "IfNotPresent",
+    "pod.resources.requests": {},
+    "pod.resources.limits": {},
+    "pod.gpu.resourceName": "nvidia.com/gpu",
+    "pod.nodeSelector": {},
+    "pod.tolerations": [],
+    "pod.topologySpread": [],
+    "pod.imagePullSecrets": [],
+    "sharedMemory": "2Gi",
+    "startupSeconds": 1800,
+    "drainSeconds": 120,
+    "networkPolicy": True,
+}
+"""What people rely on who write `spec: {}`. Changing a line changes running endpoints."""
+
+UNSET = {"cache", "image"}
+
+BAD: dict[str, tuple[Any, str]] = {
+    "not a number": ({"engine": {"tensorParallelSize": "two"}}, "spec.engine.tensorParallelSize"),
+    "too small": ({"startupSeconds": 1}, "spec.startupSeconds"),
+    "too large": ({"engine": {"gpuMemoryUtilization": 1.5}}, "spec.engine.gpuMemoryUtilization"),
+    "unknown word": ({"device": "tpu"}, "spec.device"),
+    "not a quantity": ({"sharedMemory": "much"}, "spec.sharedMemory"),
+    "a path that leads out": (
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "c", "path": "../x"}}}},
+        "spec.model.source.persistentVolumeClaim.path",
+    ),
+    "a required field is missing": (
+        {"model": {"source": {"image": {}}}},
+        "spec.model.source.image.reference",
+    ),
+    "an item of a list": (
+        {"pod": {"tolerations": [{}, {"operator": "Perhaps"}]}},
+        "spec.pod.tolerations.1.operator",
+    ),
+    "not an object": ({"images": 3}, "spec.images"),
+    "neither of two types": ({"engine": {"contextLength": "long"}}, "spec.engine.contextLength"),
+    "a key of a map": (
+        {"pod": {"resources": {"requests": {"gpu": "1"}}}},
+        "spec.pod.resources.requests.gpu",
+    ),
+    "the spec itself": ("text", "spec"),
+}
+
+
+def body(spec: Any, **metadata: Any) -> dict[str, Any]:
+    """Return a resource as the API server sends it."""
+    own = {"name": "mistral", "namespace": "team", "uid": "u-1", **metadata}
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": own, "spec": spec}
+
+
+def leaves(document: dict[str, Any], known: set[str], path: str = "") -> dict[str, Any]:
+    """Return the values of a document by path, no deeper than the known paths."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        here = f"{path}{key}"
+        if isinstance(value, dict) and here not in known:
+            found |= leaves(value, known, f"{here}.")
+        else:
+            found[here] = value
+    return found
+
+
+def test_an_empty_spec_is_the_endpoint_that_was_promised() -> None:
+    assert leaves(kubernetes_form(parse_spec({})), set(DEFAULTS)) == DEFAULTS
+
+
+def test_a_missing_spec_is_an_empty_one() -> None:
+    assert parse_spec(None) == parse_spec({}) == Spec()
+
+
+@pytest.mark.parametrize("field", sorted(UNSET))
+def test_what_is_unset_stays_unset(field: str) -> None:
+    assert getattr(parse_spec({}), field) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ({}, "mistralai/Mistral-Small-3.2-24B-Instruct-2506"),
+        ({"id": "a/b"}, "a/b"),
+        ({"id": "a/b", "servedName": "small"}, "small"),
+    ],
+)
+def test_clients_use_the_served_name_or_else_the_id(model: dict[str, Any], name: str) -> None:
+    assert parse_spec({"model": model}).model.name == name
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"fieldOfANewerVersion": 1},
+        {"engine": {"fieldOfANewerVersion": {"deep": []}}},
+        {"pod": {"gpu": {"fieldOfANewerVersion": "x"}}},
+    ],
+    ids=str,
+)
+def test_fields_of_a_newer_crd_are_ignored(spec: dict[str, Any]) -> None:
+    assert parse_spec(spec) == Spec()
+
+
+@pytest.mark.parametrize(("spec", "field"), BAD.values(), ids=BAD)
+def test_an_error_names_the_field(spec: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidResource) as raised:
+        parse_resource(body(spec))
+
+    assert raised.value.field == field
+    assert raised.value.message
+    assert str(raised.value) == f"{field}: {raised.value.message}"
+    assert isinstance(raised.value, OperatorError)
+
+
+def test_quantities_may_be_numbers() -> None:
+    requests = parse_spec({"pod": {"resources": {"requests": {"cpu": 2}}}}).pod.resources.requests
+
+    assert requests == {"cpu": "2"}
+
+
+def test_a_parsed_spec_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse_spec({}).replicas = 2  # type: ignore[misc]
+
+
+def test_a_resource_knows_its_identity() -> None:
+    resource = parse_resource(body({}, generation=7))
+
+    assert (resource.name, resource.namespace, resource.uid) == ("mistral", "team", "u-1")
+    assert resource.generation == 7
+    assert resource.owner_reference == {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": "mistral",
+        "uid": "u-1",
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

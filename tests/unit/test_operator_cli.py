@@ -1,0 +1,176 @@
+"""The command line without a cluster: render, fit, crd, and what they say of mistakes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from mistral_operator.cli import main
+from mistral_operator.crd import custom_resource_definition
+from mistral_operator.names import API_VERSION, KIND
+
+H100 = "81559Mi"
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """Return a resource as a user writes it."""
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "small"}, **changes}
+
+
+def run(*arguments: str, documents: tuple[Any, ...] = (), text: str | None = None) -> Result:
+    """Run a command; its standard input holds documents, or else a text."""
+    given = yaml.safe_dump_all(documents) if text is None else text
+    return CliRunner().invoke(main, arguments, input=given)
+
+
+def rendered(result: Result) -> list[dict[str, Any]]:
+    """Return the objects that a command printed."""
+    assert result.exit_code == 0, result.output
+    return list(yaml.safe_load_all(result.stdout))
+
+
+def test_render_prints_every_child_as_a_document_of_its_own() -> None:
+    objects = rendered(run("render", "-f", "-", documents=(document(),)))
+
+    assert [one["kind"] for one in objects] == [
+        "ServiceAccount",
+        "NetworkPolicy",
+        "Service",
+        "PodDisruptionBudget",
+        "Deployment",
+    ]
+    assert {one["metadata"]["namespace"] for one in objects} == {"default"}
+
+
+def test_render_takes_image_and_namespace_as_they_are_given() -> None:
+    metadata = {"name": "small", "namespace": "models"}
+    options = ("--server-image", "server:9", "--pod-monitor")
+    objects = rendered(run("render", "-f", "-", *options, documents=(document(metadata=metadata),)))
+
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    assert deployment["metadata"]["namespace"] == "models"
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "server:9"
+    assert objects[-1]["kind"] == "PodMonitor"
+
+
+def test_render_reads_the_resources_of_a_file_and_passes_over_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "all.yaml"
+    others = ({"apiVersion": "v1", "kind": "ConfigMap"}, None, "text")
+    second = document(metadata={"name": "second"})
+    file.write_text(yaml.safe_dump_all((*others, document(), second)))
+
+    objects = rendered(run("render", "--file", str(file)))
+
+    assert {one["metadata"]["name"] for one in objects} == {"small", "second"}
+
+
+MISTAKES: dict[str, tuple[str, str]] = {
+    "no YAML": ("a: [", "is not YAML"),
+    "nothing": ("", f"holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"),
+    "another kind": (yaml.safe_dump(document(kind="Deployment")), f"holds no {KIND}"),
+    "another version": (
+        yaml.safe_dump(document(apiVersion="inference.mistral-small.io/v1")),
+        f"apiVersion inference.mistral-small.io/v1 is not known: write {API_VERSION}",
+    ),
+    "no version": (
+        yaml.safe_dump({"kind": KIND, "metadata": {"name": "a"}}),
+        f"write {API_VERSION}",
+    ),
+    "no name": (yaml.safe_dump(document(metadata={})), "has no metadata.name: add one"),
+    "no metadata": (yaml.safe_dump(document(metadata=None)), "has no metadata.name: add one"),
+    "metadata that is none": (
+        yaml.safe_dump(document(metadata="small")),
+        "has no metadata.name: add one",
+    ),
+    "a wrong type": (
+        yaml.safe_dump(document(spec={"replicas": "many"})),
+        "spec.replicas: Input should be a valid integer",
+    ),
+    "a refused argument": (
+        yaml.safe_dump(document(spec={"engine": {"extraArgs": ["--middleware=x"]}})),
+        "spec.engine.extraArgs: --middleware is not allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(
+    "command", [("render",), ("fit", "--gpu-memory", H100)], ids=lambda c: c[0]
+)
+def test_a_mistake_is_told_in_one_sentence(
+    command: tuple[str, ...], text: str, message: str
+) -> None:
+    result = run(*command, "-f", "-", text=text)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_fit_without_a_file_asks_about_the_recommended_endpoint() -> None:
+    result = run("fit", "--gpu-memory", H100)
+
+    assert result.exit_code == 0
+    assert "on 2 GPUs of 79.6 GiB: fits" in result.stdout
+    assert "(8192 needed)" in result.stdout
+    assert "would help" not in result.stdout
+
+
+def test_fit_reproduces_the_measured_figure() -> None:
+    one_gpu = document(spec={"engine": {"tensorParallelSize": 1}})
+
+    assert (
+        "161136 a replica"
+        in run("fit", "-f", "-", "--gpu-memory", H100, documents=(one_gpu,)).stdout
+    )
+
+
+def test_fit_says_what_would_help_and_fails() -> None:
+    one_gpu = document(spec={"engine": {"tensorParallelSize": 1}})
+
+    result = run("fit", "-f", "-", "--gpu-memory", "40Gi", documents=(document(), one_gpu))
+
+    assert result.exit_code == 1
+    assert "on 2 GPUs of 40.0 GiB: fits" in result.stdout
+    assert "on 1 GPUs of 40.0 GiB: does not fit" in result.stdout
+    assert "would help: set spec.engine.tensorParallelSize to 2" in result.stdout
+
+
+@pytest.mark.parametrize("memory", ["lots", "80GB", ""])
+def test_a_memory_that_is_no_quantity_is_refused_with_an_example(memory: str) -> None:
+    result = run("fit", "--gpu-memory", memory)
+
+    assert result.exit_code == 2
+    assert "--gpu-memory" in result.stderr
+    assert "is not a quantity such as 500m, 2 or 16Gi" in result.stderr
+
+
+def test_crd_prints_the_definition() -> None:
+    assert rendered(run("crd")) == [custom_resource_definition()]
+
+
+def test_crd_writes_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "crd.yaml"
+
+    result = run("crd", "-o", str(file))
+
+    assert result.output == ""
+    assert file.read_text() == run("crd").stdout
+
+
+def test_a_file_that_does_not_exist_is_named() -> None:
+    result = run("render", "-f", "missing.yaml")
+
+    assert result.exit_code == 2
+    assert "missing.yaml" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "render", "fit", "crd"])
+def test_every_command_has_help(command: str) -> None:
+    result = run(command, "-h")
+
+    assert result.exit_code == 0
+    assert command in run("--help").stdout

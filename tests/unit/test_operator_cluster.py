@@ -1,0 +1,201 @@
+"""How answers of an API server are read; a web server on the loopback network gives them."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import ApiClient, Configuration
+
+from builders import CONTEXT, NAME, NAMESPACE, resource
+from mistral_operator import kinds
+from mistral_operator.cluster import Cluster
+from mistral_operator.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.names import API_VERSION, PLURAL
+from mistral_operator.render import children
+
+Object = dict[str, Any]
+
+
+@dataclass
+class ApiServer:
+    """Gives prepared answers and remembers what it was asked."""
+
+    status: int = 200
+    answer: Any = field(default_factory=dict)
+    asked: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
+    pages: list[Object] = field(default_factory=list)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        query, kind = dict(request.query), request.content_type
+        self.asked.append((request.method, request.path, query, kind))
+        if isinstance(self.answer, str):
+            return web.Response(status=self.status, text=self.answer)
+        answer = self.pages.pop(0) if self.pages else self.answer
+        return web.json_response(answer, status=self.status)
+
+
+@pytest.fixture
+def api() -> ApiServer:
+    return ApiServer()
+
+
+@pytest_asyncio.fixture
+async def cluster(api: ApiServer) -> AsyncIterator[Cluster]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", api.handle)
+    async with TestServer(app) as server:
+        configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
+        async with Cluster(ApiClient(configuration)) as made:
+            yield made
+
+
+ANSWERS: dict[str, tuple[int, Any, type[ClusterError], str]] = {
+    "a conflict": (409, {"message": "owned by kubectl"}, ClusterError, "owned by kubectl"),
+    "an invalid object": (422, {"message": "no such field"}, ClusterError, "no such field"),
+    "too many requests": (429, {"message": "later"}, Unavailable, "later"),
+    "a broken server": (500, {"message": "etcd"}, Unavailable, "etcd"),
+    "a proxy's page": (503, "<html>", Unavailable, "<html>"),
+    "no message": (403, {}, ClusterError, "{}"),
+    "JSON that is no object": (403, [1], ClusterError, "[1]"),
+    "details that are null": (403, {"message": "no", "details": None}, ClusterError, "no"),
+    "a namespace that leaves": (
+        403,
+        {"message": "going", "details": {"causes": [{"reason": "NamespaceTerminating"}]}},
+        NamespaceLeaving,
+        "going",
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "answer", "kind", "reason"), ANSWERS.values(), ids=ANSWERS)
+async def test_a_refusal_becomes_an_error_with_the_api_servers_own_words(
+    cluster: Cluster,
+    api: ApiServer,
+    status: int,
+    answer: Any,
+    kind: type[ClusterError],
+    reason: str,
+) -> None:
+    api.status, api.answer = status, answer
+
+    with pytest.raises(ClusterError) as raised:
+        await cluster.apply(child("Service"), force=False)
+
+    assert type(raised.value) is kind
+    assert (raised.value.status, raised.value.reason) == (status, reason)
+    assert "PATCH /api/v1/namespaces/models/services/small" in str(raised.value)
+
+
+def child(kind: str) -> Object:
+    """Return one rendered child."""
+    return next(one for one in children(resource(), CONTEXT) if one["kind"] == kind)
+
+
+@pytest.mark.parametrize(
+    ("call", "asked"),
+    [
+        (
+            lambda cluster: cluster.apply(child("Deployment"), force=True),
+            (
+                "PATCH",
+                "/apis/apps/v1/namespaces/models/deployments/small",
+                {"fieldManager": "mistral-small-operator", "force": "true"},
+                "application/apply-patch+yaml",
+            ),
+        ),
+        (
+            lambda cluster: cluster.apply_status(NAME, NAMESPACE, {"replicas": 1}),
+            (
+                "PATCH",
+                f"/apis/{API_VERSION}/namespaces/models/{PLURAL}/small/status",
+                {"fieldManager": "mistral-small-operator", "force": "true"},
+                "application/apply-patch+yaml",
+            ),
+        ),
+        (
+            lambda cluster: cluster.patch(kinds.SERVICE, NAMESPACE, NAME, []),
+            (
+                "PATCH",
+                "/api/v1/namespaces/models/services/small",
+                {"fieldManager": "mistral-small-operator"},
+                "application/json-patch+json",
+            ),
+        ),
+    ],
+    ids=["apply", "status", "patch"],
+)
+async def test_writes_say_who_writes(
+    cluster: Cluster, api: ApiServer, call: Callable[[Cluster], Any], asked: object
+) -> None:
+    await call(cluster)
+
+    assert api.asked == [asked]
+
+
+async def test_an_api_server_that_is_not_there_is_unavailable() -> None:
+    async with Cluster(ApiClient(Configuration(host="http://127.0.0.1:1"))) as cluster:
+        assert not await cluster.reachable()
+        with pytest.raises(Unavailable, match="GET /api/v1/nodes"):
+            await cluster.get(kinds.NODE, "", "n")
+
+
+@pytest.mark.parametrize(("status", "found"), [(200, True), (404, False)])
+async def test_an_object_that_is_not_there_is_none(
+    cluster: Cluster, api: ApiServer, status: int, found: bool
+) -> None:
+    api.status, api.answer = status, {"message": "not found"}
+
+    assert (await cluster.get(kinds.POD, NAMESPACE, "p") is not None) is found
+
+
+@pytest.mark.parametrize("status", [200, 404, 409])
+async def test_deleting_what_is_gone_or_replaced_is_no_error(
+    cluster: Cluster, api: ApiServer, status: int
+) -> None:
+    api.status = status
+
+    await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
+
+    assert api.asked[0][:2] == ("DELETE", "/api/v1/namespaces/models/services/small")
+
+
+async def test_deleting_without_the_right_to_is_an_error(cluster: Cluster, api: ApiServer) -> None:
+    api.status, api.answer = 403, {"message": "forbidden"}
+
+    with pytest.raises(ClusterError, match="forbidden"):
+        await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
+
+
+async def test_a_list_comes_page_by_page(cluster: Cluster, api: ApiServer) -> None:
+    api.pages = [
+        {"items": [{"n": 1}], "metadata": {"resourceVersion": "7", "continue": "token"}},
+        {"items": [{"n": 2}], "metadata": {"resourceVersion": "7"}},
+    ]
+
+    pages = [page async for page in cluster.list_pages(kinds.POD, None, "a=b")]
+
+    assert pages == [([{"n": 1}], 7), ([{"n": 2}], 7)]
+    assert [query for _, _, query, _ in api.asked] == [
+        {"limit": "500", "labelSelector": "a=b"},
+        {"limit": "500", "labelSelector": "a=b", "continue": "token"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "known"),
+    [
+        (200, {"resources": [{"name": "podmonitors"}]}, True),
+        (200, {"resources": [{"name": "servicemonitors"}]}, False),
+        (404, {"message": "no such group"}, False),
+    ],
+)
+async def test_a_kind_is_known_if_its_group_lists_it(
+    cluster: Cluster, api: ApiServer, status: int, answer: Object, known: bool
+) -> None:
+    api.status, api.answer = status, answer
+
+    assert await cluster.knows(kinds.POD_MONITOR) is known

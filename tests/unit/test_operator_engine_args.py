@@ -1,0 +1,93 @@
+"""Which further arguments of vLLM a resource may give, in every spelling that vLLM would take."""
+
+import pytest
+
+from mistral_operator.api import parse_spec
+from mistral_operator.errors import InvalidResource
+from mistral_server.contract import EngineArgumentError, check_engine_args
+from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, TYPED_FIELDS, canonical_flag
+
+ALLOWED = [
+    "--seed=7",
+    "--seed=",
+    "--enable-prefix-caching",
+    "--enable_prefix_caching",
+    "--no_enable-prefix_caching",
+    "--block_size=16",
+    "--scheduling-policy=a value with spaces and --dashes",
+    '--prefix-caching-hash-algo={"json": [1, "--port=1"]}',
+    "--seed=1\n2",
+]
+
+REFUSED = {
+    "runs code": "--middleware=os.system",
+    "runs code, with underscores": "--trust_remote_code",
+    "opens files": "--allowed-local-media-path=/",
+    "undoes a promise": "--port=9",
+    "reads further arguments": "--config=/tmp/x",
+    "an abbreviation": "--see=7",
+    "an abbreviation of what runs code": "--middlew=os.system",
+    "a dotted part of what runs code": "--compilation-config.backend=os.system",
+    "a dotted part of what is allowed": "--seed.x=1",
+    "another case": "--SEED=7",
+    "a longer name": "--seed-x=7",
+    "the negation of what has none": "--no-seed",
+}
+
+NO_ARGUMENT = [
+    "-tp=4",
+    "-tp",
+    "--",
+    "--=x",
+    "seed=7",
+    "",
+    "--seed 7",
+    "--seed\n--port=1",
+    "---seed=7",
+]
+
+
+@pytest.mark.parametrize("argument", ALLOWED)
+def test_what_tunes_speed_or_memory_is_allowed(argument: str) -> None:
+    check_engine_args([argument])
+
+
+@pytest.mark.parametrize("argument", REFUSED.values(), ids=REFUSED)
+def test_everything_else_is_refused_with_what_is_allowed(argument: str) -> None:
+    with pytest.raises(EngineArgumentError, match="is not allowed; allowed are --async") as refused:
+        check_engine_args(["--seed=1", argument])
+
+    assert canonical_flag(argument) in str(refused.value)
+
+
+@pytest.mark.parametrize("argument", NO_ARGUMENT)
+def test_what_is_no_argument_is_refused_with_how_to_write_one(argument: str) -> None:
+    with pytest.raises(EngineArgumentError, match="write each item as --flag or --flag=value"):
+        check_engine_args([argument])
+
+
+@pytest.mark.parametrize(("flag", "field"), TYPED_FIELDS.items())
+def test_what_has_a_field_is_refused_with_the_field(flag: str, field: str) -> None:
+    for spelling in (flag, f"{flag}=1", "--" + flag[2:].replace("-", "_") + "=1"):
+        with pytest.raises(EngineArgumentError, match=f"has a field of its own: set {field}"):
+            check_engine_args([spelling])
+
+
+def test_no_argument_is_allowed_that_has_a_field() -> None:
+    assert ALLOWED_ENGINE_ARGS.isdisjoint(TYPED_FIELDS)
+
+
+@pytest.mark.parametrize("field", TYPED_FIELDS.values())
+def test_the_named_fields_exist(field: str) -> None:
+    document: object = {"spec": parse_spec({}).model_dump(by_alias=True)}
+    for part in field.split("."):
+        assert isinstance(document, dict)
+        assert part in document
+        document = document[part]
+
+
+def test_a_resource_with_a_refused_argument_is_refused_even_where_no_api_server_looked() -> None:
+    with pytest.raises(InvalidResource, match="--middleware is not allowed") as refused:
+        parse_spec({"engine": {"extraArgs": ["--seed=1", "--middleware=os.system"]}})
+
+    assert refused.value.field == "spec.engine.extraArgs"

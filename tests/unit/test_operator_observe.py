@@ -1,0 +1,212 @@
+"""From objects as kubelets and controllers write them to typed facts."""
+
+from typing import Any
+
+import pytest
+
+from builders import (
+    GPU,
+    NAME,
+    NAMESPACE,
+    container,
+    crashed_container,
+    deployment_body,
+    ended,
+    failed_pod,
+    merged,
+    node_body,
+    pod_body,
+    ready_pod,
+    replica_failure,
+    signal,
+    termination,
+    unschedulable_pod,
+    waiting_container,
+)
+from mistral_operator.observe import (
+    DeploymentFacts,
+    Observed,
+    PodFacts,
+    deployment_facts,
+    node_facts,
+    pod_facts,
+)
+from mistral_server.contract import FailureClass
+
+GIB = 1024**3
+
+
+def test_a_ready_pod_is_known_by_its_condition() -> None:
+    facts = pod_facts(ready_pod())
+
+    assert (facts.name, facts.namespace, facts.owner) == ("small-1", NAMESPACE, NAME)
+    assert facts.ip == "10.1.0.7"
+    assert facts.ready
+    assert not facts.terminating
+    server = facts.container("server")
+    assert server is not None
+    assert (server.ready, server.started, server.running) == (True, True, True)
+
+
+def test_a_pod_without_a_status_is_pending() -> None:
+    facts = pod_facts({"metadata": {"name": "p", "namespace": "n", "uid": "u"}})
+
+    assert facts == PodFacts(name="p", namespace="n", uid="u", owner="")
+    assert facts.phase == "Pending"
+
+
+def test_a_pod_with_a_deletion_time_is_terminating() -> None:
+    assert pod_facts(ready_pod(deletionTimestamp="2026-03-01T12:00:00Z")).terminating
+
+
+def test_init_containers_come_first() -> None:
+    pod = pod_body(waiting_container("PodInitializing"), container("fetch"))
+
+    assert [one.name for one in pod_facts(pod).containers] == ["fetch", "server"]
+
+
+def test_an_unschedulable_pod_quotes_the_scheduler() -> None:
+    said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+
+    assert pod_facts(unschedulable_pod(said)).unschedulable == said
+
+
+def test_a_pod_that_waits_for_a_gate_is_not_unschedulable() -> None:
+    gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "x"}
+
+    assert pod_facts(pod_body(status={"conditions": [gated]})).unschedulable == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("The node was low on resource: memory.", "The node was low on resource: memory."),
+        ("", "Evicted"),
+    ],
+)
+def test_a_pod_that_failed_as_a_whole_says_why(message: str, said: str) -> None:
+    assert pod_facts(failed_pod("Evicted", message)).evicted == said
+
+
+WAITING_STATES = {
+    "ImagePullBackOff": 'Back-off pulling image "registry.example.com/server:1": ErrImagePull:'
+    " not found",
+    "CreateContainerConfigError": 'secret "hub-token" not found',
+    "ContainerCreating": "",
+}
+
+
+@pytest.mark.parametrize(("reason", "message"), WAITING_STATES.items())
+def test_a_waiting_container_says_why(reason: str, message: str) -> None:
+    facts = pod_facts(pod_body(waiting_container(reason, message))).containers[0]
+
+    assert (facts.waiting_reason, facts.waiting_message) == (reason, message)
+    assert not facts.running
+    assert facts.exit_code is None
+
+
+def test_a_crashing_container_keeps_how_it_last_ended() -> None:
+    message = termination(FailureClass.START_FAILED, "out of memory", "torch.OutOfMemoryError")
+    facts = pod_facts(pod_body(crashed_container(71, message=message))).containers[0]
+
+    assert (facts.exit_code, facts.restarts, facts.waiting_reason) == (71, 3, "CrashLoopBackOff")
+    assert facts.report is not None
+    assert facts.report.failure is FailureClass.START_FAILED
+    assert facts.report.evidence == "torch.OutOfMemoryError"
+
+
+def test_an_ended_container_counts_before_how_the_one_before_it_ended() -> None:
+    both = container(state=ended(70), lastState=ended(71))
+
+    assert pod_facts(pod_body(both)).containers[0].exit_code == 70
+
+
+def test_a_container_killed_for_memory_is_known_by_the_reason() -> None:
+    facts = pod_facts(pod_body(crashed_container(137, "OOMKilled"))).containers[0]
+
+    assert (facts.exit_reason, facts.exit_code) == ("OOMKilled", 137)
+    assert facts.report is None
+
+
+@pytest.mark.parametrize(
+    "message", ["", "Traceback ...", "{}", '{"failure": "Unheard", "stage": "x", "message": "y"}']
+)
+def test_what_is_not_a_termination_report_is_not_taken_for_one(message: str) -> None:
+    assert pod_facts(pod_body(crashed_container(1, message=message))).containers[0].report is None
+
+
+def test_a_deployment_is_read_with_zeros_for_what_is_left_out() -> None:
+    body = {"metadata": {"generation": 2}, "spec": {"replicas": 3}}
+
+    assert deployment_facts(body) == DeploymentFacts(generation=2, wanted=3)
+
+
+def test_replicas_that_are_not_given_are_one() -> None:
+    assert deployment_facts({"metadata": {}, "spec": {}}).wanted == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "settled"),
+    [
+        pytest.param(deployment_body(2, ready=2), True, id="all ready"),
+        pytest.param(deployment_body(0), True, id="nothing wanted, nothing there"),
+        pytest.param(deployment_body(2, ready=1), False, id="one not ready"),
+        pytest.param(deployment_body(2, ready=2, updated=1), False, id="one is old"),
+        pytest.param(deployment_body(2, replicas=3, ready=2), False, id="one too many"),
+        pytest.param(deployment_body(2, ready=2, generation=2), False, id="not yet seen"),
+    ],
+)
+def test_a_deployment_is_settled_when_its_controller_is_done(
+    body: dict[str, Any], settled: bool
+) -> None:
+    assert deployment_facts(body).settled is settled
+
+
+@pytest.mark.parametrize(("status", "said"), [("True", "exceeded quota"), ("False", "")])
+def test_a_refused_pod_shows_in_the_deployment(status: str, said: str) -> None:
+    condition = replica_failure("exceeded quota") | {"status": status}
+
+    assert deployment_facts(deployment_body(conditions=(condition,))).replica_failure == said
+
+
+def test_a_node_offers_its_extended_resources() -> None:
+    facts = node_facts(node_body(gpus=4, memory_mib=81559))
+
+    assert (facts.count(GPU), facts.count("amd.com/gpu")) == (4, 0)
+    assert facts.gpu_memory_bytes == 81559 * 1024**2
+
+
+@pytest.mark.parametrize(
+    ("count", "number"), [("0", 0), ("1k", 1000), ("110", 110), ("1e3", 0), ("", 0)]
+)
+def test_a_count_is_a_quantity_and_nonsense_is_none(count: str, number: int) -> None:
+    # 1k is how the API server writes 1000: what KubeVirt's device plugin offers on every node.
+    body = merged(node_body(), {"status": {"allocatable": {"devices.kubevirt.io/kvm": count}}})
+
+    assert node_facts(body).count("devices.kubevirt.io/kvm") == number
+    assert node_facts(body).count(GPU) == 8
+
+
+def test_a_cordoned_node_offers_nothing() -> None:
+    assert node_facts(node_body(spec={"unschedulable": True})).count(GPU) == 0
+
+
+@pytest.mark.parametrize(
+    ("label", "memory"),
+    [(None, None), ("40960", 40 * GIB), ("40Gi", 40 * GIB), ("lots", None), ("", None)],
+)
+def test_the_memory_label_is_mebibytes_unless_it_has_a_unit(
+    label: str | None, memory: int | None
+) -> None:
+    labels = {} if label is None else {"nvidia.com/gpu.memory": label}
+
+    assert node_facts(node_body(metadata={"labels": labels})).gpu_memory_bytes == memory
+
+
+def test_what_a_pod_said_is_found_by_its_uid() -> None:
+    pod, other = pod_facts(ready_pod()), pod_facts(ready_pod("small-2"))
+    observed = Observed(pods=(pod, other), signals={pod.uid: signal()})
+
+    assert observed.signal(pod) == signal()
+    assert observed.signal(other) is None
+    assert Observed(pods=(pod,)).signal(pod) is None

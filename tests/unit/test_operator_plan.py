@@ -1,0 +1,209 @@
+"""What to do about the children of a resource."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import CONTEXT, NAME, UID, live, live_children, merged, resource
+from mistral_operator import kinds, names
+from mistral_operator.api import Resource
+from mistral_operator.kinds import Kind
+from mistral_operator.plan import Plan, make_plan
+from mistral_operator.render import KubernetesObject, children
+from mistral_operator.store import LiveChild, live_child
+
+Children = dict[tuple[Kind, str], LiveChild]
+
+SERVICE = (kinds.SERVICE, NAME)
+DEPLOYMENT = (kinds.DEPLOYMENT, NAME)
+CLAIM = (kinds.CLAIM, f"{NAME}-model-cache")
+POLICY = (kinds.NETWORK_POLICY, NAME)
+
+OTHER_OWNER = {"ownerReferences": [{"uid": "another-uid", "controller": True}]}
+NO_OWNER: dict[str, Any] = {"ownerReferences": []}
+NOT_OURS = {"annotations": {names.ANNOTATION_APPLIED: None}}
+
+
+def plan(owner: Resource, held: Children) -> Plan:
+    """Return the plan for a resource whose children are as given."""
+    return make_plan(owner.uid, children(owner, CONTEXT), held)
+
+
+def with_metadata(key: tuple[Kind, str], *changes: dict[str, Any]) -> Children:
+    """Return the children of a resource, one of them with changed metadata."""
+    held = live_children(resource())
+    body = live(held[key].object())
+    for change in changes:
+        body = merged(body, {"metadata": change})
+    annotations = body["metadata"]["annotations"]
+    body["metadata"]["annotations"] = {k: v for k, v in annotations.items() if v is not None}
+    return held | {key: live_child(key[0], body)}
+
+
+def steps(made: Plan) -> list[str]:
+    """Return the plan as its log line has it, one step an item."""
+    return str(made).split("; ")
+
+
+def test_with_everything_in_place_there_is_nothing_to_do() -> None:
+    made = plan(resource(), live_children(resource()))
+
+    assert made.settled
+    assert str(made) == "nothing to do"
+
+
+def test_missing_children_are_applied_in_the_order_of_rendering() -> None:
+    made = plan(resource({"cache": {}}), {})
+
+    assert steps(made) == [
+        "apply ServiceAccount small (missing)",
+        "apply PersistentVolumeClaim small-model-cache (missing)",
+        "apply NetworkPolicy small (missing)",
+        "apply Service small (missing)",
+        "apply PodDisruptionBudget small (missing)",
+        "apply Deployment small (missing)",
+    ]
+    assert not any(step.exists for step in made.applies)
+
+
+def test_only_children_that_the_change_touches_are_applied() -> None:
+    made = plan(resource({"replicas": 2}), live_children(resource()))
+
+    assert steps(made) == ["apply Deployment small (the resource changed)"]
+    assert made.applies[0].exists
+
+
+def test_a_field_that_is_no_longer_wanted_is_found_by_the_digest() -> None:
+    before = resource({"pod": {"nodeSelector": {"pool": "gpu"}}})
+
+    assert steps(plan(resource(), live_children(before))) == [
+        "apply Deployment small (the resource changed)"
+    ]
+
+
+def test_a_field_that_somebody_changed_is_taken_back() -> None:
+    held = live_children(resource())
+    body = merged(held[DEPLOYMENT].object(), {"spec": {"replicas": 7}})
+    held[DEPLOYMENT] = live_child(kinds.DEPLOYMENT, live(body))
+
+    made = plan(resource(), held)
+
+    assert steps(made) == ["apply Deployment small (/spec/replicas was changed by somebody else)"]
+    assert made.applies[0].exists
+
+
+def test_fields_that_others_added_are_left_alone() -> None:
+    held = live_children(resource())
+    body = merged(held[SERVICE].object(), {"spec": {"sessionAffinity": "ClientIP"}})
+    held[SERVICE] = live_child(kinds.SERVICE, live(body))
+
+    assert plan(resource(), held).settled
+
+
+def test_a_child_that_is_no_longer_wanted_is_deleted_by_its_uid() -> None:
+    made = plan(resource({"networkPolicy": False}), live_children(resource()))
+
+    assert steps(made) == ["delete NetworkPolicy small (not wanted any more)"]
+    assert made.deletes[0].uid == "uid-of-NetworkPolicy-small"
+
+
+def test_a_claim_is_never_deleted_as_it_holds_what_took_hours_to_fetch() -> None:
+    held = live_children(resource({"cache": {}}))
+
+    made = plan(resource(), held)
+
+    assert not made.deletes
+    assert CLAIM in held
+
+
+@pytest.mark.parametrize(
+    ("changes", "exists"),
+    [
+        pytest.param([OTHER_OWNER], False, id="an object of another owner"),
+        pytest.param([OTHER_OWNER, NOT_OURS], False, id="a foreign object of another owner"),
+        pytest.param([NO_OWNER, NOT_OURS], False, id="an object that nobody controls"),
+        pytest.param([{"deletionTimestamp": "now"}], False, id="ours on its way out"),
+        pytest.param([NO_OWNER], True, id="ours whose owner reference was removed"),
+    ],
+)
+def test_only_what_is_ours_is_applied_over(changes: list[dict[str, Any]], exists: bool) -> None:
+    made = plan(resource({"replicas": 2}), with_metadata(DEPLOYMENT, *changes))
+
+    assert [step.exists for step in made.applies] == ([True] if exists else [])
+    assert len(made.obstacles) == (0 if exists else 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "leaving"),
+    [
+        pytest.param([OTHER_OWNER], True, id="the child of a predecessor of this name"),
+        pytest.param([{"deletionTimestamp": "now"}], True, id="ours, being deleted"),
+        pytest.param([NOT_OURS, {"deletionTimestamp": "now"}], True, id="foreign, being deleted"),
+        pytest.param([OTHER_OWNER, NOT_OURS], False, id="foreign, with an owner"),
+        pytest.param([NO_OWNER, NOT_OURS], False, id="foreign, without an owner"),
+    ],
+)
+def test_an_obstacle_says_whether_waiting_is_enough(
+    changes: list[dict[str, Any]], leaving: bool
+) -> None:
+    made = plan(resource(), with_metadata(SERVICE, *changes))
+
+    assert [one.leaving for one in made.obstacles] == [leaving]
+    assert "blocked by Service small" in steps(made)
+    assert not made.settled
+
+
+@pytest.mark.parametrize("changes", [[OTHER_OWNER], [NO_OWNER, NOT_OURS]])
+def test_an_unwanted_child_that_is_not_ours_is_not_deleted(changes: list[dict[str, Any]]) -> None:
+    held = with_metadata(POLICY, *changes)
+
+    assert plan(resource({"networkPolicy": False}), held).settled
+
+
+specs = st.fixed_dictionaries(
+    {},
+    optional={
+        "replicas": st.integers(0, 3),
+        "suspend": st.booleans(),
+        "networkPolicy": st.booleans(),
+        "cache": st.just({}),
+        "image": st.sampled_from(["a:1", "b:2"]),
+        "sharedMemory": st.sampled_from(["1Gi", "2048Mi"]),
+    },
+)
+
+
+@given(specs, specs, st.sets(st.sampled_from([SERVICE, DEPLOYMENT, POLICY])))
+def test_after_a_plan_was_carried_out_nothing_is_left_to_do(
+    before: dict[str, Any], after: dict[str, Any], lost: set[tuple[Kind, str]]
+) -> None:
+    held = {key: one for key, one in live_children(resource(before)).items() if key not in lost}
+    owner = resource(after)
+
+    carried_out = carry_out(plan(owner, held), held)
+
+    assert plan(owner, carried_out).settled
+    assert set(carried_out) - {CLAIM} == set(live_children(owner)) - {CLAIM}
+
+
+def carry_out(made: Plan, held: Children) -> Children:
+    """Do to a model of a cluster what the executor does to a real one."""
+    result = dict(held)
+    for step in made.applies:
+        result[step.kind, step.name] = live_child(step.kind, live(step.wanted))
+    for deletion in made.deletes:
+        assert result.pop((deletion.kind, deletion.name)).uid == deletion.uid
+    return result
+
+
+def test_planning_changes_neither_what_is_wanted_nor_what_lives() -> None:
+    wanted: tuple[KubernetesObject, ...] = children(resource({"replicas": 2}), CONTEXT)
+    held = live_children(resource())
+    before = copy.deepcopy((wanted, held))
+
+    make_plan(UID, wanted, held)
+
+    assert (wanted, held) == before

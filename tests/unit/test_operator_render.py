@@ -1,0 +1,205 @@
+"""Rules of rendering that golden files show only by example; see tests/golden for the whole."""
+
+from typing import Any
+
+import pytest
+
+from builders import CONTEXT, SERVER_IMAGE, merged, resource
+from mistral_operator.api import parse_spec
+from mistral_operator.compare import first_difference
+from mistral_operator.errors import InvalidResource
+from mistral_operator.render import RenderContext, children
+
+CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
+CACHED = {"cache": {"size": "80Gi"}}
+
+Object = dict[str, Any]
+
+
+def rendered(kind: str, spec: Object | None = None, context: RenderContext = CONTEXT) -> Object:
+    """Return the one child of a kind."""
+    (found,) = [one for one in children(resource(spec), context) if one["kind"] == kind]
+    return found
+
+
+def template(spec: Object, context: RenderContext = CONTEXT) -> Object:
+    """Return the pod template."""
+    found: Object = rendered("Deployment", spec, context)["spec"]["template"]
+    return found
+
+
+def resources(**given: Object) -> Object:
+    """Return the resources of the server's container."""
+    pod = template({"pod": {"resources": given}})["spec"]
+    found: Object = pod["containers"][0]["resources"]
+    return found
+
+
+SAME_POD: dict[str, tuple[Object, Object]] = {
+    "replicas": ({}, {"replicas": 5}),
+    "scaling to zero": ({}, {"replicas": 0}),
+    "suspend": ({}, {"suspend": True}),
+    "network policy": ({}, {"networkPolicy": False}),
+    "size of the cache": (CACHED, {"cache": {"size": "200Gi"}}),
+    "access to the cache": (CACHED, {"cache": {"accessMode": "ReadWriteOnce"}}),
+    "memory of a GPU": ({}, {"pod": {"gpu": {"memory": "80Gi"}}}),
+    "a field of a newer CRD": ({}, {"engine": {"fieldOfTomorrow": 1}}),
+    "a default, written out": ({}, {"engine": {"tensorParallelSize": 2, "temperature": 0.15}}),
+}
+
+
+@pytest.mark.parametrize(("spec", "change"), SAME_POD.values(), ids=SAME_POD)
+def test_what_does_not_concern_a_pod_restarts_none(spec: Object, change: Object) -> None:
+    assert template(merged(spec, change)) == template(spec)
+
+
+OTHER_POD: dict[str, Object] = {
+    "model": {"model": {"revision": "v2"}},
+    "engine": {"engine": {"contextLength": 4096}},
+    "image": {"image": "other:1"},
+    "cache": CACHED,
+    "drain": {"drainSeconds": 10},
+    "shared memory": {"sharedMemory": "4Gi"},
+    "GPU resource": {"pod": {"gpu": {"resourceName": "amd.com/gpu"}}},
+}
+
+
+@pytest.mark.parametrize("change", OTHER_POD.values(), ids=OTHER_POD)
+def test_what_concerns_a_pod_restarts_it(change: Object) -> None:
+    assert template(change) != template({})
+
+
+def test_an_upgrade_of_the_operator_restarts_only_pods_of_its_own_image() -> None:
+    newer = RenderContext("server:2")
+
+    assert template({}, newer) != template({})
+    assert template({"image": "mine:1"}, newer) == template({"image": "mine:1"})
+    assert template({})["spec"]["containers"][0]["image"] == SERVER_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("given", "requests", "limits"),
+    [
+        ({}, {"cpu": "4", "memory": "24Gi"}, {}),
+        ({"requests": {"cpu": "8"}}, {"cpu": "8", "memory": "24Gi"}, {}),
+        (
+            {"limits": {"memory": "64Gi"}},
+            {"cpu": "4", "memory": "24Gi"},
+            {"memory": "64Gi"},
+        ),
+        # A request above its limit is refused by the API server.
+        (
+            {"limits": {"cpu": "500m", "memory": "16Gi"}},
+            {"cpu": "500m", "memory": "16Gi"},
+            {"cpu": "500m", "memory": "16Gi"},
+        ),
+        (
+            {"requests": {"memory": "8Gi"}, "limits": {"memory": "16Gi"}},
+            {"cpu": "4", "memory": "8Gi"},
+            {"memory": "16Gi"},
+        ),
+        (
+            {"limits": {"ephemeral-storage": "1Gi"}},
+            {"cpu": "4", "memory": "24Gi"},
+            {"ephemeral-storage": "1Gi"},
+        ),
+    ],
+)
+def test_what_is_not_asked_for_has_a_default_below_its_limit(
+    given: Object, requests: Object, limits: Object
+) -> None:
+    gpus = {"nvidia.com/gpu": "2"}
+
+    assert resources(**given) == {"requests": requests | gpus, "limits": limits | gpus}
+
+
+def test_gpus_follow_from_the_tensor_parallel_size() -> None:
+    spec = {"engine": {"tensorParallelSize": 8}, "pod": {"gpu": {"resourceName": "amd.com/gpu"}}}
+    pod = template(spec)["spec"]
+
+    assert pod["containers"][0]["resources"]["limits"] == {"amd.com/gpu": "8"}
+    assert pod["tolerations"] == [
+        {"key": "amd.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    ]
+
+
+def test_a_pod_on_cpus_asks_for_no_gpu_and_tolerates_no_taint_of_one() -> None:
+    pod = template({"device": "cpu"})["spec"]
+
+    assert "nvidia.com/gpu" not in str(pod)
+    assert "tolerations" not in pod
+
+
+@pytest.mark.parametrize(
+    "toleration",
+    [
+        {"key": "dedicated", "value": "", "effect": "NoExecute"},
+        {"key": "", "operator": "Exists"},
+    ],
+)
+def test_empty_words_are_left_out_as_the_api_server_drops_them(toleration: Object) -> None:
+    # What is dropped would differ from what we want for ever, and be written again and again.
+    wanted = template({"pod": {"tolerations": [toleration]}})
+    live = template({"pod": {"tolerations": [{k: v for k, v in toleration.items() if v}]}})
+
+    assert first_difference(wanted, live) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "spec"),
+    [
+        ("spec.engine.kvCache.memory", {"engine": {"kvCache": {"memory": "0"}}}),
+        ("spec.engine.kvCache.memory", {"engine": {"kvCache": {"memory": "500m"}}}),
+        ("spec.pod.gpu.memory", {"pod": {"gpu": {"memory": 0}}}),
+    ],
+)
+def test_memory_of_nothing_is_refused_before_anything_is_rendered(field: str, spec: Object) -> None:
+    with pytest.raises(InvalidResource, match="write more than 0") as refused:
+        parse_spec(spec)
+
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("source", "domains", "open_to_the_world"),
+    [
+        ({}, [], True),
+        (CLAIM, [], False),
+        (CLAIM, ["images.example.com"], True),
+        ({"image": {"reference": "models/mistral:1"}}, [], False),
+    ],
+)
+def test_a_pod_may_leave_only_to_fetch_something(
+    source: Object, domains: list[str], open_to_the_world: bool
+) -> None:
+    spec = {"model": {"source": source}, "images": {"domains": domains}}
+    egress = rendered("NetworkPolicy", spec)["spec"]["egress"]
+
+    assert bool(egress) is open_to_the_world
+    for rule in egress:
+        assert "169.254.0.0/16" in str(rule), "a cloud's metadata service"
+
+
+@pytest.mark.parametrize(
+    ("spec", "replicas"),
+    [({}, 1), ({"replicas": 3}, 3), ({"replicas": 3, "suspend": True}, 0), ({"replicas": 0}, 0)],
+)
+def test_a_suspended_endpoint_has_no_replicas(spec: Object, replicas: int) -> None:
+    assert rendered("Deployment", spec)["spec"]["replicas"] == replicas
+
+
+@pytest.mark.parametrize(
+    ("spec", "seconds"),
+    [({}, 120 + 5 + 30), ({"drainSeconds": 0}, 35), ({"drainSeconds": 600}, 635)],
+)
+def test_the_kubelet_waits_longer_than_the_server_drains(spec: Object, seconds: int) -> None:
+    assert template(spec)["spec"]["terminationGracePeriodSeconds"] == seconds
+
+
+@pytest.mark.parametrize("startup", [60, 600, 1801])
+def test_the_kubelet_gives_up_on_a_start_after_the_server_does(startup: int) -> None:
+    deployment = rendered("Deployment", {"startupSeconds": startup})["spec"]
+    probe = deployment["template"]["spec"]["containers"][0]["startupProbe"]
+
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= startup + 60
+    assert deployment["progressDeadlineSeconds"] > startup

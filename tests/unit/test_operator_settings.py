@@ -1,0 +1,89 @@
+"""The operator's own settings, and the log that they shape."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from pydantic import ValidationError
+
+from mistral_operator import logs
+from mistral_operator.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("text", "namespaces"),
+    [("", ()), ("a", ("a",)), ("a,b", ("a", "b")), (" a , b ,", ("a", "b"))],
+)
+def test_namespaces_are_written_with_commas(
+    text: str, namespaces: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISTRAL_OPERATOR_NAMESPACES", text)
+
+    assert Settings().namespaces == namespaces
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("LEASE_SECONDS", "1"),
+        ("RESYNC_SECONDS", "0"),
+        ("SIGNAL_SECONDS", "-1"),
+        ("CONCURRENCY", "0"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_by_its_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"MISTRAL_OPERATOR_{name}", value)
+
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """Return the root logger, and put it back as it was."""
+    root, kopf = logging.getLogger(), logging.getLogger("kopf")
+    before = root.level, list(root.handlers), kopf.level
+    yield root
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    kopf.setLevel(before[2])
+
+
+def test_a_json_log_is_one_object_a_line(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(Settings(log_format="json", log_level="debug"))
+
+    root_logger.debug("two\nlines of %s", "text")
+    try:
+        int("broken")
+    except ValueError:
+        root_logger.exception("it broke")
+
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (first["level"], first["message"]) == ("debug", "two\nlines of text")
+    assert "ValueError: invalid literal" in second["traceback"]
+    assert "traceback" not in first
+
+
+def test_a_text_log_is_for_people_and_leaves_out_the_chatter_of_kopf(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(Settings())
+
+    logging.getLogger("kopf.activities").info("chatter")
+    logging.getLogger("mistral_operator.plan").info("applied")
+    root_logger.debug("detail")
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("INFO    mistral_operator.plan: applied")

@@ -1,0 +1,266 @@
+"""Asking pods what they say of themselves, over real connections on the loopback network."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from builders import NAME, NAMESPACE, container, merged, pod_body, ready_pod, signal
+from mistral_operator.observe import PodFacts
+from mistral_operator.render.contract import HEALTH_PORT
+from mistral_operator.signals import SignalBoard, SignalPoller
+from mistral_operator.store import Key, Store
+from mistral_server.contract import SignalDocument, Stage
+
+PERIOD = 0.01
+OWNER = Key(NAMESPACE, NAME)
+LOADING = signal(Stage.LOADING)
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def address(number: int) -> str:
+    """Return a loopback address that no other run of these tests uses."""
+    return f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{number}"
+
+
+IP, OTHER_IP = address(1), address(2)
+
+
+class Pod:
+    """Serves /signals as a pod does; `answers` may be changed while it runs."""
+
+    def __init__(self, ip: str, answer: SignalDocument | Answer) -> None:
+        self.ip = ip
+        self.answer = answer
+        self.asked = 0
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["Pod"]:
+        app = web.Application()
+        app.router.add_get("/signals", self._handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, self.ip, HEALTH_PORT).start()
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        if isinstance(self.answer, SignalDocument):
+            return web.json_response(text=self.answer.model_dump_json())
+        return await self.answer(request)
+
+
+class Operator:
+    """The part of the operator that polls: a store with pods, a board, and who was queued."""
+
+    def __init__(self, *bodies: dict[str, Any]) -> None:
+        self.store = Store(())
+        self.board = SignalBoard()
+        self.queued: list[Key] = []
+        for body in bodies:
+            self.store.pods.put(body)
+
+    @contextmanager
+    def polling(self, timeout: float = 2.0) -> Iterator[None]:
+        poller = SignalPoller(self.store, self.board, self.queued.append, PERIOD, timeout)
+        task = asyncio.create_task(poller.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    @property
+    def pods(self) -> list[PodFacts]:
+        return list(self.store.pods.values())
+
+    @property
+    def heard(self) -> list[SignalDocument]:
+        """What the pods last said."""
+        return list(self.board.of(self.pods).values())
+
+    @property
+    def silences(self) -> int:
+        """How often the first pod was asked in vain."""
+        return self.board.line(self.pods[0]).silences
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, at most 5 seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(PERIOD / 2)
+
+
+def starting(ip: str = IP, **metadata: Any) -> dict[str, Any]:
+    """Return a pod that is starting at an address."""
+    return pod_body(container(), status={"podIP": ip}, **metadata)
+
+
+async def test_what_a_pod_says_is_kept_and_its_resource_looked_at() -> None:
+    operator = Operator(starting())
+    async with Pod(IP, LOADING).serving():
+        with operator.polling():
+            await until(lambda: operator.heard == [LOADING])
+
+    assert operator.queued == [OWNER]
+
+
+async def test_only_what_a_status_shows_wakes_the_resource() -> None:
+    operator = Operator(starting())
+    async with Pod(IP, LOADING).serving() as pod:
+        with operator.polling():
+            await until(lambda: operator.heard == [LOADING])
+            pod.answer = signal(Stage.LOADING, stage_seconds=9, running=3, kv_cache_usage=0.5)
+            await until(lambda: operator.heard == [pod.answer])
+            assert operator.queued == [OWNER]
+            pod.answer = signal(Stage.CANARY)
+            await until(lambda: operator.heard == [pod.answer])
+            assert operator.queued == [OWNER, OWNER]
+            pod.answer = signal(Stage.CANARY, effective={"context_length": 4096})
+            await until(lambda: operator.heard == [pod.answer])
+
+    assert operator.queued == [OWNER, OWNER, OWNER]
+
+
+async def garbage(_: web.Request) -> web.Response:
+    return web.Response(text="<html>hello</html>")
+
+
+async def wrong_shape(_: web.Request) -> web.Response:
+    return web.json_response({"stage": "dancing", "stage_seconds": 0, "ready": True})
+
+
+async def not_found(_: web.Request) -> web.Response:
+    return web.Response(status=404)
+
+
+async def oversize(_: web.Request) -> web.Response:
+    return web.Response(text=LOADING.model_dump_json() + " " * 1_000_000)
+
+
+async def breaks_off(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"{")
+    assert request.transport is not None
+    request.transport.abort()
+    return response
+
+
+async def says_nothing(_: web.Request) -> web.Response:
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+async def redirects(_: web.Request) -> web.Response:
+    raise web.HTTPFound(f"http://{OTHER_IP}:{HEALTH_PORT}/signals")
+
+
+@pytest.mark.parametrize(
+    "answer", [garbage, wrong_shape, not_found, oversize, breaks_off, says_nothing, redirects]
+)
+async def test_an_answer_that_is_none_is_a_silence_and_the_last_word_stands(
+    answer: Answer,
+) -> None:
+    operator = Operator(starting())
+    async with Pod(IP, LOADING).serving() as pod, Pod(OTHER_IP, signal()).serving():
+        with operator.polling(timeout=0.2):
+            await until(lambda: operator.heard == [LOADING])
+            pod.answer = answer
+            await until(lambda: operator.silences == 2)
+            assert operator.heard == [LOADING]
+            pod.answer = signal(Stage.CANARY)
+            await until(lambda: operator.heard == [pod.answer])
+            assert operator.silences == 0
+
+
+async def in_pieces(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    text = LOADING.model_dump_json().encode()
+    for piece in (text[:10], text[10:]):
+        await response.write(piece)
+        await asyncio.sleep(0.05)
+    return response
+
+
+async def test_an_answer_may_come_in_pieces() -> None:
+    operator = Operator(starting())
+    async with Pod(IP, in_pieces).serving():
+        with operator.polling():
+            await until(lambda: bool(operator.heard) or operator.silences > 0)
+
+    assert operator.heard == [LOADING]
+
+
+async def test_a_pod_that_refuses_connections_is_asked_less_and_less() -> None:
+    operator = Operator(starting())
+    with operator.polling():
+        await until(lambda: operator.silences == 3)
+
+    assert operator.heard == []
+    assert operator.queued == []
+
+
+async def test_a_pod_that_hangs_does_not_keep_others_from_being_heard() -> None:
+    operator = Operator(starting(OTHER_IP, name="small-0"), starting())
+    async with Pod(OTHER_IP, says_nothing).serving(), Pod(IP, LOADING).serving():
+        with operator.polling(timeout=60):
+            await until(lambda: operator.heard == [LOADING])
+
+
+async def test_a_ready_pod_is_asked_less_often_than_a_starting_one() -> None:
+    serving = merged(ready_pod("small-2"), {"status": {"podIP": OTHER_IP}})
+    operator = Operator(starting(), serving)
+    async with Pod(IP, LOADING).serving() as slow, Pod(OTHER_IP, signal()).serving() as ready:
+        with operator.polling():
+            await until(lambda: slow.asked >= 12)
+
+    assert 1 <= ready.asked <= slow.asked / 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(pod_body(status={"phase": "Pending", "podIP": IP}), id="not running"),
+        pytest.param(pod_body(status={"podIP": None}), id="no address yet"),
+        pytest.param(starting(deletionTimestamp="2026-03-01T12:00:00Z"), id="going"),
+    ],
+)
+async def test_a_pod_that_cannot_answer_is_not_asked(body: dict[str, Any]) -> None:
+    operator = Operator(body, starting(OTHER_IP, name="small-2"))
+    async with Pod(IP, LOADING).serving() as pod, Pod(OTHER_IP, LOADING).serving() as other:
+        with operator.polling():
+            await until(lambda: other.asked >= 3)
+
+    assert pod.asked == 0
+
+
+async def test_a_pod_that_is_gone_is_forgotten() -> None:
+    operator = Operator(starting())
+    (pod,) = operator.pods
+    async with Pod(IP, LOADING).serving():
+        with operator.polling():
+            await until(lambda: operator.heard == [LOADING])
+            operator.store.pods.remove(starting())
+            await until(lambda: operator.board.of([pod]) == {})
+
+
+async def test_a_pod_of_the_ipv6_network_is_asked_too() -> None:
+    operator = Operator(starting("::1"))
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(Pod("::1", LOADING).serving())
+        except OSError as error:
+            pytest.skip(f"this machine has no IPv6 loopback: {error}")
+        with operator.polling():
+            await until(lambda: operator.heard == [LOADING])

@@ -1,0 +1,73 @@
+"""The condition ModelFits of a resource on given nodes."""
+
+from typing import Any
+
+import pytest
+
+from builders import NOW, node_body
+from mistral_operator.api import ConditionType, Reason
+from mistral_operator.status import report
+from situations import said, situation
+
+FITTING = {
+    "the label of a node tells": (None, (node_body(memory_mib=81559),), "True", Reason.FITS),
+    "the resource tells": ({"pod": {"gpu": {"memory": "80Gi"}}}, (), "True", Reason.FITS),
+    "the resource tells before the label": (
+        {"pod": {"gpu": {"memory": "16Gi"}}},
+        (node_body(memory_mib=81559),),
+        "False",
+        Reason.DOES_NOT_FIT,
+    ),
+    "the best node counts": (
+        None,
+        (node_body("a", memory_mib=16384), node_body("b", memory_mib=81559)),
+        "True",
+        Reason.FITS,
+    ),
+    "a node with too few GPUs does not count": (
+        None,
+        (node_body(gpus=1, memory_mib=81559),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "nobody tells": (None, (node_body(),), "Unknown", Reason.GPU_MEMORY_UNKNOWN),
+    "there are no GPUs": ({"device": "cpu"}, (), "Unknown", Reason.NOT_APPLICABLE),
+    "compressed weights fit": (
+        {
+            "model": {"quantization": "awq", "format": "huggingface"},
+            "engine": {"tensorParallelSize": 1},
+        },
+        (node_body(memory_mib=32768),),
+        "True",
+        Reason.FITS,
+    ),
+    "wide weights do not": (
+        {"model": {"dtype": "float32"}},
+        (node_body(memory_mib=32768),),
+        "False",
+        Reason.DOES_NOT_FIT,
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "nodes", "status", "reason"), FITTING.values(), ids=FITTING)
+def test_the_model_fits_or_does_not(
+    spec: Any, nodes: tuple[Any, ...], status: str, reason: Reason
+) -> None:
+    condition_ = said(report(situation(spec=spec, nodes=nodes), NOW), ConditionType.MODEL_FITS)
+
+    assert (condition_.status, condition_.reason) == (status, reason)
+    assert condition_.message
+
+
+def test_what_does_not_fit_is_told_what_would_help() -> None:
+    small = situation(
+        spec={"engine": {"tensorParallelSize": 1}}, nodes=(node_body(memory_mib=46068),)
+    )
+
+    message = said(report(small, NOW), ConditionType.MODEL_FITS).message
+
+    assert "weights take 44.8 of" in message
+    assert (
+        "set spec.engine.tensorParallelSize to 2 or set spec.model.quantization to fp8" in message
+    )
