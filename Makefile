@@ -32,7 +32,7 @@ check: setup ## Format, lint, types, imports and unit tests; takes seconds.
 	$(VENV)/ruff check --quiet .
 	$(VENV)/mypy --no-error-summary
 	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
-	$(VENV)/pytest --quiet $(UNIT)
+	$(VENV)/pytest --quiet -m "not process" $(UNIT)
 
 format: setup ## Format the code.
 	$(VENV)/ruff format --quiet .
@@ -40,7 +40,7 @@ format: setup ## Format the code.
 
 generate: setup ## Write what is generated: CRD, chart copies, reference, golden files.
 	$(DEV) generate
-	$(VENV)/pytest --quiet tests/golden --update-golden
+	$(VENV)/pytest --quiet tests/golden tests/chart --update-golden
 
 verify: setup ## Check that what is generated is fresh, then `check` without its tests.
 	$(DEV) generate --check

@@ -69,10 +69,9 @@ def test_a_fleet_of_1000(start_cluster: StartCluster, tmp_path: Path) -> None:
 
 
 async def _bare_client(cluster: Cluster) -> Measured:
-    os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
     slots = asyncio.Semaphore(CONCURRENCY)
-    async with await Client.connect(CONCURRENCY) as client:
-        await _create_resources(client, cluster)
+    async with await Client.connect(CONCURRENCY, str(cluster.kubeconfig)) as client:
+        await _create_resources(cluster)
         objects = await _rendered(client)
         me = psutil.Process()
         started, cpu = time.monotonic(), sum(me.cpu_times()[:2])
@@ -93,13 +92,8 @@ async def _bare_client(cluster: Cluster) -> Measured:
 
 
 def _operator(cluster: Cluster, operator: OperatorProcess) -> Measured:
-    os.environ["KUBECONFIG"] = str(cluster.kubeconfig)
 
-    async def prepare() -> None:
-        async with await Client.connect(CONCURRENCY) as client:
-            await _create_resources(client, cluster)
-
-    asyncio.run(prepare())
+    asyncio.run(_create_resources(cluster))
     position = cluster.audit_position()
     operator.start()
     operator.until_acting()
@@ -126,7 +120,7 @@ def _operator(cluster: Cluster, operator: OperatorProcess) -> Measured:
     )
 
 
-async def _create_resources(client: Client, cluster: Cluster) -> None:
+async def _create_resources(cluster: Cluster) -> None:
     documents = [resource(f"fleet-{number:04}", SPEC) for number in range(FLEET)]
     for start in range(0, FLEET, 250):
         await asyncio.to_thread(

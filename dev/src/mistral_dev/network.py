@@ -15,8 +15,8 @@ from mistral_dev.paths import Layout
 
 NODE_IP = "10.77.0.1"
 POD_CIDR = "10.77.1.0/24"
-SERVICE_CIDR = "10.77.2.0/24"
-SERVICE_IP = "10.77.2.1"
+SERVICE_CIDR = "10.77.32.0/19"
+SERVICE_IP = "10.77.32.1"
 """First address of SERVICE_CIDR: the `kubernetes` service."""
 FAKE_POD_CIDR = "10.77.64.1/18"
 """Addresses that kwok makes up for pods; nothing answers there."""

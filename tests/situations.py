@@ -1,0 +1,65 @@
+"""Makes situations, and reads conditions; see `builders` for the objects they are made of."""
+
+from dataclasses import replace
+
+from builders import EARLIER, Object, deployment_body, resource
+from mistral_operator.api import Condition, ConditionType, Reason, Status
+from mistral_operator.observe import Observed, deployment_facts, node_facts, pod_facts
+from mistral_operator.problem import Problem
+from mistral_operator.status import Situation
+from mistral_server.contract import SignalDocument
+
+
+def situation(
+    *pods: Object,
+    spec: Object | None = None,
+    deployment: Object | None = None,
+    nodes: tuple[Object, ...] = (),
+    problems: tuple[Problem, ...] = (),
+) -> Situation:
+    """Return a resource with what the cluster says of it; by default it has an unready Deployment.
+
+    Further facts are added by `heard` and `previously`.
+    """
+    body = deployment_body() if deployment is None else deployment
+    observed = Observed(
+        deployment=deployment_facts(body),
+        pods=tuple(pod_facts(pod) for pod in pods),
+        nodes=tuple(node_facts(node) for node in nodes),
+    )
+    return Situation(resource(spec), observed, problems)
+
+
+def heard(given: Situation, **signals: SignalDocument) -> Situation:
+    """Return a situation in which pods have said something: `small_1=signal()`."""
+    by_uid = {f"uid-of-{name.replace('_', '-')}": said for name, said in signals.items()}
+    return replace(given, observed=replace(given.observed, signals=by_uid))
+
+
+def previously(given: Situation, status: Status) -> Situation:
+    """Return a situation in which a status was reported before."""
+    return replace(given, previous=status)
+
+
+def condition(
+    kind: ConditionType = ConditionType.READY,
+    status: str = "False",
+    reason: Reason = Reason.CREATING,
+    message: str = "the children are being created",
+) -> Condition:
+    """Return a condition as it was reported an hour ago."""
+    return Condition.model_validate(
+        {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "observedGeneration": 1,
+            "lastTransitionTime": EARLIER,
+        }
+    )
+
+
+def said(status: Status, kind: ConditionType = ConditionType.READY) -> Condition:
+    """Return one condition of a status."""
+    return next(one for one in status.conditions if one.type == kind)
