@@ -217,3 +217,22 @@ def test_a_worker_that_breaks_says_so() -> None:
 
     with pytest.raises(RuntimeError, match="broken"):
         run(scenario())
+
+
+def test_a_failing_key_that_a_burst_is_about_to_wake_has_one_timer_only() -> None:
+    broken: list[object] = []
+
+    async def scenario() -> list[float]:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: broken.append(context))
+        queue, worked = patient(), Worked({"a": 1}, seconds=2)
+        queue.add("a")
+        working = asyncio.create_task(work(queue, worked, 30))
+        await asyncio.sleep(1)
+        queue.add_after("a", 1.5)
+        await working
+        return worked.times
+
+    # The failure at 2 would wait until 3; the burst comes first, and nothing comes after it.
+    assert run(scenario()) == [0, 2.5]
+    assert broken == []

@@ -61,11 +61,7 @@ class WorkQueue(Generic[K]):
         """
         if key in self._waiting:
             return
-        loop = asyncio.get_running_loop()
-        timer = self._timers.get(key)
-        if timer is None or timer.when() > loop.time() + delay:
-            self._cancel_timer(key)
-            self._timers[key] = loop.call_later(delay, self._due, key)
+        self._schedule(key, delay, self._due)
 
     async def work(self, handle: Callable[[K], Awaitable[bool]]) -> None:
         """Take keys for ever; `handle` returns whether the key is settled for now."""
@@ -97,8 +93,15 @@ class WorkQueue(Generic[K]):
         # Full delay up to 50 % more, so that a thousand keys that failed together come back apart.
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures[key] - 1, 20))
         delay *= 1 + self._jitter() / 2
+        self._schedule(key, delay, self._retry)
+
+    def _schedule(self, key: K, delay: float, call: Callable[[K], None]) -> None:
+        """Call in `delay` seconds, unless the key has an earlier time already: one timer a key."""
         loop = asyncio.get_running_loop()
-        self._timers[key] = loop.call_later(delay, self._retry, key)
+        timer = self._timers.get(key)
+        if timer is None or timer.when() > loop.time() + delay:
+            self._cancel_timer(key)
+            self._timers[key] = loop.call_later(delay, call, key)
 
     def _retry(self, key: K) -> None:
         self._retried.add(key)
