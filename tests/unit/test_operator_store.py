@@ -87,6 +87,15 @@ def test_a_late_word_of_a_deleted_object_does_not_bring_it_back(shelf: Shelf[Any
     assert shelf.put(thing(version=6)) == OWNER
 
 
+def test_the_answer_to_our_own_write_does_not_bring_back_what_was_deleted_before_it_came(
+    shelf: Shelf[Any],
+) -> None:
+    assert shelf.remove(thing(version=7)) is None
+
+    assert shelf.put(thing(version=6)) is None
+    assert len(shelf) == 0
+
+
 def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(shelf: Shelf[Any]) -> None:
     successor = thing(version=9)
     successor["metadata"]["uid"] = "another-uid"

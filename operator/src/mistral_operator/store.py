@@ -125,7 +125,11 @@ class Shelf(Generic[V]):
         """Forget an object; return the resource to look at, or None if it was not known."""
         key = key_of(body)
         known = self._entries.get(key)
-        if known is None or known.uid != body["metadata"]["uid"]:
+        if known is None:
+            # The answer to our own write may still be on its way, older than this.
+            self._gone[key] = _version(body)
+            return None
+        if known.uid != body["metadata"]["uid"]:
             return None
         return self._bury(key, _version(body))
 
