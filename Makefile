@@ -7,7 +7,7 @@ UNIT := tests/unit tests/golden
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down test check format generate verify bench clean \
+.PHONY: help lint setup demo demo-down test check format generate verify bench clean \
 	cluster-up cluster-down images lock
 
 help: ## Show this help.
@@ -27,12 +27,14 @@ test: setup ## Run every tier: check, chart, cluster, engine and end to end.
 	$(DEV) prepare
 	$(VENV)/pytest tests/unit tests/golden tests/chart tests/cluster tests/engine tests/e2e
 
-check: setup ## Format, lint, types, imports and unit tests; takes seconds.
+check: lint ## Format, lint, types, imports and unit tests; takes seconds.
+	$(VENV)/pytest --quiet -m "not process" $(UNIT)
+
+lint: setup
 	$(VENV)/ruff format --check --quiet .
 	$(VENV)/ruff check --quiet .
 	$(VENV)/mypy --no-error-summary
 	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
-	$(VENV)/pytest --quiet -m "not process" $(UNIT)
 
 format: setup ## Format the code.
 	$(VENV)/ruff format --quiet .
@@ -42,12 +44,8 @@ generate: setup ## Write what is generated: CRD, chart copies, reference, golden
 	$(DEV) generate
 	$(VENV)/pytest --quiet tests/golden tests/chart --update-golden
 
-verify: setup ## Check that what is generated is fresh, then `check` without its tests.
+verify: lint ## Check that what is generated is fresh, and what `check` checks but its tests.
 	$(DEV) generate --check
-	$(VENV)/ruff format --check --quiet .
-	$(VENV)/ruff check --quiet .
-	$(VENV)/mypy --no-error-summary
-	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
 
 bench: setup ## Measure; docs/performance.md quotes what it prints.
 	$(DEV) prepare

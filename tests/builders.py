@@ -5,6 +5,7 @@ only what it is about.
 """
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from mistral_operator import kinds, names
@@ -13,8 +14,9 @@ from mistral_operator.api import (
     parse_resource,
 )
 from mistral_operator.kinds import Kind
+from mistral_operator.observe import Body
 from mistral_operator.render import KubernetesObject, RenderContext, children
-from mistral_operator.store import LiveChild, live_child
+from mistral_operator.store import Key, LiveChild, Shelf, key_of, live_child
 from mistral_server.contract import FailureClass, SignalDocument, Stage, TerminationReport
 
 Object = dict[str, Any]
@@ -256,3 +258,11 @@ def live_children(
         kind = kinds.kind_of(child["apiVersion"], child["kind"])
         found[kind, child["metadata"]["name"]] = live_child(kind, live(child))
     return found
+
+
+def swept(shelf: Shelf[Any], listed: Iterable[Body], as_of: int) -> set[Key]:
+    """Take a full list as the truth, as a resync does; return the resources to look at."""
+    bodies = list(listed)
+    changed = {shelf.put(body) for body in bodies}
+    changed |= shelf.drop_unseen({key_of(body) for body in bodies}, as_of)
+    return {owner for owner in changed if owner is not None}

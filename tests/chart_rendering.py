@@ -11,7 +11,7 @@ import yaml
 
 from mistral_dev import tools
 from mistral_dev.generate import CHART as CHART_IN_CHECKOUT
-from mistral_dev.generate import CHECKOUT
+from mistral_dev.paths import CHECKOUT
 
 CHART = CHECKOUT / CHART_IN_CHECKOUT
 RELEASE = "mistral-small-operator"

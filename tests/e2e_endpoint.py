@@ -5,21 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from openai.types.chat import ChatCompletionToolParam
-
 from namespace import Namespace
-
-TOOL: ChatCompletionToolParam = {
-    "type": "function",
-    "function": {
-        "name": "get_time",
-        "strict": True,
-        "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
-    },
-}
-
-FORCE_A_FINISHED_CALL = {"9": 90, "32": 90, "2": 100, "165": 60}
-"""Biases on [TOOL_CALLS], [ARGS], end of text and `}` of the tiny tokenizer."""
 
 
 def pod_of(namespace: Namespace, name: str = "tiny") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from mistral_dev.generate import CHECKOUT
+from mistral_dev.paths import CHECKOUT
 from mistral_operator.api import Resource, parse_resource
 from mistral_operator.names import API_VERSION, KIND
 from mistral_operator.render import KubernetesObject, RenderContext, children

@@ -13,6 +13,9 @@ from mistral_operator.names import API_VERSION, KIND
 
 WAIT_SECONDS = 30.0
 
+READY_SECONDS = 420.0
+"""Ten times what a real server takes to start on an idle machine of two cores."""
+
 Object = dict[str, Any]
 
 
@@ -73,6 +76,10 @@ class Namespace:
 
         self.until(has_reason, f"{name}: {reason}", seconds)
         return found
+
+    def wait_until_ready(self, name: str, seconds: float = READY_SECONDS) -> None:
+        """Wait until a resource is Ready, however long a real server takes to start."""
+        self.until(lambda: self.condition(name).get("status") == "True", f"{name} ready", seconds)
 
     def wait_for(self, kind: str, name: str) -> Object:
         """Wait until an object exists, and return it."""

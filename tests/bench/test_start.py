@@ -18,8 +18,7 @@ import yaml
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.images import engine
-from mistral_dev.installation import Installation
-from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.installation import EXAMPLE, Installation
 from mistral_dev.prepare import everything
 from mistral_dev.progress import Progress
 from mistral_dev.settings import Profile
@@ -29,7 +28,6 @@ from mistral_server.argv import engine_arguments, engine_environment
 from namespace import Namespace
 from unit.server_runner import free_port
 
-EXAMPLE = CHECKOUT_DEV.parent / "examples" / "cpu.yaml"
 LONGEST_SECONDS = 600.0
 ROUNDS = 3
 
@@ -94,9 +92,7 @@ def _chats(port: int) -> bool:
 def _apply_to_ready(namespace: Namespace) -> float:
     began = time.monotonic()
     namespace.kubectl("apply", "-f", str(EXAMPLE))
-    namespace.until(
-        lambda: namespace.condition("tiny").get("status") == "True", "ready", LONGEST_SECONDS
-    )
+    namespace.wait_until_ready("tiny", LONGEST_SECONDS)
     seconds = time.monotonic() - began
     namespace.kubectl("delete", "msd", "tiny")
     namespace.until(

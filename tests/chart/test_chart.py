@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from chart_rendering import CHART, NAMESPACE, helm, manifest, of_kind, render
-from mistral_dev.generate import CHECKOUT
+from mistral_dev.paths import CHECKOUT
 from mistral_operator import names
 from mistral_operator.crd import custom_resource_definition
 

@@ -13,7 +13,6 @@ from mistral_dev.generate import (
     CHART as CHART_IN_CHECKOUT,
 )
 from mistral_dev.generate import (
-    CHECKOUT,
     StaleFilesError,
     chart_crd,
     check,
@@ -22,6 +21,7 @@ from mistral_dev.generate import (
     with_table,
     write,
 )
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.reference import reference
 from mistral_operator.crd import custom_resource_definition
 

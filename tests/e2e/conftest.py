@@ -7,16 +7,11 @@ from pathlib import Path
 import pytest
 
 from mistral_dev.cluster import Cluster
-from mistral_dev.installation import Installation
-from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.installation import EXAMPLE, Installation
 from mistral_dev.prepare import everything
 from mistral_dev.progress import Progress
 from mistral_dev.settings import Profile
 from namespace import Namespace
-
-EXAMPLE = CHECKOUT_DEV.parent / "examples" / "cpu.yaml"
-READY_SECONDS = 420.0
-"""Ten times what a start takes on an idle machine of two cores."""
 
 
 @pytest.fixture(scope="session")
@@ -43,5 +38,5 @@ def strict(installation: Installation) -> Namespace:
 def endpoint(strict: Namespace) -> Namespace:
     """Return the namespace with the example endpoint `tiny`, ready."""
     strict.kubectl("apply", "-f", str(EXAMPLE))
-    strict.until(lambda: strict.condition("tiny").get("status") == "True", "ready", READY_SECONDS)
+    strict.wait_until_ready("tiny")
     return strict

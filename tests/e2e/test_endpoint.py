@@ -13,14 +13,12 @@ from urllib.request import urlopen
 import pytest
 from openai import BadRequestError, OpenAI
 
-from e2e_endpoint import FORCE_A_FINISHED_CALL, TOOL, kill_engine, pod_of, stream_inside
-from mistral_dev.conversation import png
+from e2e_endpoint import kill_engine, pod_of, stream_inside
+from mistral_dev.conversation import FORCE_A_FINISHED_CALL, TOOL, png
 from mistral_dev.forwarding import forwarded
 from mistral_dev.installation import Installation
 from mistral_server.contract import EXIT_CODES, FailureClass
-from namespace import Namespace
-
-READY_SECONDS = 420.0
+from namespace import READY_SECONDS, Namespace
 
 
 @pytest.fixture
@@ -144,9 +142,7 @@ def test_a_killed_engine_is_reported_and_comes_back(endpoint: Namespace) -> None
     said = endpoint.wait_for_reason("tiny", "ServerFailed", seconds=60)["message"]
 
     assert "EngineDied" in said
-    endpoint.until(
-        lambda: endpoint.condition("tiny").get("status") == "True", "ready again", READY_SECONDS
-    )
+    endpoint.wait_until_ready("tiny")
     pod = endpoint.get("pod", pod_of(endpoint))
     assert pod is not None
     ended = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]

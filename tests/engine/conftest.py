@@ -20,7 +20,7 @@ from mistral_server.contract import (
     ServerSettings,
     SystemPromptSettings,
 )
-from unit.server_runner import RunningServer, free_port, running
+from unit.server_runner import RunningServer, own_place, running
 
 BOOT_SECONDS = 300.0
 """Five times what a start takes on an idle machine of two cores."""
@@ -35,11 +35,7 @@ def engine_settings(directory: Path, **changes: Any) -> ServerSettings:
     prompt = directory / "SYSTEM_PROMPT.txt"
     prompt.write_text(PROMPT)
     values = {
-        "device": "cpu",
-        "host": "127.0.0.1",
-        "port": free_port(),
-        "health_port": free_port(),
-        "termination_log": str(directory / "termination-log"),
+        **own_place(directory),
         "model": ModelSettings(path=str(checkpoint.checkpoint()), served_name="tiny", id="tiny"),
         "engine": EngineSettings(
             tensor_parallel_size=1,

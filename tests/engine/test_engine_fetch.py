@@ -16,7 +16,7 @@ from mistral_server.contract import EXIT_CODES, FETCH_SETTINGS_ENV, FailureClass
 from mistral_server.fetch import MARKER
 
 TOKEN = "hf_hush"  # noqa: S105 - of no hub but the one below
-REPOSITORY = "mistralai/small"
+CHECKOUT = "mistralai/small"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONTENT = {
     "params.json": b'{"dim": 128}',
@@ -54,14 +54,14 @@ class Hub(BaseHTTPRequestHandler):
         name = path.rsplit("/", 1)[-1]
         if self.refuse or (self.token and self.headers["authorization"] != f"Bearer {self.token}"):
             self._send(self.refuse or 401, b"", {})
-        elif not path.startswith((f"/{REPOSITORY}/", f"/api/models/{REPOSITORY}/")):
+        elif not path.startswith((f"/{CHECKOUT}/", f"/api/models/{CHECKOUT}/")):
             self._send(404, b"", {"x-error-code": "RepoNotFound"})
         elif "/v9" in path:
             self._send(404, b"", {"x-error-code": "RevisionNotFound"})
-        elif path.startswith(f"/api/models/{REPOSITORY}/revision/"):
+        elif path.startswith(f"/api/models/{CHECKOUT}/revision/"):
             siblings = [{"rfilename": file} for file in CONTENT]
-            self._json({"id": REPOSITORY, "sha": COMMIT, "siblings": siblings}, send_body)
-        elif path.startswith(f"/api/models/{REPOSITORY}/tree/"):
+            self._json({"id": CHECKOUT, "sha": COMMIT, "siblings": siblings}, send_body)
+        elif path.startswith(f"/api/models/{CHECKOUT}/tree/"):
             files = [
                 {"type": "file", "path": file, "size": len(data), "oid": file}
                 for file, data in CONTENT.items()
@@ -104,7 +104,7 @@ def fetch(
     directory: Path, hub: str, token: str = "", **changes: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command as an init container does."""
-    values = {"repository": REPOSITORY, "revision": "main", "directory": str(directory)} | changes
+    values = {"repository": CHECKOUT, "revision": "main", "directory": str(directory)} | changes
     settings = FetchSettings.model_validate(values)
     env = {name: value for name, value in engine.environment().items() if name != "HF_TOKEN"}
     return subprocess.run(

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from mistral_dev.settings import free_ports
 from mistral_server.contract import (
     SERVER_SETTINGS_ENV,
     EngineSettings,
@@ -36,9 +36,19 @@ TAG = "MISTRAL_TEST_RUN"
 
 def free_port() -> int:
     """Return a port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def own_place(directory: Path) -> dict[str, Any]:
+    """Return the settings that keep a server to loopback, free ports and `directory`."""
+    port, health_port = free_ports(2)
+    return {
+        "device": "cpu",
+        "host": "127.0.0.1",
+        "port": port,
+        "health_port": health_port,
+        "termination_log": str(directory / "termination-log"),
+    }
 
 
 def server_settings(directory: Path, **changes: Any) -> ServerSettings:
@@ -47,11 +57,7 @@ def server_settings(directory: Path, **changes: Any) -> ServerSettings:
     model.mkdir(exist_ok=True)
     (model / "params.json").write_text("{}")
     values = {
-        "device": "cpu",
-        "host": "127.0.0.1",
-        "port": free_port(),
-        "health_port": free_port(),
-        "termination_log": str(directory / "termination-log"),
+        **own_place(directory),
         "model": ModelSettings(path=str(model), served_name="tiny", id="t", random_weights=True),
         "engine": EngineSettings(tensor_parallel_size=1),
         "lifecycle": LifecycleSettings(

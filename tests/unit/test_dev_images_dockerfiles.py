@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mistral_dev.images import rootfs, server_image
-from mistral_dev.images.steps import REPOSITORY
+from mistral_dev.paths import CHECKOUT
 from mistral_operator.render import pod
 from mistral_server import contract
 
@@ -24,7 +24,7 @@ class Instruction:
 
 def instructions(part: str) -> list[Instruction]:
     """Read ``part``/Dockerfile; the lines of a here-document belong to the RUN before them."""
-    lines = (REPOSITORY / part / "Dockerfile").read_text().splitlines()
+    lines = (CHECKOUT / part / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     found: list[Instruction] = []
     end = None
@@ -62,7 +62,7 @@ def test_every_base_image_has_a_version_and_can_be_pinned_by_digest(part: str) -
 
 
 def test_the_server_stands_on_the_vllm_that_is_tested() -> None:
-    declared = (REPOSITORY / "pyproject.toml").read_text()
+    declared = (CHECKOUT / "pyproject.toml").read_text()
     version = re.search(r'"vllm==([\d.]+)"', declared)
     assert version
     assert values("server", "FROM")[-1].startswith(f"vllm/vllm-openai:v{version[1]}$")
@@ -103,7 +103,7 @@ def test_everything_it_copies_is_in_the_repository(part: str) -> None:
     for copy in values(part, "COPY"):
         sources = [word for word in copy.split()[:-1] if not word.startswith("--")]
         if "--from=build" not in copy:
-            assert all((REPOSITORY / source).exists() for source in sources), copy
+            assert all((CHECKOUT / source).exists() for source in sources), copy
 
 
 @both
@@ -129,7 +129,7 @@ def test_of_the_servers_lock_only_mistral_common_is_taken() -> None:
     (command,) = [run for run in values("server", "RUN") if run.startswith("awk")]
     program = re.search(r"awk '([^']+)'", command)
     assert program
-    lock = REPOSITORY / "server" / "requirements.txt"
+    lock = CHECKOUT / "server" / "requirements.txt"
     done = subprocess.run(["awk", program[1], lock], capture_output=True, text=True, check=True)
     first, *hashes = done.stdout.splitlines()
     assert re.match(r"mistral-common==1\.(11|12)\.\d+ ", first)

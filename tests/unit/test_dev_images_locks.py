@@ -7,12 +7,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from mistral_dev.images import engine, operator_image
-from mistral_dev.images.steps import REPOSITORY
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.uv import PINS
 
 ENGINE = engine.PROJECT / "requirements.txt"
-SERVER = REPOSITORY / "server" / "requirements.txt"
-BUILD = REPOSITORY / "dev" / "requirements" / "build.txt"
+SERVER = CHECKOUT / "server" / "requirements.txt"
+BUILD = CHECKOUT / "dev" / "requirements" / "build.txt"
 LOCKS = [ENGINE, SERVER, operator_image.REQUIREMENTS, BUILD, PINS]
 
 

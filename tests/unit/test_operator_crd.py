@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import Field
 
-from mistral_dev.generate import CHECKOUT
+from mistral_dev.paths import CHECKOUT
 from mistral_operator import names
 from mistral_operator.api.base import ApiModel
 from mistral_operator.api.pod import kubernetes_form

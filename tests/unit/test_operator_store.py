@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from builders import NAME, NAMESPACE, deployment_body, node_body, pod_body, ready_pod, resource_body
+from builders import (
+    NAME,
+    NAMESPACE,
+    deployment_body,
+    node_body,
+    pod_body,
+    ready_pod,
+    resource_body,
+    swept,
+)
 from mistral_operator import kinds, names
 from mistral_operator.store import Key, Shelf, Store, live_child
 
@@ -140,7 +149,7 @@ def test_a_sweep_finds_what_the_watch_missed(shelf: Shelf[Any]) -> None:
     shelf.put(thing("same", 3, value=3))
     listed = [thing("changed", 5, value=2), thing("same", 3, value=3), thing("new", 6)]
 
-    assert shelf.sweep(listed, as_of=7) == {OWNER, OTHER}
+    assert swept(shelf, listed, as_of=7) == {OWNER, OTHER}
     assert len(shelf) == 3
     assert shelf.get(Key(NAMESPACE, "deleted")) is None
 
@@ -148,28 +157,28 @@ def test_a_sweep_finds_what_the_watch_missed(shelf: Shelf[Any]) -> None:
 def test_a_sweep_over_what_is_known_wakes_nobody(shelf: Shelf[Any]) -> None:
     shelf.put(thing(value=1))
 
-    assert shelf.sweep([thing(value=1)], as_of=9) == set()
+    assert swept(shelf, [thing(value=1)], as_of=9) == set()
 
 
 def test_an_object_that_is_newer_than_the_list_survives_the_sweep(shelf: Shelf[Any]) -> None:
     shelf.put(thing("young", version=8))
 
-    assert shelf.sweep([], as_of=7) == set()
-    assert shelf.sweep([], as_of=8) == {OWNER}
+    assert swept(shelf, [], as_of=7) == set()
+    assert swept(shelf, [], as_of=8) == {OWNER}
 
 
 def test_a_list_older_than_a_deletion_does_not_bring_the_object_back(shelf: Shelf[Any]) -> None:
     shelf.put(thing(version=1))
     shelf.remove(thing(version=8))
 
-    assert shelf.sweep([thing(version=1)], as_of=7) == set()
+    assert swept(shelf, [thing(version=1)], as_of=7) == set()
     assert len(shelf) == 0
 
 
 def test_tombstones_go_with_the_next_newer_list(shelf: Shelf[Any]) -> None:
     shelf.put(thing(version=1))
     shelf.remove(thing(version=8))
-    shelf.sweep([], as_of=9)
+    swept(shelf, [], as_of=9)
 
     assert shelf._gone == {}
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from builders import NAME
+from builders import NAME, swept
 from mistral_operator.store import Shelf
 from unit.test_operator_store import OTHER, OWNER, Object, owner_by_label, thing
 
@@ -47,7 +47,7 @@ class ShelfAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def resync(self) -> None:
-        self.shelf.sweep(self.cluster.values(), as_of=self.version)
+        swept(self.shelf, self.cluster.values(), as_of=self.version)
         self.missed = False
 
     @invariant()

@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolPara
 
 _QUESTION = "Why is the sky blue? One sentence."
 
-_TOOL: ChatCompletionToolParam = {
+TOOL: ChatCompletionToolParam = {
     "type": "function",
     "function": {
         "name": "get_time",
@@ -26,7 +26,7 @@ _TOOL: ChatCompletionToolParam = {
     },
 }
 
-_FORCE_A_FINISHED_CALL = {"9": 90, "32": 90, "2": 100, "165": 60}
+FORCE_A_FINISHED_CALL = {"9": 90, "32": 90, "2": 100, "165": 60}
 """Biases on [TOOL_CALLS], [ARGS], end of text and `}` of the tiny tokenizer."""
 
 
@@ -81,10 +81,10 @@ def _tool(client: OpenAI, model: str) -> None:
     answer = client.chat.completions.create(
         model=model,
         messages=[{"role": "user", "content": "What time is it?"}],
-        tools=[_TOOL],
+        tools=[TOOL],
         tool_choice="auto",
         max_tokens=64,
-        logit_bias=_FORCE_A_FINISHED_CALL,
+        logit_bias=FORCE_A_FINISHED_CALL,
     )
     choice = answer.choices[0]
     for call in choice.message.tool_calls or []:

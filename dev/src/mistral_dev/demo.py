@@ -18,15 +18,13 @@ from mistral_dev import conversation
 from mistral_dev.cluster import Cluster
 from mistral_dev.errors import DevError
 from mistral_dev.forwarding import forwarded
-from mistral_dev.installation import OPERATOR_NAMESPACE, Installation
-from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.installation import EXAMPLE, OPERATOR_NAMESPACE, Installation
 from mistral_dev.prepare import everything
 from mistral_dev.progress import Progress
 from mistral_dev.settings import Profile
 
 CLUSTER = "demo"
 NAMESPACE = "demo"
-EXAMPLE = CHECKOUT_DEV.parent / "examples" / "cpu.yaml"
 NAME = "tiny"
 READY_SECONDS = 600
 

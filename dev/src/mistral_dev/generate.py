@@ -16,11 +16,10 @@ import click
 
 from mistral_dev.chart_values import values_schema, values_table
 from mistral_dev.errors import DevError, UsageError
-from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.reference import reference
 from mistral_operator.crd import custom_resource_definition, to_yaml
 
-CHECKOUT = CHECKOUT_DEV.parent
 CHART = Path("charts/mistral-small-operator")
 
 _BEGIN = "<!-- values: made by `make generate` from values.yaml -->\n"

@@ -14,10 +14,12 @@ from mistral_dev import tools
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import run
 from mistral_dev.images import operator_image, server_image
-from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.prepare import Prepared
 
-CHART = CHECKOUT_DEV.parent / "charts" / "mistral-small-operator"
+CHART = CHECKOUT / "charts" / "mistral-small-operator"
+EXAMPLE = CHECKOUT / "examples" / "cpu.yaml"
+"""An endpoint that this installation can serve; its name is `tiny`."""
 RELEASE = "mistral-small-operator"
 OPERATOR_NAMESPACE = "mistral-system"
 CLAIM = "tiny-model"

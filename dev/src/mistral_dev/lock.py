@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import click
 
-from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.progress import Progress
 from mistral_dev.uv import uv
 
-_ROOT = CHECKOUT_DEV.parent
-
 _EXPORTS = {
-    _ROOT / "dev" / "requirements" / "dev.txt": (
+    CHECKOUT / "dev" / "requirements" / "dev.txt": (
         *("--extra", "operator"),
         *("--extra", "server"),
         *("--group", "dev"),
     ),
-    _ROOT / "operator" / "requirements.txt": ("--no-default-groups", "--extra", "operator"),
-    _ROOT / "server" / "requirements.txt": ("--no-default-groups", "--extra", "server"),
+    CHECKOUT / "operator" / "requirements.txt": ("--no-default-groups", "--extra", "operator"),
+    CHECKOUT / "server" / "requirements.txt": ("--no-default-groups", "--extra", "server"),
 }
 """Each exported file and what of the project it covers."""
 
@@ -35,9 +33,9 @@ _SHAPE = (
 def lock() -> None:
     """Resolve the newest allowed versions and write the requirements files."""
     progress = Progress()
-    project = ("--project", str(_ROOT))
+    project = ("--project", str(CHECKOUT))
     with progress.step("resolving"):
         uv("lock", "--upgrade", "--quiet", *project)
     for path, selection in _EXPORTS.items():
         uv("export", *_SHAPE, *project, *selection, "--output-file", str(path))
-        progress.line(f"wrote {path.relative_to(_ROOT)}")
+        progress.line(f"wrote {path.relative_to(CHECKOUT)}")

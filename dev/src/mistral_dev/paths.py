@@ -17,6 +17,9 @@ from pathlib import Path
 CHECKOUT_DEV = Path(__file__).resolve().parents[2]
 """The `dev` folder of the checkout, which holds the Go modules of the tools."""
 
+CHECKOUT = CHECKOUT_DEV.parent
+"""The checkout itself."""
+
 
 def cache_dir() -> Path:
     """Return the cache directory of the project, which need not exist yet."""

@@ -8,10 +8,9 @@ import hashlib
 import sys
 from pathlib import Path
 
-from mistral_dev.paths import CHECKOUT_DEV, locked
+from mistral_dev.paths import CHECKOUT, CHECKOUT_DEV, locked
 from mistral_dev.uv import uv
 
-CHECKOUT = CHECKOUT_DEV.parent
 VENV = CHECKOUT / ".venv"
 PINS = CHECKOUT_DEV / "requirements" / "dev.txt"
 _STAMP = VENV / ".made-from"

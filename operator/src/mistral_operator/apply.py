@@ -83,18 +83,17 @@ class Executor:
             if error.status != 422:
                 raise
             # Merged with somebody's edit, ours is not valid: two ports of one name, say.
-            await self._mend(resource, step)
+            found = await self._cluster.get(step.kind, resource.namespace, step.name)
+            if found is not None:
+                await self._mend(resource, step, found)
             return await self._cluster.apply(step.wanted, force=True)
-        if first_difference(step.wanted, live) is None:
-            return live
-        return await self._mend(resource, step) or live
+        return await self._mend(resource, step, live)
 
-    async def _mend(self, resource: Resource, step: Apply) -> Object | None:
+    async def _mend(self, resource: Resource, step: Apply, live: Object) -> Object:
         """Put what is wanted in the place of every difference that applying leaves."""
-        live = await self._cluster.get(step.kind, resource.namespace, step.name)
         for _ in range(_MOST_REPAIRS):
-            pointer = None if live is None else first_difference(step.wanted, live)
-            if live is None or pointer is None:
+            pointer = first_difference(step.wanted, live)
+            if pointer is None:
                 break
             log.info("%s %s: repairing %s", step.kind.kind, step.name, pointer)
             unchanged = {

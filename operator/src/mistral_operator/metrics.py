@@ -34,7 +34,9 @@ RECONCILE_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30),
 )
 QUEUE_DEPTH = Gauge("mistral_operator_queue_depth", "Resources that wait to be reconciled.")
-QUEUE_RETRYING = Gauge("mistral_operator_queue_retrying", "Resources that wait for a later retry.")
+QUEUE_RETRYING = Gauge(
+    "mistral_operator_queue_retrying", "Resources that wait for a retry or the end of a burst."
+)
 LEADER = Gauge("mistral_operator_leader", "1 while this replica holds the Lease.")
 RESYNC_SECONDS = Gauge(
     "mistral_operator_last_resync_timestamp_seconds",

@@ -133,24 +133,13 @@ class Shelf(Generic[V]):
             return None
         return self._bury(key, _version(body))
 
-    def sweep(self, listed: Iterable[Body], as_of: int) -> set[Key]:
-        """Take a full list as the truth; return the resources to look at.
+    def drop_unseen(self, seen: set[Key], as_of: int) -> set[Key]:
+        """Forget what a full list did not hold; return the resources to look at.
 
         Args:
-            listed: every object there is.
+            seen: every object of the list.
             as_of: resource version of the list; objects that are newer than it stay.
         """
-        changed: set[Key] = set()
-        seen: set[Key] = set()
-        for body in listed:
-            seen.add(key_of(body))
-            owner = self.put(body)
-            if owner is not None:
-                changed.add(owner)
-        return changed | self.drop_unseen(seen, as_of)
-
-    def drop_unseen(self, seen: set[Key], as_of: int) -> set[Key]:
-        """Forget what a full list did not hold; return the resources to look at."""
         changed = {
             self._drop(key)
             for key, entry in list(self._entries.items())

@@ -40,8 +40,7 @@ class Watcher:
         if kind == kinds.NODE:
             # Any resource may fit, or no longer fit, a node that came, went or changed its GPUs.
             for body in self._store.resources.values():
-                metadata = body["metadata"]
-                self._queue.add_after(Key(metadata["namespace"], metadata["name"]), BURST_SECONDS)
+                self._queue.add_after(key_of(body), BURST_SECONDS)
         elif kind == kinds.RESOURCE:
             self._queue.add(owner)
         else:

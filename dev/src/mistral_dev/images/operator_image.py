@@ -9,12 +9,13 @@ from pathlib import Path
 
 from mistral_dev.images import archives, rootfs, wheel
 from mistral_dev.images.oci import ImageConfig
-from mistral_dev.images.steps import PYTHON, REPOSITORY
+from mistral_dev.images.steps import PYTHON
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.progress import Progress
 from mistral_dev.uv import uv
 
 NAME = "local/mistral-small-operator:dev"
-REQUIREMENTS = REPOSITORY / "operator" / "requirements.txt"
+REQUIREMENTS = CHECKOUT / "operator" / "requirements.txt"
 PLATFORM = "x86_64-manylinux_2_28"
 """What Debian 12 can load (its glibc is 2.36)."""
 

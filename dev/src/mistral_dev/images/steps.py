@@ -10,15 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mistral_dev.errors import UsageError
-from mistral_dev.paths import CHECKOUT_DEV
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.progress import Progress
 
-REPOSITORY = CHECKOUT_DEV.parent
-"""The working tree that this package belongs to."""
-
 SOURCE_PACKAGES = (
-    REPOSITORY / "operator" / "src" / "mistral_operator",
-    REPOSITORY / "server" / "src" / "mistral_server",
+    CHECKOUT / "operator" / "src" / "mistral_operator",
+    CHECKOUT / "server" / "src" / "mistral_server",
 )
 """Our two import packages, as they go into the wheel."""
 

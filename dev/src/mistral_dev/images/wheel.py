@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mistral_dev.commands import run
 from mistral_dev.images import rootfs
-from mistral_dev.images.steps import REPOSITORY, SOURCE_PACKAGES
+from mistral_dev.images.steps import SOURCE_PACKAGES
+from mistral_dev.paths import CHECKOUT
 from mistral_dev.progress import Progress
 
 DISTRIBUTION = "mistral_small_operator"
@@ -24,8 +25,8 @@ def own_layer(program: str, progress: Progress) -> Path:
     """Return the layer with our packages and the one ``program`` that the image is for."""
     key: list[str | bytes | Path] = [
         program,
-        REPOSITORY / "pyproject.toml",
-        REPOSITORY / "README.md",
+        CHECKOUT / "pyproject.toml",
+        CHECKOUT / "README.md",
         *SOURCE_PACKAGES,
     ]
     return rootfs.layer(
@@ -40,7 +41,7 @@ def own_layer(program: str, progress: Progress) -> Path:
 def build(folder: Path) -> Path:
     """Build the wheel of the working tree into ``folder`` and return its path."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    run(command, cwd=REPOSITORY)
+    run(command, cwd=CHECKOUT)
     (built,) = folder.glob(f"{DISTRIBUTION}-*.whl")
     return built
 

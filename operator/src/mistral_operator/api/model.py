@@ -8,8 +8,11 @@ from mistral_operator.api.base import ApiModel, Name, rule, with_rules
 
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
 
-RELATIVE_PATH = r"^([A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*)?$"
-"""A path below a mount: no part starts with a dot, so none leads out of it."""
+_PARTS = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+"""Parts between slashes: none starts with a dot, so none leads out of where it belongs."""
+
+RELATIVE_PATH = f"^({_PARTS})?$"
+"""A path below a mount."""
 
 
 class SecretKey(ApiModel):
@@ -100,7 +103,7 @@ class Model(ApiModel):
         default="main",
         min_length=1,
         max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$",
+        pattern=f"^{_PARTS}$",
     )
     """Commit, tag or branch of the repository. Pin a commit in production: a branch can move
     between the start of one replica and the next."""
