@@ -44,7 +44,8 @@ def test_every_entry_of_a_lock_is_pinned_by_hash_and_none_names_a_host(lock: Pat
 
 
 @pytest.mark.parametrize(
-    "name", ["aiohttp", "click", "mistral-common", "prometheus-client", "pydantic"]
+    "name",
+    ["aiohttp", "click", "jsonschema-rs", "mistral-common", "prometheus-client", "pydantic"],
 )
 def test_the_engine_holds_what_our_server_imports_in_the_version_that_it_pins(name: str) -> None:
     assert pins(ENGINE)[name] == pins(SERVER)[name]

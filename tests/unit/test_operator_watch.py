@@ -6,8 +6,8 @@ from builders import NAME, NAMESPACE, merged, node_body, pod_body, ready_pod, re
 from mistral_operator import kinds
 from mistral_operator.observe import Body
 from mistral_operator.store import Key, Store
-from mistral_operator.watch import BURST_SECONDS, Watcher
-from mistral_operator.workqueue import WorkQueue
+from mistral_operator.watch import Watcher
+from mistral_operator.workqueue import BURST_SECONDS, Outcome, WorkQueue
 from virtual_time import run
 
 SMALL, LARGE = Key(NAMESPACE, NAME), Key(NAMESPACE, "large")
@@ -28,9 +28,9 @@ class Recorder:
         self.queue = WorkQueue()
         self.watcher = Watcher(self.store, self.queue)
 
-        async def handle(key: Key) -> bool:
+        async def handle(key: Key) -> Outcome:
             found.append(key)
-            return True
+            return Outcome.SETTLED
 
         async def drain() -> None:
             self.watcher.saw(kind, body, deleted=deleted)
@@ -89,10 +89,10 @@ def test_a_burst_around_a_resource_wakes_it_once() -> None:
     async def burst() -> int:
         worked = 0
 
-        async def handle(_: Key) -> bool:
+        async def handle(_: Key) -> Outcome:
             nonlocal worked
             worked += 1
-            return True
+            return Outcome.SETTLED
 
         queue: WorkQueue[Key] = WorkQueue()
         watcher = Watcher(recorder.store, queue)

@@ -6,10 +6,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mistral_operator.workqueue import FIRST_DELAY, LONGEST_DELAY, WorkQueue
+from mistral_operator.workqueue import (
+    BURST_SECONDS,
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    Outcome,
+    WorkQueue,
+)
 from virtual_time import run
 
-Handle = Callable[[str], Awaitable[bool]]
+Handle = Callable[[str], Awaitable[Outcome]]
 
 
 class Worked:
@@ -22,7 +28,7 @@ class Worked:
         self._seconds = seconds
         self._now: set[str] = set()
 
-    async def __call__(self, key: str) -> bool:
+    async def __call__(self, key: str) -> Outcome:
         assert key not in self._now, f"{key} is worked on twice at the same time"
         self._now.add(key)
         self.most_at_once = max(self.most_at_once, len(self._now))
@@ -31,7 +37,7 @@ class Worked:
         self._now.discard(key)
         left = self._failures.get(key, 0)
         self._failures[key] = max(0, left - 1)
-        return left == 0
+        return Outcome.RETRY if left else Outcome.SETTLED
 
     @property
     def keys(self) -> list[str]:
@@ -187,18 +193,50 @@ def test_a_burst_is_worked_on_once_when_it_has_gone_on_for_a_while() -> None:
         queue, worked = patient(), Worked()
         working = asyncio.create_task(work(queue, worked, 30))
         for _ in range(3):
-            queue.add_after("a", 2)
-            await asyncio.sleep(0.5)
+            queue.add_soon("a")
+            await asyncio.sleep(BURST_SECONDS / 4)
         await working
         return worked.times
 
-    assert run(scenario()) == [2]
+    assert run(scenario()) == [BURST_SECONDS]
+
+
+def test_what_somebody_asked_for_goes_before_what_follows_from_it() -> None:
+    async def scenario() -> list[str]:
+        queue, worked = patient(), Worked(seconds=1)
+        for key in ("a burst", "another"):
+            queue.add_soon(key)
+        await asyncio.sleep(2 * BURST_SECONDS)  # both are over, and wait for a worker
+        for key in ("asked", "another"):
+            queue.add(key)
+        assert len(queue) == 3
+        await work(queue, worked, 10)
+        assert queue.idle
+        return worked.keys
+
+    assert run(scenario()) == ["asked", "another", "a burst"]
+
+
+def test_a_key_that_asks_for_it_is_looked_at_again_when_the_burst_is_over() -> None:
+    times: list[float] = []
+
+    async def once_more(_: str) -> Outcome:
+        times.append(asyncio.get_running_loop().time())
+        return Outcome.SOON if len(times) == 1 else Outcome.SETTLED
+
+    async def scenario() -> None:
+        queue = patient()
+        queue.add("a")
+        await work(queue, once_more, 30)
+
+    run(scenario())
+    assert times == [0, BURST_SECONDS]
 
 
 def test_a_key_that_is_added_does_not_wait_for_the_end_of_its_burst() -> None:
     async def scenario() -> list[float]:
         queue, worked = patient(), Worked()
-        queue.add_after("a", 2)
+        queue.add_soon("a")
         queue.add("a")
         await work(queue, worked, 30)
         return worked.times
@@ -207,7 +245,7 @@ def test_a_key_that_is_added_does_not_wait_for_the_end_of_its_burst() -> None:
 
 
 def test_a_worker_that_breaks_says_so() -> None:
-    async def broken(_: str) -> bool:
+    async def broken(_: str) -> Outcome:
         raise RuntimeError("broken")
 
     async def scenario() -> None:
@@ -229,10 +267,11 @@ def test_a_failing_key_that_a_burst_is_about_to_wake_has_one_timer_only() -> Non
         queue.add("a")
         working = asyncio.create_task(work(queue, worked, 30))
         await asyncio.sleep(1)
-        queue.add_after("a", 1.5)
+        await asyncio.sleep(0.9)
+        queue.add_soon("a")
         await working
         return worked.times
 
     # The failure at 2 would wait until 3; the burst comes first, and nothing comes after it.
-    assert run(scenario()) == [0, 2.5]
+    assert run(scenario()) == [0, 1.9 + BURST_SECONDS]
     assert broken == []

@@ -10,7 +10,8 @@ import os
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -49,6 +50,9 @@ class Cluster:
         else:
             await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
         configuration.connection_pool_maxsize = connections
+        # Left to itself the transport asks a thread for ~/.netrc and one for the proxy, each time.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy_of_environment(configuration.host)
         return cls(ApiClient(configuration))
 
     async def __aenter__(self) -> Self:
@@ -189,6 +193,12 @@ class Cluster:
             raise _error(response.status, text, said)
         decoded: Object = json.loads(text)
         return decoded
+
+
+def _proxy_of_environment(host: str) -> str | None:
+    """Return the proxy that HTTPS_PROXY and NO_PROXY name for a host, as kubectl does."""
+    url = urlsplit(host)
+    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
 
 
 def _error(status: int, text: bytes, said: str) -> ClusterError:

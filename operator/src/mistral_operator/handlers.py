@@ -14,6 +14,7 @@ import kopf
 from mistral_operator import kinds
 from mistral_operator.kinds import Kind
 from mistral_operator.observe import Body
+from mistral_operator.stateless import NoDiffBase, NoProgress
 from mistral_operator.watch import Watcher
 
 
@@ -69,6 +70,8 @@ def kopf_settings(child_kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True  # a Lease decides who acts, see leader.py
     settings.scanning.disabled = True  # no right to watch namespaces and CRDs is needed
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     settings.posting.enabled = False  # our Events come from transitions of the status
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
@@ -81,6 +84,8 @@ def kopf_settings(child_kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     # so slow that its continuation expires; then it starts anew.
     settings.watching.chunk_size = 250
     settings.queueing.worker_limit = None
+    # Kopf keeps a task for every object for this long after its last event: thousands in a burst.
+    settings.queueing.idle_timeout = 0.5
     settings.process.ultimate_exiting_timeout = 30
     for kind in (kinds.POD, *child_kinds):
         name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural

@@ -25,7 +25,7 @@ WRITES = Counter(
 )
 RECONCILES = Counter(
     "mistral_operator_reconcile",
-    "Reconciliations, by outcome: settled, retry or error.",
+    "Reconciliations, by outcome: settled, soon (looked at again in a moment), retry or error.",
     ["outcome"],
 )
 RECONCILE_SECONDS = Histogram(

@@ -17,13 +17,14 @@ from mistral_operator.errors import ClusterError, InvalidResource, NamespaceLeav
 from mistral_operator.events import transition_events
 from mistral_operator.metrics import FLEET, RECONCILE_SECONDS, RECONCILES, WRITES
 from mistral_operator.observe import Body, Observed
-from mistral_operator.plan import make_plan
+from mistral_operator.plan import Plan, make_plan
 from mistral_operator.problem import Problem
 from mistral_operator.references import missing_references
 from mistral_operator.render import RenderContext, children
 from mistral_operator.signals import SignalBoard
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.store import Key, Store
+from mistral_operator.workqueue import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -47,29 +48,29 @@ class Reconciler:
         self._world = world
         self._executor = Executor(world.cluster, world.store)
         self._settled: dict[Key, _Fingerprint] = {}
+        self._unreported: set[Key] = set()
 
-    async def __call__(self, key: Key) -> bool:
-        """Reconcile a resource; return whether it is settled until something changes."""
+    async def __call__(self, key: Key) -> Outcome:
+        """Reconcile a resource."""
         started = time.monotonic()
         try:
-            settled = await self._reconcile(key)
+            outcome = await self._reconcile(key)
+            told = outcome.value
         except NamespaceLeaving:
-            settled, outcome = True, "settled"
+            outcome, told = Outcome.SETTLED, "settled"
         except Unavailable as error:
             log.warning("%s/%s: %s; trying again later", *key, error)
-            settled, outcome = False, "error"
+            outcome, told = Outcome.RETRY, "error"
         except Exception:
             # One resource that cannot be handled must not stop the others; it is retried, and the
             # metric and the log say so.
             log.exception("%s/%s: unexpected error; trying again later", *key)
-            settled, outcome = False, "error"
-        else:
-            outcome = "settled" if settled else "retry"
-        RECONCILES.labels(outcome=outcome).inc()
+            outcome, told = Outcome.RETRY, "error"
+        RECONCILES.labels(outcome=told).inc()
         RECONCILE_SECONDS.observe(time.monotonic() - started)
-        return settled
+        return outcome
 
-    async def _reconcile(self, key: Key) -> bool:
+    async def _reconcile(self, key: Key) -> Outcome:
         body = self._world.store.resources.get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return self._forget(key)
@@ -77,33 +78,39 @@ class Reconciler:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._refuse(key, body, error)
-        problems = await self._apply(key, resource)
+        plan = self._plan(key, resource)
+        problems = await self._executor.execute(resource, plan)
+        if not plan.settled and not problems and key not in self._unreported:
+            # The controllers answer to what was applied within moments: one status tells it all.
+            self._unreported.add(key)
+            return Outcome.SOON
+        self._unreported.discard(key)
         observed = self._observe(key)
         problems += await missing_references(self._world.cluster, resource, observed)
         situation = Situation(resource, observed, tuple(problems), _previous(body))
         await self._report(situation, report)
-        return not problems
+        return Outcome.RETRY if problems else Outcome.SETTLED
 
-    async def _refuse(self, key: Key, body: Body, error: InvalidResource) -> bool:
+    async def _refuse(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
         """Say what is wrong with a resource; its children stay as they are."""
         resource = identified(body, Spec())
         problem = Problem(Reason.INVALID_RESOURCE, str(error))
         situation = Situation(resource, self._observe(key), (problem,), _previous(body))
         await self._report(situation, report_invalid)
-        return True
+        return Outcome.SETTLED
 
-    async def _apply(self, key: Key, resource: Resource) -> list[Problem]:
-        """Bring the children to what the resource asks for; return what stood in the way."""
+    def _plan(self, key: Key, resource: Resource) -> Plan:
+        """Return what brings the children to what the resource asks for."""
         fingerprint = self._fingerprint(key, resource)
         if self._settled.get(key) == fingerprint:
-            return []
+            return Plan()
         wanted = children(resource, self._world.context)
         plan = make_plan(resource.uid, wanted, self._world.store.children_of(key))
         if plan.settled:
             self._settled[key] = fingerprint
-            return []
-        log.info("%s/%s: %s", *key, plan)
-        return await self._executor.execute(resource, plan)
+        else:
+            log.info("%s/%s: %s", *key, plan)
+        return plan
 
     def _observe(self, key: Key) -> Observed:
         store = self._world.store
@@ -149,11 +156,12 @@ class Reconciler:
             # The status says the same; an Event that is refused must not hold the resource up.
             log.warning("%s/%s: event refused: %s", resource.namespace, resource.name, error)
 
-    def _forget(self, key: Key) -> bool:
+    def _forget(self, key: Key) -> Outcome:
         """Drop what is kept of a resource that is gone; Kubernetes deletes its children."""
         self._settled.pop(key, None)
+        self._unreported.discard(key)
         FLEET.statuses.pop(key, None)
-        return True
+        return Outcome.SETTLED
 
     def _fingerprint(self, key: Key, resource: Resource) -> _Fingerprint:
         """Return what decides whether there is anything to do: equal means nothing changed."""

@@ -16,11 +16,6 @@ from mistral_operator.workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 
-BURST_SECONDS = 0.5
-"""A user's edit is acted on at once. What follows from it comes in bursts, as in a rollout, and is
-looked at once in this long."""
-
-
 class Watcher:
     """Keeps the store up to date and says which resources to look at."""
 
@@ -40,11 +35,11 @@ class Watcher:
         if kind == kinds.NODE:
             # Any resource may fit, or no longer fit, a node that came, went or changed its GPUs.
             for body in self._store.resources.values():
-                self._queue.add_after(key_of(body), BURST_SECONDS)
+                self._queue.add_soon(key_of(body))
         elif kind == kinds.RESOURCE:
-            self._queue.add(owner)
+            self._queue.add(owner)  # a user's edit is acted on at once
         else:
-            self._queue.add_after(owner, BURST_SECONDS)
+            self._queue.add_soon(owner)
 
 
 class Resync:

@@ -2,10 +2,13 @@
 
 The semantics are those of client-go's rate-limited work queue, on asyncio: a key that is added
 while it waits is the same key; one that is added while it is worked on is worked on once more; a
-failed key comes back later and later.
+failed key comes back later and later. What somebody asked for goes before what follows from it: a
+fleet that is created gets all its children before the first pod's news is looked at.
 """
 
 import asyncio
+import enum
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -16,14 +19,34 @@ FIRST_DELAY = 1.0
 """Seconds before the first retry of a key."""
 LONGEST_DELAY = 300.0
 """Seconds between retries of a key that keeps failing."""
+BURST_SECONDS = 0.5
+"""What follows from an edit comes in bursts, as in a rollout; each is looked at once this long
+after its beginning."""
+
+
+class Outcome(enum.Enum):
+    """What became of a key that was worked on."""
+
+    SETTLED = "settled"
+    """Nothing to do until something changes."""
+    SOON = "soon"
+    """Something was done whose consequences are about to show: look when the burst is over."""
+    RETRY = "retry"
+    """Something stood in the way: look again later, and later each time."""
+
+
+class _Lane(enum.IntEnum):
+    ASKED = 0
+    FOLLOWS = 1
 
 
 class WorkQueue(Generic[K]):
     """Keys to work on, with coalescing and back-off."""
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._waiting: set[K] = set()
+        self._ready: asyncio.PriorityQueue[tuple[_Lane, int, K]] = asyncio.PriorityQueue()
+        self._numbers = itertools.count()
+        self._waiting: dict[K, _Lane] = {}
         self._working: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -46,37 +69,39 @@ class WorkQueue(Generic[K]):
         return not self._waiting and not self._working
 
     def add(self, key: K) -> None:
-        """Work on a key as soon as possible."""
-        self._cancel_timer(key)
-        if key in self._working:
-            self._again.add(key)
-        elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.put_nowait(key)
+        """Work on a key as soon as possible: somebody asked for something."""
+        self._add(key, _Lane.ASKED)
 
-    def add_after(self, key: K, delay: float) -> None:
-        """Work on a key in `delay` seconds, or sooner if it is added meanwhile.
+    def add_soon(self, key: K) -> None:
+        """Work on a key when the burst that begins now is over, or sooner if it is added."""
+        if key not in self._waiting:
+            self._schedule(key, BURST_SECONDS, self._due)
 
-        What happens in bursts (a rollout, a pod's start) is looked at once instead of at each step.
-        """
-        if key in self._waiting:
-            return
-        self._schedule(key, delay, self._due)
-
-    async def work(self, handle: Callable[[K], Awaitable[bool]]) -> None:
-        """Take keys for ever; `handle` returns whether the key is settled for now."""
+    async def work(self, handle: Callable[[K], Awaitable[Outcome]]) -> None:
+        """Take keys for ever."""
         while True:
-            key = await self._ready.get()
-            self._waiting.discard(key)
+            lane, _, key = await self._ready.get()
+            if self._waiting.get(key) is not lane:
+                continue  # it moved to the other lane, and may be done already
+            del self._waiting[key]
             self._working.add(key)
             try:
-                settled = await handle(key)
+                outcome = await handle(key)
             finally:
                 self._working.discard(key)
-            self._after(key, settled=settled)
+            self._after(key, outcome)
 
-    def _after(self, key: K, *, settled: bool) -> None:
-        if settled:
+    def _add(self, key: K, lane: _Lane) -> None:
+        self._cancel_timer(key)
+        waiting = self._waiting.get(key)
+        if key in self._working:
+            self._again.add(key)
+        elif waiting is None or lane < waiting:
+            self._waiting[key] = lane
+            self._ready.put_nowait((lane, next(self._numbers), key))
+
+    def _after(self, key: K, outcome: Outcome) -> None:
+        if outcome is not Outcome.RETRY:
             self._failures.pop(key, None)
         elif key in self._retried or key not in self._failures:
             # Only retries make the next one later: events come in numbers, and a resource whose
@@ -86,8 +111,10 @@ class WorkQueue(Generic[K]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
-        elif not settled:
+        elif outcome is Outcome.RETRY:
             self._later(key)
+        elif outcome is Outcome.SOON:
+            self.add_soon(key)
 
     def _later(self, key: K) -> None:
         # Full delay up to 50 % more, so that a thousand keys that failed together come back apart.
@@ -109,7 +136,7 @@ class WorkQueue(Generic[K]):
 
     def _due(self, key: K) -> None:
         del self._timers[key]
-        self.add(key)
+        self._add(key, _Lane.FOLLOWS)
 
     def _cancel_timer(self, key: K) -> None:
         timer = self._timers.pop(key, None)
