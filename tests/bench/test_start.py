@@ -61,7 +61,7 @@ def _bare_start(checkpoint: Path, directory: Path) -> float:
         }
     )
     command = [str(engine.engine() / "bin" / "vllm"), "serve", *engine_arguments(settings)]
-    environment = engine_environment(settings, engine.environment())
+    environment = engine_environment(settings, engine.environment(), "token")
     began = time.monotonic()
     with (directory / "bare.log").open("wb") as log:
         process = subprocess.Popen(

@@ -31,6 +31,7 @@ DEFAULTS = [
     "--disable-access-log-for-endpoints=/health,/metrics,/ping,/version",
     "--allowed-media-domains",
     "no-remote-media.invalid",
+    "--middleware=mistral_server.gate.Gate",
 ]
 
 
@@ -74,11 +75,7 @@ def test_minimal_settings_give_the_recommended_command_line() -> None:
         ),
         ({"model": {"random_weights": True}}, ["--load-format=dummy"], ["--load-format=mistral"]),
         ({"model": {"quantization": "fp8"}}, ["--quantization=fp8"], []),
-        (
-            {"system_prompt": {"path": "/etc/prompt"}},
-            ["--middleware=mistral_server.gate.Gate"],
-            [],
-        ),
+        ({"system_prompt": {"path": "/etc/prompt"}}, [], []),
         ({"device": "cpu"}, ["--enforce-eager"], []),
     ],
 )
@@ -137,9 +134,10 @@ def test_dangerous_and_secret_variables_do_not_reach_the_engine() -> None:
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "1",
     }
 
-    assert engine_environment(settings(), base) == {
+    assert engine_environment(settings(), base, "made-up") == {
         "PATH": "/bin",
         "MISTRAL_SERVER_SETTINGS": "{}",
+        "MISTRAL_SERVER_TOKEN": "made-up",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -150,10 +148,10 @@ def test_dangerous_and_secret_variables_do_not_reach_the_engine() -> None:
 
 def test_a_cpu_gets_its_own_variables() -> None:
     base = {"VLLM_CPU_KVCACHE_SPACE": "4"}
-    some = engine_environment(settings(device="cpu"), base)
+    some = engine_environment(settings(device="cpu"), base, "made-up")
     exact = settings(device="cpu", engine={"kv_cache_memory_bytes": 1 << 26})
 
     assert some["VLLM_TARGET_DEVICE"] == "cpu"
     assert some["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert some["VLLM_CPU_KVCACHE_SPACE"] == "4"
-    assert "VLLM_CPU_KVCACHE_SPACE" not in engine_environment(exact, base)
+    assert "VLLM_CPU_KVCACHE_SPACE" not in engine_environment(exact, base, "made-up")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from mistral_server.contract import (
+    SERVER_TOKEN_ENV,
     EngineArgumentError,
     EngineSettings,
     LifecycleSettings,
@@ -71,17 +72,26 @@ def engine_arguments(settings: ServerSettings) -> list[str]:
         *_requests(settings.engine),
         *_serving(settings.lifecycle),
         *_media_domains(settings.engine),
-        *([f"--middleware={GATE}"] if settings.system_prompt else []),
+        f"--middleware={GATE}",
         # torch.compile needs a C compiler at run time and gains nothing where CPU is used: tests.
         *(["--enforce-eager"] if settings.device == "cpu" else []),
         *_extra(settings.engine.extra_args),
     ]
 
 
-def engine_environment(settings: ServerSettings, base: Mapping[str, str]) -> dict[str, str]:
-    """Return the engine's environment: `base` without what is dangerous, with what is needed."""
+def engine_environment(
+    settings: ServerSettings, base: Mapping[str, str], token: str
+) -> dict[str, str]:
+    """Return the engine's environment: `base` without what is dangerous, with what is needed.
+
+    Args:
+        settings: the server's.
+        base: the supervisor's environment.
+        token: by which the gate knows the supervisor.
+    """
     kept = {name: value for name, value in base.items() if name not in _DROPPED}
     kept |= {
+        SERVER_TOKEN_ENV: token,
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # a redirect would leave the allow-list
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",

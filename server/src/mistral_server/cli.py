@@ -6,6 +6,7 @@ quick and ``fetch`` does not load a web server.
 
 import logging
 import sys
+from pathlib import Path
 
 import click
 
@@ -42,3 +43,44 @@ def fetch() -> None:
     from mistral_server import commands
 
     sys.exit(commands.fetch())
+
+
+@cli.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--repeats", default=4, show_default=True, help="Copies from which on it is a loop.")
+@click.option(
+    "--min-tokens", default=256, show_default=True, help="Tokens that they have at least."
+)
+@click.option("--max-period", default=1024, show_default=True, help="Tokens of the longest copy.")
+def detect_loop(files: tuple[Path, ...], *, repeats: int, min_tokens: int, max_period: int) -> None:
+    """Say whether generations loop, one JSON line for each file.
+
+    A file is a text, or a JSON list of token ids; without files it is standard input. Positions
+    and lengths are in tokens, or in characters of a text, four of which count for a token.
+    """
+    from mistral_server import transcripts
+
+    rule = transcripts.LoopRule(repeats=repeats, min_tokens=min_tokens, max_period=max_period)
+    sys.exit(transcripts.detect_loops(files, rule))
+
+
+@cli.command()
+@click.option(
+    "--request",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The request, as it was sent to /v1/chat/completions.",
+)
+@click.option(
+    "--response",
+    "responses",
+    type=click.Path(path_type=Path),
+    required=True,
+    multiple=True,
+    help="The answer: JSON, or the events of a stream as they came. May be given several times.",
+)
+def check_tool_call(request: Path, responses: tuple[Path, ...]) -> None:
+    """Judge the tool calls of answers by the request's own tools, one JSON line for each."""
+    from mistral_server import transcripts
+
+    sys.exit(transcripts.check_tool_calls(request, responses))

@@ -11,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 
 from mistral_server import exposition
-from mistral_server.contract import ServerSettings
+from mistral_server.contract import SERVER_TOKEN_HEADER, ServerSettings
 
 ANSWER_LIMIT = 16 * 1024 * 1024
 """Bytes of an answer that are read; a healthy ``/metrics`` has some 60 KB."""
@@ -44,17 +44,23 @@ class Answer:
 
 
 class EngineClient:
-    """A client of the API server of this pod. Use as an asynchronous context manager."""
+    """A client of the API server of this pod. Use as an asynchronous context manager.
 
-    def __init__(self, settings: ServerSettings) -> None:
+    Args:
+        settings: where the server listens.
+        token: by which the gate knows the supervisor.
+    """
+
+    def __init__(self, settings: ServerSettings, token: str) -> None:
         self._base = f"http://{_local_address(settings.host)}:{settings.port}"
         self._model = settings.model.served_name
+        self._headers = {SERVER_TOKEN_HEADER: token}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         """Open the connection pool."""
         # trust_env stays off: a proxy must not come between two processes of one pod.
-        self._session = aiohttp.ClientSession()
+        self._session = aiohttp.ClientSession(headers=self._headers)
         return self
 
     async def __aexit__(self, *_error: object) -> None:

@@ -1,4 +1,4 @@
-"""The few numbers of vLLM's ``/metrics`` that the supervisor looks at.
+"""The few numbers of vLLM's ``/metrics``, the gate's among them, that the supervisor looks at.
 
 Pure. A full parse of 640 lines every few seconds would cost more than all else that the supervisor
 does, so lines are filtered by name first. Whatever cannot be understood is left out: another
@@ -15,15 +15,18 @@ _WAITING = "vllm:num_requests_waiting"
 _WAITING_BY_REASON = "vllm:num_requests_waiting_by_reason"
 _KV_USAGE = "vllm:kv_cache_usage_perc"
 _CACHE_CONFIG = "vllm:cache_config_info"
+_IN_FLIGHT = "mistral_requests_in_flight"
 _PROGRESS = (
     "vllm:iteration_tokens_total_count",
     "vllm:generation_tokens_total",
     "vllm:prompt_tokens_total",
 )
 
-_SAMPLE = re.compile(r"(?P<name>vllm:\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+_SAMPLE = re.compile(r"(?P<name>(?:vllm:|mistral_)\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_WANTED = frozenset({_RUNNING, _WAITING, _WAITING_BY_REASON, _KV_USAGE, _CACHE_CONFIG, *_PROGRESS})
+_WANTED = frozenset(
+    {_RUNNING, _WAITING, _WAITING_BY_REASON, _KV_USAGE, _CACHE_CONFIG, _IN_FLIGHT, *_PROGRESS}
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class EngineMetrics:
     """Requests in the queue, for whatever reason."""
     starved: int = 0
     """Requests in the queue for want of room; the others wait for something outside the engine."""
+    looping: int = 0
+    """Requests that generate nothing but loops."""
     kv_cache_usage: float = 0.0
     """Used share of the KV cache, 0 to 1; the fullest engine where there are several."""
     progress: tuple[float, ...] = ()
@@ -67,6 +72,9 @@ def parse(text: str) -> EngineMetrics:
                 for labels, value in found[_WAITING_BY_REASON]
                 if labels.get("reason") == "capacity"
             )
+        ),
+        looping=int(
+            sum(value for labels, value in found[_IN_FLIGHT] if labels.get("state") == "looping")
         ),
         kv_cache_usage=max((value for _, value in found[_KV_USAGE]), default=0.0),
         progress=tuple(sums[name] for name in _PROGRESS),

@@ -8,6 +8,7 @@ when its engine dies; this process exits 0 only when it was asked to stop and th
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import sys
 import time
@@ -64,6 +65,7 @@ class Supervisor:
         self._state = ServerState(settings)
         self._metrics = ServerMetrics(self._state)
         self._evidence = Evidence()
+        self._token = secrets.token_hex(16)
         self._stop = asyncio.Event()
         self._exit: asyncio.Task[int]
 
@@ -86,7 +88,7 @@ class Supervisor:
         self._check()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._health_port())
-            client = await stack.enter_async_context(EngineClient(self._settings))
+            client = await stack.enter_async_context(EngineClient(self._settings, self._token))
             engine = await stack.enter_async_context(self._engine())
             await self._start(client)
             if not self._stop.is_set():
@@ -118,7 +120,9 @@ class Supervisor:
         arguments = engine_arguments(self._settings)
         _log.info("Starting vllm serve %s", " ".join(arguments))
         reaper = Reaper()
-        engine = Engine(reaper, arguments, engine_environment(self._settings, os.environ))
+        engine = Engine(
+            reaper, arguments, engine_environment(self._settings, os.environ, self._token)
+        )
         output = Output(engine.output, sys.stdout.fileno(), self._read)
         self._exit = asyncio.create_task(self._engine_exit(engine, output))
         try:

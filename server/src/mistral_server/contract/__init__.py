@@ -7,10 +7,13 @@ into an environment variable of the pod; the server parses it. On the way back t
 
 from mistral_server.contract.engine_args import EngineArgumentError, check_engine_args
 from mistral_server.contract.failures import EXIT_CODES, FailureClass
+from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.settings import (
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
+    SERVER_TOKEN_ENV,
+    SERVER_TOKEN_HEADER,
     EngineSettings,
     FetchSettings,
     LifecycleSettings,
@@ -23,14 +26,20 @@ from mistral_server.contract.signals import EffectiveConfiguration, SignalDocume
 __all__ = [
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
+    "OPEN_PATHS",
     "REPORT_LIMIT_BYTES",
     "SERVER_SETTINGS_ENV",
+    "SERVER_TOKEN_ENV",
+    "SERVER_TOKEN_HEADER",
     "EffectiveConfiguration",
     "EngineArgumentError",
     "EngineSettings",
     "FailureClass",
     "FetchSettings",
+    "GateSettings",
     "LifecycleSettings",
+    "LoopAction",
+    "LoopSettings",
     "ModelSettings",
     "ServerSettings",
     "SignalDocument",

@@ -5,9 +5,16 @@ from typing import Literal
 from pydantic import Field
 
 from mistral_server.contract.base import ContractModel
+from mistral_server.contract.gate import GateSettings
 
 SERVER_SETTINGS_ENV = "MISTRAL_SERVER_SETTINGS"
 """Environment variable that holds a `ServerSettings` as JSON."""
+
+SERVER_TOKEN_ENV = "MISTRAL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
+"""Environment variable of the engine with a token that the supervisor makes up at each start."""
+
+SERVER_TOKEN_HEADER = "x-mistral-server-token"  # noqa: S105 - the name of a header
+"""Header in which the supervisor shows it: the gate asks it for no key, and does not count it."""
 
 FETCH_SETTINGS_ENV = "MISTRAL_FETCH_SETTINGS"
 """Environment variable that holds a `FetchSettings` as JSON."""
@@ -104,6 +111,7 @@ class ServerSettings(ContractModel):
     engine: EngineSettings = EngineSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     system_prompt: SystemPromptSettings | None = None
+    gate: GateSettings = GateSettings()
 
 
 class FetchSettings(ContractModel):

@@ -47,6 +47,8 @@ class SignalDocument(ContractModel):
     """Requests being computed."""
     waiting: int = Field(default=0, ge=0)
     """Requests in the engine's queue."""
+    looping: int = Field(default=0, ge=0)
+    """Requests that generate nothing but loops."""
     kv_cache_usage: float = Field(default=0, ge=0)
     """Used share of the KV cache, 0 to 1."""
     effective: EffectiveConfiguration = EffectiveConfiguration()

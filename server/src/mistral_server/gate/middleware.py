@@ -1,25 +1,52 @@
-"""A pure ASGI middleware in front of vLLM's application.
+"""A pure ASGI middleware in front of vLLM's application: the way of a request through the gate.
 
-It sees the bytes of every request; for now it does one thing: a chat that brings no system message
-gets the deployment's. vLLM constructs it without arguments, in each API process, so its settings
-come from the environment that the supervisor passed on.
+vLLM constructs it without arguments, in each API process, so its settings come from the environment
+that the supervisor passed on.
 """
 
+import hmac
+import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import cast
 
-from mistral_server.contract import SERVER_SETTINGS_ENV, ServerSettings
-from mistral_server.gate.body import with_system_message
+import msgspec
+
+from mistral_server.contract import (
+    SERVER_SETTINGS_ENV,
+    SERVER_TOKEN_ENV,
+    SERVER_TOKEN_HEADER,
+    LoopAction,
+    ServerSettings,
+)
+from mistral_server.gate import metrics
+from mistral_server.gate.asgi import (
+    Application,
+    BodyTooLargeError,
+    Receive,
+    Replay,
+    Scope,
+    Send,
+    header,
+    read_body,
+    with_length,
+)
+from mistral_server.gate.exchange import Exchange
+from mistral_server.gate.keys import ApiKeys
+from mistral_server.gate.refusals import Refusal, closed_path, too_large, unknown_key
+from mistral_server.gate.request import Context, Prepared, prepare, wants_window
 from mistral_server.gate.system_prompt import SystemPrompt
+from mistral_server.gate.window import Window
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+LOOPS_HEADER = b"x-mistral-loops"
+"""Header by which a request says what becomes of its loops."""
 
 CHAT_PATH = "/v1/chat/completions"
+GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
+
+_KEYLESS_PATHS = ("/health", "/ping", "/load", "/version", "/metrics")
+_ACTIONS: dict[bytes, LoopAction] = {b"off": "Off", b"observe": "Observe", b"stop": "Stop"}
+
+_log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -28,6 +55,10 @@ class Gate:
     def __init__(self, app: Application) -> None:
         self._app = app
         settings = ServerSettings.model_validate_json(os.environ[SERVER_SETTINGS_ENV])
+        self._settings = settings.gate
+        self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
+        self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
+        self._window = Window(app, settings.engine.context_length)
         self._prompt = (
             SystemPrompt(settings.system_prompt.path, settings.model.served_name)
             if settings.system_prompt
@@ -35,51 +66,79 @@ class Gate:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with a system message if it is a chat without one."""
-        chat = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == CHAT_PATH
-        if not chat or self._prompt is None:
+        """Refuse a request, pass it on, or pass it on and watch what comes back."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await _read(receive)
+        own = self._is_own(scope)
+        refusal = None if own else self._refusal(scope)
+        if refusal is not None:
+            metrics.REFUSALS.labels(refusal.reason).inc()
+            await refusal.send(send)
+        elif scope["method"] == "POST" and scope["path"] in GENERATING_PATHS:
+            await self._generate(scope, receive, send, counted=not own)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_own(self, scope: Scope) -> bool:
+        shown = header(scope, SERVER_TOKEN_HEADER.encode())
+        return bool(self._token) and hmac.compare_digest(shown or b"", self._token)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        path = scope["path"]
+        if not any(_matches(path, pattern) for pattern in self._settings.paths):
+            return closed_path(path)
+        keyless = self._keys is None or path in _KEYLESS_PATHS
+        if not keyless and not cast("ApiKeys", self._keys).allows(header(scope, b"authorization")):
+            return unknown_key()
+        length = header(scope, b"content-length") or b"0"
+        if length.isdigit() and int(length) > self._settings.max_body_bytes:
+            return too_large(self._settings.max_body_bytes)
+        return None
+
+    async def _generate(self, scope: Scope, receive: Receive, send: Send, *, counted: bool) -> None:
+        try:
+            body = await read_body(receive, self._settings.max_body_bytes)
+        except BodyTooLargeError:
+            metrics.REFUSALS.labels("body_too_large").inc()
+            await too_large(self._settings.max_body_bytes).send(send)
+            return
         if body is None:
             return  # the client left before its request was complete
-        changed = with_system_message(body, self._prompt.render())
-        if changed is not body:
-            scope = {**scope, "headers": _with_length(scope["headers"], len(changed))}
-        await self._app(scope, _replay(changed, receive), send)
+        prepared = await self._prepare(scope, body)
+        if prepared is None:
+            await self._app(scope, Replay(body, receive), send)
+            return
+        scope = {**scope, "headers": with_length(scope["headers"], len(prepared.body))}
+        replay = Replay(prepared.body, receive)
+        exchange = Exchange(prepared.asked, self._settings, replay, send, counted=counted)
+        try:
+            await self._app(scope, replay, exchange.send)
+        finally:
+            exchange.close()
 
-
-async def _read(receive: Receive) -> bytes | None:
-    """Return the whole body, or None if the client left."""
-    parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
+    async def _prepare(self, scope: Scope, body: bytes) -> Prepared | None:
+        """Return the request for the engine, None if it is to pass as it is."""
+        action = _ACTIONS.get((header(scope, LOOPS_HEADER) or b"").strip().lower())
+        try:
+            window = await self._window.tokens(scope) if wants_window(body) else None
+            prompt = self._prompt.render() if self._prompt is not None else None
+            prepared = prepare(
+                body,
+                chat=scope["path"] == CHAT_PATH,
+                loops=action or self._settings.loops.action,
+                context=Context(self._settings, prompt, window),
+            )
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None  # vLLM tells the client what is wrong with it
+        except Exception:
+            _log.exception("A request could not be prepared")
+            metrics.ERRORS.labels("request").inc()
             return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(parts)  # appending to one buffer is quadratic for a 5 MB image
+        for change in prepared.changes:
+            metrics.CHANGES.labels(change).inc()
+        return prepared
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that yields `body` once, and then what the server has to say."""
-    sent = False
-
-    async def replay() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
-def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
-    """Return `headers` with the length of the new body, whether or not there was one."""
-    others = [
-        (name, value)
-        for name, value in headers
-        if name.lower() not in {b"content-length", b"transfer-encoding"}
-    ]
-    return [*others, (b"content-length", str(length).encode())]
+def _matches(path: str, pattern: str) -> bool:
+    return path == pattern or (pattern.endswith("/*") and path.startswith(pattern[:-1]))

@@ -1,0 +1,130 @@
+"""Read an answer that is not streamed, and give the client what it would have seen. Pure."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from mistral_server.gate.observer import Observer, Piece
+from mistral_server.gate.tool_calls import Call
+
+TOKEN_IDS = re.compile(rb'"(prompt_token_ids|token_ids)":\s?\[[0-9, ]*\]')
+"""Can only be a key: within a JSON string the quotes would be escaped."""
+
+NULL = msgspec.Raw(b"null")
+_LENGTH = msgspec.Raw(b'"length"')
+
+
+class Function(msgspec.Struct):
+    """Name and arguments of a call, or what a chunk adds to them."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCall(msgspec.Struct):
+    """A call, or what a chunk adds to one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Message(msgspec.Struct):
+    """What the assistant said, or what a chunk adds to it."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class AnswerChoice(msgspec.Struct):
+    """One choice of an answer or of a chunk, chat or completion."""
+
+    index: int = 0
+    message: Message | None = None
+    delta: Message | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+    token_ids: list[int] | None = None
+    prompt_token_ids: msgspec.Raw = NULL
+
+    def piece(self) -> Piece:
+        """Return what an observer reads."""
+        said = self.message or self.delta or Message()
+        calls = [
+            (position if call.index is None else call.index, _call(call))
+            for position, call in enumerate(said.tool_calls or ())
+        ]
+        return Piece(
+            text=self.text or (said.reasoning or "") + (said.content or ""),
+            token_ids=self.token_ids,
+            calls=calls,
+            finish_reason=self.finish_reason,
+            stop_reason=self.stop_reason,
+        )
+
+
+class Usage(msgspec.Struct):
+    """What the engine counted."""
+
+    completion_tokens: int = 0
+
+
+class Answer(msgspec.Struct):
+    """An answer, as far as it is read."""
+
+    choices: list[AnswerChoice] = []
+    usage: Usage | None = None
+
+
+_decode = msgspec.json.Decoder(Answer).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+
+
+def read(body: bytes, observer: Observer) -> None:
+    """Let an observer read an answer.
+
+    Raises:
+        msgspec.MsgspecError: it is not an answer, as with what vLLM sends to a client that left.
+    """
+    answer = _decode(body)
+    for choice in answer.choices:
+        observer.add(choice.index, choice.piece())
+    if answer.usage is not None:
+        observer.count(answer.usage.completion_tokens)
+
+
+def for_client(body: bytes, observer: Observer, *, honest: bool) -> tuple[bytes, bool]:
+    """Return an answer without what only the gate had asked for, and whether its end was corrected.
+
+    Args:
+        body: the answer that the observer has read.
+        observer: knows which of its generations were cut.
+        honest: say `length` of a call that was cut, and of a loop that was stopped.
+    """
+    if not observer.asked.own_token_ids:
+        body = TOKEN_IDS.sub(rb'"\1":null', body)
+    wrong = {
+        index
+        for index, generation in observer.generations.items()
+        if honest and generation.cut and generation.finish_reason in {"tool_calls", "repetition"}
+    }
+    return (_corrected(body, wrong), True) if wrong else (body, False)
+
+
+def _corrected(body: bytes, wrong: set[int]) -> bytes:
+    fields = _decode_fields(body)
+    choices = _decode_choices(fields["choices"])
+    for choice in choices:
+        if msgspec.json.decode(choice.get("index", b"0"), type=int) in wrong:
+            choice["finish_reason"] = _LENGTH
+    changed: dict[str, Any] = {**fields, "choices": choices}
+    return msgspec.json.encode(changed)
+
+
+def _call(call: ToolCall) -> Call:
+    function = call.function or Function()
+    return Call(function.name or "", function.arguments or "", call.id or "")

@@ -1,0 +1,95 @@
+"""ASGI as the gate sees it: types, headers, and ways to read and replay a request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+class BodyTooLargeError(Exception):
+    """A request has more bytes than allowed."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return a request's header; `name` is in lower case, as ASGI gives them."""
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | None:
+    """Return the whole body, or None if the client left.
+
+    Raises:
+        BodyTooLargeError: it has more than `limit` bytes.
+    """
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise BodyTooLargeError
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)  # appending to one buffer is quadratic for a 5 MB image
+
+
+def with_length(headers: Headers, length: int, *more: tuple[bytes, bytes]) -> Headers:
+    """Return `headers` with the length of a new body, whether or not there was one."""
+    others = [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in {b"content-length", b"transfer-encoding"}
+    ]
+    return [*others, (b"content-length", str(length).encode()), *more]
+
+
+class Replay:
+    """Gives the application a body that was read, then what its server has to say.
+
+    The gate can hang up on the application: it then hears what it hears of a client that left, and
+    stops generating.
+    """
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+        self._hung_up = asyncio.Event()
+        self.disconnected = False
+        """The client left, or had its answer."""
+
+    def hang_up(self) -> None:
+        """Let the application stop."""
+        self._hung_up.set()
+
+    async def __call__(self) -> Message:
+        """Return the next message."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        message = await self._next()
+        self.disconnected = self.disconnected or message["type"] == "http.disconnect"
+        return message
+
+    async def _next(self) -> Message:
+        tasks = [
+            asyncio.ensure_future(self._receive()),
+            asyncio.ensure_future(self._hung_up.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if tasks[0] in done:
+            return tasks[0].result()  # type: ignore[return-value]
+        return DISCONNECT

@@ -1,0 +1,58 @@
+"""API keys from a mounted Secret: read again when it changes, so a new key needs no restart."""
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 1.0
+"""A Secret arrives a minute after its change anyway; looking once a second costs nothing."""
+
+
+class ApiKeys:
+    """The keys in a directory, one a file.
+
+    Only their digests are kept and compared: how long that takes says nothing of a key.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = Path(directory)
+        self._version: tuple[int, int] | None = None
+        self._looked = float("-inf")
+        self._digests: frozenset[bytes] = frozenset()
+
+    def allows(self, authorization: bytes | None) -> bool:
+        """Tell whether an Authorization header bears one of the keys."""
+        scheme, _, key = (authorization or b"").partition(b" ")
+        if scheme.lower() != b"bearer":
+            return False
+        self._reload()
+        return _digest(key.strip()) in self._digests
+
+    def _reload(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _PAUSE_SECONDS:
+            return
+        self._looked = now
+        try:
+            # The kubelet replaces a Secret's files by renaming a link to their directory.
+            linked = self._directory / "..data"
+            stat = (linked if linked.exists() else self._directory).stat()
+            version = (stat.st_ino, stat.st_mtime_ns)
+            if version == self._version:
+                return
+            files = [path for path in self._directory.iterdir() if path.is_file()]
+            keys = [path.read_bytes().strip() for path in files]
+        except OSError as error:
+            # The keys that were known stay valid: half a Secret must lock nobody out.
+            _log.warning("The API keys in %s cannot be read: %s", self._directory, error)
+            return
+        self._digests = frozenset(_digest(key) for key in keys if key)
+        self._version = version
+        _log.info("%d API keys are valid", len(self._digests))
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,115 @@
+"""Change the messages of a chat without reading what is not looked at. Pure.
+
+A request may hold ten images of megabytes in base64, so the contents are copied as they came.
+"""
+
+import hashlib
+import json
+import re
+import string
+
+import msgspec
+
+_SYSTEM_ROLES = frozenset({"system", "developer"})
+_ID = re.compile("[a-zA-Z0-9]{9}")
+_ALPHABET = string.digits + string.ascii_letters
+
+
+class _Call(msgspec.Struct):
+    id: str = ""
+
+
+class _Message(msgspec.Struct):
+    role: str
+    tool_call_id: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+_decode_known = msgspec.json.Decoder(list[_Message]).decode
+_decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.encode
+
+
+class Messages:
+    """The messages of one request.
+
+    Raises:
+        msgspec.MsgspecError: they are not a list of messages; telling the client so is the
+            application's business.
+    """
+
+    def __init__(self, raw: msgspec.Raw) -> None:
+        self._raw = raw
+        self._known = _decode_known(raw)
+        self._parts: list[msgspec.Raw] | None = None
+
+    def encoded(self) -> msgspec.Raw | None:
+        """Return the messages if they were changed."""
+        return None if self._parts is None else msgspec.Raw(_encode(self._parts))
+
+    def add_system(self, prompt: str) -> bool:
+        """Put a system message first, unless there is one, or nothing."""
+        roles = {message.role for message in self._known}
+        if not roles or not _SYSTEM_ROLES.isdisjoint(roles):
+            return False
+        text = json.dumps({"role": "system", "content": prompt})
+        self._change().insert(0, msgspec.Raw(text.encode()))
+        self._known.insert(0, _Message("system"))
+        return True
+
+    def rename_developer(self) -> bool:
+        """Make `developer` `system`; return whether there was one."""
+        found = [at for at, message in enumerate(self._known) if message.role == "developer"]
+        for at in found:
+            self._known[at].role = "system"
+            self._set(at, role="system")
+        return bool(found)
+
+    def normalize_ids(self) -> bool:
+        """Make ids of tool calls what the model's format takes; return whether any was not."""
+        changed = False
+        for at, message in enumerate(self._known):
+            if message.tool_call_id and not _ID.fullmatch(message.tool_call_id):
+                self._set(at, tool_call_id=normal_id(message.tool_call_id))
+                changed = True
+            if any(call.id and not _ID.fullmatch(call.id) for call in message.tool_calls or ()):
+                self._normalize_calls(at)
+                changed = True
+        return changed
+
+    def _normalize_calls(self, at: int) -> None:
+        calls = _decode_raw(_decode_fields(self._change()[at])["tool_calls"])
+        changed = []
+        for call in calls:
+            fields = _decode_fields(call)
+            if "id" in fields:
+                fields["id"] = _raw(normal_id(msgspec.json.decode(fields["id"], type=str)))
+            changed.append(fields)
+        self._set(at, tool_calls=changed)
+
+    def _change(self) -> list[msgspec.Raw]:
+        if self._parts is None:
+            self._parts = _decode_raw(self._raw)
+        return self._parts
+
+    def _set(self, at: int, **values: object) -> None:
+        parts = self._change()
+        fields = _decode_fields(parts[at])
+        parts[at] = _raw(fields | {name: _raw(value) for name, value in values.items()})
+
+
+def normal_id(given: str) -> str:
+    """Return nine letters and digits for an id: itself, or always the same ones."""
+    if _ID.fullmatch(given):
+        return given
+    number = int.from_bytes(hashlib.blake2b(given.encode(), digest_size=8).digest())
+    digits = []
+    for _ in range(9):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(digits)
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_encode(value))

@@ -1,0 +1,235 @@
+"""Watch one request's generations: loops, tool calls, how they end. Pure but for its own memory.
+
+It is told what the client received, piece by piece, and says at the end what it saw.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mistral_server.contract import LoopSettings
+from mistral_server.gate.loops import (
+    CHARACTERS_PER_TOKEN,
+    CounterLoopDetector,
+    LoopDetector,
+    LoopRule,
+    as_symbols,
+)
+from mistral_server.gate.request import Asked
+from mistral_server.gate.tool_calls import Call, Choice, Judged, RequestOutcome, judge, roll_up
+
+END_OF_SEQUENCE = 2
+"""Id of `</s>` in every tokenizer of the family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of one choice, or all of it."""
+
+    text: str = ""
+    token_ids: Sequence[int] | None = None
+    """None where the engine gives none."""
+    calls: Sequence[tuple[int, Call]] = ()
+    """Index and what is added to the call."""
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of one generation."""
+
+    finish_reason: str
+    """The truth: `length` for a call that was cut whatever the engine says, `repetition` for a loop
+    that was stopped, `abort` for a client that left."""
+    loop: Literal["exact", "counter"] | None
+    stopped: bool
+    wasted_tokens: int
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The deltas of one call; joined once, since strings that grow are copied each time."""
+
+    pieces: list[Call] = field(default_factory=list)
+
+    def joined(self) -> Call:
+        """Return the call as the client put it together."""
+        return Call(
+            name="".join(one.name for one in self.pieces),
+            arguments="".join(one.arguments for one in self.pieces),
+            id=next((one.id for one in self.pieces if one.id), ""),
+        )
+
+
+@dataclass(slots=True)
+class Generation:
+    """One choice of a request while it is generated."""
+
+    asked: Asked
+    rule: LoopRule
+    content: list[str] = field(default_factory=list)
+    calls: list[_Parts] = field(default_factory=list)
+    tokens: int = 0
+    """Tokens so far; 0 where only text is known."""
+    finish_reason: str | None = None
+    """As the engine says it."""
+    last_token: int | None = None
+    stop_reason: int | str | None = None
+    stopped: bool = False
+    """The gate ended it for looping."""
+    used_up: bool = False
+    """The engine counted as many tokens as the caller allows."""
+    detector: LoopDetector | None = None
+    counter: CounterLoopDetector = field(init=False)
+    by_text: bool = False
+
+    def __post_init__(self) -> None:
+        """Start the detector that reads text; the other one waits for what the engine gives."""
+        self.counter = CounterLoopDetector(self.rule)
+
+    def add(self, piece: Piece) -> None:
+        """Read on."""
+        said = piece.text
+        for index, delta in piece.calls:
+            self._add_call(index, delta)
+            said += delta.arguments
+        if self.asked.tools is not None:
+            self.content.append(piece.text)
+        if piece.token_ids:
+            self.tokens += len(piece.token_ids)
+            self.last_token = piece.token_ids[-1]
+        if self.asked.loops != "Off":
+            self._watch_for_loops(said, piece.token_ids)
+        self.finish_reason = piece.finish_reason or self.finish_reason
+        self.stop_reason = self.stop_reason if piece.stop_reason is None else piece.stop_reason
+
+    @property
+    def looping(self) -> bool:
+        """It repeats itself now."""
+        return self.detector is not None and self.detector.looping
+
+    def must_stop(self, settings: LoopSettings) -> bool:
+        """Tell whether it has repeated itself for so long that it is to be ended."""
+        if self.detector is None or not self.detector.looping or self.detector.loop is None:
+            return False
+        loop = self.detector.loop
+        scale = CHARACTERS_PER_TOKEN if self.by_text else 1
+        return (
+            loop.copies >= settings.stop_repeats
+            and loop.copies * loop.period >= settings.stop_min_tokens * scale
+        )
+
+    @property
+    def cut(self) -> bool:
+        """The generation ended by a limit.
+
+        vLLM says `tool_calls` of a call that it cut and completed, unless it streams; then only the
+        last token tells, or the number of tokens where no token is known.
+        """
+        if self.stopped or self.finish_reason in {None, "length", "repetition"}:
+            return True
+        return (
+            self.finish_reason == "tool_calls"
+            and not self.asked.stream
+            and self.stop_reason is None
+            and not self.asked.stops
+            and (self.used_up if self.last_token is None else self.last_token != END_OF_SEQUENCE)
+        )
+
+    def end(self) -> Seen:
+        """Return what became of it."""
+        exact = self.detector is not None and self.detector.finish() is not None
+        counts = not exact and self.asked.loops != "Off" and self.counter.finish() is not None
+        repetition = self.stopped or self.finish_reason == "repetition"
+        wasted = self.detector.wasted if self.detector is not None else 0
+        return Seen(
+            finish_reason=self._truth(),
+            loop="exact" if exact or repetition else "counter" if counts else None,
+            stopped=repetition,
+            wasted_tokens=wasted // CHARACTERS_PER_TOKEN if self.by_text else wasted,
+        )
+
+    def _truth(self) -> str:
+        if self.stopped:
+            return "repetition"
+        if self.finish_reason == "tool_calls" and self.cut:
+            return "length"
+        return self.finish_reason or "abort"
+
+    def as_choice(self) -> Choice:
+        """Return what the client received."""
+        return Choice("".join(self.content), [one.joined() for one in self.calls], self.cut)
+
+    def _add_call(self, index: int, delta: Call) -> None:
+        if index >= len(self.calls):
+            self.calls.append(_Parts())
+        self.calls[min(index, len(self.calls) - 1)].pieces.append(delta)
+
+    def _watch_for_loops(self, said: str, token_ids: Sequence[int] | None) -> None:
+        if self.detector is None and (token_ids or said):
+            self.by_text = token_ids is None
+            self.detector = LoopDetector(self.rule.for_text() if self.by_text else self.rule)
+        if self.detector is not None:
+            self.detector.feed(said if self.by_text else as_symbols(token_ids or ()))
+        self.counter.feed(said)
+
+
+class Observer:
+    """All generations of one request."""
+
+    def __init__(self, asked: Asked, settings: LoopSettings) -> None:
+        self.asked = asked
+        self.generations: dict[int, Generation] = {}
+        self._settings = settings
+        self._rule = LoopRule(settings.repeats, settings.min_tokens)
+
+    def add(self, index: int, piece: Piece) -> Generation:
+        """Read on in one choice."""
+        generation = self.generations.get(index)
+        if generation is None:
+            generation = self.generations[index] = Generation(self.asked, self._rule)
+        generation.add(piece)
+        return generation
+
+    def count(self, completion_tokens: int) -> None:
+        """Take the engine's count of the tokens of all choices."""
+        limit = self.asked.max_tokens
+        used_up = limit is not None and completion_tokens >= limit * max(1, len(self.generations))
+        for generation in self.generations.values():
+            generation.used_up = used_up
+
+    @property
+    def looping(self) -> bool:
+        """Nothing but loops is being generated for this request."""
+        running = [one for one in self.generations.values() if one.finish_reason is None]
+        return bool(running) and all(one.looping for one in running)
+
+    @property
+    def must_stop(self) -> bool:
+        """Every generation that still runs is a loop to be ended."""
+        running = [one for one in self.generations.values() if one.finish_reason is None]
+        return bool(running) and all(one.must_stop(self._settings) for one in running)
+
+    def stop(self) -> list[int]:
+        """Note that the gate ends what still runs; return the choices."""
+        running = [at for at, one in self.generations.items() if one.finish_reason is None]
+        for at in running:
+            self.generations[at].stopped = True
+        return running
+
+    def end(self) -> list[Seen]:
+        """Return what became of each generation."""
+        return [generation.end() for generation in self.generations.values()]
+
+    def judged(self) -> tuple[list[Judged], RequestOutcome] | None:
+        """Return what became of the tool calls, or None of a request that offered no tools.
+
+        Nobody waits any more for an answer whose client left: it is not judged.
+        """
+        tools = self.asked.tools
+        ended = [one for one in self.generations.values() if one.finish_reason or one.stopped]
+        if tools is None or not ended:
+            return None
+        judged = judge(tools, (one.as_choice() for one in ended))
+        return judged, roll_up(judged)

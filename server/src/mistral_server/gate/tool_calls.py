@@ -1,0 +1,184 @@
+"""Judge the tool calls of one answer by the caller's own tools. Pure.
+
+Every call gets one outcome, the first in the list that fits. Streamed and other answers differ:
+vLLM repairs the names and completes the arguments of a call only where it does not stream, so each
+is judged as the client receives it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from mistral_server.gate.schemas import UnusableSchema, schema_errors
+
+
+class Outcome(StrEnum):
+    """What became of one tool call. The names are API: they are values of a metric's label."""
+
+    TRUNCATED = "truncated"
+    """The answer ended within the call: by its limit of tokens, or because it looped."""
+    EMPTY = "empty"
+    """No name, or no arguments at all."""
+    UNKNOWN_TOOL = "unknown_tool"
+    """The caller offered no tool of this name."""
+    MALFORMED_JSON = "malformed_json"
+    """The arguments are not JSON."""
+    NOT_AN_OBJECT = "not_an_object"
+    """The arguments are JSON but no object."""
+    MISSING_REQUIRED = "missing_required"
+    """A required property is missing."""
+    WRONG_TYPE = "wrong_type"
+    """A value has another type than the schema says."""
+    EXTRA_PROPERTY = "extra_property"
+    """A property that the schema excludes."""
+    SCHEMA_VIOLATION = "schema_violation"
+    """The schema is violated in another way."""
+    INVALID_ID = "invalid_id"
+    """The id is not nine letters and digits, or used twice: the model's own format refuses it when
+    the conversation goes on."""
+    MARKER_LEAK = "marker_leak"
+    """The text or the call holds a control token of the format as text."""
+    MISSING_CALL = "missing_call"
+    """The caller required a call and got none."""
+    SCHEMA_UNUSABLE = "schema_unusable"
+    """The caller's schema cannot be judged by; not the model's mistake."""
+    OK = "ok"
+    """A call that the caller can execute."""
+
+
+class RequestOutcome(StrEnum):
+    """What became of a request that offered tools."""
+
+    VALID = "valid"
+    """Every call can be executed."""
+    UNKNOWN_TOOL = "unknown_tool"
+    """At least one call names no tool of the caller's."""
+    INVALID_ARGS = "invalid_args"
+    """At least one call cannot be executed for another reason."""
+    NO_CALL = "no_call"
+    """The model called nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a request says of tools."""
+
+    schemas: Mapping[str, bytes] = field(default_factory=dict)
+    """JSON schema of the arguments by the tool's name; empty allows everything."""
+    required: bool = False
+    """The caller's tool_choice demands a call."""
+    named: str | None = None
+    """The one tool that tool_choice demands."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call as the client received it."""
+
+    name: str = ""
+    arguments: str = ""
+    id: str = ""
+
+
+@dataclass(slots=True)
+class Choice:
+    """One choice of an answer as the client received it."""
+
+    content: str = ""
+    calls: list[Call] = field(default_factory=list)
+    truncated: bool = False
+    """The choice ended by a limit and not because the model was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A call, or one that should have been, and what became of it."""
+
+    name: str | None
+    outcome: Outcome
+
+
+_MARKERS = ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
+_ID = re.compile("[a-zA-Z0-9]{9}")
+_OF_KEYWORD = {
+    "required": Outcome.MISSING_REQUIRED,
+    "type": Outcome.WRONG_TYPE,
+    "additionalProperties": Outcome.EXTRA_PROPERTY,
+    "unevaluatedProperties": Outcome.EXTRA_PROPERTY,
+}
+_ORDER = list(Outcome)
+
+
+def judge(tools: Tools, choices: Iterable[Choice]) -> list[Judged]:
+    """Return what became of every call of an answer, and of calls that did not come."""
+    return [judged for choice in choices for judged in _of_choice(tools, choice)]
+
+
+def roll_up(judged: Iterable[Judged]) -> RequestOutcome:
+    """Return the one outcome of a request, the worst of its calls'."""
+    outcomes = {one.outcome for one in judged}
+    if Outcome.UNKNOWN_TOOL in outcomes:
+        return RequestOutcome.UNKNOWN_TOOL
+    if outcomes - _EXECUTABLE - {Outcome.MISSING_CALL}:
+        return RequestOutcome.INVALID_ARGS
+    return RequestOutcome.VALID if outcomes & _EXECUTABLE else RequestOutcome.NO_CALL
+
+
+_EXECUTABLE = {Outcome.OK, Outcome.SCHEMA_UNUSABLE, Outcome.INVALID_ID}
+
+
+def _of_choice(tools: Tools, choice: Choice) -> Iterator[Judged]:
+    last = len(choice.calls) - 1
+    ids: set[str] = set()
+    for index, call in enumerate(choice.calls):
+        repeated = call.id in ids
+        ids.add(call.id)
+        cut = choice.truncated and index == last
+        yield Judged(call.name, _outcome(tools, call, cut=cut, repeated_id=repeated))
+    if any(marker in choice.content for marker in _MARKERS):
+        yield Judged(None, Outcome.MARKER_LEAK)
+    elif tools.required and not _called(tools, choice):
+        yield Judged(None, Outcome.TRUNCATED if choice.truncated else Outcome.MISSING_CALL)
+
+
+def _called(tools: Tools, choice: Choice) -> bool:
+    if tools.named is None:
+        return bool(choice.calls)
+    return any(call.name == tools.named for call in choice.calls)
+
+
+def _outcome(tools: Tools, call: Call, *, cut: bool, repeated_id: bool) -> Outcome:
+    if cut:
+        return Outcome.TRUNCATED
+    if not call.name.strip() or not call.arguments.strip():
+        return Outcome.EMPTY
+    if call.name not in tools.schemas:
+        return Outcome.UNKNOWN_TOOL
+    try:
+        value = msgspec.json.decode(call.arguments)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return Outcome.MALFORMED_JSON
+    if not isinstance(value, dict):
+        return Outcome.NOT_AN_OBJECT
+    try:
+        wrong = _of_schema(tools.schemas[call.name], value)
+        usable = True
+    except UnusableSchema:
+        wrong, usable = None, False
+    if wrong is not None:
+        return wrong
+    if repeated_id or not _ID.fullmatch(call.id):
+        return Outcome.INVALID_ID
+    if any(marker in call.arguments for marker in _MARKERS):
+        return Outcome.MARKER_LEAK
+    return Outcome.OK if usable else Outcome.SCHEMA_UNUSABLE
+
+
+def _of_schema(schema: bytes, value: Any) -> Outcome | None:
+    keywords = schema_errors(schema, value)
+    outcomes = [_OF_KEYWORD.get(keyword, Outcome.SCHEMA_VIOLATION) for keyword in keywords]
+    return min(outcomes, key=_ORDER.index, default=None)

@@ -1,0 +1,87 @@
+"""Every answer of the corpus gets the outcomes that a person gave it."""
+
+import time
+from collections import Counter
+
+import pytest
+
+from mistral_server.gate.schemas import LARGEST_BYTES, UnusableSchema, schema_errors
+from mistral_server.gate.tool_calls import Outcome
+from tool_call_corpus import UNUSABLE, Entry, choices_of, chunks_of, corpus, doubling, request_of
+from unit.gate_engine import Counted, FakeEngine, ask, gate, settings
+
+CORPUS = corpus()
+
+
+def test_the_corpus_is_large_and_has_every_outcome_both_ways() -> None:
+    assert len(CORPUS) >= 200
+    for stream in (False, True):
+        seen = {outcome for one in CORPUS if one.stream is stream for _, outcome in one.outcomes}
+        assert seen == set(Outcome)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    CORPUS,
+    ids=lambda entry: f"{'stream' if entry.stream else 'whole'}: {entry.title!r:.60}",
+)
+async def test_an_answer_gets_its_outcomes(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in settings().items():
+        monkeypatch.setenv(name, value)
+    engine = FakeEngine(choices_of(entry), chunks_of(entry) if entry.stream else None)
+    with Counted() as counted:
+        got = await ask(gate(engine), request_of(entry))
+
+    assert got.complete
+    expected = Counter(outcome for _, outcome in entry.outcomes)
+    stream = "true" if entry.stream else "false"
+    moved = {name: by for name, by in counted.moved().items() if name.startswith("tool_")}
+    assert moved == {
+        f"tool_requests_total{{outcome={entry.request_outcome}}}": 1,
+        **{
+            f"tool_calls_total{{outcome={outcome},stream={stream}}}": count
+            for outcome, count in expected.items()
+        },
+    }
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_hostile_schema_costs_little_time(name: str) -> None:
+    import msgspec
+
+    schema = msgspec.json.encode(UNUSABLE[name])
+    started = time.monotonic()
+    for _ in range(5):
+        with pytest.raises(UnusableSchema):
+            schema_errors(schema, {"x": "a" * 60})
+
+    assert time.monotonic() - started < 2  # a wide margin: they take milliseconds
+
+
+def test_references_are_followed_as_long_as_they_end() -> None:
+    import msgspec
+
+    for depth, usable in ((3, True), (10, True), (16, False)):
+        schema = msgspec.json.encode(doubling(depth))
+        if usable:
+            assert schema_errors(schema, {}) == []
+        else:
+            with pytest.raises(UnusableSchema, match="unfold"):
+                schema_errors(schema, {})
+
+
+def test_a_schema_may_be_so_deep() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"allOf":[' * depth + b"{}" + b"]}" * depth
+
+    assert schema_errors(nested(100), {}) == []
+    with pytest.raises(UnusableSchema):
+        schema_errors(nested(5000), {})
+
+
+def test_a_schema_may_be_so_large() -> None:
+    fits = b'{"description":"' + b"x" * (LARGEST_BYTES - 18) + b'"}'
+
+    assert schema_errors(fits, {}) == []
+    with pytest.raises(UnusableSchema, match="65537 bytes"):
+        schema_errors(fits[:-2] + b'x"}', {})
