@@ -25,7 +25,8 @@ demo-down: setup ## Stop what `make demo` started.
 test: setup ## Run every tier: check, chart, cluster, engine and end to end.
 	$(MAKE) --no-print-directory verify
 	$(DEV) prepare
-	$(VENV)/pytest tests/unit tests/golden tests/chart tests/cluster tests/engine tests/e2e
+	$(VENV)/pytest --numprocesses 2 --dist loadgroup --durations 10 \
+		tests/unit tests/golden tests/chart tests/cluster tests/engine tests/e2e
 
 check: lint ## Format, lint, types, imports and unit tests; takes seconds.
 	$(VENV)/pytest --quiet -m "not process" $(UNIT)

@@ -49,6 +49,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "guarded": {
+        "loops": {"action": "Stop", "repeats": 5, "stopRepeats": 10},
+        "tools": {"strict": "Enforce"},
+        "gate": {
+            "apiKeys": {"secret": "callers"},
+            "paths": ["/v1/responses"],
+            "maxBodySize": "8Mi",
+            "fitMaxTokens": False,
+            "honestFinish": False,
+        },
+    },
     "pod-monitor": {},
     "cpu": {
         "device": "cpu",

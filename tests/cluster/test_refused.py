@@ -35,6 +35,22 @@ REFUSED: dict[str, tuple[Object, str]] = {
         {"engine": {"extraArgs": ["--max-num-seqs=4"]}},
         "belongs into that field",
     ),
+    "a loop that is stopped before it counts": (
+        {"loops": {"repeats": 9, "stopRepeats": 8}},
+        "set stopRepeats to at least repeats",
+    ),
+    "strict tools without tools": (
+        {"tools": {"enabled": False, "strict": "Enforce"}},
+        "Enforce needs tool calls",
+    ),
+    "a path that is a pattern": (
+        {"gate": {"paths": ["/v1/.*"]}},
+        "spec.gate.paths[0]",
+    ),
+    "requests of no size": (
+        {"gate": {"maxBodySize": "0"}},
+        "spec.gate.maxBodySize",
+    ),
     "a CPU endpoint without a size of its KV cache": (
         {"device": "cpu"},
         "set spec.engine.kvCache.memory, for example 4Gi",

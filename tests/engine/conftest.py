@@ -62,7 +62,7 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
     with ExitStack() as stack:
 
         def start(**changes: Any) -> RunningServer:
-            return stack.enter_context(_server(tmp_path, **changes))
+            return stack.enter_context(server_at(tmp_path, **changes))
 
         yield start
 
@@ -70,12 +70,13 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Return a ready server that no test may stop or hurt."""
-    with _server(tmp_path_factory.mktemp("server")) as server:
+    with server_at(tmp_path_factory.mktemp("server")) as server:
         server.until_ready(BOOT_SECONDS)
         yield server
 
 
-def _server(directory: Path, **changes: Any) -> AbstractContextManager[RunningServer]:
+def server_at(directory: Path, **changes: Any) -> AbstractContextManager[RunningServer]:
+    """Return a server below a directory, with changed settings."""
     python = str(engine.engine() / "bin" / "python")
     return running(
         engine_settings(directory, **changes), engine.environment(), directory, python=python

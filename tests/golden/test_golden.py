@@ -29,7 +29,7 @@ from mistral_operator.render.metadata import seal
 
 every_case = pytest.mark.parametrize("case", cases().values(), ids=cases())
 
-RESTRICTED_VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "image"}
+RESTRICTED_VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "image", "secret"}
 """Kinds of volume that we use and the restricted Pod Security Standard allows."""
 
 

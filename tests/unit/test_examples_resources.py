@@ -102,6 +102,14 @@ def system_prompt_brings_the_config_map_that_it_names() -> None:
     assert settings.system_prompt.path == f"{SYSTEM_PROMPT}/{reference['key']}"
 
 
+def guarded_brings_the_keys_that_it_names_and_stops_loops() -> None:
+    secret, wanted = yaml.safe_load_all(FILES["guarded"].read_text())
+    settings = server_settings_in(pod("guarded")).gate
+    assert secret["metadata"]["name"] == wanted["spec"]["gate"]["apiKeys"]["secret"]
+    assert (settings.loops.action, settings.strict_tools) == ("Stop", True)
+    assert settings.api_keys is not None
+
+
 def cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model() -> None:
     settings = server_settings_in(pod("cpu"))
     assert settings.device == "cpu"
@@ -117,6 +125,7 @@ PROMISES: dict[str, Callable[[], None]] = {
     "from-claim": from_claim_mounts_the_claim_read_only_and_fetches_nothing,
     "from-image": from_image_mounts_an_image_by_digest_and_fetches_nothing,
     "system-prompt": system_prompt_brings_the_config_map_that_it_names,
+    "guarded": guarded_brings_the_keys_that_it_names_and_stops_loops,
     "cpu": cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model,
 }
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from mistral_server.api_keys import check_api_keys
+from mistral_server.errors import InvalidConfigurationError
 from unit.gate_engine import CHAT, Counted, FakeEngine, ask, gate, settings
 
 BODY = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -59,7 +61,7 @@ async def test_a_path_can_be_opened(configure: Any) -> None:
 @pytest.fixture
 def keys(configure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Mount a Secret with two keys, as the kubelet does; return its directory."""
-    monkeypatch.setattr("mistral_server.gate.keys._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mistral_server.api_keys._PAUSE_SECONDS", 0.0)
     mount_secret(tmp_path, "one", {"team-a": "key-a\n", "team-b": "key-b"})
     configure(api_keys=str(tmp_path))
     return tmp_path
@@ -139,17 +141,19 @@ async def test_a_secret_that_is_gone_locks_nobody_in_or_out(
     assert (await ask(gate(FakeEngine()), BODY, headers=good)).status == 401
 
 
-async def test_the_supervisor_needs_no_key_and_is_not_counted(
+async def test_the_supervisor_needs_no_key_and_passes_untouched_and_uncounted(
     keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MISTRAL_SERVER_TOKEN", "made-up")
-    app = gate(FakeEngine())
+    engine = FakeEngine()
+    app = gate(engine)
     with Counted() as counted:
         own = await ask(app, BODY, headers=[("X-Mistral-Server-Token", "made-up")])
         other = await ask(app, BODY, headers=[("X-Mistral-Server-Token", "guessed")])
         empty = await ask(app, BODY, headers=[("X-Mistral-Server-Token", "")])
 
     assert (own.status, other.status, empty.status) == (200, 401, 401)
+    assert engine.request == BODY
     assert counted.moved() == {"requests_refused_total{reason=api_key}": 2}
 
 
@@ -176,3 +180,14 @@ async def test_a_request_may_be_so_large(configure: Any, told: bool) -> None:
     assert "2000 bytes" in got.json()["error"]["message"]
     assert engine.bodies == []
     assert counted.moved() == {"requests_refused_total{reason=body_too_large}": 1}
+
+
+def test_a_server_without_any_key_does_not_start_and_says_why(tmp_path: Path) -> None:
+    check_api_keys(None)
+    (tmp_path / "empty").write_text(" \n")
+    for directory in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InvalidConfigurationError, match=r"spec\.gate\.apiKeys"):
+            check_api_keys(str(directory))
+
+    (tmp_path / "key").write_text("k")
+    check_api_keys(str(tmp_path))

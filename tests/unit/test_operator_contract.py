@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mistral_operator.api import Effective
+from mistral_operator.api import Effective, parse_spec
+from mistral_operator.render.contract import server_settings
 from mistral_server.contract import (
     EXIT_CODES,
     REPORT_LIMIT_BYTES,
     EffectiveConfiguration,
     FailureClass,
+    GateSettings,
     ServerSettings,
     SignalDocument,
     TerminationReport,
@@ -102,3 +104,8 @@ def test_a_signal_holds_no_negative_numbers(field: str) -> None:
 
     with pytest.raises(ValidationError, match=field):
         SignalDocument.model_validate(document)
+
+
+def test_the_resources_defaults_for_the_gate_are_the_servers_own() -> None:
+    """Else every pod would restart when the operator is upgraded to know the field."""
+    assert server_settings(parse_spec({})).gate == GateSettings()

@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from mistral_server import canary, drain, termination
+from mistral_server.api_keys import check_api_keys
 from mistral_server.argv import engine_arguments, engine_environment
 from mistral_server.compatibility import check_versions, installed_versions
 from mistral_server.contract import EffectiveConfiguration, ServerSettings, Stage
@@ -99,6 +100,7 @@ class Supervisor:
         vllm, mistral_common = installed_versions()
         check_versions(vllm, mistral_common)
         check_model(self._settings.model)
+        check_api_keys(self._settings.gate.api_keys)
         self._state.effective = EffectiveConfiguration(
             vllm_version=vllm, mistral_common_version=mistral_common
         )

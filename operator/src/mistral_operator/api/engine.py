@@ -118,8 +118,22 @@ class Images(ApiModel):
 class Tools(ApiModel):
     """Tool calling."""
 
+    model_config = ConfigDict(
+        json_schema_extra=with_rules(
+            rule(
+                "self.strict != 'Enforce' || self.enabled",
+                "spec.tools.strict: Enforce needs tool calls: remove it, or set"
+                " spec.tools.enabled: true",
+            )
+        )
+    )
+
     enabled: bool = True
     """Parse tool calls, and let the model choose when to make them."""
+    strict: Literal["Observe", "Enforce"] = "Observe"
+    """`Observe` counts calls that the caller cannot execute. `Enforce` also binds the model: the
+    engine's grammar then allows the caller's tools only, with arguments that follow their schemas.
+    A tool that says itself whether it is `strict` keeps what it says."""
 
 
 class ConfigMapKey(ApiModel):

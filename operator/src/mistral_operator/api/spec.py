@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from mistral_operator.api.base import ApiModel, Quantity, rule, with_rules
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
+from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.model import Model
 from mistral_operator.api.pod import Cache, Pod
 
@@ -43,6 +44,10 @@ class Spec(ApiModel):
     """Images in prompts."""
     tools: Tools = Tools()
     """Tool calling."""
+    loops: Loops = Loops()
+    """Generations that repeat themselves for ever."""
+    gate: Gate = Gate()
+    """Policy for requests, and honesty in answers."""
     system_prompt: SystemPrompt = SystemPrompt()
     """The system prompt of conversations that bring none of their own."""
     replicas: int = Field(default=1, ge=0, le=1000)

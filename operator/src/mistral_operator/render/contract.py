@@ -4,9 +4,12 @@ from mistral_operator.api.model import Model
 from mistral_operator.api.spec import Spec
 from mistral_operator.quantity import quantity_bytes
 from mistral_server.contract import (
+    OPEN_PATHS,
     EngineSettings,
     FetchSettings,
+    GateSettings,
     LifecycleSettings,
+    LoopSettings,
     ModelSettings,
     ServerSettings,
     SystemPromptSettings,
@@ -19,6 +22,8 @@ MODELS = "/models"
 """Where the volume with the model is mounted."""
 SYSTEM_PROMPT = "/etc/mistral/system-prompt"
 """Where the ConfigMap with the system prompt is mounted."""
+API_KEYS = "/etc/mistral/api-keys"
+"""Where the Secret with the API keys is mounted."""
 
 ENDPOINT_REMOVAL_SECONDS = 5
 """Between turning unready and refusing requests: kube-proxy and load balancers need to notice."""
@@ -49,6 +54,7 @@ def server_settings(spec: Spec) -> ServerSettings:
             endpoint_removal_seconds=ENDPOINT_REMOVAL_SECONDS,
         ),
         system_prompt=_system_prompt_settings(spec),
+        gate=_gate_settings(spec),
     )
 
 
@@ -94,6 +100,27 @@ def _engine_settings(spec: Spec) -> EngineSettings:
         api_servers=engine.api_servers,
         media_domains=tuple(spec.images.domains),
         extra_args=tuple(engine.extra_args),
+    )
+
+
+def _gate_settings(spec: Spec) -> GateSettings:
+    gate, loops = spec.gate, spec.loops
+    return GateSettings(
+        paths=(*OPEN_PATHS, *gate.paths),
+        max_body_bytes=quantity_bytes(gate.max_body_size),
+        api_keys=API_KEYS if gate.api_keys is not None else None,
+        loops=LoopSettings(
+            action=loops.action,
+            repeats=loops.repeats,
+            min_tokens=loops.min_tokens,
+            stop_repeats=loops.stop_repeats,
+            stop_min_tokens=loops.stop_min_tokens,
+        ),
+        strict_tools=spec.tools.strict == "Enforce",
+        fit_max_tokens=gate.fit_max_tokens,
+        normalize_tool_ids=gate.normalize_tool_ids,
+        accept_developer=gate.accept_developer,
+        honest_finish=gate.honest_finish,
     )
 
 

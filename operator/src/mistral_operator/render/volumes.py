@@ -4,9 +4,10 @@ from typing import Any
 
 from mistral_operator import names
 from mistral_operator.api.spec import Spec
-from mistral_operator.render.contract import MODELS, SYSTEM_PROMPT
+from mistral_operator.render.contract import API_KEYS, MODELS, SYSTEM_PROMPT
 
-_TMP, _HOME, _SHM, _MODEL, _PROMPT = "tmp", "home", "shm", "model", "system-prompt"
+_TMP, _HOME, _SHM, _MODEL = "tmp", "home", "shm", "model"
+_PROMPT, _KEYS = "system-prompt", "api-keys"
 
 
 def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
@@ -20,6 +21,11 @@ def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
     prompt = spec.system_prompt.config_map
     if spec.system_prompt.source == "ConfigMap" and prompt is not None:
         result.append({"name": _PROMPT, "configMap": {"name": prompt.name}})
+    if spec.gate.api_keys is not None:
+        # Optional: a missing Secret would keep the pod from being created without a word. The
+        # server refuses to start without a key, and says whose it is.
+        secret = {"secretName": spec.gate.api_keys.secret, "optional": True}
+        result.append({"name": _KEYS, "secret": secret})
     return result
 
 
@@ -30,6 +36,8 @@ def server_mounts(spec: Spec) -> list[dict[str, Any]]:
     if spec.system_prompt.source == "ConfigMap":
         # A directory, not a subPath: the kubelet updates only whole volumes.
         mounts.append({"name": _PROMPT, "mountPath": SYSTEM_PROMPT, "readOnly": True})
+    if spec.gate.api_keys is not None:
+        mounts.append({"name": _KEYS, "mountPath": API_KEYS, "readOnly": True})
     return mounts
 
 

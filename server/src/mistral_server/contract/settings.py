@@ -14,7 +14,7 @@ SERVER_TOKEN_ENV = "MISTRAL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable of the engine with a token that the supervisor makes up at each start."""
 
 SERVER_TOKEN_HEADER = "x-mistral-server-token"  # noqa: S105 - the name of a header
-"""Header in which the supervisor shows it: the gate asks it for no key, and does not count it."""
+"""Header in which the supervisor shows it: its requests pass the gate untouched and uncounted."""
 
 FETCH_SETTINGS_ENV = "MISTRAL_FETCH_SETTINGS"
 """Environment variable that holds a `FetchSettings` as JSON."""

@@ -28,12 +28,9 @@ class Exchange:
         settings: the gate's.
         replay: to hang up on an application whose generation is ended.
         send: to the client.
-        counted: the request stands in the metrics; the supervisor's own do not.
     """
 
-    def __init__(
-        self, asked: Asked, settings: GateSettings, replay: Replay, send: Send, *, counted: bool
-    ) -> None:
+    def __init__(self, asked: Asked, settings: GateSettings, replay: Replay, send: Send) -> None:
         self._settings = settings
         self._replay = replay
         self._send = send
@@ -44,7 +41,6 @@ class Exchange:
         self._untouched = False
         self._over = False
         self._looping = False
-        self._counted = counted
         self._in_flight(+1)
 
     async def send(self, message: Message) -> None:
@@ -63,8 +59,8 @@ class Exchange:
     def close(self) -> None:
         """Count what the request was; call it once the application is done."""
         self._in_flight(-1)
-        if self._untouched or not self._counted:
-            return  # errors are counted by vLLM
+        if self._untouched:
+            return  # an error; vLLM counts those
         try:
             self._count()
         except Exception:
@@ -134,8 +130,7 @@ class Exchange:
             self._in_flight(+1)
 
     def _in_flight(self, change: int) -> None:
-        if self._counted:
-            metrics.IN_FLIGHT.labels("looping" if self._looping else "productive").inc(change)
+        metrics.IN_FLIGHT.labels("looping" if self._looping else "productive").inc(change)
 
     def _truth(self) -> bytes:
         """Return how each choice really ended, in their order."""

@@ -11,6 +11,7 @@ from typing import cast
 
 import msgspec
 
+from mistral_server.api_keys import ApiKeys
 from mistral_server.contract import (
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
@@ -31,7 +32,6 @@ from mistral_server.gate.asgi import (
     with_length,
 )
 from mistral_server.gate.exchange import Exchange
-from mistral_server.gate.keys import ApiKeys
 from mistral_server.gate.refusals import Refusal, closed_path, too_large, unknown_key
 from mistral_server.gate.request import Context, Prepared, prepare, wants_window
 from mistral_server.gate.system_prompt import SystemPrompt
@@ -67,20 +67,19 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, pass it on, or pass it on and watch what comes back."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or self._is_supervisors(scope):
             await self._app(scope, receive, send)
             return
-        own = self._is_own(scope)
-        refusal = None if own else self._refusal(scope)
+        refusal = self._refusal(scope)
         if refusal is not None:
             metrics.REFUSALS.labels(refusal.reason).inc()
             await refusal.send(send)
         elif scope["method"] == "POST" and scope["path"] in GENERATING_PATHS:
-            await self._generate(scope, receive, send, counted=not own)
+            await self._generate(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _is_own(self, scope: Scope) -> bool:
+    def _is_supervisors(self, scope: Scope) -> bool:
         shown = header(scope, SERVER_TOKEN_HEADER.encode())
         return bool(self._token) and hmac.compare_digest(shown or b"", self._token)
 
@@ -96,7 +95,7 @@ class Gate:
             return too_large(self._settings.max_body_bytes)
         return None
 
-    async def _generate(self, scope: Scope, receive: Receive, send: Send, *, counted: bool) -> None:
+    async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             body = await read_body(receive, self._settings.max_body_bytes)
         except BodyTooLargeError:
@@ -111,7 +110,7 @@ class Gate:
             return
         scope = {**scope, "headers": with_length(scope["headers"], len(prepared.body))}
         replay = Replay(prepared.body, receive)
-        exchange = Exchange(prepared.asked, self._settings, replay, send, counted=counted)
+        exchange = Exchange(prepared.asked, self._settings, replay, send)
         try:
             await self._app(scope, replay, exchange.send)
         finally:

@@ -5,6 +5,8 @@ import logging
 import time
 from pathlib import Path
 
+from mistral_server.errors import InvalidConfigurationError
+
 _log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 1.0
@@ -43,15 +45,38 @@ class ApiKeys:
             version = (stat.st_ino, stat.st_mtime_ns)
             if version == self._version:
                 return
-            files = [path for path in self._directory.iterdir() if path.is_file()]
-            keys = [path.read_bytes().strip() for path in files]
+            keys = _keys(self._directory)
         except OSError as error:
             # The keys that were known stay valid: half a Secret must lock nobody out.
             _log.warning("The API keys in %s cannot be read: %s", self._directory, error)
             return
-        self._digests = frozenset(_digest(key) for key in keys if key)
+        self._digests = frozenset(map(_digest, keys))
         self._version = version
         _log.info("%d API keys are valid", len(self._digests))
+
+
+def check_api_keys(directory: str | None) -> None:
+    """Raise `InvalidConfigurationError` if keys are asked for and there is none: nobody could ask.
+
+    Args:
+        directory: of the keys; None if none are asked for.
+    """
+    if directory is None:
+        return
+    try:
+        found = _keys(Path(directory))
+    except OSError:
+        found = []
+    if not found:
+        raise InvalidConfigurationError(
+            "There is no API key: the Secret of spec.gate.apiKeys does not exist or is empty."
+            " Create it with one key a value, or remove spec.gate.apiKeys."
+        )
+
+
+def _keys(directory: Path) -> list[bytes]:
+    files = [path for path in directory.iterdir() if path.is_file()]
+    return [key for path in files if (key := path.read_bytes().strip())]
 
 
 def _digest(key: bytes) -> bytes:

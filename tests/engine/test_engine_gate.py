@@ -1,0 +1,337 @@
+"""The gate inside the real vLLM: what it counts is what the client saw, and what it changes.
+
+The model's weights are random. It loops by itself at temperature 0; `allowed_token_ids` forces a
+loop, and `logit_bias` on the format's control tokens forces tool calls.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from engine.conftest import BOOT_SECONDS, engine_settings, server_at
+from mistral_server.contract import SERVER_TOKEN_ENV, SERVER_TOKEN_HEADER, EngineSettings
+from unit.server_runner import RunningServer
+
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+ALL_AT_ONCE = 8
+"""Sequences that these servers compute at the same time."""
+
+LOOP: dict[str, Any] = {"allowed_token_ids": [140], "temperature": 0}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
+        "strict": True,
+    },
+}
+TOOLS: dict[str, Any] = {"tools": [TOOL], "parallel_tool_calls": False}
+CALL: dict[str, Any] = {"logit_bias": {"9": 90, "32": 90, "2": 100, "165": 60}, **TOOLS}
+"""A call that ends: [TOOL_CALLS], [ARGS], end of sequence and a closing brace."""
+ENDLESS_CALL: dict[str, Any] = {"logit_bias": {"9": 90, "32": 90}, **TOOLS}
+
+
+@dataclass
+class Answer:
+    """What a client got."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def json(self) -> Any:
+        """The answer, decoded."""
+        return json.loads(self.body)
+
+    @property
+    def events(self) -> list[Any]:
+        """The events of a stream."""
+        data = [line.removeprefix("data: ") for line in self.body.splitlines() if line]
+        assert data[-1] == "[DONE]"
+        return [json.loads(one) for one in data[:-1]]
+
+    @property
+    def finishes(self) -> list[str]:
+        """How each choice ended, as the client reads it."""
+        answers = self.events if self.body.startswith("data:") else [self.json]
+        choices = [choice for answer in answers for choice in answer["choices"]]
+        return [one["finish_reason"] for one in choices if one.get("finish_reason")]
+
+    @property
+    def tool_name(self) -> str:
+        """The name of the first call, as the client puts it together."""
+        answers = self.events if self.body.startswith("data:") else [self.json]
+        said = [
+            one.get("delta") or one.get("message") for each in answers for one in each["choices"]
+        ]
+        calls = [call for each in said for call in each.get("tool_calls") or ()]
+        return "".join(call["function"].get("name") or "" for call in calls)
+
+
+def ask(
+    server: RunningServer, path: str = CHAT, raw: bool = False, loops: str = "", **body: Any
+) -> Answer:
+    """Send a request; `raw` goes past the gate, as the supervisor's own requests do."""
+    said = {"prompt": "Hi"} if path == COMPLETIONS else {"messages": [user("Hi")]}
+    headers = {"content-type": "application/json"}
+    if raw:
+        headers[SERVER_TOKEN_HEADER] = token(server)
+    if loops:
+        headers["X-Mistral-Loops"] = loops
+    request = Request(
+        f"http://127.0.0.1:{server.settings.port}{path}",
+        json.dumps({"model": "tiny", "max_tokens": 8, **said, **body}).encode(),
+        headers,
+    )
+    try:
+        with urlopen(request, timeout=120) as answer:  # noqa: S310 - our own loopback address
+            sent = {name.lower(): value for name, value in answer.headers.items()}
+            return Answer(answer.status, sent, answer.read().decode())
+    except HTTPError as error:
+        return Answer(error.code, {}, error.read().decode())
+
+
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def token(server: RunningServer) -> str:
+    """Return the supervisor's token, from the environment of the engine."""
+    pid = server.pid_of("-m vllm.entrypoints")
+    content = Path(f"/proc/{pid}/environ").read_bytes()
+    variables = dict(one.partition(b"=")[::2] for one in content.split(b"\0"))
+    return variables[SERVER_TOKEN_ENV.encode()].decode()
+
+
+def counted(server: RunningServer) -> Counter[str]:
+    """Return the gate's counters, as Prometheus would read them."""
+    text = server.get("/metrics", health=False)[1]
+    found: Counter[str] = Counter()
+    for name, labels, value in re.findall(r"^mistral_(\w+)(\{.*\})? (\S+)$", text, re.MULTILINE):
+        if not name.endswith("_created") and float(value):
+            found[name + labels.replace('"', "")] += int(float(value))
+    return found
+
+
+@pytest.fixture
+def two_api_servers(tmp_path: Path) -> Iterator[RunningServer]:
+    """Return a ready server with two API processes."""
+    values = engine_settings(tmp_path).engine.model_dump() | {"api_servers": 2}
+    with server_at(tmp_path, engine=EngineSettings.model_validate(values)) as server:
+        server.until_ready(BOOT_SECONDS)
+        yield server
+
+
+def test_what_is_counted_is_what_the_client_saw(shared_server: RunningServer) -> None:
+    the_counts_are_the_clients(shared_server)
+
+
+def test_it_is_also_with_two_api_servers(two_api_servers: RunningServer) -> None:
+    the_counts_are_the_clients(two_api_servers)
+
+
+def the_counts_are_the_clients(server: RunningServer) -> None:
+    before = counted(server)
+    expected: Counter[str] = Counter()
+
+    def generations(answer: Answer, *reasons: str) -> None:
+        for reason in reasons or answer.finishes:
+            expected[f"generations_total{{finish_reason={reason}}}"] += 1
+
+    def looped(tokens: int, action: str = "observed") -> None:
+        expected[f"generation_loops_total{{action={action},kind=exact}}"] += 1
+        expected["generation_loop_tokens_total"] += tokens
+
+    def called(outcome: str, request: str, stream: bool) -> None:
+        streamed = str(stream).lower()
+        expected[f"tool_calls_total{{outcome={outcome},stream={streamed}}}"] += 1
+        expected[f"tool_requests_total{{outcome={request}}}"] += 1
+
+    for stream in (False, True):
+        for path in (CHAT, COMPLETIONS):
+            generations(ask(server, path, stream=stream))
+            generations(ask(server, path, stream=stream, max_tokens=400, **LOOP))
+            looped(399)
+        two = ask(server, stream=stream, n=2, temperature=1)
+        assert len(two.finishes) == 2
+        generations(two)
+
+        good = ask(server, stream=stream, max_tokens=60, **CALL)
+        assert good.finishes == ["tool_calls"]
+        generations(good)
+        # vLLM strips the white space that random weights put behind a name, but not in a stream.
+        stray = good.tool_name != "get_weather"
+        assert stray is False or stream
+        outcome, of_request = ("unknown_tool",) * 2 if stray else ("ok", "valid")
+        called(outcome, of_request, stream)
+
+        cut = ask(server, stream=stream, max_tokens=20, **ENDLESS_CALL)
+        assert cut.finishes == ["length"]
+        generations(cut)
+        called("truncated", "invalid_args", stream)
+
+        silent = ask(server, stream=stream, max_tokens=300, **LOOP, **TOOLS)
+        generations(silent)
+        looped(299)
+        expected["tool_requests_total{outcome=no_call}"] += 1
+
+        stopped = ask(server, stream=stream, max_tokens=1900, loops="stop", **LOOP)
+        assert stopped.finishes == ["length"]
+        generations(stopped, "repetition")
+        looped(511, "stopped")
+
+    # Half a minute of work, so that the client leaves before its end on a busy machine too.
+    stream_ = server.stream(1900, n=ALL_AT_ONCE, **LOOP | {"temperature": 1})
+    for _ in range(100):
+        next(stream_)
+    stream_.close()  # type: ignore[attr-defined]
+    expected["generations_total{finish_reason=abort}"] += ALL_AT_ONCE
+    assert ask(server, temperature=-1).status == 400
+
+    def moved() -> Counter[str]:
+        now = counted(server)
+        now.subtract(before)
+        kinds = ("generation", "tool_", "gate_errors")
+        return Counter({name: by for name, by in now.items() if by and name.startswith(kinds)})
+
+    server.until(lambda: moved()["generations_total{finish_reason=abort}"] > 0)
+    got = moved()
+    # How many tokens reached a client that left is for the network to know.
+    assert got.pop("generation_loop_tokens_total") >= expected.pop("generation_loop_tokens_total")
+    aborted = "generation_loops_total{action=observed,kind=exact}"
+    assert 0 <= got.pop(aborted) - expected.pop(aborted) <= ALL_AT_ONCE
+    assert got == expected
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "chat": {},
+    "logprobs": {"logprobs": True, "top_logprobs": 2},
+    "usage": {"stream_options": {"include_usage": True}},
+    "call": {"max_tokens": 60, **CALL},
+    "required": {"max_tokens": 60, "tool_choice": "required", **CALL},
+    "stop": {"stop": ["a", "e"], "max_tokens": 40},
+    "own token ids": {"return_token_ids": True},
+    "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
+    "loop": {"max_tokens": 300, **LOOP},
+}
+OWN = {"role": "system", "content": "X"}  # the gate would add the deployment's
+
+
+def plain(answer: Answer) -> Any:
+    """Return an answer without what differs between two of the same."""
+    text = re.sub(r'"(id|request_id)":\s*"[^"]*"', r'"\1":""', answer.body)
+    return re.sub(r'"created":\s*\d+', '"created":0', text)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_client_gets_the_bytes_that_it_would_have_got(
+    shared_server: RunningServer, shape: str, stream: bool
+) -> None:
+    body = {"temperature": 0, "seed": 1, "stream": stream, **SHAPES[shape]}
+    if not stream:
+        body.pop("stream_options", None)
+    body["messages"] = [OWN, *body.get("messages", [user("Hi")])]
+    raw, ours = ask(shared_server, raw=True, **body), ask(shared_server, **body)
+
+    assert plain(ours) == plain(raw)
+
+
+CHANGES: dict[str, tuple[dict[str, Any], Callable[[Answer], Any], Any, Any]] = {
+    "as many tokens as the window has": (
+        {"max_tokens": 131072, "stop": ["a", "e", "o"]},
+        lambda answer: answer.status,
+        400,
+        200,
+    ),
+    "a developer": (
+        {"messages": [{"role": "developer", "content": "X"}, user("Hi")]},
+        lambda answer: answer.status,
+        400,
+        200,
+    ),
+    "a call that is cut": (
+        {"max_tokens": 20, **ENDLESS_CALL},
+        lambda answer: answer.finishes,
+        ["tool_calls"],
+        ["length"],
+    ),
+    "a loop that is stopped": (
+        {
+            "max_tokens": 1500,
+            "repetition_detection": {"max_pattern_size": 2, "min_count": 8},
+            **LOOP,
+        },
+        lambda answer: answer.finishes,
+        ["repetition"],
+        ["length"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_the_raw_engine_and_the_gate_side_by_side(shared_server: RunningServer, case: str) -> None:
+    body, look, of_engine, of_gate = CHANGES[case]
+
+    assert look(ask(shared_server, raw=True, **body)) == of_engine
+    assert look(ask(shared_server, **body)) == of_gate
+
+
+def test_the_truth_stands_in_a_header(shared_server: RunningServer) -> None:
+    cut = ask(shared_server, max_tokens=20, **ENDLESS_CALL)
+    stopped = ask(shared_server, max_tokens=1500, loops="stop", **LOOP)
+
+    assert cut.headers["x-mistral-finish-reason"] == "length"
+    assert stopped.headers["x-mistral-finish-reason"] == "repetition"
+    assert stopped.json["usage"]["completion_tokens"] == 512
+
+
+def test_ids_of_other_servers_are_taken(shared_server: RunningServer) -> None:
+    call = {"id": "call_long-id-of-another", "type": "function"}
+    call["function"] = {"name": "get_weather", "arguments": "{}"}  # type: ignore[assignment]
+    messages = [
+        user("Hi"),
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "sunny"},
+    ]
+
+    assert ask(shared_server, messages=messages, **TOOLS).status == 200
+
+
+def test_strict_tools_hold_the_model_to_the_callers_tools(shared_server: RunningServer) -> None:
+    loose = {"type": "function", "function": {"name": "get_weather"}}
+    body: dict[str, Any] = {
+        "max_tokens": 20,
+        "logit_bias": {"9": 90, "32": 90},
+        "parallel_tool_calls": False,
+    }
+    names = []
+    for tool in (loose, TOOL):
+        answer = ask(shared_server, tools=[tool], **body).json
+        (call,) = answer["choices"][0]["message"]["tool_calls"]
+        names.append(call["function"]["name"])
+
+    assert names[0] != "get_weather"  # random weights know no names
+    assert names[1] == "get_weather"
+
+
+def test_other_ways_to_generate_are_closed(shared_server: RunningServer) -> None:
+    for path in ("/v1/responses", "/v1/messages", "/invocations", "/v1/chat/completions/batch"):
+        assert ask(shared_server, path).status == 404
+
+
+def test_a_looping_request_shows_in_the_signals(shared_server: RunningServer) -> None:
+    stream = shared_server.stream(1900, **LOOP)
+    for _ in range(300):
+        next(stream)
+    shared_server.until(lambda: json.loads(shared_server.get("/signals")[1])["looping"] == 1)
+    assert list(stream)[-1] == b"data: [DONE]"
