@@ -25,8 +25,9 @@ demo-down: setup ## Stop what `make demo` started.
 test: setup ## Run every tier: check, chart, cluster, engine and end to end.
 	$(MAKE) --no-print-directory verify
 	$(DEV) prepare
-	$(VENV)/pytest --numprocesses 2 --dist loadgroup --durations 10 \
-		tests/unit tests/golden tests/chart tests/cluster tests/engine tests/e2e
+	# The longest first, so that the two processes end together.
+	$(VENV)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 10 \
+		tests/engine tests/e2e tests/cluster tests/chart tests/unit tests/golden
 
 check: lint ## Format, lint, types, imports and unit tests; takes seconds.
 	$(VENV)/pytest --quiet -m "not process" $(UNIT)

@@ -1,7 +1,10 @@
 """Options that every tier of tests understands."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -14,25 +17,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares something that takes long to start, when tests run side by side.
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps together what shares something that takes long to start, in `make test`."""
 
-    Whoever uses one server, or one cluster, runs in one process; a server of a test's own may run
-    beside it; all other tests go file by file.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    def _split_scope(self, nodeid: str) -> str:
+        """Return the name of what has to run in one process."""
+        file = nodeid.partition("::")[0]
+        tier = Path(file).parent.name
+        if tier in {"cluster", "e2e"}:
+            return tier
+        if Path(file).name in _OF_ONE_ENGINE:
+            return "the shared engine"
+        return nodeid if Path(file).name == "test_engine_own_servers.py" else file
 
 
-def _group(item: pytest.Item) -> str:
-    fixtures = getattr(item, "fixturenames", ())
-    if {"start_server", "two_api_servers"} & set(fixtures):
-        return item.nodeid
-    if "shared_server" in fixtures:
-        return "shared_server"
-    tier = item.path.parent.name
-    return tier if tier in {"cluster", "e2e"} else item.nodeid.partition("::")[0]
+_OF_ONE_ENGINE = (
+    "test_engine_gate.py",
+    "test_engine_supervision.py",
+    "test_examples_clients.py",
+)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduling:
+    """Let two processes share the work; its groups do not depend on the order of hooks."""
+    return _Scheduling(config, log)
 
 
 def pytest_configure() -> None:

@@ -19,6 +19,8 @@ EVERYTHING: dict[str, Any] = {
     "replicas": 2,
     "watchNamespaces": ["team-a", "team-b"],
     "metrics": {"podMonitor": {"enabled": True}},
+    "prometheusRule": {"enabled": True},
+    "dashboard": {"enabled": True},
     "networkPolicy": {"enabled": True},
 }
 
@@ -85,6 +87,8 @@ def test_the_package_holds_the_chart_and_nothing_else(tmp_path: Path) -> None:
     assert {name for name in packed if not name.startswith("templates/")} == {
         "Chart.yaml",
         "README.md",
+        "dashboards/mistral-small.json",
+        "rules/mistral.yaml",
         "values.schema.json",
         "values.yaml",
         ".helmignore",

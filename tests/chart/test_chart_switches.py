@@ -40,6 +40,8 @@ KINDS: dict[str, tuple[Values, set[str], set[str]]] = {
         {"ServiceMonitor"},
         set(),
     ),
+    "rules": ({"prometheusRule": {"enabled": True}}, {"PrometheusRule"}, set()),
+    "dashboard": ({"dashboard": {"enabled": True}}, {"ConfigMap"}, set()),
     "two replicas": ({"replicas": 2}, {"PodDisruptionBudget"}, set()),
     "two replicas without budget": (
         {"replicas": 2, "podDisruptionBudget": {"enabled": False}},
@@ -212,7 +214,10 @@ def test_a_monitor_scrapes_the_operator(kind: str, switch: str, endpoints: str) 
     scraped = pod["metadata"] if kind == "PodMonitor" else service["metadata"]
     (port,) = pod["spec"]["containers"][0]["ports"]
 
-    assert monitor["spec"][endpoints] == [{"port": "http", "path": "/metrics", "interval": "5s"}]
+    # A resource's namespace and name, not the operator's own, are what its series speak of.
+    assert monitor["spec"][endpoints] == [
+        {"port": "http", "path": "/metrics", "interval": "5s", "honorLabels": True}
+    ]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     assert monitor["spec"]["selector"]["matchLabels"].items() <= scraped["labels"].items()
     assert (port["name"], service["spec"]["ports"][0]["name"]) == ("http", "http")

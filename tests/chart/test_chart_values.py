@@ -81,6 +81,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no name of a namespace": ({"watchNamespaces": ["A b"]}, r"/watchNamespaces/0.*pattern"),
     "no digest": ({"image": {"digest": "1234"}}, r"/image/digest.*pattern"),
     "no port": ({"networkPolicy": {"apiServerPorts": [0]}}, r"/apiServerPorts/0.*minimum"),
+    "a share above all": (
+        {"prometheusRule": {"loops": {"above": 3}}},
+        r"/prometheusRule/loops/above.*exclusiveMaximum",
+    ),
     "no label": ({"podLabels": {"a": 1}}, r"/podLabels/a.*want string"),
 }
 

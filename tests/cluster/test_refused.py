@@ -49,7 +49,7 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "requests of no size": (
         {"gate": {"maxBodySize": "0"}},
-        "spec.gate.maxBodySize",
+        "spec.gate.maxBodySize must be at least 1Mi",
     ),
     "a CPU endpoint without a size of its KV cache": (
         {"device": "cpu"},

@@ -1,24 +1,13 @@
 """The supervisor around the real vLLM: readiness, signals, drain, and no orphan after any death."""
 
 import json
-import os
-import signal
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
-from mistral_server.contract import EXIT_CODES, FailureClass, SignalDocument, Stage
+from mistral_server.contract import SignalDocument
 from unit.server_runner import RunningServer
-
-StartServer = Callable[..., RunningServer]
-
-BOOT_SECONDS = 300.0
-
-GONE_SECONDS = 60.0
-"""vLLM took 30 s to notice a killed worker on a crowded machine of two cores."""
 
 
 def chat(server: RunningServer, *messages: tuple[str, str], **more: Any) -> dict[str, Any]:
@@ -83,49 +72,3 @@ def test_an_image_from_elsewhere_is_refused(shared_server: RunningServer) -> Non
     image = {"type": "image_url", "image_url": {"url": url}}
     with pytest.raises(OSError, match="400"):
         chat(shared_server, ("user", [image]))  # type: ignore[arg-type]  # content in parts
-
-
-def test_a_stop_cuts_no_stream_and_exits_0(start_server: StartServer) -> None:
-    server = start_server()
-    server.until_ready(BOOT_SECONDS)
-    stream = server.stream(1500, ignore_eos=True)
-    next(stream)
-    server.stop()
-    server.until(lambda: server.get("/readyz") == (503, "draining"), seconds=2)
-    lines = list(stream)
-
-    assert lines[-1] == b"data: [DONE]"
-    assert b'"finish_reason":"length"' in lines[-2]
-    assert server.wait(GONE_SECONDS) == 0
-    assert server.processes() == {}
-    assert not Path(server.settings.termination_log).exists()
-
-
-@pytest.mark.parametrize("victim", ["-m vllm.entrypoints", "VLLM::EngineCore", "VLLM::Worker"])
-def test_a_killed_process_takes_the_rest_along(start_server: StartServer, victim: str) -> None:
-    server = start_server()
-    server.until_ready(BOOT_SECONDS)
-    segments = server.shared_memory()
-    os.kill(server.pid_of(victim), signal.SIGKILL)
-
-    assert server.wait(GONE_SECONDS) == EXIT_CODES[FailureClass.ENGINE_DIED]
-    assert server.processes() == {}
-    report = server.report()
-    assert report.failure is FailureClass.ENGINE_DIED
-    assert report.stage == Stage.SERVING
-    assert ("Worker proc VllmWorker-0 died unexpectedly" in report.evidence) == (
-        victim == "VLLM::Worker"
-    )
-    # The rest is vLLM's own and unnamed to Python: gloo's 8 MB of a CPU rank.
-    left = [path for path in segments if path.name.startswith("psm_") and path.exists()]
-    assert segments
-    assert left == []
-
-
-def test_a_killed_supervisor_takes_every_process_down(start_server: StartServer) -> None:
-    server = start_server()
-    server.until(lambda: "Starting to load model" in server.output.read_text(), BOOT_SECONDS)
-    assert server.pid_of("VLLM::Worker")
-    server.process.kill()
-
-    server.until(lambda: server.processes() == {}, seconds=10)

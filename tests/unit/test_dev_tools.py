@@ -69,6 +69,14 @@ class Hello(tools.Toolset):
         return "v1.0.0"
 
 
+def test_build_tags_decide_the_bytes_and_so_the_key(checkout: Path) -> None:
+    plain = tools.TOOLSETS[0]
+    tagged = dataclasses.replace(plain, tags="small")
+    assert "-tags" not in plain.build_flags()
+    assert tagged.build_flags()[-2:] == ("-tags", "small")
+    assert tagged.key() != plain.key()
+
+
 def test_the_key_follows_the_module_files(checkout: Path) -> None:
     before = tools.TOOLSETS[0].key()
     assert tools.TOOLSETS[0].key() == before

@@ -109,6 +109,38 @@ class Metrics(_Values):
     service_monitor: Monitor
 
 
+class RateAlert(_Values):
+    """`prometheusRule.loops` and `prometheusRule.toolErrors`."""
+
+    above: float = Field(ge=0, lt=1)
+    minimum: int = Field(ge=1)
+
+
+class LoopingAlert(_Values):
+    """`prometheusRule.looping`."""
+
+    above: int = Field(ge=0)
+
+
+class PrometheusRule(_Values):
+    """`prometheusRule`."""
+
+    enabled: bool
+    labels: _Strings
+    runbook: str = Field(min_length=1)
+    loops: RateAlert
+    tool_errors: RateAlert
+    looping: LoopingAlert
+
+
+class Dashboard(_Values):
+    """`dashboard`."""
+
+    enabled: bool
+    labels: _Strings
+    annotations: _Strings
+
+
 class PodDisruptionBudget(_Values):
     """`podDisruptionBudget`."""
 
@@ -139,6 +171,8 @@ class ChartValues(_Values):
     service_account: ServiceAccount
     rbac: Rbac
     metrics: Metrics
+    prometheus_rule: PrometheusRule
+    dashboard: Dashboard
     pod_disruption_budget: PodDisruptionBudget
     network_policy: NetworkPolicy
     resources: _Kubernetes

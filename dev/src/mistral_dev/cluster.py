@@ -115,7 +115,7 @@ class Cluster:
         packages.require_root(node=self._is_node)
         wanted = packages.NODE_PACKAGES if self._is_node else packages.CONTROL_PLANE_PACKAGES
         packages.ensure(wanted, self._progress)
-        tools.ensure(tools.ALL_TOOLS if self._is_node else _CONTROL_PLANE_TOOLS, self._progress)
+        tools.ensure(tools.CLUSTER_TOOLS if self._is_node else _CONTROL_PLANE_TOOLS, self._progress)
         with self._lock():
             self._check_presence()
             try:

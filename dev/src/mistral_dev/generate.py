@@ -4,6 +4,7 @@
 |---|---|
 | crds/, the chart's templates/crds/, docs/reference.md | the models in mistral_operator.api |
 | the chart's values.schema.json and the table in its README.md | values.yaml, chart_values.py |
+| the chart's dashboards/ | dashboard.py |
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import click
 
 from mistral_dev.chart_values import values_schema, values_table
+from mistral_dev.dashboard import dashboard
 from mistral_dev.errors import DevError, UsageError
 from mistral_dev.paths import CHECKOUT
 from mistral_dev.reference import reference
@@ -56,6 +58,7 @@ def generated(checkout: Path) -> dict[Path, str]:
         CHART / "templates" / "crds" / file: chart_crd(definition),
         CHART / "values.schema.json": values_schema(values),
         CHART / "README.md": with_table(readme, values_table(values)),
+        CHART / "dashboards" / "mistral-small.json": dashboard(),
         Path("docs/reference.md"): reference(definition),
     }
 
@@ -114,7 +117,7 @@ def check(checkout: Path) -> None:
 @click.command()
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail if a file is stale.")
 def generate(*, only_check: bool) -> None:
-    """Write the CRD, its copy in the chart, the chart's schema and table, and the API reference."""
+    """Write what follows from others: CRD, the chart's schema, table and dashboard, reference."""
     if only_check:
         check(CHECKOUT)
     else:

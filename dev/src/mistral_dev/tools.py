@@ -1,4 +1,4 @@
-"""Build the cluster's programs from the Go modules in `dev/tools`, once per version.
+"""Build the programs of clusters and of monitoring from the Go modules in `dev/tools`, once.
 
 Called by `Cluster.up` and `mistral_dev tools build`; `ensure(["helm"])` gives one program alone.
 A program lies at `<cache>/tools/<tool set>-<version>-<key>/<program>`. The key covers the module's
@@ -38,11 +38,13 @@ class Toolset:
         name: the folder in `dev/tools`.
         module: the module whose version stands in its go.mod.
         packages: the Go package of each program.
+        tags: build tags, which leave out what is not used here.
     """
 
     name: str
     module: str
     packages: dict[str, str]
+    tags: str = ""
 
     @property
     def source(self) -> Path:
@@ -52,6 +54,10 @@ class Toolset:
     def version(self) -> str:
         """Return the version that go.mod pins, such as `v1.35.4`."""
         return module_version((self.source / "go.mod").read_text(), self.module)
+
+    def build_flags(self) -> tuple[str, ...]:
+        """Return the flags of `go build` that decide the bytes of a program, but the linker's."""
+        return (*BUILD_FLAGS, "-tags", self.tags) if self.tags else BUILD_FLAGS
 
     def linker_flags(self) -> str:
         """Return the flags that strip a program and, for Kubernetes, tell it its version.
@@ -77,7 +83,7 @@ class Toolset:
         digest = hashlib.sha256()
         for name in ("go.mod", "go.sum"):
             digest.update((self.source / name).read_bytes())
-        digest.update(" ".join((*BUILD_FLAGS, self.linker_flags())).encode())
+        digest.update(" ".join((*self.build_flags(), self.linker_flags())).encode())
         return digest.hexdigest()[:8]
 
     def folder(self) -> Path:
@@ -94,6 +100,8 @@ _KUBERNETES = (
     "kube-proxy",
 )
 
+_PROMETHEUS = "github.com/prometheus/prometheus"
+
 TOOLSETS = (
     Toolset("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}),
     Toolset(
@@ -103,11 +111,23 @@ TOOLSETS = (
     ),
     Toolset("helm", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}),
     Toolset("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+    Toolset(
+        "prometheus",
+        _PROMETHEUS,
+        {name: f"{_PROMETHEUS}/cmd/{name}" for name in ("prometheus", "promtool")},
+        # Targets are named in the configuration: the clouds' libraries are 30 % of the packages.
+        tags="remove_all_sd",
+    ),
 )
 """All programs, in the order in which they are built."""
 
 ALL_TOOLS = tuple(name for toolset in TOOLSETS for name in toolset.packages)
 """The names of all programs."""
+
+CLUSTER_TOOLS = tuple(
+    name for toolset in TOOLSETS if toolset.name != "prometheus" for name in toolset.packages
+)
+"""Those of a cluster and its demo; monitoring is for the chart's tests."""
 
 
 def module_version(go_mod: str, module: str) -> str:
@@ -190,7 +210,7 @@ def _build(toolset: Toolset, name: str, progress: Progress) -> None:
     target = toolset.folder() / name
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{name}.{os.getpid()}")
-    command = ["go", "build", *BUILD_FLAGS, "-ldflags", toolset.linker_flags()]
+    command = ["go", "build", *toolset.build_flags(), "-ldflags", toolset.linker_flags()]
     begun = time.monotonic()
     try:
         run(

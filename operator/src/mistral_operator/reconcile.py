@@ -127,7 +127,9 @@ class Reconciler:
         now = now_text()
         status = make(situation, to_seconds(now))
         resource, before = situation.resource, situation.previous
-        FLEET.statuses[resource.namespace, resource.name] = status, resource.spec.replicas
+        spec = resource.spec
+        desired = 0 if spec.suspend else spec.replicas
+        FLEET.statuses[resource.namespace, resource.name] = status, desired
         if status == before:
             return
         written = await self._write_status(resource, status)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine
+from typing import Any
 
 import kopf
 from prometheus_client import REGISTRY
@@ -54,7 +55,18 @@ async def run(settings: Settings) -> None:
         except* StopRequested:
             log.info("stopping")
         finally:
+            asyncio.get_running_loop().set_exception_handler(_overlook_generators)
             await runner.cleanup()
+
+
+def _overlook_generators(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of Kopf's watches, which are generators within generators.
+
+    It leaves them to the loop's end, which closes all of them at once: an inner one is then already
+    being closed by its outer one, and that is told as an error with a traceback.
+    """
+    if "asyncgen" not in context:
+        loop.default_exception_handler(context)
 
 
 async def _wait_for_signal() -> None:

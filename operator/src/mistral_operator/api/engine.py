@@ -121,7 +121,8 @@ class Tools(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=with_rules(
             rule(
-                "self.strict != 'Enforce' || self.enabled",
+                # has() first: the API server tries the rule on the default {} as it stands.
+                "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
                 "spec.tools.strict: Enforce needs tool calls: remove it, or set"
                 " spec.tools.enabled: true",
             )

@@ -13,7 +13,9 @@ class Loops(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=with_rules(
             rule(
-                "self.stopRepeats >= self.repeats && self.stopMinTokens >= self.minTokens",
+                # has() first: the API server tries the rule on the default {} as it stands.
+                "(!has(self.stopRepeats) || self.stopRepeats >= self.repeats)"
+                " && (!has(self.stopMinTokens) || self.stopMinTokens >= self.minTokens)",
                 "spec.loops: what is stopped must count as a loop first: set stopRepeats to at"
                 " least repeats, and stopMinTokens to at least minTokens",
             )
@@ -44,7 +46,7 @@ class ApiKeys(ApiModel):
     it."""
 
 
-Path = Annotated[str, Field(min_length=2, max_length=253, pattern=r"^/[A-Za-z0-9._/-]*\*?$")]
+Path = Annotated[str, Field(min_length=2, max_length=253, pattern=r"^/[A-Za-z0-9._/-]*(/\*)?$")]
 
 
 class Gate(ApiModel):
@@ -57,7 +59,16 @@ class Gate(ApiModel):
     """Further paths of vLLM's server to open, each exact or ending in `/*`. Open are chat
     completions, completions, models, tokenize and probes; every other answers 404, since most are
     ways to generate past loop detection and tool checks."""
-    max_body_size: Memory = "64Mi"
+    max_body_size: Memory = Field(
+        default="64Mi",
+        json_schema_extra=with_rules(
+            rule(
+                "type(self) == string ? quantity(self).compareTo(quantity('1Mi')) >= 0"
+                " : int(self) >= 1048576",
+                "spec.gate.maxBodySize must be at least 1Mi",
+            )
+        ),
+    )
     """Largest request. Ten images of 4 MB take 53 MB."""
     fit_max_tokens: bool = True
     """Take a `max_tokens` of the whole context or more for as many as fit; vLLM refuses it."""

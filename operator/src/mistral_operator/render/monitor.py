@@ -1,5 +1,8 @@
 """The PodMonitor: what Prometheus scrapes, where the Prometheus operator is installed."""
 
+import re
+from typing import Any
+
 from mistral_operator import names
 from mistral_operator.api import Resource
 from mistral_operator.render.metadata import KubernetesObject, child
@@ -14,10 +17,14 @@ def pod_monitor(resource: Resource) -> KubernetesObject:
         resource.name,
         spec={
             "selector": {"matchLabels": names.selector(resource.name)},
-            "podTargetLabels": [names.LABEL_DEPLOYMENT],
-            "podMetricsEndpoints": [
-                {"port": names.PORT_HTTP, "path": "/metrics"},
-                {"port": names.PORT_HEALTH, "path": "/metrics"},
-            ],
+            "podMetricsEndpoints": [_endpoint(names.PORT_HTTP), _endpoint(names.PORT_HEALTH)],
         },
     )
+
+
+def _endpoint(port: str) -> dict[str, Any]:
+    """Return what to scrape, each series with the resource's name as the operator's own have it."""
+    label = re.sub(r"[^a-zA-Z0-9]", "_", names.LABEL_DEPLOYMENT)
+    source = f"__meta_kubernetes_pod_label_{label}"
+    name = {"sourceLabels": [source], "targetLabel": "name"}
+    return {"port": port, "path": "/metrics", "relabelings": [name]}

@@ -1,0 +1,295 @@
+"""The Grafana dashboard of the chart, made from a table of panels; `generate` writes it.
+
+Rates come from the recording rules in the chart's rules/mistral.yaml, so that the dashboard shows
+what the alerts compare.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+WIDTH, HEIGHT, COLUMNS = 8, 8, 3
+"""Grafana's grid is 24 units wide."""
+
+_DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+_CHOSEN = 'namespace=~"$namespace", name=~"$name"'
+_WHO = "{{namespace}}/{{name}}"
+
+CARD_RATES = {"model card, 3.1": 0.0211, "model card, 3.2": 0.0129}
+"""Rates of endless generations that the model card tells: prompts and rule are not published, so
+they are lines to look at and never a goal or an alert."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: expressions by their legends."""
+
+    title: str
+    description: str
+    queries: dict[str, str]
+    unit: str = "short"
+    references: dict[str, float] = field(default_factory=dict)
+    """Constant lines."""
+    kind: Literal["timeseries", "state-timeline"] = "timeseries"
+
+    def expressions(self) -> dict[str, str]:
+        """Return all expressions by their legends, the constant lines among them."""
+        return self.queries | {name: f"vector({at})" for name, at in self.references.items()}
+
+
+def _interval(what: str) -> dict[str, str]:
+    """Return a rate of the last hour, both ends of its interval, and where the alert begins."""
+    return {
+        _WHO: f"mistral:{what}:ratio1h{{{_CHOSEN}}}",
+        f"{_WHO} 95 % from": f"mistral:{what}:wilson_lower1h{{{_CHOSEN}}}",
+        f"{_WHO} 95 % to": f"mistral:{what}:wilson_upper1h{{{_CHOSEN}}}",
+        "alert above": f"mistral:{what}:alert_above",
+    }
+
+
+def _rate(metric: str, label: str) -> str:
+    return f"sum by ({label}) (rate({metric}{{{_CHOSEN}}}[5m]))"
+
+
+def _first_token(quantile: float) -> str:
+    buckets = f"rate(vllm:time_to_first_token_seconds_bucket{{{_CHOSEN}}}[5m])"
+    return f"histogram_quantile({quantile}, sum by (namespace, name, le) ({buckets}))"
+
+
+SECTIONS: dict[str, tuple[Panel, ...]] = {
+    "Loops": (
+        Panel(
+            "Loop rate, last hour",
+            "Share of generations that repeated themselves, with its 95 % interval. Read it with"
+            " the count beside it. The model card's rates are lines for reference only.",
+            _interval("generation_loops"),
+            "percentunit",
+            CARD_RATES,
+        ),
+        Panel(
+            "Generations, last hour",
+            "The count that the loop rate is a rate of. To tell 2.11 % from 1.29 % takes 3,900.",
+            {
+                _WHO: f"mistral:generations:increase1h{{{_CHOSEN}}}",
+                f"{_WHO} looped": f"mistral:generation_loops:increase1h{{{_CHOSEN}}}",
+            },
+        ),
+        Panel(
+            "Wasted tokens, last hour",
+            "Tokens that only repeated, in a loop, what had been said.",
+            {_WHO: f"mistral:generation_loop_tokens:increase1h{{{_CHOSEN}}}"},
+        ),
+    ),
+    "Tool calls": (
+        Panel(
+            "Tool error rate, last hour",
+            "Share of calls that the caller cannot execute, with its 95 % interval. Read it with"
+            " the count beside it.",
+            _interval("tool_call_errors"),
+            "percentunit",
+        ),
+        Panel(
+            "Tool calls, last hour",
+            "The count that the error rate is a rate of.",
+            {
+                _WHO: f"mistral:tool_calls:increase1h{{{_CHOSEN}}}",
+                f"{_WHO} errors": f"mistral:tool_call_errors:increase1h{{{_CHOSEN}}}",
+            },
+        ),
+        Panel(
+            "Tool calls by outcome",
+            "Why calls cannot be executed. docs/gate.md explains each outcome.",
+            {"{{outcome}}": _rate("mistral_tool_calls_total", "outcome")},
+            "reqps",
+        ),
+    ),
+    "Requests": (
+        Panel(
+            "Requests in flight",
+            "Looping ones hold the GPU and produce nothing that anybody wants.",
+            {"{{state}}": f"sum by (state) (mistral_requests_in_flight{{{_CHOSEN}}})"},
+        ),
+        Panel(
+            "Generations by how they ended",
+            "`repetition` is a loop that was stopped, `abort` a client that left.",
+            {"{{finish_reason}}": _rate("mistral_generations_total", "finish_reason")},
+            "reqps",
+        ),
+        Panel(
+            "The gate",
+            "What it changed and refused, by the resource's policy, and what it could not read.",
+            {
+                "changed: {{change}}": _rate("mistral_requests_changed_total", "change"),
+                "refused: {{reason}}": _rate("mistral_requests_refused_total", "reason"),
+                "error: {{where}}": _rate("mistral_gate_errors_total", "where"),
+            },
+            "reqps",
+        ),
+    ),
+    "vLLM": (
+        Panel(
+            "Time to first token",
+            "As vLLM measures it.",
+            {f"{_WHO} p50": _first_token(0.5), f"{_WHO} p95": _first_token(0.95)},
+            "s",
+        ),
+        Panel(
+            "KV cache",
+            "Used share of the cache, of the fullest replica.",
+            {_WHO: f"max by (namespace, name) (vllm:kv_cache_usage_perc{{{_CHOSEN}}})"},
+            "percentunit",
+        ),
+        Panel(
+            "Queue",
+            "Requests that vLLM computes, and that wait.",
+            {
+                f"{_WHO} running": "sum by (namespace, name)"
+                f" (vllm:num_requests_running{{{_CHOSEN}}})",
+                f"{_WHO} waiting": "sum by (namespace, name)"
+                f" (vllm:num_requests_waiting{{{_CHOSEN}}})",
+            },
+        ),
+    ),
+    "Endpoints": (
+        Panel(
+            "Conditions",
+            "Which conditions are True. `kubectl get msd -o wide` says why.",
+            {
+                f"{_WHO} {{{{type}}}}": "max by (namespace, name, type)"
+                f' (mistral_deployment_condition{{{_CHOSEN}, status="True"}})'
+                " or 0 * max by (namespace, name, type)"
+                f" (mistral_deployment_condition{{{_CHOSEN}}})"
+            },
+            kind="state-timeline",
+        ),
+        Panel(
+            "Replicas",
+            "Desired, existing and ready.",
+            {
+                f"{_WHO} {{{{state}}}}": "max by (namespace, name, state)"
+                f" (mistral_deployment_replicas{{{_CHOSEN}}})"
+            },
+        ),
+    ),
+    "Operator": (
+        Panel(
+            "Reconciliations by outcome",
+            "`retry` and `error` come back later and later.",
+            {"{{outcome}}": "sum by (outcome) (rate(mistral_operator_reconcile_total[5m]))"},
+            "ops",
+        ),
+        Panel(
+            "Duration of a reconciliation",
+            "Half of them, and all but one in twenty, take less.",
+            {
+                f"p{percent}": f"histogram_quantile({percent / 100}, sum by (le)"
+                " (rate(mistral_operator_reconcile_seconds_bucket[5m])))"
+                for percent in (50, 95)
+            },
+            "s",
+        ),
+        Panel(
+            "Work queue",
+            "Resources that wait to be reconciled now, resources that wait for another try, and"
+            " replicas that hold the Lease.",
+            {
+                "waiting": "sum(mistral_operator_queue_depth)",
+                "retrying": "sum(mistral_operator_queue_retrying)",
+                "leaders": "sum(mistral_operator_leader)",
+            },
+        ),
+    ),
+}
+
+
+def dashboard() -> str:
+    """Return the dashboard as Grafana imports it."""
+    document = {
+        "title": "Mistral Small",
+        "uid": "mistral-small-operator",
+        "tags": ["mistral", "vllm"],
+        "schemaVersion": 39,
+        "refresh": "1m",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {
+            "list": [
+                {"name": "datasource", "type": "datasource", "query": "prometheus"},
+                _variable("namespace", "label_values(mistral_deployment_condition, namespace)"),
+                _variable(
+                    "name",
+                    'label_values(mistral_deployment_condition{namespace=~"$namespace"}, name)',
+                ),
+            ]
+        },
+        "panels": list(_panels()),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    """Yield a row for each section, and below it the section's panels from left to right."""
+    number, y = 0, 0
+    for title, panels in SECTIONS.items():
+        number += 1
+        place = {"x": 0, "y": y, "w": WIDTH * COLUMNS, "h": 1}
+        yield {"id": number, "type": "row", "title": title, "gridPos": place, "panels": []}
+        y += 1
+        for at, panel in enumerate(panels):
+            number += 1
+            row, column = divmod(at, COLUMNS)
+            place = {"x": column * WIDTH, "y": y + row * HEIGHT, "w": WIDTH, "h": HEIGHT}
+            yield {"id": number, "gridPos": place, **_panel(panel)}
+        y += -(-len(panels) // COLUMNS) * HEIGHT
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
+    if panel.kind == "state-timeline":
+        names = {"0": {"text": "not True"}, "1": {"text": "True"}}
+        defaults = {"mappings": [{"type": "value", "options": names}]}
+    return {
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": _DATASOURCE,
+        "fieldConfig": {
+            "defaults": defaults,
+            "overrides": [_dashed(name) for name in panel.references],
+        },
+        "targets": [
+            {
+                "refId": chr(ord("A") + at),
+                "datasource": _DATASOURCE,
+                "expr": expression,
+                "legendFormat": legend,
+            }
+            for at, (legend, expression) in enumerate(panel.expressions().items())
+        ],
+    }
+
+
+def _dashed(name: str) -> dict[str, Any]:
+    """Return what makes a constant line look like one."""
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [
+            {"id": "color", "value": {"mode": "fixed", "fixedColor": "text"}},
+            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}},
+        ],
+    }
+
+
+def _variable(name: str, query: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": "query",
+        "datasource": _DATASOURCE,
+        "query": {"query": query, "refId": name},
+        "refresh": 2,  # with every change of the time range: endpoints come and go
+        "multi": True,
+        "includeAll": True,
+        "current": {"text": "All", "value": "$__all"},
+    }

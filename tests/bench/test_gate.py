@@ -1,0 +1,179 @@
+"""What the gate costs: in front of an engine that emits as fast as it can, and of the real vLLM.
+
+With and without alternate, request by request, so that both meet the same machine.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from engine.conftest import BOOT_SECONDS, server_at
+from engine.test_engine_gate import token
+from mistral_server.contract import SERVER_TOKEN_HEADER
+from mistral_server.gate import Gate
+from mistral_server.gate.asgi import DISCONNECT
+from unit.gate_engine import CHAT, FakeEngine, chunk, settings, words
+from unit.server_runner import RunningServer
+
+CHUNKS = 1000
+ROUNDS = 30
+REAL_ROUNDS = int(os.environ.get("MISTRAL_BENCH_ROUNDS", "12"))
+REAL_TOKENS = 300
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@dataclass
+class Times:
+    """Seconds of one way."""
+
+    firsts: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    totals: list[float] = field(default_factory=list)
+
+    def line(self, name: str) -> str:
+        """Return a row of the table, in microseconds but for requests a second."""
+        cells = [
+            1e6 * value
+            for values in (self.firsts, self.gaps)
+            for value in (statistics.median(values), _p99(values))
+        ]
+        rate = len(self.totals) / sum(self.totals)
+        return f"{name:<34}" + "".join(f"{cell:>12.1f}" for cell in cells) + f"{rate:>10.2f}"
+
+
+HEAD = f"\n{'':<34}{'first p50':>12}{'first p99':>12}{'gap p50':>12}{'gap p99':>12}{'req/s':>10}"
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[int(0.99 * (len(values) - 1))]
+
+
+def test_in_front_of_an_engine_that_emits_as_fast_as_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in settings().items():
+        monkeypatch.setenv(name, value)
+    engine = FakeEngine(chunks=[*words(CHUNKS, "word "), chunk({}, [2], "stop")])
+    ways: dict[str, tuple[App, Times]] = {
+        "without": (engine, Times()),
+        "with the gate": (Gate(engine), Times()),
+    }
+    for _ in range(ROUNDS):
+        for app, times in ways.values():
+            asyncio.run(_stream(app, times))
+    print(HEAD)
+    for name, (_, times) in ways.items():
+        print(times.line(name))
+    bare, ours = (statistics.median(times.totals) for _, times in ways.values())
+    print(f"the gate takes {(ours - bare) / CHUNKS * 1e6:.2f} us a chunk")
+    assert (ours - bare) / CHUNKS < 100e-6  # a wide margin: a machine may be slow
+
+
+async def _stream(app: App, times: Times) -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
+    parts: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+    marks = [time.perf_counter()]
+
+    async def receive() -> Any:
+        return parts.pop(0) if parts else DISCONNECT
+
+    async def send(message: Any) -> None:
+        if message.get("body"):
+            marks.append(time.perf_counter())
+
+    scope = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
+    await app(scope, receive, send)
+    times.firsts.append(marks[1] - marks[0])
+    times.gaps += [later - earlier for earlier, later in itertools.pairwise(marks[1:])]
+    times.totals.append(marks[-1] - marks[0])
+
+
+def test_a_request_with_5_mb_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in settings().items():
+        monkeypatch.setenv(name, value)
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5_000_000}}
+    body = json.dumps({"messages": [{"role": "user", "content": [image]}]}).encode()
+    pieces = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
+    engine = FakeEngine()
+    taken: dict[str, list[float]] = {"without": [], "with the gate": []}
+    for _ in range(ROUNDS):
+        for name, app in (("without", engine), ("with the gate", Gate(engine))):
+            engine.bodies.clear()
+            taken[name].append(asyncio.run(_upload(app, pieces)))
+    print()
+    for name, values in taken.items():
+        print(f"5 MB of images {name:<20}{1e3 * statistics.median(values):8.2f} ms")
+
+
+async def _upload(app: App, pieces: list[bytes]) -> float:
+    parts: list[Any] = [{"type": "http.request", "body": one, "more_body": True} for one in pieces]
+    parts.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive() -> Any:
+        return parts.pop(0) if parts else DISCONNECT
+
+    async def send(_message: Any) -> None:
+        return
+
+    started = time.perf_counter()
+    await app({"type": "http", "method": "POST", "path": CHAT, "headers": []}, receive, send)
+    return time.perf_counter() - started
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    """Return a ready server with the real vLLM."""
+    with server_at(tmp_path) as made:
+        made.until_ready(BOOT_SECONDS)
+        yield made
+
+
+@pytest.mark.timeout(1800)
+def test_in_front_of_the_real_vllm(server: RunningServer) -> None:
+    shown = token(server)
+    ways: dict[str, tuple[dict[str, str], Times]] = {
+        "without": ({SERVER_TOKEN_HEADER: shown}, Times()),
+        "with the gate": ({}, Times()),
+    }
+    for headers, _ in ways.values():
+        _real_stream(server, headers, Times())  # warm
+    for _ in range(REAL_ROUNDS):
+        for headers, times in ways.values():
+            _real_stream(server, headers, times)
+    print(HEAD)
+    for name, (_, times) in ways.items():
+        print(times.line(f"vLLM {name}, {REAL_TOKENS} tokens"))
+
+
+def _real_stream(server: RunningServer, headers: dict[str, str], times: Times) -> None:
+    body = {
+        "model": "tiny",
+        "messages": [{"role": "system", "content": "X"}, {"role": "user", "content": "Hi"}],
+        "max_tokens": REAL_TOKENS,
+        "ignore_eos": True,
+        "stream": True,
+        "temperature": 1,
+        "seed": len(times.totals),
+    }
+    request = Request(
+        f"http://127.0.0.1:{server.settings.port}{CHAT}",
+        json.dumps(body).encode(),
+        {"content-type": "application/json", **headers},
+    )
+    marks = [time.perf_counter()]
+    with urlopen(request, timeout=120) as answer:  # noqa: S310 - our own loopback address
+        marks += [time.perf_counter() for line in answer if b'"content":"' in line]
+    times.firsts.append(marks[1] - marks[0])
+    times.gaps += [later - earlier for earlier, later in itertools.pairwise(marks[1:])]
+    times.totals.append(marks[-1] - marks[0])

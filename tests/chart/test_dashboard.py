@@ -1,0 +1,81 @@
+"""The dashboard: Grafana can lay it out, and the chart ships it as it is."""
+
+import json
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from chart_rendering import CHART, of_kind, render
+from mistral_dev.dashboard import SECTIONS, dashboard
+
+DOCUMENT: dict[str, Any] = json.loads(dashboard())
+PANELS: list[dict[str, Any]] = [one for one in DOCUMENT["panels"] if one["type"] != "row"]
+
+
+def test_the_config_map_holds_the_dashboard_where_grafanas_sidecar_looks() -> None:
+    values = {"dashboard": {"enabled": True, "annotations": {"grafana_folder": "LLM"}}}
+    (found,) = of_kind(render(values), "ConfigMap")
+
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["metadata"]["annotations"] == {"grafana_folder": "LLM"}
+    assert found["data"] == {"mistral-small.json": dashboard().rstrip("\n")}
+    assert json.loads(found["data"]["mistral-small.json"]) == DOCUMENT
+
+
+def test_the_chart_has_the_dashboard_that_the_table_of_panels_makes() -> None:
+    assert (CHART / "dashboards" / "mistral-small.json").read_text() == dashboard()
+
+
+def test_no_two_panels_overlap_and_none_leaves_the_grid() -> None:
+    def cells(panel: dict[str, Any]) -> set[tuple[int, int]]:
+        place = panel["gridPos"]
+        return {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+
+    for one, other in combinations(DOCUMENT["panels"], 2):
+        assert not cells(one) & cells(other), (one["title"], other["title"])
+    assert all(x < 24 for panel in DOCUMENT["panels"] for x, _ in cells(panel))
+
+
+def test_numbers_and_letters_of_panels_and_queries_are_unique() -> None:
+    numbers = [panel["id"] for panel in DOCUMENT["panels"]]
+
+    assert len(set(numbers)) == len(numbers)
+    for panel in PANELS:
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters)
+
+
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_a_panel_says_what_it_shows_and_asks_the_chosen_data_source(panel: dict[str, Any]) -> None:
+    assert panel["description"].endswith(".")
+    assert panel["datasource"]["uid"] == "${datasource}"
+    assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+    assert all(target["expr"] and target["legendFormat"] for target in panel["targets"])
+
+
+def test_no_rate_stands_without_its_count_and_its_interval_beside_it() -> None:
+    for section, count in (("Loops", "generations"), ("Tool calls", "tool_calls")):
+        rate, counted, *_ = SECTIONS[section]
+        shown = " ".join(rate.expressions().values())
+
+        assert "ratio1h" in shown
+        assert "wilson_lower1h" in shown
+        assert "wilson_upper1h" in shown
+        assert f"mistral:{count}:increase1h" in " ".join(counted.expressions().values())
+
+
+def test_the_model_cards_rates_are_dashed_lines_for_reference() -> None:
+    (panel,) = (one for one in PANELS if one["title"] == "Loop rate, last hour")
+    dashed = {one["matcher"]["options"] for one in panel["fieldConfig"]["overrides"]}
+    drawn = {
+        target["legendFormat"]: target["expr"]
+        for target in panel["targets"]
+        if target["legendFormat"] in dashed
+    }
+
+    assert drawn == {"model card, 3.1": "vector(0.0211)", "model card, 3.2": "vector(0.0129)"}

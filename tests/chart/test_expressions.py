@@ -1,0 +1,229 @@
+"""Every expression of the rules and the dashboard gives data, in a real Prometheus.
+
+It scrapes the metrics that the code has, so a metric or a label that is renamed fails here.
+"""
+
+import re
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from builders import NAME, NAMESPACE, resource
+from chart.prometheus_server import Prometheus, Target
+from chart_rendering import CHART, of_kind, render
+from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
+from mistral_dev.commands import wait_until
+from mistral_dev.dashboard import SECTIONS, dashboard
+from mistral_operator import metrics as operator_metrics
+from mistral_operator.api import ConditionType, Status
+from mistral_operator.metrics import FleetCollector
+from mistral_operator.render.monitor import pod_monitor
+from mistral_server.gate import metrics as gate_metrics
+from situations import condition
+
+pytestmark = pytest.mark.process
+
+RULES = CHART / "rules" / "mistral.yaml"
+
+FED_BY_VLLM = {
+    "vllm:time_to_first_token_seconds_bucket": "the engine alone knows when a token is computed",
+    "vllm:kv_cache_usage_perc": "the cache is the engine's",
+    "vllm:num_requests_running": "the scheduler is the engine's",
+    "vllm:num_requests_waiting": "the scheduler is the engine's",
+}
+"""The metrics that no code of ours makes, and why. `vllm_lines` stands in for them."""
+
+
+def vllm_lines(scrape: int) -> str:
+    """Return what vLLM 0.32 writes of these metrics, at a scrape."""
+    labels = 'engine="0",model_name="mistral-small"'
+    family = "vllm:time_to_first_token_seconds"
+    return (
+        f"# TYPE {family} histogram\n"
+        f'{family}_bucket{{{labels},le="0.1"}} {2.0 * scrape}\n'
+        f'{family}_bucket{{{labels},le="+Inf"}} {3.0 * scrape}\n'
+        f"{family}_count{{{labels}}} {3.0 * scrape}\n"
+        f"{family}_sum{{{labels}}} {0.4 * scrape}\n"
+        "# TYPE vllm:kv_cache_usage_perc gauge\n"
+        f"vllm:kv_cache_usage_perc{{{labels}}} 0.25\n"
+        "# TYPE vllm:num_requests_running gauge\n"
+        f"vllm:num_requests_running{{{labels}}} 4.0\n"
+        "# TYPE vllm:num_requests_waiting gauge\n"
+        f"vllm:num_requests_waiting{{{labels}}} 1.0\n"
+    )
+
+
+def rule_expressions() -> dict[str, str]:
+    """Return the expression of every rule in the chart's file, by its name."""
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    return {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules}
+
+
+def dashboard_expressions() -> dict[str, str]:
+    """Return every expression of the dashboard, with its variables as Grafana fills them in."""
+    chosen = {"$namespace": NAMESPACE, "$name": f"({NAME}|other)"}
+    return {
+        f"{panel.title}: {legend}": re.sub(r"\$\w+", lambda found: chosen[found[0]], expression)
+        for panels in SECTIONS.values()
+        for panel in panels
+        for legend, expression in panel.expressions().items()
+    }
+
+
+EXPRESSIONS = rule_expressions() | dashboard_expressions()
+
+
+class Signals:
+    """The metrics of an endpoint and of the operator, both in a bad state that gets worse."""
+
+    def __init__(self) -> None:
+        self._endpoint = registry_of(gate_metrics)
+        self._operator = registry_of(operator_metrics)
+        self._scrapes = 0
+
+    def endpoint(self) -> bytes:
+        """Count a third of the generations as loops, and two of five tool calls as errors."""
+        self._scrapes += 1
+        gate_metrics.GENERATIONS.labels("stop").inc(80)
+        gate_metrics.GENERATIONS.labels("repetition").inc(40)
+        gate_metrics.LOOPS.labels("exact", "stopped").inc(40)
+        gate_metrics.LOOP_TOKENS.inc(20_480)
+        gate_metrics.TOOL_CALLS.labels("ok", "true").inc(30)
+        gate_metrics.TOOL_CALLS.labels("malformed_json", "true").inc(20)
+        gate_metrics.ERRORS.labels("stream").inc()
+        gate_metrics.IN_FLIGHT.labels("productive").set(6)
+        gate_metrics.IN_FLIGHT.labels("looping").set(2)
+        return generate_latest(self._endpoint) + vllm_lines(self._scrapes).encode()
+
+    def operator(self) -> bytes:
+        """Let a reconciliation fail."""
+        operator_metrics.RECONCILES.labels("error").inc()
+        operator_metrics.RECONCILE_SECONDS.observe(0.3)
+        operator_metrics.QUEUE_DEPTH.set(1)
+        operator_metrics.QUEUE_RETRYING.set(1)
+        operator_metrics.LEADER.set(0)
+        return generate_latest(self._operator)
+
+
+def registry_of(module: ModuleType) -> CollectorRegistry:
+    """Return a registry with the metrics of one module."""
+    registry = CollectorRegistry()
+    for collector in vars(module).values():
+        if isinstance(collector, MetricWrapperBase | FleetCollector):
+            registry.register(collector)
+    return registry
+
+
+def endpoint_labels() -> dict[str, str]:
+    """Return the labels that the PodMonitor of an endpoint puts on every series."""
+    endpoint, _ = pod_monitor(resource())["spec"]["podMetricsEndpoints"]
+    return {
+        "namespace": NAMESPACE,
+        "pod": f"{NAME}-0",
+        "container": "server",
+        **{one["targetLabel"]: NAME for one in endpoint["relabelings"]},
+    }
+
+
+def operator_target(signals: Signals) -> Target:
+    """Return the operator as the chart's PodMonitor lets it be scraped."""
+    (monitor,) = of_kind(render({"metrics": {"podMonitor": {"enabled": True}}}), "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    labels = {"namespace": OPERATOR_NAMESPACE, "pod": "operator-0", "container": "operator"}
+    return Target(signals.operator, labels, honor_labels=endpoint["honorLabels"])
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Run Prometheus beside an endpoint and an operator that are both in trouble."""
+    signals = Signals()
+    targets = {
+        "endpoint": Target(signals.endpoint, endpoint_labels()),
+        "operator": operator_target(signals),
+    }
+    status = Status(
+        conditions=[condition(status="False"), condition(ConditionType.DEGRADED, "True")],
+        replicas=2,
+        ready_replicas=1,
+    )
+    folder = tmp_path_factory.mktemp("prometheus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(operator_metrics.FLEET.statuses, (NAMESPACE, NAME), (status, 2))
+        with Prometheus(folder, targets, RULES) as started:
+            yield started
+    for gauge in (operator_metrics.QUEUE_DEPTH, operator_metrics.QUEUE_RETRYING):
+        gauge.set(0)
+    for state in ("productive", "looping"):
+        gate_metrics.IN_FLIGHT.labels(state).set(0)
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
+def test_an_expression_gives_data(prometheus: Prometheus, expression: str) -> None:
+    found: list[dict[str, Any]] = []
+
+    def given() -> bool:
+        found[:] = prometheus.query(expression)
+        return bool(found)
+
+    # Two scrapes, and an evaluation of each group after them.
+    wait_until(given, f"data of {expression}", 20)
+    assert "NaN" not in {sample["value"][1] for sample in found}
+
+
+def test_the_rates_are_those_of_what_was_counted(prometheus: Prometheus) -> None:
+    def rate(record: str) -> float:
+        (sample,) = prometheus.query(f"mistral:{record}")
+        assert (sample["metric"]["namespace"], sample["metric"]["name"]) == (NAMESPACE, NAME)
+        return float(sample["value"][1])
+
+    wait_until(
+        lambda: bool(prometheus.query("mistral:generations:increase1h >= 100")), "traffic", 20
+    )
+
+    assert rate("generation_loops:ratio1h") == pytest.approx(1 / 3)
+    assert rate("tool_call_errors:ratio_rate5m") == pytest.approx(2 / 5)
+    assert rate("generation_loops:wilson_lower1h") < 1 / 3 < rate("generation_loops:wilson_upper1h")
+
+
+def test_every_rule_is_healthy_and_every_alert_can_say_what_it_has_to(
+    prometheus: Prometheus,
+) -> None:
+    alerts = {name for name in rule_expressions() if name.startswith("Mistral")}
+
+    def active() -> set[str]:
+        return {rule["name"] for rule in prometheus.rule_states() if rule.get("alerts")}
+
+    wait_until(lambda: active() == alerts, "every alert to be pending", 20)
+    for rule in prometheus.rule_states():
+        assert (rule["health"], rule.get("lastError", "")) == ("ok", ""), rule["name"]
+        for alert in rule.get("alerts", ()):
+            assert "error expanding" not in str(alert["annotations"])
+
+
+@pytest.mark.parametrize("variable", ["namespace", "name"])
+def test_a_variable_of_the_dashboard_finds_the_endpoint(
+    prometheus: Prometheus, variable: str
+) -> None:
+    templating = yaml.safe_load(dashboard())["templating"]["list"]
+    (found,) = (one for one in templating if one["name"] == variable)
+    asked = re.fullmatch(r"label_values\((.*), (\w+)\)", found["query"]["query"])
+    assert asked is not None
+    selector, label = asked[1].replace("$namespace", NAMESPACE), asked[2]
+
+    wait_until(lambda: bool(prometheus.query(selector)), selector, 20)
+
+    values = {sample["metric"][label] for sample in prometheus.query(selector)}
+    assert values == {{"namespace": NAMESPACE, "name": NAME}[variable]}
+
+
+def test_nothing_else_is_fed_by_vllm_alone() -> None:
+    named = {name for text in EXPRESSIONS.values() for name in re.findall(r"vllm:\w+", text)}
+
+    assert named == set(FED_BY_VLLM)
+    assert all(name in vllm_lines(1) for name in named)

@@ -1,0 +1,72 @@
+"""docs/monitoring.md says what the code and the rules do."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from chart_rendering import CHART
+from mistral_dev.paths import CHECKOUT
+from mistral_operator import metrics as operator_metrics
+from mistral_server.gate import metrics as gate_metrics
+from mistral_server.gate.metrics import FINISH_REASONS
+from mistral_server.gate.tool_calls import Outcome
+
+DOCUMENT = (CHECKOUT / "docs" / "monitoring.md").read_text()
+RULES: list[dict[str, Any]] = [
+    rule
+    for group in yaml.safe_load((CHART / "rules" / "mistral.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+ALERTS = [rule["alert"] for rule in RULES if "alert" in rule]
+"""In the order of the file."""
+
+
+def rows() -> Iterator[str]:
+    """Yield the beginning of each row that the tables of metrics need."""
+    for module in (gate_metrics, operator_metrics):
+        for metric in vars(module).values():
+            if isinstance(metric, MetricWrapperBase):
+                (described,) = metric.describe()
+                suffix = "_total" if described.type == "counter" else ""
+                labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+                yield f"\n| `{described.name}{suffix}` |{f' {labels}' if labels else ''} | "
+
+
+def test_every_metric_has_a_row_with_its_labels() -> None:
+    wanted = list(rows())
+
+    assert len(wanted) > 15
+    assert [row for row in wanted if row not in DOCUMENT] == []
+
+
+def test_every_record_is_named() -> None:
+    records = {rule["record"] for rule in RULES if "record" in rule}
+
+    assert {record for record in records if f"`{record}`" not in DOCUMENT} == set()
+    assert set(re.findall(r"`(mistral:[\w:]+)`", DOCUMENT)) == records
+
+
+def test_the_headings_of_the_alerts_are_the_alerts() -> None:
+    assert re.findall(r"^### (\w+)$", DOCUMENT, re.MULTILINE) == ALERTS
+
+
+def test_every_alert_links_to_its_heading() -> None:
+    for rule in RULES:
+        if "alert" in rule:
+            path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+            assert (CHECKOUT / path).is_file()
+            # The anchor that renderers of Markdown make of a heading that is one word.
+            assert f"### {rule['alert']}\n" in DOCUMENT
+            assert anchor == rule["alert"].lower()
+
+
+def test_outcomes_that_are_no_errors_are_those_of_the_rules() -> None:
+    (excluded,) = {
+        found for rule in RULES for found in re.findall(r'outcome!~"([^"]+)"', rule["expr"])
+    }
+
+    assert set(excluded.split("|")) == {Outcome.OK, Outcome.INVALID_ID, Outcome.SCHEMA_UNUSABLE}
+    assert {"repetition", "abort"} <= set(FINISH_REASONS)

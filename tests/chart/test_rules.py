@@ -1,0 +1,124 @@
+"""The rules file: promtool checks and tests it, and the chart makes a PrometheusRule of it."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart_rendering import CHART, of_kind, render
+from mistral_dev import tools
+from mistral_dev.commands import run
+from mistral_dev.errors import CommandFailedError
+
+RULES = CHART / "rules" / "mistral.yaml"
+CASES = Path(__file__).with_name("rules")
+
+CONTENT: dict[str, Any] = yaml.safe_load(RULES.read_text())
+ALERTS = {
+    rule["alert"]: rule for group in CONTENT["groups"] for rule in group["rules"] if "alert" in rule
+}
+
+
+def promtool(*arguments: str | Path) -> str:
+    """Run promtool and return what it printed."""
+    return run([tools.ensure(["promtool"])["promtool"], *arguments], seconds=60)
+
+
+def rendered(values: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the PrometheusRule of the chart."""
+    (found,) = of_kind(
+        render({"prometheusRule": {"enabled": True, **(values or {})}}), "PrometheusRule"
+    )
+    return found
+
+
+def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
+    promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)
+
+
+@pytest.mark.parametrize("cases", sorted(CASES.glob("*.yaml")), ids=lambda cases: cases.stem)
+def test_the_rules_do_what_their_cases_say(cases: Path) -> None:
+    promtool("test", "rules", cases)
+
+
+def test_a_rule_that_does_something_else_fails_its_cases(tmp_path: Path) -> None:
+    document = yaml.safe_load((CASES / "alerts.yaml").read_text())
+    looping = [case for case in document["tests"] if "Requests loop" in case["name"]]
+    cases = {**document, "rule_files": ["rules.yaml"], "tests": looping}
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases))
+    (tmp_path / "rules.yaml").write_text(RULES.read_text().replace('state="looping"', 'state="x"'))
+
+    with pytest.raises(CommandFailedError, match="MistralRequestsLooping"):
+        promtool("test", "rules", tmp_path / "cases.yaml")
+
+
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+    seen = defaultdict(set)
+    for case in yaml.safe_load((CASES / "alerts.yaml").read_text())["tests"]:
+        for asked in case["alert_rule_test"]:
+            seen[asked["alertname"]].add(bool(asked["exp_alerts"]))
+
+    assert seen == {name: {True, False} for name in ALERTS}
+
+
+def test_an_alert_on_a_rate_asks_for_its_lower_end_and_a_count() -> None:
+    on_rates = {name for name, rule in ALERTS.items() if "Rate" in name}
+
+    assert on_rates == {"MistralLoopRateHigh", "MistralToolErrorRateHigh"}
+    for name in on_rates:
+        expression = ALERTS[name]["expr"]
+        assert re.search(r"wilson_lower1h > .*\nand .*:increase1h >= .*:alert_minimum", expression)
+    for rule in ALERTS.values():
+        assert ":ratio" not in rule["expr"]
+        assert "rate(" not in rule["expr"]
+
+
+def test_every_number_that_a_value_replaces_has_its_default_in_the_file() -> None:
+    assert rendered()["spec"] == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("values", "record", "expression"),
+    [
+        ({"loops": {"above": 0.5}}, "mistral:generation_loops:alert_above", "vector(0.5)"),
+        ({"loops": {"minimum": 1000000}}, "mistral:generations:alert_minimum", "vector(1e+06)"),
+        ({"toolErrors": {"above": 0}}, "mistral:tool_call_errors:alert_above", "vector(0)"),
+        ({"toolErrors": {"minimum": 7}}, "mistral:tool_calls:alert_minimum", "vector(7)"),
+        ({"looping": {"above": 3}}, "mistral:requests_looping:alert_above", "vector(3)"),
+    ],
+)
+def test_a_value_replaces_what_an_alert_compares_with(
+    tmp_path: Path, values: dict[str, Any], record: str, expression: str
+) -> None:
+    spec = rendered(values)["spec"]
+    rules = {rule.get("record"): rule for group in spec["groups"] for rule in group["rules"]}
+
+    assert rules[record]["expr"] == expression
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec))
+    promtool("check", "rules", tmp_path / "rules.yaml")
+
+
+def test_the_labels_select_the_rule_and_its_alerts_link_to_the_runbook() -> None:
+    rule = rendered({"labels": {"release": "prometheus"}, "runbook": "https://example.com/doc"})
+    links = {
+        one["annotations"]["runbook_url"]
+        for group in rule["spec"]["groups"]
+        for one in group["rules"]
+        if "alert" in one
+    }
+
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert links == {f"https://example.com/doc#{name.lower()}" for name in ALERTS}
+
+
+def test_every_alert_says_what_happened_what_to_do_and_where_to_read_on() -> None:
+    for name, rule in ALERTS.items():
+        said = rule["annotations"]
+        assert set(said) == {"summary", "description", "runbook_url"}
+        assert said["summary"].endswith(".")
+        assert said["description"].endswith(".")
+        assert said["runbook_url"] == f"docs/monitoring.md#{name.lower()}"
+        assert set(rule["labels"]) == {"severity"}
