@@ -24,7 +24,7 @@ from mistral_dev.progress import Progress
 from mistral_dev.settings import Profile
 from mistral_operator.api import parse_spec
 from mistral_operator.render.contract import server_settings
-from mistral_server.argv import engine_arguments, engine_environment
+from mistral_server.argv import GATE, engine_arguments, engine_environment
 from namespace import Namespace
 from unit.server_runner import free_port
 
@@ -60,7 +60,8 @@ def _bare_start(checkpoint: Path, directory: Path) -> float:
             "system_prompt": None,
         }
     )
-    command = [str(engine.engine() / "bin" / "vllm"), "serve", *engine_arguments(settings)]
+    bare = [one for one in engine_arguments(settings) if one != f"--middleware={GATE}"]
+    command = [str(engine.engine() / "bin" / "vllm"), "serve", *bare]
     environment = engine_environment(settings, engine.environment(), "token")
     began = time.monotonic()
     with (directory / "bare.log").open("wb") as log:

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from builders import NAME, NAMESPACE, resource
-from chart.prometheus_server import Prometheus, Target
 from chart_rendering import CHART, of_kind, render
 from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
 from mistral_dev.commands import wait_until
@@ -24,6 +23,7 @@ from mistral_operator.api import ConditionType, Status
 from mistral_operator.metrics import FleetCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
+from prometheus_server import Prometheus, Target
 from situations import condition
 
 pytestmark = pytest.mark.process

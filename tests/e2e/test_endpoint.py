@@ -7,6 +7,7 @@ import base64
 import json
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from urllib.request import urlopen
 
@@ -14,6 +15,7 @@ import pytest
 from openai import BadRequestError, OpenAI
 
 from e2e_endpoint import kill_engine, pod_of, stream_inside
+from gate_counts import gate_counts
 from mistral_dev.conversation import FORCE_A_FINISHED_CALL, TOOL, png
 from mistral_dev.forwarding import forwarded
 from mistral_dev.installation import Installation
@@ -37,6 +39,47 @@ def test_a_chat_is_answered_by_two_ranks_with_the_official_system_prompt(client:
     assert "-tp2-" in (answer.system_fingerprint or "")
     assert answer.usage is not None
     assert answer.usage.prompt_tokens > 40, "the system prompt was left out"
+
+
+def test_what_the_model_says_is_counted_where_it_arises(
+    endpoint: Namespace, client: OpenAI
+) -> None:
+    with forwarded(endpoint.cluster, endpoint.name, "deployment/tiny", "http") as url:
+
+        def counts() -> Counter[str]:
+            with urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310 - http on loopback
+                return gate_counts(answer.read().decode())
+
+        before = counts()
+        for stream in (False, True):
+            endless = client.chat.completions.with_raw_response.create(
+                model="tiny",
+                messages=[{"role": "user", "content": "Hello"}],
+                max_tokens=1500,
+                stream=stream,
+                extra_body={"allowed_token_ids": [140]},
+                extra_headers={"X-Mistral-Loops": "stop"},
+            )
+            assert '"finish_reason":"length"' in endless.text
+        call = client.chat.completions.create(
+            model="tiny",
+            messages=[{"role": "user", "content": "What time is it?"}],
+            tools=[TOOL],
+            max_tokens=64,
+            logit_bias=FORCE_A_FINISHED_CALL,
+        )
+        assert call.choices[0].finish_reason == "tool_calls"
+        moved = counts()
+        moved.subtract(before)
+
+    assert +moved == {
+        "generations_total{finish_reason=repetition}": 2,
+        "generations_total{finish_reason=tool_calls}": 1,
+        "generation_loops_total{action=stopped,kind=exact}": 2,
+        "generation_loop_tokens_total": 2 * 511,
+        "tool_calls_total{outcome=ok,stream=false}": 1,
+        "tool_requests_total{outcome=valid}": 1,
+    }
 
 
 def test_a_stream_ends_with_a_finish_reason(client: OpenAI) -> None:

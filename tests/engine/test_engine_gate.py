@@ -16,7 +16,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from gate_counts import counts_in, gate_counts
 from mistral_server.contract import SERVER_TOKEN_ENV, SERVER_TOKEN_HEADER
+from prometheus_server import Prometheus, Target
 from unit.server_runner import RunningServer
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -117,22 +119,20 @@ def token(server: RunningServer) -> str:
     return variables[SERVER_TOKEN_ENV.encode()].decode()
 
 
-def counted(server: RunningServer) -> Counter[str]:
-    """Return the gate's counters, as Prometheus would read them."""
-    text = server.get("/metrics", health=False)[1]
-    found: Counter[str] = Counter()
-    for name, labels, value in re.findall(r"^mistral_(\w+)(\{.*\})? (\S+)$", text, re.MULTILINE):
-        if not name.endswith("_created") and float(value):
-            found[name + labels.replace('"', "")] += int(float(value))
-    return found
+def exposition(server: RunningServer) -> str:
+    """Return the metrics of the API, the gate's among them."""
+    return server.get("/metrics", health=False)[1]
 
 
-def test_what_is_counted_is_what_the_client_saw(shared_server: RunningServer) -> None:
-    the_counts_are_the_clients(shared_server)
+def test_what_is_counted_is_what_the_client_saw(
+    shared_server: RunningServer, tmp_path: Path
+) -> None:
+    the_counts_are_the_clients(shared_server, tmp_path)
 
 
-def the_counts_are_the_clients(server: RunningServer) -> None:
-    before = counted(server)
+def the_counts_are_the_clients(server: RunningServer, folder: Path) -> None:
+    """Send requests of many kinds; a Prometheus then has the counts that the client made."""
+    before = gate_counts(exposition(server))
     expected: Counter[str] = Counter()
 
     def generations(answer: Answer, *reasons: str) -> None:
@@ -189,14 +189,15 @@ def the_counts_are_the_clients(server: RunningServer) -> None:
     expected["generations_total{finish_reason=abort}"] += ALL_AT_ONCE
     assert ask(server, temperature=-1).status == 400
 
-    def moved() -> Counter[str]:
-        now = counted(server)
-        now.subtract(before)
-        kinds = ("generation", "tool_", "gate_errors")
-        return Counter({name: by for name, by in now.items() if by and name.startswith(kinds)})
-
-    server.until(lambda: moved()["generations_total{finish_reason=abort}"] > 0)
-    got = moved()
+    rules = folder / "no-rules.yaml"
+    rules.write_text("groups: []")
+    target = Target(lambda: exposition(server).encode(), labels={})
+    aborts = "generations_total{finish_reason=abort}"
+    with Prometheus(folder, {"vllm": target}, rules) as prometheus:
+        server.until(lambda: counts_in(prometheus)[aborts] > before[aborts])
+        got = counts_in(prometheus)
+    got.subtract(before)
+    got = +got
     # How many tokens reached a client that left is for the network to know.
     assert got.pop("generation_loop_tokens_total") >= expected.pop("generation_loop_tokens_total")
     aborted = "generation_loops_total{action=observed,kind=exact}"

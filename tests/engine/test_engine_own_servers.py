@@ -69,4 +69,4 @@ def test_two_api_servers_count_together(start_server: StartServer, tmp_path: Pat
     server = start_server(engine=EngineSettings.model_validate(values))
     server.until_ready(BOOT_SECONDS)
 
-    the_counts_are_the_clients(server)
+    the_counts_are_the_clients(server, tmp_path)

@@ -40,6 +40,22 @@ async def test_a_path_past_the_gate_is_closed(configure: Any, path: str) -> None
     assert counted.moved() == {"requests_refused_total{reason=path}": 1}
 
 
+async def test_a_websocket_is_closed(configure: Any) -> None:
+    engine = FakeEngine()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await gate(engine)({"type": "websocket", "path": CHAT, "headers": []}, receive, send)
+
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+    assert engine.scopes == []
+
+
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/v1/models", "/v1/models/tiny"])
 async def test_paths_that_generate_nothing_are_open(configure: Any, path: str) -> None:
     engine = FakeEngine()

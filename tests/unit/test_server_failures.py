@@ -17,7 +17,7 @@ def test_a_failed_start_reports_the_first_cause(start: Start) -> None:
         last_words=[
             "(APIServer pid=1) WARNING 11-24 12:47:34 [u.py:2] `OSError: [Errno 24] Too many ...`.",
             "(EngineCore pid=7) ERROR 11-24 12:36:02 [core.py:1] EngineCore failed to start.\r",
-            "(EngineCore pid=7) ERROR 11-24 12:36:02 [core.py:1] ValueError: No available memory\r",
+            "(EngineCore pid=7) ERROR 11-24 12:36:02 [core.py:1] ValueError: a new mistake\r",
             "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause ...",
         ],
     )
@@ -26,9 +26,49 @@ def test_a_failed_start_reports_the_first_cause(start: Start) -> None:
     report = server.report()
     assert report.failure is FailureClass.START_FAILED
     assert report.stage == "warming-up"
-    assert report.evidence == "ValueError: No available memory"
+    assert report.evidence == "ValueError: a new mistake"
     assert report.engine_exit == 1
     assert "Ended: {" in server.errors.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "failure", "says"),
+    [
+        (
+            (
+                "ValueError: To serve at least one request with the model's max seq len (8192),"
+                " (2 GiB KV cache is needed, which is larger than"
+                " the available KV cache memory (1.0 GiB). Based on the available memory, the estimated maximum model length is 4096."
+            ),
+            FailureClass.KV_CACHE_TOO_SMALL,
+            "spec.engine.contextLength",
+        ),
+        (
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 32.00 GiB.",
+            FailureClass.CUDA_OOM_WARMUP,
+            "spec.engine.gpuMemoryUtilization",
+        ),
+        (
+            "RuntimeError: Insufficient space in /dev/shm: 240 MiB required, 64 MiB free",
+            FailureClass.SHM_EXHAUSTED,
+            "spec.sharedMemory",
+        ),
+    ],
+)
+def test_a_cause_in_the_log_becomes_the_class_and_the_advice(
+    start: Start, words: str, failure: FailureClass, says: str
+) -> None:
+    prefix = "(EngineCore pid=7) ERROR 11-24 12:36:02 [core.py:1] "
+    server = start(
+        exit_code=1,
+        last_words=[f"{prefix}EngineCore failed to start.\r", f"{prefix}{words}\r"],
+    )
+
+    assert server.wait() == EXIT_CODES[failure]
+    report = server.report()
+    assert report.failure is failure
+    assert report.evidence == words
+    assert says in report.message
 
 
 def test_arguments_that_vllm_refuses_are_a_configuration_error(start: Start) -> None:

@@ -29,15 +29,18 @@ TOOL: ChatCompletionToolParam = {
 FORCE_A_FINISHED_CALL = {"9": 90, "32": 90, "2": 100, "165": 60}
 """Biases on [TOOL_CALLS], [ARGS], end of text and `}` of the tiny tokenizer."""
 
+_SOME_TOKEN = 140
+
 
 def show(base_url: str) -> None:
-    """Chat, stream, look at an image and call a tool; print each answer."""
+    """Chat, stream, look at an image, call a tool, and loop; print each answer."""
     client = OpenAI(base_url=base_url, api_key="EMPTY", timeout=120)
     model = client.models.list().data[0].id
     _chat(client, model)
     _stream(client, model)
     _image(client, model)
     _tool(client, model)
+    _loop(client, model)
 
 
 def _chat(client: OpenAI, model: str) -> None:
@@ -91,6 +94,22 @@ def _tool(client: OpenAI, model: str) -> None:
         if call.type == "function":
             said = f"{call.function.name}({call.function.arguments.strip()})"
             _say("tool call", f"{said}, id {call.id}, finish_reason {choice.finish_reason}")
+
+
+def _loop(client: OpenAI, model: str) -> None:
+    """Let the model repeat one token for ever, and the gate end it."""
+    asked = 1500
+    answer = client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": "Say it again."}],
+        max_tokens=asked,
+        extra_body={"allowed_token_ids": [_SOME_TOKEN]},
+        extra_headers={"X-Mistral-Loops": "stop"},
+    )
+    usage = answer.usage
+    if usage is not None:
+        said = f"{usage.completion_tokens} of {asked} tokens"
+        _say("loop", f"ended after {said}, finish_reason {answer.choices[0].finish_reason}")
 
 
 def png(width: int, height: int) -> bytes:

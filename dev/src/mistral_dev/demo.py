@@ -30,6 +30,9 @@ READY_SECONDS = 600
 
 _METRICS = (
     "mistral_engine_start_seconds",
+    "mistral_generation",
+    "mistral_tool_",
+    "mistral_requests_changed_total",
     "vllm:prompt_tokens_total",
     "vllm:generation_tokens_total",
     "vllm:request_success_total",
@@ -136,7 +139,7 @@ def _show_metrics(cluster: Cluster) -> None:
         ):
             lines = answer.read().decode().splitlines()
         for line in lines:
-            if line.startswith(_METRICS) and not line.endswith(" 0.0"):
+            if line.startswith(_METRICS) and not line.endswith(" 0.0") and "_created" not in line:
                 click.echo(f"    {line}")
 
 

@@ -84,3 +84,15 @@ def check_tool_call(request: Path, responses: tuple[Path, ...]) -> None:
     from mistral_server import transcripts
 
     sys.exit(transcripts.check_tool_calls(request, responses))
+
+
+@cli.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+def classify(files: tuple[Path, ...]) -> None:
+    """Say from engines' logs why they ended, one JSON line for each file.
+
+    Without files the log is standard input. The class of a healthy log is null.
+    """
+    from mistral_server import logs
+
+    sys.exit(logs.classify_files(files))

@@ -7,6 +7,7 @@
     ├── StartFailedError           the engine ended, or refused the canary, before it was ready
     ├── StartTimeoutError          the engine was not ready within its budget
     ├── EngineDiedError            the engine ended after it had been ready
+    ├── EngineFailedError          the engine ended, and its log or the kernel says why
     └── StalledError               the engine had work and did none
 
 Each carries the class that the termination report names and the exit code belongs to. The
@@ -66,6 +67,16 @@ class EngineDiedError(ServerError):
     """A process of the engine ended after the server had been ready."""
 
     failure = FailureClass.ENGINE_DIED
+
+
+class EngineFailedError(ServerError):
+    """The engine ended for a cause that is known."""
+
+    def __init__(
+        self, failure: FailureClass, message: str, *, evidence: str, engine_exit: int
+    ) -> None:
+        super().__init__(message, evidence=evidence, engine_exit=engine_exit)
+        self.failure = failure
 
 
 class StalledError(ServerError):

@@ -16,14 +16,21 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from mistral_server import canary, drain, termination
+from mistral_server import canary, cgroup, drain, termination
 from mistral_server.api_keys import check_api_keys
 from mistral_server.argv import engine_arguments, engine_environment
+from mistral_server.classify import ADVICE, UNEXPLAINED, Classifier
 from mistral_server.compatibility import check_versions, installed_versions
-from mistral_server.contract import EffectiveConfiguration, ServerSettings, Stage
+from mistral_server.contract import (
+    EffectiveConfiguration,
+    FailureClass,
+    ServerSettings,
+    Stage,
+)
 from mistral_server.engine_client import EngineClient, EngineUnreachableError
 from mistral_server.errors import (
     EngineDiedError,
+    EngineFailedError,
     InvalidConfigurationError,
     ServerError,
     StalledError,
@@ -66,6 +73,8 @@ class Supervisor:
         self._state = ServerState(settings)
         self._metrics = ServerMetrics(self._state)
         self._evidence = Evidence()
+        self._classifier = Classifier()
+        self._oom_kills = cgroup.oom_kills()
         self._token = secrets.token_hex(16)
         self._stop = asyncio.Event()
         self._exit: asyncio.Task[int]
@@ -143,6 +152,7 @@ class Supervisor:
     def _read(self, line: str) -> None:
         self._state.stages.read(line)
         self._evidence.read(line)
+        self._classifier.read(line)
 
     async def _start(self, client: EngineClient) -> None:
         """Return once a chat was answered, or a stop was asked for.
@@ -261,10 +271,36 @@ class Supervisor:
                 evidence=self._evidence.line,
                 engine_exit=code,
             )
+        if known := self._known_cause(code):
+            return known
         return StartFailedError(self._ending(code), evidence=self._evidence.line, engine_exit=code)
 
-    def _death(self, code: int) -> EngineDiedError:
+    def _death(self, code: int) -> ServerError:
+        if known := self._known_cause(code):
+            return known
         return EngineDiedError(self._ending(code), evidence=self._evidence.line, engine_exit=code)
+
+    def _known_cause(self, code: int) -> EngineFailedError | None:
+        """Return what the engine's log, or the kernel, says of its end."""
+        verdict = self._classifier.verdict()
+        if verdict is not None and verdict.failure not in UNEXPLAINED:
+            advice = verdict.suggest.get("advice", "")
+            said = f"The engine ended while {self._state.stages.current.value}: {verdict.evidence}"
+            return EngineFailedError(
+                verdict.failure,
+                f"{said.rstrip('.')}. {advice}".strip(),
+                evidence=verdict.evidence,
+                engine_exit=code,
+            )
+        if cgroup.oom_kills() > self._oom_kills:
+            return EngineFailedError(
+                FailureClass.HOST_OOM,
+                "The kernel killed a process of the engine: the pod's memory limit is reached."
+                f" {ADVICE[FailureClass.HOST_OOM]}",
+                evidence=self._evidence.line,
+                engine_exit=code,
+            )
+        return None
 
     def _ending(self, code: int) -> str:
         how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"

@@ -6,8 +6,28 @@ from enum import StrEnum
 class FailureClass(StrEnum):
     """Why a server process ended. The names are API: they appear in status, metrics and alerts."""
 
+    KV_CACHE_TOO_SMALL = "KVCacheTooSmall"
+    """The KV cache does not hold one request of the context length."""
+    KV_CACHE_NONE = "KVCacheNone"
+    """Weights and activations leave no memory for a KV cache."""
+    GPU_BUSY = "GpuBusy"
+    """Another process holds the GPU's memory."""
+    CUDA_OOM_LOAD = "CudaOomLoad"
+    """The GPU's memory ran out while the weights were loaded."""
+    CUDA_OOM_WARMUP = "CudaOomWarmup"
+    """The GPU's memory ran out between weights and ready: profiling, KV cache, kernels, graphs."""
+    CUDA_OOM_RUNTIME = "CudaOomRuntime"
+    """The GPU's memory ran out while requests were computed."""
+    HOST_OOM = "HostOom"
+    """The memory of the pod or the node ran out."""
+    SHM_EXHAUSTED = "ShmExhausted"
+    """The shared memory is too small for the ranks to talk to each other."""
+    GPU_HARDWARE = "GpuHardware"
+    """The GPU or its driver reported a fault."""
+    NOT_WRITABLE = "NotWritable"
+    """The engine wanted to write where it may not."""
     ENGINE_DIED = "EngineDied"
-    """A process of the engine ended after the server had been ready."""
+    """A process of the engine ended and its log gives no cause, as when it is killed."""
     START_FAILED = "StartFailed"
     """The engine ended before it answered its first chat."""
     START_TIMEOUT = "StartTimeout"
@@ -30,6 +50,16 @@ EXIT_CODES: dict[FailureClass, int] = {
     FailureClass.START_TIMEOUT: 75,  # EX_TEMPFAIL
     FailureClass.STALLED: 76,
     FailureClass.INVALID_CONFIGURATION: 78,  # EX_CONFIG
+    FailureClass.KV_CACHE_TOO_SMALL: 81,
+    FailureClass.KV_CACHE_NONE: 82,
+    FailureClass.GPU_BUSY: 83,
+    FailureClass.CUDA_OOM_LOAD: 84,
+    FailureClass.CUDA_OOM_WARMUP: 85,
+    FailureClass.CUDA_OOM_RUNTIME: 86,
+    FailureClass.HOST_OOM: 87,
+    FailureClass.SHM_EXHAUSTED: 88,
+    FailureClass.GPU_HARDWARE: 89,
+    FailureClass.NOT_WRITABLE: 90,
 }
 """Exit code of each class: distinct, non-zero, below the 128 that a shell adds for signals.
 

@@ -67,6 +67,11 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, pass it on, or pass it on and watch what comes back."""
+        if scope["type"] == "websocket":
+            # None of the open paths is one, and nobody would look at what it generates.
+            metrics.REFUSALS.labels("path").inc()
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http" or self._is_supervisors(scope):
             await self._app(scope, receive, send)
             return
