@@ -38,7 +38,8 @@ def test_a_failed_start_reports_the_first_cause(start: Start) -> None:
             (
                 "ValueError: To serve at least one request with the model's max seq len (8192),"
                 " (2 GiB KV cache is needed, which is larger than"
-                " the available KV cache memory (1.0 GiB). Based on the available memory, the estimated maximum model length is 4096."
+                " the available KV cache memory (1.0 GiB). Based on the available memory, the"
+                " estimated maximum model length is 4096."
             ),
             FailureClass.KV_CACHE_TOO_SMALL,
             "spec.engine.contextLength",
