@@ -60,7 +60,7 @@ def test_what_the_model_says_is_counted_where_it_arises(
                 extra_body={"allowed_token_ids": [140]},
                 extra_headers={"X-Mistral-Loops": "stop"},
             )
-            assert '"finish_reason":"length"' in endless.text
+            assert b'"finish_reason":"length"' in endless.http_response.read()
         call = client.chat.completions.create(
             model="tiny",
             messages=[{"role": "user", "content": "What time is it?"}],
