@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from mistral_server.gate import Gate
-from tool_call_corpus import choices_of, chunks_of, corpus, request_of
+from tool_call_corpus import corpus
+from tool_call_wire import choices_of, chunks_of, request_of
 from unit.gate_engine import FakeEngine, ask, choice, chunk, settings, words
 
 REQUESTS = int(os.environ.get("MISTRAL_BENCH_SOAK", "50000"))

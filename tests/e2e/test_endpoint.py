@@ -13,6 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 from openai import BadRequestError, OpenAI
+from openai.types.chat import ChatCompletion
 
 from e2e_endpoint import kill_engine, pod_of, stream_inside
 from gate_counts import gate_counts
@@ -28,6 +29,17 @@ def client(endpoint: Namespace) -> Iterator[OpenAI]:
     """Return an openai client of the endpoint's Service."""
     with forwarded(endpoint.cluster, endpoint.name, "svc/tiny", "http") as url:
         yield OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60, max_retries=0)
+
+
+def forced_call(client: OpenAI) -> ChatCompletion:
+    """Return an answer that is a finished tool call."""
+    return client.chat.completions.create(
+        model="tiny",
+        messages=[{"role": "user", "content": "What time is it?"}],
+        tools=[TOOL],
+        max_tokens=64,
+        logit_bias=FORCE_A_FINISHED_CALL,
+    )
 
 
 def test_a_chat_is_answered_by_two_ranks_with_the_official_system_prompt(client: OpenAI) -> None:
@@ -61,13 +73,7 @@ def test_what_the_model_says_is_counted_where_it_arises(
                 extra_headers={"X-Mistral-Loops": "stop"},
             )
             assert b'"finish_reason":"length"' in endless.http_response.read()
-        call = client.chat.completions.create(
-            model="tiny",
-            messages=[{"role": "user", "content": "What time is it?"}],
-            tools=[TOOL],
-            max_tokens=64,
-            logit_bias=FORCE_A_FINISHED_CALL,
-        )
+        call = forced_call(client)
         assert call.choices[0].finish_reason == "tool_calls"
         expected = {
             "generations_total{finish_reason=repetition}": 2,
@@ -143,13 +149,7 @@ def test_an_image_by_url_is_not_fetched(client: OpenAI) -> None:
 
 
 def test_a_forced_tool_call_is_parsed(client: OpenAI) -> None:
-    answer = client.chat.completions.create(
-        model="tiny",
-        messages=[{"role": "user", "content": "What time is it?"}],
-        tools=[TOOL],
-        max_tokens=64,
-        logit_bias=FORCE_A_FINISHED_CALL,
-    )
+    answer = forced_call(client)
 
     calls = answer.choices[0].message.tool_calls
     assert calls is not None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mistral_server.contract import ServerSettings
+from unit.gate_engine import settings
 from unit.server_runner import RunningServer, fake_environment, running, server_settings
 
 Start = Callable[..., RunningServer]
@@ -31,3 +32,15 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return stack.enter_context(running(chosen, environment, tmp_path))
 
         yield begin
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put the settings of a gate into the environment; return a function that changes them."""
+
+    def change(**changes: Any) -> None:
+        for name, value in settings(**changes).items():
+            monkeypatch.setenv(name, value)
+
+    change()
+    return change

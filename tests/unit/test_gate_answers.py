@@ -14,7 +14,6 @@ from unit.gate_engine import (
     call,
     choice,
     gate,
-    settings,
 )
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -30,18 +29,6 @@ TOOL = {
     },
 }
 BODY = {"messages": MESSAGES, "tools": [TOOL]}
-
-
-@pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that sets the gate's settings."""
-
-    def change(**changes: Any) -> None:
-        for name, value in settings(gate=changes).items():
-            monkeypatch.setenv(name, value)
-
-    change()
-    return change
 
 
 async def test_the_client_gets_what_it_would_have_got(configure: Any) -> None:
@@ -87,7 +74,7 @@ async def test_a_cut_call_says_length(configure: Any) -> None:
 async def test_the_raw_engine_says_otherwise_and_the_gate_may_be_told_to(configure: Any) -> None:
     engine = FakeEngine([CUT])
     raw = await ask(engine, BODY)
-    configure(honest_finish=False)
+    configure(gate={"honest_finish": False})
     with Counted() as counted:
         switched = await ask(gate(engine), BODY)
 

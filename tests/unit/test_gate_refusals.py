@@ -7,21 +7,9 @@ import pytest
 
 from mistral_server.api_keys import check_api_keys
 from mistral_server.errors import InvalidConfigurationError
-from unit.gate_engine import CHAT, Counted, FakeEngine, ask, gate, settings
+from unit.gate_engine import CHAT, Counted, FakeEngine, ask, gate
 
 BODY = {"messages": [{"role": "user", "content": "Hi"}]}
-
-
-@pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that sets the gate's settings."""
-
-    def change(**changes: Any) -> None:
-        for name, value in settings(gate=changes).items():
-            monkeypatch.setenv(name, value)
-
-    change()
-    return change
 
 
 @pytest.mark.parametrize(
@@ -65,7 +53,7 @@ async def test_paths_that_generate_nothing_are_open(configure: Any, path: str) -
 
 
 async def test_a_path_can_be_opened(configure: Any) -> None:
-    configure(paths=["/v1/responses", "/lora/*"])
+    configure(gate={"paths": ["/v1/responses", "/lora/*"]})
     app = gate(FakeEngine())
 
     assert (await ask(app, BODY, "/v1/responses")).status == 200
@@ -79,7 +67,7 @@ def keys(configure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """Mount a Secret with two keys, as the kubelet does; return its directory."""
     monkeypatch.setattr("mistral_server.api_keys._PAUSE_SECONDS", 0.0)
     mount_secret(tmp_path, "one", {"team-a": "key-a\n", "team-b": "key-b"})
-    configure(api_keys=str(tmp_path))
+    configure(gate={"api_keys": str(tmp_path)})
     return tmp_path
 
 
@@ -153,7 +141,7 @@ async def test_a_secret_that_is_gone_locks_nobody_in_or_out(
     assert (await ask(app, BODY, headers=good)).status == 200
     assert (await ask(app, BODY, headers=bad)).status == 401
 
-    configure(api_keys=str(tmp_path / "never-there"))
+    configure(gate={"api_keys": str(tmp_path / "never-there")})
     assert (await ask(gate(FakeEngine()), BODY, headers=good)).status == 401
 
 
@@ -184,7 +172,7 @@ async def test_without_a_token_nobody_is_the_supervisor(
 
 @pytest.mark.parametrize("told", [True, False])
 async def test_a_request_may_be_so_large(configure: Any, told: bool) -> None:
-    configure(max_body_bytes=2000)
+    configure(gate={"max_body_bytes": 2000})
     engine = FakeEngine()
     body = {"messages": [{"role": "user", "content": "x" * 2000}]}
     headers = [] if told else [("content-length", "0")]

@@ -9,25 +9,13 @@ import pytest
 
 from mistral_server.gate.messages import normal_id
 from mistral_server.gate.request import STOP_RULE
-from unit.gate_engine import CHAT, COMPLETIONS, Counted, FakeEngine, ask, gate, settings
+from unit.gate_engine import CHAT, COMPLETIONS, Counted, FakeEngine, ask, gate
 
 USER = {"role": "user", "content": "Hé"}
 ASKED = {"return_token_ids": True}
 """What the gate always adds."""
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-
-
-@pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that sets the gate's settings."""
-
-    def change(**changes: Any) -> None:
-        for name, value in settings(**changes).items():
-            monkeypatch.setenv(name, value)
-
-    change()
-    return change
 
 
 async def reaches(body: dict[str, Any], path: str = CHAT, **how: Any) -> dict[str, Any]:

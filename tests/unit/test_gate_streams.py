@@ -9,22 +9,10 @@ from mistral_server.contract import GateSettings
 from mistral_server.gate.observer import Observer
 from mistral_server.gate.request import Asked
 from mistral_server.gate.stream import Stream
-from unit.gate_engine import EOS, Counted, FakeEngine, ask, chunk, gate, settings, words
+from unit.gate_engine import EOS, Counted, FakeEngine, ask, chunk, gate, words
 
 BODY = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"required": ["x"]}}}
-
-
-@pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that sets the gate's settings."""
-
-    def change(**changes: Any) -> None:
-        for name, value in settings(gate=changes).items():
-            monkeypatch.setenv(name, value)
-
-    change()
-    return change
 
 
 def without_ids(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -139,7 +127,7 @@ async def test_a_loop_is_seen_while_it_goes_on(configure: Any) -> None:
 
 @pytest.mark.parametrize("usage", [True, False])
 async def test_a_loop_is_ended_where_the_resource_says_so(configure: Any, usage: bool) -> None:
-    configure(loops={"action": "Stop"})
+    configure(gate={"loops": {"action": "Stop"}})
     engine = FakeEngine(chunks=[*words(5000), chunk({}, [], "length")])
     body = BODY | ({"stream_options": {"include_usage": True}} if usage else {})
     with Counted() as counted:
@@ -175,7 +163,7 @@ async def test_a_loop_is_ended_where_the_resource_says_so(configure: Any, usage:
 async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
     configure: Any,
 ) -> None:
-    configure(loops={"action": "Stop"})
+    configure(gate={"loops": {"action": "Stop"}})
     heard: list[str] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -196,7 +184,7 @@ async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
 
 
 async def test_one_of_two_choices_that_loops_does_not_end_the_other(configure: Any) -> None:
-    configure(loops={"action": "Stop"})
+    configure(gate={"loops": {"action": "Stop"}})
     other = [chunk({"content": str(n)}, [n], index=1) for n in range(600)]
     mixed = [one for pair in zip(words(599), other, strict=True) for one in pair]
     ends = [chunk({}, [EOS], "stop", index=1), *words(3)]
@@ -209,7 +197,7 @@ async def test_one_of_two_choices_that_loops_does_not_end_the_other(configure: A
 
 
 async def test_a_request_may_refuse_to_be_stopped(configure: Any) -> None:
-    configure(loops={"action": "Stop"})
+    configure(gate={"loops": {"action": "Stop"}})
     chunks = [*words(900), chunk({}, [], "length")]
     headers = [("x-mistral-loops", "observe")]
     got = await ask(gate(FakeEngine(chunks=chunks)), BODY, headers=headers)

@@ -7,8 +7,9 @@ import pytest
 
 from mistral_server.gate.schemas import LARGEST_BYTES, UnusableSchema, schema_errors
 from mistral_server.gate.tool_calls import Outcome
-from tool_call_corpus import UNUSABLE, Entry, choices_of, chunks_of, corpus, doubling, request_of
-from unit.gate_engine import Counted, FakeEngine, ask, gate, settings
+from tool_call_corpus import UNUSABLE, Entry, corpus, doubling
+from tool_call_wire import choices_of, chunks_of, request_of
+from unit.gate_engine import Counted, FakeEngine, ask, gate
 
 CORPUS = corpus()
 
@@ -25,9 +26,8 @@ def test_the_corpus_is_large_and_has_every_outcome_both_ways() -> None:
     CORPUS,
     ids=lambda entry: f"{'stream' if entry.stream else 'whole'}: {entry.title!r:.60}",
 )
-async def test_an_answer_gets_its_outcomes(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in settings().items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.usefixtures("configure")
+async def test_an_answer_gets_its_outcomes(entry: Entry) -> None:
     engine = FakeEngine(choices_of(entry), chunks_of(entry) if entry.stream else None)
     with Counted() as counted:
         got = await ask(gate(engine), request_of(entry))

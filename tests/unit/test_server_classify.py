@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mistral_server.cgroup import oom_kills
-from mistral_server.classify import ADVICE, EVIDENCE_CHARACTERS, Classifier, Verdict
+from mistral_server.classify import ADVICE, Classifier, Verdict
 from mistral_server.cli import cli
 from mistral_server.contract import FailureClass
+from mistral_server.log_record import EVIDENCE_CHARACTERS
 
 RECORDED = sorted((Path(__file__).parents[1] / "data" / "oom-logs").glob("*.log"))
 

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mistral_server.cli import cli
-from tool_call_corpus import Entry, as_transcript, corpus, request_of
+from tool_call_corpus import Entry, corpus
+from tool_call_wire import as_transcript, request_of
 
 LOOP = list(range(100, 110)) * 40
 SAID = "Step {}: now take the next step of the long way.\n"

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mistral_server.contract import FailureClass
-
-EVIDENCE_CHARACTERS = 1000
-"""As much of the line as a report has room for."""
+from mistral_server.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
 
 _LONGEST_LINE = 20_000
 """What stands further behind in a line shows no cause: dumped tensors, whole requests."""
@@ -22,13 +20,6 @@ _LONGEST_LINE = 20_000
 _SURVIVED_LINES = 2
 """Statistics come every ten seconds; an engine that is dead says them once more at most."""
 
-_RECORD = re.compile(
-    r"(?:\((?P<process>[A-Za-z]\w*)[^)]*\) )?"
-    r"(?:(?P<level>[A-Z]{4,8}) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?)?"
-    r"(?P<text>.*)",
-    re.DOTALL,
-)
-_HARMLESS = frozenset({"INFO", "WARNING", "DEBUG"})
 _FRAME = re.compile(r'\s*File "[^"]+", line \d+, in (\w+)')
 _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
 
@@ -181,6 +172,8 @@ _PHASES: tuple[tuple[str, frozenset[str]], ...] = (
 )
 """Functions of vLLM by what the engine does in them, the first that is found."""
 
+_START_FUNCTIONS = dict(_PHASES)["start"]
+
 _OF_PHASE = {
     "start": FailureClass.GPU_BUSY,
     "weights": FailureClass.CUDA_OOM_LOAD,
@@ -254,11 +247,11 @@ class Classifier:
 
     def read(self, line: str) -> None:
         """Take one line into account."""
-        record = _RECORD.match(line.rstrip("\r\n")[:_LONGEST_LINE])
+        record = RECORD.match(line.rstrip("\r\n")[:_LONGEST_LINE])
         if record is None:
             return
         text = record["text"].rstrip("\r")
-        if record["level"] in _HARMLESS or text.startswith("INFO: "):
+        if record["level"] in HARMLESS or text.startswith("INFO: "):
             self._progress(text)
             return
         if frame := _FRAME.match(text):
@@ -302,15 +295,13 @@ class Classifier:
             self._exception = self._exception or text[:EVIDENCE_CHARACTERS]
 
     def _verdict(self, text: str) -> Verdict | None:
-        if _OUT_OF_GPU_MEMORY.search(text):
+        out_of_memory = _OUT_OF_GPU_MEMORY.search(text)
+        if out_of_memory or _NO_CONTEXT.search(text):
             phase = self._phase()
-            if _OF_WEIGHTS.search(text):
+            # Nothing is allocated before the weights, but a context.
+            unsaid = phase == "start" and self._functions.isdisjoint(_START_FUNCTIONS)
+            if out_of_memory and (unsaid or _OF_WEIGHTS.search(text)):
                 phase = "weights"
-            elif phase == "start" and self._functions.isdisjoint(_START_FUNCTIONS):
-                phase = "weights"  # nothing is allocated before them
-            return self._of(_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text)
-        if _NO_CONTEXT.search(text):
-            phase = self._phase()
             return self._of(_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text)
         for rule in _RULES:
             if rule.pattern.search(text):
@@ -335,6 +326,3 @@ class Classifier:
         if self._serving:
             return "serving"
         return "warm-up" if self._loaded else "start"
-
-
-_START_FUNCTIONS = next(functions for phase, functions in _PHASES if phase == "start")

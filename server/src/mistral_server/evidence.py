@@ -11,12 +11,7 @@ import re
 import time
 from collections.abc import Callable
 
-_RECORD = re.compile(
-    r"(?:\((?P<process>\w+)[^)]*\) )?"
-    r"(?:(?P<level>[A-Z]+) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?)?"
-    r"(?P<text>.*)",
-    re.DOTALL,
-)
+from mistral_server.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)(?::|$)")
 _WORKER_DIED = re.compile(r"Worker proc \S+ died unexpectedly")
@@ -30,13 +25,6 @@ _NO_CAUSE = re.compile(
     r"|SystemExit|KeyboardInterrupt|CancelledError"
 )
 """Exceptions that only say that another process failed, or that a stop was asked for."""
-
-_HARMLESS = frozenset({"INFO", "WARNING", "DEBUG"})
-"""Levels whose records may quote an exception: every log warns of a possible OSError [Errno 24]."""
-
-EVIDENCE_CHARACTERS = 1000
-"""As much of the line as a report has room for."""
-
 
 RECENT_SECONDS = 120.0
 """So long after its last exception, an engine that serves has survived it."""
@@ -64,8 +52,8 @@ class Evidence:
 
     def read(self, line: str) -> None:
         """Take one line of output into account."""
-        record = _RECORD.match(line)
-        if record is None or record["level"] in _HARMLESS:
+        record = RECORD.match(line)
+        if record is None or record["level"] in HARMLESS:
             return
         text = record["text"]
         process = record["process"] or "APIServer"

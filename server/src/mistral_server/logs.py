@@ -1,38 +1,19 @@
 """``classify``: why engines ended, from the files of their logs."""
 
-import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mistral_server.classify import Classifier
-
-_STDIN = Path("-")
+from mistral_server.json_lines import print_lines
 
 
 def classify_files(files: Sequence[Path]) -> int:
-    """Print a line for each log; return 1 if one could not be read, else 0."""
-    code = 0
-    for file in files or [_STDIN]:
-        try:
-            line = _classified(file)
-        except OSError as error:
-            sys.stderr.write(f"{file}: {error}\n")
-            code = 1
-        else:
-            sys.stdout.write(json.dumps({"file": str(file), **line}) + "\n")
-    return code
+    """Print a line for each log; return the exit code."""
+    return print_lines(files, _classified)
 
 
-def _classified(file: Path) -> dict[str, Any]:
-    if file == _STDIN:
-        return _read(sys.stdin.buffer)
-    with file.open("rb") as lines:
-        return _read(lines)
-
-
-def _read(lines: Iterable[bytes]) -> dict[str, Any]:
+def _classified(lines: Iterable[bytes]) -> dict[str, Any]:
     classifier = Classifier()
     for line in lines:
         classifier.read(line.decode(errors="replace"))

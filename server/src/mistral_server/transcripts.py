@@ -1,12 +1,10 @@
 """The gate's judgements on files: ``detect-loop`` and ``check-tool-call``.
 
-The same code as in the gate, for people with a transcript in hand. A file that cannot be read is
-told on standard error and makes the exit code 1; the others are judged all the same.
+The same code as in the gate, for people with a transcript in hand.
 """
 
-import json
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +19,26 @@ from mistral_server.gate.loops import (
     as_symbols,
 )
 from mistral_server.gate.observer import Observer
-from mistral_server.gate.request import read
+from mistral_server.gate.request import Asked, read
 from mistral_server.gate.stream import Stream
+from mistral_server.json_lines import UNREADABLE, complain, opened, print_lines
 
 __all__ = ["LoopRule", "check_tool_calls", "detect_loops"]
-
-_STDIN = Path("-")
-_NOT_READ = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OSError, ValueError)
 
 
 def detect_loops(files: Sequence[Path], rule: LoopRule) -> int:
     """Print a line for each file; return the exit code."""
-    return _each(files or [_STDIN], lambda content: _loop_of(content, rule))
+    return print_lines(files, lambda file: _loop_of(file.read(), rule))
 
 
 def check_tool_calls(request: Path, responses: Sequence[Path]) -> int:
     """Print a line for each answer; return the exit code."""
     try:
-        body = _content(request)
-        # Whether it was streamed shows in the answer.
-        read(body, chat=True, loops="Off")
-    except _NOT_READ as error:
-        return _complain(request, f"it is not a chat request: {error}")
-    return _each(responses, lambda content: _calls_of(body, content))
-
-
-def _each(files: Iterable[Path], judge: Callable[[bytes], dict[str, Any]]) -> int:
-    code = 0
-    for file in files:
-        try:
-            line = {"file": str(file), **judge(_content(file))}
-        except _NOT_READ as error:
-            code = _complain(file, str(error))
-        else:
-            sys.stdout.write(json.dumps(line) + "\n")
-    return code
+        with opened(request) as content:
+            asked = read(content.read(), chat=True, loops="Off")
+    except UNREADABLE as error:
+        return complain(request, f"it is not a chat request: {error}")
+    return print_lines(responses, lambda file: _calls_of(asked, file.read()))
 
 
 def _loop_of(content: bytes, rule: LoopRule) -> dict[str, Any]:
@@ -91,10 +74,10 @@ def _token_ids(content: bytes) -> list[int] | None:
     return ids
 
 
-def _calls_of(request: bytes, content: bytes) -> dict[str, Any]:
+def _calls_of(asked: Asked, content: bytes) -> dict[str, Any]:
+    # Whether it was streamed shows in the answer.
     streamed = not content.lstrip().startswith((b"{", b"["))
-    asked = read(_with_stream(request, streamed=streamed), chat=True, loops="Off")
-    observer = Observer(asked, LoopSettings(action="Off"))
+    observer = Observer(replace(asked, stream=streamed), LoopSettings(action="Off"))
     if streamed:
         _read_stream(content, observer)
     else:
@@ -118,18 +101,3 @@ def _read_stream(content: bytes, observer: Observer) -> None:
     stream.feed(content.replace(b"\r\n", b"\n").strip() + b"\n\n")
     if stream.unread or not observer.generations:
         raise ValueError("it is neither JSON nor the `data:` events of a stream")
-
-
-def _with_stream(request: bytes, *, streamed: bool) -> bytes:
-    fields = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
-    fields["stream"] = msgspec.Raw(b"true" if streamed else b"false")
-    return msgspec.json.encode(fields)
-
-
-def _content(file: Path) -> bytes:
-    return sys.stdin.buffer.read() if file == _STDIN else file.read_bytes()
-
-
-def _complain(file: Path, reason: str) -> int:
-    sys.stderr.write(f"{file}: {reason}\n")
-    return 1

@@ -124,9 +124,10 @@ class Exchange:
         self._over = self._over or not more
 
     def _note_looping(self) -> None:
-        if self._observer.looping is not self._looping:
+        looping = self._observer.looping
+        if looping is not self._looping:
             self._in_flight(-1)
-            self._looping = not self._looping
+            self._looping = looping
             self._in_flight(+1)
 
     def _in_flight(self, change: int) -> None:

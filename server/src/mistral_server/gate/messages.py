@@ -5,13 +5,13 @@ A request may hold ten images of megabytes in base64, so the contents are copied
 
 import hashlib
 import json
-import re
 import string
 
 import msgspec
 
+from mistral_server.gate.tool_calls import CALL_ID
+
 _SYSTEM_ROLES = frozenset({"system", "developer"})
-_ID = re.compile("[a-zA-Z0-9]{9}")
 _ALPHABET = string.digits + string.ascii_letters
 
 
@@ -70,10 +70,10 @@ class Messages:
         """Make ids of tool calls what the model's format takes; return whether any was not."""
         changed = False
         for at, message in enumerate(self._known):
-            if message.tool_call_id and not _ID.fullmatch(message.tool_call_id):
+            if message.tool_call_id and not CALL_ID.fullmatch(message.tool_call_id):
                 self._set(at, tool_call_id=normal_id(message.tool_call_id))
                 changed = True
-            if any(call.id and not _ID.fullmatch(call.id) for call in message.tool_calls or ()):
+            if any(call.id and not CALL_ID.fullmatch(call.id) for call in message.tool_calls or ()):
                 self._normalize_calls(at)
                 changed = True
         return changed
@@ -101,7 +101,7 @@ class Messages:
 
 def normal_id(given: str) -> str:
     """Return nine letters and digits for an id: itself, or always the same ones."""
-    if _ID.fullmatch(given):
+    if CALL_ID.fullmatch(given):
         return given
     number = int.from_bytes(hashlib.blake2b(given.encode(), digest_size=8).digest())
     digits = []

@@ -7,7 +7,6 @@ that the supervisor passed on.
 import hmac
 import logging
 import os
-from typing import cast
 
 import msgspec
 
@@ -92,8 +91,8 @@ class Gate:
         path = scope["path"]
         if not any(_matches(path, pattern) for pattern in self._settings.paths):
             return closed_path(path)
-        keyless = self._keys is None or path in _KEYLESS_PATHS
-        if not keyless and not cast("ApiKeys", self._keys).allows(header(scope, b"authorization")):
+        keys = None if path in _KEYLESS_PATHS else self._keys
+        if keys is not None and not keys.allows(header(scope, b"authorization")):
             return unknown_key()
         length = header(scope, b"content-length") or b"0"
         if length.isdigit() and int(length) > self._settings.max_body_bytes:

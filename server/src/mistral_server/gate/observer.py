@@ -184,13 +184,12 @@ class Observer:
         self._settings = settings
         self._rule = LoopRule(settings.repeats, settings.min_tokens)
 
-    def add(self, index: int, piece: Piece) -> Generation:
+    def add(self, index: int, piece: Piece) -> None:
         """Read on in one choice."""
         generation = self.generations.get(index)
         if generation is None:
             generation = self.generations[index] = Generation(self.asked, self._rule)
         generation.add(piece)
-        return generation
 
     def count(self, completion_tokens: int) -> None:
         """Take the engine's count of the tokens of all choices."""
@@ -202,21 +201,21 @@ class Observer:
     @property
     def looping(self) -> bool:
         """Nothing but loops is being generated for this request."""
-        running = [one for one in self.generations.values() if one.finish_reason is None]
-        return bool(running) and all(one.looping for one in running)
+        running = self._running()
+        return bool(running) and all(one.looping for one in running.values())
 
     @property
     def must_stop(self) -> bool:
         """Every generation that still runs is a loop to be ended."""
-        running = [one for one in self.generations.values() if one.finish_reason is None]
-        return bool(running) and all(one.must_stop(self._settings) for one in running)
+        running = self._running()
+        return bool(running) and all(one.must_stop(self._settings) for one in running.values())
 
     def stop(self) -> list[int]:
         """Note that the gate ends what still runs; return the choices."""
-        running = [at for at, one in self.generations.items() if one.finish_reason is None]
-        for at in running:
-            self.generations[at].stopped = True
-        return running
+        running = self._running()
+        for generation in running.values():
+            generation.stopped = True
+        return list(running)
 
     def end(self) -> list[Seen]:
         """Return what became of each generation."""
@@ -233,3 +232,6 @@ class Observer:
             return None
         judged = judge(tools, (one.as_choice() for one in ended))
         return judged, roll_up(judged)
+
+    def _running(self) -> dict[int, Generation]:
+        return {at: one for at, one in self.generations.items() if one.finish_reason is None}

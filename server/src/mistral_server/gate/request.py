@@ -32,10 +32,8 @@ class _Function(msgspec.Struct):
 
 
 class _Tool(msgspec.Struct):
-    function: _Function | None = None
+    """A tool, or the choice of one."""
 
-
-class _Named(msgspec.Struct):
     function: _Function | None = None
 
 
@@ -144,7 +142,7 @@ def _tools(fields: Mapping[str, msgspec.Raw]) -> Tools:
             schemas[function.name] = bytes(function.parameters)
     choice = _value(fields, "tool_choice")
     if isinstance(choice, dict):
-        named = msgspec.json.decode(fields["tool_choice"], type=_Named).function
+        named = msgspec.json.decode(fields["tool_choice"], type=_Tool).function
         return Tools(schemas, required=True, named=None if named is None else named.name)
     return Tools(schemas, required=choice == "required")
 

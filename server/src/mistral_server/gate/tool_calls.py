@@ -102,8 +102,10 @@ class Judged:
     outcome: Outcome
 
 
+CALL_ID = re.compile("[a-zA-Z0-9]{9}")
+"""The only ids that the model's format takes."""
+
 _MARKERS = ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
-_ID = re.compile("[a-zA-Z0-9]{9}")
 _OF_KEYWORD = {
     "required": Outcome.MISSING_REQUIRED,
     "type": Outcome.WRONG_TYPE,
@@ -171,7 +173,7 @@ def _outcome(tools: Tools, call: Call, *, cut: bool, repeated_id: bool) -> Outco
         wrong, usable = None, False
     if wrong is not None:
         return wrong
-    if repeated_id or not _ID.fullmatch(call.id):
+    if repeated_id or not CALL_ID.fullmatch(call.id):
         return Outcome.INVALID_ID
     if any(marker in call.arguments for marker in _MARKERS):
         return Outcome.MARKER_LEAK
