@@ -142,9 +142,15 @@ def waiting_container(reason: str, message: str = "", **fields: Any) -> Object:
     return container(state={"waiting": {"reason": reason, "message": message}}, **fields)
 
 
-def ended(exit_code: int, reason: str = "Error", message: str = "") -> Object:
+def fetch(status: Object) -> Object:
+    """Return a container's status as one of the init container that fetches the model."""
+    return {**status, "name": names.FETCH_CONTAINER}
+
+
+def ended(exit_code: int, reason: str = "Error", message: str = "", **fields: str) -> Object:
     """Return the state of a container that has ended."""
-    return {"terminated": {"exitCode": exit_code, "reason": reason, "message": message}}
+    said = {"exitCode": exit_code, "reason": reason, "message": message, **fields}
+    return {"terminated": said}
 
 
 def crashed_container(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from builders import EARLIER, Object, deployment_body, resource
-from mistral_operator.api import Condition, ConditionType, Reason, Status
+from mistral_operator.api import Condition, ConditionType, Oom, Reason, Status
 from mistral_operator.observe import Observed, deployment_facts, node_facts, pod_facts
 from mistral_operator.problem import Problem
 from mistral_operator.status import Situation
@@ -34,6 +34,11 @@ def heard(given: Situation, **signals: SignalDocument) -> Situation:
     """Return a situation in which pods have said something: `small_1=signal()`."""
     by_uid = {f"uid-of-{name.replace('_', '-')}": said for name, said in signals.items()}
     return replace(given, observed=replace(given.observed, signals=by_uid))
+
+
+def remembering(given: Situation, oom: Oom) -> Situation:
+    """Return a situation in which lacks of memory are known."""
+    return replace(given, oom=oom)
 
 
 def previously(given: Situation, status: Status) -> Situation:

@@ -9,12 +9,12 @@ from builders import (
     resource,
     unschedulable_pod,
 )
-from mistral_operator.api import Reason
+from mistral_operator.api import Oom, Reason
 from mistral_operator.observe import Observed
 from mistral_operator.problem import Problem
 from mistral_operator.status import Situation
 from mistral_operator.status.verdict import Outlook
-from situations import situation
+from situations import remembering, situation
 
 Case = tuple[Situation, Reason, Outlook, list[str]]
 """A situation, the reason that is given for it, what will happen, and parts of the message."""
@@ -37,6 +37,15 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.READY,
         Outlook.GOOD,
         ["2 replicas answer as small"],
+    ),
+    "it cannot start and was given up": (
+        remembering(
+            situation(spec={"replicas": 0}, deployment=deployment_body(0)),
+            Oom(active="CudaOomLoad", streak=3, stopped=True),
+        ),
+        Reason.CRASH_LOOP,
+        Outlook.STUCK,
+        ["stopped after 3 ends with CudaOomLoad", "spec.engine.tensorParallelSize", "suspended"],
     ),
     "it is suspended": (
         situation(spec={"suspend": True}, deployment=deployment_body(0)),

@@ -3,8 +3,17 @@
 import pytest
 
 from builders import NAME, NAMESPACE, UID, resource
-from mistral_operator.api import Condition, ConditionType, Reason, Status
-from mistral_operator.events import transition_events
+from mistral_operator.api import (
+    Change,
+    Condition,
+    ConditionType,
+    Oom,
+    OomEvent,
+    Reason,
+    Status,
+    Step,
+)
+from mistral_operator.events import memory_events, transition_events
 from situations import condition
 
 AT = "2026-03-01T12:00:00.123456Z"
@@ -90,3 +99,58 @@ def test_a_note_is_never_longer_than_the_api_server_takes(character: str) -> Non
     # 1024 bytes, not characters, are refused.
     assert 900 < len(event["note"].encode()) < 1024
     assert event["note"].removeprefix("Ready=False: ").strip(character) == ""
+
+
+# --- Lacks of memory ------------------------------------------------------------------------------
+
+SEEN = OomEvent(failure="KVCacheTooSmall", pod="small-1", evidence="8192 needed, 1344 fit")
+TRYING = Step(
+    setting="spec.engine.contextLength",
+    before="8192",
+    after="1344",
+    reason="the KV cache holds 1344 tokens",
+    failure="KVCacheTooSmall",
+    time="2026-03-01T12:00:00Z",
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reasons"),
+    [
+        pytest.param(None, None, [], id="nothing"),
+        pytest.param(None, Oom(events=[SEEN]), ["KVCacheTooSmall"], id="a lack of memory"),
+        pytest.param(
+            Oom(events=[SEEN]),
+            Oom(events=[SEEN], steps=[TRYING]),
+            ["RemedyApplied"],
+            id="a step against it",
+        ),
+        pytest.param(
+            Oom(steps=[TRYING]),
+            Oom(steps=[TRYING.model_copy(update={"outcome": "Helped"})]),
+            ["RemedyHelped"],
+            id="it helped",
+        ),
+        pytest.param(
+            Oom(),
+            Oom(recommendation=Change.model_validate(TRYING.model_dump())),
+            ["RemedyRecommended"],
+            id="advice",
+        ),
+        pytest.param(Oom(), Oom(stopped=True), ["CrashLoop"], id="giving up"),
+    ],
+)
+def test_what_happens_with_memory_is_told_once(
+    before: Oom | None, after: Oom | None, reasons: list[str]
+) -> None:
+    assert [one["reason"] for one in memory_events(resource(), before, after, AT)] == reasons
+    assert memory_events(resource(), after, after, AT) == []
+
+
+def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
+    (event,) = memory_events(resource(), None, Oom(steps=[TRYING]), AT)
+
+    assert event["type"] == "Normal"
+    assert event["note"] == (
+        "spec.engine.contextLength: 1344 instead of 8192, since the KV cache holds 1344 tokens"
+    )

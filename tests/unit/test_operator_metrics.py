@@ -4,8 +4,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from mistral_operator import metrics
-from mistral_operator.api import ConditionType, Reason, Status
+from mistral_operator.api import ConditionType, Oom, OomTotal, Reason, Status
 from mistral_operator.metrics import FleetCollector
+from mistral_server.contract import MEMORY_FAILURES
 from situations import condition
 
 STATUS = Status(
@@ -30,7 +31,7 @@ def test_a_resource_shows_its_conditions_and_replicas() -> None:
     fleet = FleetCollector({("models", "small"): (STATUS, 4)})
     who = 'name="small",namespace="models"'
 
-    assert exposed(fleet) == [
+    assert [one for one in exposed(fleet) if one.startswith("mistral_deployment")] == [
         f'mistral_deployment_condition{{{who},status="True",type="Ready"}} 1.0',
         f'mistral_deployment_condition{{{who},status="Unknown",type="ModelFits"}} 1.0',
         f'mistral_deployment_replicas{{{who},state="desired"}} 4.0',
@@ -73,3 +74,17 @@ def test_the_names_are_those_of_the_documentation() -> None:
         "mistral_operator_reconcile_seconds",
         "mistral_operator_writes",
     }
+
+
+def test_every_class_of_lack_of_memory_is_there_before_it_happens() -> None:
+    oom = Oom(totals=[OomTotal(failure="HostOom", count=3)])
+    fleet = FleetCollector({("models", "small"): (STATUS.model_copy(update={"oom": oom}), 1)})
+
+    counts = {
+        line.split('class="')[1].split('"')[0]: float(line.rsplit(" ", 1)[1])
+        for line in exposed(fleet)
+        if line.startswith("mistral_operator_oom_events_total")
+    }
+
+    expected: dict[str, float] = dict.fromkeys(MEMORY_FAILURES, 0.0)
+    assert counts == {**expected, "HostOom": 3.0}

@@ -20,11 +20,13 @@ from mistral_operator.problem import Problem
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import Stage
-from situations import condition, heard, previously, said, situation
+from situations import condition, heard, previously, remembering, said, situation
 from unit.operator_cluster_situations import CLUSTER_SITUATIONS, READY
 from unit.operator_pod_situations import POD_SITUATIONS
 from unit.test_operator_status_fitting import FITTING
+from unit.test_operator_status_memory import CASES
 
+MEMORY = [oom for oom, *_ in CASES.values() if oom is not None]
 SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS
 
 
@@ -77,6 +79,8 @@ def test_every_reason_is_given_by_some_case() -> None:
     statuses += [
         report(situation(spec=spec, nodes=nodes), NOW) for spec, nodes, *_ in FITTING.values()
     ]
+
+    statuses += [report(remembering(situation(), oom), NOW) for oom in MEMORY]
 
     given = {one.reason for status in statuses for one in status.conditions}
 

@@ -4,7 +4,15 @@ import hashlib
 from typing import Any
 
 from mistral_operator import names
-from mistral_operator.api import Condition, ConditionType, Resource, Status
+from mistral_operator.api import (
+    Change,
+    Condition,
+    ConditionType,
+    Oom,
+    Reason,
+    Resource,
+    Status,
+)
 
 _TOLD = (ConditionType.READY, ConditionType.MODEL_FITS)
 """Conditions whose changes are worth an Event; the others follow from these."""
@@ -19,10 +27,45 @@ def transition_events(
     """Return one Event for each told condition whose status or reason changed."""
     known = {one.type: one for one in before.conditions}
     return [
-        _event(resource, condition, now)
+        _of_condition(resource, condition, now)
         for condition in after.conditions
         if condition.type in _TOLD and _changed(known.get(condition.type), condition)
     ]
+
+
+def memory_events(
+    resource: Resource, before: Oom | None, after: Oom | None, now: str
+) -> list[dict[str, Any]]:
+    """Return an Event for each lack of memory and for each thing that was done about one."""
+    old, new = before or Oom(), after or Oom()
+    told = [
+        (True, one.failure, f"pod {one.pod}: {one.evidence}")
+        for one in new.events
+        if one not in old.events
+    ]
+    told += [
+        (False, _STEP_REASONS[one.outcome], _said(one)) for one in new.steps if one not in old.steps
+    ]
+    if new.recommendation is not None and new.recommendation != old.recommendation:
+        told.append((False, "RemedyRecommended", _said(new.recommendation)))
+    if new.stopped and not old.stopped:
+        told.append((True, Reason.CRASH_LOOP, f"stopped after {new.streak} ends: {new.active}"))
+    return [
+        _event(resource, reason, note, now, warning=warning, identity=f"{number}/{reason}")
+        for number, (warning, reason, note) in enumerate(told)
+    ]
+
+
+_STEP_REASONS = {
+    "Trying": "RemedyApplied",
+    "Helped": "RemedyHelped",
+    "Kept": "RemedyKept",
+    "Reverted": "RemedyReverted",
+}
+
+
+def _said(change: Change) -> str:
+    return f"{change.setting}: {change.after} instead of {change.before}, since {change.reason}"
 
 
 def _changed(before: Condition | None, after: Condition) -> bool:
@@ -33,11 +76,22 @@ def _changed(before: Condition | None, after: Condition) -> bool:
     return (before.status, before.reason) != (after.status, after.reason)
 
 
-def _event(resource: Resource, condition: Condition, now: str) -> dict[str, Any]:
-    warning = condition.status == "False" and condition.reason not in _EXPECTED
+def _of_condition(resource: Resource, condition: Condition, now: str) -> dict[str, Any]:
+    return _event(
+        resource,
+        condition.reason,
+        f"{condition.type}={condition.status}: {condition.message}",
+        now,
+        warning=condition.status == "False" and condition.reason not in _EXPECTED,
+        identity=f"{condition.type}/{condition.reason}",
+    )
+
+
+def _event(
+    resource: Resource, reason: str, note: str, now: str, *, warning: bool, identity: str
+) -> dict[str, Any]:
     # The name follows from what happened and when: telling it twice is refused as a conflict.
-    identity = f"{resource.uid}/{condition.type}/{condition.reason}/{now}"
-    suffix = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    suffix = hashlib.sha256(f"{resource.uid}/{identity}/{now}".encode()).hexdigest()[:16]
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
@@ -47,8 +101,8 @@ def _event(resource: Resource, condition: Condition, now: str) -> dict[str, Any]
         "reportingInstance": names.FIELD_MANAGER,
         "action": "Reconcile",
         "type": "Warning" if warning else "Normal",
-        "reason": condition.reason,
-        "note": _shortened(f"{condition.type}={condition.status}: {condition.message}"),
+        "reason": reason,
+        "note": _shortened(note),
         "regarding": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,

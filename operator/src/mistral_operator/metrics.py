@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mistral_operator.api import Status
+from mistral_server.contract import MEMORY_FAILURES
 
 API_REQUESTS = Counter(
     "mistral_operator_api_requests",
@@ -56,7 +57,7 @@ class FleetCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one family for conditions and one for replicas."""
+        """Yield one family each for conditions, replicas and lacks of memory."""
         conditions = GaugeMetricFamily(
             "mistral_deployment_condition",
             "1 for the status that a condition of a resource has.",
@@ -75,6 +76,21 @@ class FleetCollector(Collector):
             replicas.add_metric([namespace, name, "ready"], status.ready_replicas)
         yield conditions
         yield replicas
+        yield self._memory()
+
+    def _memory(self) -> Metric:
+        # The status holds the counts, so they outlive the operator and its leader. A rate needs a
+        # zero before the first event, so every class is there from the start.
+        family = CounterMetricFamily(
+            "mistral_operator_oom_events",
+            "Lacks of memory of a resource's pods since it exists, by class.",
+            labels=["namespace", "name", "class"],
+        )
+        for (namespace, name), (status, _) in self.statuses.items():
+            totals = {one.failure: one.count for one in status.oom.totals} if status.oom else {}
+            for failure in sorted(MEMORY_FAILURES):
+                family.add_metric([namespace, name, failure], totals.get(failure, 0))
+        return family
 
 
 FLEET = FleetCollector()

@@ -27,6 +27,10 @@ ANNOTATION_APPLIED = f"{GROUP}/applied"
 """Digest of the object as it was last rendered: tells a removed field from a field of somebody
 else."""
 
+ANNOTATION_CONFIGURATION = f"{GROUP}/configuration"
+"""Digest of a pod template, on its pods: an end of a pod counts for or against those settings only
+that the pod had. It cannot be read off the pod itself, which admission may have changed."""
+
 CONTAINER = "server"
 """Name of the container that runs the supervisor and vLLM."""
 FETCH_CONTAINER = "fetch"

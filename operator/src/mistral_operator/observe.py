@@ -3,6 +3,7 @@
 Only what a decision needs is kept: a fleet's pods stay in memory as facts, not as objects.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,24 @@ from mistral_operator.quantity import parse_quantity, quantity_bytes
 from mistral_server.contract import SignalDocument, TerminationReport
 
 Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EndFacts:
+    """One end of a container."""
+
+    identity: str
+    """Tells this end from every other, of whatever container and pod."""
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished: str = ""
+    """When, as RFC 3339; empty if the kubelet does not know."""
+
+    @property
+    def report(self) -> TerminationReport | None:
+        """The termination report, if the server left one."""
+        return _report(self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +50,13 @@ class ContainerFacts:
     """Exit code of the last end, if it ever ended."""
     exit_reason: str = ""
     exit_message: str = ""
+    ends: tuple[EndFacts, ...] = ()
+    """The ends that the kubelet still knows, at most two, the newest last."""
 
     @property
     def report(self) -> TerminationReport | None:
         """The termination report of the last end, if the server left one."""
-        try:
-            return TerminationReport.model_validate_json(self.exit_message)
-        except ValidationError:
-            return None
+        return _report(self.exit_message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,8 @@ class PodFacts:
     """The scheduler's sentence, if it found no node."""
     evicted: str = ""
     """Why the pod as a whole failed, if it did."""
+    configuration: str = ""
+    """Digest of the pod template that it was made of, from the annotation."""
     containers: tuple[ContainerFacts, ...] = ()
     """Init containers first."""
 
@@ -117,6 +137,13 @@ class Observed:
         return (self.signals or {}).get(pod.uid)
 
 
+def _report(message: str) -> TerminationReport | None:
+    try:
+        return TerminationReport.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
 def pod_facts(body: Body) -> PodFacts:
     """Return the facts of a pod."""
     metadata, status = body["metadata"], body.get("status", {})
@@ -136,7 +163,8 @@ def pod_facts(body: Body) -> PodFacts:
             scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
         ),
         evicted=_failure(status) if status.get("phase") == "Failed" else "",
-        containers=tuple(_container_facts(one) for one in statuses),
+        configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
+        containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
     )
 
 
@@ -144,10 +172,11 @@ def _failure(status: Body) -> str:
     return str(status.get("message") or status.get("reason") or "")
 
 
-def _container_facts(status: Body) -> ContainerFacts:
+def _container_facts(status: Body, pod: str) -> ContainerFacts:
     state, last = status.get("state", {}), status.get("lastState", {})
     waiting = state.get("waiting", {})
-    ended = state.get("terminated") or last.get("terminated") or {}
+    ends = [one["terminated"] for one in (last, state) if one.get("terminated")]
+    ended: Body = ends[-1] if ends else {}
     return ContainerFacts(
         name=status["name"],
         ready=status.get("ready", False),
@@ -159,6 +188,20 @@ def _container_facts(status: Body) -> ContainerFacts:
         exit_code=ended.get("exitCode"),
         exit_reason=ended.get("reason", ""),
         exit_message=ended.get("message", ""),
+        ends=tuple(_end_facts(one, pod, status["name"]) for one in ends),
+    )
+
+
+def _end_facts(ended: Body, pod: str, container: str) -> EndFacts:
+    # A container that the kubelet lost sight of has no id; then place and time must do.
+    finished = ended.get("finishedAt") or ""
+    identity = ended.get("containerID") or f"{pod}/{container}/{finished}"
+    return EndFacts(
+        identity=hashlib.sha256(identity.encode()).hexdigest()[:12],
+        exit_code=ended.get("exitCode", 0),
+        reason=ended.get("reason", ""),
+        message=ended.get("message", ""),
+        finished=finished,
     )
 
 

@@ -9,18 +9,37 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mistral_operator.api import Reason, Resource, Spec, Status, identified, parse_resource
+from mistral_operator.api import (
+    Oom,
+    Overrides,
+    Reason,
+    Resource,
+    Spec,
+    Status,
+    identified,
+    parse_resource,
+)
 from mistral_operator.apply import Executor
 from mistral_operator.clock import now_text, to_seconds
 from mistral_operator.cluster import Cluster
 from mistral_operator.errors import ClusterError, InvalidResource, NamespaceLeaving, Unavailable
-from mistral_operator.events import transition_events
+from mistral_operator.events import memory_events, transition_events
 from mistral_operator.metrics import FLEET, RECONCILE_SECONDS, RECONCILES, WRITES
 from mistral_operator.observe import Body, Observed
+from mistral_operator.oom import (
+    Circumstances,
+    decide,
+    effective_resource,
+    failures_of,
+    is_watched,
+    seconds_until_quiet,
+    settings_in_force,
+)
 from mistral_operator.plan import Plan, make_plan
 from mistral_operator.problem import Problem
 from mistral_operator.references import missing_references
 from mistral_operator.render import RenderContext, children
+from mistral_operator.render.pod import configuration
 from mistral_operator.signals import SignalBoard
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.store import Key, Store
@@ -28,7 +47,7 @@ from mistral_operator.workqueue import Outcome
 
 log = logging.getLogger(__name__)
 
-_Fingerprint = tuple[str, int, tuple[tuple[str, str, str], ...]]
+_Fingerprint = tuple[str, int, Overrides | None, bool, tuple[tuple[str, str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,8 @@ class World:
     store: Store
     signals: SignalBoard
     context: RenderContext
+    later: Callable[[Key, float], None] = lambda key, seconds: None
+    """Asks to look at a resource again after some seconds."""
 
 
 class Reconciler:
@@ -78,7 +99,10 @@ class Reconciler:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._refuse(key, body, error)
-        plan = self._plan(key, resource)
+        previous = _previous(body)
+        oom = await self._remember(key, resource, previous)
+        resource = effective_resource(resource, oom)
+        plan = self._plan(key, resource, oom or Oom())
         problems = await self._executor.execute(resource, plan)
         if not plan.settled and not problems and key not in self._unreported:
             # The controllers answer to what was applied within moments: one status tells it all.
@@ -87,21 +111,61 @@ class Reconciler:
         self._unreported.discard(key)
         observed = self._observe(key)
         problems += await missing_references(self._world.cluster, resource, observed)
-        situation = Situation(resource, observed, tuple(problems), _previous(body))
-        await self._report(situation, report)
+        previous = _previous(self._world.store.resources.get(key) or body)
+        situation = Situation(resource, observed, tuple(problems), previous, oom)
+        status = await self._report(situation, report)
+        self._look_again(key, resource, status)
         return Outcome.RETRY if problems else Outcome.SETTLED
+
+    async def _remember(self, key: Key, resource: Resource, previous: Status) -> Oom | None:
+        """Return what is known of lacks of memory; written down before anything is done of it.
+
+        Otherwise an operator that dies in between would have changed pods for a reason that is
+        gone with them.
+        """
+        store, before, now = self._world.store, previous.oom, now_text()
+        departed = store.departed(key)
+        failures = failures_of((*store.pods.owned(key), *departed))
+        if before is None and not failures:
+            store.settle_departed(key, departed)
+            return None
+        running = settings_in_force(resource, before)
+        facts = store.deployment_of(key)
+        until = seconds_until_quiet(resource.spec, previous, now)
+        given = Circumstances(
+            failures,
+            configuration=configuration(running, self._world.context),
+            ready=bool(facts and facts.ready),
+            quiet=until is not None and until <= 0 and facts is not None and facts.settled,
+            now=to_seconds(now),
+        )
+        oom = decide(resource, before, given)
+        if _told(oom) != _told(before):
+            status = previous.model_copy(update={"oom": oom})
+            await self._write_status(resource, status)
+            for event in memory_events(resource, before, oom, now):
+                await self._post(resource, event)
+        store.settle_departed(key, departed)
+        return oom
+
+    def _look_again(self, key: Key, resource: Resource, status: Status) -> None:
+        """Come back when the quiet period is over, if that will change anything."""
+        until = seconds_until_quiet(resource.spec, status, now_text())
+        if is_watched(status.oom) and until is not None:
+            self._world.later(key, max(1.0, until + 0.1))
 
     async def _refuse(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
         """Say what is wrong with a resource; its children stay as they are."""
         resource = identified(body, Spec())
         problem = Problem(Reason.INVALID_RESOURCE, str(error))
-        situation = Situation(resource, self._observe(key), (problem,), _previous(body))
+        previous = _previous(body)
+        situation = Situation(resource, self._observe(key), (problem,), previous, previous.oom)
         await self._report(situation, report_invalid)
         return Outcome.SETTLED
 
-    def _plan(self, key: Key, resource: Resource) -> Plan:
+    def _plan(self, key: Key, resource: Resource, oom: Oom) -> Plan:
         """Return what brings the children to what the resource asks for."""
-        fingerprint = self._fingerprint(key, resource)
+        fingerprint = self._fingerprint(key, resource, oom)
         if self._settled.get(key) == fingerprint:
             return Plan()
         wanted = children(resource, self._world.context)
@@ -122,21 +186,20 @@ class Reconciler:
             nodes=tuple(store.nodes.values()),
         )
 
-    async def _report(self, situation: Situation, make: Callable[[Situation, str], Status]) -> None:
-        """Write the status if it changed, and tell of the transitions."""
+    async def _report(
+        self, situation: Situation, make: Callable[[Situation, str], Status]
+    ) -> Status:
+        """Write the status if it changed, tell of the transitions, and return it."""
         now = now_text()
         status = make(situation, to_seconds(now))
         resource, before = situation.resource, situation.previous
         spec = resource.spec
         desired = 0 if spec.suspend else spec.replicas
         FLEET.statuses[resource.namespace, resource.name] = status, desired
-        if status == before:
-            return
-        written = await self._write_status(resource, status)
-        if not written:
-            return
-        for event in transition_events(resource, before, status, now):
-            await self._post(resource, event)
+        if status != before and await self._write_status(resource, status):
+            for event in transition_events(resource, before, status, now):
+                await self._post(resource, event)
+        return status
 
     async def _write_status(self, resource: Resource, status: Status) -> bool:
         content = status.model_dump(by_alias=True, exclude_none=True)
@@ -165,13 +228,18 @@ class Reconciler:
         FLEET.statuses.pop(key, None)
         return Outcome.SETTLED
 
-    def _fingerprint(self, key: Key, resource: Resource) -> _Fingerprint:
+    def _fingerprint(self, key: Key, resource: Resource, oom: Oom) -> _Fingerprint:
         """Return what decides whether there is anything to do: equal means nothing changed."""
         live = tuple(
             (kind.kind, name, child.fingerprint)
             for (kind, name), child in self._world.store.children_of(key).items()
         )
-        return resource.uid, resource.generation, live
+        return resource.uid, resource.generation, oom.overrides, oom.stopped, live
+
+
+def _told(oom: Oom | None) -> Oom | None:
+    """Return the books without the identities that are only there to count right."""
+    return oom and oom.model_copy(update={"counted": []})
 
 
 def _previous(body: Body) -> Status:

@@ -108,7 +108,7 @@ class Operator:
         store, queue = Store(child_kinds), WorkQueue[Key]()
         watcher, board = Watcher(store, queue), SignalBoard()
         context = RenderContext(settings.server_image, kinds.POD_MONITOR in child_kinds)
-        reconciler = Reconciler(World(cluster, store, board, context))
+        reconciler = Reconciler(World(cluster, store, board, context, queue.add_after))
         resync = Resync(cluster, store, watcher, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()

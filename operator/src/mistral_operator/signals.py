@@ -116,7 +116,7 @@ def _can_answer(pod: PodFacts) -> bool:
 
 def _reported(said: SignalDocument) -> tuple[object, ...]:
     """Return the part of a document that shows in a status; request counts do not."""
-    return said.stage, said.ready, said.effective
+    return said.stage, said.ready, said.effective, said.kv_pressure
 
 
 async def _fetch(session: aiohttp.ClientSession, pod: PodFacts) -> SignalDocument | None:

@@ -71,11 +71,18 @@ class Shelf(Generic[V]):
     Args:
         distill: makes the kept value of a body.
         owner: returns the resource that a body belongs to, or None to ignore the body.
+        lost: is told of what is dropped for good, with the resource that it belonged to.
     """
 
-    def __init__(self, distill: Callable[[Body], V], owner: Callable[[Body], Key | None]) -> None:
+    def __init__(
+        self,
+        distill: Callable[[Body], V],
+        owner: Callable[[Body], Key | None],
+        lost: Callable[[Key, V], None] | None = None,
+    ) -> None:
         self._distill = distill
         self._owner = owner
+        self._lost = lost
         self._entries: dict[Key, _Entry[V]] = {}
         self._owned: defaultdict[Key, set[Key]] = defaultdict(set)
         self._gone: dict[Key, int] = {}
@@ -131,6 +138,8 @@ class Shelf(Generic[V]):
             return None
         if known.uid != body["metadata"]["uid"]:
             return None
+        # The last version may say more than the one before it: how the containers ended.
+        known.value = self._distill(body)
         return self._bury(key, _version(body))
 
     def drop_unseen(self, seen: set[Key], as_of: int) -> set[Key]:
@@ -141,7 +150,7 @@ class Shelf(Generic[V]):
             as_of: resource version of the list; objects that are newer than it stay.
         """
         changed = {
-            self._drop(key)
+            self._lose(key)
             for key, entry in list(self._entries.items())
             if key not in seen and entry.version <= as_of
         }
@@ -151,7 +160,14 @@ class Shelf(Generic[V]):
     def _bury(self, key: Key, version: int) -> Key:
         """Drop an object and ignore what was said of it before `version`."""
         self._gone[key] = version
-        return self._drop(key)
+        return self._lose(key)
+
+    def _lose(self, key: Key) -> Key:
+        value = self._entries[key].value
+        owner = self._drop(key)
+        if self._lost is not None:
+            self._lost(owner, value)
+        return owner
 
     def _drop(self, key: Key) -> Key:
         owner = self._entries.pop(key).owner
@@ -166,7 +182,8 @@ class Store:
 
     def __init__(self, child_kinds: Iterable[kinds.Kind]) -> None:
         self.resources: Shelf[Body] = Shelf(_without_bookkeeping, key_of)
-        self.pods: Shelf[PodFacts] = Shelf(pod_facts, _labelled_owner)
+        self.pods: Shelf[PodFacts] = Shelf(pod_facts, _labelled_owner, self._bid_farewell)
+        self._departed: defaultdict[Key, list[PodFacts]] = defaultdict(list)
         self.nodes: Shelf[NodeFacts] = Shelf(node_facts, key_of)
         self.children: dict[kinds.Kind, Shelf[LiveChild]] = {
             kind: Shelf(_child_distiller(kind), _labelled_owner) for kind in child_kinds
@@ -179,6 +196,21 @@ class Store:
         if kind == kinds.POD:
             return self.pods
         return self.nodes if kind == kinds.NODE else self.children[kind]
+
+    def departed(self, key: Key) -> list[PodFacts]:
+        """Return the pods of a resource that ended badly and went away, until they are settled."""
+        return list(self._departed.get(key, ()))
+
+    def settle_departed(self, key: Key, settled: Iterable[PodFacts]) -> None:
+        """Forget departed pods whose ends are written down."""
+        done = {pod.uid for pod in settled}
+        kept = [pod for pod in self._departed.pop(key, ()) if pod.uid not in done]
+        if kept:
+            self._departed[key] = kept
+
+    def _bid_farewell(self, owner: Key, pod: PodFacts) -> None:
+        if pod.evicted or any(end.exit_code for one in pod.containers for end in one.ends):
+            self._departed[owner].append(pod)
 
     def children_of(self, key: Key) -> dict[tuple[kinds.Kind, str], LiveChild]:
         """Return the live children of a resource by kind and name."""

@@ -77,6 +77,10 @@ class WorkQueue(Generic[K]):
         if key not in self._waiting:
             self._schedule(key, BURST_SECONDS, self._due)
 
+    def add_after(self, key: K, seconds: float) -> None:
+        """Work on a key after a time, or sooner if it is added before."""
+        self._schedule(key, seconds, self._due)
+
     async def work(self, handle: Callable[[K], Awaitable[Outcome]]) -> None:
         """Take keys for ever."""
         while True:

@@ -33,8 +33,18 @@ class Verdict:
     """What it was doing: start, weights, profiling, kv-cache, warm-up, serving or images."""
     evidence: str
     """The line that shows the cause."""
-    suggest: dict[str, Any] = field(default_factory=dict)
-    """What would help: values by the name of the resource's field, and `advice` for a person."""
+    values: dict[str, int] = field(default_factory=dict)
+    """What the engine itself says would work, by the name of the resource's field."""
+
+    @property
+    def advice(self) -> str:
+        """What would help, for a person; empty where nothing is known."""
+        return ADVICE.get(self.failure, "")
+
+    @property
+    def suggest(self) -> dict[str, Any]:
+        """What would help: the values, and `advice`."""
+        return {**self.values, **({"advice": self.advice} if self.advice else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,13 +320,11 @@ class Classifier:
         return None
 
     def _of(self, failure: FailureClass, phase: str, text: str) -> Verdict:
-        suggest: dict[str, Any] = {}
+        values: dict[str, int] = {}
         for pattern in _LENGTHS if failure is FailureClass.KV_CACHE_TOO_SMALL else ():
             if found := pattern.search(text):
-                suggest["contextLength"] = int(found[1])
-        if failure in ADVICE:
-            suggest["advice"] = ADVICE[failure]
-        return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], suggest)
+                values["contextLength"] = int(found[1])
+        return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], values)
 
     def _phase(self) -> str:
         """Return what the engine was doing: by the traceback, else by what it had said."""

@@ -26,6 +26,8 @@ class ServerError(Exception):
         super().__init__(message)
         self.evidence = evidence
         self.engine_exit = engine_exit
+        self.phase = ""
+        self.suggest: dict[str, int] = {}
 
     @property
     def exit_code(self) -> int:
@@ -73,10 +75,19 @@ class EngineFailedError(ServerError):
     """The engine ended for a cause that is known."""
 
     def __init__(
-        self, failure: FailureClass, message: str, *, evidence: str, engine_exit: int
+        self,
+        failure: FailureClass,
+        message: str,
+        *,
+        evidence: str,
+        engine_exit: int,
+        phase: str = "",
+        suggest: dict[str, int] | None = None,
     ) -> None:
         super().__init__(message, evidence=evidence, engine_exit=engine_exit)
         self.failure = failure
+        self.phase = phase
+        self.suggest = suggest or {}
 
 
 class StalledError(ServerError):

@@ -15,6 +15,7 @@ _WAITING = "vllm:num_requests_waiting"
 _WAITING_BY_REASON = "vllm:num_requests_waiting_by_reason"
 _KV_USAGE = "vllm:kv_cache_usage_perc"
 _CACHE_CONFIG = "vllm:cache_config_info"
+_PREEMPTIONS = "vllm:num_preemptions_total"
 _IN_FLIGHT = "mistral_requests_in_flight"
 _PROGRESS = (
     "vllm:iteration_tokens_total_count",
@@ -25,7 +26,8 @@ _PROGRESS = (
 _SAMPLE = re.compile(r"(?P<name>(?:vllm:|mistral_)\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _WANTED = frozenset(
-    {_RUNNING, _WAITING, _WAITING_BY_REASON, _KV_USAGE, _CACHE_CONFIG, _IN_FLIGHT, *_PROGRESS}
+    {_RUNNING, _WAITING, _WAITING_BY_REASON, _KV_USAGE, _CACHE_CONFIG, _IN_FLIGHT, _PREEMPTIONS}
+    | set(_PROGRESS)
 )
 
 
@@ -43,6 +45,8 @@ class EngineMetrics:
     """Requests that generate nothing but loops."""
     kv_cache_usage: float = 0.0
     """Used share of the KV cache, 0 to 1; the fullest engine where there are several."""
+    preemptions: float = 0.0
+    """Requests that lost their place in the KV cache to others, since the engine's start."""
     progress: tuple[float, ...] = ()
     """Counters of steps and tokens: any change of any of them is progress."""
     kv_cache_tokens: int | None = None
@@ -77,6 +81,7 @@ def parse(text: str) -> EngineMetrics:
             sum(value for labels, value in found[_IN_FLIGHT] if labels.get("state") == "looping")
         ),
         kv_cache_usage=max((value for _, value in found[_KV_USAGE]), default=0.0),
+        preemptions=sums[_PREEMPTIONS],
         progress=tuple(sums[name] for name in _PROGRESS),
         kv_cache_tokens=_kv_cache_tokens(found[_CACHE_CONFIG]),
     )

@@ -8,7 +8,7 @@ import importlib.metadata
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
 
-from mistral_server.contract import FailureClass
+from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES, FailureClass
 from mistral_server.state import ServerState
 
 
@@ -30,6 +30,12 @@ class ServerMetrics:
             ["class"],
             registry=self._registry,
         )
+        self._oom = Counter(
+            "mistral_engine_oom",
+            "Lacks of memory by class; KVPressure is one that nothing ended of.",
+            ["class"],
+            registry=self._registry,
+        )
         self._ready = Gauge(
             "mistral_server_ready",
             "1 if a chat was answered and the server is not draining.",
@@ -40,15 +46,24 @@ class ServerMetrics:
         )
         for failure in FailureClass:  # a rate needs a zero before the first event
             self._exits.labels(failure.value)
+        for memory in (*MEMORY_FAILURES, KV_PRESSURE):
+            self._oom.labels(memory)
 
     def count_exit(self, failure: FailureClass) -> None:
         """Count an end of the engine."""
         self._exits.labels(failure.value).inc()
+        if failure in MEMORY_FAILURES:
+            self._oom.labels(failure.value).inc()
+
+    def count_pressure(self, episodes: int) -> None:
+        """Count how often the KV cache has come under pressure since the last call."""
+        self._oom.labels(KV_PRESSURE).inc(episodes)
 
     def exposition(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
         for stage, seconds in self._state.stages.durations().items():
             self._start.labels(stage.value).set(seconds)
+        self.count_pressure(self._state.pressure.take_episodes())
         self._ready.set(self._state.ready)
         self._info.info(
             {

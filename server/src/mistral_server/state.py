@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from mistral_server.contract import EffectiveConfiguration, ServerSettings, SignalDocument, Stage
 from mistral_server.exposition import EngineMetrics
+from mistral_server.pressure import Pressure
 from mistral_server.progress import Progress
 from mistral_server.stages import Stages
 
@@ -18,6 +19,7 @@ class ServerState:
     metrics: EngineMetrics = field(default_factory=EngineMetrics)
     started: bool = False
     """A chat was answered once."""
+    pressure: Pressure = field(default_factory=Pressure)
     progress: Progress | None = None
     """Set while the server serves; before that, the start-up budget is the only limit."""
 
@@ -42,5 +44,6 @@ class ServerState:
             waiting=self.metrics.waiting,
             looping=self.metrics.looping,
             kv_cache_usage=self.metrics.kv_cache_usage,
+            kv_pressure=self.pressure.high,
             effective=self.effective,
         )

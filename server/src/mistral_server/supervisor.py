@@ -284,13 +284,14 @@ class Supervisor:
         """Return what the engine's log, or the kernel, says of its end."""
         verdict = self._classifier.verdict()
         if verdict is not None and verdict.failure not in UNEXPLAINED:
-            advice = verdict.suggest.get("advice", "")
             said = f"The engine ended while {self._state.stages.current.value}: {verdict.evidence}"
             return EngineFailedError(
                 verdict.failure,
-                f"{said.rstrip('.')}. {advice}".strip(),
+                f"{said.rstrip('.')}. {verdict.advice}".strip(),
                 evidence=verdict.evidence,
                 engine_exit=code,
+                phase=verdict.phase,
+                suggest=verdict.values,
             )
         if cgroup.oom_kills() > self._oom_kills:
             return EngineFailedError(

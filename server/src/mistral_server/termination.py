@@ -18,7 +18,9 @@ def report(error: ServerError, stage: Stage, uptime_seconds: float) -> Terminati
         failure=error.failure,
         stage=stage.value,
         message=str(error),
+        phase=error.phase,
         evidence=error.evidence,
+        suggest=error.suggest,
         engine_exit=error.engine_exit,
         uptime_seconds=int(uptime_seconds),
     )

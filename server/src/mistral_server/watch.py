@@ -26,6 +26,7 @@ async def watch(client: EngineClient, state: ServerState, progress: Progress) ->
             progress.miss()
         else:
             progress.see(state.metrics)
+            state.pressure.see(state.metrics)
             if state.metrics.kv_cache_tokens is not None:
                 update = {"kv_cache_tokens": state.metrics.kv_cache_tokens}
                 state.effective = state.effective.model_copy(update=update)

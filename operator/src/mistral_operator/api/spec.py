@@ -8,6 +8,7 @@ from mistral_operator.api.base import ApiModel, Quantity, rule, with_rules
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.model import Model
+from mistral_operator.api.oom import OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
 
 
@@ -48,6 +49,8 @@ class Spec(ApiModel):
     """Generations that repeat themselves for ever."""
     gate: Gate = Gate()
     """Policy for requests, and honesty in answers."""
+    oom: OutOfMemory = OutOfMemory()
+    """What is done about a lack of memory."""
     system_prompt: SystemPrompt = SystemPrompt()
     """The system prompt of conversations that bring none of their own."""
     replicas: int = Field(default=1, ge=0, le=1000)

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from mistral_operator.api.base import ApiModel
+from mistral_operator.api.oom_status import Oom
 
 MAX_MESSAGE = 1024
 """Longest message of a condition; what is quoted from elsewhere is cut to fit."""
@@ -22,6 +23,8 @@ class ConditionType(StrEnum):
     """Something is on its way: children, a rollout, a start."""
     MODEL_FITS = "ModelFits"
     """The model and a context of useful length fit the memory of the GPUs."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """Memory of some kind ran out, and that is not over yet."""
     DEGRADED = "Degraded"
     """Something is wrong that waiting will not mend."""
 
@@ -45,6 +48,7 @@ class Reason(StrEnum):
     FETCHING = "FetchingModel"
     FETCH_FAILED = "FetchFailed"
     SERVER_FAILED = "ServerFailed"
+    CRASH_LOOP = "CrashLoop"
     STARTING = "Starting"
     NOT_READY = "NotReady"
     ROLLING_OUT = "RollingOut"
@@ -58,6 +62,8 @@ class Reason(StrEnum):
     GPU_MEMORY_UNKNOWN = "GpuMemoryUnknown"
     NOT_APPLICABLE = "NotApplicable"
     HEALTHY = "Healthy"
+    MEMORY_SUFFICES = "MemorySuffices"
+    REMEDIED = "Remedied"
 
 
 class Condition(ApiModel):
@@ -101,7 +107,7 @@ class Status(ApiModel):
         default=[],
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    """Ready, Available, Progressing, ModelFits and Degraded."""
+    """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded."""
     replicas: int = 0
     """Pods of the endpoint that exist."""
     ready_replicas: int = 0
@@ -116,3 +122,5 @@ class Status(ApiModel):
     """Name that clients write in `model`."""
     effective: Effective | None = None
     """The configuration as a running engine reports it."""
+    oom: Oom | None = None
+    """Lacks of memory, and what was done about them; absent while there was none."""

@@ -34,7 +34,11 @@ def seal(rendered: KubernetesObject) -> KubernetesObject:
     The digest changes when a field disappears from what we render. Comparing fields alone cannot
     see that: the live object still holds the field, and so holds everything that is still wanted.
     """
+    annotations = {names.ANNOTATION_APPLIED: digest(rendered)}
+    return {**rendered, "metadata": {**rendered["metadata"], "annotations": annotations}}
+
+
+def digest(rendered: KubernetesObject) -> str:
+    """Return a digest of rendered content."""
     text = json.dumps(rendered, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    metadata = {**rendered["metadata"], "annotations": {names.ANNOTATION_APPLIED: digest}}
-    return {**rendered, "metadata": metadata}
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from mistral_operator.api.spec import Spec
 from mistral_operator.render.container import fetch_container, server_container
 from mistral_operator.render.context import RenderContext
 from mistral_operator.render.contract import ENDPOINT_REMOVAL_SECONDS, fetch_settings
+from mistral_operator.render.metadata import digest
 from mistral_operator.render.volumes import volumes
 
 USER = 1000
@@ -20,10 +21,19 @@ _EXIT_MARGIN_SECONDS = 30
 
 def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
     """Return the pod template."""
+    spec = _pod_spec(resource, context)
     return {
-        "metadata": {"labels": names.labels(resource.name)},
-        "spec": _pod_spec(resource, context),
+        "metadata": {
+            "labels": names.labels(resource.name),
+            "annotations": {names.ANNOTATION_CONFIGURATION: digest(spec)},
+        },
+        "spec": spec,
     }
+
+
+def configuration(resource: Resource, context: RenderContext) -> str:
+    """Return what the pods of a resource carry as the digest of their template."""
+    return digest(_pod_spec(resource, context))
 
 
 def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:

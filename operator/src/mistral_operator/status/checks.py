@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from mistral_operator.api import Reason
 from mistral_operator.observe import DeploymentFacts
+from mistral_operator.status.memory import what_is_done
 from mistral_operator.status.pods import worst_pod
 from mistral_operator.status.situation import Situation
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -33,6 +34,18 @@ def problems(situation: Situation) -> Verdict | None:
         if problem.reason is not Reason.CREATING:
             return stuck(problem.reason, message)
     return waiting(Reason.CREATING, message)
+
+
+def given_up(situation: Situation) -> Verdict | None:
+    """It cannot start, and holds no GPUs while that is so."""
+    oom = situation.oom
+    if oom is None or not oom.stopped:
+        return None
+    return stuck(
+        Reason.CRASH_LOOP,
+        f"stopped after {oom.streak} ends with {oom.active}, so that it holds no GPUs."
+        f" {what_is_done(oom)} It starts again when the spec is edited, or suspended and resumed.",
+    )
 
 
 def stopped(situation: Situation) -> Verdict | None:
@@ -95,6 +108,7 @@ def _rollout(facts: DeploymentFacts) -> str:
 
 CHECKS: tuple[Check, ...] = (
     problems,
+    given_up,
     stopped,
     creating,
     serving,

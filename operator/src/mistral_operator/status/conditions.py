@@ -5,6 +5,7 @@ from typing import Literal
 from mistral_operator.api import Condition, ConditionType, Reason
 from mistral_operator.api.status import MAX_MESSAGE
 from mistral_operator.status.fitting import FitVerdict
+from mistral_operator.status.memory import memory
 from mistral_operator.status.situation import Situation
 from mistral_operator.status.verdict import Outlook, Verdict
 
@@ -20,6 +21,7 @@ def conditions(
         (ConditionType.AVAILABLE, *_available(situation)),
         (ConditionType.PROGRESSING, *_progressing(verdict)),
         (ConditionType.MODEL_FITS, fits.status, fits.reason, fits.message),
+        (ConditionType.OUT_OF_MEMORY, *memory(situation)),
         (ConditionType.DEGRADED, *_degraded(verdict)),
     ]
     return [
@@ -62,7 +64,7 @@ def _condition(
     situation: Situation,
     kind: ConditionType,
     status: ConditionStatus,
-    reason: Reason,
+    reason: str,
     message: str,
     now: str,
 ) -> Condition:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mistral_operator.api import Condition, Resource, Status
+from mistral_operator.api import Condition, Oom, Resource, Status
 from mistral_operator.observe import Observed
 from mistral_operator.problem import Problem
 
@@ -12,9 +12,11 @@ class Situation:
     """One resource at one moment."""
 
     resource: Resource
+    """As it runs: with the settings of `oom` in the place of the spec's."""
     observed: Observed
     problems: tuple[Problem, ...] = ()
     previous: Status = field(default_factory=Status)
+    oom: Oom | None = None
 
     def said_before(self, kind: str) -> Condition | None:
         """Return a condition as it was last reported."""

@@ -6,7 +6,12 @@ into an environment variable of the pod; the server parses it. On the way back t
 """
 
 from mistral_server.contract.engine_args import EngineArgumentError, check_engine_args
-from mistral_server.contract.failures import EXIT_CODES, FailureClass
+from mistral_server.contract.failures import (
+    EXIT_CODES,
+    KV_PRESSURE,
+    MEMORY_FAILURES,
+    FailureClass,
+)
 from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.settings import (
@@ -26,6 +31,8 @@ from mistral_server.contract.signals import EffectiveConfiguration, SignalDocume
 __all__ = [
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
+    "KV_PRESSURE",
+    "MEMORY_FAILURES",
     "OPEN_PATHS",
     "REPORT_LIMIT_BYTES",
     "SERVER_SETTINGS_ENV",

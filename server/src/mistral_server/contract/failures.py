@@ -42,6 +42,24 @@ class FailureClass(StrEnum):
     """The model's files are not where the settings say, or could not be fetched."""
 
 
+MEMORY_FAILURES = frozenset(
+    {
+        FailureClass.KV_CACHE_TOO_SMALL,
+        FailureClass.KV_CACHE_NONE,
+        FailureClass.GPU_BUSY,
+        FailureClass.CUDA_OOM_LOAD,
+        FailureClass.CUDA_OOM_WARMUP,
+        FailureClass.CUDA_OOM_RUNTIME,
+        FailureClass.HOST_OOM,
+        FailureClass.SHM_EXHAUSTED,
+    }
+)
+"""Classes that are a lack of memory of some kind."""
+
+KV_PRESSURE = "KVPressure"
+"""Beside these classes: the KV cache is full and requests lose their place in it. No failure, and
+nothing ends; it appears in signals, metrics and conditions only."""
+
 EXIT_CODES: dict[FailureClass, int] = {
     FailureClass.MODEL_UNAVAILABLE: 66,  # EX_NOINPUT
     FailureClass.INCOMPATIBLE_VERSIONS: 69,  # EX_UNAVAILABLE

@@ -2,6 +2,8 @@
 
 from typing import Self
 
+from pydantic import Field
+
 from mistral_server.contract.base import ContractModel
 from mistral_server.contract.failures import FailureClass
 
@@ -18,8 +20,12 @@ class TerminationReport(ContractModel):
     """What the server was doing: a `Stage`."""
     message: str
     """One or two sentences for a person: what happened and what to change."""
+    phase: str = ""
+    """What the engine was doing in particular, such as kv-cache; empty if its log does not say."""
     evidence: str = ""
     """The line of the engine's output that shows the cause."""
+    suggest: dict[str, int] = Field(default={})
+    """Values that the engine itself says would work, by the name of the resource's field."""
     engine_exit: int | None = None
     """Exit code of `vllm serve`, negative for a signal; None if it was still running."""
     uptime_seconds: int = 0

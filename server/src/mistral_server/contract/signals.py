@@ -51,4 +51,6 @@ class SignalDocument(ContractModel):
     """Requests that generate nothing but loops."""
     kv_cache_usage: float = Field(default=0, ge=0)
     """Used share of the KV cache, 0 to 1."""
+    kv_pressure: bool = False
+    """The KV cache is full and requests lose their place in it."""
     effective: EffectiveConfiguration = EffectiveConfiguration()

@@ -1,0 +1,91 @@
+"""Why did a container end? The server's own report, else what the kubelet says, else its log.
+
+The log is what the kubelet put into the termination message of a server that left no report: its
+last 2 KiB. That is enough, since the server reads the whole log and reports the cause itself unless
+it is killed; and so the operator needs no right to read logs.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mistral_operator import names
+from mistral_operator.observe import ContainerFacts, EndFacts, PodFacts
+from mistral_server.classify import ADVICE, Classifier, Verdict
+from mistral_server.contract import FailureClass
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One end of a container, explained."""
+
+    identity: str
+    pod: str
+    configuration: str
+    """Digest of the settings that the pod had."""
+    failure: FailureClass
+    phase: str = ""
+    evidence: str = ""
+    time: str = ""
+    suggest: dict[str, int] = field(default_factory=dict)
+    """Values that the engine says would work, by the name of the resource's field."""
+
+
+def failures_of(pods: Iterable[PodFacts]) -> list[Failure]:
+    """Return the explained ends of pods, the oldest first.
+
+    Those that nobody can explain are left out, such as the end of a pod that was told to stop.
+    """
+    found = [one for pod in pods for one in _of_pod(pod)]
+    return sorted(found, key=lambda one: (one.time, one.pod, one.identity))
+
+
+def _of_pod(pod: PodFacts) -> Iterator[Failure]:
+    if (evicted := _of_eviction(pod)) is not None:
+        yield evicted
+    for container in pod.containers:
+        for end in container.ends:
+            if end.exit_code != 0 and (known := _of_end(pod, container, end)) is not None:
+                yield known
+
+
+def _of_eviction(pod: PodFacts) -> Failure | None:
+    """Return what the kubelet's reason for ending a whole pod means."""
+    text = pod.evicted
+    if "low on resource: memory" in text:
+        failure = FailureClass.HOST_OOM
+    elif "EmptyDir volume" in text and "shm" in text and "exceeds" in text:
+        failure = FailureClass.SHM_EXHAUSTED
+    else:
+        return None
+    return Failure(f"{pod.uid[-12:]}", pod.name, pod.configuration, failure, "serving", text[:400])
+
+
+def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure | None:
+    report = end.report
+    if report is not None:
+        failure, phase = report.failure, report.phase or report.stage
+        evidence, suggest = report.evidence or report.message, report.suggest
+    elif end.reason == "OOMKilled":
+        failure, phase, suggest = FailureClass.HOST_OOM, "", {}
+        evidence = f"container {container.name} was killed for want of memory (OOMKilled)"
+    elif container.name == names.CONTAINER and (verdict := _classified(end.message)) is not None:
+        failure, phase = verdict.failure, verdict.phase
+        evidence, suggest = verdict.evidence, verdict.values
+    else:
+        return None
+    return Failure(
+        end.identity, pod.name, pod.configuration, failure, phase, evidence, end.finished, suggest
+    )
+
+
+def _classified(log: str) -> Verdict | None:
+    classifier = Classifier()
+    for line in log.splitlines():
+        classifier.read(line)
+    return classifier.verdict()
+
+
+def advice(failure: str) -> str:
+    """Return what a person may do about a class."""
+    known = {one.value: sentence for one, sentence in ADVICE.items()}
+    return known.get(failure, "See docs/status.md for what to do about it.")

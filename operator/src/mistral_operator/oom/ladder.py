@@ -1,0 +1,224 @@
+"""What may help against each class, best first. Pure.
+
+A rung is one change of one setting, from the settings in force. The rungs of a class are taken in
+turns: the first of each setting, then the second of each, so that a setting that does not matter
+costs one try before the next is tried. None crosses the limits of `spec.oom`.
+
+The order is that of facts measured on an H100: what makes room for certain stands first, what
+changes the service for callers (context, images) last, unless the engine says which value fits.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mistral_operator.api import Spec
+from mistral_operator.oom.failures import Failure
+from mistral_operator.quantity import quantity_bytes
+from mistral_server.contract import FailureClass
+
+_UTILIZATION_STEP = 0.03
+"""2.4 GiB of an 80 GB GPU: more than the 1.2 GiB by which CUDA graphs go past the share."""
+_ROUND_CONTEXT = 1024
+_ROUND_FROM = 8192
+"""Free memory differs by some MiB from start to start, so a long context is rounded down."""
+_DEFAULT_SEQUENCES = 256
+"""What vLLM takes where the spec says nothing; 1024 on the largest GPUs."""
+_BUSY_PATIENCE = 2
+"""Another process on the GPU may leave: so many ends are waited out."""
+_GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One change of one setting."""
+
+    key: str
+    """The field of `Overrides`."""
+    setting: str
+    """The field of the resource."""
+    before: str
+    after: str
+    value: Any
+    reason: str
+
+
+def rungs(spec: Spec, failure: Failure, streak: int) -> Iterator[Rung]:
+    """Return what may help against a failure.
+
+    Args:
+        spec: the settings in force.
+        failure: what happened.
+        streak: how often in a row, this time included.
+    """
+    if is_waited_out(failure, streak):
+        return iter(())
+    makers = _LADDERS.get((failure.failure, failure.phase)) or _LADDERS.get(
+        (failure.failure, ""), ()
+    )
+    columns = [make(spec, failure) for make in makers]
+    rows = itertools.zip_longest(*columns)
+    return (rung for row in rows for rung in row if rung is not None)
+
+
+def is_waited_out(failure: Failure, streak: int) -> bool:
+    """Tell whether the cause may go away by itself, so that nothing is changed yet."""
+    return failure.failure is FailureClass.GPU_BUSY and streak <= _BUSY_PATIENCE
+
+
+def _context(spec: Spec, failure: Failure) -> Iterator[Rung]:
+    length = spec.engine.context_length
+    if length == "auto":
+        return
+    floor = spec.oom.min_context_length
+    fits = failure.suggest.get("contextLength")
+    if fits is not None and fits < length:
+        value = fits - fits % _ROUND_CONTEXT if fits >= _ROUND_FROM else fits
+        values: Iterable[int] = (value,)
+        reason = f"the KV cache holds {fits} tokens"
+    else:
+        values = _halved(length)
+        reason = "a shorter context needs less KV cache"
+    for value in values:
+        if value < floor:
+            return
+        yield Rung(
+            "context_length",
+            "spec.engine.contextLength",
+            str(length),
+            str(value),
+            value,
+            reason,
+        )
+
+
+def _utilization(sign: int) -> Callable[[Spec, Failure], Iterator[Rung]]:
+    def make(spec: Spec, failure: Failure) -> Iterator[Rung]:
+        engine, oom = spec.engine, spec.oom
+        if spec.device != "cuda" or (sign > 0 and engine.kv_cache.memory is not None):
+            return
+        for count in itertools.count(1):
+            value = round(engine.gpu_memory_utilization + sign * count * _UTILIZATION_STEP, 2)
+            if not oom.min_gpu_memory_utilization <= value <= oom.max_gpu_memory_utilization:
+                return
+            yield Rung(
+                "gpu_memory_utilization",
+                "spec.engine.gpuMemoryUtilization",
+                f"{engine.gpu_memory_utilization:g}",
+                f"{value:g}",
+                value,
+                "the engine may take more of the GPU" if sign > 0 else "more of the GPU stays free",
+            )
+
+    return make
+
+
+def _sequences(spec: Spec, failure: Failure) -> Iterator[Rung]:
+    now = spec.engine.max_sequences
+    for value in _halved(now or _DEFAULT_SEQUENCES):
+        if value < spec.oom.min_sequences:
+            return
+        yield Rung(
+            "max_sequences",
+            "spec.engine.maxSequences",
+            "unset" if now is None else str(now),
+            str(value),
+            value,
+            "fewer requests at the same time need less memory",
+        )
+
+
+def _batched_tokens(spec: Spec, failure: Failure) -> Iterator[Rung]:
+    now = spec.engine.max_batched_tokens
+    for value in _halved(now):
+        if value < spec.oom.min_batched_tokens:
+            return
+        yield Rung(
+            "max_batched_tokens",
+            "spec.engine.maxBatchedTokens",
+            str(now),
+            str(value),
+            value,
+            "each 1024 tokens of a step take 0.2 GiB of the GPU",
+        )
+
+
+def _images(spec: Spec, failure: Failure) -> Iterator[Rung]:
+    now, floor = spec.images.per_prompt, spec.oom.min_images_per_prompt
+    for value in (4, 1, 0):
+        if floor <= value < now:
+            yield Rung(
+                "images_per_prompt",
+                "spec.images.perPrompt",
+                str(now),
+                str(value),
+                value,
+                "memory is set aside for the largest prompt",
+            )
+
+
+def _shared_memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
+    now, most = quantity_bytes(spec.shared_memory), quantity_bytes(spec.oom.max_shared_memory)
+    for value in _doubled(now, most):
+        yield Rung(
+            "shared_memory",
+            "spec.sharedMemory",
+            spec.shared_memory,
+            _written(value),
+            _written(value),
+            "the ranks talk through it",
+        )
+
+
+def _memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
+    limit, most = spec.pod.resources.limits.get("memory"), spec.oom.max_memory
+    if limit is None or most is None:
+        return
+    for value in _doubled(quantity_bytes(limit), quantity_bytes(most)):
+        yield Rung(
+            "memory",
+            "spec.pod.resources.limits.memory",
+            limit,
+            _written(value),
+            _written(value),
+            "the container reached its memory limit",
+        )
+
+
+def _halved(value: int) -> Iterator[int]:
+    while value > 1:
+        value //= 2
+        yield value
+
+
+def _doubled(value: int, most: int) -> Iterator[int]:
+    """Return twice the value, four times, and so on; the last is the most that is allowed."""
+    while value < most:
+        value = min(value * 2, most)
+        yield value
+
+
+def _written(size: int) -> str:
+    """Write a size as people do, rounded up to whole MiB."""
+    return f"{size // _GIB}Gi" if size % _GIB == 0 else f"{-(-size // 1024**2)}Mi"
+
+
+Maker = Callable[[Spec, Failure], Iterator[Rung]]
+
+_MORE, _LESS = _utilization(1), _utilization(-1)
+
+_LADDERS: dict[tuple[FailureClass, str], tuple[Maker, ...]] = {
+    (FailureClass.KV_CACHE_TOO_SMALL, ""): (_context, _MORE),
+    (FailureClass.KV_CACHE_NONE, ""): (_MORE, _batched_tokens, _images),
+    (FailureClass.GPU_BUSY, ""): (_LESS,),
+    (FailureClass.CUDA_OOM_LOAD, ""): (),
+    (FailureClass.CUDA_OOM_WARMUP, ""): (_LESS, _sequences, _batched_tokens),
+    (FailureClass.CUDA_OOM_WARMUP, "profiling"): (_batched_tokens, _images, _sequences),
+    (FailureClass.CUDA_OOM_RUNTIME, ""): (_LESS, _batched_tokens, _sequences),
+    (FailureClass.CUDA_OOM_RUNTIME, "images"): (_batched_tokens, _images, _LESS),
+    (FailureClass.HOST_OOM, ""): (_memory, _images),
+    (FailureClass.SHM_EXHAUSTED, ""): (_shared_memory,),
+}
+"""Ladders by class and, where it matters, phase. Nothing but other hardware or quantisation helps
+against weights that do not fit: no rung."""

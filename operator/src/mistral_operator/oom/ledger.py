@@ -1,0 +1,49 @@
+"""Count each lack of memory once: across operators, leaders and deleted pods. Pure."""
+
+from collections.abc import Iterable
+
+from mistral_operator.api import Oom, OomEvent, OomTotal
+from mistral_operator.api.oom_status import MAX_EVENTS
+from mistral_operator.oom.failures import Failure
+from mistral_server.contract import MEMORY_FAILURES
+
+_EVIDENCE_CHARACTERS = 400
+
+
+def account(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
+    """Return the books with what is new in them, and what is new.
+
+    Args:
+        oom: the books so far.
+        failures: every explained end that is still visible, or was on a pod that went away.
+    """
+    visible = {one.identity: one for one in failures}
+    known = set(oom.counted)
+    new = [one for identity, one in visible.items() if identity not in known]
+    memory = [one for one in new if one.failure in MEMORY_FAILURES]
+    books = oom.model_copy(
+        update={
+            # What is not visible any more cannot be seen again: a pod never comes back.
+            "counted": sorted(visible),
+            "totals": _totals(oom.totals, memory),
+            "events": [*oom.events, *map(_event, memory)][-MAX_EVENTS:],
+        }
+    )
+    return books, new
+
+
+def _totals(before: list[OomTotal], new: list[Failure]) -> list[OomTotal]:
+    counts = {one.failure: one.count for one in before}
+    for one in new:
+        counts[one.failure] = counts.get(one.failure, 0) + 1
+    return [OomTotal(failure=name, count=count) for name, count in sorted(counts.items())]
+
+
+def _event(failure: Failure) -> OomEvent:
+    return OomEvent(
+        failure=failure.failure,
+        pod=failure.pod,
+        phase=failure.phase,
+        evidence=failure.evidence[:_EVIDENCE_CHARACTERS],
+        time=failure.time,
+    )

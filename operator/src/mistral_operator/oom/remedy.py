@@ -1,0 +1,242 @@
+"""One step at a time: what to remember, what to change, when to give up. Pure.
+
+A change is judged by ends of pods that had it, and by nothing else. If the same class comes back,
+the change is taken back and the next one is tried; if another class comes, the change is kept and
+the ladder of that class goes on from there; if every replica is ready for a quiet period, it has
+helped. No settings are tried twice and the number of steps is bounded, so this always ends: with an
+endpoint that works, or with the settings that were last seen to work and nothing left to try.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mistral_operator.api import Change, Oom, Overrides, Resource, Spec, Step
+from mistral_operator.oom.failures import Failure
+from mistral_operator.oom.ladder import Rung, is_waited_out, rungs
+from mistral_operator.oom.ledger import account
+from mistral_operator.oom.overrides import effective_resource, with_overrides
+from mistral_server.contract import MEMORY_FAILURES, FailureClass
+
+_REPEATING = frozenset(
+    {
+        FailureClass.KV_CACHE_TOO_SMALL,
+        FailureClass.KV_CACHE_NONE,
+        FailureClass.CUDA_OOM_LOAD,
+        FailureClass.CUDA_OOM_WARMUP,
+        FailureClass.SHM_EXHAUSTED,
+        FailureClass.NOT_WRITABLE,
+        FailureClass.INVALID_CONFIGURATION,
+        FailureClass.INCOMPATIBLE_VERSIONS,
+    }
+)
+"""Classes that another start of the same settings meets again. A model that is not there may come,
+a neighbour on the GPU may leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What a decision depends on beside the resource and the books."""
+
+    failures: Sequence[Failure]
+    """Every explained end that is visible, or was on a pod that went away; the oldest first."""
+    configuration: str
+    """Digest of the settings in force, as pods with them carry it."""
+    ready: bool = False
+    """At least one replica answers."""
+    quiet: bool = False
+    """Every replica has been ready for the quiet period."""
+    now: str = ""
+
+
+def decide(resource: Resource, before: Oom | None, given: Circumstances) -> Oom | None:
+    """Return the books after what was seen; None while there never was anything to remember."""
+    spec = resource.spec
+    books = _of_this_spec(before or Oom(), spec)
+    relevant = [one for one in given.failures if _matters(books, one)]
+    if before is None and not relevant:
+        return None
+    books, new = account(books, relevant)
+    if given.quiet and not new:
+        books = _calm(books)
+    for failure in new:
+        if failure.configuration != given.configuration:
+            continue  # settings that are not in force any more, or not yet known to be
+        changed = _judge(books, spec, failure, given)
+        done = changed.overrides != books.overrides or changed.stopped
+        books = changed
+        if done:
+            break  # what else ended had the settings that have just been replaced
+    return books
+
+
+def settings_in_force(resource: Resource, before: Oom | None) -> Resource:
+    """Return a resource as it runs now, before anything new is decided."""
+    if before is None:
+        return resource
+    return effective_resource(resource, _of_this_spec(before, resource.spec))
+
+
+def spec_digest(spec: Spec) -> str:
+    """Return a digest of what a user decided. Replicas are an autoscaler's business."""
+    text = spec.model_dump_json(exclude={"replicas"}, exclude_defaults=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _matters(books: Oom, failure: Failure) -> bool:
+    if failure.failure in MEMORY_FAILURES | _REPEATING or failure.identity in books.counted:
+        return True
+    # An unknown failure to start that comes with a change may come of it.
+    return failure.failure is FailureClass.START_FAILED and _trying(books) is not None
+
+
+def _trying(books: Oom) -> Step | None:
+    last = books.steps[-1] if books.steps else None
+    return last if last is not None and last.outcome == "Trying" else None
+
+
+def _of_this_spec(books: Oom, spec: Spec) -> Oom:
+    """Forget what was tried if the spec was edited since; the counts stay."""
+    digest = spec_digest(spec)
+    if books.configuration == digest:
+        return books
+    kept = {"totals": books.totals, "events": books.events, "counted": books.counted}
+    return Oom(configuration=digest).model_copy(update=kept)
+
+
+def _calm(books: Oom) -> Oom:
+    """The endpoint works: what was tried last has helped."""
+    if books.active is None:
+        return books
+    steps = [
+        one.model_copy(update={"outcome": "Helped"}) if one.outcome in {"Trying", "Kept"} else one
+        for one in books.steps
+    ]
+    return books.model_copy(update={"steps": steps, "active": None, "streak": 0})
+
+
+def _judge(books: Oom, spec: Spec, failure: Failure, given: Circumstances) -> Oom:
+    """Take one end of the settings in force into account."""
+    streak = books.streak + 1 if books.active in {None, failure.failure} else 1
+    books = books.model_copy(update={"active": failure.failure.value, "streak": streak})
+    trying = _trying(books)
+    if failure.failure not in MEMORY_FAILURES and trying is not None:
+        # The change broke something else: it is as good as one that did not help.
+        failure = replace(failure, failure=FailureClass(trying.failure), phase="", suggest={})
+    if failure.failure in MEMORY_FAILURES and spec.oom.policy != "Observe":
+        books = _treat(books, spec, failure, given.now)
+    return _give_up(books, spec, failure, given.ready)
+
+
+def _treat(books: Oom, spec: Spec, failure: Failure, now: str) -> Oom:
+    applying = spec.oom.policy == "Apply"
+    if applying:
+        books = _outcome(books, failure)
+    rung = _next_rung(books, spec, failure)
+    if not applying:
+        return books.model_copy(update={"recommendation": None if rung is None else _change(rung)})
+    if books.exhausted or is_waited_out(failure, books.streak):
+        return books
+    if rung is None or len(books.steps) >= spec.oom.max_steps:
+        return _retreat(books)
+    return _step(books, spec, rung, failure, now)
+
+
+def _outcome(books: Oom, failure: Failure) -> Oom:
+    """Say what became of the step that was being tried."""
+    last = _trying(books)
+    if last is None:
+        return books
+    helped_not = last.failure == failure.failure
+    done = last.model_copy(update={"outcome": "Reverted" if helped_not else "Kept"})
+    overrides = _without(books, last) if helped_not else books.overrides
+    return books.model_copy(update={"steps": [*books.steps[:-1], done], "overrides": overrides})
+
+
+def _without(books: Oom, step: Step) -> Overrides | None:
+    """Return the overrides as they were before a step."""
+    standing = [one for one in books.steps[:-1] if one.outcome in {"Helped", "Kept"}]
+    return _overrides(standing)
+
+
+def _overrides(steps: Sequence[Step]) -> Overrides | None:
+    """Return what steps add up to; each knows the setting and its value as text."""
+    values: dict[str, str] = {_KEYS[one.setting]: one.after for one in steps}
+    return Overrides.model_validate(values) if values else None
+
+
+_KEYS = {
+    "spec.engine.contextLength": "context_length",
+    "spec.engine.gpuMemoryUtilization": "gpu_memory_utilization",
+    "spec.engine.maxSequences": "max_sequences",
+    "spec.engine.maxBatchedTokens": "max_batched_tokens",
+    "spec.images.perPrompt": "images_per_prompt",
+    "spec.sharedMemory": "shared_memory",
+    "spec.pod.resources.limits.memory": "memory",
+}
+
+
+def _next_rung(books: Oom, spec: Spec, failure: Failure) -> Rung | None:
+    """Return the first change that leads to settings which were not tried yet."""
+    effective = spec if books.overrides is None else with_overrides(spec, books.overrides)
+    tried = {_digest(None), *books.tried}
+    for rung in rungs(effective, failure, books.streak):
+        if _digest(_with(spec, books.overrides, rung)) not in tried:
+            return rung
+    return None
+
+
+def _with(spec: Spec, overrides: Overrides | None, rung: Rung) -> Overrides:
+    """Return overrides with one more, without those that say what the spec says itself."""
+    changed = (overrides or Overrides()).model_copy(update={rung.key: rung.value})
+    values = changed.model_dump(exclude_none=True)
+    needed = {
+        key: value
+        for key, value in values.items()
+        if with_overrides(spec, Overrides.model_validate({key: value})) != spec
+    }
+    return Overrides.model_validate(needed)
+
+
+def _digest(overrides: Overrides | None) -> str:
+    text = (overrides or Overrides()).model_dump_json(exclude_none=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _change(rung: Rung) -> Change:
+    return Change(setting=rung.setting, before=rung.before, after=rung.after, reason=rung.reason)
+
+
+def _step(books: Oom, spec: Spec, rung: Rung, failure: Failure, now: str) -> Oom:
+    overrides = _with(spec, books.overrides, rung)
+    step = Step(**_change(rung).model_dump(), failure=failure.failure.value, time=now)
+    return books.model_copy(
+        update={
+            "steps": [*books.steps, step],
+            "overrides": overrides,
+            "tried": [*books.tried, _digest(overrides)],
+            "streak": 0,
+        }
+    )
+
+
+def _retreat(books: Oom) -> Oom:
+    """Nothing is left to try: go back to what was last seen to work."""
+    steps = [
+        one.model_copy(update={"outcome": "Reverted"}) if one.outcome in {"Trying", "Kept"} else one
+        for one in books.steps
+    ]
+    standing = _overrides([one for one in steps if one.outcome == "Helped"])
+    return books.model_copy(update={"steps": steps, "overrides": standing, "exhausted": True})
+
+
+def _give_up(books: Oom, spec: Spec, failure: Failure, ready: bool) -> Oom:
+    """Stop an endpoint whose start cannot succeed, so that it holds no GPUs."""
+    treating = (
+        spec.oom.policy == "Apply" and failure.failure in MEMORY_FAILURES and not books.exhausted
+    )
+    limit = spec.oom.stop_after * max(1, spec.replicas)
+    hopeless = failure.failure in _REPEATING and not ready and not treating
+    if hopeless and limit and books.streak >= limit:
+        return books.model_copy(update={"stopped": True})
+    return books

@@ -1,0 +1,79 @@
+"""The condition OutOfMemory: what ran out, and what is done about it or should be."""
+
+from typing import Literal
+
+from mistral_operator.api import ConditionType, Oom, Reason, Step
+from mistral_operator.oom.failures import advice
+from mistral_operator.status.situation import Situation
+from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES
+
+_PRESSURE = (
+    "the KV cache is full and requests are preempted, which costs them their progress:"
+    " raise spec.replicas, or lower spec.engine.maxSequences or contextLength"
+)
+
+Said = tuple[Literal["True", "False"], str, str]
+
+
+def memory(situation: Situation) -> Said:
+    """Return status, reason and message of OutOfMemory."""
+    oom = situation.oom
+    if oom is not None and oom.active in MEMORY_FAILURES and oom.active is not None:
+        return "True", oom.active, f"{_what(oom)}. {what_is_done(oom)}"
+    if _pressed(situation):
+        return (
+            "True",
+            KV_PRESSURE,
+            _PRESSURE,
+        )
+    if oom is not None and oom.overrides is not None:
+        return "False", Reason.REMEDIED, _remedied(oom)
+    return "False", Reason.MEMORY_SUFFICES, "no lack of memory is known"
+
+
+def what_is_done(oom: Oom) -> str:
+    """Say what is tried, or should be changed."""
+    last = oom.steps[-1] if oom.steps else None
+    if oom.exhausted:
+        return (
+            f"Nothing that spec.oom allows is left to try: {_tried(oom.steps)}."
+            f" {advice(oom.active or '')}"
+        )
+    if last is not None and last.outcome == "Trying":
+        return f"Trying {last.setting} {last.after} instead of {last.before}: {last.reason}."
+    if oom.recommendation is not None:
+        change = oom.recommendation
+        return (
+            f"Set {change.setting} to {change.after} (now {change.before}), or spec.oom.policy to"
+            f" Apply: {change.reason}."
+        )
+    return advice(oom.active or "")
+
+
+def _what(oom: Oom) -> str:
+    event = next((one for one in reversed(oom.events) if one.failure == oom.active), None)
+    if event is None:
+        return f"{oom.active}"
+    return f"pod {event.pod}: {event.evidence.rstrip('.')}"
+
+
+def _tried(steps: list[Step]) -> str:
+    if not steps:
+        return "no setting helps against it"
+    return "; ".join(f"{one.setting} {one.after} ({one.outcome.lower()})" for one in steps)
+
+
+def _remedied(oom: Oom) -> str:
+    settings = {one.setting: one for one in oom.steps if one.outcome != "Reverted"}
+    said = ", ".join(f"{one.setting} {one.after}" for one in settings.values())
+    return f"it runs with {said}: write that into the spec to keep it"
+
+
+def _pressed(situation: Situation) -> bool:
+    signals = [situation.observed.signal(pod) for pod in situation.observed.pods if pod.ready]
+    heard = [one for one in signals if one is not None]
+    if heard:
+        return any(one.kv_pressure for one in heard)
+    # An operator that has just started has not heard from the pods yet; the last word stands.
+    said = situation.said_before(ConditionType.OUT_OF_MEMORY)
+    return said is not None and said.reason == KV_PRESSURE

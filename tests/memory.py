@@ -1,0 +1,84 @@
+"""Makes lacks of memory and plays histories of them; see `builders` for the objects."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from builders import CONTEXT, NOW, Object, resource
+from mistral_operator.api import Oom, Resource, Spec
+from mistral_operator.oom import (
+    Circumstances,
+    Failure,
+    decide,
+    effective_resource,
+    settings_in_force,
+)
+from mistral_operator.render.pod import configuration
+from mistral_server.contract import FailureClass
+
+World = Callable[[Spec], FailureClass | None]
+"""What becomes of an endpoint that is started with some settings; None is that it works."""
+
+
+def failure(
+    kind: FailureClass = FailureClass.KV_CACHE_TOO_SMALL, identity: str = "end-1", **fields: object
+) -> Failure:
+    """Return an explained end of the pod small-1."""
+    given = Failure(identity, "small-1", "", kind, evidence="what happened", time=NOW)
+    return replace(given, **fields)  # type: ignore[arg-type]  # the caller names fields
+
+
+@dataclass
+class Endpoint:
+    """An endpoint with one replica whose every start is played through."""
+
+    spec: Object
+    oom: Oom | None = None
+    ends: int = 0
+    visible: list[Failure] = field(default_factory=list)
+    settings: list[Spec] = field(default_factory=list)
+    """The settings of every start."""
+
+    @property
+    def resource(self) -> Resource:
+        """The resource as its user wrote it."""
+        return resource(self.spec)
+
+    @property
+    def running(self) -> Spec:
+        """The settings in force."""
+        return effective_resource(self.resource, self.oom).spec
+
+    def fail(
+        self,
+        kind: FailureClass,
+        *,
+        phase: str = "",
+        ready: bool = False,
+        fits: int | None = None,
+    ) -> None:
+        """Let the pod end with the settings in force."""
+        told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
+        suggest = {} if fits is None else {"contextLength": fits}
+        self.ends += 1
+        ended = failure(kind, f"end-{self.ends}", configuration=told, phase=phase, suggest=suggest)
+        self.visible = [*self.visible, ended][-2:]  # as many as a kubelet knows
+        self.look(ready=ready)
+
+    def look(self, *, quiet: bool = False, ready: bool = False) -> None:
+        """Let the operator look."""
+        told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
+        given = Circumstances(self.visible, told, ready=ready, quiet=quiet, now=NOW)
+        self.oom = decide(self.resource, self.oom, given)
+
+    def play(self, world: World, limit: int = 200) -> bool:
+        """Start again and again; return whether it came to work before it gave up."""
+        for _ in range(limit):
+            if self.oom is not None and self.oom.stopped:
+                return False
+            self.settings.append(self.running)
+            kind = world(self.running)
+            if kind is None:
+                self.look(quiet=True, ready=True)
+                return True
+            self.fail(kind)
+        raise AssertionError(f"it did not end within {limit} starts")

@@ -1,0 +1,76 @@
+"""A full KV cache is good use; one from which requests are preempted is too small for its load."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from mistral_server.exposition import EngineMetrics, parse
+from mistral_server.pressure import CALM_SECONDS, Pressure
+
+
+@dataclass
+class Engine:
+    """An engine that is looked at every five seconds."""
+
+    now: float = 0.0
+    preemptions: float = 0.0
+    pressure: Pressure = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pressure = Pressure(lambda: self.now)
+        self.look(usage=0.0)
+
+    def look(self, usage: float, preempted: float = 0.0) -> bool:
+        self.now += 5
+        self.preemptions += preempted
+        metrics = EngineMetrics(kv_cache_usage=usage, preemptions=self.preemptions)
+        self.pressure.see(metrics)
+        return self.pressure.high
+
+
+@pytest.mark.parametrize(
+    ("usage", "preempted", "high"),
+    [(1.0, 0, False), (0.5, 3, False), (0.96, 1, True), (1.0, 40, True)],
+)
+def test_pressure_takes_a_full_cache_and_preemptions(
+    usage: float, preempted: float, high: bool
+) -> None:
+    assert Engine().look(usage, preempted) is high
+
+
+def test_a_peak_between_two_looks_counts_as_full() -> None:
+    engine = Engine()
+    engine.look(usage=0.97)
+
+    assert engine.look(usage=0.6, preempted=2)
+
+
+def test_preemptions_before_the_first_look_do_not_count() -> None:
+    pressure = Pressure(lambda: 0.0)
+    pressure.see(EngineMetrics(kv_cache_usage=1.0, preemptions=12))
+
+    assert not pressure.high
+
+
+def test_waves_of_preemptions_are_one_episode_until_it_is_calm() -> None:
+    engine = Engine()
+    for _ in range(4):
+        engine.look(usage=1.0, preempted=1)
+        engine.look(usage=0.9)
+    assert engine.pressure.take_episodes() == 1
+
+    engine.now += CALM_SECONDS
+    assert not engine.look(usage=0.5)
+    engine.look(usage=1.0, preempted=1)
+
+    assert engine.pressure.take_episodes() == 1
+    assert engine.pressure.take_episodes() == 0
+
+
+def test_preemptions_are_read_from_every_engine() -> None:
+    text = (
+        'vllm:num_preemptions_total{engine="0",model_name="tiny"} 3.0\n'
+        'vllm:num_preemptions_total{engine="1",model_name="tiny"} 4.0\n'
+    )
+
+    assert parse(text).preemptions == 7
