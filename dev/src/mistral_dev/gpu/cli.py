@@ -52,6 +52,7 @@ def list_scenarios() -> None:
 @click.option("--seconds", default=3600.0, show_default=True, help="All is over after these.")
 @click.option("--python", default=sys.executable, help="Interpreter that has vLLM.")
 @click.option("--site", help="Directory with vLLM's packages, if they are not in --python's own.")
+@click.option("--except-done-in", type=click.Path(path_type=Path), help="The --out of before.")
 @click.option("--tiny", is_flag=True, help="The tiny model on CPUs, to try the scenarios.")
 @click.option("--lanes", default=1, show_default=True, help="With --tiny: scenarios at a time.")
 def run(
@@ -60,12 +61,14 @@ def run(
     seconds: float,
     python: str,
     site: str | None,
+    except_done_in: Path | None,
     *,
     tiny: bool,
     lanes: int,
 ) -> None:
     """Run the scenarios whose names match one of PATTERNS, all of them by default."""
     from mistral_dev.gpu import machine
+    from mistral_dev.gpu.machine import Wanted
 
     work = Path(tempfile.mkdtemp(prefix="mistral-gpu-"))
     rig = machine.tiny(work, lanes) if tiny else machine.full(work, python, site)
@@ -73,7 +76,7 @@ def run(
         click.echo(f"SKIP: {machine.NO_GPU}")
         return
     try:
-        failed = machine.prove(rig, patterns, seconds, out)
+        failed = machine.prove(rig, Wanted(patterns, except_done_in), seconds, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     sys.exit(1 if failed else 0)

@@ -29,7 +29,9 @@ class Hog:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._answer()
+        if self._answer() != "ready":
+            self._process.kill()
+            raise RuntimeError(f"no memory of GPU {gpu} can be held; the hog's error stands above")
 
     def tell(self, command: str) -> str:
         """Give a command and return the answer, which says what is held and what is free."""

@@ -1,17 +1,21 @@
 """Which machine this is, and one run of the scenarios on it."""
 
 import platform
+import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mistral_dev.gpu import cards
 from mistral_dev.gpu.choice import chosen
 from mistral_dev.gpu.model import write_model
-from mistral_dev.gpu.outcome import Outcome
+from mistral_dev.gpu.outcome import Outcome, finished
 from mistral_dev.gpu.rig import TINY, Rig
 from mistral_dev.gpu.runner import Runner
+from mistral_dev.gpu.scenario import Scenario
 from mistral_dev.gpu.scenarios import ALL
 from mistral_dev.gpu.table import table
 from mistral_dev.paths import CHECKOUT
@@ -60,12 +64,27 @@ def tiny(work: Path, lanes: int) -> Rig:
     )
 
 
-def prove(rig: Rig, patterns: Sequence[str], seconds: float, out: Path) -> int:
+@dataclass(frozen=True)
+class Wanted:
+    """Which scenarios are to be run."""
+
+    patterns: Sequence[str] = ()
+    except_done_in: Path | None = None
+    """Directory of earlier results; what was run then, to whatever outcome, is left out."""
+
+    def scenarios(self, cpu: bool) -> list[Scenario]:
+        """Return them, the most important first."""
+        done = set(finished(self.except_done_in)) if self.except_done_in else set()
+        return [one for one in chosen(ALL, self.patterns, cpu) if one.name not in done]
+
+
+def prove(rig: Rig, wanted: Wanted, seconds: float, out: Path) -> int:
     """Run scenarios, print the table last, and return how many of its lines are no success."""
     outcome = Outcome(out, rig.work, _about(rig))
-    scenarios = chosen(ALL, patterns, cpu=rig.device == "cpu")
+    scenarios = wanted.scenarios(cpu=rig.device == "cpu")
     runner = Runner(rig, scenarios, seconds - _LOG_SECONDS, outcome.add)
     packing = _Packing(outcome)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         runner.run()
     finally:

@@ -9,6 +9,8 @@ from pathlib import Path
 from mistral_dev.gpu.findings import Result
 from mistral_dev.gpu.table import table
 
+_RESULTS = "results.json"
+
 LOG_BYTES = 4_000_000
 """Of one server. The cause of an end stands within the first tenth of what 64 requests print."""
 
@@ -42,7 +44,7 @@ class Outcome:
     def write(self) -> None:
         """Write everything but the logs."""
         document = {"about": self._about, "results": [asdict(one) for one in self.results]}
-        (self._out / "results.json").write_text(json.dumps(document, indent=1, default=str))
+        (self._out / _RESULTS).write_text(json.dumps(document, indent=1, default=str))
         (self._out / "table.txt").write_text(table(self.results) + "\n")
 
     def write_logs(self) -> None:
@@ -53,3 +55,9 @@ class Outcome:
                 info.size = min(info.size, LOG_BYTES)
                 with path.open("rb") as file:
                     tar.addfile(info, file)
+
+
+def finished(out: Path) -> list[str]:
+    """Return the names of the scenarios that an earlier run did not have to cut."""
+    results = json.loads((out / _RESULTS).read_text())["results"]
+    return [one["scenario"] for one in results if one["outcome"] != "CUT"]

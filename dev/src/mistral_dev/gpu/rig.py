@@ -43,17 +43,19 @@ class Scale:
     image_side: int = 1540
     image_tokens: int = 30_800
     """Tokens of that many images of that size."""
-    loop_tokens: int = 1500
+    loop_tokens: int = 1000
     loops_at_once: int = 8
     closing_brace: str = "1125"
     """Token of a closing brace: control tokens come before text."""
-    load: tuple[tuple[int, int], ...] = ((1, 6), (16, 48), (64, 128))
+    load: tuple[tuple[int, int], ...] = ((1, 4), (16, 32), (64, 128))
     """Requests at the same time, and requests of each round."""
     load_rounds: int = 2
-    load_words: int = 170
-    """Words of a prompt, some 256 tokens."""
+    load_words: int = 250
+    """Words of a prompt, each a token; the template makes them 256."""
     load_tokens: int = 128
     stream_tokens: int = 256
+    drain_tokens: int = 400
+    """Of a stream that takes several seconds."""
     fill_tokens: int = 30_000
     """Tokens of a prompt that needs much memory to compute."""
 
@@ -70,6 +72,7 @@ TINY = Scale(
     load_words=20,
     load_tokens=16,
     stream_tokens=32,
+    drain_tokens=1500,
 )
 """For the tiny checkpoint on two cores."""
 

@@ -56,11 +56,15 @@ class Run:
         finally:
             self.close()
 
-    def close(self) -> None:
+    def kill(self) -> None:
         """End every server."""
         for server in self.room.servers:
             server.end()
             server.log.close()
+
+    def close(self) -> None:
+        """End every server, and wait for the GPUs' memory."""
+        self.kill()
         if self.room.gpus:
             cards.settled(self.room.gpus, _FREE_SECONDS)
 
@@ -112,6 +116,7 @@ class Runner:
         self._deadline = time.monotonic() + seconds
         self._lock = threading.Lock()
         self._tell = tell
+        self._runs: list[Run] = []
         listed = list(scenarios)
         self._wide = [one for one in listed if 1 < one.gpus <= len(rig.gpus)]
         self._impossible = [one for one in listed if one.gpus > len(rig.gpus)]
@@ -129,9 +134,9 @@ class Runner:
                 thread.start()
             for thread in threads:
                 thread.join()
-        finally:
-            for lane in lanes:
-                lane.close()
+        finally:  # also where somebody asked for the end, and lanes are at work
+            for run in self._runs:
+                run.kill()
         for scenario in self._queue.cut:
             self._cut(scenario, "no time left")
 
@@ -140,7 +145,7 @@ class Runner:
             if time.monotonic() + scenario.seconds > self._deadline:
                 self._cut(scenario, "no time left")
                 continue
-            run = Run(self._rig, scenario, self._rig.gpus[: scenario.gpus], self._deadline)
+            run = self._run(scenario, self._rig.gpus[: scenario.gpus])
             # What the lanes need is imported while the GPUs are at work.
             ahead = lanes if scenario is self._wide[-1] else []
             run.execute(self.tell, partial(_fill, ahead))
@@ -149,7 +154,12 @@ class Runner:
         """Return the next run of a lane that has `after` seconds of work before it."""
         with self._lock:
             scenario = self._queue.take(time.monotonic() + after)
-        return None if scenario is None else Run(self._rig, scenario, (gpu,), self._deadline)
+        return None if scenario is None else self._run(scenario, (gpu,))
+
+    def _run(self, scenario: Scenario, gpus: tuple[int, ...]) -> Run:
+        run = Run(self._rig, scenario, gpus, self._deadline)
+        self._runs.append(run)
+        return run
 
     def tell(self, done: Result) -> None:
         """Pass a result on."""
@@ -199,11 +209,6 @@ class _Lane:
                 run.execute(self._runner.tell, self.fill)
             self._busy_until = 0.0
             self.fill()
-
-    def close(self) -> None:
-        """End what still waits; nothing does after a run that came to its end."""
-        for run in self._waiting:
-            run.close()
 
     def _next_is_measured(self) -> bool:
         """Say whether the next start is measured, and must not meet the imports of others."""

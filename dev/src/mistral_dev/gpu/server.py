@@ -13,7 +13,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from mistral_dev.gpu import cards, hold
+from mistral_dev.gpu import hold
 from mistral_dev.gpu.log import Log
 from mistral_dev.gpu.rig import Plan, Rig
 from mistral_operator.quantity import quantity_bytes
@@ -26,7 +26,6 @@ from mistral_server.contract import (
 )
 
 _POLL_SECONDS = 0.05
-_END_SECONDS = 20.0
 
 _OWN_SHM = 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && exec "$@"'
 
@@ -40,9 +39,6 @@ class End:
     at: float
     report: TerminationReport | None
     processes_left: int
-    freed_seconds: float
-    """Time from the end until the GPUs were free."""
-    used_mib: int
 
 
 @dataclass
@@ -85,7 +81,6 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
                 cwd=self.rig.work,
             )
         self.log = Log(path)
@@ -105,7 +100,7 @@ class Server:
         """Note which processes it starts, and when it ends, as it happens."""
         while self.process.poll() is None:
             self._seen.update(process_tree.descendants(self.process.pid))
-            time.sleep(0.2)
+            time.sleep(0.5)
         self._ended = time.monotonic()
 
     def release(self, seconds: float = 120) -> None:
@@ -196,10 +191,9 @@ class Server:
         code = self.process.poll()
         ended = self._ended or time.monotonic()
         self._kill()
-        freed, used = cards.settled(self.gpus, _END_SECONDS) if self.gpus else (0.0, 0)
         left = [pid for pid in self._seen if _title(pid)] if code is not None else []
         process_tree.kill(left)
-        return End(code, ended, self._report(), len(left), freed, used)
+        return End(code, ended, self._report(), len(left))
 
     def _kill(self) -> None:
         """Kill it; its launcher takes the engine down, and we what the launcher leaves."""

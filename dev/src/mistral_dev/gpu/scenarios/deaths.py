@@ -30,13 +30,13 @@ def busy(room: Room) -> threading.Thread:
     body = {"messages": [{"role": "user", "content": "go"}], "max_tokens": 1500, "ignore_eos": True}
     thread = threading.Thread(target=room.alive().ask, args=(body,), daemon=True)
     thread.start()
-    time.sleep(1.0)
     return thread
 
 
 def kill_named(title: str, room: Room) -> None:
     """Kill a process of the engine, as the kernel does when memory ends."""
     asking = busy(room)
+    time.sleep(1.0)
     victim = room.server.process_named(title)
     killed = time.monotonic()
     os.kill(victim, signal.SIGKILL)
@@ -48,6 +48,7 @@ def kill_named(title: str, room: Room) -> None:
 def kill_api(room: Room) -> None:
     """Kill vLLM's main process, whose orphans used to hold the GPU for minutes."""
     asking = busy(room)
+    time.sleep(1.0)
     killed = time.monotonic()
     os.kill(_main_process(room.server), signal.SIGKILL)
     expect(room, FailureClass.ENGINE_DIED, _SECONDS, since=killed)

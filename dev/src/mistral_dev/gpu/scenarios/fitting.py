@@ -1,5 +1,6 @@
 """Other ways to lay out the memory, and whether `fit` foretells each."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ def _plan(name: str, engine: dict[str, Any], rig: Rig) -> tuple[Plan, ...]:
 def _quantized(rig: Rig) -> tuple[Plan, ...]:
     plan = rig.plan("fit-fp8-weights")
     model = plan.spec.model.model_copy(update={"quantization": "fp8"})
-    return (Plan(plan.name, plan.spec.model_copy(update={"model": model})),)
+    return (replace(plan, spec=plan.spec.model_copy(update={"model": model})),)
 
 
 def _fits(name: str, priority: int, **engine: Any) -> Scenario:

@@ -6,6 +6,7 @@ batched tokens.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Room, Scenario, Step
 from mistral_dev.gpu.scenarios.answers import image_prompt
 from mistral_dev.gpu.scenarios.boot import BOOT
+from mistral_dev.gpu.scenarios.deaths import busy
 from mistral_dev.gpu.scenarios.ends import expect, expect_free
 from mistral_server.contract import FailureClass
 
@@ -24,14 +26,15 @@ _HALF_A_CARD = "take 40000"
 _NO_ROOM = "leave 150"
 """Less than a CUDA context takes."""
 _ALMOST_FULL = "leave 20"
+_IN_FLIGHT = 32
+"""Each adds a traceback of its own behind the root cause."""
 _BEFORE_WARM_UP = r"GPU KV cache size"
 
 Trigger = Callable[[Room], None]
 
 
 def _plan(name: str, engine: dict[str, Any], changes: dict[str, Any], rig: Rig) -> tuple[Plan, ...]:
-    plan = rig.plan(name, **engine)
-    return (Plan(plan.name, plan.spec, changes),)
+    return (replace(rig.plan(name, **engine), changes=changes),)
 
 
 def fail_to_start(failure: FailureClass, held_back: str, room: Room) -> None:
@@ -71,7 +74,9 @@ def fail_at_a_long_prompt(room: Room) -> None:
     """Compute a long prompt on a GPU that a neighbour has filled."""
     tokens = [1000 + 7 * at % 100_000 for at in range(room.rig.scale.fill_tokens)]
     body = {"prompt": tokens, "max_tokens": 2}
-    room.alive()
+    for _ in range(_IN_FLIGHT):
+        busy(room)
+    time.sleep(2.0)
     with Hog(room.gpus[0]) as hog:
         room.findings.note(hog=hog.tell(_ALMOST_FULL))
         for _ in range(3):  # the engine holds some memory that it freed

@@ -1,6 +1,7 @@
 """Tensor parallelism over two GPUs: the deployment that `spec: {}` asks for."""
 
 import os
+from dataclasses import replace
 from functools import partial
 
 from mistral_dev.gpu.rig import Plan, Rig
@@ -16,8 +17,7 @@ _WORKER = "Worker"
 
 
 def _two(name: str, eager: bool, rig: Rig) -> tuple[Plan, ...]:
-    plan = rig.plan(name, eager=eager, tensorParallelSize=2)
-    return (Plan(plan.name, plan.spec, own_shm=True),)
+    return (replace(rig.plan(name, eager=eager, tensorParallelSize=2), own_shm=True),)
 
 
 def shared_memory(room: Room) -> None:
@@ -37,7 +37,7 @@ SCENARIOS = (
     Scenario(
         "two-ranks",
         5,
-        320,
+        330,
         partial(_two, "two-ranks", False),
         (
             BOOT,
