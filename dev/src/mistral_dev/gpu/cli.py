@@ -52,7 +52,12 @@ def list_scenarios() -> None:
 @click.option("--seconds", default=3600.0, show_default=True, help="All is over after these.")
 @click.option("--python", default=sys.executable, help="Interpreter that has vLLM.")
 @click.option("--site", help="Directory with vLLM's packages, if they are not in --python's own.")
-@click.option("--except-done-in", type=click.Path(path_type=Path), help="The --out of before.")
+@click.option(
+    "--except-done-in",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The --out of an earlier run, whose scenarios are left out.",
+)
 @click.option("--tiny", is_flag=True, help="The tiny model on CPUs, to try the scenarios.")
 @click.option("--lanes", default=1, show_default=True, help="With --tiny: scenarios at a time.")
 def run(
@@ -61,7 +66,7 @@ def run(
     seconds: float,
     python: str,
     site: str | None,
-    except_done_in: Path | None,
+    except_done_in: tuple[Path, ...],
     *,
     tiny: bool,
     lanes: int,

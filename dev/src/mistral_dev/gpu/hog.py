@@ -24,7 +24,7 @@ class Hog:
     def __init__(self, gpu: int) -> None:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

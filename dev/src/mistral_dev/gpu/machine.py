@@ -69,12 +69,12 @@ class Wanted:
     """Which scenarios are to be run."""
 
     patterns: Sequence[str] = ()
-    except_done_in: Path | None = None
-    """Directory of earlier results; what was run then, to whatever outcome, is left out."""
+    except_done_in: Sequence[Path] = ()
+    """Directories of earlier results; what was run then, to whatever outcome, is left out."""
 
     def scenarios(self, cpu: bool) -> list[Scenario]:
         """Return them, the most important first."""
-        done = set(finished(self.except_done_in)) if self.except_done_in else set()
+        done = {name for out in self.except_done_in for name in finished(out)}
         return [one for one in chosen(ALL, self.patterns, cpu) if one.name not in done]
 
 

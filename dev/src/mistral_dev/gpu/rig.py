@@ -21,6 +21,8 @@ SAFE = {
     "NCCL_NVLS_ENABLE": "0",
     "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
     "NVSHMEM_DISABLE_NVLS": "1",
+    "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",  # asks torch for multicast first
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
     # A virtual machine without a network: ranks meet on loopback.
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
@@ -33,6 +35,9 @@ SAFE = {
     "PYTHONUNBUFFERED": "1",
 }
 """Variables of every process that is started here."""
+
+
+_H100_MIB = 81_559
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,14 @@ class Rig:
             return Plan(name, self.spec(small | engine))
         extra = {"extraArgs": ["--enforce-eager"]} if eager else {}
         return Plan(name, self.spec(engine | extra))
+
+    def share(self, of_80_gb: float) -> float:
+        """Return the share of this rig's GPUs that is as much memory as that of an H100 80GB."""
+        return round(of_80_gb * _H100_MIB / self.memory_mib, 4) if self.memory_mib else of_80_gb
+
+    def all_but(self, of_80_gb: float) -> float:
+        """Return the share that leaves as much memory as that leaves on an H100 80GB."""
+        return round(1 - self.share(1 - of_80_gb), 4)
 
     def spec(self, engine: Mapping[str, Any], **fields: Any) -> Spec:
         """Return a spec of this rig's model."""

@@ -8,6 +8,9 @@ from mistral_dev.gpu.findings import Result
 WIDTH = 150
 """Characters of a line: what came back of a run is read in a terminal."""
 
+SHORT = 48
+"""Characters of a figure that is shown; messages and evidence are in the JSON."""
+
 
 def table(results: Sequence[Result]) -> str:
     """Return one line for each result, what failed below it, and the sums."""
@@ -21,8 +24,12 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _figures(figures: dict[str, Any]) -> str:
-    plain = {name: value for name, value in figures.items() if isinstance(value, str | int | float)}
-    return " ".join(f"{name}={value}" for name, value in plain.items())
+    short = {
+        name: str(value)
+        for name, value in figures.items()
+        if isinstance(value, str | int | float) and len(str(value)) <= SHORT
+    }
+    return " ".join(f"{name}={value}" for name, value in short.items())
 
 
 def _sums(results: Iterable[Result]) -> str:
