@@ -140,6 +140,22 @@ def test_a_part_that_breaks_does_not_keep_the_others_from_running(tmp_path: Path
     assert results["good"].outcome == "PASS"
 
 
+def test_servers_that_cannot_be_started_do_not_keep_the_others_from_running(
+    tmp_path: Path,
+) -> None:
+    def none(_rig: Rig) -> tuple[Plan, ...]:
+        raise OSError("no such program")
+
+    scenarios = [
+        Scenario(name, 1, 1, plans, (Step("part", lambda _room: None, 5),))
+        for name, plans in (("bad", none), ("good", lambda _rig: ()))
+    ]
+    results = {one.scenario: one for one in run(fake_rig(tmp_path), scenarios)}
+
+    assert (results["bad"].part, results["bad"].outcome) == ("start", "ERROR")
+    assert results["good"].outcome == "PASS"
+
+
 def test_what_has_no_time_or_no_gpus_is_named(tmp_path: Path) -> None:
     scenarios = [
         Scenario("long", 1, 1000, lambda _rig: (), ()),

@@ -124,8 +124,8 @@ class Rig:
         if self.device == "cpu":
             small = {"contextLength": 2048, "maxSequences": 8, "kvCache": {"memory": "64Mi"}}
             return Plan(name, self.spec(small | engine))
-        extra = {"extraArgs": ["--enforce-eager"]} if eager else {}
-        return Plan(name, self.spec(engine | extra))
+        extra = [*engine.pop("extraArgs", ()), *(["--enforce-eager"] if eager else [])]
+        return Plan(name, self.spec({**engine, "extraArgs": extra}))
 
     def share(self, of_80_gb: float) -> float:
         """Return the share of this rig's GPUs that is as much memory as that of an H100 80GB."""

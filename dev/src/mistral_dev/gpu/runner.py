@@ -4,6 +4,8 @@ Each GPU is a lane that takes the next scenario as soon as it is free, and has t
 ones after it started and held meanwhile. Scenarios that need several GPUs go before the lanes.
 """
 
+import contextlib
+import itertools
 import threading
 import time
 import traceback
@@ -22,6 +24,7 @@ AHEAD = 3
 """Servers of a lane that import in advance: an import takes four times as long as a short test."""
 
 _FREE_SECONDS = 15.0
+_PREPARE_SECONDS = 30.0
 
 Told = Callable[[Result], None]
 
@@ -46,13 +49,27 @@ class Run:
             for plan in self.scenario.plans(self.rig):
                 self.room.start(plan, self.scenario.held)
 
-    def execute(self, tell: Told, after_first: Callable[[], None] = lambda: None) -> None:
-        """Go through the parts; whatever happens, no server is left at the end."""
+    def prepare_in_advance(self) -> None:
+        """Start the servers if they may be held; what goes wrong is told when it is their turn."""
+        if self.scenario.held:
+            with contextlib.suppress(Exception):
+                self.prepare()
+
+    def execute(self, tell: Told, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Go through the parts; whatever happens, no server is left at the end.
+
+        Args:
+            tell: called with each result.
+            meanwhile: called after each part, for what others can do while this one goes on.
+        """
         try:
-            self.prepare()
+            prepared = self._take(Step("start", lambda _room: self.prepare(), _PREPARE_SECONDS))
+            if prepared.outcome != "PASS":
+                tell(prepared)
+                return
             for step in self.scenario.steps:
                 tell(self._take(step))
-                after_first()
+                meanwhile()
         finally:
             self.close()
 
@@ -141,14 +158,17 @@ class Runner:
             self._cut(scenario, "no time left")
 
     def _run_wide(self, lanes: list["_Lane"]) -> None:
-        for scenario in self._wide:
-            if time.monotonic() + scenario.seconds > self._deadline:
-                self._cut(scenario, "no time left")
+        runs = [self._run(one, self._rig.gpus[: one.gpus]) for one in self._wide]
+        for run, following in itertools.zip_longest(runs, runs[1:]):
+            if time.monotonic() + run.scenario.seconds > self._deadline:
+                self._cut(run.scenario, "no time left")
+                run.kill()
                 continue
-            run = self._run(scenario, self._rig.gpus[: scenario.gpus])
-            # What the lanes need is imported while the GPUs are at work.
-            ahead = lanes if scenario is self._wide[-1] else []
-            run.execute(self.tell, partial(_fill, ahead))
+            # What comes after is imported while the GPUs are at work.
+            if following is None:
+                run.execute(self.tell, partial(_fill, lanes))
+            else:
+                run.execute(self.tell, following.prepare_in_advance)
 
     def start(self, gpu: int, after: float) -> Run | None:
         """Return the next run of a lane that has `after` seconds of work before it."""
@@ -193,8 +213,7 @@ class _Lane:
             if run is None:
                 return
             self._waiting.append(run)
-            if run.scenario.held:
-                run.prepare()
+            run.prepare_in_advance()
 
     def run(self) -> None:
         """Go through the scenarios until none is left that fits."""

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Room, Scenario, Step
@@ -16,8 +17,14 @@ from mistral_dev.gpu.scenarios.tools import TOOLS
 _WORKER = "Worker"
 
 
-def _two(name: str, eager: bool, rig: Rig) -> tuple[Plan, ...]:
-    return (replace(rig.plan(name, eager=eager, tensorParallelSize=2), own_shm=True),)
+def _two(name: str, rig: Rig, eager: bool = False, **engine: Any) -> tuple[Plan, ...]:
+    plan = rig.plan(name, eager=eager, tensorParallelSize=2, **engine)
+    return (replace(plan, own_shm=True),)
+
+
+def _over_nccl(name: str, rig: Rig) -> tuple[Plan, ...]:
+    """Let the ranks add up through NCCL, where GPUs cannot reach each other's memory."""
+    return _two(name, rig, eager=True, extraArgs=["--disable-custom-all-reduce"])
 
 
 def shared_memory(room: Room) -> None:
@@ -38,7 +45,7 @@ SCENARIOS = (
         "two-ranks",
         5,
         330,
-        partial(_two, "two-ranks", False),
+        partial(_two, "two-ranks"),
         (
             BOOT,
             *(SHARED_MEMORY, CHAT, STREAM, TOOLS, IMAGES, COUNTS, GATE_COST),
@@ -47,5 +54,13 @@ SCENARIOS = (
         gpus=2,
         held=False,
         on_cpu=True,
+    ),
+    Scenario(
+        "two-ranks-nccl",
+        6,
+        60,
+        partial(_over_nccl, "two-ranks-nccl"),
+        (BOOT, SHARED_MEMORY, CHAT, STREAM),
+        gpus=2,
     ),
 )
