@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV := .venv/bin
 DEV := $(VENV)/python -m mistral_dev
 UNIT := tests/unit tests/golden
+# The interpreter that has vLLM, for `make gpu-test`.
+GPU_PYTHON ?= $(PYTHON)
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help lint setup demo demo-down test check format generate verify bench clean \
-	cluster-up cluster-down images lock
+	cluster-up cluster-down images lock gpu-test
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -52,6 +54,9 @@ verify: lint ## Check that what is generated is fresh, and what `check` checks b
 bench: setup ## Measure; docs/performance.md quotes what it prints.
 	$(DEV) prepare
 	$(VENV)/python -m pytest tests/bench -s -p no:cacheprovider
+
+gpu-test: setup ## Prove the server on the GPUs of this machine; see docs/gpu.md. Skipped where none is.
+	@$(DEV) gpu run --python "$(GPU_PYTHON)" --out dist/gpu $(SCENARIOS)
 
 images: setup ## Build the two images for the local cluster.
 	$(DEV) images build

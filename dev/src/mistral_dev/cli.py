@@ -10,6 +10,7 @@ from mistral_dev.cluster_commands import cluster, tools
 from mistral_dev.demo import demo
 from mistral_dev.errors import DevError
 from mistral_dev.generate import generate
+from mistral_dev.gpu.cli import gpu
 from mistral_dev.images.cli import images
 from mistral_dev.lock import lock
 from mistral_dev.prepare import prepare
@@ -28,8 +29,8 @@ class PlainErrors(click.Group):
 
 @click.group(cls=PlainErrors, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Tools for working on mistral-small-operator: a local cluster, images, a demo."""
+    """Tools for working on mistral-small-operator: a local cluster, images, a demo, GPUs."""
 
 
-for _command in (tools, cluster, images, generate, prepare, demo, lock):
+for _command in (tools, cluster, images, generate, prepare, demo, lock, gpu):
     main.add_command(_command)

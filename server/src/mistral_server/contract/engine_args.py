@@ -40,7 +40,11 @@ ALLOWED_ENGINE_ARGS: frozenset[str] = frozenset(
         "--stream-interval",
     }
 )
-"""Arguments that tune speed or memory and can do nothing else."""
+"""Arguments that tune speed or memory and can do nothing else.
+
+Those that bound the queue, and `--sse-keep-alive-interval`, are younger than vLLM 0.26, which
+refuses them by name; all others, and all that `argv` renders, its parser takes too.
+"""
 
 TYPED_FIELDS: dict[str, str] = {
     "--allowed-media-domains": "spec.images.domains",

@@ -1,0 +1,98 @@
+"""What a scenario is: servers to start, and parts to go through, each a line of the table.
+
+The parts are functions of a `Room`: the machine, the servers, and a place for what they find.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mistral_dev.gpu.findings import Findings
+from mistral_dev.gpu.rig import Plan, Rig
+from mistral_dev.gpu.server import Reply, Server
+
+
+class ServerGoneError(Exception):
+    """A part needs a server that is not there (any more)."""
+
+
+@dataclass
+class Room:
+    """What the parts of one scenario share."""
+
+    rig: Rig
+    gpus: tuple[int, ...]
+    servers: list[Server] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+    seen: Counter[str] = field(default_factory=Counter)
+    """What the client saw, as the gate should have counted it."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def server(self) -> Server:
+        """The server that was started last."""
+        return self.servers[-1]
+
+    def start(self, plan: Plan, held: bool = False) -> Server:
+        """Start a server on this room's GPUs."""
+        self.servers.append(Server(self.rig, plan, self.gpus, held))
+        return self.server
+
+    def alive(self) -> Server:
+        """Return the server.
+
+        Raises:
+            ServerGoneError: it has ended.
+        """
+        if self.server.process.poll() is not None or self.server.ready_seconds is None:
+            raise ServerGoneError("the server is not there; see the parts before this one")
+        return self.server
+
+    def chat(self, text: str = "Hello", **more: Any) -> Reply:
+        """Ask the server, and note how the generation ended."""
+        body = {"messages": [{"role": "user", "content": text}], "max_tokens": 16, **more}
+        headers = {"X-Mistral-Loops": body.pop("loops")} if "loops" in body else {}
+        reply = self.alive().ask(body, **headers)
+        if reply.finish is not None:
+            with self._lock:
+                self.seen[f"generations {reply.finish}"] += 1
+        return reply
+
+
+Part = Callable[[Room], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part and the time that it gets."""
+
+    name: str
+    part: Part
+    limit: float
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Servers and what is done with them.
+
+    Args:
+        name: a word.
+        priority: the lowest number runs first; a deadline cuts the others.
+        seconds: how long it takes; a later start than that before the deadline is not tried.
+        plans: the servers to start.
+        steps: what is done, in order.
+        gpus: how many it needs.
+        held: start the servers in advance; not where the time of the start counts.
+        on_cpu: whether it can be tried without a GPU.
+    """
+
+    name: str
+    priority: int
+    seconds: float
+    plans: Callable[[Rig], tuple[Plan, ...]]
+    steps: tuple[Step, ...]
+    gpus: int = 1
+    held: bool = True
+    on_cpu: bool = False

@@ -1,0 +1,156 @@
+"""A lack of memory, made for real: each way in which it shows, and the class that names it.
+
+The shares are those of an 80 GB card: 44.76 GiB of weights, 1.69 GiB of activations for 8,192
+batched tokens. On a larger one they become the shares that take, or leave, as much memory.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from mistral_dev.gpu.hog import Hog
+from mistral_dev.gpu.rig import Plan, Rig
+from mistral_dev.gpu.scenario import Room, Scenario, Step
+from mistral_dev.gpu.scenarios.answers import image_prompt
+from mistral_dev.gpu.scenarios.boot import BOOT
+from mistral_dev.gpu.scenarios.deaths import busy
+from mistral_dev.gpu.scenarios.ends import expect, expect_free
+from mistral_server.contract import FailureClass
+
+_START_SECONDS = 90.0
+_DEATH_SECONDS = 45.0
+
+_TOO_LITTLE = "leave 40000"
+"""Less than the weights."""
+_NO_ROOM = "leave 150"
+"""Less than a CUDA context takes."""
+_ALMOST_FULL = "leave 20"
+_IN_FLIGHT = 32
+"""Each adds a traceback of its own behind the root cause."""
+_BEFORE_WARM_UP = r"GPU KV cache size"
+
+Trigger = Callable[[Room], None]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What a server asks for."""
+
+    takes: float | None = None
+    """Share of an 80 GB card that it may take."""
+    leaves: float | None = None
+    """The same, where it matters how much is left."""
+    context: int | None = 32_768
+    batched: int = 8192
+
+    def engine(self, rig: Rig) -> dict[str, Any]:
+        share = rig.share(self.takes) if self.takes else rig.all_but(self.leaves or 0.9)
+        length = {} if self.context is None else {"contextLength": self.context}
+        return {"gpuMemoryUtilization": share, "maxBatchedTokens": self.batched, **length}
+
+
+def _plan(name: str, memory: _Memory, rig: Rig) -> tuple[Plan, ...]:
+    return (rig.plan(name, **memory.engine(rig)),)
+
+
+def _plan_of_huge_steps(name: str, memory: _Memory, rig: Rig) -> tuple[Plan, ...]:
+    """Compute more tokens in a step than a resource may ask for: 54 GiB of activations."""
+    changes = {"max_batched_tokens": 262_144 * round(1 / rig.share(1.0))}
+    return (replace(_plan(name, memory, rig)[0], changes=changes),)
+
+
+def fail_to_start(failure: FailureClass, held_back: str, room: Room) -> None:
+    """Start it, on a GPU of which a neighbour may hold some, and see it fail."""
+    if held_back:
+        with Hog(room.gpus[0]) as hog:
+            room.findings.note(hog=hog.tell(held_back))
+            expect(room, failure, _START_SECONDS)
+    else:
+        expect(room, failure, _START_SECONDS)
+    expect_free(room)
+
+
+def fail_to_warm_up(room: Room) -> None:
+    """Take what is left once the KV cache is there."""
+    with Hog(room.gpus[0]) as hog:
+        room.server.release()
+        room.server.until(lambda: room.server.log.find(_BEFORE_WARM_UP) is not None, _START_SECONDS)
+        room.findings.note(hog=hog.tell("below 12000 10"))
+        expect(room, FailureClass.CUDA_OOM_WARMUP, _START_SECONDS)
+    expect_free(room)
+
+
+def fail_at_images(room: Room) -> None:
+    """Send the largest request that the API allows."""
+    scale = room.rig.scale
+    room.alive()
+    began = time.monotonic()
+    reply = room.server.ask(dict(image_prompt(scale.images, scale.image_side)), seconds=60)
+    room.findings.note(status=reply.status)
+    expect(room, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
+    room.findings.note(after_request_s=round(time.monotonic() - began, 1))
+    expect_free(room)
+
+
+def fail_at_a_long_prompt(room: Room) -> None:
+    """Compute a long prompt on a GPU that a neighbour has filled."""
+    tokens = [1000 + 7 * at % 100_000 for at in range(room.rig.scale.fill_tokens)]
+    body = {"prompt": tokens, "max_tokens": 2}
+    for _ in range(_IN_FLIGHT):
+        busy(room)
+    time.sleep(2.0)
+    with Hog(room.gpus[0]) as hog:
+        room.findings.note(hog=hog.tell(_ALMOST_FULL))
+        for _ in range(3):  # the engine holds some memory that it freed
+            if room.server.ask(body, "/v1/completions", seconds=60).status != 200:
+                break
+        expect(room, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
+    expect_free(room)
+
+
+def _start(
+    name: str, priority: int, failure: FailureClass, memory: _Memory, hog: str = ""
+) -> Scenario:
+    step = Step("end", partial(fail_to_start, failure, hog), 150)
+    return Scenario(name, priority, 35, partial(_plan, name, memory), (step,))
+
+
+def _running(name: str, priority: int, memory: _Memory, part: Trigger) -> Scenario:
+    steps = (BOOT, Step("end", part, 150))
+    return Scenario(name, priority, 55, partial(_plan, name, memory), steps)
+
+
+_TOO_LONG = _Memory(takes=0.70, context=131_072)
+_NOTHING_LEFT = _Memory(takes=0.57, context=131_072)
+_NOTHING_LEFT_AUTO = _Memory(takes=0.57, context=None)
+_SMALL_SHARE = _Memory(takes=0.40)
+_USUAL = _Memory(leaves=0.90)
+_LARGE_STEPS = _Memory(leaves=0.92, batched=16_384)
+_ALL_OF_IT = _Memory(leaves=0.98, context=131_072)
+
+SCENARIOS = (
+    _start("kv-too-small", 20, FailureClass.KV_CACHE_TOO_SMALL, _TOO_LONG),
+    _start("gpu-busy", 21, FailureClass.GPU_BUSY, _USUAL, hog=_TOO_LITTLE),
+    _running("oom-images", 22, _LARGE_STEPS, fail_at_images),
+    _start("oom-load", 23, FailureClass.CUDA_OOM_LOAD, _SMALL_SHARE, hog=_TOO_LITTLE),
+    Scenario(
+        "oom-warm-up",
+        24,
+        40,
+        partial(_plan, "oom-warm-up", _USUAL),
+        (Step("end", fail_to_warm_up, 150),),
+    ),
+    _running("oom-long-prompt", 25, _Memory(leaves=0.93), fail_at_a_long_prompt),
+    _start("kv-none", 26, FailureClass.KV_CACHE_NONE, _NOTHING_LEFT),
+    _start("kv-none-auto", 41, FailureClass.KV_CACHE_NONE, _NOTHING_LEFT_AUTO),
+    Scenario(
+        "oom-profile",
+        42,
+        35,
+        partial(_plan_of_huge_steps, "oom-profile", _ALL_OF_IT),
+        (Step("end", partial(fail_to_start, FailureClass.CUDA_OOM_WARMUP, ""), 150),),
+    ),
+    _start("gpu-full", 43, FailureClass.GPU_BUSY, _USUAL, hog=_NO_ROOM),
+)
