@@ -13,11 +13,11 @@ from mistral_dev.gpu.model import CONTROL_TOKENS, tokenizer
 from mistral_dev.gpu.rig import Rig
 from mistral_dev.gpu.scenarios.answers import picture
 from mistral_dev.gpu.scenarios.fitting import SCENARIOS as FITTING
-from mistral_dev.gpu.scenarios.ladder import take_the_suggestion
+from mistral_dev.gpu.scenarios.ladder import OperatorsRemedies
 from mistral_dev.gpu.scenarios.loops import loops_in
 from mistral_dev.gpu.scenarios.ranks import SCENARIOS as RANKS
 from mistral_server.argv import engine_arguments, engine_environment
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, TerminationReport
 
 LOGS = Path(__file__).parents[1] / "data" / "oom-logs"
 
@@ -130,13 +130,19 @@ def test_a_log_knows_when_the_cause_showed() -> None:
     assert log.number(r"Model loading took ([\d.]+) GiB") == 44.76
 
 
-def test_the_suggestion_of_a_failed_server_changes_what_it_names() -> None:
-    engine = {"contextLength": 131_072, "gpuMemoryUtilization": 0.7}
-    suggest = {"contextLength": 57_344, "advice": "Lower it."}
-    failure = FailureClass.KV_CACHE_TOO_SMALL
+def test_the_ladder_is_the_operators() -> None:
+    remedies = OperatorsRemedies({"contextLength": 131_072, "gpuMemoryUtilization": 0.7})
+    report = TerminationReport(
+        failure=FailureClass.KV_CACHE_TOO_SMALL,
+        stage="profiling",
+        message="",
+        suggest={"contextLength": 57_344},
+    )
 
-    assert take_the_suggestion(failure, suggest, engine) == {**engine, "contextLength": 57_344}
-    assert take_the_suggestion(failure, {"advice": "Lower it."}, engine) is None
+    first = remedies(report)
+    assert first is not None
+    assert (first["contextLength"], first["gpuMemoryUtilization"]) == (57_344, 0.7)
+    assert remedies(report.model_copy(update={"failure": FailureClass.CUDA_OOM_LOAD})) is None
 
 
 def test_plans_are_values(rig: Rig) -> None:

@@ -38,6 +38,13 @@ def changes(of: Endpoint) -> list[tuple[str, str, str]]:
         (LONG, F.KV_CACHE_TOO_SMALL, "kv-cache", None, "contextLength 65536"),
         ({}, F.KV_CACHE_TOO_SMALL, "kv-cache", None, "gpuMemoryUtilization 0.93"),
         ({}, F.KV_CACHE_NONE, "kv-cache", None, "gpuMemoryUtilization 0.93"),
+        (
+            {"engine": {"gpuMemoryUtilization": 0.57}},
+            F.KV_CACHE_NONE,
+            "kv-cache",
+            None,
+            "gpuMemoryUtilization 0.6",
+        ),
         ({}, F.CUDA_OOM_WARMUP, "warm-up", None, "gpuMemoryUtilization 0.87"),
         ({}, F.CUDA_OOM_WARMUP, "profiling", None, "maxBatchedTokens 4096"),
         ({}, F.CUDA_OOM_RUNTIME, "serving", None, "gpuMemoryUtilization 0.87"),

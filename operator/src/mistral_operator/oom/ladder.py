@@ -100,7 +100,8 @@ def _utilization(sign: int) -> Callable[[Spec, Failure], Iterator[Rung]]:
             return
         for count in itertools.count(1):
             value = round(engine.gpu_memory_utilization + sign * count * _UTILIZATION_STEP, 2)
-            if not oom.min_gpu_memory_utilization <= value <= oom.max_gpu_memory_utilization:
+            too_much = sign > 0 and value > oom.max_gpu_memory_utilization
+            if too_much or (sign < 0 and value < oom.min_gpu_memory_utilization):
                 return
             yield Rung(
                 "gpu_memory_utilization",

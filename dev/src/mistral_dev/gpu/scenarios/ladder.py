@@ -1,4 +1,4 @@
-"""From a resource that cannot start to one that serves, by what the failed servers suggest."""
+"""From a resource that cannot start to one that serves, by the remedies of the operator."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,34 +8,61 @@ from typing import Any
 from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Room, Scenario, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
-from mistral_server.contract import FailureClass, TerminationReport
+from mistral_operator.api import Oom, Resource, parse_spec
+from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.oom import Circumstances, Failure, decide, effective_resource
+from mistral_server.contract import TerminationReport
 
 Engine = Mapping[str, Any]
-NextSettings = Callable[[FailureClass, Mapping[str, Any], Engine], Engine | None]
-"""From class, suggestion and fields of ``spec.engine`` to changed fields; None is no remedy."""
+NextSettings = Callable[[TerminationReport], Engine | None]
+"""From what a server reports to the fields of ``spec.engine`` to try next; None is no remedy."""
 
 _RUNGS = 4
 _START_SECONDS = 150.0
 _SHARE = 0.70
 """Of an 80 GB card: room for 57,344 tokens beside the weights."""
+_SHARE_WITHOUT_CACHE = 0.57
+"""Of an 80 GB card: the weights, and no cache beside them."""
 
 
-def take_the_suggestion(
-    _failure: FailureClass, suggest: Mapping[str, Any], engine: Engine
-) -> Engine | None:
-    """Change what the failed server said the value of."""
-    changes = {name: value for name, value in suggest.items() if name != "advice"}
-    return {**engine, **changes} if changes else None
+class OperatorsRemedies:
+    """The operator's own decisions, for a resource with one replica and policy Apply."""
+
+    def __init__(self, engine: Engine) -> None:
+        spec = parse_spec({"engine": dict(engine), "oom": {"policy": "Apply"}})
+        self._resource = Resource("ladder", "gpu", "uid", 1, spec)
+        self._oom: Oom | None = None
+        self._ends: list[Failure] = []
+
+    def __call__(self, report: TerminationReport) -> Engine | None:
+        """Return what the operator would render after this end."""
+        ended = Failure(
+            f"end-{len(self._ends)}",
+            "ladder",
+            f"settings-{len(self._ends)}",
+            report.failure,
+            report.phase,
+            report.evidence,
+            suggest=report.suggest,
+        )
+        self._ends.append(ended)
+        given = Circumstances(self._ends, ended.configuration)
+        self._oom = decide(self._resource, self._oom, given)
+        if self._oom is None or self._oom.exhausted or self._oom.stopped:
+            return None
+        engine = effective_resource(self._resource, self._oom).spec.engine
+        return {**kubernetes_form(engine)}
 
 
 def _too_long(rig: Rig) -> Engine:
     return {"contextLength": 131_072, "gpuMemoryUtilization": rig.share(_SHARE)}
 
 
-def climb(next_settings: NextSettings, room: Room) -> None:
-    """Start, and start again with what the end of the one before suggests, until one serves."""
+def climb(first: Callable[[Rig], Engine], room: Room) -> None:
+    """Start, and start again as the operator would after the end of the one before."""
     began, rungs = time.monotonic(), []
-    engine = _too_long(room.rig)
+    engine = first(room.rig)
+    next_settings: NextSettings = OperatorsRemedies(engine)
     for rung in range(_RUNGS):
         if rung:
             room.start(room.rig.plan(f"{room.server.plan.name}-{rung}", **engine))
@@ -46,7 +73,7 @@ def climb(next_settings: NextSettings, room: Room) -> None:
         if not room.findings.check("it reports", report is not None) or report is None:
             break
         rungs.append(report.failure.value)
-        changed = next_settings(report.failure, _suggestion(report, room), engine)
+        changed = next_settings(report)
         if changed is None:
             break
         engine = changed
@@ -58,22 +85,15 @@ def climb(next_settings: NextSettings, room: Room) -> None:
     )
 
 
-def _suggestion(report: TerminationReport, room: Room) -> Mapping[str, Any]:
-    said: Mapping[str, Any] | None = getattr(report, "suggest", None)
-    verdict = room.server.log.verdict
-    return said or (verdict.suggest if verdict else {})
+def _no_cache(rig: Rig) -> Engine:
+    return {"gpuMemoryUtilization": rig.share(_SHARE_WITHOUT_CACHE)}
 
 
-def _plan(rig: Rig) -> tuple[Plan, ...]:
-    return (rig.plan("ladder", **_too_long(rig)),)
+def _ladder(name: str, first: Callable[[Rig], Engine], priority: int) -> Scenario:
+    def plan(rig: Rig) -> tuple[Plan, ...]:
+        return (rig.plan(name, **first(rig)),)
+
+    return Scenario(name, priority, 110, plan, (Step("climb", partial(climb, first), 300), BOOT))
 
 
-SCENARIOS = (
-    Scenario(
-        "ladder",
-        30,
-        110,
-        _plan,
-        (Step("climb", partial(climb, take_the_suggestion), 300), BOOT),
-    ),
-)
+SCENARIOS = (_ladder("ladder", _too_long, 30), _ladder("ladder-no-cache", _no_cache, 34))
