@@ -30,6 +30,7 @@ class OperatorsRemedies:
 
     def __init__(self, engine: Engine) -> None:
         spec = parse_spec({"engine": dict(engine), "oom": {"policy": "Apply"}})
+        self._first = engine
         self._resource = Resource("ladder", "gpu", "uid", 1, spec)
         self._oom: Oom | None = None
         self._ends: list[Failure] = []
@@ -50,8 +51,11 @@ class OperatorsRemedies:
         self._oom = decide(self._resource, self._oom, given)
         if self._oom is None or self._oom.exhausted or self._oom.stopped:
             return None
-        engine = effective_resource(self._resource, self._oom).spec.engine
-        return {**kubernetes_form(engine)}
+        engine = kubernetes_form(effective_resource(self._resource, self._oom).spec.engine)
+        before = kubernetes_form(self._resource.spec.engine)
+        # Only what changed: the rest is the rig's.
+        changed = {name: value for name, value in engine.items() if before.get(name) != value}
+        return {**self._first, **changed}
 
 
 def _too_long(rig: Rig) -> Engine:
