@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     """Name of this replica in the Lease: the name of its pod."""
     leader_election: bool = True
     """Take part in leader election; without it exactly one operator must run."""
-    lease_seconds: int = Field(default=15, ge=3)
+    lease_seconds: int = Field(default=12, ge=3)
     """Seconds after which a silent leader is replaced."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port of /metrics, /healthz and /readyz."""

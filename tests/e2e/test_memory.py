@@ -1,0 +1,127 @@
+"""Real lacks of memory on a real node: seen, counted, explained and, if wanted, remedied."""
+
+import json
+import time
+from datetime import datetime
+
+import pytest
+
+from e2e_endpoint import pod_of
+from mistral_dev.errors import DevError
+from namespace import READY_SECONDS, Namespace, Object, resource
+
+CLAIM: Object = {"persistentVolumeClaim": {"claimName": "tiny-model"}}
+SPEC: Object = {
+    "device": "cpu",
+    "model": {"id": "tiny", "dtype": "float32", "source": CLAIM},
+    "images": {"perPrompt": 1},
+    "engine": {
+        "tensorParallelSize": 1,
+        "contextLength": 4096,
+        "maxSequences": 4,
+        "maxBatchedTokens": 2048,
+        # 2 KiB a token: room for 3,072 of the 4,096.
+        "kvCache": {"memory": "6Mi"},
+    },
+    "sharedMemory": "512Mi",
+    "startupSeconds": 600,
+    "pod": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}},
+}
+
+
+def with_policy(policy: str, **changes: Object) -> Object:
+    oom = {"policy": policy, "minContextLength": 1024, "quietSeconds": 10}
+    return {**SPEC, **changes, "oom": oom}
+
+
+def status(namespace: Namespace, name: str) -> Object:
+    found: Object = (namespace.get("msd", name) or {}).get("status", {})
+    return found
+
+
+def oom(namespace: Namespace, name: str) -> Object:
+    found: Object = status(namespace, name).get("oom", {})
+    return found
+
+
+def wait_for_class(namespace: Namespace, name: str, failure: str) -> Object:
+    """Wait for the first lack of memory; it has to show within a minute of the end."""
+    namespace.until(lambda: bool(oom(namespace, name).get("events")), failure, READY_SECONDS)
+    event: Object = oom(namespace, name)["events"][0]
+    assert event["class"] == failure
+    ended = datetime.fromisoformat(event["time"]).timestamp()
+    assert time.time() - ended < 60, "it took longer than a minute to show"
+    return event
+
+
+def test_a_context_that_is_too_long_is_shortened_to_what_fits(strict: Namespace) -> None:
+    strict.apply(
+        resource("apply", with_policy("Apply")), resource("advise", with_policy("Recommend"))
+    )
+
+    wait_for_class(strict, "apply", "KVCacheTooSmall")
+    strict.wait_until_ready("apply")
+
+    strict.wait_for_reason("apply", "Remedied", "OutOfMemory", seconds=60)
+    found = oom(strict, "apply")
+    length = found["overrides"]["contextLength"]
+    assert 1024 <= length < 4096
+    assert [(one["before"], one["after"], one["outcome"]) for one in found["steps"]] == [
+        ("4096", str(length), "Helped")
+    ]
+    strict.until(
+        lambda: status(strict, "apply").get("effective", {}).get("contextLength") == length,
+        "the effective length",
+    )
+    advice = oom(strict, "advise")
+    assert advice["recommendation"]["after"] == str(length)
+    assert "overrides" not in advice
+    assert strict.condition("advise", "OutOfMemory")["status"] == "True"
+    strict.kubectl("delete", "msd", "apply", "advise")
+
+
+def test_a_container_over_its_memory_limit_ran_out_of_host_memory(strict: Namespace) -> None:
+    limited = {"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "300Mi"}}}
+    strict.apply(resource("limited", with_policy("Recommend", pod=limited)))
+
+    wait_for_class(strict, "limited", "HostOom")
+
+    said = strict.condition("limited", "OutOfMemory")["message"]
+    assert "spec.pod.resources.limits" in said
+    strict.kubectl("delete", "msd", "limited")
+
+
+def test_shared_memory_that_is_too_small_is_enlarged(strict: Namespace) -> None:
+    two_ranks = {**SPEC["engine"], "tensorParallelSize": 2, "kvCache": {"memory": "16Mi"}}
+    strict.apply(resource("shm", with_policy("Apply", engine=two_ranks)))
+    fill_shared_memory(strict, "shm")
+
+    wait_for_class(strict, "shm", "ShmExhausted")
+
+    strict.until(lambda: "overrides" in oom(strict, "shm"), "a step")
+    assert oom(strict, "shm")["overrides"] == {"sharedMemory": "1Gi"}
+    strict.wait_until_ready("shm")
+    strict.kubectl("delete", "msd", "shm")
+
+
+def fill_shared_memory(namespace: Namespace, name: str) -> None:
+    """Leave 112 of 512 MiB, as soon as the container runs; the engine looks seconds later."""
+    fill = "f = open('/dev/shm/somebody', 'wb'); f.write(bytes(400 << 20))"
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            namespace.kubectl("exec", pod_of(namespace, name), "--", "python3", "-c", fill)
+        except DevError:
+            if time.monotonic() > deadline:
+                pytest.fail("the container did not run")
+            time.sleep(0.5)
+        else:
+            return
+
+
+def test_events_tell_what_was_changed_and_why(strict: Namespace) -> None:
+    events = json.loads(strict.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
+    notes = [one["note"] for one in events if one["reason"] == "RemedyApplied"]
+
+    assert any("spec.engine.contextLength" in note and "instead of 4096" in note for note in notes)
+    assert any("spec.sharedMemory: 1Gi instead of 512Mi" in note for note in notes)
