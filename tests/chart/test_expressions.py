@@ -19,7 +19,7 @@ from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
 from mistral_dev.commands import wait_until
 from mistral_dev.dashboard import SECTIONS, dashboard
 from mistral_operator import metrics as operator_metrics
-from mistral_operator.api import ConditionType, Status
+from mistral_operator.api import ConditionType, Oom, OomTotal, Status
 from mistral_operator.metrics import FleetCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
@@ -86,6 +86,7 @@ class Signals:
         self._endpoint = registry_of(gate_metrics)
         self._operator = registry_of(operator_metrics)
         self._scrapes = 0
+        self._ends = 0
 
     def endpoint(self) -> bytes:
         """Count a third of the generations as loops, and two of five tool calls as errors."""
@@ -108,7 +109,16 @@ class Signals:
         operator_metrics.QUEUE_DEPTH.set(1)
         operator_metrics.QUEUE_RETRYING.set(1)
         operator_metrics.LEADER.set(0)
+        self._run_out_of_memory()
         return generate_latest(self._operator)
+
+    def _run_out_of_memory(self) -> None:
+        """Let memory run out once more."""
+        self._ends += 1
+        status, desired = operator_metrics.FLEET.statuses[NAMESPACE, NAME]
+        oom = Oom(totals=[OomTotal(failure="HostOom", count=self._ends)])
+        worse = status.model_copy(update={"oom": oom})
+        operator_metrics.FLEET.statuses[NAMESPACE, NAME] = worse, desired
 
 
 def registry_of(module: ModuleType) -> CollectorRegistry:

@@ -173,6 +173,11 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 f" (mistral_deployment_replicas{{{_CHOSEN}}})"
             },
         ),
+        Panel(
+            "Lacks of memory, last hour",
+            "By class. docs/memory.md says what each means and what is done about it.",
+            {f"{_WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{_CHOSEN}}}"},
+        ),
     ),
     "Operator": (
         Panel(
