@@ -99,6 +99,24 @@ async def test_a_streamed_call_is_judged_as_the_client_put_it_together(
     }
 
 
+@pytest.mark.parametrize(("honest", "said"), [(True, "length"), (False, "tool_calls")])
+async def test_a_streamed_call_that_was_cut_says_length(
+    configure: Any, honest: bool, said: str
+) -> None:
+    """VLLM 0.26 says `tool_calls` of every stream with a call, however it ended."""
+    configure(gate={"honest_finish": honest})
+    chunks = [*tool_chunks("f", '{"x": ')[:-1], chunk({}, [6], "tool_calls")]
+    with Counted() as counted:
+        got = await ask(gate(FakeEngine(chunks=chunks)), BODY | {"tools": [TOOL]})
+
+    assert got.events()[-2]["choices"][0]["finish_reason"] == said
+    assert counted.moved() == {
+        "generations_total{finish_reason=length}": 1,
+        "tool_calls_total{outcome=truncated,stream=true}": 1,
+        "tool_requests_total{outcome=invalid_args}": 1,
+    }
+
+
 async def test_a_loop_is_seen_while_it_goes_on(configure: Any) -> None:
     states: list[dict[str, float]] = []
     engine = FakeEngine(chunks=[*words(300), chunk({}, [], "length")])

@@ -16,6 +16,8 @@ from mistral_dev.gpu.scenarios.fitting import SCENARIOS as FITTING
 from mistral_dev.gpu.scenarios.ladder import OperatorsRemedies
 from mistral_dev.gpu.scenarios.loops import loops_in
 from mistral_dev.gpu.scenarios.ranks import SCENARIOS as RANKS
+from mistral_dev.gpu.scenarios.tools import called, calls_of
+from mistral_dev.gpu.server import Reply
 from mistral_server.argv import engine_arguments, engine_environment
 from mistral_server.contract import FailureClass, TerminationReport
 
@@ -76,6 +78,28 @@ def test_each_layout_of_the_memory_differs_from_the_usual_one(rig: Rig, scenario
 )
 def test_a_loop_repeats_itself_often_and_long_enough(tokens: list[int], looping: bool) -> None:
     assert loops_in(tokens, repeats=4, least=256) is looping
+
+
+def test_calls_of_a_stream_are_put_together_by_their_index() -> None:
+    parts = [(0, "get_", "{"), (0, "weather", ""), (1, "\nget_weather", "{}"), (0, None, "}")]
+    events = [
+        {"index": index, "function": {"name": name, "arguments": arguments}}
+        for index, name, arguments in parts
+    ]
+    lines = [json.dumps({"choices": [{"delta": {"tool_calls": [one]}}]}) for one in events]
+    reply = Reply(200, "".join(f"data: {line}\n\n" for line in lines), 0.0, {})
+
+    assert calls_of(reply) == [("get_weather", "{}"), ("\nget_weather", "{}")]
+    assert called(reply, "get_weather")
+
+
+def test_calls_of_a_whole_answer_have_no_index() -> None:
+    call = {"function": {"name": "\nget_weather", "arguments": "{"}}
+    answer = {"choices": [{"message": {"tool_calls": [call, call]}}]}
+    reply = Reply(200, json.dumps(answer), 0.0, {})
+
+    assert calls_of(reply) == [("\nget_weather", "{")] * 2
+    assert not called(reply, "get_weather")
 
 
 def test_a_picture_is_a_png_of_its_size() -> None:

@@ -57,6 +57,30 @@ def test_a_recorded_log_gets_the_class_in_its_name(log: Path) -> None:
     assert (found.failure.value if found else "Healthy") == log.name.partition(".")[0]
 
 
+PHASES = {
+    "CudaOomLoad.runner-v1": "weights",
+    "CudaOomLoad.runner-v2": "weights",
+    "CudaOomRuntime.images": "images",
+    "CudaOomRuntime.prefill": "serving",
+    "CudaOomWarmup.kernels": "warm-up",
+    "CudaOomWarmup.profile-steps": "profiling",
+    "CudaOomWarmup.profile-text": "profiling",
+    "CudaOomWarmup.sampler-v1": "warm-up",
+    "EngineDied.kill9": "serving",
+    "GpuBusy.no-context": "start",
+    "GpuBusy.start": "start",
+    "KVCacheNone.auto": "kv-cache",
+    "KVCacheNone.tp1": "kv-cache",
+    "KVCacheTooSmall.tp1": "kv-cache",
+}
+
+
+def test_a_recorded_log_tells_what_the_engine_was_doing() -> None:
+    found = {log.stem: verdict(*log.read_text(errors="replace").splitlines()) for log in RECORDED}
+
+    assert {name: one.phase for name, one in found.items() if one} == PHASES
+
+
 def test_the_length_that_fits_is_read_from_the_log() -> None:
     (log,) = (one for one in RECORDED if one.stem.startswith("KVCacheTooSmall"))
     found = verdict(*log.read_text(errors="replace").splitlines())
@@ -273,6 +297,15 @@ def test_the_first_cause_wins_over_thousands_of_lines_that_follow() -> None:
             [f"{CORE}EngineCore failed to start.", f"{CORE}ValueError: a new mistake", *GENERIC],
             FailureClass.START_FAILED,
             "a new mistake",
+        ),
+        (
+            [
+                f"{CORE}Worker proc VllmWorker-0 died unexpectedly (exit code: None), shutting",
+                f"{CORE}EngineCore encountered a fatal error.",
+                f"{CORE}RuntimeError: cancelled",
+            ],
+            FailureClass.ENGINE_DIED,
+            "died unexpectedly",
         ),
         (
             [

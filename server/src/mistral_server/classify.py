@@ -155,17 +155,17 @@ _STATISTICS = re.compile(r"Avg prompt throughput")
 
 _PHASES: tuple[tuple[str, frozenset[str]], ...] = (
     (
-        "kv-cache",
-        frozenset(
-            {"initialize_kv_cache", "initialize_from_config", "_allocate_kv_cache"}
-            | {"initialize_kv_cache_tensors", "allocate_kv_cache"}
-        ),
-    ),
-    (
         "warm-up",
         frozenset(
             {"compile_or_warm_up_model", "capture_model", "warmup_kernels", "kernel_warmup"}
             | {"_dummy_sampler_run", "warmup_model", "graph_capture"}
+        ),
+    ),
+    (
+        "kv-cache",
+        frozenset(
+            {"initialize_kv_cache", "initialize_from_config", "_allocate_kv_cache"}
+            | {"initialize_kv_cache_tensors", "allocate_kv_cache"}
         ),
     ),
     ("profiling", frozenset({"determine_available_memory", "profile_run", "_dummy_run"})),
@@ -180,7 +180,10 @@ _PHASES: tuple[tuple[str, frozenset[str]], ...] = (
     ("serving", frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
     ("start", frozenset({"init_device", "init_worker_distributed_environment"})),
 )
-"""Functions of vLLM by what the engine does in them, the first that is found."""
+"""Functions of vLLM by what the engine does in them, the first that is found.
+
+The executor's `initialize_from_config` calls the warm-up too, which therefore goes first.
+"""
 
 _START_FUNCTIONS = dict(_PHASES)["start"]
 
@@ -301,7 +304,7 @@ class Classifier:
             self._statistics = 0
         elif _START_FAILED.search(text):
             self._failed = self._failed or text[:EVIDENCE_CHARACTERS]
-        elif _EXCEPTION.match(text):
+        elif _EXCEPTION.match(text) and not self._died:  # what follows a death comes of it
             self._exception = self._exception or text[:EVIDENCE_CHARACTERS]
 
     def _verdict(self, text: str) -> Verdict | None:

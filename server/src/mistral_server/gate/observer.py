@@ -124,14 +124,13 @@ class Generation:
     def cut(self) -> bool:
         """The generation ended by a limit.
 
-        vLLM says `tool_calls` of a call that it cut and completed, unless it streams; then only the
-        last token tells, or the number of tokens where no token is known.
+        vLLM says `tool_calls` of a call that it cut and completed, and 0.26 of one that it streams;
+        then only the last token tells, or the number of tokens where no token is known.
         """
         if self.stopped or self.finish_reason in {None, "length", "repetition"}:
             return True
         return (
             self.finish_reason == "tool_calls"
-            and not self.asked.stream
             and self.stop_reason is None
             and not self.asked.stops
             and (self.used_up if self.last_token is None else self.last_token != END_OF_SEQUENCE)

@@ -10,6 +10,7 @@ from mistral_server.gate.observer import Observer
 DONE = b"data: [DONE]\n\n"
 _END = b"\n\n"
 _DATA = b"data: "
+_LENGTH = b'"finish_reason":"length"'
 
 
 class Chunk(msgspec.Struct):
@@ -31,7 +32,7 @@ class Stream:
 
     Args:
         observer: reads along.
-        honest: say `length` of a loop that the engine stopped.
+        honest: say `length` of a loop that the engine stopped, and of a call that it cut.
     """
 
     def __init__(self, observer: Observer, *, honest: bool) -> None:
@@ -99,9 +100,19 @@ class Stream:
             if _says_nothing(chunk, event):
                 return b""
             event = TOKEN_IDS.sub(rb'"\1":null', event)
-        if self._honest:
-            event = event.replace(b'"finish_reason":"repetition"', b'"finish_reason":"length"')
-        return event + _END
+        return (self._honest_end(chunk, event) if self._honest else event) + _END
+
+    def _honest_end(self, chunk: Chunk, event: bytes) -> bytes:
+        """Say `length` of a loop that was stopped and of a call that was cut."""
+        wrong = {
+            one.finish_reason
+            for one in chunk.choices
+            if one.finish_reason in {"repetition", "tool_calls"}
+            and self._observer.generations[one.index].cut
+        }
+        for reason in wrong:
+            event = event.replace(b'"finish_reason":"%b"' % reason.encode(), _LENGTH)
+        return event
 
 
 def _says_nothing(chunk: Chunk, event: bytes) -> bool:
