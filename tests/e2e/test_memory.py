@@ -20,8 +20,8 @@ SPEC: Object = {
         "contextLength": 4096,
         "maxSequences": 4,
         "maxBatchedTokens": 2048,
-        # 2 KiB a token: room for 3,072 of the 4,096.
-        "kvCache": {"memory": "6Mi"},
+        # 1 KiB a token: room for 3,072 of the 4,096.
+        "kvCache": {"memory": "3Mi"},
     },
     "sharedMemory": "512Mi",
     "startupSeconds": 600,
