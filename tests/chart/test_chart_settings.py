@@ -60,6 +60,7 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
     "concurrency": ({"concurrency": 50}, "concurrency", 50),
     "resync": ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
     "signals": ({"signalSeconds": 0.5}, "signal_seconds", 0.5),
+    "autoscaling": ({"autoscalingSeconds": 5}, "autoscaling_seconds", 5.0),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),
 }

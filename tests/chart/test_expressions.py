@@ -19,8 +19,9 @@ from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
 from mistral_dev.commands import wait_until
 from mistral_dev.dashboard import SECTIONS, dashboard
 from mistral_operator import metrics as operator_metrics
-from mistral_operator.api import ConditionType, Status
-from mistral_operator.metrics import FleetCollector
+from mistral_operator.api import ConditionType, ScalingReason, Status
+from mistral_operator.autoscaling import Decision
+from mistral_operator.metrics import FleetCollector, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
 from prometheus_server import Prometheus, Target
@@ -115,7 +116,7 @@ def registry_of(module: ModuleType) -> CollectorRegistry:
     """Return a registry with the metrics of one module."""
     registry = CollectorRegistry()
     for collector in vars(module).values():
-        if isinstance(collector, MetricWrapperBase | FleetCollector):
+        if isinstance(collector, MetricWrapperBase | FleetCollector | ScalingCollector):
             registry.register(collector)
     return registry
 
@@ -155,6 +156,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("prometheus")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(operator_metrics.FLEET.statuses, (NAMESPACE, NAME), (status, 2))
+        frozen = Decision(2, ScalingReason.FROZEN)
+        patch.setitem(operator_metrics.SCALING.decisions, (NAMESPACE, NAME), frozen)
         with Prometheus(folder, targets, RULES) as started:
             yield started
     for gauge in (operator_metrics.QUEUE_DEPTH, operator_metrics.QUEUE_RETRYING):

@@ -39,6 +39,11 @@ REFUSED: dict[str, tuple[Object, str]] = {
         {"loops": {"repeats": 9, "stopRepeats": 8}},
         "set stopRepeats to at least repeats",
     ),
+    "more replicas at least than at most": (
+        {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+        "spec.autoscaling.minReplicas is more than maxReplicas",
+    ),
+    "autoscaling without a limit": ({"autoscaling": {}}, "spec.autoscaling.maxReplicas"),
     "strict tools without tools": (
         {"tools": {"enabled": False, "strict": "Enforce"}},
         "Enforce needs tool calls",

@@ -24,6 +24,7 @@ from situations import condition, heard, previously, said, situation
 from unit.operator_cluster_situations import CLUSTER_SITUATIONS, READY
 from unit.operator_pod_situations import POD_SITUATIONS
 from unit.test_operator_status_fitting import FITTING
+from unit.test_operator_status_scaling import LIMITS
 
 SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS
 
@@ -66,7 +67,7 @@ def test_reporting_the_same_situation_again_changes_nothing(case: Situation) -> 
 
 @pytest.mark.parametrize("kind", ConditionType)
 def test_every_condition_is_reported_once(kind: ConditionType) -> None:
-    status = report(situation(), NOW)
+    status = report(situation(spec={"autoscaling": {"maxReplicas": 2}}), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
     assert said(status, kind).observed_generation == status.observed_generation == 1
@@ -77,6 +78,7 @@ def test_every_reason_is_given_by_some_case() -> None:
     statuses += [
         report(situation(spec=spec, nodes=nodes), NOW) for spec, nodes, *_ in FITTING.values()
     ]
+    statuses += [report(case, NOW) for case, *_ in LIMITS.values()]
 
     given = {one.reason for status in statuses for one in status.conditions}
 

@@ -4,9 +4,9 @@ import hashlib
 from typing import Any
 
 from mistral_operator import names
-from mistral_operator.api import Condition, ConditionType, Resource, Status
+from mistral_operator.api import AutoscalingStatus, Condition, ConditionType, Resource, Status
 
-_TOLD = (ConditionType.READY, ConditionType.MODEL_FITS)
+_TOLD = (ConditionType.READY, ConditionType.MODEL_FITS, ConditionType.SCALING_LIMITED)
 """Conditions whose changes are worth an Event; the others follow from these."""
 
 _MAX_NOTE_BYTES = 1000
@@ -25,16 +25,29 @@ def transition_events(
     ]
 
 
+def scaling_event(resource: Resource, scaling: AutoscalingStatus, now: str) -> dict[str, Any]:
+    """Return the Event of another number of replicas."""
+    told = Condition(
+        type="Autoscaling",
+        status="True",
+        reason=scaling.reason,
+        message=scaling.message,
+        last_transition_time=scaling.time,
+    )
+    return _event(resource, told, now)
+
+
 def _changed(before: Condition | None, after: Condition) -> bool:
     if after.status == "False" and after.reason in _PASSING:
         return False
     if before is None:
-        return after.status != "Unknown"
+        return after.status != "Unknown" and after.reason not in _NO_NEWS
     return (before.status, before.reason) != (after.status, after.reason)
 
 
 def _event(resource: Resource, condition: Condition, now: str) -> dict[str, Any]:
-    warning = condition.status == "False" and condition.reason not in _EXPECTED
+    bad = "True" if condition.type == ConditionType.SCALING_LIMITED else "False"
+    warning = condition.status == bad and condition.reason not in _EXPECTED
     # The name follows from what happened and when: telling it twice is refused as a conflict.
     identity = f"{resource.uid}/{condition.type}/{condition.reason}/{now}"
     suffix = hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -66,6 +79,9 @@ def _shortened(note: str) -> str:
 
 _PASSING = {"Creating", "RollingOut"}
 """Reasons that hold for seconds and follow from what the user just did: no news."""
+
+_NO_NEWS = {"WithinLimits"}
+"""Reasons that are worth an Event only after another one."""
 
 _EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
 """Reasons for not being ready that need nobody's attention."""

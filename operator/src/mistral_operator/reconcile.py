@@ -9,18 +9,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mistral_operator.api import Reason, Resource, Spec, Status, identified, parse_resource
+from mistral_operator.api import (
+    AutoscalingStatus,
+    Reason,
+    Resource,
+    Spec,
+    Status,
+    identified,
+    parse_resource,
+)
 from mistral_operator.apply import Executor
 from mistral_operator.clock import now_text, to_seconds
 from mistral_operator.cluster import Cluster
 from mistral_operator.errors import ClusterError, InvalidResource, NamespaceLeaving, Unavailable
-from mistral_operator.events import transition_events
+from mistral_operator.events import scaling_event, transition_events
 from mistral_operator.metrics import FLEET, RECONCILE_SECONDS, RECONCILES, WRITES
 from mistral_operator.observe import Body, Observed
 from mistral_operator.plan import Plan, make_plan
 from mistral_operator.problem import Problem
 from mistral_operator.references import missing_references
 from mistral_operator.render import RenderContext, children
+from mistral_operator.scaler import Scaler
 from mistral_operator.signals import SignalBoard
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.store import Key, Store
@@ -28,7 +37,7 @@ from mistral_operator.workqueue import Outcome
 
 log = logging.getLogger(__name__)
 
-_Fingerprint = tuple[str, int, tuple[tuple[str, str, str], ...]]
+_Fingerprint = tuple[str, int, int, tuple[tuple[str, str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,7 @@ class World:
     cluster: Cluster
     store: Store
     signals: SignalBoard
+    scaler: Scaler
     context: RenderContext
 
 
@@ -78,6 +88,10 @@ class Reconciler:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._refuse(key, body, error)
+        scaling = self._world.scaler.wanted(resource, _previous(body))
+        if scaling is not None:
+            resource = resource.scaled_to(scaling.replicas)
+            body = await self._announce(resource, body, scaling)
         plan = self._plan(key, resource)
         problems = await self._executor.execute(resource, plan)
         if not plan.settled and not problems and key not in self._unreported:
@@ -87,7 +101,7 @@ class Reconciler:
         self._unreported.discard(key)
         observed = self._observe(key)
         problems += await missing_references(self._world.cluster, resource, observed)
-        situation = Situation(resource, observed, tuple(problems), _previous(body))
+        situation = Situation(resource, observed, tuple(problems), _previous(body), scaling)
         await self._report(situation, report)
         return Outcome.RETRY if problems else Outcome.SETTLED
 
@@ -95,9 +109,24 @@ class Reconciler:
         """Say what is wrong with a resource; its children stay as they are."""
         resource = identified(body, Spec())
         problem = Problem(Reason.INVALID_RESOURCE, str(error))
-        situation = Situation(resource, self._observe(key), (problem,), _previous(body))
+        before = _previous(body)
+        situation = Situation(resource, self._observe(key), (problem,), before, before.autoscaling)
         await self._report(situation, report_invalid)
         return Outcome.SETTLED
+
+    async def _announce(self, resource: Resource, body: Body, scaling: AutoscalingStatus) -> Body:
+        """Write another number of replicas into the status before it is applied.
+
+        An operator that is killed in between leaves its successor the decision, not the number
+        before it. Returns the resource with that status.
+        """
+        before = _previous(body)
+        if before.autoscaling is None or before.autoscaling.replicas == scaling.replicas:
+            return body
+        status = before.model_copy(update={"autoscaling": scaling})
+        if await self._write_status(resource, status):
+            await self._post(resource, scaling_event(resource, scaling, now_text()))
+        return self._world.store.resources.get(Key(resource.namespace, resource.name)) or body
 
     def _plan(self, key: Key, resource: Resource) -> Plan:
         """Return what brings the children to what the resource asks for."""
@@ -171,7 +200,7 @@ class Reconciler:
             (kind.kind, name, child.fingerprint)
             for (kind, name), child in self._world.store.children_of(key).items()
         )
-        return resource.uid, resource.generation, live
+        return resource.uid, resource.generation, resource.spec.replicas, live
 
 
 def _previous(body: Body) -> Status:

@@ -18,9 +18,10 @@ from mistral_operator.cluster import Cluster
 from mistral_operator.handlers import kopf_settings, register
 from mistral_operator.kinds import Kind
 from mistral_operator.leader import lead
-from mistral_operator.metrics import FLEET
+from mistral_operator.metrics import FLEET, SCALING
 from mistral_operator.reconcile import Reconciler, World
 from mistral_operator.render import RenderContext
+from mistral_operator.scaler import Scaler
 from mistral_operator.settings import Settings
 from mistral_operator.signals import SignalBoard, SignalPoller
 from mistral_operator.store import Key, Store
@@ -43,6 +44,7 @@ async def run(settings: Settings) -> None:
     """Run until SIGTERM or until something breaks."""
     health = Health()
     REGISTRY.register(FLEET)
+    REGISTRY.register(SCALING)
     runner = await serve(application(health), settings.port)
     # One connection for each reconciliation, and some for lists, the Lease and the look-ups.
     async with await Cluster.connect(settings.concurrency + 5) as cluster:
@@ -108,7 +110,8 @@ class Operator:
         store, queue = Store(child_kinds), WorkQueue[Key]()
         watcher, board = Watcher(store, queue), SignalBoard()
         context = RenderContext(settings.server_image, kinds.POD_MONITOR in child_kinds)
-        reconciler = Reconciler(World(cluster, store, board, context))
+        scaler = Scaler(store, board, queue.add, settings.autoscaling_seconds)
+        reconciler = Reconciler(World(cluster, store, board, scaler, context))
         resync = Resync(cluster, store, watcher, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()
@@ -116,10 +119,14 @@ class Operator:
             self._watch(watcher, child_kinds),
             resync.forever(settings.resync_seconds),
             _gauge(queue),
+            scaler.run(),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
         ]
         if settings.signal_seconds:
-            parts.append(SignalPoller(store, board, queue.add, settings.signal_seconds).run())
+            poller = SignalPoller(
+                store, board, queue.add, settings.signal_seconds, ready_period=scaler.period_of
+            )
+            parts.append(poller.run())
         await _run_all(*parts)
 
     async def _child_kinds(self) -> tuple[Kind, ...]:

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     signal_seconds: float = Field(default=10, ge=0)
     """Seconds between two looks at a pod's /signals. 0: never; status then lacks what only a pod
     can tell, its stage and its effective configuration."""
+    autoscaling_seconds: float = Field(default=15, gt=0)
+    """Seconds between two decisions of the operator's own autoscaling, and between two looks at a
+    ready pod whose load they are made of."""
     log_level: str = "INFO"
     """Level of the log."""
     log_format: str = Field(default="text", pattern="^(text|json)$")

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mistral_operator.api.autoscaling import AutoscalingStatus
 from mistral_operator.api.base import ApiModel
 
 MAX_MESSAGE = 1024
@@ -24,6 +25,8 @@ class ConditionType(StrEnum):
     """The model and a context of useful length fit the memory of the GPUs."""
     DEGRADED = "Degraded"
     """Something is wrong that waiting will not mend."""
+    SCALING_LIMITED = "ScalingLimited"
+    """Something keeps an endpoint with autoscaling from the replicas that its load asks for."""
 
 
 class Reason(StrEnum):
@@ -58,6 +61,11 @@ class Reason(StrEnum):
     GPU_MEMORY_UNKNOWN = "GpuMemoryUnknown"
     NOT_APPLICABLE = "NotApplicable"
     HEALTHY = "Healthy"
+    SCALE_UP_FROZEN = "ScaleUpFrozen"
+    TOO_FEW_GPUS = "TooFewGpus"
+    AT_MAXIMUM = "AtMaximum"
+    NO_SIGNALS = "NoSignals"
+    WITHIN_LIMITS = "WithinLimits"
 
 
 class Condition(ApiModel):
@@ -101,7 +109,7 @@ class Status(ApiModel):
         default=[],
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    """Ready, Available, Progressing, ModelFits and Degraded."""
+    """Ready, Available, Progressing, ModelFits and Degraded; ScalingLimited with autoscaling."""
     replicas: int = 0
     """Pods of the endpoint that exist."""
     ready_replicas: int = 0
@@ -116,3 +124,5 @@ class Status(ApiModel):
     """Name that clients write in `model`."""
     effective: Effective | None = None
     """The configuration as a running engine reports it."""
+    autoscaling: AutoscalingStatus | None = None
+    """What the operator's own autoscaling decided last."""

@@ -38,6 +38,7 @@ def report(situation: Situation, now: str) -> Status:
         url=names.base_url(resource.name, resource.namespace, HTTP_PORT),
         served_model=resource.spec.model.name,
         effective=_effective(observed, situation.previous) if ready else None,
+        autoscaling=situation.scaling,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mistral_operator.api import Condition, Resource, Status
+from mistral_operator.api import AutoscalingStatus, Condition, Resource, Status
 from mistral_operator.observe import Observed
 from mistral_operator.problem import Problem
 
@@ -15,6 +15,8 @@ class Situation:
     observed: Observed
     problems: tuple[Problem, ...] = ()
     previous: Status = field(default_factory=Status)
+    scaling: AutoscalingStatus | None = None
+    """What the operator's own autoscaling decided; `resource` then asks for that many replicas."""
 
     def said_before(self, kind: str) -> Condition | None:
         """Return a condition as it was last reported."""
