@@ -43,7 +43,21 @@ REFUSED: dict[str, tuple[Object, str]] = {
         {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
         "spec.autoscaling.minReplicas is more than maxReplicas",
     ),
-    "autoscaling without a limit": ({"autoscaling": {}}, "spec.autoscaling.maxReplicas"),
+    "KEDA's settings without KEDA": (
+        {"autoscaling": {"maxReplicas": 2, "keda": {}}},
+        "is for driver: KEDA",
+    ),
+    "a Prometheus that cannot know the target": (
+        {
+            "autoscaling": {
+                "maxReplicas": 2,
+                "driver": "KEDA",
+                "keda": {"prometheus": "http://prometheus:9090"},
+            }
+        },
+        "set spec.autoscaling.targetInFlight",
+    ),
+    "autoscaling without a limit": ({"autoscaling": {}}, 'missing required field "maxReplicas"'),
     "strict tools without tools": (
         {"tools": {"enabled": False, "strict": "Enforce"}},
         "Enforce needs tool calls",

@@ -218,18 +218,18 @@ REASONS: dict[str, tuple[Autoscaling, int, Look, ScalingReason, int, str]] = {
     ),
     "loops": (
         spec(),
-        *(2, Look(pods(60, 60, looping=40)), ScalingReason.FROZEN, 2, "spec.loops.action to Stop"),
+        *(2, Look(pods(90, 90, looping=75)), ScalingReason.FROZEN, 2, "spec.loops.action to Stop"),
     ),
     "loops that do not matter": (
         spec(freezeLoopShare=1),
-        *(2, Look(pods(60, 60, looping=40)), ScalingReason.SCALED_UP, 4, "80 looping"),
+        *(2, Look(pods(90, 90, looping=75)), ScalingReason.SCALED_UP, 3, "150 looping"),
     ),
     "loops that are asked for less": (
         at_once(),
         *(2, Look(pods(10, 10, looping=8)), ScalingReason.SCALED_DOWN, 1, "16 looping"),
     ),
     "silence": (spec(), 2, Look((), silent=2), ScalingReason.NO_SIGNALS, 2, "no ready pod says"),
-    "no pods": (spec(), 2, Look(), ScalingReason.NO_SIGNALS, 2, "no pod is ready"),
+    "no pods": (spec(), 2, Look(), ScalingReason.NOT_READY, 2, "no pod is ready"),
     "one is silent": (spec(), 2, Look(pods(10), silent=1), ScalingReason.ON_TARGET, 2, "1 pods"),
     "a higher minimum": (
         spec(minReplicas=3),
@@ -237,7 +237,7 @@ REASONS: dict[str, tuple[Autoscaling, int, Look, ScalingReason, int, str]] = {
     ),
     "a higher minimum among loops": (
         spec(minReplicas=3),
-        *(1, Look(pods(90, looping=60)), ScalingReason.SCALED_UP, 3, "from 1 to 3 replicas"),
+        *(1, Look(pods(90, looping=75)), ScalingReason.SCALED_UP, 3, "from 1 to 3 replicas"),
     ),
     "a lower maximum in silence": (
         spec(maxReplicas=3),

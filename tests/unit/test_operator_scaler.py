@@ -26,7 +26,10 @@ from mistral_operator.store import Key, Store
 
 KEY = Key(NAMESPACE, NAME)
 PERIOD = 15.0
-SPEC: dict[str, Any] = {"autoscaling": {"maxReplicas": 8, "targetInFlight": 10}}
+AT_ONCE = {"scaleUp": {"stabilizationWindowSeconds": 0}}
+SPEC: dict[str, Any] = {
+    "autoscaling": {"maxReplicas": 8, "targetInFlight": 10, "behavior": AT_ONCE}
+}
 
 
 @dataclass
@@ -152,17 +155,37 @@ def test_a_reason_is_told_when_it_lasts() -> None:
     assert operator.look(5, lambda: operator.hear(running=10)) == [KEY]
 
 
+def test_a_start_is_no_news_and_silence_is() -> None:
+    operator = Operator()
+    operator.reconcile()
+    assert operator.look(20) == [], "no pod is ready yet"
+
+    operator.store.pods.put(ready_pod())
+    assert operator.look(5) == [KEY]
+
+    told = operator.reconcile()
+    assert told is not None
+    assert (told.replicas, told.reason, told.silent_pods) == (1, ScalingReason.NO_SIGNALS, 1)
+
+
+def test_a_status_of_a_newer_operator_is_gone_on_from() -> None:
+    told = AutoscalingStatus(replicas=3, reason="Foreseen", time=EARLIER)
+    operator = Operator(previous=Status(autoscaling=told))
+
+    assert operator.replicas() == 3
+
+
 def test_loops_freeze_and_the_metric_says_so_at_once() -> None:
     operator = Operator()
     operator.reconcile()
 
-    operator.look(1, lambda: operator.hear(running=60, looping=40))
+    operator.look(1, lambda: operator.hear(running=60, waiting=9, looping=50))
 
     assert SCALING.decisions[KEY].frozen
-    assert operator.look(4, lambda: operator.hear(running=60, looping=40)) == [KEY]
+    assert operator.look(4, lambda: operator.hear(running=60, waiting=9, looping=50)) == [KEY]
     told = operator.reconcile()
     assert told is not None
-    assert (told.replicas, told.reason, told.looping) == (1, ScalingReason.FROZEN, 40)
+    assert (told.replicas, told.reason, told.looping) == (1, ScalingReason.FROZEN, 50)
 
 
 def test_a_pod_that_answered_a_minute_ago_is_silent() -> None:
@@ -190,7 +213,7 @@ def test_a_pod_that_is_not_ready_or_going_does_not_count() -> None:
 
 
 def test_the_target_follows_from_the_cache_of_the_engine() -> None:
-    operator = Operator({"autoscaling": {"maxReplicas": 8}})
+    operator = Operator({"autoscaling": {"maxReplicas": 8, "behavior": AT_ONCE}})
     operator.previous = Status(effective=Effective(kv_cache_tokens=40_960))
     operator.reconcile()
 
@@ -201,7 +224,7 @@ def test_the_target_follows_from_the_cache_of_the_engine() -> None:
 
 
 def test_the_target_is_known_once_the_first_engine_has_said_it() -> None:
-    operator = Operator({"autoscaling": {"maxReplicas": 8}})
+    operator = Operator({"autoscaling": {"maxReplicas": 8, "behavior": AT_ONCE}})
     operator.reconcile()
     operator.look(say=lambda: operator.hear(running=30))
     assert operator.replicas() == 1
@@ -243,7 +266,6 @@ def test_an_endpoint_that_is_stopped_stays_so_and_begins_anew(edit: dict[str, An
     assert (told.replicas, told.reason) == (0, ScalingReason.STOPPED)
     assert operator.look(5) == []
     assert operator.reconcile() == told
-    assert operator.scaler.period_of(KEY) is None
 
     operator.edit({"replicas": 3, "suspend": False})
     assert operator.replicas() == 3
@@ -257,7 +279,7 @@ def test_what_somebody_else_scales_is_left_alone(spec: dict[str, Any]) -> None:
 
     assert operator.reconcile() is None
     assert operator.look(say=lambda: operator.hear(running=90)) == []
-    assert operator.scaler.period_of(KEY) is None
+    assert operator.scaler.period_of(KEY) == (PERIOD if spec else None)
 
 
 def test_a_resource_that_is_gone_is_forgotten() -> None:

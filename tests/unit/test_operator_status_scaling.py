@@ -6,6 +6,7 @@ import pytest
 
 from builders import EARLIER, GPU, NOW, Object, node_body
 from mistral_operator.api import AutoscalingStatus, ConditionType, Reason, ScalingReason
+from mistral_operator.observe import Observed
 from mistral_operator.status import Situation, report
 from situations import said, situation
 
@@ -47,6 +48,10 @@ LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
     "loops before GPUs": (
         scaled(ScalingReason.FROZEN, nodes=TWO_NODES),
         *("True", Reason.SCALE_UP_FROZEN, "so it is"),
+    ),
+    "no KEDA": (
+        replace(scaled(driver="KEDA"), observed=Observed(keda=False)),
+        *("True", Reason.KEDA_MISSING, "install KEDA"),
     ),
     "enough GPUs": (
         scaled(nodes=(*TWO_NODES, node_body("gpu-2", 2))),

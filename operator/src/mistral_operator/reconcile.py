@@ -149,6 +149,7 @@ class Reconciler:
             pods=pods,
             signals=self._world.signals.of(pods),
             nodes=tuple(store.nodes.values()),
+            keda=self._world.context.scaled_objects,
         )
 
     async def _report(self, situation: Situation, make: Callable[[Situation, str], Status]) -> None:
@@ -156,9 +157,7 @@ class Reconciler:
         now = now_text()
         status = make(situation, to_seconds(now))
         resource, before = situation.resource, situation.previous
-        spec = resource.spec
-        desired = 0 if spec.suspend else spec.replicas
-        FLEET.statuses[resource.namespace, resource.name] = status, desired
+        FLEET.statuses[resource.namespace, resource.name] = status, status.desired_replicas
         if status == before:
             return
         written = await self._write_status(resource, status)

@@ -14,10 +14,20 @@ from mistral_operator.api import (
     AutoscalingStatus,
     Resource,
     ScalingReason,
+    Spec,
     Status,
     parse_resource,
 )
-from mistral_operator.autoscaling import Decision, Look, Memory, PodLoad, begin, decide, target_of
+from mistral_operator.autoscaling import (
+    Decision,
+    Look,
+    Memory,
+    PodLoad,
+    begin,
+    decide,
+    polled_load,
+    target_of,
+)
 from mistral_operator.clock import now_text, to_seconds
 from mistral_operator.errors import InvalidResource
 from mistral_operator.metrics import SCALING
@@ -39,6 +49,7 @@ _CALM = {
     ScalingReason.SCALED_DOWN,
     ScalingReason.ON_TARGET,
     ScalingReason.STABILIZED,
+    ScalingReason.NOT_READY,
 }
 """Reasons between which nothing changes that anybody has to know."""
 
@@ -54,6 +65,22 @@ class _Line:
     decision: Decision | None = None
     reason_since: float = 0.0
     """When the reason became what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The load of an endpoint, for an autoscaler that divides it by a target."""
+
+    replicas: float
+    """The load in replicas that are as full as they should be."""
+    load: float
+    """Productive requests in flight."""
+    target: int
+    """Requests in flight that a replica should have."""
+    running: int
+    waiting: int
+    looping: int
+    silent: int
 
 
 @dataclass(slots=True)
@@ -95,7 +122,28 @@ class Scaler:
 
     def period_of(self, key: Key) -> float | None:
         """Return how often the load of an endpoint has to be known, None if it does not matter."""
-        return self.period if key in self._lines else None
+        body = self.store.resources.get(key)
+        return None if body is None or not _may(body) else self.period
+
+    def reading(self, key: Key) -> Reading | None:
+        """Return the load of an endpoint, None if nobody knows it."""
+        body = self.store.resources.get(key)
+        if body is None or not _may(body):
+            return None
+        try:
+            spec = parse_resource(body).spec
+        except InvalidResource:
+            return None
+        target = _target(spec, _kv_cache_tokens(body))
+        if spec.autoscaling is None or target is None:
+            return None
+        look = self._see(key)
+        frozen = look.loop_share > spec.autoscaling.freeze_loop_share
+        load = polled_load(look, target, spec.replicas, frozen=frozen)
+        if load is None:
+            return None
+        numbers = (target, look.running, look.waiting, look.looping, look.silent)
+        return Reading(load / target, load, *numbers)
 
     def wanted(self, resource: Resource, previous: Status) -> AutoscalingStatus | None:
         """Return the decision that holds for a resource, None if it decides itself."""
@@ -123,8 +171,7 @@ class Scaler:
                 line.resource = parse_resource(body)
             except InvalidResource:
                 return None
-        effective = body.get("status", {}).get("effective", {})
-        line.kv_cache_tokens = effective.get("kvCacheTokens", line.kv_cache_tokens)
+        line.kv_cache_tokens = _kv_cache_tokens(body) or line.kv_cache_tokens
         return line if _scaled_here(line.resource) else None
 
     def _begin(self, resource: Resource, previous: Status) -> _Line:
@@ -147,9 +194,7 @@ class Scaler:
         """Decide for one endpoint; return whether there is something to tell."""
         spec = _spec(line.resource)
         now, before = self.clock(), line.decision
-        target = target_of(
-            spec.target_in_flight, line.kv_cache_tokens, line.resource.spec.engine.max_sequences
-        )
+        target = _target(line.resource.spec, line.kv_cache_tokens)
         line.decision, line.memory = decide(spec, line.memory, self._see(key), target, now)
         SCALING.decisions[key] = line.decision
         if before is None or _kind(before.reason) != _kind(line.decision.reason):
@@ -163,7 +208,7 @@ class Scaler:
         decision, told = line.decision, line.told
         if decision is None or decision.replicas != told.replicas:
             return decision is not None
-        another = _kind(decision.reason) != _kind(ScalingReason(told.reason))
+        another = _kind(decision.reason) != _kind(told.reason)
         return another and now - line.reason_since >= _SETTLE_LOOKS * self.period
 
     def _see(self, key: Key) -> Look:
@@ -180,15 +225,24 @@ class Scaler:
 
 def _may(body: Body) -> bool:
     """Tell cheaply whether a resource may be one to decide for."""
-    return bool(body.get("spec", {}).get("autoscaling")) and not body["metadata"].get(
-        "deletionTimestamp"
-    )
+    leaving = "deletionTimestamp" in body["metadata"]
+    return bool(body.get("spec", {}).get("autoscaling")) and not leaving
 
 
 def _scaled_here(resource: Resource) -> bool:
     spec = resource.spec
     wanted = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
     return wanted and not spec.suspend and spec.replicas > 0
+
+
+def _target(spec: Spec, kv_cache_tokens: int | None) -> int | None:
+    asked = None if spec.autoscaling is None else spec.autoscaling.target_in_flight
+    return target_of(asked, kv_cache_tokens, spec.engine.max_sequences)
+
+
+def _kv_cache_tokens(body: Body) -> int | None:
+    found: int | None = body.get("status", {}).get("effective", {}).get("kvCacheTokens")
+    return found
 
 
 def _spec(resource: Resource) -> Autoscaling:
@@ -215,7 +269,7 @@ def _stopped(
     )
 
 
-def _kind(reason: ScalingReason) -> ScalingReason:
+def _kind(reason: str) -> str:
     return ScalingReason.ON_TARGET if reason in _CALM else reason
 
 

@@ -22,9 +22,9 @@ class ScalingPolicy(ApiModel):
 class ScalingRules(ApiModel):
     """How fast replicas change in one direction."""
 
-    stabilization_window_seconds: int = Field(default=0, ge=0, le=3600)
-    """Seconds that are looked back on: replicas only rise to the least, and only fall to the most
-    that was wanted meanwhile."""
+    stabilization_window_seconds: int = Field(default=30, ge=0, le=3600)
+    """Seconds that are looked back on: replicas only rise to the least that was wanted meanwhile. A
+    replica takes minutes to start; one that a single high look asked for comes too late anyway."""
     select_policy: Literal["Max", "Min", "Disabled"] = "Max"
     """Which policy counts where there are several: the one that allows most, or least. `Disabled`
     never scales in this direction."""
@@ -57,9 +57,20 @@ class ScalingBehavior(ApiModel):
     """How fast replicas follow the load; the fields are those of a HorizontalPodAutoscaler."""
 
     scale_up: ScalingRules = ScalingRules()
-    """Towards more replicas. By default at once, doubling or 4 replicas every 15 seconds."""
+    """Towards more replicas. By default doubling or 4 replicas every 15 seconds, once the load was
+    higher for 30 seconds."""
     scale_down: ScaleDownRules = ScaleDownRules()
     """Towards fewer replicas. By default not before the load was lower for 5 minutes."""
+
+
+class Keda(ApiModel):
+    """How KEDA learns of the load."""
+
+    prometheus: str | None = Field(default=None, max_length=512, pattern=r"^https?://[^\s]+$")
+    """Address of a Prometheus that KEDA asks, such as http://prometheus.monitoring.svc:9090. It
+    needs `targetInFlight`, and knows no freeze. Unset: KEDA asks the operator."""
+    polling_seconds: int = Field(default=15, ge=1, le=3600)
+    """Seconds between two looks of KEDA."""
 
 
 class Autoscaling(ApiModel):
@@ -72,13 +83,23 @@ class Autoscaling(ApiModel):
                 "spec.autoscaling.minReplicas is more than maxReplicas: lower it, or raise"
                 " maxReplicas",
             ),
+            rule(
+                "!has(self.keda) || self.driver == 'KEDA'",
+                "spec.autoscaling.keda is for driver: KEDA: remove it, or set that driver",
+            ),
+            rule(
+                "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
+                "spec.autoscaling.keda.prometheus cannot know what the engine's KV cache holds: set"
+                " spec.autoscaling.targetInFlight",
+            ),
         )
     )
 
-    driver: Literal["Operator", "External"] = "Operator"
+    driver: Literal["Operator", "KEDA", "External"] = "Operator"
     """Who decides. `Operator`: this operator, by the load that pods report; nothing else needs to
-    be installed, and `spec.replicas` then only says where to begin, or 0 to stop. `External`:
-    whoever writes the scale subresource, such as a HorizontalPodAutoscaler."""
+    be installed, and `spec.replicas` then only says where to begin, or 0 to stop. `KEDA`: a
+    ScaledObject that the operator makes. `External`: whoever writes the scale subresource, such as
+    a HorizontalPodAutoscaler of yours."""
     min_replicas: int = Field(default=1, ge=1, le=1000)
     """Fewest replicas."""
     max_replicas: int = Field(ge=1, le=1000)
@@ -89,9 +110,11 @@ class Autoscaling(ApiModel):
     `engine.maxSequences`."""
     tolerance: float = Field(default=0.1, ge=0, le=1)
     """Share by which the load may differ from the target before anything is done."""
-    freeze_loop_share: float = Field(default=0.5, ge=0, le=1)
+    freeze_loop_share: float = Field(default=0.8, ge=0, le=1)
     """Share of looping requests among the running ones above which no replica is added: more GPUs
     would serve junk. 1 never freezes."""
+    keda: Keda | None = None
+    """How KEDA learns of the load. Unset: from the operator, every 15 seconds."""
     behavior: ScalingBehavior = ScalingBehavior()
     """How fast replicas follow the load."""
 
@@ -114,7 +137,9 @@ class ScalingReason(StrEnum):
     FROZEN = "ScaleUpFrozen"
     """More replicas are wanted, and too many requests loop."""
     NO_SIGNALS = "NoSignals"
-    """No pod says what it does."""
+    """No ready pod says what it does, or what its engine holds."""
+    NOT_READY = "NotReady"
+    """No pod is ready."""
     STOPPED = "Stopped"
     """The endpoint is suspended, or `spec.replicas` is 0."""
 

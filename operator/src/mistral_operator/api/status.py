@@ -65,6 +65,7 @@ class Reason(StrEnum):
     TOO_FEW_GPUS = "TooFewGpus"
     AT_MAXIMUM = "AtMaximum"
     NO_SIGNALS = "NoSignals"
+    KEDA_MISSING = "KedaMissing"
     WITHIN_LIMITS = "WithinLimits"
 
 
@@ -110,6 +111,9 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Available, Progressing, ModelFits and Degraded; ScalingLimited with autoscaling."""
+    desired_replicas: int = 0
+    """Pods that the endpoint should have: `spec.replicas`, what the operator's own autoscaling
+    decided, or none while it is suspended."""
     replicas: int = 0
     """Pods of the endpoint that exist."""
     ready_replicas: int = 0

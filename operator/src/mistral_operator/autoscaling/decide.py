@@ -80,7 +80,9 @@ def _wanted(spec: Autoscaling, current: int, look: Look, target: int | None) -> 
     """Return what the demand asks for now, whatever bounds and behaviour say."""
     if target is None or not look.heard:
         # Not knowing counts as wanting what is there: silence must not end a window.
-        return Decision(current, ScalingReason.NO_SIGNALS, look=look, target=target)
+        unknown = look.silent or look.heard
+        reason = ScalingReason.NO_SIGNALS if unknown else ScalingReason.NOT_READY
+        return Decision(current, reason, look=look, target=target)
     asked = recommend(look, target, current, spec.tolerance)
     if asked > current and look.loop_share > spec.freeze_loop_share:
         return Decision(current, ScalingReason.FROZEN, look=look, target=target)
@@ -102,8 +104,9 @@ def _reason(spec: Autoscaling, wanted: Decision, current: int, goal: int) -> Sca
 def _message(decision: Decision, before: int, asked: int) -> str:
     look = decision.look
     if decision.reason is ScalingReason.NO_SIGNALS:
-        said = "no ready pod says what it does, so nothing is changed"
-        return said if look.silent or look.heard else "no pod is ready, so nothing is changed"
+        return "no ready pod says what it does, so nothing is changed"
+    if decision.reason is ScalingReason.NOT_READY:
+        return "no pod is ready, so nothing is changed"
     change = f"from {before} to {decision.replicas} replicas: " * (decision.replicas != before)
     grounds = (
         f"{decision.load} productive requests in flight ({look.running} running,"

@@ -31,6 +31,7 @@ def report(situation: Situation, now: str) -> Status:
     return Status(
         observed_generation=resource.generation,
         conditions=conditions(situation, said, fits, now),
+        desired_replicas=0 if resource.spec.suspend else resource.spec.replicas,
         replicas=facts.replicas if facts else 0,
         ready_replicas=ready,
         updated_replicas=facts.updated if facts else 0,
@@ -60,6 +61,7 @@ def report_invalid(situation: Situation, now: str) -> Status:
     return status.model_copy(
         update={
             "served_model": situation.previous.served_model,
+            "desired_replicas": situation.previous.desired_replicas,
             "conditions": [
                 one for one in status.conditions if one.type != ConditionType.MODEL_FITS
             ],

@@ -22,16 +22,23 @@ def scaling_limits(situation: Situation) -> Limits | None:
     spec, scaling = situation.resource.spec, situation.scaling
     if spec.autoscaling is None:
         return None
-    reason = None if scaling is None else ScalingReason(scaling.reason)
-    if scaling is not None and reason is ScalingReason.FROZEN:
+    if spec.autoscaling.driver == "KEDA" and not situation.observed.keda:
+        return Limits(
+            "True",
+            Reason.KEDA_MISSING,
+            "the cluster knows no ScaledObject (keda.sh): install KEDA and restart the operator, or"
+            " set spec.autoscaling.driver: Operator",
+        )
+    reason = None if scaling is None else scaling.reason
+    if scaling is not None and reason == ScalingReason.FROZEN:
         return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)
     room = replicas_that_fit(spec, situation.observed.nodes)
     most = spec.autoscaling.max_replicas
     if room is not None and room < most:
         return Limits("True", Reason.TOO_FEW_GPUS, _too_few(spec, room, most))
-    if scaling is not None and reason is ScalingReason.AT_MAXIMUM:
+    if scaling is not None and reason == ScalingReason.AT_MAXIMUM:
         return Limits("True", Reason.AT_MAXIMUM, scaling.message)
-    if scaling is not None and reason is ScalingReason.NO_SIGNALS:
+    if scaling is not None and reason == ScalingReason.NO_SIGNALS:
         return Limits("Unknown", Reason.NO_SIGNALS, scaling.message)
     return Limits("False", Reason.WITHIN_LIMITS, "nothing keeps replicas from following the load")
 
