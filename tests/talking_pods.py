@@ -9,12 +9,13 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from builders import signal
+from mistral_dev.errors import CommandFailedError
 from mistral_operator.render.contract import HEALTH_PORT
 from namespace import Namespace
 
@@ -61,7 +62,9 @@ class TalkingPods:
                 server.shutdown()
                 server.server_close()
             for name in ready - self.servers.keys():
-                self.servers[name] = self._serve(name)
+                # One that is gone meanwhile needs no voice.
+                with suppress(CommandFailedError):
+                    self.servers[name] = self._serve(name)
 
     def _pods(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(
@@ -80,8 +83,6 @@ class TalkingPods:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        server = ThreadingHTTPServer((address, HEALTH_PORT), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         # A merge would add the address to the old one: addresses are the keys of that list.
         patch = [
             {"op": "replace", "path": "/status/podIP", "value": address},
@@ -91,6 +92,8 @@ class TalkingPods:
             *("patch", "pod", name, "--subresource=status", "--type=json"),
             f"--patch={json.dumps(patch)}",
         )
+        server = ThreadingHTTPServer((address, HEALTH_PORT), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         return server
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:

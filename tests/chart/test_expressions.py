@@ -20,7 +20,7 @@ from mistral_dev.commands import wait_until
 from mistral_dev.dashboard import SECTIONS, dashboard
 from mistral_operator import metrics as operator_metrics
 from mistral_operator.api import ConditionType, ScalingReason, Status
-from mistral_operator.autoscaling import Decision
+from mistral_operator.autoscaling import Decision, Look, PodLoad
 from mistral_operator.metrics import FleetCollector, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
@@ -156,7 +156,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("prometheus")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(operator_metrics.FLEET.statuses, (NAMESPACE, NAME), (status, 2))
-        frozen = Decision(2, ScalingReason.FROZEN)
+        look = Look((PodLoad(running=9, looping=8),))
+        frozen = Decision(2, ScalingReason.FROZEN, look=look, target=10)
         patch.setitem(operator_metrics.SCALING.decisions, (NAMESPACE, NAME), frozen)
         with Prometheus(folder, targets, RULES) as started:
             yield started

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cluster.test_steady import writes
+from mistral_operator.contest import MOST_REPAIRS
+from mistral_operator.names import FIELD_MANAGER
 from namespace import Namespace, Object, resource
 from operator_process import OperatorProcess, running_operator
 from talking_pods import TalkingPods
@@ -142,6 +144,38 @@ def test_edits_from_the_other_side_settle(unserved: Namespace, pods: TalkingPods
     assert writes(unserved, start)["patch deployments"] <= 2
     spec = (unserved.get("msd", "small") or {})["spec"]
     assert spec["replicas"] == 3, "what somebody wrote is kept, and not followed"
+
+
+def test_an_autoscaler_that_targets_the_deployment_is_not_fought_for_ever(
+    unserved: Namespace, operator: OperatorProcess
+) -> None:
+    assert operator.process is not None
+    unserved.apply(resource("small"))
+    unserved.wait_for_reason("small", "Ready")
+    start = unserved.cluster.audit_position()
+
+    for _ in range(MOST_REPAIRS):
+        unserved.kubectl("scale", "deployment", "small", "--replicas=3")
+        unserved.until(lambda: replicas(unserved) == 1, "1 replica as before")
+    unserved.kubectl("scale", "deployment", "small", "--replicas=3")
+    contested = unserved.wait_for_reason("small", "ReplicasContested")
+
+    assert "point it at this resource" in contested["message"]
+    assert replicas(unserved) == 3
+    assert _repairs(unserved, start) == MOST_REPAIRS
+
+    unserved.kubectl("scale", "msd", "small", "--replicas=2")
+    unserved.until(lambda: replicas(unserved) == 2, "what the resource itself asks for")
+
+
+def _repairs(namespace: Namespace, start: int) -> int:
+    return sum(
+        event["verb"] == "patch"
+        for event in namespace.cluster.audit_events(start)
+        if event.get("objectRef", {}).get("namespace") == namespace.name
+        and event["objectRef"]["resource"] == "deployments"
+        and f"fieldManager={FIELD_MANAGER}" in event["requestURI"]
+    )
 
 
 def test_a_new_operator_goes_on_where_the_old_one_was(

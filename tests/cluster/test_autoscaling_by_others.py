@@ -16,7 +16,7 @@ import pytest
 from cluster.test_steady import writes
 from external_metrics import external_metrics
 from mistral_operator import names
-from namespace import Namespace, Object, resource
+from namespace import Namespace, Object, resource, until_served
 from operator_process import OperatorProcess, running_operator
 from talking_pods import TalkingPods
 
@@ -60,6 +60,7 @@ def operator(unserved: Namespace, log: Path) -> Iterator[OperatorProcess]:
     unserved.cluster.kubectl(
         "wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "--timeout=30s"
     )
+    until_served(unserved.cluster, "scaledobjects")
     with running_operator(unserved.cluster, log, **SETTINGS) as started:
         yield started
         assert "Traceback" not in log.read_text(), log.read_text()

@@ -21,6 +21,7 @@ from mistral_operator.api import (
 from mistral_operator.apply import Executor
 from mistral_operator.clock import now_text, to_seconds
 from mistral_operator.cluster import Cluster
+from mistral_operator.contest import Contest
 from mistral_operator.errors import ClusterError, InvalidResource, NamespaceLeaving, Unavailable
 from mistral_operator.events import scaling_event, transition_events
 from mistral_operator.metrics import FLEET, RECONCILE_SECONDS, RECONCILES, WRITES
@@ -57,6 +58,7 @@ class Reconciler:
     def __init__(self, world: World) -> None:
         self._world = world
         self._executor = Executor(world.cluster, world.store)
+        self._contest = Contest()
         self._settled: dict[Key, _Fingerprint] = {}
         self._unreported: set[Key] = set()
 
@@ -92,8 +94,8 @@ class Reconciler:
         if scaling is not None:
             resource = resource.scaled_to(scaling.replicas)
             body = await self._announce(resource, body, scaling)
-        plan = self._plan(key, resource)
-        problems = await self._executor.execute(resource, plan)
+        plan, contested = self._contest.settle(key, self._plan(key, resource))
+        problems = contested + await self._executor.execute(resource, plan)
         if not plan.settled and not problems and key not in self._unreported:
             # The controllers answer to what was applied within moments: one status tells it all.
             self._unreported.add(key)
@@ -189,6 +191,7 @@ class Reconciler:
     def _forget(self, key: Key) -> Outcome:
         """Drop what is kept of a resource that is gone; Kubernetes deletes its children."""
         self._settled.pop(key, None)
+        self._contest.forget(key)
         self._unreported.discard(key)
         FLEET.statuses.pop(key, None)
         return Outcome.SETTLED

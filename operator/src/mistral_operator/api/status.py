@@ -65,6 +65,7 @@ class Reason(StrEnum):
     TOO_FEW_GPUS = "TooFewGpus"
     AT_MAXIMUM = "AtMaximum"
     NO_SIGNALS = "NoSignals"
+    REPLICAS_CONTESTED = "ReplicasContested"
     KEDA_MISSING = "KedaMissing"
     WITHIN_LIMITS = "WithinLimits"
 
