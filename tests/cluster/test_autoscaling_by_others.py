@@ -123,16 +123,20 @@ def replicas(namespace: Namespace) -> tuple[int, int]:
     return wanted, namespace.wait_for("deployment", "small")["spec"]["replicas"]
 
 
+def scale_status(namespace: Namespace) -> Object:
+    """Return what the scale subresource says of the pods."""
+    text = namespace.kubectl("get", "msd", "small", "--subresource=scale", "-o", "json")
+    status: Object = json.loads(text)["status"]
+    return status
+
+
 def follows_the_load(namespace: Namespace, pods: TalkingPods) -> None:
     """Raise and lower the load, and wait until the replicas follow it."""
     start = namespace.cluster.audit_position()
     pods.running, pods.waiting, pods.looping = 40, 6, 12
     namespace.until(lambda: replicas(namespace) == (4, 4), "4 replicas", SCALING_SECONDS)
-    namespace.wait_for_reason("small", "Ready")
-    scale = json.loads(
-        namespace.kubectl("get", "msd", "small", "--subresource=scale", "-o", "json")
-    )
-    assert scale["status"] == {"replicas": 4, "selector": f"{names.LABEL_DEPLOYMENT}=small"}
+    namespace.until(lambda: scale_status(namespace)["replicas"] == 4, "4 pods")
+    assert scale_status(namespace)["selector"] == f"{names.LABEL_DEPLOYMENT}=small"
 
     pods.running, pods.waiting, pods.looping = 30, 0, 26
     namespace.until(lambda: replicas(namespace) == (1, 1), "1 replica", SCALING_SECONDS)
