@@ -61,6 +61,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         },
     },
     "pod-monitor": {},
+    "keda": {"autoscaling": {"driver": "KEDA", "minReplicas": 2, "maxReplicas": 8}},
+    "keda-prometheus": {
+        "autoscaling": {
+            "driver": "KEDA",
+            "maxReplicas": 4,
+            "targetInFlight": 64,
+            "keda": {"prometheus": "http://prometheus.monitoring.svc:9090", "pollingSeconds": 30},
+        }
+    },
     "cpu": {
         "device": "cpu",
         "model": {"dtype": "float32", "randomWeights": True, "source": FROM_CLAIM},
@@ -125,7 +134,9 @@ def _examples() -> Iterator[Case]:
 
 def _variants() -> Iterator[Case]:
     for name, spec in VARIANTS.items():
-        context = RenderContext(IMAGE, pod_monitors=name == "pod-monitor")
+        context = RenderContext(
+            IMAGE, pod_monitors=name == "pod-monitor", scaled_objects=name.startswith("keda")
+        )
         yield Case(name, body("mistral-small", spec), context)
 
 

@@ -29,6 +29,19 @@ def resource(name: str, spec: Object | None = None) -> Object:
     }
 
 
+def until_served(cluster: Cluster, *plurals: str) -> None:
+    """Wait until new kinds can be listed: established ones still initialize for a moment."""
+
+    def listed() -> bool:
+        try:
+            cluster.kubectl("get", ",".join(plurals), "--all-namespaces")
+        except CommandFailedError:
+            return False
+        return True
+
+    wait_until(listed, f"{plurals} to be served", WAIT_SECONDS)
+
+
 @dataclass
 class Namespace:
     """One namespace of a cluster."""

@@ -11,7 +11,7 @@ from mistral_operator.kinds import Kind
 Right = tuple[str, str, str]
 """API group, resource and verb."""
 
-CHILDREN = (*kinds.CHILD_KINDS, kinds.POD_MONITOR)
+CHILDREN = (*kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
 
 
 def uses(kind: Kind, subresource: str = "", **verbs: str) -> dict[Right, str]:

@@ -38,7 +38,7 @@ def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) 
     }
 
     # Where the operator runs, and which images were released with it.
-    assert differing == {"server_image", "namespace", "identity"}
+    assert differing == {"server_image", "namespace", "identity", "url"}
 
 
 CASES: dict[str, tuple[dict[str, Any], str, object]] = {
@@ -55,11 +55,16 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
     "namespaces": ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
     "namespace": ({}, "namespace", NAMESPACE),
     "identity": ({}, "identity", "operator-5d4f8-x2x4q"),
+    "url": (
+        {"fullnameOverride": "scaler"},
+        *("url", f"http://scaler-metrics.{NAMESPACE}.svc:8080"),
+    ),
     "no election": ({"leaderElection": {"enabled": False}}, "leader_election", False),
     "lease": ({"leaderElection": {"leaseSeconds": 30}}, "lease_seconds", 30),
     "concurrency": ({"concurrency": 50}, "concurrency", 50),
     "resync": ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
     "signals": ({"signalSeconds": 0.5}, "signal_seconds", 0.5),
+    "autoscaling": ({"autoscalingSeconds": 5}, "autoscaling_seconds", 5.0),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),
 }

@@ -19,8 +19,9 @@ from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
 from mistral_dev.commands import wait_until
 from mistral_dev.dashboard import SECTIONS, dashboard
 from mistral_operator import metrics as operator_metrics
-from mistral_operator.api import ConditionType, Oom, OomTotal, Status
-from mistral_operator.metrics import FleetCollector
+from mistral_operator.api import ConditionType, Oom, OomTotal, ScalingReason, Status
+from mistral_operator.autoscaling import Decision, Look, PodLoad
+from mistral_operator.metrics import FleetCollector, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
 from prometheus_server import Prometheus, Target
@@ -125,7 +126,7 @@ def registry_of(module: ModuleType) -> CollectorRegistry:
     """Return a registry with the metrics of one module."""
     registry = CollectorRegistry()
     for collector in vars(module).values():
-        if isinstance(collector, MetricWrapperBase | FleetCollector):
+        if isinstance(collector, MetricWrapperBase | FleetCollector | ScalingCollector):
             registry.register(collector)
     return registry
 
@@ -165,6 +166,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("prometheus")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(operator_metrics.FLEET.statuses, (NAMESPACE, NAME), (status, 2))
+        look = Look((PodLoad(running=9, looping=8),))
+        frozen = Decision(2, ScalingReason.FROZEN, look=look, target=10)
+        patch.setitem(operator_metrics.SCALING.decisions, (NAMESPACE, NAME), frozen)
         with Prometheus(folder, targets, RULES) as started:
             yield started
     for gauge in (operator_metrics.QUEUE_DEPTH, operator_metrics.QUEUE_RETRYING):

@@ -18,7 +18,7 @@ from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
 from mistral_dev.settings import Profile
 from mistral_operator import kinds, names
-from namespace import Namespace, resource
+from namespace import Namespace, resource, until_served
 from operator_process import OperatorProcess, running_operator
 from operator_rights import (
     FORBIDDEN,
@@ -44,12 +44,16 @@ class Release:
         return helm("--kubeconfig", str(self.cluster.kubeconfig), *arguments)
 
 
-def monitoring(kind: str) -> Object:
-    """Return a stand-in for a CRD of the Prometheus operator: it takes anything."""
+def stand_in(kind: str, group: str = "monitoring.coreos.com", version: str = "v1") -> Object:
+    """Return a stand-in for a CRD of the Prometheus operator, or of KEDA: it takes anything."""
     plural = f"{kind.lower()}s"
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    group = "monitoring.coreos.com"
+    served = {
+        "name": version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -61,7 +65,7 @@ def monitoring(kind: str) -> Object:
             "group": group,
             "scope": "Namespaced",
             "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [version],
+            "versions": [served],
         },
     }
 
@@ -85,8 +89,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("cluster") / name
     with Cluster(name, Profile.CONTROL_PLANE, state_dir=directory, audit=True) as made:
         made.add_fake_nodes(1)
-        apply(made, [monitoring("PodMonitor"), monitoring("ServiceMonitor"), restricted(NAMESPACE)])
+        monitors = [stand_in("PodMonitor"), stand_in("ServiceMonitor")]
+        scaled_object = stand_in("ScaledObject", "keda.sh", "v1alpha1")
+        apply(made, [*monitors, scaled_object, restricted(NAMESPACE)])
         made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        until_served(made, "podmonitors", "servicemonitors", "scaledobjects")
         yield made
 
 
@@ -243,20 +250,22 @@ UNUSED_HERE = {
     # When a new operator renders one child less, or a foreign object bears a child's name.
     *(
         (kind.group, kind.plural, verb)
-        for kind in (*kinds.CHILD_KINDS, kinds.POD_MONITOR)
+        for kind in (*kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
         for verb in ("get", "delete")
     ),
 }
 
+KEDA = {"driver": "KEDA", "maxReplicas": 2}
 PROMPT = {"source": "ConfigMap", "configMap": {"name": "missing"}}
 
 
 def test_a_running_operator_needs_every_right_and_misses_none(
     own_operator: OperatorProcess, release: Release, namespace: Namespace
 ) -> None:
-    namespace.apply(resource("first", {"cache": {}, "systemPrompt": PROMPT}))
+    namespace.apply(resource("first", {"cache": {}, "systemPrompt": PROMPT, "autoscaling": KEDA}))
     namespace.wait_for_reason("first", "ConfigMapMissing")
     namespace.kubectl("delete", "service", "first")
+    namespace.wait_for("scaledobject", "first")
     namespace.apply(resource("first", {"networkPolicy": False, "systemPrompt": PROMPT}))
     namespace.until(lambda: namespace.get("networkpolicy", "first") is None, "a deletion")
     namespace.wait_for("service", "first")

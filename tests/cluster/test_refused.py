@@ -39,6 +39,25 @@ REFUSED: dict[str, tuple[Object, str]] = {
         {"loops": {"repeats": 9, "stopRepeats": 8}},
         "set stopRepeats to at least repeats",
     ),
+    "more replicas at least than at most": (
+        {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+        "spec.autoscaling.minReplicas is more than maxReplicas",
+    ),
+    "KEDA's settings without KEDA": (
+        {"autoscaling": {"maxReplicas": 2, "keda": {}}},
+        "is for driver: KEDA",
+    ),
+    "a Prometheus that cannot know the target": (
+        {
+            "autoscaling": {
+                "maxReplicas": 2,
+                "driver": "KEDA",
+                "keda": {"prometheus": "http://prometheus:9090"},
+            }
+        },
+        "set spec.autoscaling.targetInFlight",
+    ),
+    "autoscaling without a limit": ({"autoscaling": {}}, 'missing required field "maxReplicas"'),
     "strict tools without tools": (
         {"tools": {"enabled": False, "strict": "Enforce"}},
         "Enforce needs tool calls",

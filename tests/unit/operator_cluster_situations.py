@@ -100,6 +100,15 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Outlook.STUCK,
         ["waiting for the old Service small", "Deployment small exists"],
     ),
+    "somebody else keeps writing the replicas": (
+        situation(
+            problems=(Problem(Reason.REPLICAS_CONTESTED, "its number stands for now"),),
+            deployment=READY,
+        ),
+        Reason.REPLICAS_CONTESTED,
+        Outlook.STUCK,
+        ["its number stands"],
+    ),
     "the API server refuses a child": (
         situation(problems=(Problem(Reason.APPLY_FAILED, "Deployment small: no such class"),)),
         Reason.APPLY_FAILED,

@@ -56,6 +56,10 @@ class Behaviour:
     """Cut every stream on SIGTERM, as vLLM with several API processes does."""
     waiting: int = 0
     """Requests in the queue, as the metrics say."""
+    starved: int = 0
+    """Those of them that the engine has no room for."""
+    looping: int = 0
+    """Requests that loop, as the gate would say."""
 
 
 class State:
@@ -123,10 +127,13 @@ class Handler(BaseHTTPRequestHandler):
             self.state.running -= 1
 
     def _metrics(self) -> str:
+        starved, looping = self.state.behaviour.starved, self.state.behaviour.looping
         running = 1 if self.state.behaviour.frozen else self.state.running
         return (
             f'vllm:num_requests_running{{engine="0",model_name="tiny"}} {running}.0\n'
             f'vllm:num_requests_waiting{{engine="0"}} {self.state.behaviour.waiting}.0\n'
+            f'vllm:num_requests_waiting_by_reason{{reason="capacity"}} {starved}.0\n'
+            f'mistral_requests_in_flight{{state="looping"}} {looping}.0\n'
             'vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.25\n'
             'vllm:cache_config_info{block_size="128",kv_cache_size_tokens="131072"} 1.0\n'
             f'vllm:generation_tokens_total{{engine="0",model_name="tiny"}} {self.state.tokens}.0\n'

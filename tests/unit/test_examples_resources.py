@@ -110,6 +110,15 @@ def guarded_brings_the_keys_that_it_names_and_stops_loops() -> None:
     assert settings.api_keys is not None
 
 
+def autoscaled_follows_the_load_and_stops_loops() -> None:
+    spec = resource("autoscaled").spec
+    assert spec.autoscaling is not None
+    assert (spec.autoscaling.min_replicas, spec.autoscaling.max_replicas) == (1, 6)
+    assert spec.autoscaling.driver == "Operator"
+    assert spec.autoscaling.behavior.scale_down.stabilization_window_seconds == 600
+    assert spec.loops.action == "Stop"
+
+
 def cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model() -> None:
     settings = server_settings_in(pod("cpu"))
     assert settings.device == "cpu"
@@ -126,6 +135,7 @@ PROMISES: dict[str, Callable[[], None]] = {
     "from-image": from_image_mounts_an_image_by_digest_and_fetches_nothing,
     "system-prompt": system_prompt_brings_the_config_map_that_it_names,
     "guarded": guarded_brings_the_keys_that_it_names_and_stops_loops,
+    "autoscaled": autoscaled_follows_the_load_and_stops_loops,
     "cpu": cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model,
 }
 

@@ -69,7 +69,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """What people rely on who write `spec: {}`. Changing a line changes running endpoints."""
 
-UNSET = {"cache", "image"}
+UNSET = {"autoscaling", "cache", "image"}
 
 BAD: dict[str, tuple[Any, str]] = {
     "not a number": ({"engine": {"tensorParallelSize": "two"}}, "spec.engine.tensorParallelSize"),

@@ -4,6 +4,7 @@ import pytest
 
 from builders import NAME, NAMESPACE, UID, resource
 from mistral_operator.api import (
+    AutoscalingStatus,
     Change,
     Condition,
     ConditionType,
@@ -13,7 +14,7 @@ from mistral_operator.api import (
     Status,
     Step,
 )
-from mistral_operator.events import memory_events, transition_events
+from mistral_operator.events import memory_events, scaling_event, transition_events
 from situations import condition
 
 AT = "2026-03-01T12:00:00.123456Z"
@@ -22,6 +23,8 @@ STARTING = condition(reason=Reason.STARTING)
 FAILED = condition(reason=Reason.SERVER_FAILED, message="EngineDied: out of memory")
 READY = condition(status="True", reason=Reason.READY)
 FITS = condition(ConditionType.MODEL_FITS, "True", Reason.FITS)
+FROZEN = condition(ConditionType.SCALING_LIMITED, "True", Reason.SCALE_UP_FROZEN)
+FREE = condition(ConditionType.SCALING_LIMITED, "False", Reason.WITHIN_LIMITS)
 UNKNOWN = condition(ConditionType.MODEL_FITS, "Unknown", Reason.GPU_MEMORY_UNKNOWN)
 
 
@@ -44,6 +47,9 @@ def told(before: list[Condition], after: list[Condition], at: str = AT) -> list[
         pytest.param([READY, FITS], [READY, FITS], [], id="nothing"),
         pytest.param([CREATING, UNKNOWN], [READY, FITS], ["Ready", "Fits"], id="two at once"),
         pytest.param([FITS], [UNKNOWN], ["GpuMemoryUnknown"], id="the only GPU node went"),
+        pytest.param([], [FREE], [], id="scaling begins"),
+        pytest.param([FREE], [FROZEN], ["ScaleUpFrozen"], id="loops keep it from scaling up"),
+        pytest.param([FROZEN], [FREE], ["WithinLimits"], id="and no longer"),
         pytest.param(
             [],
             [condition(ConditionType.AVAILABLE), condition(ConditionType.PROGRESSING)],
@@ -65,6 +71,7 @@ def test_only_transitions_are_told(
         (STARTING, "Normal"),
         (condition(reason=Reason.SUSPENDED), "Normal"),
         (FAILED, "Warning"),
+        (FROZEN, "Warning"),
         (condition(ConditionType.MODEL_FITS, "False", Reason.DOES_NOT_FIT), "Warning"),
     ],
 )
@@ -79,6 +86,17 @@ def test_an_event_points_at_its_resource_and_says_what_happened() -> None:
     assert event["eventTime"] == AT
     assert event["metadata"]["namespace"] == event["regarding"]["namespace"] == NAMESPACE
     assert (event["regarding"]["name"], event["regarding"]["uid"]) == (NAME, UID)
+
+
+def test_an_event_tells_of_another_number_of_replicas_and_why() -> None:
+    scaling = AutoscalingStatus(
+        replicas=4, reason="ScaledUp", message="from 2 to 4 replicas: 35 requests", time=AT
+    )
+
+    event = scaling_event(resource(), scaling, AT)
+
+    assert (event["type"], event["reason"]) == ("Normal", "ScaledUp")
+    assert event["note"] == "Autoscaling: from 2 to 4 replicas: 35 requests"
 
 
 def test_telling_the_same_twice_gives_the_same_name_and_else_another() -> None:

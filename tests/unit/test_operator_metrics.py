@@ -4,8 +4,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from mistral_operator import metrics
-from mistral_operator.api import ConditionType, Oom, OomTotal, Reason, Status
-from mistral_operator.metrics import FleetCollector
+from mistral_operator.api import ConditionType, Oom, OomTotal, Reason, ScalingReason, Status
+from mistral_operator.autoscaling import Decision, Look, PodLoad
+from mistral_operator.metrics import FleetCollector, ScalingCollector
 from mistral_server.contract import MEMORY_FAILURES
 from situations import condition
 
@@ -19,7 +20,7 @@ STATUS = Status(
 )
 
 
-def exposed(collector: FleetCollector) -> list[str]:
+def exposed(collector: FleetCollector | ScalingCollector) -> list[str]:
     """Return the samples that a scrape sees."""
     registry = CollectorRegistry()
     registry.register(collector)
@@ -37,6 +38,22 @@ def test_a_resource_shows_its_conditions_and_replicas() -> None:
         f'mistral_deployment_replicas{{{who},state="desired"}} 4.0',
         f'mistral_deployment_replicas{{{who},state="existing"}} 3.0',
         f'mistral_deployment_replicas{{{who},state="ready"}} 2.0',
+    ]
+
+
+def test_a_resource_that_is_scaled_here_shows_the_decision_and_its_load() -> None:
+    look = Look((PodLoad(running=9, looping=6),))
+    decisions = {
+        ("models", "small"): Decision(2, ScalingReason.FROZEN, look=look, target=10),
+        ("models", "new"): Decision(1, ScalingReason.NO_SIGNALS),
+    }
+
+    assert exposed(ScalingCollector(decisions)) == [
+        'mistral_operator_autoscaling_desired_replicas{name="small",namespace="models"} 2.0',
+        'mistral_operator_autoscaling_desired_replicas{name="new",namespace="models"} 1.0',
+        'mistral_operator_autoscaling_load{name="small",namespace="models"} 3.0',
+        'mistral_operator_autoscaling_frozen{name="small",namespace="models"} 1.0',
+        'mistral_operator_autoscaling_frozen{name="new",namespace="models"} 0.0',
     ]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -70,8 +71,11 @@ class Operator:
             self.store.pods.put(body)
 
     @contextmanager
-    def polling(self, timeout: float = 2.0) -> Iterator[None]:
-        poller = SignalPoller(self.store, self.board, self.queued.append, PERIOD, timeout)
+    def polling(self, timeout: float = 2.0, ready_period: float | None = None) -> Iterator[None]:
+        poller = SignalPoller(
+            *(self.store, self.board, self.queued.append, PERIOD, timeout),
+            ready_period=lambda _: ready_period,
+        )
         task = asyncio.create_task(poller.run())
         try:
             yield
@@ -226,6 +230,19 @@ async def test_a_ready_pod_is_asked_less_often_than_a_starting_one() -> None:
             await until(lambda: slow.asked >= 12)
 
     assert 1 <= ready.asked <= slow.asked / 2
+
+
+async def test_a_ready_pod_whose_load_matters_is_asked_as_often_as_that_takes() -> None:
+    serving = merged(ready_pod("small-2"), {"status": {"podIP": OTHER_IP}})
+    operator = Operator(starting(), serving)
+    async with Pod(IP, LOADING).serving() as slow, Pod(OTHER_IP, signal()).serving() as ready:
+        with operator.polling(ready_period=PERIOD):
+            await until(lambda: slow.asked >= 12)
+
+    assert ready.asked > slow.asked / 2
+    (pod,) = [pod for pod in operator.pods if pod.ready]
+    assert operator.board.lately(pod, since=0.0) == signal()
+    assert operator.board.lately(pod, since=time.monotonic()) is None
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from unit.operator_cluster_situations import CLUSTER_SITUATIONS, READY
 from unit.operator_pod_situations import POD_SITUATIONS
 from unit.test_operator_status_fitting import FITTING
 from unit.test_operator_status_memory import CASES
+from unit.test_operator_status_scaling import LIMITS
 
 MEMORY = [oom for oom, *_ in CASES.values() if oom is not None]
 SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS
@@ -68,7 +69,7 @@ def test_reporting_the_same_situation_again_changes_nothing(case: Situation) -> 
 
 @pytest.mark.parametrize("kind", ConditionType)
 def test_every_condition_is_reported_once(kind: ConditionType) -> None:
-    status = report(situation(), NOW)
+    status = report(situation(spec={"autoscaling": {"maxReplicas": 2}}), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
     assert said(status, kind).observed_generation == status.observed_generation == 1
@@ -79,6 +80,7 @@ def test_every_reason_is_given_by_some_case() -> None:
     statuses += [
         report(situation(spec=spec, nodes=nodes), NOW) for spec, nodes, *_ in FITTING.values()
     ]
+    statuses += [report(case, NOW) for case, *_ in LIMITS.values()]
 
     statuses += [report(remembering(situation(), oom), NOW) for oom in MEMORY]
 

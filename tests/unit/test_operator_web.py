@@ -1,6 +1,8 @@
 """The operator's own probes and metrics, as a kubelet and Prometheus ask for them."""
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -8,7 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Gauge
 
-from mistral_operator.web import Health, application, serve
+from mistral_operator.web import Health, Loads, application, serve
+from unit.test_operator_scaler import Operator
 
 Client = TestClient[web.Request, web.Application]
 
@@ -32,11 +35,16 @@ def health(clock: Clock) -> Health:
     return Health(stuck_after=60, clock=clock, last_beat=0)
 
 
+@pytest.fixture
+def loads() -> Loads:
+    return Loads()
+
+
 @pytest_asyncio.fixture
-async def client(health: Health) -> AsyncIterator[Client]:
+async def client(health: Health, loads: Loads) -> AsyncIterator[Client]:
     registry = CollectorRegistry()
     Gauge("depth", "A metric.", registry=registry).set(7)
-    async with TestClient(TestServer(application(health, registry))) as client:
+    async with TestClient(TestServer(application(health, loads, registry))) as client:
         yield client
 
 
@@ -84,12 +92,62 @@ async def test_metrics_are_in_the_format_of_prometheus(client: Client) -> None:
         assert "depth 7.0" in await response.text()
 
 
+LOOKED_AT = "/autoscaling/models/small"
+
+
+async def test_the_load_of_an_endpoint_is_told_to_who_asks(client: Client, loads: Loads) -> None:
+    operator = Operator({"autoscaling": {"maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}})
+    loads.scaler = operator.scaler
+    operator.hear(running=25, waiting=5, looping=3)
+
+    status, text = await answer(client, LOOKED_AT)
+
+    assert status == 200
+    assert json.loads(text) == {
+        "replicas": 2.7,
+        "load": 27,
+        "target": 10,
+        "running": 25,
+        "waiting": 5,
+        "looping": 3,
+        "silent": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (None, "stands by"),
+        ({}, "says what it does"),
+        ({"autoscaling": {"maxReplicas": 4, "targetInFlight": 10}}, "says what it does"),
+        ({"autoscaling": {"maxReplicas": 4}}, "says what it does"),
+    ],
+    ids=["standby", "no autoscaling", "silence", "no target yet"],
+)
+async def test_a_load_that_is_not_known_is_an_error_and_never_a_zero(
+    client: Client, loads: Loads, spec: dict[str, Any] | None, says: str
+) -> None:
+    if spec is not None:
+        loads.scaler = Operator(spec).scaler
+
+    status, text = await answer(client, LOOKED_AT)
+
+    assert status == 503
+    assert says in text
+
+
+async def test_the_load_of_an_unknown_endpoint_is_not_known(client: Client, loads: Loads) -> None:
+    loads.scaler = Operator().scaler
+
+    assert (await answer(client, "/autoscaling/models/other"))[0] == 503
+
+
 async def test_nothing_else_is_served(client: Client) -> None:
     assert (await answer(client, "/"))[0] == 404
 
 
 async def test_serving_ends_with_its_runner(health: Health) -> None:
-    runner = await serve(application(health, CollectorRegistry()), port=0)
+    runner = await serve(application(health, registry=CollectorRegistry()), port=0)
     assert runner.addresses
 
     await runner.cleanup()

@@ -25,7 +25,7 @@ Start = Callable[..., RunningServer]
 
 
 def test_a_server_tells_its_stages_and_becomes_ready_after_a_chat(start: Start) -> None:
-    server = start(boot_seconds=2.0, waiting=3)
+    server = start(boot_seconds=2.0, waiting=3, starved=2, looping=1)
     seen = set()
 
     def ready() -> bool:
@@ -49,6 +49,7 @@ def test_a_server_tells_its_stages_and_becomes_ready_after_a_chat(start: Start) 
     server.until(lambda: json.loads(server.get("/signals")[1])["waiting"] == 3)
     signals = SignalDocument.model_validate_json(server.get("/signals")[1])
     assert signals.ready
+    assert (signals.starved, signals.looping) == (2, 1)
     assert signals.kv_cache_usage == 0.25
     assert signals.effective.model_dump() == {
         "vllm_version": "0.32.0",

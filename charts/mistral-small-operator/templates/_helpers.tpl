@@ -89,6 +89,9 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
 # Pods are read only: their Deployment makes and deletes them.
 - apiGroups: [""]
   resources: [pods]

@@ -167,6 +167,7 @@ class ChartValues(_Values):
     concurrency: int = Field(ge=1)
     resync_seconds: float = Field(gt=0)
     signal_seconds: float = Field(ge=0)
+    autoscaling_seconds: float = Field(gt=0)
     crds: Crds
     service_account: ServiceAccount
     rbac: Rbac

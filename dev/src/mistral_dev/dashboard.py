@@ -178,6 +178,16 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "By class. docs/memory.md says what each means and what is done about it.",
             {f"{_WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{_CHOSEN}}}"},
         ),
+        Panel(
+            "Autoscaling",
+            "Productive requests in flight, the replicas that the operator decided on for them, and"
+            " whether loops keep it from adding some. docs/autoscaling.md says how.",
+            {
+                f"{_WHO} load": f"mistral_operator_autoscaling_load{{{_CHOSEN}}}",
+                f"{_WHO} replicas": f"mistral_operator_autoscaling_desired_replicas{{{_CHOSEN}}}",
+                f"{_WHO} frozen": f"mistral_operator_autoscaling_frozen{{{_CHOSEN}}}",
+            },
+        ),
     ),
     "Operator": (
         Panel(

@@ -51,9 +51,14 @@ def run() -> None:
 )
 @click.option("--server-image", help="Server image where the resource names none.")
 @click.option("--pod-monitor/--no-pod-monitor", default=False, help="Include the PodMonitor.")
-def render(source: IO[str], server_image: str | None, pod_monitor: bool) -> None:
+@click.option("--scaled-object/--no-scaled-object", default=False, help="Include the ScaledObject.")
+def render(
+    source: IO[str], server_image: str | None, pod_monitor: bool, scaled_object: bool
+) -> None:
     """Print the children of a resource, without a cluster."""
-    context = RenderContext(server_image or Settings().server_image, pod_monitor)
+    settings = Settings()
+    image = server_image or settings.server_image
+    context = RenderContext(image, pod_monitor, scaled_object, settings.url)
     for resource in _resources(source):
         for child in children(resource, context):
             click.echo("---")

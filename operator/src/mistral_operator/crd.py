@@ -40,7 +40,7 @@ _PRINTER_COLUMNS = [
         "type": "string",
         "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
     },
-    {"name": "Desired", "type": "integer", "jsonPath": ".spec.replicas"},
+    {"name": "Desired", "type": "integer", "jsonPath": ".status.desiredReplicas"},
     {"name": "Up", "type": "integer", "jsonPath": ".status.readyReplicas"},
     {"name": "Context", "type": "integer", "jsonPath": ".status.effective.contextLength"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},

@@ -5,6 +5,7 @@ from typing import Any
 
 from mistral_operator import names
 from mistral_operator.api import (
+    AutoscalingStatus,
     Change,
     Condition,
     ConditionType,
@@ -14,7 +15,7 @@ from mistral_operator.api import (
     Status,
 )
 
-_TOLD = (ConditionType.READY, ConditionType.MODEL_FITS)
+_TOLD = (ConditionType.READY, ConditionType.MODEL_FITS, ConditionType.SCALING_LIMITED)
 """Conditions whose changes are worth an Event; the others follow from these."""
 
 _MAX_NOTE_BYTES = 1000
@@ -31,6 +32,18 @@ def transition_events(
         for condition in after.conditions
         if condition.type in _TOLD and _changed(known.get(condition.type), condition)
     ]
+
+
+def scaling_event(resource: Resource, scaling: AutoscalingStatus, now: str) -> dict[str, Any]:
+    """Return the Event of another number of replicas."""
+    return _event(
+        resource,
+        scaling.reason,
+        f"Autoscaling: {scaling.message}",
+        now,
+        warning=False,
+        identity=f"Autoscaling/{scaling.reason}",
+    )
 
 
 def memory_events(
@@ -72,17 +85,18 @@ def _changed(before: Condition | None, after: Condition) -> bool:
     if after.status == "False" and after.reason in _PASSING:
         return False
     if before is None:
-        return after.status != "Unknown"
+        return after.status != "Unknown" and after.reason not in _NO_NEWS
     return (before.status, before.reason) != (after.status, after.reason)
 
 
 def _of_condition(resource: Resource, condition: Condition, now: str) -> dict[str, Any]:
+    bad = "True" if condition.type == ConditionType.SCALING_LIMITED else "False"
     return _event(
         resource,
         condition.reason,
         f"{condition.type}={condition.status}: {condition.message}",
         now,
-        warning=condition.status == "False" and condition.reason not in _EXPECTED,
+        warning=condition.status == bad and condition.reason not in _EXPECTED,
         identity=f"{condition.type}/{condition.reason}",
     )
 
@@ -120,6 +134,9 @@ def _shortened(note: str) -> str:
 
 _PASSING = {"Creating", "RollingOut"}
 """Reasons that hold for seconds and follow from what the user just did: no news."""
+
+_NO_NEWS = {"WithinLimits"}
+"""Reasons that are worth an Event only after another one."""
 
 _EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
 """Reasons for not being ready that need nobody's attention."""

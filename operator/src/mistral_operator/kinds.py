@@ -40,6 +40,7 @@ CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 POD_MONITOR = Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
+SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes", namespaced=False)
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
@@ -53,14 +54,17 @@ CHILD_KINDS = (
     DISRUPTION_BUDGET,
     NETWORK_POLICY,
 )
-"""Kinds of children that every cluster knows; PodMonitor comes on top where it is installed."""
+"""Kinds of children that every cluster knows."""
+
+OPTIONAL_KINDS = (POD_MONITOR, SCALED_OBJECT)
+"""Kinds of children that come on top where they are installed."""
 
 SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 """Label selector of everything that the operator makes: nothing else is watched or listed."""
 
 _BY_NAME = {
     (kind.api_version, kind.kind): kind
-    for kind in (*CHILD_KINDS, POD_MONITOR, RESOURCE, POD, NODE, CONFIG_MAP, EVENT)
+    for kind in (*CHILD_KINDS, *OPTIONAL_KINDS, RESOURCE, POD, NODE, CONFIG_MAP, EVENT)
 }
 
 

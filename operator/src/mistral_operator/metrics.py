@@ -4,7 +4,7 @@ Metrics about resources are computed at scrape time from what was last reported,
 resource leaves no series behind.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from mistral_operator.api import Status
+from mistral_operator.autoscaling import Decision
 from mistral_server.contract import MEMORY_FAILURES
 
 API_REQUESTS = Counter(
@@ -94,3 +95,42 @@ class FleetCollector(Collector):
 
 
 FLEET = FleetCollector()
+
+
+@dataclass(slots=True, eq=False)
+class ScalingCollector(Collector):
+    """What was last decided for each resource that the operator scales, by (namespace, name)."""
+
+    decisions: MutableMapping[tuple[str, str], Decision] = field(default_factory=dict)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: the names are fixed and clash with no other collector."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one family for the number, one for the load, and one for the freeze."""
+        labels = ["namespace", "name"]
+        desired = GaugeMetricFamily(
+            "mistral_operator_autoscaling_desired_replicas",
+            "Replicas that the operator's autoscaling decided on.",
+            labels=labels,
+        )
+        load = GaugeMetricFamily(
+            "mistral_operator_autoscaling_load",
+            "Productive requests in flight: running and waiting, without those that loop.",
+            labels=labels,
+        )
+        frozen = GaugeMetricFamily(
+            "mistral_operator_autoscaling_frozen",
+            "1 while replicas are wanted and not added, because too many requests loop.",
+            labels=labels,
+        )
+        for (namespace, name), decision in self.decisions.items():
+            desired.add_metric([namespace, name], decision.replicas)
+            frozen.add_metric([namespace, name], decision.frozen)
+            if decision.load is not None:
+                load.add_metric([namespace, name], decision.load)
+        yield from (desired, load, frozen)
+
+
+SCALING = ScalingCollector()

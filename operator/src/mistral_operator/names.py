@@ -76,6 +76,11 @@ def cache_claim(resource: str) -> str:
     return f"{resource}-model-cache"
 
 
+def load_path(namespace: str, resource: str) -> str:
+    """Return the path at which the operator tells the load of a resource."""
+    return f"/autoscaling/{namespace}/{resource}"
+
+
 def base_url(resource: str, namespace: str, port: int) -> str:
     """Return the base URL that OpenAI clients inside the cluster use."""
     return f"http://{resource}.{namespace}.svc:{port}/v1"

@@ -131,6 +131,8 @@ class Observed:
     signals: Mapping[str, SignalDocument] | None = None
     """What each pod said of itself, by pod uid."""
     nodes: tuple[NodeFacts, ...] = ()
+    keda: bool = True
+    """The cluster knows KEDA's ScaledObject."""
 
     def signal(self, pod: PodFacts) -> SignalDocument | None:
         """Return what a pod last said of itself."""

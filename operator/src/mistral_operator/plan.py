@@ -9,6 +9,9 @@ from mistral_operator.names import ANNOTATION_APPLIED
 from mistral_operator.render import KubernetesObject
 from mistral_operator.store import LiveChild
 
+CHANGED = " was changed by somebody else"
+"""What follows the place of a difference in a reason."""
+
 Children = Mapping[tuple[Kind, str], LiveChild]
 
 
@@ -112,4 +115,4 @@ def _why_apply(wanted: KubernetesObject, live: LiveChild | None) -> str | None:
     if live.digest != wanted["metadata"]["annotations"][ANNOTATION_APPLIED]:
         return "the resource changed"
     difference = first_difference(wanted, live.object())
-    return None if difference is None else f"{difference} was changed by somebody else"
+    return None if difference is None else f"{difference}{CHANGED}"

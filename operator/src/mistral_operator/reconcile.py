@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mistral_operator.api import (
+    AutoscalingStatus,
     Oom,
     Overrides,
     Reason,
@@ -22,8 +23,9 @@ from mistral_operator.api import (
 from mistral_operator.apply import Executor
 from mistral_operator.clock import now_text, to_seconds
 from mistral_operator.cluster import Cluster
+from mistral_operator.contest import Contest
 from mistral_operator.errors import ClusterError, InvalidResource, NamespaceLeaving, Unavailable
-from mistral_operator.events import memory_events, transition_events
+from mistral_operator.events import memory_events, scaling_event, transition_events
 from mistral_operator.metrics import FLEET, RECONCILE_SECONDS, RECONCILES, WRITES
 from mistral_operator.observe import Body, Observed
 from mistral_operator.oom import (
@@ -40,6 +42,7 @@ from mistral_operator.problem import Problem
 from mistral_operator.references import missing_references
 from mistral_operator.render import RenderContext, children
 from mistral_operator.render.pod import configuration
+from mistral_operator.scaler import Scaler
 from mistral_operator.signals import SignalBoard
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.store import Key, Store
@@ -47,7 +50,7 @@ from mistral_operator.workqueue import Outcome
 
 log = logging.getLogger(__name__)
 
-_Fingerprint = tuple[str, int, Overrides | None, bool, tuple[tuple[str, str, str], ...]]
+_Fingerprint = tuple[str, int, int, Overrides | None, bool, tuple[tuple[str, str, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class World:
     cluster: Cluster
     store: Store
     signals: SignalBoard
+    scaler: Scaler
     context: RenderContext
     later: Callable[[Key, float], None] = lambda key, seconds: None
     """Asks to look at a resource again after some seconds."""
@@ -68,6 +72,7 @@ class Reconciler:
     def __init__(self, world: World) -> None:
         self._world = world
         self._executor = Executor(world.cluster, world.store)
+        self._contest = Contest()
         self._settled: dict[Key, _Fingerprint] = {}
         self._unreported: set[Key] = set()
 
@@ -99,11 +104,15 @@ class Reconciler:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._refuse(key, body, error)
-        previous = _previous(body)
-        oom = await self._remember(key, resource, previous)
+        scaling = self._world.scaler.wanted(resource, _previous(body))
+        if scaling is not None:
+            resource = resource.scaled_to(scaling.replicas)
+            body = await self._announce(resource, body, scaling)
+        asked = resource.spec.replicas
+        oom = await self._remember(key, resource, _previous(body))
         resource = effective_resource(resource, oom)
-        plan = self._plan(key, resource, oom or Oom())
-        problems = await self._executor.execute(resource, plan)
+        plan, contested = self._contest.settle(key, self._plan(key, resource, oom or Oom()))
+        problems = contested + await self._executor.execute(resource, plan)
         if not plan.settled and not problems and key not in self._unreported:
             # The controllers answer to what was applied within moments: one status tells it all.
             self._unreported.add(key)
@@ -111,8 +120,15 @@ class Reconciler:
         self._unreported.discard(key)
         observed = self._observe(key)
         problems += await missing_references(self._world.cluster, resource, observed)
-        previous = _previous(self._world.store.resources.get(key) or body)
-        situation = Situation(resource, observed, tuple(problems), previous, oom)
+        situation = Situation(
+            resource,
+            observed,
+            tuple(problems),
+            _previous(self._world.store.resources.get(key) or body),
+            oom=oom,
+            scaling=scaling,
+            asked=asked,
+        )
         status = await self._report(situation, report)
         self._look_again(key, resource, status)
         return Outcome.RETRY if problems else Outcome.SETTLED
@@ -158,10 +174,31 @@ class Reconciler:
         """Say what is wrong with a resource; its children stay as they are."""
         resource = identified(body, Spec())
         problem = Problem(Reason.INVALID_RESOURCE, str(error))
-        previous = _previous(body)
-        situation = Situation(resource, self._observe(key), (problem,), previous, previous.oom)
+        before = _previous(body)
+        situation = Situation(
+            resource,
+            self._observe(key),
+            (problem,),
+            before,
+            oom=before.oom,
+            scaling=before.autoscaling,
+        )
         await self._report(situation, report_invalid)
         return Outcome.SETTLED
+
+    async def _announce(self, resource: Resource, body: Body, scaling: AutoscalingStatus) -> Body:
+        """Write another number of replicas into the status before it is applied.
+
+        An operator that is killed in between leaves its successor the decision, not the number
+        before it. Returns the resource with that status.
+        """
+        before = _previous(body)
+        if before.autoscaling is None or before.autoscaling.replicas == scaling.replicas:
+            return body
+        status = before.model_copy(update={"autoscaling": scaling})
+        if await self._write_status(resource, status):
+            await self._post(resource, scaling_event(resource, scaling, now_text()))
+        return self._world.store.resources.get(Key(resource.namespace, resource.name)) or body
 
     def _plan(self, key: Key, resource: Resource, oom: Oom) -> Plan:
         """Return what brings the children to what the resource asks for."""
@@ -184,6 +221,7 @@ class Reconciler:
             pods=pods,
             signals=self._world.signals.of(pods),
             nodes=tuple(store.nodes.values()),
+            keda=self._world.context.scaled_objects,
         )
 
     async def _report(
@@ -193,9 +231,7 @@ class Reconciler:
         now = now_text()
         status = make(situation, to_seconds(now))
         resource, before = situation.resource, situation.previous
-        spec = resource.spec
-        desired = 0 if spec.suspend else spec.replicas
-        FLEET.statuses[resource.namespace, resource.name] = status, desired
+        FLEET.statuses[resource.namespace, resource.name] = status, status.desired_replicas
         if status != before and await self._write_status(resource, status):
             for event in transition_events(resource, before, status, now):
                 await self._post(resource, event)
@@ -224,6 +260,7 @@ class Reconciler:
     def _forget(self, key: Key) -> Outcome:
         """Drop what is kept of a resource that is gone; Kubernetes deletes its children."""
         self._settled.pop(key, None)
+        self._contest.forget(key)
         self._unreported.discard(key)
         FLEET.statuses.pop(key, None)
         return Outcome.SETTLED
@@ -234,7 +271,8 @@ class Reconciler:
             (kind.kind, name, child.fingerprint)
             for (kind, name), child in self._world.store.children_of(key).items()
         )
-        return resource.uid, resource.generation, oom.overrides, oom.stopped, live
+        spec = resource.spec
+        return resource.uid, resource.generation, spec.replicas, oom.overrides, oom.stopped, live
 
 
 def _told(oom: Oom | None) -> Oom | None:

@@ -18,14 +18,15 @@ from mistral_operator.cluster import Cluster
 from mistral_operator.handlers import kopf_settings, register
 from mistral_operator.kinds import Kind
 from mistral_operator.leader import lead
-from mistral_operator.metrics import FLEET
+from mistral_operator.metrics import FLEET, SCALING
 from mistral_operator.reconcile import Reconciler, World
 from mistral_operator.render import RenderContext
+from mistral_operator.scaler import Scaler
 from mistral_operator.settings import Settings
 from mistral_operator.signals import SignalBoard, SignalPoller
 from mistral_operator.store import Key, Store
 from mistral_operator.watch import Resync, Watcher
-from mistral_operator.web import Health, application, serve
+from mistral_operator.web import Health, Loads, application, serve
 from mistral_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -43,14 +44,16 @@ async def run(settings: Settings) -> None:
     """Run until SIGTERM or until something breaks."""
     health = Health()
     REGISTRY.register(FLEET)
-    runner = await serve(application(health), settings.port)
+    REGISTRY.register(SCALING)
+    loads = Loads()
+    runner = await serve(application(health, loads), settings.port)
     # One connection for each reconciliation, and some for lists, the Lease and the look-ups.
     async with await Cluster.connect(settings.concurrency + 5) as cluster:
         try:
             await _run_all(
                 _wait_for_signal(),
                 _beat(cluster, health),
-                Operator(settings, cluster).run(),
+                Operator(settings, cluster, loads).run(),
             )
         except* StopRequested:
             log.info("stopping")
@@ -90,9 +93,10 @@ async def _beat(cluster: Cluster, health: Health) -> None:
 class Operator:
     """One operator process."""
 
-    def __init__(self, settings: Settings, cluster: Cluster) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, loads: Loads) -> None:
         self._settings = settings
         self._cluster = cluster
+        self._loads = loads
 
     async def run(self) -> None:
         """Stand by for the Lease, then act."""
@@ -107,8 +111,15 @@ class Operator:
         child_kinds = await self._child_kinds()
         store, queue = Store(child_kinds), WorkQueue[Key]()
         watcher, board = Watcher(store, queue), SignalBoard()
-        context = RenderContext(settings.server_image, kinds.POD_MONITOR in child_kinds)
-        reconciler = Reconciler(World(cluster, store, board, context, queue.add_after))
+        context = RenderContext(
+            settings.server_image,
+            pod_monitors=kinds.POD_MONITOR in child_kinds,
+            scaled_objects=kinds.SCALED_OBJECT in child_kinds,
+            operator_url=settings.url,
+        )
+        scaler = Scaler(store, board, queue.add, settings.autoscaling_seconds)
+        self._loads.scaler = scaler
+        reconciler = Reconciler(World(cluster, store, board, scaler, context, queue.add_after))
         resync = Resync(cluster, store, watcher, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()
@@ -116,16 +127,19 @@ class Operator:
             self._watch(watcher, child_kinds),
             resync.forever(settings.resync_seconds),
             _gauge(queue),
+            scaler.run(),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
         ]
         if settings.signal_seconds:
-            parts.append(SignalPoller(store, board, queue.add, settings.signal_seconds).run())
+            poller = SignalPoller(
+                store, board, queue.add, settings.signal_seconds, ready_period=scaler.period_of
+            )
+            parts.append(poller.run())
         await _run_all(*parts)
 
     async def _child_kinds(self) -> tuple[Kind, ...]:
-        if await self._cluster.knows(kinds.POD_MONITOR):
-            return (*kinds.CHILD_KINDS, kinds.POD_MONITOR)
-        return kinds.CHILD_KINDS
+        known = [kind for kind in kinds.OPTIONAL_KINDS if await self._cluster.knows(kind)]
+        return (*kinds.CHILD_KINDS, *known)
 
     async def _watch(self, watcher: Watcher, child_kinds: tuple[Kind, ...]) -> None:
         registry = kopf.OperatorRegistry()

@@ -25,8 +25,10 @@ class Settings(BaseSettings):
     """Take part in leader election; without it exactly one operator must run."""
     lease_seconds: int = Field(default=12, ge=3)
     """Seconds after which a silent leader is replaced."""
+    url: str = "http://mistral-small-operator.mistral-system.svc:8080"
+    """Where KEDA reaches this operator, for resources with `driver: KEDA`."""
     port: int = Field(default=8080, ge=0, le=65535)
-    """Port of /metrics, /healthz and /readyz."""
+    """Port of /metrics, /healthz, /readyz and /autoscaling."""
     concurrency: int = Field(default=20, ge=1)
     """Resources reconciled at the same time."""
     resync_seconds: float = Field(default=600, gt=0)
@@ -34,6 +36,9 @@ class Settings(BaseSettings):
     signal_seconds: float = Field(default=10, ge=0)
     """Seconds between two looks at a pod's /signals. 0: never; status then lacks what only a pod
     can tell, its stage and its effective configuration."""
+    autoscaling_seconds: float = Field(default=15, gt=0)
+    """Seconds between two decisions of the operator's own autoscaling, and between two looks at a
+    ready pod whose load they are made of."""
     log_level: str = "INFO"
     """Level of the log."""
     log_format: str = Field(default="text", pattern="^(text|json)$")

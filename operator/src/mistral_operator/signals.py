@@ -1,7 +1,7 @@
 """What the pods say of themselves: polls /signals and keeps the last answer of each.
 
 A pod that is starting is asked often, since its stage is what a person waits for; a ready one
-seldom; one that does not answer less and less.
+seldom, unless its load decides how many replicas there are; one that does not answer less and less.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ class _Line:
     silences: int = 0
     asked_when_ready: bool = False
     said: SignalDocument | None = None
+    said_at: float = 0.0
 
 
 class SignalBoard:
@@ -48,6 +49,11 @@ class SignalBoard:
         """Return what the given pods last said."""
         lines = ((pod.uid, self._lines.get(pod.uid)) for pod in pods)
         return {uid: line.said for uid, line in lines if line is not None and line.said is not None}
+
+    def lately(self, pod: PodFacts, since: float) -> SignalDocument | None:
+        """Return what a pod said after a time of the monotonic clock, if it did."""
+        line = self._lines.get(pod.uid)
+        return line.said if line is not None and line.said_at > since else None
 
     def line(self, pod: PodFacts) -> _Line:
         """Return the place of a pod, made on first use."""
@@ -69,11 +75,13 @@ class SignalPoller:
         changed: Callable[[Key], None],
         period: float,
         timeout: float = 3.0,
+        ready_period: Callable[[Key], float | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._board = board
         self._changed = changed
         self._period = period
+        self._ready_period = ready_period
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._slots = asyncio.Semaphore(_CONCURRENCY)
 
@@ -102,12 +110,18 @@ class SignalPoller:
             line.silences += 1
             line.next_poll = time.monotonic() + self._period * min(line.silences, _LONGEST_FACTOR)
             return
-        line.silences = 0
-        factor = _READY_FACTOR if pod.ready and said.ready else 1
-        line.next_poll = time.monotonic() + self._period * factor
+        line.silences, line.said_at = 0, time.monotonic()
+        line.next_poll = line.said_at + self._pause(line, pod, said)
         before, line.said = line.said, said
         if before is None or _reported(before) != _reported(said):
             self._changed(line.owner)
+
+    def _pause(self, line: _Line, pod: PodFacts, said: SignalDocument) -> float:
+        """Return how long to leave a pod alone that has just answered."""
+        if not (pod.ready and said.ready):
+            return self._period
+        usual = self._period * _READY_FACTOR
+        return min(usual, self._ready_period(line.owner) or usual)
 
 
 def _can_answer(pod: PodFacts) -> bool:

@@ -1,12 +1,16 @@
-"""/metrics, /healthz and /readyz of the operator."""
+"""/metrics, /healthz and /readyz of the operator, and /autoscaling for KEDA."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from mistral_operator import names
+from mistral_operator.scaler import Scaler
+from mistral_operator.store import Key
 
 
 @dataclass(slots=True)
@@ -30,7 +34,26 @@ class Health:
         return self.clock() - self.last_beat < self.stuck_after
 
 
-def application(health: Health, registry: CollectorRegistry = REGISTRY) -> web.Application:
+@dataclass(slots=True)
+class Loads:
+    """The loads of endpoints, for another autoscaler."""
+
+    scaler: Scaler | None = None
+    """Who knows them; unset while this replica stands by."""
+
+    def answer(self, key: Key) -> web.Response:
+        """Return the load of an endpoint. What is not known is an error, never a zero."""
+        if self.scaler is None:
+            return web.Response(status=503, text="this replica of the operator stands by\n")
+        reading = self.scaler.reading(key)
+        if reading is None:
+            return web.Response(status=503, text="no pod of it says what it does\n")
+        return web.json_response(asdict(reading))
+
+
+def application(
+    health: Health, loads: Loads | None = None, registry: CollectorRegistry = REGISTRY
+) -> web.Application:
     """Return the web application."""
 
     async def metrics(_: web.Request) -> web.Response:
@@ -44,10 +67,15 @@ def application(health: Health, registry: CollectorRegistry = REGISTRY) -> web.A
     async def readyz(_: web.Request) -> web.Response:
         return _answer(health.ready, "the API server has not been reached yet")
 
+    async def autoscaling(request: web.Request) -> web.Response:
+        key = Key(request.match_info["namespace"], request.match_info["name"])
+        return (loads or Loads()).answer(key)
+
     app = web.Application()
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    app.router.add_get(names.load_path("{namespace}", "{name}"), autoscaling)
     return app
 
 

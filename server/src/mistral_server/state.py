@@ -42,6 +42,7 @@ class ServerState:
             ready=self.ready,
             running=self.metrics.running,
             waiting=self.metrics.waiting,
+            starved=self.metrics.starved,
             looping=self.metrics.looping,
             kv_cache_usage=self.metrics.kv_cache_usage,
             kv_pressure=self.pressure.high,

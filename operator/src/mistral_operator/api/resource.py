@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -36,6 +36,10 @@ class Resource:
             "controller": True,
             "blockOwnerDeletion": True,
         }
+
+    def scaled_to(self, replicas: int) -> Self:
+        """Return the resource as if it asked for this many replicas."""
+        return replace(self, spec=self.spec.model_copy(update={"replicas": replicas}))
 
 
 def parse_spec(spec: Mapping[str, Any] | None) -> Spec:

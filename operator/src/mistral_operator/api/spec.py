@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from mistral_operator.api.autoscaling import Autoscaling
 from mistral_operator.api.base import ApiModel, Quantity, rule, with_rules
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
@@ -55,6 +56,8 @@ class Spec(ApiModel):
     """The system prompt of conversations that bring none of their own."""
     replicas: int = Field(default=1, ge=0, le=1000)
     """Copies of the endpoint. Autoscalers write it through the scale subresource."""
+    autoscaling: Autoscaling | None = None
+    """How many replicas follow the load. Unset: as many as `replicas` says."""
     suspend: bool = False
     """Stop all replicas and keep everything else, until it is false again."""
     device: Literal["cuda", "cpu"] = "cuda"

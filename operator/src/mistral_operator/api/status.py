@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mistral_operator.api.autoscaling import AutoscalingStatus
 from mistral_operator.api.base import ApiModel
 from mistral_operator.api.oom_status import Oom
 
@@ -27,6 +28,8 @@ class ConditionType(StrEnum):
     """Memory of some kind ran out, and that is not over yet."""
     DEGRADED = "Degraded"
     """Something is wrong that waiting will not mend."""
+    SCALING_LIMITED = "ScalingLimited"
+    """Something keeps an endpoint with autoscaling from the replicas that its load asks for."""
 
 
 class Reason(StrEnum):
@@ -64,6 +67,13 @@ class Reason(StrEnum):
     HEALTHY = "Healthy"
     MEMORY_SUFFICES = "MemorySuffices"
     REMEDIED = "Remedied"
+    SCALE_UP_FROZEN = "ScaleUpFrozen"
+    TOO_FEW_GPUS = "TooFewGpus"
+    AT_MAXIMUM = "AtMaximum"
+    NO_SIGNALS = "NoSignals"
+    REPLICAS_CONTESTED = "ReplicasContested"
+    KEDA_MISSING = "KedaMissing"
+    WITHIN_LIMITS = "WithinLimits"
 
 
 class Condition(ApiModel):
@@ -107,7 +117,11 @@ class Status(ApiModel):
         default=[],
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded."""
+    """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; ScalingLimited with
+    autoscaling."""
+    desired_replicas: int = 0
+    """Pods that the endpoint should have: `spec.replicas`, what the operator's own autoscaling
+    decided, or none while it is suspended."""
     replicas: int = 0
     """Pods of the endpoint that exist."""
     ready_replicas: int = 0
@@ -124,3 +138,5 @@ class Status(ApiModel):
     """The configuration as a running engine reports it."""
     oom: Oom | None = None
     """Lacks of memory, and what was done about them; absent while there was none."""
+    autoscaling: AutoscalingStatus | None = None
+    """What the operator's own autoscaling decided last."""

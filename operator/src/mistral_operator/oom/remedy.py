@@ -78,8 +78,8 @@ def settings_in_force(resource: Resource, before: Oom | None) -> Resource:
 
 
 def spec_digest(spec: Spec) -> str:
-    """Return a digest of what a user decided. Replicas are an autoscaler's business."""
-    text = spec.model_dump_json(exclude={"replicas"}, exclude_defaults=True)
+    """Return a digest of what a user decided. How many replicas is another matter."""
+    text = spec.model_dump_json(exclude={"replicas", "autoscaling"}, exclude_defaults=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

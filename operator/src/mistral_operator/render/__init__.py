@@ -12,6 +12,7 @@ from mistral_operator.render.disruption import disruption_budget
 from mistral_operator.render.metadata import KubernetesObject, seal
 from mistral_operator.render.monitor import pod_monitor
 from mistral_operator.render.network import network_policy
+from mistral_operator.render.scaledobject import is_scaled_by_keda, scaled_object
 from mistral_operator.render.service import service
 from mistral_operator.render.serviceaccount import service_account
 
@@ -32,4 +33,6 @@ def children(resource: Resource, context: RenderContext) -> tuple[KubernetesObje
     ]
     if context.pod_monitors:
         wanted.append(pod_monitor(resource))
+    if context.scaled_objects and is_scaled_by_keda(resource):
+        wanted.append(scaled_object(resource, context))
     return tuple(seal(child) for child in wanted)

@@ -11,3 +11,7 @@ class RenderContext:
     """Image of the server where a resource names none."""
     pod_monitors: bool = False
     """The cluster knows PodMonitor, so each resource gets one."""
+    scaled_objects: bool = False
+    """The cluster knows KEDA's ScaledObject, so resources with `driver: KEDA` get one."""
+    operator_url: str = "http://mistral-small-operator.mistral-system.svc:8080"
+    """Where KEDA reaches the operator."""

@@ -31,6 +31,7 @@ def report(situation: Situation, now: str) -> Status:
     return Status(
         observed_generation=resource.generation,
         conditions=conditions(situation, said, fits, now),
+        desired_replicas=_desired(situation),
         replicas=facts.replicas if facts else 0,
         ready_replicas=ready,
         updated_replicas=facts.updated if facts else 0,
@@ -39,7 +40,15 @@ def report(situation: Situation, now: str) -> Status:
         served_model=resource.spec.model.name,
         effective=_effective(observed, situation.previous) if ready else None,
         oom=situation.oom,
+        autoscaling=situation.scaling,
     )
+
+
+def _desired(situation: Situation) -> int:
+    """Return the replicas that should run; one that cannot start is still asked for."""
+    spec = situation.resource.spec
+    asked = spec.replicas if situation.asked is None else situation.asked
+    return 0 if spec.suspend else asked
 
 
 def _effective(observed: Observed, previous: Status) -> Effective | None:
@@ -60,6 +69,7 @@ def report_invalid(situation: Situation, now: str) -> Status:
     return status.model_copy(
         update={
             "served_model": situation.previous.served_model,
+            "desired_replicas": situation.previous.desired_replicas,
             "conditions": [
                 one for one in status.conditions if one.type != ConditionType.MODEL_FITS
             ],

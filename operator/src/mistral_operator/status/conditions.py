@@ -6,6 +6,7 @@ from mistral_operator.api import Condition, ConditionType, Reason
 from mistral_operator.api.status import MAX_MESSAGE
 from mistral_operator.status.fitting import FitVerdict
 from mistral_operator.status.memory import memory
+from mistral_operator.status.scaling import scaling_limits
 from mistral_operator.status.situation import Situation
 from mistral_operator.status.verdict import Outlook, Verdict
 
@@ -24,6 +25,9 @@ def conditions(
         (ConditionType.OUT_OF_MEMORY, *memory(situation)),
         (ConditionType.DEGRADED, *_degraded(verdict)),
     ]
+    limits = scaling_limits(situation)
+    if limits is not None:
+        said.append((ConditionType.SCALING_LIMITED, limits.status, limits.reason, limits.message))
     return [
         _condition(situation, kind, status, reason, message, now)
         for kind, status, reason, message in said

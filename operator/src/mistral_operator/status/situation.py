@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mistral_operator.api import Condition, Oom, Resource, Status
+from mistral_operator.api import AutoscalingStatus, Condition, Oom, Resource, Status
 from mistral_operator.observe import Observed
 from mistral_operator.problem import Problem
 
@@ -17,6 +17,10 @@ class Situation:
     problems: tuple[Problem, ...] = ()
     previous: Status = field(default_factory=Status)
     oom: Oom | None = None
+    scaling: AutoscalingStatus | None = None
+    """What the operator's own autoscaling decided; `resource` then asks for that many replicas."""
+    asked: int | None = None
+    """Replicas that are asked for, where `oom` lets none run."""
 
     def said_before(self, kind: str) -> Condition | None:
         """Return a condition as it was last reported."""

@@ -47,6 +47,8 @@ class SignalDocument(ContractModel):
     """Requests being computed."""
     waiting: int = Field(default=0, ge=0)
     """Requests in the engine's queue."""
+    starved: int = Field(default=0, ge=0)
+    """Requests among the waiting ones that the engine has no room for."""
     looping: int = Field(default=0, ge=0)
     """Requests that generate nothing but loops."""
     kv_cache_usage: float = Field(default=0, ge=0)

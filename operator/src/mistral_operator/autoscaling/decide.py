@@ -1,0 +1,135 @@
+"""One decision: how many replicas from now on, why, and on what grounds."""
+
+from dataclasses import dataclass, field, replace
+
+from mistral_operator.api.autoscaling import Autoscaling, ScalingReason
+from mistral_operator.autoscaling.behavior import Past, kept_seconds, limited, stabilized
+from mistral_operator.autoscaling.load import Look
+from mistral_operator.autoscaling.recommend import recommend
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the next decision has to know of the last ones."""
+
+    replicas: int
+    """Replicas that were decided on."""
+    wanted: tuple[Past, ...] = ()
+    changes: tuple[Past, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A number of replicas, with its reason and what it was made of."""
+
+    replicas: int
+    reason: ScalingReason
+    message: str = ""
+    look: Look = field(default_factory=Look)
+    target: int | None = None
+
+    @property
+    def load(self) -> int | None:
+        """Productive requests in flight, None if nobody knows."""
+        if self.target is None or not self.look.heard:
+            return None
+        return round(self.look.demand(self.target))
+
+    @property
+    def frozen(self) -> bool:
+        """More replicas are wanted and not added, because of loops."""
+        return self.reason is ScalingReason.FROZEN
+
+
+def begin(replicas: int, now: float) -> Memory:
+    """Return the memory of somebody who knows only how many replicas there are.
+
+    That many count as wanted now, so that a restart does not scale down before the window is over.
+    """
+    return Memory(replicas, (Past(now, replicas),))
+
+
+def decide(
+    spec: Autoscaling, memory: Memory, look: Look, target: int | None, now: float
+) -> tuple[Decision, Memory]:
+    """Return what to do, and what to remember of it.
+
+    Args:
+        spec: bounds and behaviour.
+        memory: of the decision before.
+        look: what the pods say.
+        target: requests in flight that a replica should have, None if that is not known.
+        now: the time in seconds, on a clock that only goes forward.
+    """
+    current = memory.replicas
+    wanted = _wanted(spec, current, look, target)
+    since = now - kept_seconds(spec.behavior)
+    remembered = (*_since(memory.wanted, since), Past(now, wanted.replicas))
+    goal = _clamped(spec, stabilized(remembered, current, spec.behavior, now))
+    if spec.min_replicas <= current <= spec.max_replicas:
+        goal = limited(goal, current, spec.behavior, memory.changes, now)
+    changes = _since(memory.changes, since)
+    if goal != current:
+        changes = (*changes, Past(now, goal - current))
+    decision = replace(wanted, replicas=goal, reason=_reason(spec, wanted, current, goal))
+    decision = replace(decision, message=_message(decision, current, wanted.replicas))
+    return decision, Memory(goal, remembered, changes)
+
+
+def _wanted(spec: Autoscaling, current: int, look: Look, target: int | None) -> Decision:
+    """Return what the demand asks for now, whatever bounds and behaviour say."""
+    if target is None or not look.heard:
+        # Not knowing counts as wanting what is there: silence must not end a window.
+        unknown = look.silent or look.heard
+        reason = ScalingReason.NO_SIGNALS if unknown else ScalingReason.NOT_READY
+        return Decision(current, reason, look=look, target=target)
+    asked = recommend(look, target, current, spec.tolerance)
+    if asked > current and look.loop_share > spec.freeze_loop_share:
+        return Decision(current, ScalingReason.FROZEN, look=look, target=target)
+    return Decision(asked, ScalingReason.ON_TARGET, look=look, target=target)
+
+
+def _reason(spec: Autoscaling, wanted: Decision, current: int, goal: int) -> ScalingReason:
+    if goal != current:
+        return ScalingReason.SCALED_UP if goal > current else ScalingReason.SCALED_DOWN
+    if wanted.reason is not ScalingReason.ON_TARGET:
+        return wanted.reason
+    if wanted.replicas > spec.max_replicas:
+        return ScalingReason.AT_MAXIMUM
+    if _clamped(spec, wanted.replicas) != current:
+        return ScalingReason.STABILIZED
+    return ScalingReason.ON_TARGET
+
+
+def _message(decision: Decision, before: int, asked: int) -> str:
+    look = decision.look
+    if decision.reason is ScalingReason.NO_SIGNALS:
+        return "no ready pod says what it does, so nothing is changed"
+    if decision.reason is ScalingReason.NOT_READY:
+        return "no pod is ready, so nothing is changed"
+    change = f"from {before} to {decision.replicas} replicas: " * (decision.replicas != before)
+    grounds = (
+        f"{decision.load} productive requests in flight ({look.running} running,"
+        f" {look.waiting} waiting, {look.looping} looping) ask for"
+        f" {'more than ' * decision.frozen}{asked} replicas of {decision.target}"
+    )
+    return change + grounds + _exception(decision)
+
+
+def _exception(decision: Decision) -> str:
+    if decision.reason is ScalingReason.FROZEN:
+        return (
+            "; none is added while so many loop: set spec.loops.action to Stop, or raise"
+            " spec.autoscaling.freezeLoopShare"
+        )
+    if decision.reason is ScalingReason.AT_MAXIMUM:
+        return "; raise spec.autoscaling.maxReplicas to add some"
+    return f"; {decision.look.silent} pods are silent" if decision.look.silent else ""
+
+
+def _clamped(spec: Autoscaling, replicas: int) -> int:
+    return min(max(replicas, spec.min_replicas), spec.max_replicas)
+
+
+def _since(past: tuple[Past, ...], since: float) -> tuple[Past, ...]:
+    return tuple(one for one in past if one.at > since)

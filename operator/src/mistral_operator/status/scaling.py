@@ -1,0 +1,64 @@
+"""The condition ScalingLimited: what keeps an endpoint from the replicas that its load asks for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mistral_operator.api import Reason, ScalingReason, Spec
+from mistral_operator.observe import NodeFacts
+from mistral_operator.status.situation import Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Status, reason and message of ScalingLimited."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: Reason
+    message: str
+
+
+def scaling_limits(situation: Situation) -> Limits | None:
+    """Say what limits scaling, None of a resource without autoscaling."""
+    spec, scaling = situation.resource.spec, situation.scaling
+    if spec.autoscaling is None:
+        return None
+    if spec.autoscaling.driver == "KEDA" and not situation.observed.keda:
+        return Limits(
+            "True",
+            Reason.KEDA_MISSING,
+            "the cluster knows no ScaledObject (keda.sh): install KEDA and restart the operator, or"
+            " set spec.autoscaling.driver: Operator",
+        )
+    reason = None if scaling is None else scaling.reason
+    if scaling is not None and reason == ScalingReason.FROZEN:
+        return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)
+    room = replicas_that_fit(spec, situation.observed.nodes)
+    most = spec.autoscaling.max_replicas
+    if room is not None and room < most:
+        return Limits("True", Reason.TOO_FEW_GPUS, _too_few(spec, room, most))
+    if scaling is not None and reason == ScalingReason.AT_MAXIMUM:
+        return Limits("True", Reason.AT_MAXIMUM, scaling.message)
+    if scaling is not None and reason == ScalingReason.NO_SIGNALS:
+        return Limits("Unknown", Reason.NO_SIGNALS, scaling.message)
+    return Limits("False", Reason.WITHIN_LIMITS, "nothing keeps replicas from following the load")
+
+
+def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
+    """Return how many replicas the GPUs of all nodes hold, None if that is not known.
+
+    GPUs that others use count too, since they may be given back.
+    """
+    if spec.device == "cpu" or not nodes:
+        return None
+    gpu, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
+    return sum(node.count(gpu) // needed for node in nodes)
+
+
+def _too_few(spec: Spec, room: int, most: int) -> str:
+    gpu, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
+    return (
+        f"the nodes hold {room} replicas of {needed} {gpu}, even if nobody else uses any, and"
+        f" spec.autoscaling.maxReplicas is {most}: add nodes, or lower it to {room}"
+        if room
+        else f"no node holds a replica of {needed} {gpu}: add nodes"
+    )

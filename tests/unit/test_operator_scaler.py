@@ -1,0 +1,310 @@
+"""The scaler: what it looks at, what it remembers, and what of it is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from builders import (
+    EARLIER,
+    NAME,
+    NAMESPACE,
+    UID,
+    merged,
+    next_version,
+    ready_pod,
+    resource,
+    resource_body,
+    signal,
+)
+from mistral_operator.api import AutoscalingStatus, Effective, ScalingReason, Status
+from mistral_operator.metrics import SCALING
+from mistral_operator.scaler import Scaler
+from mistral_operator.signals import SignalBoard
+from mistral_operator.store import Key, Store
+
+KEY = Key(NAMESPACE, NAME)
+PERIOD = 15.0
+AT_ONCE = {"scaleUp": {"stabilizationWindowSeconds": 0}}
+SPEC: dict[str, Any] = {
+    "autoscaling": {"maxReplicas": 8, "targetInFlight": 10, "behavior": AT_ONCE}
+}
+
+
+@dataclass
+class Operator:
+    """The part of the operator that scales; time passes by `look`."""
+
+    spec: dict[str, Any] = field(default_factory=lambda: SPEC)
+    previous: Status = field(default_factory=Status)
+    generation: int = 1
+    now: float = 1000.0
+    store: Store = field(default_factory=lambda: Store(()))
+    board: SignalBoard = field(default_factory=SignalBoard)
+    queued: list[Key] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.scaler = Scaler(
+            self.store,
+            self.board,
+            self.queued.append,
+            PERIOD,
+            clock=lambda: self.now,
+            wall=lambda: f"2026-03-01T12:00:00.{self.now:06.0f}Z",
+        )
+        self.put()
+
+    def put(self, **metadata: Any) -> None:
+        """Let the watch tell of the resource as it is now."""
+        body = resource_body(self.spec, generation=self.generation, **metadata)
+        self.store.resources.put(body)
+
+    def edit(self, changes: dict[str, Any]) -> None:
+        """Edit the spec."""
+        self.spec, self.generation = merged(self.spec, changes), self.generation + 1
+        self.put(resourceVersion=next_version())
+
+    def hear(self, name: str = "small-1", **numbers: Any) -> None:
+        """Let a ready pod say something."""
+        self.store.pods.put(ready_pod(name))
+        pod = self.store.pods.get(Key(NAMESPACE, name))
+        assert pod is not None
+        line = self.board.line(pod)
+        line.said, line.said_at = signal(**numbers), self.now
+
+    def look(self, times: int = 1, say: Callable[[], None] = lambda: None) -> list[Key]:
+        """Let time pass, with pods that say the same again; return what was queued."""
+        self.queued.clear()
+        for _ in range(times):
+            self.now += PERIOD
+            say()
+            self.scaler.look_at_all()
+        return self.queued
+
+    def reconcile(self) -> AutoscalingStatus | None:
+        """Do what a reconciliation does: ask, and write it into the status."""
+        given = resource(self.spec, generation=self.generation)
+        told = self.scaler.wanted(given, self.previous)
+        self.previous = self.previous.model_copy(update={"autoscaling": told})
+        return told
+
+    def replicas(self) -> int:
+        """Reconcile; return what was decided."""
+        told = self.reconcile()
+        assert told is not None
+        return told.replicas
+
+
+def test_an_endpoint_begins_with_the_replicas_that_it_asks_for_within_the_bounds() -> None:
+    for asked, began in ((1, 1), (3, 3), (50, 8)):
+        operator = Operator({**SPEC, "replicas": asked})
+        told = operator.reconcile()
+
+        assert told is not None
+        assert (told.replicas, told.reason) == (began, ScalingReason.STARTED)
+
+
+def test_a_new_operator_goes_on_from_the_status() -> None:
+    told = AutoscalingStatus(replicas=5, reason="ScaledUp", message="before", time=EARLIER)
+    operator = Operator(previous=Status(autoscaling=told))
+
+    assert operator.reconcile() == told, "nothing is written after a restart"
+    assert operator.look(times=3) == [], "though no pod was heard yet"
+    assert operator.replicas() == 5
+
+
+def test_a_load_adds_replicas_and_queues_the_resource() -> None:
+    operator = Operator()
+    operator.reconcile()
+
+    assert operator.look(say=lambda: operator.hear(running=20, waiting=5)) == [KEY]
+
+    told = operator.reconcile()
+    assert told is not None
+    assert (told.replicas, told.reason) == (3, ScalingReason.SCALED_UP)
+    assert (told.load, told.running, told.waiting, told.looping) == (25, 20, 5, 0)
+    assert told.target_in_flight == 10
+    assert SCALING.decisions[KEY].replicas == 3
+
+
+def test_a_steady_load_is_no_news_however_it_moves_about_the_target() -> None:
+    operator = Operator()
+    operator.look(say=lambda: operator.hear(running=25))
+    operator.replicas()
+    operator.look(say=lambda: operator.hear(running=25))
+    assert operator.replicas() == 3
+
+    for number in range(40):
+        running = 25 + number % 5
+        assert operator.look(say=lambda running=running: operator.hear(running=running)) == []  # type: ignore[misc]
+
+
+def test_a_reason_is_told_when_it_lasts() -> None:
+    operator = Operator({"autoscaling": {"maxReplicas": 1, "targetInFlight": 10}})
+    operator.reconcile()
+
+    assert operator.look(3, lambda: operator.hear(running=30)) == [], "a short peak is no news"
+    assert operator.look(1, lambda: operator.hear(running=10)) == []
+    assert operator.look(5, lambda: operator.hear(running=30)) == [KEY]
+
+    told = operator.reconcile()
+    assert told is not None
+    assert (told.replicas, told.reason) == (1, ScalingReason.AT_MAXIMUM)
+    assert operator.look(20, lambda: operator.hear(running=30)) == [], "once is enough"
+    assert operator.look(5, lambda: operator.hear(running=10)) == [KEY]
+
+
+def test_a_start_is_no_news_and_silence_is() -> None:
+    operator = Operator()
+    operator.reconcile()
+    assert operator.look(20) == [], "no pod is ready yet"
+
+    operator.store.pods.put(ready_pod())
+    assert operator.look(5) == [KEY]
+
+    told = operator.reconcile()
+    assert told is not None
+    assert (told.replicas, told.reason, told.silent_pods) == (1, ScalingReason.NO_SIGNALS, 1)
+
+
+def test_a_status_of_a_newer_operator_is_gone_on_from() -> None:
+    told = AutoscalingStatus(replicas=3, reason="Foreseen", time=EARLIER)
+    operator = Operator(previous=Status(autoscaling=told))
+
+    assert operator.replicas() == 3
+
+
+def test_loops_freeze_and_the_metric_says_so_at_once() -> None:
+    operator = Operator()
+    operator.reconcile()
+
+    operator.look(1, lambda: operator.hear(running=60, waiting=9, looping=50))
+
+    assert SCALING.decisions[KEY].frozen
+    assert operator.look(4, lambda: operator.hear(running=60, waiting=9, looping=50)) == [KEY]
+    told = operator.reconcile()
+    assert told is not None
+    assert (told.replicas, told.reason, told.looping) == (1, ScalingReason.FROZEN, 50)
+
+
+def test_a_pod_that_answered_a_minute_ago_is_silent() -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.hear(running=5)
+
+    operator.look(2)
+    assert SCALING.decisions[KEY].load == 5, "one lost answer is nothing"
+    operator.look(2)
+    assert SCALING.decisions[KEY].load is None
+    assert SCALING.decisions[KEY].look.silent == 1
+
+
+def test_a_pod_that_is_not_ready_or_going_does_not_count() -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.hear("small-1", running=5)
+    operator.hear("small-2", running=7)
+    operator.store.pods.put(ready_pod("small-2", deletionTimestamp=EARLIER))
+
+    operator.look()
+
+    assert SCALING.decisions[KEY].load == 5
+
+
+def test_the_target_follows_from_the_cache_of_the_engine() -> None:
+    operator = Operator({"autoscaling": {"maxReplicas": 8, "behavior": AT_ONCE}})
+    operator.previous = Status(effective=Effective(kv_cache_tokens=40_960))
+    operator.reconcile()
+
+    operator.look(say=lambda: operator.hear(running=30))
+
+    assert SCALING.decisions[KEY].target == 10
+    assert operator.replicas() == 3
+
+
+def test_the_target_is_known_once_the_first_engine_has_said_it() -> None:
+    operator = Operator({"autoscaling": {"maxReplicas": 8, "behavior": AT_ONCE}})
+    operator.reconcile()
+    operator.look(say=lambda: operator.hear(running=30))
+    assert operator.replicas() == 1
+
+    status = {"effective": {"kvCacheTokens": 40_960}}
+    body = {**resource_body(operator.spec, resourceVersion=next_version()), "status": status}
+    operator.store.resources.put(body)
+    operator.look(say=lambda: operator.hear(running=30))
+
+    assert operator.replicas() == 3
+
+
+def test_new_bounds_count_at_once() -> None:
+    operator = Operator()
+    assert operator.replicas() == 1
+
+    operator.edit({"autoscaling": {"minReplicas": 4}})
+
+    assert operator.replicas() == 4
+
+
+def test_what_others_write_to_the_scale_subresource_is_not_followed() -> None:
+    operator = Operator()
+    assert operator.replicas() == 1
+
+    operator.edit({"replicas": 7})
+
+    assert operator.replicas() == 1
+
+
+@pytest.mark.parametrize("edit", [{"replicas": 0}, {"suspend": True}])
+def test_an_endpoint_that_is_stopped_stays_so_and_begins_anew(edit: dict[str, Any]) -> None:
+    operator = Operator({**SPEC, "replicas": 2})
+    assert operator.replicas() == 2
+
+    operator.edit(edit)
+    told = operator.reconcile()
+    assert told is not None
+    assert (told.replicas, told.reason) == (0, ScalingReason.STOPPED)
+    assert operator.look(5) == []
+    assert operator.reconcile() == told
+
+    operator.edit({"replicas": 3, "suspend": False})
+    assert operator.replicas() == 3
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"autoscaling": {"maxReplicas": 8, "driver": "External"}}], ids=["none", "other"]
+)
+def test_what_somebody_else_scales_is_left_alone(spec: dict[str, Any]) -> None:
+    operator = Operator(spec)
+
+    assert operator.reconcile() is None
+    assert operator.look(say=lambda: operator.hear(running=90)) == []
+    assert operator.scaler.period_of(KEY) == (PERIOD if spec else None)
+
+
+def test_a_resource_that_is_gone_is_forgotten() -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.look()
+    assert operator.scaler.period_of(KEY) == PERIOD
+
+    operator.store.resources.remove(resource_body(uid=UID))
+    operator.look()
+
+    assert operator.scaler.period_of(KEY) is None
+    assert KEY not in SCALING.decisions
+
+
+def test_a_resource_made_anew_under_its_old_name_begins_anew() -> None:
+    operator = Operator()
+    operator.look(say=lambda: operator.hear(running=70))
+    operator.replicas()
+    operator.look(say=lambda: operator.hear(running=70))
+    assert operator.replicas() > 1
+
+    operator.store.pods.remove(ready_pod("small-1"))
+    other = resource(SPEC, uid="another")
+
+    told = operator.scaler.wanted(other, Status())
+    assert told is not None
+    assert told.replicas == 1
