@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from definitions import until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.settings import Profile
 from mistral_operator.crd import custom_resource_definition, to_yaml
@@ -27,7 +28,7 @@ def start_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartClu
             stack.enter_context(cluster)
             cluster.add_fake_nodes(300)
             cluster.kubectl("apply", "-f", "-", text=to_yaml(custom_resource_definition()))
-            cluster.kubectl("wait", "--for=condition=Established", "crd", "--all")
+            until_established(cluster)
             return cluster
 
         yield start

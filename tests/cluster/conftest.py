@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from definitions import until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.settings import Profile
 from mistral_operator.crd import custom_resource_definition, to_yaml
@@ -24,7 +25,7 @@ def control_plane(directory: Path) -> Iterator[Cluster]:
     with Cluster(name, Profile.CONTROL_PLANE, state_dir=directory / name, audit=True) as made:
         made.add_fake_nodes(2)
         made.kubectl("apply", "-f", "-", text=to_yaml(custom_resource_definition()))
-        made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        until_established(made)
         yield made
 
 

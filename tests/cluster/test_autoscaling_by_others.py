@@ -14,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from cluster.test_steady import writes
+from definitions import until_established
 from external_metrics import external_metrics
 from mistral_operator import names
 from namespace import Namespace, Object, resource, until_served
@@ -57,9 +58,7 @@ BEHAVIOR = {
 def operator(unserved: Namespace, log: Path) -> Iterator[OperatorProcess]:
     """Run an operator in a cluster that knows ScaledObjects."""
     unserved.cluster.kubectl("apply", "-f", "-", text=json.dumps(SCALED_OBJECTS))
-    unserved.cluster.kubectl(
-        "wait", "--for=condition=Established", "crd/scaledobjects.keda.sh", "--timeout=30s"
-    )
+    until_established(unserved.cluster)
     until_served(unserved.cluster, "scaledobjects")
     with running_operator(unserved.cluster, log, **SETTINGS) as started:
         yield started

@@ -13,6 +13,7 @@ import yaml
 
 from access import Attempt, allowed
 from chart_rendering import CHART, NAMESPACE, RELEASE, Object, helm, of_kind, operator_pod, render
+from definitions import until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
@@ -92,7 +93,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         monitors = [stand_in("PodMonitor"), stand_in("ServiceMonitor")]
         scaled_object = stand_in("ScaledObject", "keda.sh", "v1alpha1")
         apply(made, [*monitors, scaled_object, restricted(NAMESPACE)])
-        made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        until_established(made)
         until_served(made, "podmonitors", "servicemonitors", "scaledobjects")
         yield made
 
