@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,22 +155,19 @@ class RunningServer:
         Those are the processes that inherited this run's tag, and whoever shares a session with
         one that leads it: vLLM's processes overwrite their environment with their title.
         """
-        found = {}
-        mark = f"{TAG}={self.tag}".encode()
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                pid, session = int(entry.name), os.getsid(int(entry.name))
-                tagged = mark in (entry / "environ").read_bytes()
-                if tagged and session == pid:
-                    self._sessions.add(session)
-                if tagged or session in self._sessions:
-                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found[pid] = words.decode().strip()
-            except OSError:
-                continue
-        return {pid: words for pid, words in found.items() if words}  # a zombie has no words
+        entries = list(_living())
+        self._sessions |= {
+            session for pid, session, entry in entries if session == pid and self._is_tagged(entry)
+        }
+        # Numbers start again after the largest: a leader may come after those whom it leads.
+        return {
+            pid: _words(entry)
+            for pid, session, entry in entries
+            if (session in self._sessions or self._is_tagged(entry)) and _words(entry)
+        }
+
+    def _is_tagged(self, entry: Path) -> bool:
+        return f"{TAG}={self.tag}".encode() in _content(entry / "environ")
 
     def pid_of(self, part: str) -> int:
         """Return the only process whose program and first arguments hold `part`."""
@@ -242,3 +239,23 @@ def running(
             time.sleep(0.05)
         for pid in server.processes():
             os.kill(pid, signal.SIGKILL)
+
+
+def _living() -> Iterator[tuple[int, int, Path]]:
+    """Yield number, session and directory of every process."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                yield int(entry.name), os.getsid(int(entry.name)), entry
+
+
+def _words(entry: Path) -> str:
+    """Return a command line; a zombie, or a process that is gone, has none."""
+    return _content(entry / "cmdline").replace(b"\0", b" ").decode().strip()
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
