@@ -1,10 +1,10 @@
 """Waits until the API server serves what a CustomResourceDefinition defines."""
 
+import json
+from typing import Any
+
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
-
-_STATUSES = "jsonpath={range .items[*]}{.status.conditions[?(@.type=='Established')].status} {end}"
-_NAMES = "jsonpath={range .items[*]}{.metadata.name} {end}"
 
 
 def until_established(cluster: Cluster, seconds: float = 30) -> None:
@@ -14,8 +14,13 @@ def until_established(cluster: Cluster, seconds: float = 30) -> None:
     """
 
     def established() -> bool:
-        statuses = cluster.kubectl("get", "crd", "-o", _STATUSES).split()
-        names = cluster.kubectl("get", "crd", "-o", _NAMES).split()
-        return statuses == ["True"] * len(names)
+        found = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
+        return all(_is_established(one) for one in found)
 
     wait_until(established, "every definition to be established", seconds)
+
+
+def _is_established(definition: dict[str, Any]) -> bool:
+    # A fresh one has `conditions: null`.
+    conditions = definition.get("status", {}).get("conditions") or []
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
