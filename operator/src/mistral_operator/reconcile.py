@@ -166,8 +166,10 @@ class Reconciler:
 
     def _look_again(self, key: Key, resource: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""
+        if not is_watched(status.oom):
+            return
         until = seconds_until_quiet(resource.spec, status, now_text())
-        if is_watched(status.oom) and until is not None:
+        if until is not None:
             self._world.later(key, max(1.0, until + 0.1))
 
     async def _refuse(self, key: Key, body: Body, error: InvalidResource) -> Outcome:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mistral_operator.api import Spec
 from mistral_operator.oom.failures import Failure
+from mistral_operator.oom.overrides import SETTINGS
 from mistral_operator.quantity import quantity_bytes
 from mistral_server.contract import FailureClass
 
@@ -36,12 +37,15 @@ class Rung:
 
     key: str
     """The field of `Overrides`."""
-    setting: str
-    """The field of the resource."""
     before: str
     after: str
     value: Any
     reason: str
+
+    @property
+    def setting(self) -> str:
+        """The field of the resource."""
+        return SETTINGS[self.key]
 
 
 def rungs(spec: Spec, failure: Failure, streak: int) -> Iterator[Rung]:
@@ -85,7 +89,6 @@ def _context(spec: Spec, failure: Failure) -> Iterator[Rung]:
             return
         yield Rung(
             "context_length",
-            "spec.engine.contextLength",
             str(length),
             str(value),
             value,
@@ -105,7 +108,6 @@ def _utilization(sign: int) -> Callable[[Spec, Failure], Iterator[Rung]]:
                 return
             yield Rung(
                 "gpu_memory_utilization",
-                "spec.engine.gpuMemoryUtilization",
                 f"{engine.gpu_memory_utilization:g}",
                 f"{value:g}",
                 value,
@@ -122,7 +124,6 @@ def _sequences(spec: Spec, failure: Failure) -> Iterator[Rung]:
             return
         yield Rung(
             "max_sequences",
-            "spec.engine.maxSequences",
             "unset" if now is None else str(now),
             str(value),
             value,
@@ -137,7 +138,6 @@ def _batched_tokens(spec: Spec, failure: Failure) -> Iterator[Rung]:
             return
         yield Rung(
             "max_batched_tokens",
-            "spec.engine.maxBatchedTokens",
             str(now),
             str(value),
             value,
@@ -151,7 +151,6 @@ def _images(spec: Spec, failure: Failure) -> Iterator[Rung]:
         if floor <= value < now:
             yield Rung(
                 "images_per_prompt",
-                "spec.images.perPrompt",
                 str(now),
                 str(value),
                 value,
@@ -164,7 +163,6 @@ def _shared_memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
     for value in _doubled(now, most):
         yield Rung(
             "shared_memory",
-            "spec.sharedMemory",
             spec.shared_memory,
             _written(value),
             _written(value),
@@ -179,7 +177,6 @@ def _memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
     for value in _doubled(quantity_bytes(limit), quantity_bytes(most)):
         yield Rung(
             "memory",
-            "spec.pod.resources.limits.memory",
             limit,
             _written(value),
             _written(value),

@@ -9,6 +9,18 @@ from mistral_operator.api.base import ApiModel
 M = TypeVar("M", bound=ApiModel)
 
 
+SETTINGS = {
+    "context_length": "spec.engine.contextLength",
+    "gpu_memory_utilization": "spec.engine.gpuMemoryUtilization",
+    "max_sequences": "spec.engine.maxSequences",
+    "max_batched_tokens": "spec.engine.maxBatchedTokens",
+    "images_per_prompt": "spec.images.perPrompt",
+    "shared_memory": "spec.sharedMemory",
+    "memory": "spec.pod.resources.limits.memory",
+}
+"""The field of the resource that each field of `Overrides` stands in for."""
+
+
 def effective_resource(resource: Resource, oom: Oom | None) -> Resource:
     """Return a resource as it should run now; the spec itself is never written."""
     if oom is None:

@@ -15,7 +15,7 @@ from mistral_operator.api import Change, Oom, Overrides, Resource, Spec, Step
 from mistral_operator.oom.failures import Failure
 from mistral_operator.oom.ladder import Rung, is_waited_out, rungs
 from mistral_operator.oom.ledger import account
-from mistral_operator.oom.overrides import effective_resource, with_overrides
+from mistral_operator.oom.overrides import SETTINGS, effective_resource, with_overrides
 from mistral_server.contract import MEMORY_FAILURES, FailureClass
 
 _REPEATING = frozenset(
@@ -161,19 +161,9 @@ def _without(books: Oom, step: Step) -> Overrides | None:
 
 def _overrides(steps: Sequence[Step]) -> Overrides | None:
     """Return what steps add up to; each knows the setting and its value as text."""
-    values: dict[str, str] = {_KEYS[one.setting]: one.after for one in steps}
+    latest = {one.setting: one.after for one in steps}
+    values = {key: latest[setting] for key, setting in SETTINGS.items() if setting in latest}
     return Overrides.model_validate(values) if values else None
-
-
-_KEYS = {
-    "spec.engine.contextLength": "context_length",
-    "spec.engine.gpuMemoryUtilization": "gpu_memory_utilization",
-    "spec.engine.maxSequences": "max_sequences",
-    "spec.engine.maxBatchedTokens": "max_batched_tokens",
-    "spec.images.perPrompt": "images_per_prompt",
-    "spec.sharedMemory": "shared_memory",
-    "spec.pod.resources.limits.memory": "memory",
-}
 
 
 def _next_rung(books: Oom, spec: Spec, failure: Failure) -> Rung | None:
