@@ -54,9 +54,24 @@ def manifest(values: Mapping[str, Any] | None = None, chart: Path = CHART) -> st
     )
 
 
-def render(values: Mapping[str, Any] | None = None, chart: Path = CHART) -> list[Object]:
+def render_all(values: Mapping[str, Any] | None = None, chart: Path = CHART) -> list[Object]:
     """Return the rendered objects."""
     return [one for one in yaml.safe_load_all(manifest(values, chart)) if one is not None]
+
+
+def render(values: Mapping[str, Any] | None = None, chart: Path = CHART) -> list[Object]:
+    """Return the rendered objects without those of the activator."""
+    return [one for one in render_all(values, chart) if not _is_of_activator(one)]
+
+
+def render_activator(values: Mapping[str, Any] | None = None) -> list[Object]:
+    """Return the rendered objects of the activator."""
+    return [one for one in render_all(values) if _is_of_activator(one)]
+
+
+def _is_of_activator(rendered: Object) -> bool:
+    labels = rendered["metadata"].get("labels", {})
+    return str(labels.get("app.kubernetes.io/name")).endswith("-activator")
 
 
 def of_kind(objects: Iterable[Object], kind: str) -> list[Object]:

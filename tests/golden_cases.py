@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mistral_dev.paths import CHECKOUT
+from mistral_operator.activation import Activation
 from mistral_operator.api import Resource, parse_resource
 from mistral_operator.names import API_VERSION, KIND
 from mistral_operator.render import KubernetesObject, RenderContext, children
@@ -70,6 +71,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "keda": {"prometheus": "http://prometheus.monitoring.svc:9090", "pollingSeconds": 30},
         }
     },
+    "asleep": {"replicas": 0, "autoscaling": {"minReplicas": 0, "maxReplicas": 4}},
     "cpu": {
         "device": "cpu",
         "model": {"dtype": "float32", "randomWeights": True, "source": FROM_CLAIM},
@@ -97,6 +99,7 @@ class Case:
     name: str
     body: dict[str, Any]
     context: RenderContext = field(default_factory=lambda: RenderContext(IMAGE))
+    activation: Activation | None = None
 
     @property
     def file(self) -> Path:
@@ -110,7 +113,7 @@ class Case:
 
     def children(self) -> tuple[KubernetesObject, ...]:
         """Return what is rendered."""
-        return children(self.resource, self.context)
+        return children(self.resource, self.context, self.activation)
 
 
 def body(name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +140,8 @@ def _variants() -> Iterator[Case]:
         context = RenderContext(
             IMAGE, pod_monitors=name == "pod-monitor", scaled_objects=name.startswith("keda")
         )
-        yield Case(name, body("mistral-small", spec), context)
+        activation = Activation(20_000, ("10.0.0.9",)) if name == "asleep" else None
+        yield Case(name, body("mistral-small", spec), context, activation)
 
 
 def pod_spec(objects: tuple[KubernetesObject, ...] | list[KubernetesObject]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_rendering import CHART, NAMESPACE, helm, manifest, of_kind, render
+from chart_rendering import CHART, NAMESPACE, helm, manifest, of_kind, render, render_all
 from mistral_dev.paths import CHECKOUT
 from mistral_operator import names
 from mistral_operator.crd import custom_resource_definition
@@ -55,7 +55,7 @@ def test_every_namespaced_object_says_its_namespace() -> None:
     values = {**EVERYTHING, "crds": {"enabled": False}}
     namespaces = {
         (one["kind"], one["metadata"].get("namespace"))
-        for one in render(values)
+        for one in render_all(values)
         if one["kind"] not in cluster_wide
     }
 
@@ -64,7 +64,7 @@ def test_every_namespaced_object_says_its_namespace() -> None:
 
 
 def test_no_object_looks_like_a_child_of_a_resource() -> None:
-    for one in render(EVERYTHING):
+    for one in render_all(EVERYTHING):
         labels = one["metadata"]["labels"]
         assert labels.get(names.LABEL_MANAGED_BY) != names.MANAGED_BY
         assert names.LABEL_DEPLOYMENT not in labels

@@ -8,6 +8,9 @@ from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render
 from mistral_operator import names
 from operator_rights import IN_THE_CLUSTER, IN_WATCHED_NAMESPACES, ON_THE_LEASE, Right
 
+LOOKUP = "-activator-lookup"
+"""Suffix of the role by which the operator finds the activators."""
+
 
 def rights(role: Object) -> set[Right]:
     """Return what a role allows."""
@@ -34,7 +37,11 @@ def bound_roles(objects: list[Object]) -> dict[tuple[str, str], Object]:
         namespace = binding["metadata"].get("namespace")
         reference = binding["roleRef"]
         role = roles[reference["kind"], namespace, reference["name"]]
-        found[reference["kind"], namespace or reference["name"]] = role
+        where = namespace or reference["name"]
+        assert (reference["kind"], where) not in found or namespace == NAMESPACE
+        if reference["name"].endswith(LOOKUP):
+            where += LOOKUP
+        found[reference["kind"], where] = role
     return found
 
 
@@ -49,12 +56,28 @@ def test_the_operator_may_do_what_its_code_does_and_no_more() -> None:
 def test_watched_namespaces_alone_are_open_to_the_operator() -> None:
     roles = bound_roles(render({"watchNamespaces": ["team-a", "team-b", "team-a"]}))
     lease = roles.pop(("Role", NAMESPACE))
+    lookup = roles.pop(("Role", NAMESPACE + LOOKUP))
 
     assert set(roles) == {("ClusterRole", RELEASE), ("Role", "team-a"), ("Role", "team-b")}
     assert rights(roles["ClusterRole", RELEASE]) == set(IN_THE_CLUSTER)
     assert rights(roles["Role", "team-a"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(roles["Role", "team-b"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(lease) == set(ON_THE_LEASE)
+    assert rights(lookup) == {("discovery.k8s.io", "endpointslices", "list")}
+
+
+@pytest.mark.parametrize("namespaces", [[], ["team-a"]], ids=["cluster", "namespaces"])
+def test_without_an_activator_the_operator_writes_no_slices(namespaces: list[str]) -> None:
+    values = {"activator": {"enabled": False}, "watchNamespaces": namespaces}
+    roles = bound_roles(render(values))
+    slices = {
+        verb
+        for role in roles.values()
+        for _, resource, verb in rights(role)
+        if resource == "endpointslices"
+    }
+
+    assert slices == {"get", "list", "watch", "delete"}, "what an earlier one left is deleted"
 
 
 def test_the_lease_that_is_written_is_the_operators_own() -> None:

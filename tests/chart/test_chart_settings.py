@@ -38,7 +38,7 @@ def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) 
     }
 
     # Where the operator runs, and which images were released with it.
-    assert differing == {"server_image", "namespace", "identity", "url"}
+    assert differing == {"server_image", "namespace", "identity", "url", "activator_service"}
 
 
 CASES: dict[str, tuple[dict[str, Any], str, object]] = {
@@ -59,6 +59,8 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         {"fullnameOverride": "scaler"},
         *("url", f"http://scaler-metrics.{NAMESPACE}.svc:8080"),
     ),
+    "activator": ({"fullnameOverride": "msd"}, "activator_service", "msd-activator"),
+    "no activator": ({"activator": {"enabled": False}}, "activator_service", ""),
     "no election": ({"leaderElection": {"enabled": False}}, "leader_election", False),
     "lease": ({"leaderElection": {"leaseSeconds": 30}}, "lease_seconds", 30),
     "concurrency": ({"concurrency": 50}, "concurrency", 50),

@@ -12,6 +12,7 @@ from chart_rendering import (
     operator_container,
     operator_pod,
     render,
+    render_all,
 )
 from mistral_operator.names import LABEL_MANAGED_BY, MANAGED_BY
 from mistral_operator.render.contract import HEALTH_PORT
@@ -237,7 +238,7 @@ def test_every_selector_selects_the_operators_pods(kind: str) -> None:
 def test_the_network_policy_lets_out_what_the_operator_asks_for() -> None:
     ports = {"enabled": True, "apiServerPorts": [16443]}
     (policy,) = of_kind(render({"networkPolicy": ports}), "NetworkPolicy")
-    dns, api_server, pods = policy["spec"]["egress"]
+    dns, api_server, pods, activator = policy["spec"]["egress"]
 
     assert {(one["port"], one["protocol"]) for one in dns["ports"]} == {(53, "UDP"), (53, "TCP")}
     assert [one["port"] for one in api_server["ports"]] == [16443]
@@ -248,13 +249,17 @@ def test_the_network_policy_lets_out_what_the_operator_asks_for() -> None:
             "podSelector": {"matchLabels": {LABEL_MANAGED_BY: MANAGED_BY}},
         }
     ]
+    assert [one["port"] for one in activator["ports"]] == [8080]
 
 
 def test_long_names_leave_room_for_their_suffixes() -> None:
-    rendered = render({"fullnameOverride": "x" * 70})
+    rendered = render_all({"fullnameOverride": "x" * 70, "nameOverride": "y" * 70})
 
     assert max(len(one["metadata"]["name"]) for one in of_kind(rendered, "Service")) <= 63
-    assert {len(one["metadata"]["name"]) for one in of_kind(rendered, "Deployment")} == {54}
+    names = sorted(len(one["metadata"]["name"]) for one in of_kind(rendered, "Deployment"))
+    assert names == [53, 63]
+    values = [value for one in rendered for value in one["metadata"].get("labels", {}).values()]
+    assert max(map(len, values)) <= 63
 
 
 CONTRADICTIONS: dict[str, tuple[Values, str]] = {

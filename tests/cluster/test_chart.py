@@ -12,7 +12,16 @@ import pytest
 import yaml
 
 from access import Attempt, allowed
-from chart_rendering import CHART, NAMESPACE, RELEASE, Object, helm, of_kind, operator_pod, render
+from chart_rendering import (
+    CHART,
+    NAMESPACE,
+    RELEASE,
+    Object,
+    helm,
+    of_kind,
+    operator_pod,
+    render_all,
+)
 from definitions import until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
@@ -143,7 +152,7 @@ def test_every_switch_renders_what_the_api_server_takes(release: Release) -> Non
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "imagePullSecrets": [{"name": "pull"}],
     }
-    apply(release.cluster, render(values), "--dry-run=server")
+    apply(release.cluster, render_all(values), "--dry-run=server")
 
 
 def test_what_helm_says_next_works(release: Release) -> None:

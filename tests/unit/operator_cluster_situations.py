@@ -1,7 +1,10 @@
 """Situations that the resource and its Deployment are in, and what is to be said of them."""
 
+from dataclasses import replace
+
 from builders import (
     GPU,
+    Object,
     deployment_body,
     node_body,
     ready_pod,
@@ -21,6 +24,15 @@ Case = tuple[Situation, Reason, Outlook, list[str]]
 
 READY = deployment_body(1, ready=1)
 NO_GPUS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+
+SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
+
+
+def without_activator(spec: Object) -> Situation:
+    """Return an endpoint without replicas in a cluster without an activator."""
+    given = situation(spec=spec, deployment=deployment_body(0))
+    return replace(given, observed=replace(given.observed, activator=False))
+
 
 CLUSTER_SITUATIONS: dict[str, Case] = {
     "everything runs": (
@@ -64,6 +76,24 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.SCALED_TO_ZERO,
         Outlook.GOOD,
         ["spec.replicas is 0", "raise it"],
+    ),
+    "it sleeps": (
+        situation(spec={"replicas": 0, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
+        Reason.ASLEEP,
+        Outlook.GOOD,
+        ["it sleeps", "the next request starts a replica"],
+    ),
+    "it sleeps, and nothing would wake it": (
+        without_activator(spec={"replicas": 0, "autoscaling": SLEEPER}),
+        Reason.ACTIVATOR_MISSING,
+        Outlook.STUCK,
+        ["no activator is ready", "spec.autoscaling.minReplicas to 1"],
+    ),
+    "it might sleep if it were not stopped": (
+        situation(spec={"suspend": True, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
+        Reason.SUSPENDED,
+        Outlook.GOOD,
+        ["spec.suspend is true"],
     ),
     "there is no Deployment yet": (
         Situation(resource(), Observed()),

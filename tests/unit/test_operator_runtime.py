@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mistral_operator.runtime import _overlook_generators
+from mistral_operator.lifetime import overlook_generators
 
 
 async def _generator() -> AsyncIterator[int]:
@@ -20,9 +20,9 @@ def test_a_generator_that_the_loop_cannot_close_is_no_news_and_everything_else_i
     try:
         with caplog.at_level(logging.ERROR):
             context = {"message": "closing", "exception": RuntimeError(), "asyncgen": _generator()}
-            _overlook_generators(loop, context)
+            overlook_generators(loop, context)
             assert caplog.text == ""
-            _overlook_generators(loop, {"message": "a task broke", "exception": RuntimeError("x")})
+            overlook_generators(loop, {"message": "a task broke", "exception": RuntimeError("x")})
             assert "a task broke" in caplog.text
     finally:
         loop.close()

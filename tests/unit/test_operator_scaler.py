@@ -18,10 +18,12 @@ from builders import (
     resource_body,
     signal,
 )
+from mistral_operator.activation import Activators
+from mistral_operator.activators import ActivatorBoard
 from mistral_operator.api import AutoscalingStatus, Effective, ScalingReason, Status
 from mistral_operator.metrics import SCALING
 from mistral_operator.scaler import Scaler
-from mistral_operator.signals import SignalBoard
+from mistral_operator.signals import SignalBoard, _Line
 from mistral_operator.store import Key, Store
 
 KEY = Key(NAMESPACE, NAME)
@@ -42,12 +44,14 @@ class Operator:
     now: float = 1000.0
     store: Store = field(default_factory=lambda: Store(()))
     board: SignalBoard = field(default_factory=SignalBoard)
+    activators: ActivatorBoard = field(default_factory=ActivatorBoard)
     queued: list[Key] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scaler = Scaler(
             self.store,
             self.board,
+            self.activators,
             self.queued.append,
             PERIOD,
             clock=lambda: self.now,
@@ -68,10 +72,14 @@ class Operator:
     def hear(self, name: str = "small-1", **numbers: Any) -> None:
         """Let a ready pod say something."""
         self.store.pods.put(ready_pod(name))
+        line = self.line(name)
+        line.said, line.said_at = signal(**numbers), self.now
+
+    def line(self, name: str = "small-1") -> _Line:
+        """Return the place of a pod on the board."""
         pod = self.store.pods.get(Key(NAMESPACE, name))
         assert pod is not None
-        line = self.board.line(pod)
-        line.said, line.said_at = signal(**numbers), self.now
+        return self.board.line(pod)
 
     def look(self, times: int = 1, say: Callable[[], None] = lambda: None) -> list[Key]:
         """Let time pass, with pods that say the same again; return what was queued."""
@@ -280,6 +288,123 @@ def test_what_somebody_else_scales_is_left_alone(spec: dict[str, Any]) -> None:
     assert operator.reconcile() is None
     assert operator.look(say=lambda: operator.hear(running=90)) == []
     assert operator.scaler.period_of(KEY) == (PERIOD if spec else None)
+
+
+SLEEPER = {"autoscaling": {**SPEC["autoscaling"], "minReplicas": 0}}
+AWAKE_SECONDS = 300
+
+
+def sleeper(**options: Any) -> Operator:
+    """Return an operator of an endpoint that may sleep, with an activator that is ready."""
+    operator = Operator(SLEEPER, **options)
+    operator.activators.known = Activators(("10.0.0.9",))
+    return operator
+
+
+def asleep() -> Operator:
+    """Return an operator of an endpoint that sleeps."""
+    told = AutoscalingStatus(replicas=0, reason="ScaledDown", time=EARLIER)
+    operator = sleeper(previous=Status(autoscaling=told))
+    assert operator.replicas() == 0
+    return operator
+
+
+def idle_for(operator: Operator, seconds: float) -> None:
+    """Let an idle pod say so for some time."""
+    operator.look(int(seconds / PERIOD), say=lambda: operator.hear(running=0))
+
+
+def test_an_idle_endpoint_falls_asleep_after_its_window() -> None:
+    operator = sleeper()
+    assert operator.replicas() == 1
+
+    idle_for(operator, AWAKE_SECONDS - PERIOD)
+    assert operator.replicas() == 1
+
+    idle_for(operator, 4 * PERIOD)
+    assert operator.replicas() == 0
+
+
+def test_a_request_that_nobody_saw_running_keeps_it_awake() -> None:
+    operator = sleeper()
+    operator.replicas()
+    idle_for(operator, AWAKE_SECONDS - PERIOD)
+
+    operator.hear(running=0)
+    operator.line().busy_at = operator.now
+    idle_for(operator, AWAKE_SECONDS - PERIOD)
+
+    assert operator.replicas() == 1
+
+
+def test_without_an_activator_the_last_replica_stays_and_one_that_sleeps_does() -> None:
+    operator = sleeper()
+    operator.replicas()
+    operator.activators.known = Activators()
+    idle_for(operator, 2 * AWAKE_SECONDS)
+    assert operator.replicas() == 1
+
+    operator = asleep()
+    operator.activators.known = Activators()
+    operator.look(5)
+    assert operator.replicas() == 0
+
+
+def test_whoever_waits_wakes_it_at_once() -> None:
+    operator = asleep()
+    assert operator.look(3) == []
+
+    operator.activators.known = Activators(("10.0.0.9",), held={KEY: 12})
+    operator.scaler.wake(KEY)
+
+    assert operator.queued == [KEY]
+    assert operator.replicas() == 2
+
+
+def test_a_wake_of_somebody_unknown_is_nothing() -> None:
+    operator = asleep()
+
+    operator.scaler.wake(Key(NAMESPACE, "other"))
+
+    assert operator.queued == []
+
+
+def test_an_endpoint_may_begin_asleep() -> None:
+    operator = Operator({**SLEEPER, "replicas": 0})
+
+    assert operator.replicas() == 0
+
+
+def test_an_endpoint_that_was_stopped_does_not_wake_asleep() -> None:
+    operator = sleeper()
+    operator.edit({"suspend": True})
+    assert operator.replicas() == 0
+
+    operator.edit({"suspend": False})
+
+    assert operator.replicas() == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "target", "replicas"), [(0, 10, 0.0), (5, 10, 0.5), (0, None, 0.0), (5, None, 1.0)]
+)
+def test_another_autoscaler_learns_of_those_that_wait(
+    held: int, target: int | None, replicas: float
+) -> None:
+    autoscaling = {"minReplicas": 0, "maxReplicas": 4, "driver": "KEDA", "targetInFlight": target}
+    operator = Operator({"replicas": 0, "autoscaling": autoscaling})
+    operator.activators.known = Activators(("10.0.0.9",), held={KEY: held})
+
+    reading = operator.scaler.reading(KEY)
+
+    assert reading is not None
+    assert (reading.replicas, reading.held) == (replicas, held)
+
+
+def test_another_autoscaler_learns_nothing_of_an_endpoint_that_starts() -> None:
+    autoscaling = {"minReplicas": 0, "maxReplicas": 4, "driver": "KEDA"}
+
+    assert Operator({"replicas": 1, "autoscaling": autoscaling}).scaler.reading(KEY) is None
 
 
 def test_a_resource_that_is_gone_is_forgotten() -> None:

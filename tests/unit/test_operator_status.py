@@ -41,7 +41,7 @@ def test_a_situation_is_reported_with_cause_and_remedy(
 
     ready = said(status)
     assert ready.reason == reason
-    assert ready.status == ("True" if reason is Reason.READY else "False")
+    assert ready.status == ("True" if reason in {Reason.READY, Reason.ASLEEP} else "False")
     for fragment in fragments:
         assert fragment in ready.message
     progressing = said(status, ConditionType.PROGRESSING)

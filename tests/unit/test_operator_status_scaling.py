@@ -16,10 +16,11 @@ def scaled(
     *,
     nodes: tuple[Object, ...] = (),
     driver: str = "Operator",
+    least: int = 1,
     **spec: object,
 ) -> Situation:
     """Return an endpoint of at most 4 replicas about which something was decided."""
-    autoscaling = {"maxReplicas": 4, "driver": driver}
+    autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": driver}
     given = situation(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
     scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
     return replace(given, scaling=scaling if driver == "Operator" else None)
@@ -52,6 +53,14 @@ LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
     "no KEDA": (
         replace(scaled(driver="KEDA"), observed=Observed(keda=False)),
         *("True", Reason.KEDA_MISSING, "install KEDA"),
+    ),
+    "nothing would wake it": (
+        replace(scaled(least=0), observed=Observed(activator=False)),
+        *("True", Reason.ACTIVATOR_MISSING, "the last replica stays"),
+    ),
+    "nothing would wake it, and nobody has to": (
+        replace(scaled(), observed=Observed(activator=False)),
+        *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
     ),
     "enough GPUs": (
         scaled(nodes=(*TWO_NODES, node_body("gpu-2", 2))),

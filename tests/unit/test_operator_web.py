@@ -109,6 +109,7 @@ async def test_the_load_of_an_endpoint_is_told_to_who_asks(client: Client, loads
         "target": 10,
         "running": 25,
         "waiting": 5,
+        "held": 0,
         "looping": 3,
         "silent": 0,
     }

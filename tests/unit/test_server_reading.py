@@ -159,6 +159,12 @@ vllm:iteration_tokens_total_count{engine="0",model_name="tiny"} 7.0
 """
 
 
+def test_tokens_are_those_of_prompts_and_answers() -> None:
+    text = "vllm:iteration_tokens_total_count 7\nvllm:generation_tokens_total 5\n"
+
+    assert parse(text + "vllm:prompt_tokens_total 20\n").tokens == 25
+
+
 def test_the_engines_numbers_are_read() -> None:
     assert parse(REAL_METRICS) == EngineMetrics(
         running=3,

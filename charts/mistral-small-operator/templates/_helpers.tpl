@@ -11,7 +11,7 @@ end at 63 characters.
 {{- $name := include "mistral-small-operator.name" . }}
 {{- $joined := printf "%s-%s" .Release.Name $name }}
 {{- if contains $name .Release.Name }}{{ $joined = .Release.Name }}{{ end }}
-{{- default $joined .Values.fullnameOverride | trunc 54 | trimSuffix "-" }}
+{{- default $joined .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "mistral-small-operator.serviceAccountName" -}}
@@ -22,6 +22,20 @@ end at 63 characters.
 {{- define "mistral-small-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "mistral-small-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels that select the activator's pods, and none of the operator's. */}}
+{{- define "mistral-small-operator.activatorSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "mistral-small-operator.name" . | trunc 53 | trimSuffix "-" }}-activator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels of every object of the activator. */}}
+{{- define "mistral-small-operator.activatorLabels" -}}
+{{ include "mistral-small-operator.activatorSelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{/*
@@ -86,6 +100,12 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# Slices that lead requests of sleeping endpoints to the activator. Whoever may write slices may lead
+# any Service's requests astray, so that is left out where there is no activator; deleting those that
+# an earlier one left behind is not.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch, {{ if .Values.activator.enabled }}create, patch, {{ end }}delete]
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
   verbs: [get, list, watch, create, patch, delete]

@@ -64,6 +64,15 @@ class Log(_Values):
     format: Literal["text", "json"]
 
 
+class Activator(_Values):
+    """`activator`."""
+
+    enabled: bool
+    replicas: int = Field(ge=1)
+    drain_seconds: float = Field(gt=0)
+    resources: _Kubernetes
+
+
 class Crds(_Values):
     """`crds`."""
 
@@ -161,6 +170,7 @@ class ChartValues(_Values):
     image: Image
     image_pull_secrets: list[_Kubernetes]
     server: Server
+    activator: Activator
     watch_namespaces: list[_Dns]
     leader_election: LeaderElection
     log: Log

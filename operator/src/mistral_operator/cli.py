@@ -1,4 +1,4 @@
-"""The command line: run, render, fit, crd."""
+"""The command line: run, activate, render, fit, crd."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from mistral_operator.fit import GIB, Fit, fit
 from mistral_operator.names import API_VERSION, KIND
 from mistral_operator.quantity import quantity_bytes
 from mistral_operator.render import RenderContext, children
-from mistral_operator.settings import Settings
+from mistral_operator.settings import ActivatorSettings, Settings
 from mistral_operator.status.fitting import fit_request
 
 _NO_CLUSTER_UID = "00000000-0000-0000-0000-000000000000"
@@ -43,6 +43,20 @@ def run() -> None:
     gc.set_threshold(10_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(runtime.run(settings))
+
+
+@main.command()
+def activate() -> None:
+    """Run the activator. Settings are environment variables MISTRAL_ACTIVATOR_<NAME>."""
+    import uvloop
+
+    from mistral_operator import logs
+    from mistral_operator.activator import process
+
+    settings = ActivatorSettings()
+    logs.configure(settings)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(process.run(settings))
 
 
 @main.command()

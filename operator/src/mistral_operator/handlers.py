@@ -5,28 +5,25 @@ was measured to lose, repeat or block something, or to add finalizers and annota
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import kopf
 
-from mistral_operator import kinds
 from mistral_operator.kinds import Kind
 from mistral_operator.observe import Body
 from mistral_operator.stateless import NoDiffBase, NoProgress
-from mistral_operator.watch import Watcher
+from mistral_operator.watch import Sink
 
 
-def register(
-    registry: kopf.OperatorRegistry, watcher: Watcher, child_kinds: Iterable[Kind]
-) -> None:
+def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Iterable[Kind]) -> None:
     """Register one handler for each kind that is watched."""
 
     def on(kind: Kind) -> None:
         async def changed(event: kopf.RawEvent, **_: object) -> None:
             body: Body = event["object"]
-            watcher.saw(kind, body, deleted=event["type"] == "DELETED")
+            sink.saw(kind, body, deleted=event["type"] == "DELETED")
 
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(changed)
 
@@ -35,10 +32,7 @@ def register(
         """Use the same identity as cluster.py; Kopf asks again when a token has expired."""
         return _service_account() or kopf.login_with_kubeconfig(**given)
 
-    on(kinds.RESOURCE)
-    on(kinds.POD)
-    on(kinds.NODE)
-    for kind in child_kinds:
+    for kind in watched:
         on(kind)
 
 
@@ -65,8 +59,12 @@ def _service_account() -> kopf.ConnectionInfo | None:
     )
 
 
-def kopf_settings(child_kinds: Iterable[Kind]) -> kopf.OperatorSettings:
-    """Return Kopf's settings, each with the reason for it."""
+def kopf_settings(selectors: Mapping[Kind, str | None]) -> kopf.OperatorSettings:
+    """Return Kopf's settings, each with the reason for it.
+
+    Args:
+        selectors: the kinds that are watched, each with its label selector.
+    """
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True  # a Lease decides who acts, see leader.py
     settings.scanning.disabled = True  # no right to watch namespaces and CRDs is needed
@@ -87,7 +85,8 @@ def kopf_settings(child_kinds: Iterable[Kind]) -> kopf.OperatorSettings:
     # Kopf keeps a task for every object for this long after its last event: thousands in a burst.
     settings.queueing.idle_timeout = 0.5
     settings.process.ultimate_exiting_timeout = 30
-    for kind in (kinds.POD, *child_kinds):
+    for kind, selector in selectors.items():
         name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-        settings.watching.label_selectors[name] = kinds.SELECTOR
+        if selector is not None:
+            settings.watching.label_selectors[name] = selector
     return settings

@@ -39,6 +39,7 @@ SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
 POD_MONITOR = Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
 SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 POD = Kind("v1", "Pod", "pods")
@@ -53,6 +54,7 @@ CHILD_KINDS = (
     CLAIM,
     DISRUPTION_BUDGET,
     NETWORK_POLICY,
+    ENDPOINT_SLICE,
 )
 """Kinds of children that every cluster knows."""
 
@@ -61,6 +63,18 @@ OPTIONAL_KINDS = (POD_MONITOR, SCALED_OBJECT)
 
 SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 """Label selector of everything that the operator makes: nothing else is watched or listed."""
+
+
+def selector_of(kind: Kind) -> str | None:
+    """Return the label selector by which the operator watches and lists a kind.
+
+    Kubernetes copies a Service's labels to the slices that it makes: they would be taken for ours.
+    """
+    if kind in {RESOURCE, NODE}:
+        return None
+    ours = f"{names.LABEL_SLICE_MANAGER}={names.MANAGED_BY}"
+    return f"{SELECTOR},{ours}" if kind == ENDPOINT_SLICE else SELECTOR
+
 
 _BY_NAME = {
     (kind.api_version, kind.kind): kind

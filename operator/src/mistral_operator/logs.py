@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 
-from mistral_operator.settings import Settings
+from mistral_operator.settings import ProcessSettings
 
 
 class JsonFormatter(logging.Formatter):
@@ -23,7 +23,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(said)
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: ProcessSettings) -> None:
     """Set up the root logger."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")

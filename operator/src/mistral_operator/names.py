@@ -31,6 +31,14 @@ ANNOTATION_CONFIGURATION = f"{GROUP}/configuration"
 """Digest of a pod template, on its pods: an end of a pod counts for or against those settings only
 that the pod had. It cannot be read off the pod itself, which admission may have changed."""
 
+ANNOTATION_ACTIVATION = f"{GROUP}/activation"
+"""What the activator has to know of an endpoint, as JSON, on its EndpointSlice."""
+
+LABEL_SERVICE = "kubernetes.io/service-name"
+"""Service that an EndpointSlice belongs to; kube-proxy joins all slices of a Service."""
+LABEL_SLICE_MANAGER = "endpointslice.kubernetes.io/managed-by"
+"""Who writes an EndpointSlice; Kubernetes' own controller leaves ours alone."""
+
 CONTAINER = "server"
 """Name of the container that runs the supervisor and vLLM."""
 FETCH_CONTAINER = "fetch"
@@ -74,6 +82,14 @@ def owner_of(labels_of_object: Mapping[str, str]) -> str | None:
 def cache_claim(resource: str) -> str:
     """Return the name of the claim that caches a resource's model."""
     return f"{resource}-model-cache"
+
+
+def activator_slice(resource: str, *, ipv6: bool) -> str:
+    """Return the name of the EndpointSlice that puts the activator behind a resource's Service.
+
+    The family of a slice's addresses cannot be changed, so it is in the name.
+    """
+    return f"{resource}-activator" + ("-ipv6" if ipv6 else "")
 
 
 def load_path(namespace: str, resource: str) -> str:

@@ -133,6 +133,8 @@ class Observed:
     nodes: tuple[NodeFacts, ...] = ()
     keda: bool = True
     """The cluster knows KEDA's ScaledObject."""
+    activator: bool = True
+    """An activator is ready, which answers for endpoints that sleep."""
 
     def signal(self, pod: PodFacts) -> SignalDocument | None:
         """Return what a pod last said of itself."""

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mistral_operator.activators import ActivatorBoard
 from mistral_operator.api import (
     AutoscalingStatus,
     Oom,
-    Overrides,
     Reason,
     Resource,
     Spec,
@@ -44,13 +44,14 @@ from mistral_operator.render import RenderContext, children
 from mistral_operator.render.pod import configuration
 from mistral_operator.scaler import Scaler
 from mistral_operator.signals import SignalBoard
+from mistral_operator.standby import Standby
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.store import Key, Store
 from mistral_operator.workqueue import Outcome
 
 log = logging.getLogger(__name__)
 
-_Fingerprint = tuple[str, int, int, Overrides | None, bool, tuple[tuple[str, str, str], ...]]
+_Fingerprint = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class World:
     store: Store
     signals: SignalBoard
     scaler: Scaler
+    activators: ActivatorBoard
     context: RenderContext
     later: Callable[[Key, float], None] = lambda key, seconds: None
     """Asks to look at a resource again after some seconds."""
@@ -73,6 +75,7 @@ class Reconciler:
         self._world = world
         self._executor = Executor(world.cluster, world.store)
         self._contest = Contest()
+        self._standby = Standby(world.store, world.activators)
         self._settled: dict[Key, _Fingerprint] = {}
         self._unreported: set[Key] = set()
 
@@ -110,7 +113,7 @@ class Reconciler:
             body = await self._announce(resource, body, scaling)
         asked = resource.spec.replicas
         oom = await self._remember(key, resource, _previous(body))
-        resource = effective_resource(resource, oom)
+        resource = effective_resource(self._standby.kept_awake(key, resource), oom)
         plan, contested = self._contest.settle(key, self._plan(key, resource, oom or Oom()))
         problems = contested + await self._executor.execute(resource, plan)
         if not plan.settled and not problems and key not in self._unreported:
@@ -204,10 +207,12 @@ class Reconciler:
 
     def _plan(self, key: Key, resource: Resource, oom: Oom) -> Plan:
         """Return what brings the children to what the resource asks for."""
-        fingerprint = self._fingerprint(key, resource, oom)
+        # Who cannot start is not waited for.
+        activation = None if oom.stopped else self._standby.activation(key, resource)
+        fingerprint = (*self._fingerprint(key, resource, oom), activation)
         if self._settled.get(key) == fingerprint:
             return Plan()
-        wanted = children(resource, self._world.context)
+        wanted = children(resource, self._world.context, activation)
         plan = make_plan(resource.uid, wanted, self._world.store.children_of(key))
         if plan.settled:
             self._settled[key] = fingerprint
@@ -224,6 +229,7 @@ class Reconciler:
             signals=self._world.signals.of(pods),
             nodes=tuple(store.nodes.values()),
             keda=self._world.context.scaled_objects,
+            activator=bool(self._world.activators.known.addresses),
         )
 
     async def _report(
@@ -263,6 +269,7 @@ class Reconciler:
         """Drop what is kept of a resource that is gone; Kubernetes deletes its children."""
         self._settled.pop(key, None)
         self._contest.forget(key)
+        self._standby.forget(key)
         self._unreported.discard(key)
         FLEET.statuses.pop(key, None)
         return Outcome.SETTLED

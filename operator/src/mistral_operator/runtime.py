@@ -6,18 +6,23 @@ cluster holds. Half an operator is worse than none.
 
 import asyncio
 import logging
-import signal
 from collections.abc import Coroutine
-from typing import Any
 
-import kopf
 from prometheus_client import REGISTRY
 
 from mistral_operator import kinds, metrics
+from mistral_operator.activators import ActivatorBoard, ActivatorPoller, sleepers
 from mistral_operator.cluster import Cluster
-from mistral_operator.handlers import kopf_settings, register
 from mistral_operator.kinds import Kind
 from mistral_operator.leader import lead
+from mistral_operator.lifetime import (
+    StopRequested,
+    beat,
+    overlook_generators,
+    run_all,
+    wait_for_signal,
+    watch,
+)
 from mistral_operator.metrics import FLEET, SCALING
 from mistral_operator.reconcile import Reconciler, World
 from mistral_operator.render import RenderContext
@@ -32,14 +37,6 @@ from mistral_operator.workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 
-class PartEnded(RuntimeError):
-    """A part of the operator that should run for ever has ended."""
-
-
-class StopRequested(Exception):
-    """SIGTERM arrived."""
-
-
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or until something breaks."""
     health = Health()
@@ -50,44 +47,16 @@ async def run(settings: Settings) -> None:
     # One connection for each reconciliation, and some for lists, the Lease and the look-ups.
     async with await Cluster.connect(settings.concurrency + 5) as cluster:
         try:
-            await _run_all(
-                _wait_for_signal(),
-                _beat(cluster, health),
+            await run_all(
+                wait_for_signal(),
+                beat(cluster, health),
                 Operator(settings, cluster, loads).run(),
             )
         except* StopRequested:
             log.info("stopping")
         finally:
-            asyncio.get_running_loop().set_exception_handler(_overlook_generators)
+            asyncio.get_running_loop().set_exception_handler(overlook_generators)
             await runner.cleanup()
-
-
-def _overlook_generators(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say nothing of Kopf's watches, which are generators within generators.
-
-    It leaves them to the loop's end, which closes all of them at once: an inner one is then already
-    being closed by its outer one, and that is told as an error with a traceback.
-    """
-    if "asyncgen" not in context:
-        loop.default_exception_handler(context)
-
-
-async def _wait_for_signal() -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(one, stopped.set)
-    await stopped.wait()
-    raise StopRequested
-
-
-async def _beat(cluster: Cluster, health: Health) -> None:
-    """Show that the event loop turns, and find out whether the API server can be reached."""
-    while True:
-        health.beat()
-        if not health.ready:
-            health.ready = await cluster.reachable()
-        await asyncio.sleep(1)
 
 
 class Operator:
@@ -117,14 +86,18 @@ class Operator:
             scaled_objects=kinds.SCALED_OBJECT in child_kinds,
             operator_url=settings.url,
         )
-        scaler = Scaler(store, board, queue.add, settings.autoscaling_seconds)
+        activators = ActivatorBoard()
+        scaler = Scaler(store, board, activators, queue.add, settings.autoscaling_seconds)
         self._loads.scaler = scaler
-        reconciler = Reconciler(World(cluster, store, board, scaler, context, queue.add_after))
-        resync = Resync(cluster, store, watcher, settings.namespaces)
+        world = World(cluster, store, board, scaler, activators, context, queue.add_after)
+        reconciler = Reconciler(world)
+        watched = (kinds.RESOURCE, kinds.NODE, kinds.POD, *child_kinds)
+        selectors = {kind: kinds.selector_of(kind) for kind in watched}
+        resync = Resync(cluster, watcher, selectors, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()
         parts = [
-            self._watch(watcher, child_kinds),
+            watch(watcher, selectors, settings.namespaces),
             resync.forever(settings.resync_seconds),
             _gauge(queue),
             scaler.run(),
@@ -135,24 +108,30 @@ class Operator:
                 store, board, queue.add, settings.signal_seconds, ready_period=scaler.period_of
             )
             parts.append(poller.run())
-        await _run_all(*parts)
+        if settings.activator_service:
+            parts.append(self._ask_activators(store, activators, scaler, queue))
+        await run_all(*parts)
+
+    def _ask_activators(
+        self, store: Store, board: ActivatorBoard, scaler: Scaler, queue: WorkQueue[Key]
+    ) -> Coroutine[None, None, None]:
+        def news(key: Key) -> None:
+            scaler.wake(key)
+            queue.add(key)
+
+        poller = ActivatorPoller(
+            self._cluster,
+            namespace=self._settings.namespace,
+            service=self._settings.activator_service,
+            board=board,
+            sleepers=lambda: sleepers(store),
+            news=news,
+        )
+        return poller.run()
 
     async def _child_kinds(self) -> tuple[Kind, ...]:
         known = [kind for kind in kinds.OPTIONAL_KINDS if await self._cluster.knows(kind)]
         return (*kinds.CHILD_KINDS, *known)
-
-    async def _watch(self, watcher: Watcher, child_kinds: tuple[Kind, ...]) -> None:
-        registry = kopf.OperatorRegistry()
-        register(registry, watcher, child_kinds)
-        namespaces = self._settings.namespaces
-        await kopf.operator(
-            registry=registry,
-            settings=kopf_settings(child_kinds),
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-        )
-        # Kopf takes the signals over while it runs, and returns when one arrives.
-        raise StopRequested
 
 
 async def _gauge(queue: WorkQueue[Key]) -> None:
@@ -160,15 +139,3 @@ async def _gauge(queue: WorkQueue[Key]) -> None:
         metrics.QUEUE_DEPTH.set(len(queue))
         metrics.QUEUE_RETRYING.set(queue.retrying)
         await asyncio.sleep(1)
-
-
-async def _run_all(*parts: Coroutine[None, None, None]) -> None:
-    """Run parts that should never end; the first that does, or fails, ends all."""
-    async with asyncio.TaskGroup() as group:
-        for part in parts:
-            group.create_task(_endless(part))
-
-
-async def _endless(part: Coroutine[None, None, None]) -> None:
-    await part
-    raise PartEnded(f"{part} ended by itself")

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mistral_operator.activation import may_sleep
+from mistral_operator.activators import ActivatorBoard
 from mistral_operator.api import (
     Autoscaling,
     AutoscalingStatus,
@@ -50,6 +52,7 @@ _CALM = {
     ScalingReason.ON_TARGET,
     ScalingReason.STABILIZED,
     ScalingReason.NOT_READY,
+    ScalingReason.ASLEEP,
 }
 """Reasons between which nothing changes that anybody has to know."""
 
@@ -79,6 +82,7 @@ class Reading:
     """Requests in flight that a replica should have."""
     running: int
     waiting: int
+    held: int
     looping: int
     silent: int
 
@@ -90,6 +94,7 @@ class Scaler:
     Args:
         store: which resources and pods there are.
         board: what the pods say.
+        activators: what waits for a pod to become ready.
         changed: is told of each resource whose decision changed.
         period: seconds between two looks.
         clock: the time in seconds; only goes forward.
@@ -98,6 +103,7 @@ class Scaler:
 
     store: Store
     board: SignalBoard
+    activators: ActivatorBoard
     changed: Callable[[Key], None]
     period: float = 15.0
     clock: Callable[[], float] = time.monotonic
@@ -120,6 +126,13 @@ class Scaler:
             if line is not None and self._look(key, line):
                 self.changed(key)
 
+    def wake(self, key: Key) -> None:
+        """Decide at once for an endpoint that requests began to wait for."""
+        body = self.store.resources.get(key)
+        line = None if body is None or not _may(body) else self._line(key, body)
+        if line is not None and self._look(key, line):
+            self.changed(key)
+
     def period_of(self, key: Key) -> float | None:
         """Return how often the load of an endpoint has to be known, None if it does not matter."""
         body = self.store.resources.get(key)
@@ -134,15 +147,19 @@ class Scaler:
             spec = parse_resource(body).spec
         except InvalidResource:
             return None
-        target = _target(spec, _kv_cache_tokens(body))
-        if spec.autoscaling is None or target is None:
+        if spec.autoscaling is None:
             return None
         look = self._see(key)
+        target = _target(spec, _kv_cache_tokens(body))
+        if target is None and not look.heard:
+            target = max(look.held, 1)  # one replica, which then says what it takes
+        if target is None:
+            return None
         frozen = look.loop_share > spec.autoscaling.freeze_loop_share
         load = polled_load(look, target, spec.replicas, frozen=frozen)
         if load is None:
             return None
-        numbers = (target, look.running, look.waiting, look.looping, look.silent)
+        numbers = (target, look.running, look.waiting, look.held, look.looping, look.silent)
         return Reading(load / target, load, *numbers)
 
     def wanted(self, resource: Resource, previous: Status) -> AutoscalingStatus | None:
@@ -177,8 +194,9 @@ class Scaler:
     def _begin(self, resource: Resource, previous: Status) -> _Line:
         before = previous.autoscaling
         spec = _spec(resource)
-        start = before.replicas if before is not None else 0
-        start = min(max(start or resource.spec.replicas, spec.min_replicas), spec.max_replicas)
+        known = before is not None and before.reason != ScalingReason.STOPPED
+        start = before.replicas if before is not None and known else resource.spec.replicas
+        start = min(max(start, spec.min_replicas), spec.max_replicas)
         told = before
         if told is None or told.replicas != start:
             told = AutoscalingStatus(
@@ -193,6 +211,9 @@ class Scaler:
     def _look(self, key: Key, line: _Line) -> bool:
         """Decide for one endpoint; return whether there is something to tell."""
         spec = _spec(line.resource)
+        if line.memory.replicas and not self.activators.known.addresses:
+            # Nothing would wake it. An endpoint that sleeps already is left to.
+            spec = spec.model_copy(update={"min_replicas": max(spec.min_replicas, 1)})
         now, before = self.clock(), line.decision
         target = _target(line.resource.spec, line.kv_cache_tokens)
         line.decision, line.memory = decide(spec, line.memory, self._see(key), target, now)
@@ -212,11 +233,17 @@ class Scaler:
         return another and now - line.reason_since >= _SETTLE_LOOKS * self.period
 
     def _see(self, key: Key) -> Look:
-        since = self.clock() - max(_FRESH_LOOKS * self.period, 30.0)
+        now = self.clock()
+        since = now - max(_FRESH_LOOKS * self.period, 30.0)
         ready = [pod for pod in self.store.pods.owned(key) if pod.ready and not pod.terminating]
         said = [self.board.lately(pod, since) for pod in ready]
         heard = tuple(_load(one) for one in said if one is not None)
-        return Look(heard, silent=len(ready) - len(heard))
+        return Look(
+            heard,
+            silent=len(ready) - len(heard),
+            held=self.activators.held(key),
+            active=any(self.board.was_busy(pod, now - 2 * self.period) for pod in ready),
+        )
 
     def _drop(self, key: Key) -> None:
         self._lines.pop(key, None)
@@ -232,7 +259,7 @@ def _may(body: Body) -> bool:
 def _scaled_here(resource: Resource) -> bool:
     spec = resource.spec
     wanted = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
-    return wanted and not spec.suspend and spec.replicas > 0
+    return wanted and not spec.suspend and (spec.replicas > 0 or may_sleep(spec))
 
 
 def _target(spec: Spec, kv_cache_tokens: int | None) -> int | None:
@@ -284,6 +311,7 @@ def _told(decision: Decision, now: str) -> AutoscalingStatus:
         target_in_flight=decision.target,
         running=look.running,
         waiting=look.waiting,
+        held=look.held,
         looping=look.looping,
         silent_pods=look.silent,
     )

@@ -1,4 +1,4 @@
-"""The operator's own settings, read once from the environment by `__main__`."""
+"""The settings of operator and activator, read once from the environment by `__main__`."""
 
 from typing import Annotated
 
@@ -6,39 +6,18 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
-class Settings(BaseSettings):
-    """Settings of the operator process; each is an environment variable MISTRAL_OPERATOR_<NAME>."""
+class ProcessSettings(BaseSettings):
+    """What every process of ours is told."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="MISTRAL_OPERATOR_", frozen=True, use_attribute_docstrings=True
-    )
+    model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    server_image: str = "mistral-small-server:0.1.0"
-    """Image of the server where a resource names none."""
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces to watch, separated by commas; none means all."""
-    namespace: str = "default"
-    """Namespace of the operator itself; holds its Lease."""
-    identity: str = "mistral-small-operator"
-    """Name of this replica in the Lease: the name of its pod."""
-    leader_election: bool = True
-    """Take part in leader election; without it exactly one operator must run."""
-    lease_seconds: int = Field(default=12, ge=3)
-    """Seconds after which a silent leader is replaced."""
-    url: str = "http://mistral-small-operator.mistral-system.svc:8080"
-    """Where KEDA reaches this operator, for resources with `driver: KEDA`."""
     port: int = Field(default=8080, ge=0, le=65535)
-    """Port of /metrics, /healthz, /readyz and /autoscaling."""
-    concurrency: int = Field(default=20, ge=1)
-    """Resources reconciled at the same time."""
+    """Port of /metrics, /healthz and /readyz; also of the operator's /autoscaling, and of the
+    activator's /signals."""
     resync_seconds: float = Field(default=600, gt=0)
     """Seconds between two full comparisons with the API server."""
-    signal_seconds: float = Field(default=10, ge=0)
-    """Seconds between two looks at a pod's /signals. 0: never; status then lacks what only a pod
-    can tell, its stage and its effective configuration."""
-    autoscaling_seconds: float = Field(default=15, gt=0)
-    """Seconds between two decisions of the operator's own autoscaling, and between two looks at a
-    ready pod whose load they are made of."""
     log_level: str = "INFO"
     """Level of the log."""
     log_format: str = Field(default="text", pattern="^(text|json)$")
@@ -51,3 +30,44 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+
+class ActivatorSettings(ProcessSettings):
+    """Settings of the activator; each is an environment variable MISTRAL_ACTIVATOR_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="MISTRAL_ACTIVATOR_")
+
+    notice_seconds: float = Field(default=10, ge=0)
+    """Seconds after a signal during which requests are still taken, since some still arrive."""
+    drain_seconds: float = Field(default=600, gt=0)
+    """Seconds that requests under way have to end, after that."""
+
+
+class Settings(ProcessSettings):
+    """Settings of the operator process; each is an environment variable MISTRAL_OPERATOR_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="MISTRAL_OPERATOR_")
+
+    server_image: str = "mistral-small-server:0.1.0"
+    """Image of the server where a resource names none."""
+    namespace: str = "default"
+    """Namespace of the operator itself; holds its Lease."""
+    identity: str = "mistral-small-operator"
+    """Name of this replica in the Lease: the name of its pod."""
+    leader_election: bool = True
+    """Take part in leader election; without it exactly one operator must run."""
+    lease_seconds: int = Field(default=12, ge=3)
+    """Seconds after which a silent leader is replaced."""
+    url: str = "http://mistral-small-operator.mistral-system.svc:8080"
+    """Where KEDA reaches this operator, for resources with `driver: KEDA`."""
+    activator_service: str = ""
+    """Service in the operator's own namespace whose pods are the activators; empty: there are none,
+    and no endpoint sleeps."""
+    concurrency: int = Field(default=20, ge=1)
+    """Resources reconciled at the same time."""
+    signal_seconds: float = Field(default=10, ge=0)
+    """Seconds between two looks at a pod's /signals. 0: never; status then lacks what only a pod
+    can tell, its stage and its effective configuration."""
+    autoscaling_seconds: float = Field(default=15, gt=0)
+    """Seconds between two decisions of the operator's own autoscaling, and between two looks at a
+    ready pod whose load they are made of."""

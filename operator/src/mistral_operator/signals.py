@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import aiohttp
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mistral_operator.observe import PodFacts
 from mistral_operator.render.contract import HEALTH_PORT
@@ -19,6 +20,8 @@ from mistral_operator.store import Key, Store
 from mistral_server.contract import SignalDocument
 
 log = logging.getLogger(__name__)
+
+D = TypeVar("D", bound=BaseModel)
 
 _READY_FACTOR = 6
 """Ready pods are asked this many times less often than starting ones."""
@@ -37,6 +40,8 @@ class _Line:
     asked_when_ready: bool = False
     said: SignalDocument | None = None
     said_at: float = 0.0
+    busy_at: float = 0.0
+    """When an answer last showed work; also the first answer, of which nobody can tell."""
 
 
 class SignalBoard:
@@ -54,6 +59,11 @@ class SignalBoard:
         """Return what a pod said after a time of the monotonic clock, if it did."""
         line = self._lines.get(pod.uid)
         return line.said if line is not None and line.said_at > since else None
+
+    def was_busy(self, pod: PodFacts, since: float) -> bool:
+        """Tell whether a pod had anything to do after a time of the monotonic clock."""
+        line = self._lines.get(pod.uid)
+        return line is not None and line.busy_at > since
 
     def line(self, pod: PodFacts) -> _Line:
         """Return the place of a pod, made on first use."""
@@ -105,7 +115,8 @@ class SignalPoller:
         line = self._board.line(pod)
         line.asked_when_ready = pod.ready
         async with self._slots:
-            said = await _fetch(session, pod)
+            url = f"http://{bracketed(pod.ip or '')}:{HEALTH_PORT}/signals"
+            said = await fetch(session, url, SignalDocument)
         if said is None:
             line.silences += 1
             line.next_poll = time.monotonic() + self._period * min(line.silences, _LONGEST_FACTOR)
@@ -113,6 +124,8 @@ class SignalPoller:
         line.silences, line.said_at = 0, time.monotonic()
         line.next_poll = line.said_at + self._pause(line, pod, said)
         before, line.said = line.said, said
+        if before is None or _is_at_work(before, said):
+            line.busy_at = line.said_at
         if before is None or _reported(before) != _reported(said):
             self._changed(line.owner)
 
@@ -128,29 +141,39 @@ def _can_answer(pod: PodFacts) -> bool:
     return pod.ip is not None and pod.phase == "Running" and not pod.terminating
 
 
+def _is_at_work(before: SignalDocument, said: SignalDocument) -> bool:
+    return bool(said.running or said.waiting) or said.tokens != before.tokens
+
+
 def _reported(said: SignalDocument) -> tuple[object, ...]:
     """Return the part of a document that shows in a status; request counts do not."""
     return said.stage, said.ready, said.effective, said.kv_pressure
 
 
-async def _fetch(session: aiohttp.ClientSession, pod: PodFacts) -> SignalDocument | None:
-    host = f"[{pod.ip}]" if pod.ip and ":" in pod.ip else pod.ip
+def bracketed(address: str) -> str:
+    """Return an address as a URL holds it."""
+    return f"[{address}]" if ":" in address else address
+
+
+async def fetch(
+    session: aiohttp.ClientSession, url: str, document: type[D], most: int = _MAX_BYTES
+) -> D | None:
+    """Return a document, None if it cannot be had or read."""
     try:
-        text = await _read(session, f"http://{host}:{HEALTH_PORT}/signals")
-        return SignalDocument.model_validate_json(text)
+        return document.model_validate_json(await _read(session, url, most))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        log.debug("%s/%s does not answer: %s", pod.namespace, pod.name, error)
+        log.debug("%s does not answer: %s", url, error)
     except ValidationError as error:
-        log.warning("%s/%s: /signals cannot be read: %s", pod.namespace, pod.name, error)
+        log.warning("%s cannot be read: %s", url, error)
     return None
 
 
-async def _read(session: aiohttp.ClientSession, url: str) -> bytes:
+async def _read(session: aiohttp.ClientSession, url: str, most: int) -> bytes:
     """Return a whole answer; no pod is trusted to send us elsewhere or to flood us."""
     text = bytearray()
     async with session.get(url, allow_redirects=False) as response:
         async for piece in response.content.iter_any():
             text += piece
-            if len(text) > _MAX_BYTES:
-                raise aiohttp.ClientPayloadError(f"an answer of more than {_MAX_BYTES} bytes")
+            if len(text) > most:
+                raise aiohttp.ClientPayloadError(f"an answer of more than {most} bytes")
     return bytes(text)

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from mistral_operator import kinds
 from mistral_operator.cluster import Cluster, Object
@@ -14,6 +15,16 @@ from mistral_operator.store import Key, Store, key_of
 from mistral_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+
+class Sink(Protocol):
+    """Takes what watches and lists say."""
+
+    def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
+        """Take one event of a watch, or one object of a list."""
+
+    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> None:
+        """Take the end of a full list: whatever it did not hold is gone."""
 
 
 class Watcher:
@@ -27,6 +38,11 @@ class Watcher:
         """Take one event of a watch."""
         shelf = self._store.shelf(kind)
         self.changed(kind, shelf.remove(body) if deleted else shelf.put(body))
+
+    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> None:
+        """Forget what a full list did not hold."""
+        for owner in self._store.shelf(kind).drop_unseen(seen, as_of):
+            self.changed(kind, owner)
 
     def changed(self, kind: Kind, owner: Key | None) -> None:
         """Queue what depends on a changed object."""
@@ -43,23 +59,33 @@ class Watcher:
 
 
 class Resync:
-    """Compares the store with full lists: at the start, and from time to time.
+    """Compares what is known with full lists: at the start, and from time to time.
 
     A deletion that fell into a broken watch is found here and nowhere else.
+
+    Args:
+        cluster: where the lists come from.
+        sink: is told what they hold.
+        selectors: the kinds to list, in this order, each with its label selector.
+        namespaces: where to look; everywhere if there are none.
     """
 
     def __init__(
-        self, cluster: Cluster, store: Store, watcher: Watcher, namespaces: tuple[str, ...]
+        self,
+        cluster: Cluster,
+        sink: Sink,
+        selectors: Mapping[Kind, str | None],
+        namespaces: tuple[str, ...],
     ) -> None:
         self._cluster = cluster
-        self._store = store
-        self._watcher = watcher
+        self._sink = sink
+        self._selectors = selectors
         self._namespaces = namespaces
 
     async def once(self) -> None:
         """List every kind once."""
-        for kind in (kinds.RESOURCE, kinds.NODE, kinds.POD, *self._store.children):
-            await self._one(kind)
+        for kind, selector in self._selectors.items():
+            await self._one(kind, selector)
         RESYNC_SECONDS.set(time.time())
 
     async def forever(self, period: float) -> None:
@@ -68,12 +94,10 @@ class Resync:
             await asyncio.sleep(period)
             await self.once()
 
-    async def _one(self, kind: Kind) -> None:
-        selector = None if kind in {kinds.RESOURCE, kinds.NODE} else kinds.SELECTOR
+    async def _one(self, kind: Kind, selector: str | None) -> None:
         scopes: Iterable[str | None] = self._namespaces or (None,)
         if not kind.namespaced:
             scopes = (None,)
-        shelf = self._store.shelf(kind)
         seen: set[Key] = set()
         versions: list[int] = []
         for namespace in scopes:
@@ -81,10 +105,9 @@ class Resync:
             async for page, version in self._cluster.list_pages(kind, namespace, selector):
                 self._take(kind, page, seen)
                 versions.append(version)
-        for owner in shelf.drop_unseen(seen, as_of=min(versions)):
-            self._watcher.changed(kind, owner)
+        self._sink.swept(kind, seen, as_of=min(versions))
 
     def _take(self, kind: Kind, page: list[Object], seen: set[Key]) -> None:
         for body in page:
             seen.add(key_of(body))
-            self._watcher.saw(kind, body, deleted=False)
+            self._sink.saw(kind, body, deleted=False)

@@ -1,7 +1,7 @@
 """/metrics, /healthz and /readyz of the operator, and /autoscaling for KEDA."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 
 from aiohttp import web
@@ -21,8 +21,14 @@ class Health:
     """Seconds without a sign of life after which the process should be restarted."""
     ready: bool = False
     """The API server was reached, and this replica stands by or acts."""
+    leaving: bool = False
+    """The process is about to stop."""
     clock: Callable[[], float] = time.monotonic
     last_beat: float = field(default_factory=time.monotonic)
+
+    def leave(self) -> None:
+        """Be ready no more, whatever else is found out."""
+        self.ready, self.leaving = False, True
 
     def beat(self) -> None:
         """Give a sign of life: the event loop turns."""
@@ -54,7 +60,7 @@ class Loads:
 def application(
     health: Health, loads: Loads | None = None, registry: CollectorRegistry = REGISTRY
 ) -> web.Application:
-    """Return the web application."""
+    """Return the web application; without `loads`, of a process that knows none."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(
@@ -67,16 +73,20 @@ def application(
     async def readyz(_: web.Request) -> web.Response:
         return _answer(health.ready, "the API server has not been reached yet")
 
-    async def autoscaling(request: web.Request) -> web.Response:
-        key = Key(request.match_info["namespace"], request.match_info["name"])
-        return (loads or Loads()).answer(key)
-
     app = web.Application()
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    app.router.add_get(names.load_path("{namespace}", "{name}"), autoscaling)
+    if loads is not None:
+        app.router.add_get(names.load_path("{namespace}", "{name}"), _telling(loads))
     return app
+
+
+def _telling(loads: Loads) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def autoscaling(request: web.Request) -> web.Response:
+        return loads.answer(Key(request.match_info["namespace"], request.match_info["name"]))
+
+    return autoscaling
 
 
 def _answer(good: bool, problem: str) -> web.Response:

@@ -18,7 +18,7 @@ _CACHE_CONFIG = "vllm:cache_config_info"
 _PREEMPTIONS = "vllm:num_preemptions_total"
 _IN_FLIGHT = "mistral_requests_in_flight"
 _PROGRESS = (
-    "vllm:iteration_tokens_total_count",
+    "vllm:iteration_tokens_total_count",  # steps; the others are tokens
     "vllm:generation_tokens_total",
     "vllm:prompt_tokens_total",
 )
@@ -51,6 +51,11 @@ class EngineMetrics:
     """Counters of steps and tokens: any change of any of them is progress."""
     kv_cache_tokens: int | None = None
     """Tokens that the KV cache holds."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompts and answers since the engine's start."""
+        return int(sum(self.progress[1:]))
 
     @property
     def busy(self) -> bool:

@@ -43,6 +43,7 @@ class ServerState:
             running=self.metrics.running,
             waiting=self.metrics.waiting,
             starved=self.metrics.starved,
+            tokens=self.metrics.tokens,
             looping=self.metrics.looping,
             kv_cache_usage=self.metrics.kv_cache_usage,
             kv_pressure=self.pressure.high,

@@ -73,6 +73,16 @@ class Keda(ApiModel):
     """Seconds between two looks of KEDA."""
 
 
+class Activation(ApiModel):
+    """What the activator does with requests while no replica is ready."""
+
+    max_wait_seconds: int = Field(default=300, ge=1, le=3600)
+    """Seconds that a request is held for a replica to start; then it is answered with 503 and
+    Retry-After. Load balancers and clients on the way must be as patient."""
+    max_requests: int = Field(default=100, ge=1, le=10_000)
+    """Requests that each activator holds at most; more are answered with 503 at once."""
+
+
 class Autoscaling(ApiModel):
     """How many replicas follow the load, and who decides it."""
 
@@ -82,6 +92,11 @@ class Autoscaling(ApiModel):
                 "self.minReplicas <= self.maxReplicas",
                 "spec.autoscaling.minReplicas is more than maxReplicas: lower it, or raise"
                 " maxReplicas",
+            ),
+            rule(
+                "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
+                "a Prometheus cannot tell an endpoint that sleeps from one that is not scraped:"
+                " remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
             ),
             rule(
                 "!has(self.keda) || self.driver == 'KEDA'",
@@ -100,8 +115,9 @@ class Autoscaling(ApiModel):
     be installed, and `spec.replicas` then only says where to begin, or 0 to stop. `KEDA`: a
     ScaledObject that the operator makes. `External`: whoever writes the scale subresource, such as
     a HorizontalPodAutoscaler of yours."""
-    min_replicas: int = Field(default=1, ge=1, le=1000)
-    """Fewest replicas."""
+    min_replicas: int = Field(default=1, ge=0, le=1000)
+    """Fewest replicas. 0 lets an idle endpoint sleep: the chart's activator then takes its
+    requests, holds them and wakes it."""
     max_replicas: int = Field(ge=1, le=1000)
     """Most replicas. The condition ScalingLimited says if the cluster has too few GPUs for them."""
     target_in_flight: int | None = Field(default=None, ge=1, le=100_000)
@@ -113,6 +129,8 @@ class Autoscaling(ApiModel):
     freeze_loop_share: float = Field(default=0.8, ge=0, le=1)
     """Share of looping requests among the running ones above which no replica is added: more GPUs
     would serve junk. 1 never freezes."""
+    activation: Activation = Activation()
+    """What becomes of requests to an endpoint that sleeps; for minReplicas 0."""
     keda: Keda | None = None
     """How KEDA learns of the load. Unset: from the operator, every 15 seconds."""
     behavior: ScalingBehavior = ScalingBehavior()
@@ -140,8 +158,10 @@ class ScalingReason(StrEnum):
     """No ready pod says what it does, or what its engine holds."""
     NOT_READY = "NotReady"
     """No pod is ready."""
+    ASLEEP = "Asleep"
+    """Nothing was asked for long enough; the next request starts a replica."""
     STOPPED = "Stopped"
-    """The endpoint is suspended, or `spec.replicas` is 0."""
+    """The endpoint is suspended, or `spec.replicas` is 0 and minReplicas is not."""
 
 
 class AutoscalingStatus(ApiModel):
@@ -163,6 +183,8 @@ class AutoscalingStatus(ApiModel):
     """Requests that were computed."""
     waiting: int | None = None
     """Requests in the queues of the engines."""
+    held: int | None = None
+    """Requests that the activator held."""
     looping: int | None = None
     """Requests among the running ones that only repeated themselves."""
     silent_pods: int | None = None

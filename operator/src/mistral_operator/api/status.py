@@ -17,7 +17,8 @@ class ConditionType(StrEnum):
     """The conditions of a resource."""
 
     READY = "Ready"
-    """Every replica that was asked for answers chats, in the configuration that was asked for."""
+    """Every replica that was asked for answers chats, in the configuration that was asked for; or
+    the endpoint sleeps, and a request wakes it."""
     AVAILABLE = "Available"
     """At least one replica answers chats."""
     PROGRESSING = "Progressing"
@@ -37,6 +38,7 @@ class Reason(StrEnum):
 
     READY = "Ready"
     SUSPENDED = "Suspended"
+    ASLEEP = "Asleep"
     SCALED_TO_ZERO = "ScaledToZero"
     INVALID_RESOURCE = "InvalidResource"
     NAME_TAKEN = "NameTaken"
@@ -73,6 +75,7 @@ class Reason(StrEnum):
     NO_SIGNALS = "NoSignals"
     REPLICAS_CONTESTED = "ReplicasContested"
     KEDA_MISSING = "KedaMissing"
+    ACTIVATOR_MISSING = "ActivatorMissing"
     WITHIN_LIMITS = "WithinLimits"
 
 

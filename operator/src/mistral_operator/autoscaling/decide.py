@@ -1,5 +1,6 @@
 """One decision: how many replicas from now on, why, and on what grounds."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 from mistral_operator.api.autoscaling import Autoscaling, ScalingReason
@@ -31,7 +32,9 @@ class Decision:
     @property
     def load(self) -> int | None:
         """Productive requests in flight, None if nobody knows."""
-        if self.target is None or not self.look.heard:
+        if not self.look.heard:
+            return self.look.held or None
+        if self.target is None:
             return None
         return round(self.look.demand(self.target))
 
@@ -65,10 +68,15 @@ def decide(
     wanted = _wanted(spec, current, look, target)
     since = now - kept_seconds(spec.behavior)
     remembered = (*_since(memory.wanted, since), Past(now, wanted.replicas))
-    goal = _clamped(spec, stabilized(remembered, current, spec.behavior, now))
-    if spec.min_replicas <= current <= spec.max_replicas:
-        goal = limited(goal, current, spec.behavior, memory.changes, now)
     changes = _since(memory.changes, since)
+    if current:
+        goal = _clamped(spec, stabilized(remembered, current, spec.behavior, now))
+    else:
+        # Somebody waits: the window is for loads that come and go.
+        goal = _clamped(spec, wanted.replicas)
+    if spec.min_replicas <= current <= spec.max_replicas:
+        first = min(goal, 1)
+        goal = max(limited(goal, current, spec.behavior, changes, now), first)
     if goal != current:
         changes = (*changes, Past(now, goal - current))
     decision = replace(wanted, replicas=goal, reason=_reason(spec, wanted, current, goal))
@@ -78,15 +86,25 @@ def decide(
 
 def _wanted(spec: Autoscaling, current: int, look: Look, target: int | None) -> Decision:
     """Return what the demand asks for now, whatever bounds and behaviour say."""
+    if not current or (look.idle and not spec.min_replicas):
+        reason = ScalingReason.ON_TARGET if current or look.held else ScalingReason.ASLEEP
+        return Decision(_waiting_for(look, target), reason, look=look, target=target)
+    if not look.heard and not look.silent:
+        asked = max(current, _waiting_for(look, target))
+        reason = ScalingReason.ON_TARGET if asked > current else ScalingReason.NOT_READY
+        return Decision(asked, reason, look=look, target=target)
     if target is None or not look.heard:
         # Not knowing counts as wanting what is there: silence must not end a window.
-        unknown = look.silent or look.heard
-        reason = ScalingReason.NO_SIGNALS if unknown else ScalingReason.NOT_READY
-        return Decision(current, reason, look=look, target=target)
+        return Decision(current, ScalingReason.NO_SIGNALS, look=look, target=target)
     asked = recommend(look, target, current, spec.tolerance)
     if asked > current and look.loop_share > spec.freeze_loop_share:
         return Decision(current, ScalingReason.FROZEN, look=look, target=target)
     return Decision(asked, ScalingReason.ON_TARGET, look=look, target=target)
+
+
+def _waiting_for(look: Look, target: int | None) -> int:
+    """Return the replicas that the held requests ask for; one, where nobody knows how many."""
+    return math.ceil(look.held / (target or look.held or 1))
 
 
 def _reason(spec: Autoscaling, wanted: Decision, current: int, goal: int) -> ScalingReason:
@@ -102,18 +120,27 @@ def _reason(spec: Autoscaling, wanted: Decision, current: int, goal: int) -> Sca
 
 
 def _message(decision: Decision, before: int, asked: int) -> str:
-    look = decision.look
     if decision.reason is ScalingReason.NO_SIGNALS:
         return "no ready pod says what it does, so nothing is changed"
     if decision.reason is ScalingReason.NOT_READY:
         return "no pod is ready, so nothing is changed"
+    if decision.reason is ScalingReason.ASLEEP:
+        return "no replica runs; the next request starts one"
     change = f"from {before} to {decision.replicas} replicas: " * (decision.replicas != before)
-    grounds = (
+    return change + _grounds(decision, asked) + _exception(decision)
+
+
+def _grounds(decision: Decision, asked: int) -> str:
+    look = decision.look
+    if not look.heard:
+        return f"requests that wait for a replica to start: {look.held}"
+    if not asked:
+        return "nothing is asked of any replica"
+    return (
         f"{decision.load} productive requests in flight ({look.running} running,"
-        f" {look.waiting} waiting, {look.looping} looping) ask for"
+        f" {look.waiting + look.held} waiting, {look.looping} looping) ask for"
         f" {'more than ' * decision.frozen}{asked} replicas of {decision.target}"
     )
-    return change + grounds + _exception(decision)
 
 
 def _exception(decision: Decision) -> str:

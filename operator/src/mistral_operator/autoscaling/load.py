@@ -55,6 +55,16 @@ class Look:
     """What the ready pods said that answered lately."""
     silent: int = 0
     """Ready pods that did not."""
+    held: int = 0
+    """Requests that wait in the activator for a pod to become ready."""
+    active: bool = False
+    """A pod computed something lately, if only between two looks."""
+
+    @property
+    def idle(self) -> bool:
+        """All ready pods say that they have nothing to do, and had nothing to do lately."""
+        nothing = not (self.running or self.waiting or self.held)
+        return bool(self.heard) and not self.silent and nothing and not self.active
 
     @property
     def running(self) -> int:
@@ -77,8 +87,8 @@ class Look:
         return self.looping / self.running if self.running else 0.0
 
     def demand(self, target: int) -> float:
-        """Return the demand of all pods that were heard."""
-        return sum(pod.demand(target) for pod in self.heard)
+        """Return the demand of all pods that were heard, and of what waits for one."""
+        return sum(pod.demand(target) for pod in self.heard) + self.held
 
 
 def target_of(
@@ -97,10 +107,22 @@ def polled_load(look: Look, target: int, current: int, *, frozen: bool) -> float
     """Return the load for an autoscaler that divides it by the target, None if nothing is known.
 
     What is not known must not move it: silent pods count as full, but not beyond what runs now.
+    Requests that came and went between two looks count as one, so that their endpoint is not taken
+    for idle.
     """
     if not look.heard:
-        return None
-    known, full = look.demand(target), float(target * current)
+        return _load_without_pods(look, current)
+    known, full = max(look.demand(target), float(look.active)), float(target * current)
     if known <= full:
         return min(known + look.silent * target, full)
     return full if frozen else known
+
+
+def _load_without_pods(look: Look, current: int) -> float | None:
+    """Return the load where no pod says anything: all of it waits in the activator, if it is known.
+
+    Of an endpoint that starts, or whose pods are silent, an empty activator tells nothing.
+    """
+    if look.held and not look.silent:
+        return float(look.held)
+    return None if current or look.silent else 0.0

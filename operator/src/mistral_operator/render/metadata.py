@@ -34,8 +34,9 @@ def seal(rendered: KubernetesObject) -> KubernetesObject:
     The digest changes when a field disappears from what we render. Comparing fields alone cannot
     see that: the live object still holds the field, and so holds everything that is still wanted.
     """
-    annotations = {names.ANNOTATION_APPLIED: digest(rendered)}
-    return {**rendered, "metadata": {**rendered["metadata"], "annotations": annotations}}
+    metadata = rendered["metadata"]
+    annotations = {**metadata.get("annotations", {}), names.ANNOTATION_APPLIED: digest(rendered)}
+    return {**rendered, "metadata": {**metadata, "annotations": annotations}}
 
 
 def digest(rendered: KubernetesObject) -> str:

@@ -6,6 +6,7 @@ the scheduler's sentence about it.
 
 from collections.abc import Callable
 
+from mistral_operator.activation import may_sleep
 from mistral_operator.api import Reason
 from mistral_operator.observe import DeploymentFacts
 from mistral_operator.status.memory import what_is_done
@@ -55,6 +56,8 @@ def stopped(situation: Situation) -> Verdict | None:
         return Verdict(
             Reason.SUSPENDED, "spec.suspend is true: set it to false to start again", Outlook.GOOD
         )
+    if spec.replicas == 0 and may_sleep(spec):
+        return _asleep(situation)
     if spec.replicas == 0:
         return Verdict(
             Reason.SCALED_TO_ZERO,
@@ -62,6 +65,16 @@ def stopped(situation: Situation) -> Verdict | None:
             Outlook.GOOD,
         )
     return None
+
+
+def _asleep(situation: Situation) -> Verdict:
+    if situation.observed.activator:
+        return Verdict(Reason.ASLEEP, "it sleeps: the next request starts a replica", Outlook.GOOD)
+    return stuck(
+        Reason.ACTIVATOR_MISSING,
+        "it sleeps, and no activator is ready to take a request: see the Deployment of the"
+        " activator, or set spec.autoscaling.minReplicas to 1",
+    )
 
 
 def creating(situation: Situation) -> Verdict | None:

@@ -35,7 +35,8 @@ def conditions(
 
 
 def _ready(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
-    status: ConditionStatus = "True" if verdict.reason is Reason.READY else "False"
+    good = verdict.reason in {Reason.READY, Reason.ASLEEP}
+    status: ConditionStatus = "True" if good else "False"
     return status, verdict.reason, verdict.message
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mistral_operator.activation import may_sleep
 from mistral_operator.api import Reason, ScalingReason, Spec
 from mistral_operator.observe import NodeFacts
 from mistral_operator.status.situation import Situation
@@ -28,6 +29,13 @@ def scaling_limits(situation: Situation) -> Limits | None:
             Reason.KEDA_MISSING,
             "the cluster knows no ScaledObject (keda.sh): install KEDA and restart the operator, or"
             " set spec.autoscaling.driver: Operator",
+        )
+    if may_sleep(spec) and not situation.observed.activator:
+        return Limits(
+            "True",
+            Reason.ACTIVATOR_MISSING,
+            "spec.autoscaling.minReplicas is 0 and no activator is ready, so the last replica"
+            " stays: set activator.enabled in the chart's values, or minReplicas to 1",
         )
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:

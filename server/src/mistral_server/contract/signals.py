@@ -49,6 +49,9 @@ class SignalDocument(ContractModel):
     """Requests in the engine's queue."""
     starved: int = Field(default=0, ge=0)
     """Requests among the waiting ones that the engine has no room for."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Tokens of prompts and answers since the engine started: a request that came and went between
+    two looks shows here only."""
     looping: int = Field(default=0, ge=0)
     """Requests that generate nothing but loops."""
     kv_cache_usage: float = Field(default=0, ge=0)

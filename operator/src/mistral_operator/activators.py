@@ -1,0 +1,150 @@
+"""What the activators say: which are ready, what they hold, and whom they see.
+
+The operator asks; an activator can neither change a resource nor reach the API for more than a look
+at EndpointSlices. So whoever may send a request may wake an endpoint, and do nothing else.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from mistral_operator import kinds, names
+from mistral_operator.activation import ActivatorDocument, Activators
+from mistral_operator.cluster import Cluster, Object
+from mistral_operator.errors import ClusterError
+from mistral_operator.signals import bracketed, fetch
+from mistral_operator.store import Key, Store, key_of
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 3.0
+_MAX_BYTES = 4 * 2**20
+"""Room for an endpoint on every port."""
+
+
+@dataclass(slots=True)
+class ActivatorBoard:
+    """What is known of the activators now."""
+
+    known: Activators = field(default_factory=Activators)
+
+    def held(self, key: Key) -> int:
+        """Return the requests that wait for an endpoint."""
+        return self.known.held.get(key, 0)
+
+
+class ActivatorPoller:
+    """Asks the activators for ever, while an endpoint may sleep.
+
+    Args:
+        cluster: where their Service is.
+        namespace: of the operator and of the activators.
+        service: name of the activators' Service.
+        board: is written.
+        sleepers: returns the endpoints that may sleep.
+        news: is told of an endpoint that requests began to wait for, whose replicas came or went,
+            or whose activators did.
+        period: seconds between two looks.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        namespace: str,
+        service: str,
+        board: ActivatorBoard,
+        sleepers: Callable[[], list[Key]],
+        news: Callable[[Key], None],
+        period: float = 1.0,
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._selector = f"{names.LABEL_SERVICE}={service}"
+        self._board = board
+        self._sleepers = sleepers
+        self._news = news
+        self._period = period
+        self._port = 0
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                if self._sleepers():
+                    await self._look(session)
+                await asyncio.sleep(self._period)
+
+    async def _look(self, session: aiohttp.ClientSession) -> None:
+        before = self._board.known
+        slices = await self._slices()
+        addresses = before.addresses if slices is None else addresses_in(slices)
+        if slices:
+            self._port = slices[0]["ports"][0]["port"]
+        urls = (f"http://{bracketed(one)}:{self._port}/signals" for one in addresses)
+        asked = (fetch(session, url, ActivatorDocument, _MAX_BYTES) for url in urls)
+        documents = [one for one in await asyncio.gather(*asked) if one is not None]
+        self._board.known = together(addresses, documents)
+        if addresses != before.addresses:
+            log.info("activators: %s", ", ".join(addresses) or "none is ready")
+            news = {*self._sleepers()}
+        else:
+            news = changed(before, self._board.known)
+        for key in news:
+            self._news(key)
+
+    async def _slices(self) -> list[Object] | None:
+        """Return the slices of the activators' Service, None if they cannot be had now."""
+        kind = kinds.ENDPOINT_SLICE
+        pages = self._cluster.list_pages(kind, self._namespace, self._selector)
+        try:
+            return [one async for page, _ in pages for one in page if one.get("ports")]
+        except ClusterError as error:
+            log.warning("the activators cannot be listed: %s", error)
+            return None
+
+
+def sleepers(store: Store) -> list[Key]:
+    """Return the endpoints that may sleep, by their bodies as users wrote them."""
+    return [
+        key_of(body)
+        for body in store.resources.values()
+        if body.get("spec", {}).get("autoscaling", {}).get("minReplicas") == 0
+    ]
+
+
+def addresses_in(slices: Iterable[Object]) -> tuple[str, ...]:
+    """Return the ready addresses of a Service's slices, of one family, in a stable order."""
+    families: dict[str, set[str]] = {"IPv4": set(), "IPv6": set()}
+    for one in slices:
+        for endpoint in one.get("endpoints") or ():
+            if endpoint.get("conditions", {}).get("ready", True):
+                families.setdefault(one["addressType"], set()).update(endpoint["addresses"][:1])
+    return tuple(sorted(families["IPv4"] or families["IPv6"]))
+
+
+def together(addresses: tuple[str, ...], documents: Iterable[ActivatorDocument]) -> Activators:
+    """Return what all activators say together."""
+    held, targets = Counter[tuple[str, str]](), dict[tuple[str, str], int]()
+    for document in documents:
+        for one in document.endpoints:
+            key = one.namespace, one.name
+            held[key] += one.held
+            targets[key] = max(targets.get(key, 0), one.targets)
+    return Activators(addresses, held, targets)
+
+
+def changed(before: Activators, now: Activators) -> set[Key]:
+    """Return the endpoints that somebody began to wait for, or whose replicas came or went."""
+    keys = {*before.held, *before.targets, *now.held, *now.targets}
+    return {
+        Key(*key)
+        for key in keys
+        if bool(before.targets.get(key)) != bool(now.targets.get(key))
+        or bool(now.held.get(key)) > bool(before.held.get(key))
+    }

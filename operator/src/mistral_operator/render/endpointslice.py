@@ -1,0 +1,49 @@
+"""The EndpointSlice that puts the activator behind the Service of an endpoint that may sleep."""
+
+from mistral_operator import names
+from mistral_operator.activation import Activation, Terms
+from mistral_operator.api import Resource
+from mistral_operator.render.metadata import KubernetesObject, child
+
+
+def activator_slice(resource: Resource, activation: Activation) -> KubernetesObject:
+    """Return the slice; it stays while nothing is in it, so that the endpoint keeps its port."""
+    rendered = child(
+        resource,
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        names.activator_slice(resource.name, ipv6=activation.ipv6),
+        addressType="IPv6" if activation.ipv6 else "IPv4",
+        endpoints=[
+            {"addresses": [address], "conditions": {"ready": True}}
+            for address in activation.addresses
+        ],
+        ports=[
+            {
+                "name": names.PORT_HTTP,
+                "port": activation.port,
+                "protocol": "TCP",
+                "appProtocol": "http",
+            }
+        ],
+    )
+    metadata = rendered["metadata"]
+    labels = {
+        names.LABEL_SERVICE: resource.name,
+        names.LABEL_SLICE_MANAGER: names.MANAGED_BY,
+    }
+    annotations = {names.ANNOTATION_ACTIVATION: _terms(resource).model_dump_json()}
+    metadata = {**metadata, "labels": {**metadata["labels"], **labels}, "annotations": annotations}
+    return {**rendered, "metadata": metadata}
+
+
+def _terms(resource: Resource) -> Terms:
+    autoscaling = resource.spec.autoscaling
+    if autoscaling is None:
+        raise ValueError(f"{resource.name} has no autoscaling")
+    return Terms(
+        model=resource.spec.model.name,
+        keys=resource.spec.gate.api_keys is not None,
+        max_wait_seconds=autoscaling.activation.max_wait_seconds,
+        max_requests=autoscaling.activation.max_requests,
+    )

@@ -1,0 +1,155 @@
+"""The activator's part of the chart: what it is told, what it may, and who selects it."""
+
+from typing import Any
+
+import pytest
+
+from chart_rendering import (
+    NAMESPACE,
+    RELEASE,
+    Object,
+    of_kind,
+    operator_pod,
+    render,
+    render_activator,
+)
+from mistral_operator.activation import FIRST_PORT, PORTS
+from mistral_operator.names import LABEL_MANAGED_BY, MANAGED_BY
+from mistral_operator.render.contract import HTTP_PORT
+from mistral_operator.settings import ActivatorSettings
+
+NAME = f"{RELEASE}-activator"
+SLICES = {
+    "apiGroups": ["discovery.k8s.io"],
+    "resources": ["endpointslices"],
+    "verbs": ["list", "watch"],
+}
+EVERYTHING = {
+    "activator": {"replicas": 2},
+    "networkPolicy": {"enabled": True},
+    "metrics": {"podMonitor": {"enabled": True}},
+}
+
+
+def pod(values: dict[str, Any] | None = None) -> Object:
+    """Return the pod template of the activator."""
+    (deployment,) = of_kind(render_activator(values), "Deployment")
+    template: Object = deployment["spec"]["template"]
+    return template
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> ActivatorSettings:
+    """Return the settings of an activator that was installed with some values."""
+    for variable in pod(values)["spec"]["containers"][0]["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    return ActivatorSettings()
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "value"),
+    [
+        ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
+        ({"activator": {"drainSeconds": 45}}, "drain_seconds", 45.0),
+        ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
+        ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
+        ({"log": {"format": "json"}}, "log_format", "json"),
+    ],
+)
+def test_a_value_reaches_the_activators_settings(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], name: str, value: object
+) -> None:
+    assert getattr(settings(monkeypatch, values), name) == value
+
+
+def test_it_is_killed_no_sooner_than_it_has_drained(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"activator": {"drainSeconds": 45}}
+    told = settings(monkeypatch, values)
+
+    assert (
+        pod(values)["spec"]["terminationGracePeriodSeconds"]
+        > told.notice_seconds + told.drain_seconds
+    )
+
+
+def test_no_environment_variable_is_misspelt() -> None:
+    prefix = ActivatorSettings.model_config["env_prefix"]
+    known = {f"{prefix}{name.upper()}" for name in ActivatorSettings.model_fields}
+
+    assert {one["name"] for one in pod()["spec"]["containers"][0]["env"]} <= known
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "kind", "where"),
+    [([], "ClusterRole", [None]), (["team-a", "team-b"], "Role", ["team-a", "team-b"])],
+    ids=["cluster", "namespaces"],
+)
+def test_it_may_look_at_slices_and_nothing_else(
+    namespaces: list[str], kind: str, where: list[str | None]
+) -> None:
+    rendered = render_activator({"watchNamespaces": namespaces})
+    roles = [one for one in rendered if one["kind"] in {"Role", "ClusterRole"}]
+    bindings = of_kind(rendered, f"{kind}Binding")
+
+    assert [one["kind"] for one in roles] == [kind] * len(where)
+    assert [one["metadata"].get("namespace") for one in roles] == where
+    assert all(one["rules"] == [SLICES] for one in roles)
+    assert [one["metadata"].get("namespace") for one in bindings] == where
+    for binding in bindings:
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (kind, NAME)
+        subject = {"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}
+        assert binding["subjects"] == [subject]
+    assert pod()["spec"]["serviceAccountName"] == NAME
+
+
+@pytest.mark.parametrize(
+    "kind", ["Service", "Deployment", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"]
+)
+def test_every_selector_selects_its_own_pods_and_not_the_others(kind: str) -> None:
+    labels = [one["metadata"]["labels"].items() for one in (operator_pod(), pod())]
+    values = {**EVERYTHING, "replicas": 2}
+    for rendered, mine, others in (
+        (render(values), *labels),
+        (render_activator(values), *reversed(labels)),
+    ):
+        (one,) = of_kind(rendered, kind)
+        selector = one["spec"].get("podSelector") or one["spec"]["selector"]
+        selected = selector.get("matchLabels", selector).items()
+        assert selected <= mine
+        assert not selected <= others
+
+
+def test_the_operator_finds_it_by_a_service_that_names_its_port() -> None:
+    (service,) = of_kind(render_activator(), "Service")
+    (port,) = pod()["spec"]["containers"][0]["ports"]
+
+    assert service["spec"]["clusterIP"] == "None"
+    assert (port["name"], port["containerPort"]) == ("http", 8080)
+    assert service["spec"]["ports"][0]["targetPort"] == "http"
+
+
+def test_the_network_policy_is_open_where_requests_come_and_go() -> None:
+    values = {"networkPolicy": {"enabled": True, "apiServerPorts": [16443]}}
+    (policy,) = of_kind(render_activator(values), "NetworkPolicy")
+    (taken,) = policy["spec"]["ingress"]
+    admin, doors = taken["ports"]
+    _, api_server, endpoints = policy["spec"]["egress"]
+
+    assert admin["port"] == 8080
+    assert (doors["port"], doors["endPort"]) == (FIRST_PORT, FIRST_PORT + PORTS - 1)
+    assert [one["port"] for one in api_server["ports"]] == [16443]
+    assert [one["port"] for one in endpoints["ports"]] == [HTTP_PORT]
+    assert endpoints["to"][0]["podSelector"] == {"matchLabels": {LABEL_MANAGED_BY: MANAGED_BY}}
+
+
+def test_it_is_as_confined_as_the_operator() -> None:
+    for section in ("securityContext",):
+        assert pod()["spec"][section] == operator_pod()["spec"][section]
+    own, operators = (one["spec"]["containers"][0] for one in (pod(), operator_pod()))
+    for section in ("image", "securityContext", "volumeMounts"):
+        assert own[section] == operators[section]
+
+
+def test_nothing_of_it_is_there_when_it_is_disabled() -> None:
+    values = {**EVERYTHING, "activator": {"enabled": False}}
+
+    assert render_activator(values) == []

@@ -1,0 +1,287 @@
+"""Where the activators stand in for an endpoint, and what has to be in place before it sleeps."""
+
+from typing import Any
+
+import pytest
+
+from builders import (
+    CONTEXT,
+    NAME,
+    NAMESPACE,
+    live,
+    merged,
+    resource,
+)
+from mistral_operator import kinds, names
+from mistral_operator.activation import (
+    FIRST_PORT,
+    PORTS,
+    Activation,
+    ActivatorDocument,
+    Activators,
+    Terms,
+    Waiting,
+)
+from mistral_operator.activators import ActivatorBoard, addresses_in, changed, together
+from mistral_operator.api import Resource
+from mistral_operator.render import children
+from mistral_operator.standby import Standby
+from mistral_operator.store import Key, Store
+
+KEY, OTHER = Key(NAMESPACE, NAME), Key(NAMESPACE, "other")
+READY = Activators(("10.0.0.8", "10.0.0.9"))
+
+
+def sleeper(replicas: int = 0, **changes: Any) -> Resource:
+    """Return an endpoint that may sleep."""
+    spec = {"replicas": replicas, "autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
+    return resource(merged(spec, changes))
+
+
+def slice_of(given: Resource, activation: Activation) -> Any:
+    """Return the rendered slice of an endpoint."""
+    rendered = children(given, CONTEXT, activation)
+    return next(one for one in rendered if one["kind"] == "EndpointSlice")
+
+
+class World:
+    """A store, a board, and who stands in."""
+
+    def __init__(self, known: Activators = READY) -> None:
+        self.store = Store(kinds.CHILD_KINDS)
+        self.board = ActivatorBoard(known)
+        self.standby = Standby(self.store, self.board)
+
+    def hold(self, given: Resource, activation: Activation) -> None:
+        """Let the cluster hold the slice of an endpoint."""
+        body = live(slice_of(given, activation))
+        self.store.children[kinds.ENDPOINT_SLICE].put(body)
+
+    def run(self, replicas: int) -> None:
+        """Let the cluster hold a Deployment of so many replicas."""
+        rendered = children(sleeper(replicas), CONTEXT)
+        self.store.children[kinds.DEPLOYMENT].put(
+            live(next(one for one in rendered if one["kind"] == "Deployment"))
+        )
+
+
+# --- In the path, or not --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("replicas", "known", "addresses"),
+    [
+        pytest.param(0, READY, READY.addresses, id="it sleeps"),
+        pytest.param(1, READY, READY.addresses, id="it starts"),
+        pytest.param(
+            0,
+            Activators(READY.addresses, targets={KEY: 1}),
+            READY.addresses,
+            id="it is about to sleep",
+        ),
+        pytest.param(1, Activators(READY.addresses, targets={KEY: 1}), (), id="it is awake"),
+        pytest.param(
+            1, Activators(READY.addresses, targets={OTHER: 1}), READY.addresses, id="another is"
+        ),
+        pytest.param(0, Activators(), (), id="no activator is ready"),
+    ],
+)
+def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
+    replicas: int, known: Activators, addresses: tuple[str, ...]
+) -> None:
+    assert World(known).standby.activation(KEY, sleeper(replicas)) == Activation(
+        FIRST_PORT, addresses
+    )
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"autoscaling": {"maxReplicas": 4}},
+        {"suspend": True, "autoscaling": {"minReplicas": 0, "maxReplicas": 4}},
+    ],
+    ids=["no autoscaling", "one stays", "suspended"],
+)
+def test_who_never_sleeps_has_no_activator(spec: Any) -> None:
+    assert World().standby.activation(KEY, resource(spec)) is None
+
+
+def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
+    given = sleeper(gate={"apiKeys": {"secret": "keys"}})
+
+    rendered = slice_of(given, Activation(20_007, ("10.0.0.9",)))
+
+    metadata = rendered["metadata"]
+    assert metadata["labels"][names.LABEL_SERVICE] == NAME
+    assert metadata["ownerReferences"][0]["controller"]
+    assert set(metadata["annotations"]) == {names.ANNOTATION_ACTIVATION, names.ANNOTATION_APPLIED}
+    terms = Terms.model_validate_json(metadata["annotations"][names.ANNOTATION_ACTIVATION])
+    assert terms == Terms(
+        model=given.spec.model.name, keys=True, max_wait_seconds=300, max_requests=100
+    )
+    assert rendered["addressType"] == "IPv4"
+    assert rendered["endpoints"] == [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}]
+    (port,) = rendered["ports"]
+    assert (port["name"], port["port"]) == (names.PORT_HTTP, 20_007)
+
+
+def test_a_slice_of_the_other_family_is_another_slice() -> None:
+    four = slice_of(sleeper(), Activation(20_000))
+    six = slice_of(sleeper(), Activation(20_000, ("fd00::9",), ipv6=True))
+
+    assert (four["addressType"], six["addressType"]) == ("IPv4", "IPv6")
+    assert four["metadata"]["name"] != six["metadata"]["name"]
+
+
+# --- Before it sleeps -----------------------------------------------------------------------------
+
+
+def test_the_last_replica_stays_until_an_activator_is_behind_the_service() -> None:
+    world, given = World(), sleeper(0)
+    world.run(2)
+    assert world.standby.kept_awake(KEY, given).spec.replicas == 2
+
+    world.hold(given, Activation(FIRST_PORT))
+    assert world.standby.kept_awake(KEY, given).spec.replicas == 2, "its slice is empty"
+
+    world.hold(given, Activation(FIRST_PORT, READY.addresses))
+    assert world.standby.kept_awake(KEY, given) == given
+
+
+def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
+    world = World(Activators())
+    world.run(0)
+
+    assert world.standby.kept_awake(KEY, sleeper(0)).spec.replicas == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [sleeper(3), resource({"replicas": 0}), sleeper(0, suspend=True)],
+    ids=["some", "stopped", "suspended"],
+)
+def test_others_have_the_replicas_that_they_ask_for(given: Resource) -> None:
+    world = World()
+    world.run(2)
+
+    assert world.standby.kept_awake(KEY, given) == given
+
+
+# --- Ports ----------------------------------------------------------------------------------------
+
+
+def port(world: World, key: Key) -> int | None:
+    """Return the port that an endpoint is given."""
+    found = world.standby.activation(key, sleeper())
+    return None if found is None else found.port
+
+
+def test_every_endpoint_has_a_port_of_its_own_and_keeps_it() -> None:
+    world = World()
+
+    assert [port(world, key) for key in (KEY, OTHER, KEY)] == [
+        FIRST_PORT,
+        FIRST_PORT + 1,
+        FIRST_PORT,
+    ]
+
+
+def test_a_new_operator_gives_the_ports_that_the_cluster_holds() -> None:
+    world = World()
+    world.hold(sleeper(), Activation(FIRST_PORT))
+
+    assert port(world, OTHER) == FIRST_PORT + 1, "the first is taken, if nobody asked for it yet"
+    assert port(world, KEY) == FIRST_PORT
+
+
+def test_a_port_is_free_again_when_its_endpoint_sleeps_no_more() -> None:
+    world = World()
+    port(world, KEY)
+
+    world.standby.activation(KEY, resource())
+
+    assert port(world, OTHER) == FIRST_PORT
+
+
+@pytest.mark.parametrize("odd", [80, FIRST_PORT + PORTS, 0])
+def test_a_port_that_somebody_wrote_into_a_slice_is_not_followed(odd: int) -> None:
+    world = World()
+    world.hold(sleeper(), Activation(odd))
+
+    assert port(world, KEY) == FIRST_PORT
+
+
+def test_without_a_free_port_it_stays_awake() -> None:
+    world = World()
+    for number in range(PORTS):
+        assert port(world, Key(NAMESPACE, f"endpoint-{number}")) == FIRST_PORT + number
+
+    assert port(world, KEY) is None
+    world.run(1)
+    assert world.standby.kept_awake(KEY, sleeper(0)).spec.replicas == 1
+
+
+# --- What the activators say ----------------------------------------------------------------------
+
+
+def slices(*families: tuple[str, list[tuple[str, bool | None]]]) -> list[Any]:
+    """Return slices of a Service."""
+    return [
+        {
+            "addressType": family,
+            "endpoints": [
+                {"addresses": [address], "conditions": {} if ready is None else {"ready": ready}}
+                for address, ready in endpoints
+            ],
+        }
+        for family, endpoints in families
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "addresses"),
+    [
+        ([], ()),
+        (slices(("IPv4", [("10.0.0.9", True), ("10.0.0.8", True)])), ("10.0.0.8", "10.0.0.9")),
+        (slices(("IPv4", [("10.0.0.9", False), ("10.0.0.8", None)])), ("10.0.0.8",)),
+        (slices(("IPv6", [("fd00::9", True)])), ("fd00::9",)),
+        (slices(("IPv6", [("fd00::9", True)]), ("IPv4", [("10.0.0.9", True)])), ("10.0.0.9",)),
+        ([{"addressType": "IPv4", "endpoints": None}], ()),
+    ],
+)
+def test_the_activators_that_are_ready_are_known_by_their_service(
+    given: list[Any], addresses: tuple[str, ...]
+) -> None:
+    assert addresses_in(given) == addresses
+
+
+def document(held: int, targets: int) -> ActivatorDocument:
+    """Return what an activator says of one endpoint."""
+    one = Waiting(namespace=NAMESPACE, name=NAME, held=held, targets=targets)
+    return ActivatorDocument(endpoints=(one,))
+
+
+def test_what_wait_is_added_up_and_replicas_are_seen_by_all() -> None:
+    known = together(READY.addresses, [document(3, 1), document(4, 2), ActivatorDocument()])
+
+    assert (known.held[KEY], known.targets[KEY]) == (7, 2)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "news"),
+    [
+        pytest.param((0, 0), (1, 0), True, id="somebody waits"),
+        pytest.param((1, 0), (9, 0), False, id="more wait"),
+        pytest.param((1, 0), (0, 0), False, id="nobody waits any more"),
+        pytest.param((1, 0), (1, 1), True, id="a replica is there"),
+        pytest.param((0, 1), (0, 2), False, id="another replica"),
+        pytest.param((0, 1), (0, 0), True, id="no replica any more"),
+    ],
+)
+def test_news_is_what_changes_anything(
+    before: tuple[int, int], now: tuple[int, int], *, news: bool
+) -> None:
+    earlier, later = (together((), [document(*one)]) for one in (before, now))
+
+    assert changed(earlier, later) == ({KEY} if news else set())
