@@ -16,7 +16,7 @@ from typing import Any
 
 from builders import signal
 from mistral_dev.errors import CommandFailedError
-from mistral_operator.render.contract import HEALTH_PORT
+from mistral_operator.render.contract import HEALTH_PORT, HTTP_PORT
 from namespace import Namespace
 
 _numbers = itertools.count(1)
@@ -30,6 +30,8 @@ class TalkingPods:
         namespace: where they are.
         running, waiting, looping: requests of all of them together; a test changes these.
         mute: whether they refuse to answer.
+        moved: whether they get addresses of the loopback network, which EndpointSlices do not take;
+            if not, the addresses that kwok made up have to lead to this machine.
     """
 
     namespace: Namespace
@@ -37,7 +39,9 @@ class TalkingPods:
     waiting: int = 0
     looping: int = 0
     mute: bool = False
-    servers: dict[str, ThreadingHTTPServer] = field(default_factory=dict)
+    moved: bool = True
+    answered: int = 0
+    servers: dict[str, tuple[ThreadingHTTPServer, ...]] = field(default_factory=dict)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -50,17 +54,19 @@ class TalkingPods:
         finally:
             self.stopped.set()
             thread.join()
-            for server in self.servers.values():
-                server.shutdown()
-                server.server_close()
+            for name in [*self.servers]:
+                self._silence(name)
+
+    def _silence(self, name: str) -> None:
+        for server in self.servers.pop(name):
+            server.shutdown()
+            server.server_close()
 
     def _follow(self) -> None:
         while not self.stopped.wait(0.5):
             ready = {pod["metadata"]["name"] for pod in self._pods() if _is_ready(pod)}
             for name in self.servers.keys() - ready:
-                server = self.servers.pop(name)
-                server.shutdown()
-                server.server_close()
+                self._silence(name)
             for name in ready - self.servers.keys():
                 # One that is gone meanwhile needs no voice.
                 with suppress(CommandFailedError):
@@ -72,17 +78,34 @@ class TalkingPods:
         )["items"]
         return found
 
-    def _serve(self, name: str) -> ThreadingHTTPServer:
+    def _serve(self, name: str) -> tuple[ThreadingHTTPServer, ...]:
         pods = self
-        address = f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{next(_numbers)}"
+        address = self._move(name) if self.moved else self._address_of(name)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                pods._answer(self)
+                pods._say(self)
+
+            def do_POST(self) -> None:
+                pods.answered += 1
+                self.rfile.read(int(self.headers["Content-Length"]))
+                _write(self, 200, json.dumps({"pod": name}).encode())
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
+        ports = (HEALTH_PORT, HTTP_PORT)
+        servers = tuple(ThreadingHTTPServer((address, port), Handler) for port in ports)
+        for server in servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        return servers
+
+    def _address_of(self, name: str) -> str:
+        return self.namespace.kubectl("get", "pod", name, "-o=jsonpath={.status.podIP}")
+
+    def _move(self, name: str) -> str:
+        """Give a pod an address of the loopback network."""
+        address = f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{next(_numbers)}"
         # A merge would add the address to the old one: addresses are the keys of that list.
         patch = [
             {"op": "replace", "path": "/status/podIP", "value": address},
@@ -92,23 +115,25 @@ class TalkingPods:
             *("patch", "pod", name, "--subresource=status", "--type=json"),
             f"--patch={json.dumps(patch)}",
         )
-        server = ThreadingHTTPServer((address, HEALTH_PORT), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
+        return address
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def _say(self, request: BaseHTTPRequestHandler) -> None:
         count = max(len(self.servers), 1)
         said = signal(
             running=self.running // count,
             waiting=self.waiting // count,
             looping=self.looping // count,
+            tokens=self.answered,
             effective={"kv_cache_tokens": 40_960},
         )
-        body = b"" if self.mute else said.model_dump_json().encode()
-        request.send_response(503 if self.mute else 200)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+        _write(request, 503 if self.mute else 200, said.model_dump_json().encode())
+
+
+def _write(request: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
+    request.send_response(status)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

@@ -37,6 +37,10 @@ def changed(**spec: Any) -> dict[str, Any]:
             id="the API server added defaults",
         ),
         pytest.param(
+            changed(tolerations=None, nodeSelector=None), None, id="nothing comes back as null"
+        ),
+        pytest.param(changed(ports=None), "/spec/ports", id="something comes back as null"),
+        pytest.param(
             changed(ports=[{"name": "http", "port": 80, "protocol": "TCP"}]),
             None,
             id="the API server added defaults within a list item",

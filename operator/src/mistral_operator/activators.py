@@ -70,6 +70,7 @@ class ActivatorPoller:
         self._news = news
         self._period = period
         self._port = 0
+        self._said: dict[str, ActivatorDocument] = {}
 
     async def run(self) -> None:
         """Ask for ever."""
@@ -86,10 +87,10 @@ class ActivatorPoller:
         addresses = before.addresses if slices is None else addresses_in(slices)
         if slices:
             self._port = slices[0]["ports"][0]["port"]
-        urls = (f"http://{bracketed(one)}:{self._port}/signals" for one in addresses)
-        asked = (fetch(session, url, ActivatorDocument, _MAX_BYTES) for url in urls)
-        documents = [one for one in await asyncio.gather(*asked) if one is not None]
-        self._board.known = together(addresses, documents)
+        await asyncio.gather(*(self._ask(session, one) for one in addresses))
+        # One lost answer is nothing: the last word of each stands while it is ready.
+        self._said = {one: self._said[one] for one in addresses if one in self._said}
+        self._board.known = together(addresses, self._said.values())
         if addresses != before.addresses:
             log.info("activators: %s", ", ".join(addresses) or "none is ready")
             news = {*self._sleepers()}
@@ -97,6 +98,12 @@ class ActivatorPoller:
             news = changed(before, self._board.known)
         for key in news:
             self._news(key)
+
+    async def _ask(self, session: aiohttp.ClientSession, address: str) -> None:
+        url = f"http://{bracketed(address)}:{self._port}/signals"
+        said = await fetch(session, url, ActivatorDocument, _MAX_BYTES)
+        if said is not None:
+            self._said[address] = said
 
     async def _slices(self) -> list[Object] | None:
         """Return the slices of the activators' Service, None if they cannot be had now."""

@@ -39,6 +39,9 @@ def _mapping_difference(wanted: Mapping[str, Any], live: Any, path: str) -> str 
 
 
 def _sequence_difference(wanted: Sequence[Any], live: Any, path: str) -> str | None:
+    if live is None and not wanted:
+        # Some lists, such as a slice's endpoints, come back as null when they are empty.
+        return None
     if not _is_list(live) or len(live) != len(wanted):
         return path
     for index, (one, other) in enumerate(zip(wanted, live, strict=True)):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mistral_operator.activation import Activation
 from mistral_operator.activators import ActivatorBoard
 from mistral_operator.api import (
     AutoscalingStatus,
@@ -113,8 +114,10 @@ class Reconciler:
             body = await self._announce(resource, body, scaling)
         asked = resource.spec.replicas
         oom = await self._remember(key, resource, _previous(body))
+        activation = self._standby.activation(key, resource)
         resource = effective_resource(self._standby.kept_awake(key, resource), oom)
-        plan, contested = self._contest.settle(key, self._plan(key, resource, oom or Oom()))
+        wanted = self._plan(key, resource, oom or Oom(), activation)
+        plan, contested = self._contest.settle(key, wanted)
         problems = contested + await self._executor.execute(resource, plan)
         if not plan.settled and not problems and key not in self._unreported:
             # The controllers answer to what was applied within moments: one status tells it all.
@@ -205,10 +208,10 @@ class Reconciler:
             await self._post(resource, scaling_event(resource, scaling, now_text()))
         return self._world.store.resources.get(Key(resource.namespace, resource.name)) or body
 
-    def _plan(self, key: Key, resource: Resource, oom: Oom) -> Plan:
+    def _plan(self, key: Key, resource: Resource, oom: Oom, activation: Activation | None) -> Plan:
         """Return what brings the children to what the resource asks for."""
-        # Who cannot start is not waited for.
-        activation = None if oom.stopped else self._standby.activation(key, resource)
+        if oom.stopped:
+            activation = None  # who cannot start is not waited for
         fingerprint = (*self._fingerprint(key, resource, oom), activation)
         if self._settled.get(key) == fingerprint:
             return Plan()

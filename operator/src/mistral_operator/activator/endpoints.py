@@ -166,7 +166,7 @@ class Endpoints:
                 namespace=one.key.namespace,
                 name=one.key.name,
                 held=one.held,
-                targets=len(one.targets) if one.in_path else 0,
+                targets=len(one.targets),
             )
             for one in self._known.values()
         )
