@@ -47,6 +47,20 @@ def test_help_imports_nothing_heavy() -> None:
         assert f" {heavy}\n" not in done.stderr
 
 
+def test_a_stop_is_heard_before_anything_is_imported() -> None:
+    # Process 1 of a container would not even be ended by it: without a handler it is dropped.
+    program = (
+        "import os, signal\n"
+        "from mistral_server import __main__, cli\n"
+        "cli.cli = lambda **_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "__main__.main()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(SERVER_SOURCE)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, timeout=60, check=False)
+
+    assert done.returncode == 128 + 15
+
+
 @pytest.mark.parametrize(
     ("variables", "says"),
     [

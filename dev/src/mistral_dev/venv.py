@@ -18,7 +18,8 @@ _STAMP = VENV / ".made-from"
 
 def make() -> Path:
     """Make or refresh the environment, and return its directory."""
-    inputs = (PINS.read_bytes(), (CHECKOUT / "pyproject.toml").read_bytes(), sys.version.encode())
+    files = (PINS, CHECKOUT / "pyproject.toml", Path(__file__))
+    inputs = (*(file.read_bytes() for file in files), sys.version.encode())
     key = hashlib.sha256(b"\0".join(inputs)).hexdigest()
     with locked(CHECKOUT / ".venv.lock"):
         if not _STAMP.exists() or _STAMP.read_text() != key:
@@ -31,7 +32,10 @@ def make() -> Path:
 def _fill() -> None:
     python = str(VENV / "bin" / "python")
     uv("venv", "--allow-existing", "--python", sys.executable, str(VENV))
-    uv("pip", "sync", "--python", python, "--require-hashes", str(PINS))
+    # Compiled here once: where PYTHONDONTWRITEBYTECODE is set, as by make, each program would
+    # compile everything that it imports, on every start.
+    compiled = ("--require-hashes", "--compile-bytecode")
+    uv("pip", "sync", "--python", python, *compiled, str(PINS))
     own = ("--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT))
     uv("pip", "install", "--python", python, *own)
 

@@ -1,11 +1,24 @@
 """The entry point ``mistral-server``, also as ``python -m mistral_server``."""
 
-from mistral_server.cli import cli
+import os
+import signal
+from types import FrameType
 
 
 def main() -> None:
     """Run the command line."""
+    # First of all: the kernel drops a signal that process 1 of a container does not handle. A pod
+    # that was deleted while this program was still importing started a whole engine for nothing,
+    # and held its GPUs until the grace period was over. The supervisor puts its drain in place.
+    signal.signal(signal.SIGTERM, _end)
+    from mistral_server.cli import cli
+
     cli(prog_name="mistral-server")
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """End as a process ends by a signal that it does not handle; nothing is left to tidy up."""
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -72,12 +72,16 @@ def environment() -> dict[str, str]:
 
     They are this process's own with the engine's ``bin`` first on ``PATH``, our source trees on
     ``PYTHONPATH`` and what the image sets too: CPU as platform, no usage report, no model hub.
+    Bytecode is kept in the environment's directory, even where nothing else may write it: each of
+    an engine's processes imports some five thousand modules.
     """
     sources = os.pathsep.join(str(package.parent) for package in SOURCE_PACKAGES)
     return {
         **os.environ,
         "PATH": f"{engine() / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": sources,
+        "PYTHONPYCACHEPREFIX": str(engine() / "bytecode"),
+        "PYTHONDONTWRITEBYTECODE": "",  # as if it were not set
         **ENGINE_VARIABLES,
     }
 
