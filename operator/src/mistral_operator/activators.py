@@ -22,6 +22,7 @@ from mistral_operator.store import Key, Store, key_of
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 3.0
+_IDLE_SECONDS = 10.0
 _MAX_BYTES = 4 * 2**20
 """Room for an endpoint on every port."""
 
@@ -72,19 +73,32 @@ class ActivatorPoller:
         self._port = 0
         self._said: dict[str, ActivatorDocument] = {}
 
+    async def once(self) -> None:
+        """Ask once.
+
+        Raises:
+            ClusterError: nobody says which activators there are.
+        """
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            await self._look(session)
+
     async def run(self) -> None:
-        """Ask for ever."""
+        """Ask for ever; seldom, while nobody may sleep."""
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                if self._sleepers():
+                await asyncio.sleep(self._period if self._sleepers() else _IDLE_SECONDS)
+                try:
                     await self._look(session)
-                await asyncio.sleep(self._period)
+                except ClusterError as error:
+                    # What was known stands.
+                    log.warning("the activators cannot be listed: %s", error)
 
     async def _look(self, session: aiohttp.ClientSession) -> None:
         before = self._board.known
         slices = await self._slices()
-        addresses = before.addresses if slices is None else addresses_in(slices)
+        addresses = addresses_in(slices)
         if slices:
             self._port = slices[0]["ports"][0]["port"]
         await asyncio.gather(*(self._ask(session, one) for one in addresses))
@@ -105,15 +119,11 @@ class ActivatorPoller:
         if said is not None:
             self._said[address] = said
 
-    async def _slices(self) -> list[Object] | None:
-        """Return the slices of the activators' Service, None if they cannot be had now."""
+    async def _slices(self) -> list[Object]:
+        """Return the slices of the activators' Service."""
         kind = kinds.ENDPOINT_SLICE
         pages = self._cluster.list_pages(kind, self._namespace, self._selector)
-        try:
-            return [one async for page, _ in pages for one in page if one.get("ports")]
-        except ClusterError as error:
-            log.warning("the activators cannot be listed: %s", error)
-            return None
+        return [one async for page, _ in pages for one in page if one.get("ports")]
 
 
 def sleepers(store: Store) -> list[Key]:
