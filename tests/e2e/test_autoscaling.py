@@ -43,7 +43,8 @@ SPEC: Object = {
         "behavior": {
             # As by default: looping requests count until they are known to loop.
             "scaleUp": {"stabilizationWindowSeconds": 30},
-            "scaleDown": {"stabilizationWindowSeconds": 20},
+            # Until the test has seen two replicas, however long the second one takes.
+            "scaleDown": {"stabilizationWindowSeconds": 3600},
         },
         "activation": {"maxWaitSeconds": 600},
     },
@@ -167,10 +168,13 @@ def test_an_endpoint_wakes_grows_ignores_loops_and_sleeps_without_a_failed_reque
     # 1 -> 2: the same number of requests that somebody wants the answers of.
     with client.load(**TALK):
         strict.until(lambda: deployment(strict)[0] == 2, "a second replica", 120)
-        assert scaling(strict)["reason"] == "ScaledUp"
-        strict.until(lambda: deployment(strict) == (2, 2), "two ready ones", READY_SECONDS)
+        assert scaling(strict)["reason"] in {"ScaledUp", "AtMaximum"}
+    strict.until(lambda: deployment(strict) == (2, 2), "two ready ones", READY_SECONDS)
 
-    # 2 -> 0: nobody asks for anything any more.
+    # 2 -> 0: nobody asks for anything any more, for five seconds instead of an hour.
+    spec = {"autoscaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}}
+    patch = json.dumps({"spec": spec})
+    strict.kubectl("patch", "msd", "sleepy", "--type=merge", f"--patch={patch}")
     strict.until(lambda: deployment(strict)[0] == 0, "no replica", 180)
     strict.wait_for_reason("sleepy", "Asleep", seconds=60)
     assert stands_in(strict)

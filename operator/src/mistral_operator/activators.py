@@ -22,7 +22,6 @@ from mistral_operator.store import Key, Store, key_of
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 3.0
-_IDLE_SECONDS = 10.0
 _MAX_BYTES = 4 * 2**20
 """Room for an endpoint on every port."""
 
@@ -39,7 +38,7 @@ class ActivatorBoard:
 
 
 class ActivatorPoller:
-    """Asks the activators for ever, while an endpoint may sleep.
+    """Asks the activators for ever.
 
     Args:
         cluster: where their Service is.
@@ -84,11 +83,11 @@ class ActivatorPoller:
             await self._look(session)
 
     async def run(self) -> None:
-        """Ask for ever; seldom, while nobody may sleep."""
+        """Ask for ever: the first endpoint that may sleep must not find none for want of a look."""
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                await asyncio.sleep(self._period if self._sleepers() else _IDLE_SECONDS)
+                await asyncio.sleep(self._period)
                 try:
                     await self._look(session)
                 except ClusterError as error:
