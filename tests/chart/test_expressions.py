@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from builders import NAME, NAMESPACE, resource
-from chart_rendering import CHART, of_kind, render
+from chart_rendering import CHART, of_kind, render, render_activator
 from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
 from mistral_dev.commands import wait_until
 from mistral_dev.dashboard import SECTIONS, dashboard
 from mistral_operator import metrics as operator_metrics
+from mistral_operator.activator import metrics as activator_metrics
 from mistral_operator.api import ConditionType, Oom, OomTotal, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, Look, PodLoad
 from mistral_operator.metrics import FleetCollector, ScalingCollector
@@ -86,6 +87,7 @@ class Signals:
     def __init__(self) -> None:
         self._endpoint = registry_of(gate_metrics)
         self._operator = registry_of(operator_metrics)
+        self._activator = registry_of(activator_metrics)
         self._scrapes = 0
         self._ends = 0
 
@@ -112,6 +114,11 @@ class Signals:
         operator_metrics.LEADER.set(0)
         self._run_out_of_memory()
         return generate_latest(self._operator)
+
+    def activator(self) -> bytes:
+        """Refuse requests of an endpoint that does not wake."""
+        activator_metrics.REQUESTS.labels(NAMESPACE, NAME, "timed_out").inc(3)
+        return generate_latest(self._activator)
 
     def _run_out_of_memory(self) -> None:
         """Let memory run out once more."""
@@ -150,6 +157,15 @@ def operator_target(signals: Signals) -> Target:
     return Target(signals.operator, labels, honor_labels=endpoint["honorLabels"])
 
 
+def activator_target(signals: Signals) -> Target:
+    """Return the activator as the chart's PodMonitor lets it be scraped."""
+    values = {"metrics": {"podMonitor": {"enabled": True}}}
+    (monitor,) = of_kind(render_activator(values), "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    labels = {"namespace": OPERATOR_NAMESPACE, "pod": "activator-0", "container": "activator"}
+    return Target(signals.activator, labels, honor_labels=endpoint["honorLabels"])
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Run Prometheus beside an endpoint and an operator that are both in trouble."""
@@ -157,6 +173,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     targets = {
         "endpoint": Target(signals.endpoint, endpoint_labels()),
         "operator": operator_target(signals),
+        "activator": activator_target(signals),
     }
     status = Status(
         conditions=[condition(status="False"), condition(ConditionType.DEGRADED, "True")],

@@ -10,6 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from chart_rendering import CHART
 from mistral_dev.paths import CHECKOUT
 from mistral_operator import metrics as operator_metrics
+from mistral_operator.activator import metrics as activator_metrics
 from mistral_server.gate import metrics as gate_metrics
 from mistral_server.gate.metrics import FINISH_REASONS
 from mistral_server.gate.tool_calls import Outcome
@@ -26,7 +27,7 @@ ALERTS = [rule["alert"] for rule in RULES if "alert" in rule]
 
 def rows() -> Iterator[str]:
     """Yield the beginning of each row that the tables of metrics need."""
-    for module in (gate_metrics, operator_metrics):
+    for module in (gate_metrics, operator_metrics, activator_metrics):
         for metric in vars(module).values():
             if isinstance(metric, MetricWrapperBase):
                 (described,) = metric.describe()

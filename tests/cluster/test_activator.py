@@ -201,6 +201,24 @@ def test_an_idle_endpoint_sleeps_and_the_first_requests_wake_it_and_are_answered
     assert ask(unserved)[0] == 200, "and once more"
 
 
+def test_a_new_operator_leaves_who_sleeps_asleep_and_writes_nothing(
+    unserved: Namespace, operator: OperatorProcess, activator: Activator
+) -> None:
+    assert activator.is_ready()
+    unserved.apply({**sleeper(), "spec": {**sleeper()["spec"], "replicas": 0}})
+    until_asleep(unserved)
+    operator.stop(signal.SIGKILL)
+    start = unserved.cluster.audit_position()
+
+    operator.start()
+    operator.until_acting()
+    time.sleep(5)
+
+    assert standing_in(unserved) == [ACTIVATOR]
+    ours = {what: count for what, count in writes(unserved, start).items() if "leases" not in what}
+    assert ours == {}
+
+
 def test_the_last_replica_stays_where_nothing_would_wake_it(
     unserved: Namespace, pods: TalkingPods
 ) -> None:

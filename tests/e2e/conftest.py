@@ -23,7 +23,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     with Cluster(name, Profile.NODE, state_dir=directory) as cluster:
         cluster.patch_gpus(4)
         made = Installation(cluster, prepared)
-        made.install("signalSeconds=2")
+        made.install("signalSeconds=2", "autoscalingSeconds=3")
         yield made
 
 

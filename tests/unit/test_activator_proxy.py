@@ -276,6 +276,16 @@ async def test_a_replica_that_takes_no_connection_is_tried_again() -> None:
         assert (await asking)[2] == b"whole"
 
 
+async def test_a_replica_that_never_takes_a_connection_is_not_tried_for_ever() -> None:
+    async with activator(max_wait_seconds=1) as made:
+        made.see(slice_body("127.0.0.1", port=Replica().port))
+
+        async with asyncio.timeout(10):
+            status, _, body = await made.post()
+
+    assert (status, error_of(body)["code"]) == (503, "timed_out")
+
+
 async def test_connections_move_to_the_replicas_once_the_activator_is_out_of_the_way() -> None:
     async with activator() as made, Replica().serving() as replica:
         made.wake(replica)

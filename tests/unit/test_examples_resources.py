@@ -119,6 +119,15 @@ def autoscaled_follows_the_load_and_stops_loops() -> None:
     assert spec.loops.action == "Stop"
 
 
+def sleeping_gives_its_gpus_back_and_does_not_fetch_the_model_anew() -> None:
+    spec = resource("sleeping").spec
+    assert spec.autoscaling is not None
+    assert spec.autoscaling.min_replicas == 0
+    assert spec.autoscaling.behavior.scale_down.stabilization_window_seconds == 1800
+    assert spec.autoscaling.activation.max_wait_seconds == 600
+    assert spec.cache is not None
+
+
 def cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model() -> None:
     settings = server_settings_in(pod("cpu"))
     assert settings.device == "cpu"
@@ -136,6 +145,7 @@ PROMISES: dict[str, Callable[[], None]] = {
     "system-prompt": system_prompt_brings_the_config_map_that_it_names,
     "guarded": guarded_brings_the_keys_that_it_names_and_stops_loops,
     "autoscaled": autoscaled_follows_the_load_and_stops_loops,
+    "sleeping": sleeping_gives_its_gpus_back_and_does_not_fetch_the_model_anew,
     "cpu": cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model,
 }
 

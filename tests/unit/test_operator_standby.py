@@ -17,12 +17,10 @@ from mistral_operator.activation import (
     FIRST_PORT,
     PORTS,
     Activation,
-    ActivatorDocument,
     Activators,
     Terms,
-    Waiting,
 )
-from mistral_operator.activators import ActivatorBoard, addresses_in, changed, together
+from mistral_operator.activators import ActivatorBoard
 from mistral_operator.api import Resource
 from mistral_operator.render import children
 from mistral_operator.standby import Standby
@@ -220,68 +218,3 @@ def test_without_a_free_port_it_stays_awake() -> None:
     assert port(world, KEY) is None
     world.run(1)
     assert world.standby.kept_awake(KEY, sleeper(0)).spec.replicas == 1
-
-
-# --- What the activators say ----------------------------------------------------------------------
-
-
-def slices(*families: tuple[str, list[tuple[str, bool | None]]]) -> list[Any]:
-    """Return slices of a Service."""
-    return [
-        {
-            "addressType": family,
-            "endpoints": [
-                {"addresses": [address], "conditions": {} if ready is None else {"ready": ready}}
-                for address, ready in endpoints
-            ],
-        }
-        for family, endpoints in families
-    ]
-
-
-@pytest.mark.parametrize(
-    ("given", "addresses"),
-    [
-        ([], ()),
-        (slices(("IPv4", [("10.0.0.9", True), ("10.0.0.8", True)])), ("10.0.0.8", "10.0.0.9")),
-        (slices(("IPv4", [("10.0.0.9", False), ("10.0.0.8", None)])), ("10.0.0.8",)),
-        (slices(("IPv6", [("fd00::9", True)])), ("fd00::9",)),
-        (slices(("IPv6", [("fd00::9", True)]), ("IPv4", [("10.0.0.9", True)])), ("10.0.0.9",)),
-        ([{"addressType": "IPv4", "endpoints": None}], ()),
-    ],
-)
-def test_the_activators_that_are_ready_are_known_by_their_service(
-    given: list[Any], addresses: tuple[str, ...]
-) -> None:
-    assert addresses_in(given) == addresses
-
-
-def document(held: int, targets: int) -> ActivatorDocument:
-    """Return what an activator says of one endpoint."""
-    one = Waiting(namespace=NAMESPACE, name=NAME, held=held, targets=targets)
-    return ActivatorDocument(endpoints=(one,))
-
-
-def test_what_wait_is_added_up_and_replicas_are_seen_by_all() -> None:
-    known = together(READY.addresses, [document(3, 1), document(4, 2), ActivatorDocument()])
-
-    assert (known.held[KEY], known.targets[KEY]) == (7, 2)
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "news"),
-    [
-        pytest.param((0, 0), (1, 0), True, id="somebody waits"),
-        pytest.param((1, 0), (9, 0), False, id="more wait"),
-        pytest.param((1, 0), (0, 0), False, id="nobody waits any more"),
-        pytest.param((1, 0), (1, 1), True, id="a replica is there"),
-        pytest.param((0, 1), (0, 2), False, id="another replica"),
-        pytest.param((0, 1), (0, 0), True, id="no replica any more"),
-    ],
-)
-def test_news_is_what_changes_anything(
-    before: tuple[int, int], now: tuple[int, int], *, news: bool
-) -> None:
-    earlier, later = (together((), [document(*one)]) for one in (before, now))
-
-    assert changed(earlier, later) == ({KEY} if news else set())

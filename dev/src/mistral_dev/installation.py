@@ -13,6 +13,7 @@ from pathlib import Path
 from mistral_dev import tools
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import run
+from mistral_dev.errors import CommandFailedError, DevError
 from mistral_dev.images import operator_image, server_image
 from mistral_dev.paths import CHECKOUT
 from mistral_dev.prepare import Prepared
@@ -40,12 +41,22 @@ class Installation:
         self.cluster.import_image(self.prepared.operator_image)
         self.cluster.import_image(self.prepared.server_image)
         own = (*_image("image", operator_image.NAME), *_image("server.image", server_image.NAME))
-        self.helm(
-            *("upgrade", "--install", RELEASE, str(CHART)),
-            *("--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
-            *("--wait", "--timeout", f"{HELM_SECONDS}s"),
-            *(part for value in (*own, *values) for part in ("--set", value)),
-        )
+        try:
+            self.helm(
+                *("upgrade", "--install", RELEASE, str(CHART)),
+                *("--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
+                *("--wait", "--timeout", f"{HELM_SECONDS}s"),
+                *(part for value in (*own, *values) for part in ("--set", value)),
+            )
+        except CommandFailedError as error:
+            # helm waits for pods and does not say what of them.
+            raise DevError(f"{error}\n{self._what_pods_say()}") from error
+
+    def _what_pods_say(self) -> str:
+        kubectl, within = self.cluster.kubectl, ("--namespace", OPERATOR_NAMESPACE)
+        pods = kubectl(*within, "get", "pods", "-o", "wide")
+        instance = f"--selector=app.kubernetes.io/instance={RELEASE}"
+        return f"{pods}\n{kubectl(*within, 'logs', instance, '--tail=15', '--prefix')}"
 
     def helm(self, *arguments: str) -> str:
         """Run helm against the cluster and return what it printed."""

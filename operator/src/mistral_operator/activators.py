@@ -38,7 +38,7 @@ class ActivatorBoard:
 
 
 class ActivatorPoller:
-    """Asks the activators for ever, while an endpoint may sleep.
+    """Asks the activators for ever.
 
     Args:
         cluster: where their Service is.
@@ -72,19 +72,32 @@ class ActivatorPoller:
         self._port = 0
         self._said: dict[str, ActivatorDocument] = {}
 
+    async def once(self) -> None:
+        """Ask once.
+
+        Raises:
+            ClusterError: nobody says which activators there are.
+        """
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            await self._look(session)
+
     async def run(self) -> None:
-        """Ask for ever."""
+        """Ask for ever: the first endpoint that may sleep must not find none for want of a look."""
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                if self._sleepers():
-                    await self._look(session)
                 await asyncio.sleep(self._period)
+                try:
+                    await self._look(session)
+                except ClusterError as error:
+                    # What was known stands.
+                    log.warning("the activators cannot be listed: %s", error)
 
     async def _look(self, session: aiohttp.ClientSession) -> None:
         before = self._board.known
         slices = await self._slices()
-        addresses = before.addresses if slices is None else addresses_in(slices)
+        addresses = addresses_in(slices)
         if slices:
             self._port = slices[0]["ports"][0]["port"]
         await asyncio.gather(*(self._ask(session, one) for one in addresses))
@@ -105,15 +118,11 @@ class ActivatorPoller:
         if said is not None:
             self._said[address] = said
 
-    async def _slices(self) -> list[Object] | None:
-        """Return the slices of the activators' Service, None if they cannot be had now."""
+    async def _slices(self) -> list[Object]:
+        """Return the slices of the activators' Service."""
         kind = kinds.ENDPOINT_SLICE
         pages = self._cluster.list_pages(kind, self._namespace, self._selector)
-        try:
-            return [one async for page, _ in pages for one in page if one.get("ports")]
-        except ClusterError as error:
-            log.warning("the activators cannot be listed: %s", error)
-            return None
+        return [one async for page, _ in pages for one in page if one.get("ports")]
 
 
 def sleepers(store: Store) -> list[Key]:

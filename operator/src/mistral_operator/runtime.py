@@ -96,38 +96,44 @@ class Operator:
         resync = Resync(cluster, watcher, selectors, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()
-        parts = [
+        await run_all(
             watch(watcher, selectors, settings.namespaces),
             resync.forever(settings.resync_seconds),
             _gauge(queue),
             scaler.run(),
+            *await self._questions(scaler, queue),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
-        ]
-        if settings.signal_seconds:
-            poller = SignalPoller(
-                store, board, queue.add, settings.signal_seconds, ready_period=scaler.period_of
-            )
-            parts.append(poller.run())
-        if settings.activator_service:
-            parts.append(self._ask_activators(store, activators, scaler, queue))
-        await run_all(*parts)
+        )
 
-    def _ask_activators(
-        self, store: Store, board: ActivatorBoard, scaler: Scaler, queue: WorkQueue[Key]
-    ) -> Coroutine[None, None, None]:
-        def news(key: Key) -> None:
+    async def _questions(
+        self, scaler: Scaler, queue: WorkQueue[Key]
+    ) -> list[Coroutine[None, None, None]]:
+        """Return the parts that ask pods and activators."""
+        settings, asking = self._settings, []
+
+        def waits(key: Key) -> None:
             scaler.wake(key)
             queue.add(key)
 
-        poller = ActivatorPoller(
-            self._cluster,
-            namespace=self._settings.namespace,
-            service=self._settings.activator_service,
-            board=board,
-            sleepers=lambda: sleepers(store),
-            news=news,
-        )
-        return poller.run()
+        if settings.signal_seconds:
+            pods = SignalPoller(
+                *(scaler.store, scaler.board, queue.add, settings.signal_seconds),
+                ready_period=scaler.period_of,
+            )
+            asking.append(pods.run())
+        if settings.activator_service:
+            activators = ActivatorPoller(
+                self._cluster,
+                namespace=settings.namespace,
+                service=settings.activator_service,
+                board=scaler.activators,
+                sleepers=lambda: sleepers(scaler.store),
+                news=waits,
+            )
+            # Who sleeps must not lose its activators because nobody has asked for them yet.
+            await activators.once()
+            asking.append(activators.run())
+        return asking
 
     async def _child_kinds(self) -> tuple[Kind, ...]:
         known = [kind for kind in kinds.OPTIONAL_KINDS if await self._cluster.knows(kind)]

@@ -1,6 +1,7 @@
 """The running activator: watches slices, listens where they say, and tells who waits."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 
@@ -17,6 +18,11 @@ from mistral_operator.watch import Resync
 from mistral_operator.web import Health, application, serve
 
 log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 10.0
+_READ_BYTES = 8192
+"""What is read ahead of a request that is held: with aiohttp's 64 KiB, most of a body of a megabyte
+ended up in memory (tests/bench/test_activator.py)."""
 
 
 async def run(settings: ActivatorSettings) -> None:
@@ -75,9 +81,10 @@ class Activator:
             await self._admin.cleanup()
 
     async def _follow(self) -> None:
-        """Open and close doors as endpoints come and go."""
+        """Open and close doors as endpoints come and go, and try again what did not open."""
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _RETRY_SECONDS)
             self._changed.clear()
             await self._doors.open()
 
@@ -113,6 +120,7 @@ class Doors:
             access_log=None,
             auto_decompress=False,
             handler_cancellation=True,
+            read_bufsize=_READ_BYTES,
             shutdown_timeout=drain_seconds,
         )
         self._sites: dict[int, web.TCPSite] = {}

@@ -123,6 +123,8 @@ async def _wait(endpoint: Endpoint, deadline: float) -> str:
         OverBudget: too many wait already.
         TimeoutError: none was ready in time.
     """
+    if time.monotonic() > deadline:
+        raise TimeoutError
     if endpoint.targets:
         return await endpoint.ready()
     gauge = HELD.labels(*endpoint.key)

@@ -1,0 +1,26 @@
+"""An activator that only holds requests, for test_activator: `held_activator.py PORT PLACES`."""
+
+import asyncio
+import sys
+
+from mistral_operator import kinds
+from mistral_operator.activation import Terms
+from mistral_operator.activator.endpoints import Endpoints
+from mistral_operator.activator.process import Doors
+from mistral_operator.activator.proxy import session
+from unit.test_activator_endpoints import our_slice
+
+
+async def main(port: int, places: int) -> None:
+    endpoints = Endpoints()
+    terms = Terms(model="m", max_wait_seconds=600, max_requests=places).model_dump_json()
+    endpoints.saw(
+        kinds.ENDPOINT_SLICE, our_slice("127.0.0.1", port=port, terms=terms), deleted=False
+    )
+    async with session() as client:
+        await Doors(endpoints, client, drain_seconds=1).open()
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+asyncio.run(main(*map(int, sys.argv[1:])))

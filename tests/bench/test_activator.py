@@ -1,0 +1,135 @@
+"""What the activator costs: memory of a request that it holds, and time of one that it forwards."""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+from aiohttp import web
+
+from mistral_operator import kinds
+from mistral_operator.activation import Terms
+from mistral_operator.activator.endpoints import Endpoints
+from mistral_operator.activator.process import Doors
+from mistral_operator.activator.proxy import session
+from unit.server_runner import free_port
+from unit.test_activator_endpoints import our_slice, slice_body
+
+HELD = 1000
+MOST_KIB = {4_000: 30.0, 1_000_000: 200.0}
+"""Of a request that is held, by the size of its body, most of which stays with the client."""
+ROUNDS = 20
+REQUESTS = 50
+CHUNKS = 50
+
+
+@pytest.mark.parametrize(("size", "most"), MOST_KIB.items())
+async def test_a_held_request_takes_little_memory(size: int, most: float) -> None:
+    port = free_port()
+    script = Path(__file__).with_name("held_activator.py")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(script), str(port), str(HELD)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(script.parents[1])},
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        measured = psutil.Process(process.pid)
+        before = measured.memory_info().rss
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+            url = f"http://127.0.0.1:{port}/v1/chat/completions"
+            asking = [asyncio.create_task(_ask(client, url, size)) for _ in range(HELD)]
+            await asyncio.sleep(15)
+            assert not any(one.done() for one in asking)
+            each = (measured.memory_info().rss - before) / HELD / 1024
+            for one in asking:
+                one.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+    finally:
+        process.kill()
+        await process.communicate()
+    print(f"\nidle {before / 2**20:.0f} MiB; {each:.1f} KiB for each of {HELD} of {size} bytes")
+    assert each < most
+
+
+async def _ask(client: aiohttp.ClientSession, url: str, size: int) -> None:
+    async with client.post(url, data=b"x" * size):
+        pass
+
+
+async def test_a_forwarded_stream_is_a_little_later() -> None:
+    """Side by side, in turns: the same streams from the engine, and through the activator."""
+    async with (
+        _engine() as engine,
+        _activator(engine) as activator,
+        aiohttp.ClientSession() as client,
+    ):
+        seen: dict[str, list[tuple[float, float]]] = {"engine": [], "activator": []}
+        for turn in range(ROUNDS):
+            order = [("engine", engine), ("activator", activator)]
+            for name, port in order if turn % 2 else reversed(order):
+                seen[name] += [await _stream(client, port) for _ in range(REQUESTS)]
+    figures = {}
+    for name, times in seen.items():
+        first, whole = zip(*times, strict=True)
+        figures[name] = statistics.median(first)
+        print(
+            f"\n{name:9}: first chunk p50 {statistics.median(first) * 1000:.2f} ms,"
+            f" p99 {sorted(first)[len(first) * 99 // 100] * 1000:.2f} ms;"
+            f" {CHUNKS} chunks p50 {statistics.median(whole) * 1000:.2f} ms"
+        )
+    assert figures["activator"] < figures["engine"] + 0.010
+
+
+async def _stream(client: aiohttp.ClientSession, port: int) -> tuple[float, float]:
+    began = time.perf_counter()
+    async with client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json={}) as answer:
+        await answer.content.readany()
+        first = time.perf_counter() - began
+        await answer.read()
+    return first, time.perf_counter() - began
+
+
+@asynccontextmanager
+async def _engine() -> AsyncIterator[int]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for number in range(CHUNKS):
+            await response.write(f"data: {json.dumps({'chunk': number})}\n\n".encode())
+            await asyncio.sleep(0)
+        return response
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    runner, port = web.AppRunner(app, access_log=None), free_port()
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    yield port
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def _activator(engine: int) -> AsyncIterator[int]:
+    port, endpoints = free_port(), Endpoints()
+    terms = Terms(model="m", max_wait_seconds=60, max_requests=10).model_dump_json()
+    for body in (
+        our_slice("127.0.0.1", port=port, terms=terms),
+        slice_body("127.0.0.1", port=engine),
+    ):
+        endpoints.saw(kinds.ENDPOINT_SLICE, body, deleted=False)
+    async with session() as upstream:
+        doors = Doors(endpoints, upstream, drain_seconds=5)
+        await doors.open()
+        yield port
+        await doors.close()
