@@ -39,7 +39,7 @@ _OF_ONE_ENGINE = (
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduling:
-    """Let two processes share the work; its groups do not depend on the order of hooks."""
+    """Let the processes share the work; its groups do not depend on the order of hooks."""
     return _Scheduling(config, log)
 
 

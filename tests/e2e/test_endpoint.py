@@ -28,7 +28,8 @@ from namespace import READY_SECONDS, Namespace
 def client(endpoint: Namespace) -> Iterator[OpenAI]:
     """Return an openai client of the endpoint's Service."""
     with forwarded(endpoint.cluster, endpoint.name, "svc/tiny", "http") as url:
-        yield OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60, max_retries=0)
+        # The 512 tokens of a loop that is stopped took more than a minute on a crowded machine.
+        yield OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=300, max_retries=0)
 
 
 def forced_call(client: OpenAI) -> ChatCompletion:

@@ -41,9 +41,24 @@ ENDLESS_CALL: dict[str, Any] = {
     "logit_bias": {"9": 90, "32": 90, "2": -100},
     "temperature": 0,
     "max_tokens": 60,
-    **TOOLS,
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                **TOOL["function"],
+                "parameters": {
+                    "type": "object",
+                    "properties": {"city": {"type": "string", "minLength": 1000}},
+                    "required": ["city"],
+                    "additionalProperties": False,
+                },
+            },
+        }
+    ],
+    "parallel_tool_calls": False,
 }
-"""A call whose arguments have no end."""
+"""A call whose arguments have no end yet. Random weights say other things on other CPUs, and on one
+kind they closed an object that may be empty."""
 
 
 @dataclass

@@ -13,6 +13,10 @@ from mistral_dev.errors import CommandFailedError, DevError, MissingRequirementE
 POLL_SECONDS = 0.1
 """Between two looks at a condition: a start takes seconds, a look up to 0.1 s of CPU."""
 
+LONGEST_POLL_SECONDS = 1.0
+"""Between two looks at what takes minutes: ten looks a second take half a core from what is waited
+for."""
+
 
 def run(
     argv: Sequence[str | Path],
@@ -66,13 +70,14 @@ def succeeds(argv: Sequence[str | Path]) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    """Look at a condition until it holds.
+    """Look at a condition until it holds: less often, the longer it takes.
 
     Raises:
         DevError: it did not hold within `seconds`.
     """
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > seconds:
             raise DevError(f"Waited {seconds:g} s in vain for: {what}.")
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(max(POLL_SECONDS, waited / 10), LONGEST_POLL_SECONDS))
