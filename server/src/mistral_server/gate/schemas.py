@@ -63,19 +63,24 @@ class _Compiled(msgspec.Struct):
 
 
 @lru_cache(maxsize=_CACHED)
-def _attempt(schema: bytes) -> _Compiled | UnusableSchema | None:
+def _attempt(schema: bytes) -> _Compiled | str | None:
+    """Compile a schema, or return why it is unusable.
+
+    Not the exception itself: each time it is raised it takes the frames on its way along, with the
+    request that they work on, for as long as it lives.
+    """
     try:
         return _compile(schema)
     except UnusableSchema as error:
-        return error
+        return str(error)
 
 
 def _compiled(schema: bytes) -> _Compiled | None:
     if len(schema) > LARGEST_BYTES:
         raise UnusableSchema(f"it has {len(schema)} bytes; at most {LARGEST_BYTES} are read")
     attempt = _attempt(schema)
-    if isinstance(attempt, UnusableSchema):
-        raise attempt
+    if isinstance(attempt, str):
+        raise UnusableSchema(attempt)
     return attempt
 
 
