@@ -107,6 +107,19 @@ def test_what_is_in_the_cache_is_not_built_again(
     assert tools.ensure(["hello"], QUIET) == {"hello": cached}
 
 
+def test_sources_are_those_of_the_pinned_version(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = checkout.parent / "calls"
+    fake_go = checkout.parent / "bin" / "go"
+    fake_go.parent.mkdir()
+    fake_go.write_text(f'#!/bin/sh\necho "$@" >>{calls}\necho \'{{"Dir": "/modules/hello"}}\'\n')
+    fake_go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake_go.parent}:/usr/bin:/bin")
+    assert tools.sources("hello") == Path("/modules/hello")
+    assert calls.read_text() == "mod download -json example.org/hello@v1.0.0\n"
+
+
 def test_two_runs_at_once_build_once(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = checkout.parent / "calls"
     fake_go = checkout.parent / "bin" / "go"

@@ -38,7 +38,7 @@ def everything(progress: Progress) -> Prepared:
 def prepare() -> None:
     """Make everything that the tests need: programs, engine, images, checkpoint.
 
-    From nothing that takes about 20 minutes on two cores; what is made stays in the cache.
+    From nothing that takes about half an hour on two cores; what is made stays in the cache.
     """
     progress = Progress()
     everything(progress)

@@ -1,4 +1,4 @@
-"""Build the programs of clusters and of monitoring from the Go modules in `dev/tools`, once.
+"""Build the programs of clusters, monitoring and autoscaling from the Go modules in `dev/tools`.
 
 Called by `Cluster.up` and `mistral_dev tools build`; `ensure(["helm"])` gives one program alone.
 A program lies at `<cache>/tools/<tool set>-<version>-<key>/<program>`. The key covers the module's
@@ -8,6 +8,7 @@ files and the flags: a change of either builds anew, and an older checkout still
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,9 @@ BUILD_SECONDS = 3600.0
 
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
 """Leave out the machine's paths and the checkout's revision: equal sources give equal bytes."""
+
+_GO_SETTINGS = {"GOWORK": "off", "GOFLAGS": ""}
+"""The user's own would change the result."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ _KUBERNETES = (
 
 _PROMETHEUS = "github.com/prometheus/prometheus"
 
+_KEDA = "github.com/kedacore/keda/v2"
+
 TOOLSETS = (
     Toolset("etcd", "go.etcd.io/etcd/server/v3", {"etcd": "go.etcd.io/etcd/server/v3"}),
     Toolset(
@@ -118,6 +124,11 @@ TOOLSETS = (
         # Targets are named in the configuration: the clouds' libraries are 30 % of the packages.
         tags="remove_all_sd",
     ),
+    Toolset(
+        "keda",
+        _KEDA,
+        {"keda-operator": f"{_KEDA}/cmd/operator", "keda-adapter": f"{_KEDA}/cmd/adapter"},
+    ),
 )
 """All programs, in the order in which they are built."""
 
@@ -125,9 +136,12 @@ ALL_TOOLS = tuple(name for toolset in TOOLSETS for name in toolset.packages)
 """The names of all programs."""
 
 CLUSTER_TOOLS = tuple(
-    name for toolset in TOOLSETS if toolset.name != "prometheus" for name in toolset.packages
+    name
+    for toolset in TOOLSETS
+    if toolset.name not in {"prometheus", "keda"}
+    for name in toolset.packages
 )
-"""Those of a cluster and its demo; monitoring is for the chart's tests."""
+"""Those of a cluster and its demo; Prometheus and KEDA are for tests of what works with them."""
 
 
 def module_version(go_mod: str, module: str) -> str:
@@ -160,6 +174,20 @@ def program(name: str) -> Path:
         if name in toolset.packages:
             return toolset.folder() / name
     raise UsageError(f"No tool is called {name}: there are {', '.join(ALL_TOOLS)}.")
+
+
+def sources(name: str) -> Path:
+    """Return the module that a tool set is built from, in Go's cache, fetched when it is not there.
+
+    Raises:
+        MissingRequirementError: there is no Go to fetch it with.
+        CommandFailedError: it could not be fetched.
+    """
+    _check_go()
+    toolset = next(found for found in TOOLSETS if found.name == name)
+    module = f"{toolset.module}@{toolset.version()}"
+    said = run(["go", "mod", "download", "-json", module], cwd=toolset.source, env=_GO_SETTINGS)
+    return Path(json.loads(said)["Dir"])
 
 
 def search_path() -> str:
@@ -216,7 +244,7 @@ def _build(toolset: Toolset, name: str, progress: Progress) -> None:
         run(
             [*command, "-o", temporary, toolset.packages[name]],
             cwd=toolset.source,
-            env={"GOWORK": "off", "GOFLAGS": ""},  # the user's own would change the result
+            env=_GO_SETTINGS,
             seconds=BUILD_SECONDS,
         )
         temporary.replace(target)
