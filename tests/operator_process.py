@@ -35,6 +35,7 @@ class OperatorProcess:
             "NAMESPACE": "default",
             "IDENTITY": f"operator-{self.port}",
             "PORT": str(self.port),
+            "URL": f"http://127.0.0.1:{self.port}",
             "LEADER_ELECTION": "false",
             "SIGNAL_SECONDS": "0",  # fake pods say nothing
             "SERVER_IMAGE": "example.com/server:test",

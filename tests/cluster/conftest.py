@@ -14,6 +14,7 @@ from mistral_dev.settings import Profile
 from mistral_operator.crd import custom_resource_definition, to_yaml
 from namespace import Namespace
 from operator_process import OperatorProcess, running_operator
+from talking_pods import TalkingPods
 
 _numbers = itertools.count()
 
@@ -88,3 +89,28 @@ def fresh_namespace(cluster: Cluster) -> Iterator[Namespace]:
 def log(tmp_path: Path) -> Path:
     """Return the log file of an operator that a test starts itself."""
     return tmp_path / "operator.log"
+
+
+@pytest.fixture
+def operator_settings() -> dict[str, str]:
+    """Return what else the fixture `operator` is told; for modules to say."""
+    return {}
+
+
+@pytest.fixture
+def operator(
+    unserved: Namespace, log: Path, operator_settings: dict[str, str]
+) -> Iterator[OperatorProcess]:
+    """Return an operator that looks at its pods every second."""
+    settings = {"SIGNAL_SECONDS": "1", "AUTOSCALING_SECONDS": "1", **operator_settings}
+    with running_operator(unserved.cluster, log, **settings) as started:
+        yield started
+        assert "Traceback" not in log.read_text(), log.read_text()
+
+
+@pytest.fixture
+def pods(unserved: Namespace, operator: OperatorProcess) -> Iterator[TalkingPods]:
+    """Give the pods of the namespace a voice, for that operator to hear."""
+    assert operator.process is not None
+    with TalkingPods(unserved).talking() as made:
+        yield made

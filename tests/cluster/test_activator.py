@@ -24,7 +24,7 @@ from mistral_dev.commands import run, wait_until
 from mistral_dev.network import FAKE_POD_CIDR
 from mistral_operator import names
 from namespace import Namespace, Object
-from operator_process import OperatorProcess, running_operator
+from operator_process import OperatorProcess
 from talking_pods import TalkingPods
 from unit.server_runner import free_port
 
@@ -32,12 +32,7 @@ NETWORK = ip_network(FAKE_POD_CIDR, strict=False)
 """Addresses that kwok makes up for pods. A slice takes none of the loopback network."""
 ACTIVATOR = str(NETWORK[-2])
 SERVICE = "activator"
-SETTINGS = {
-    "SIGNAL_SECONDS": "1",
-    "AUTOSCALING_SECONDS": "1",
-    "ACTIVATOR_SERVICE": SERVICE,
-    "NAMESPACE": "default",
-}
+SETTINGS = {"ACTIVATOR_SERVICE": SERVICE, "NAMESPACE": "default"}
 SOON = {
     "scaleUp": {"stabilizationWindowSeconds": 0},
     "scaleDown": {"stabilizationWindowSeconds": 3},
@@ -49,9 +44,9 @@ def sleeper(**autoscaling: object) -> Object:
     return scaled(**{"minReplicas": 0, "behavior": SOON, **autoscaling})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def network() -> Iterator[None]:
-    """Give this machine the addresses of fake pods."""
+@contextmanager
+def network_of_fake_pods() -> Iterator[None]:
+    """Give this machine the addresses of fake pods until the block ends."""
     if os.geteuid() != 0:
         pytest.skip("only root may add a network to the loopback interface")
     run(["ip", "route", "replace", "local", str(NETWORK), "dev", "lo"])
@@ -59,12 +54,17 @@ def network() -> Iterator[None]:
     run(["ip", "route", "del", "local", str(NETWORK), "dev", "lo"])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Iterator[None]:
+    """Let fake pods be reached."""
+    with network_of_fake_pods():
+        yield
+
+
 @pytest.fixture
-def operator(unserved: Namespace, log: Path) -> Iterator[OperatorProcess]:
-    """Run an operator that looks every second."""
-    with running_operator(unserved.cluster, log, **SETTINGS) as started:
-        yield started
-        assert "Traceback" not in log.read_text(), log.read_text()
+def operator_settings() -> dict[str, str]:
+    """Let the operator find the activators."""
+    return SETTINGS
 
 
 @pytest.fixture

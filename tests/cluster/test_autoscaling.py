@@ -2,19 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from cluster.test_steady import writes
 from mistral_operator.contest import MOST_REPAIRS
 from mistral_operator.names import FIELD_MANAGER
 from namespace import Namespace, Object, resource
-from operator_process import OperatorProcess, running_operator
+from operator_process import OperatorProcess
 from talking_pods import TalkingPods
 
-SETTINGS = {"SIGNAL_SECONDS": "1", "AUTOSCALING_SECONDS": "1"}
 AT_ONCE = {
     "scaleUp": {"stabilizationWindowSeconds": 0},
     "scaleDown": {"stabilizationWindowSeconds": 0},
@@ -25,22 +20,6 @@ def scaled(**autoscaling: object) -> Object:
     """Return an endpoint of 1 to 4 replicas of 10 requests each."""
     fields = {"maxReplicas": 4, "targetInFlight": 10, "behavior": AT_ONCE, **autoscaling}
     return resource("small", {"autoscaling": fields})
-
-
-@pytest.fixture
-def operator(unserved: Namespace, log: Path) -> Iterator[OperatorProcess]:
-    """Run an operator that looks every second."""
-    with running_operator(unserved.cluster, log, **SETTINGS) as started:
-        yield started
-        assert "Traceback" not in log.read_text(), log.read_text()
-
-
-@pytest.fixture
-def pods(unserved: Namespace, operator: OperatorProcess) -> Iterator[TalkingPods]:
-    """Give the pods of the namespace a voice."""
-    assert operator.process is not None
-    with TalkingPods(unserved).talking() as made:
-        yield made
 
 
 def replicas(namespace: Namespace) -> int:
