@@ -401,6 +401,23 @@ def test_another_autoscaler_learns_of_those_that_wait(
     assert (reading.replicas, reading.held) == (replicas, held)
 
 
+@pytest.mark.parametrize(
+    ("least", "activators", "load"), [(0, (), 1), (0, ("10.0.0.9",), 0), (1, (), 0)]
+)
+def test_another_autoscaler_finds_no_idle_endpoint_where_nothing_would_wake_it(
+    least: int, activators: tuple[str, ...], load: int
+) -> None:
+    autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}
+    operator = Operator({"autoscaling": autoscaling})
+    operator.activators.known = Activators(activators)
+    operator.hear(running=0)
+
+    reading = operator.scaler.reading(KEY)
+
+    assert reading is not None
+    assert reading.load == load
+
+
 def test_another_autoscaler_learns_nothing_of_an_endpoint_that_starts() -> None:
     autoscaling = {"minReplicas": 0, "maxReplicas": 4, "driver": "KEDA"}
 

@@ -7,7 +7,7 @@ Deployment's replicas have one writer, `reconcile`; `spec.replicas` is never wri
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mistral_operator.activation import may_sleep
 from mistral_operator.activators import ActivatorBoard
@@ -150,6 +150,9 @@ class Scaler:
         if spec.autoscaling is None:
             return None
         look = self._see(key)
+        if may_sleep(spec) and not self.activators.known.addresses:
+            # Nothing would wake it: its last replica is not idle for whoever takes idle ones away.
+            look = replace(look, active=True)
         target = _target(spec, _kv_cache_tokens(body))
         if target is None and not look.heard:
             target = max(look.held, 1)  # one replica, which then says what it takes
