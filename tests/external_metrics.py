@@ -1,4 +1,4 @@
-"""An API server for external metrics, as KEDA and Prometheus adapters run one.
+"""An API server for external metrics, as adapters of Prometheus run one.
 
 The real API server passes requests for the group on to it, by an APIService, and so the real
 HorizontalPodAutoscaler controller gets its numbers here.
@@ -17,6 +17,7 @@ from mistral_dev.commands import wait_until
 
 GROUP = "external.metrics.k8s.io"
 VERSION = "v1beta1"
+APISERVICE = f"{VERSION}.{GROUP}"
 
 Metric = Callable[[str, str], float | None]
 """Returns the value of a metric by namespace and name, None if it is not known."""
@@ -31,15 +32,32 @@ def external_metrics(cluster: Cluster, metric: Metric) -> Iterator[None]:
     context.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    objects = json.dumps(_registration(server.server_address[1]))
+    try:
+        with registered(cluster, server.server_address[1]):
+            yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def registered(cluster: Cluster, port: int) -> Iterator[None]:
+    """Let a cluster's API server ask a port of this machine for external metrics.
+
+    Whom it asked before it asks again when the block ends.
+    """
+    path = "-o=jsonpath={.spec.service.port}"
+    before = cluster.kubectl("get", "apiservice", APISERVICE, "--ignore-not-found", path)
+    objects = json.dumps(_registration(port))
     cluster.kubectl("apply", "-f", "-", text=objects)
     try:
         wait_until(lambda: _is_available(cluster), "the external metrics to be available", 60)
         yield
     finally:
-        cluster.kubectl("delete", "-f", "-", "--wait=false", text=objects)
-        server.shutdown()
-        server.server_close()
+        if before:
+            cluster.kubectl("apply", "-f", "-", text=json.dumps(_registration(int(before))))
+        else:
+            cluster.kubectl("delete", "-f", "-", "--wait=false", text=objects)
 
 
 def _registration(port: int) -> dict[str, object]:
@@ -53,7 +71,7 @@ def _registration(port: int) -> dict[str, object]:
     registration = {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
-        "metadata": {"name": f"{VERSION}.{GROUP}"},
+        "metadata": {"name": APISERVICE},
         "spec": {
             "group": GROUP,
             "version": VERSION,
@@ -68,8 +86,7 @@ def _registration(port: int) -> dict[str, object]:
 
 def _is_available(cluster: Cluster) -> bool:
     path = '{.status.conditions[?(@.type=="Available")].status}'
-    name = f"{VERSION}.{GROUP}"
-    return cluster.kubectl("get", "apiservice", name, f"-o=jsonpath={path}") == "True"
+    return cluster.kubectl("get", "apiservice", APISERVICE, f"-o=jsonpath={path}") == "True"
 
 
 def _handler(metric: Metric) -> type[BaseHTTPRequestHandler]:
