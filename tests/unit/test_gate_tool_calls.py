@@ -1,5 +1,6 @@
 """Every answer of the corpus gets the outcomes that a person gave it."""
 
+import gc
 import time
 from collections import Counter
 
@@ -43,6 +44,27 @@ async def test_an_answer_gets_its_outcomes(entry: Entry) -> None:
             for outcome, count in expected.items()
         },
     }
+
+
+@pytest.mark.usefixtures("configure")
+async def test_nothing_is_kept_of_requests_that_are_over() -> None:
+    async def ask_for_all() -> None:
+        for entry in CORPUS:
+            engine = FakeEngine(choices_of(entry), chunks_of(entry) if entry.stream else None)
+            await ask(gate(engine), request_of(entry))
+
+    await ask_for_all()
+    before = _alive()
+    await ask_for_all()
+
+    assert _alive() == before
+
+
+def _alive() -> Counter[type]:
+    """Count the gate's own objects."""
+    gc.collect()
+    classes = (type(one) for one in gc.get_objects())
+    return Counter(one for one in classes if str(one.__module__).startswith("mistral_server."))
 
 
 @pytest.mark.parametrize("name", UNUSABLE)

@@ -169,23 +169,18 @@ def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _too_many(endpoint: Endpoint) -> web.Response:
-    return refusal(
-        503,
-        f"the endpoint is starting, and {endpoint.held} requests wait for it already:"
-        " try again later, or raise spec.autoscaling.activation.maxRequests",
-        "over_budget",
-        endpoint.retry_after(),
-    )
+    said = f"the endpoint is starting, and {endpoint.held} requests wait for it already"
+    return _later(endpoint, said, "maxRequests", "over_budget")
 
 
 def _too_long(endpoint: Endpoint) -> web.Response:
-    return refusal(
-        503,
-        f"the endpoint did not start within {endpoint.terms.max_wait_seconds} seconds:"
-        " try again later, or raise spec.autoscaling.activation.maxWaitSeconds",
-        "timed_out",
-        endpoint.retry_after(),
-    )
+    said = f"the endpoint did not start within {endpoint.terms.max_wait_seconds} seconds"
+    return _later(endpoint, said, "maxWaitSeconds", "timed_out")
+
+
+def _later(endpoint: Endpoint, said: str, field: str, code: str) -> web.Response:
+    message = f"{said}: try again later, or raise spec.autoscaling.activation.{field}"
+    return refusal(503, message, code, endpoint.retry_after())
 
 
 def _count(endpoint: Endpoint, outcome: str) -> None:

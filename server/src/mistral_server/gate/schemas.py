@@ -1,30 +1,38 @@
 """The callers' own JSON schemas, compiled once and judged in bounded time. Pure.
 
-A schema comes with every request, from anybody. It may ask for another host's files, or refer to
-itself until one small object takes for ever; such a schema is unusable, which is its author's
-mistake and not the model's.
+A schema comes with every request, from anybody. It may ask for another host's files, for gigabytes,
+or refer to itself until one small object takes for ever; such a schema is unusable, which is its
+author's mistake and not the model's.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
+import re
+from collections import Counter
 from typing import Any
 
 import jsonschema_rs
 import msgspec
 
+from mistral_server.gate.schema_costs import Costs, costs_of, takes_for_ever
+
 LARGEST_BYTES = 64 * 1024
 """A schema with more than this is not read: the largest of OpenAI's own examples has 4 KB."""
 
-_STEPS = 20_000
-"""Pairs of subschema and value that are looked at; one takes well under a microsecond."""
+MOST_MEMORY = 32 * 2**20
+"""Bytes that a compiled schema may take, and all that are kept: some hundred with 4 KB of JSON."""
 
-_CACHED = 256
+_PATTERN_SIZES = tuple(4**power for power in range(6, 12))
+"""Bytes of a compiled pattern, 4 KiB to 4 MiB; the least that it fits in counts."""
+
+_GROUP = re.compile(r"\((?!\?[:=!])")
+"""Opens a group, or stands for itself: then the pattern is taken for a little more than it is."""
+
+_ENTRY_BYTES = 1024
 _BACKTRACKS = 10_000
 _TOO_SLOW = (
     jsonschema_rs.ValidationErrorKind.BacktrackLimitExceeded,
     jsonschema_rs.ValidationErrorKind.RegexEngineFailure,
 )
-_REFERENCES = (b'"$ref"', b'"$dynamicRef"', b'"$recursiveRef"')
+_NO_SCHEMA = (ValueError, RecursionError, TypeError, OverflowError)
 
 
 class UnusableSchema(ValueError):
@@ -39,16 +47,20 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
         value: the decoded arguments.
 
     Raises:
-        UnusableSchema: it is too large, invalid, refers to another document, or would take for
-            ever.
+        UnusableSchema: it is too large, invalid, refers to another document, or would take too much
+            memory or time.
     """
-    compiled = _compiled(schema)
-    if compiled is None:
+    if len(schema) > LARGEST_BYTES:
+        raise UnusableSchema(f"it has {len(schema)} bytes; at most {LARGEST_BYTES} are read")
+    known = _kept.get(schema)
+    if known.reason is not None:
+        raise UnusableSchema(known.reason)
+    if known.validator is None:
         return []
-    if compiled.refers:
-        _check_steps(compiled.document, value)
+    if known.unfolds and takes_for_ever(known.document, value):
+        raise UnusableSchema("its references unfold without an end in sight")
     try:
-        kinds = [error.kind for error in compiled.validator.iter_errors(value)]
+        kinds = [error.kind for error in known.validator.iter_errors(value)]
     except (ValueError, RecursionError) as error:
         raise UnusableSchema(str(error)) from error
     if any(isinstance(kind, _TOO_SLOW) for kind in kinds):
@@ -56,122 +68,108 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
     return [kind.name for kind in kinds]
 
 
-class _Compiled(msgspec.Struct):
-    validator: jsonschema_rs.Validator
-    document: Any
-    refers: bool
+class _Known(msgspec.Struct):
+    """A compiled schema, or why it is unusable.
+
+    Not the exception itself: each time it is raised it takes the frames on its way along, with the
+    request that they work on, for as long as it lives.
+    """
+
+    validator: jsonschema_rs.Validator | None = None
+    """None: it allows everything."""
+    document: Any = None
+    unfolds: bool = False
+    reason: str | None = None
+    memory: int = 0
+    """Bytes, as they are estimated."""
 
 
-@lru_cache(maxsize=_CACHED)
-def _attempt(schema: bytes) -> _Compiled | UnusableSchema | None:
+class _Kept:
+    """What was known last, as far as it has room."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Known] = {}
+        self._memory = 0
+
+    def get(self, schema: bytes) -> _Known:
+        """Return what is known of a schema, now the last that was asked for."""
+        known = self._known.pop(schema, None)
+        if known is None:
+            known = _learned(schema)
+            self._memory += known.memory
+        self._known[schema] = known
+        while self._memory > MOST_MEMORY:
+            first = next(iter(self._known))
+            self._memory -= self._known.pop(first).memory
+        return known
+
+
+_kept = _Kept()
+
+
+def _learned(schema: bytes) -> _Known:
     try:
-        return _compile(schema)
+        known = _compile(schema)
     except UnusableSchema as error:
-        return error
+        known = _Known(reason=str(error))
+    known.memory += _ENTRY_BYTES + len(schema) + len(known.reason or "")
+    return known
 
 
-def _compiled(schema: bytes) -> _Compiled | None:
-    if len(schema) > LARGEST_BYTES:
-        raise UnusableSchema(f"it has {len(schema)} bytes; at most {LARGEST_BYTES} are read")
-    attempt = _attempt(schema)
-    if isinstance(attempt, UnusableSchema):
-        raise attempt
-    return attempt
-
-
-def _compile(schema: bytes) -> _Compiled | None:
+def _compile(schema: bytes) -> _Known:
     if not schema.strip():
-        return None
+        return _Known()
     try:
         document = msgspec.json.decode(schema)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise UnusableSchema(f"it is not JSON: {error}") from error
     if document is None:
-        return None
-    refers = any(reference in schema for reference in _REFERENCES)
+        return _Known()
+    costs = costs_of(document)
+    if costs.unfolds and costs.renames:
+        raise UnusableSchema("its references cannot be followed: parts of it have ids")
+    memory, largest = _memory_of(costs)
+    reason = ""
     # Callers write for several drafts and rarely say which; 2020-12 is what pydantic makes, and
     # draft 7 what mistral-common reads.
-    makers = (jsonschema_rs.validator_for, jsonschema_rs.Draft7Validator)
-    reason = ""
-    for make in makers:
+    for make in (jsonschema_rs.validator_for, jsonschema_rs.Draft7Validator):
         try:
-            validator = make(document, offline=True, pattern_options=_PATTERNS)
-        except (ValueError, RecursionError, TypeError, OverflowError) as error:
+            validator = make(document, offline=True, pattern_options=_patterns_up_to(largest))
+        except _NO_SCHEMA as error:
             reason = reason or str(error).partition("\n")[0]
         else:
-            return _Compiled(validator, document, refers)
+            return _Known(validator, document, costs.unfolds, memory=memory)
     raise UnusableSchema(reason)
 
 
-_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=_BACKTRACKS)
+def _memory_of(costs: Costs) -> tuple[int, int]:
+    """Return what a schema takes with its patterns, and the size of the largest of those.
 
-
-def _check_steps(document: Any, value: Any) -> None:
-    """Raise `UnusableSchema` if judging the value would take too many steps.
-
-    Without references a schema has as many parts as bytes. With them it can have 2 ** 30 in a
-    kilobyte, or no end.
+    A pattern takes up to four times its size when it is used, and once more for each of its groups.
     """
-    left = _STEPS
-    open_pairs = [(document, value)]
-    while open_pairs:
-        left -= 1
-        if left < 0:
-            raise UnusableSchema("its references unfold without an end in sight")
-        schema, instance = open_pairs.pop()
-        if isinstance(schema, dict):
-            open_pairs.extend(_parts(document, schema, instance))
+    memory, largest = costs.memory, 0
+    for pattern, count in Counter(costs.patterns).items():
+        size = next((size for size in _PATTERN_SIZES if _fits(pattern, size)), None)
+        if size is None:
+            raise UnusableSchema("one of its patterns is none, or takes too much memory")
+        largest = max(largest, size)
+        memory += count * size * (4 + len(_GROUP.findall(pattern)))
+        if memory > MOST_MEMORY:
+            break  # the others need not be tried
+    if memory > MOST_MEMORY:
+        raise UnusableSchema("compiled, it would take too much memory")
+    return memory, largest
 
 
-def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tuple[Any, Any]]:
-    for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
-        if isinstance(schema.get(keyword), str):
-            yield _resolved(document, schema[keyword]), instance
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        for part in _listed(schema.get(keyword)):
-            yield part, instance
-    for keyword in ("not", "if", "then", "else"):
-        if keyword in schema:
-            yield schema[keyword], instance
-    if isinstance(instance, dict):
-        yield from _of_object(schema, instance)
-    elif isinstance(instance, list):
-        for keyword in ("items", "additionalItems", "contains", "unevaluatedItems"):
-            for part in _listed(schema.get(keyword)) or [schema.get(keyword)]:
-                yield from ((part, item) for item in instance)
-        for part in _listed(schema.get("prefixItems")):
-            yield from ((part, item) for item in instance)
+def _fits(pattern: str, size: int) -> bool:
+    try:
+        jsonschema_rs.Draft202012Validator(
+            {"pattern": pattern}, pattern_options=_patterns_up_to(size)
+        )
+    except _NO_SCHEMA:
+        return False
+    return True
 
 
-def _of_object(schema: dict[str, Any], instance: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    properties = schema.get("properties")
-    if isinstance(properties, dict):
-        yield from ((properties[name], instance[name]) for name in properties.keys() & instance)
-    for keyword in ("additionalProperties", "unevaluatedProperties"):
-        if keyword in schema:
-            yield from ((schema[keyword], item) for item in instance.values())
-    for keyword in ("patternProperties", "dependentSchemas", "dependencies"):
-        parts = schema.get(keyword)
-        for part in parts.values() if isinstance(parts, dict) else ():
-            yield part, instance
-            yield from ((part, item) for item in instance.values())
-    if "propertyNames" in schema:
-        yield from ((schema["propertyNames"], name) for name in instance)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _resolved(document: Any, reference: str) -> Any:
-    """Follow a JSON pointer within the document; other references lead nowhere here."""
-    found = document
-    for token in reference.partition("#")[2].split("/")[1:]:
-        name = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, dict):
-            found = found.get(name)
-        elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
-            found = found[int(name)]
-        else:
-            return None
-    return found
+def _patterns_up_to(size: int) -> jsonschema_rs.FancyRegexOptions:
+    return jsonschema_rs.FancyRegexOptions(_BACKTRACKS, size_limit=size, dfa_size_limit=size)

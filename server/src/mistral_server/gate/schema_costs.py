@@ -1,0 +1,152 @@
+"""What a caller's schema costs: memory before it is compiled, time before it is judged by. Pure.
+
+Some hundred bytes can ask for gigabytes or for ever, so neither is found out by trying.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+_STEPS = 20_000
+"""Pairs of subschema and value that are looked at; one takes well under a microsecond."""
+
+_OBJECT_BYTES = 704
+_VALUE_BYTES = 160
+"""What the validator takes of a part at each level above it, since `not`, `unevaluatedItems` and
+others copy what they hold: more than the worst of 40 kinds of schema took."""
+
+_UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_AGAIN = 3
+"""How often the validator looks at the parts of a schema with one of those keywords."""
+
+
+class Costs(msgspec.Struct):
+    """What a schema asks for."""
+
+    memory: int = 0
+    """Bytes of the compiled schema without its patterns."""
+    patterns: list[str] = []
+    unfolds: bool = False
+    """It may have more parts than one can see: judge by it only if it does not take for ever."""
+    renames: bool = False
+    """A part of it has an id, from which references count anew."""
+
+
+def costs_of(document: Any) -> Costs:
+    """Return what a schema will cost, by reading it once."""
+    costs, identity = Costs(), _identity(document)
+    left = [(document, 1)]
+    while left:
+        part, depth = left.pop()
+        if isinstance(part, dict):
+            costs.memory += depth * (_OBJECT_BYTES + sum(map(len, part)))
+            costs.patterns += _patterns(part)
+            costs.unfolds |= not _UNFOLDING.isdisjoint(part)
+            costs.renames |= depth > 1 and isinstance(part.get(identity), str)
+            left += [(one, depth + 1) for one in part.values()]
+        else:
+            costs.memory += depth * (_VALUE_BYTES + (len(part) if isinstance(part, str) else 0))
+            left += [(one, depth + 1) for one in _listed(part)]
+    return costs
+
+
+_UNFOLDING = _UNEVALUATED.union(_REFERENCES)
+
+
+def takes_for_ever(document: Any, value: Any) -> bool:
+    """Tell whether judging the value would take too many steps, as far as they can be foreseen.
+
+    Without references a schema has as many parts as bytes. With them it can have 2 ** 30 in a
+    kilobyte, or no end. A part whose properties are evaluated to know which ones are not is looked
+    at again and again, at each level.
+    """
+    left = _STEPS
+    open_pairs = [(document, value)]
+    try:
+        while open_pairs and left:
+            left -= 1
+            schema, instance = open_pairs.pop()
+            if isinstance(schema, dict):
+                open_pairs.extend(_parts(document, schema, instance))
+    except (LookupError, TypeError, ValueError):
+        return True  # it refers by another way than a path in this document
+    return not left
+
+
+def _patterns(schema: dict[str, Any]) -> Iterator[str]:
+    if isinstance(schema.get("pattern"), str):
+        yield schema["pattern"]
+    properties = schema.get("patternProperties")
+    if isinstance(properties, dict):
+        yield from properties
+
+
+def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tuple[Any, Any]]:
+    for _ in range(1 if _UNEVALUATED.isdisjoint(schema) else _AGAIN):
+        for part in _in_place(document, schema):
+            yield part, instance
+        if isinstance(instance, list):
+            yield from _of_list(schema, instance)
+    if isinstance(instance, dict):
+        yield from _of_object(schema, instance)
+
+
+def _in_place(document: Any, schema: dict[str, Any]) -> Iterator[Any]:
+    for keyword in _REFERENCES:
+        if isinstance(schema.get(keyword), str):
+            yield _resolved(document, schema[keyword])
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        if keyword in schema:
+            yield from _listed(schema[keyword])
+    for keyword in ("not", "if", "then", "else"):
+        if keyword in schema:
+            yield schema[keyword]
+
+
+def _of_list(schema: dict[str, Any], instance: list[Any]) -> Iterator[tuple[Any, Any]]:
+    for keyword in ("items", "additionalItems", "contains", "unevaluatedItems"):
+        for part in _listed(schema.get(keyword)) or [schema.get(keyword)]:
+            yield from ((part, item) for item in instance)
+    for part in _listed(schema.get("prefixItems")):
+        yield from ((part, item) for item in instance)
+
+
+def _of_object(schema: dict[str, Any], instance: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        yield from ((properties[name], instance[name]) for name in properties.keys() & instance)
+    for keyword in ("additionalProperties", "unevaluatedProperties"):
+        if keyword in schema:
+            yield from ((schema[keyword], item) for item in instance.values())
+    for keyword in ("patternProperties", "dependentSchemas", "dependencies"):
+        parts = schema.get(keyword)
+        for part in parts.values() if isinstance(parts, dict) else ():
+            yield part, instance
+            yield from ((part, item) for item in instance.values())
+    if "propertyNames" in schema:
+        yield from ((schema["propertyNames"], name) for name in instance)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _resolved(document: Any, reference: str) -> Any:
+    """Follow a JSON pointer within the document."""
+    root, *path = (unquote(reference) if "%" in reference else reference).split("/")
+    if root != "#":
+        raise LookupError(reference)
+    found = document
+    for token in path:
+        name = token.replace("~1", "/").replace("~0", "~")
+        found = found[int(name)] if isinstance(found, list) else found[name]
+    return found
+
+
+def _identity(document: Any) -> str:
+    """Return the keyword by which a part of this schema has an id."""
+    draft = document.get("$schema") if isinstance(document, dict) else None
+    return "id" if "draft-04" in str(draft) else "$id"

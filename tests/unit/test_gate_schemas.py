@@ -1,0 +1,153 @@
+"""Callers' schemas take neither the API process's memory nor its time, whatever they say."""
+
+import ctypes
+import gc
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import psutil
+import pytest
+
+from mistral_server.gate.schemas import MOST_MEMORY, UnusableSchema, schema_errors
+
+COUNT = 24
+"""Different schemas of a kind: without bounds each of these kinds takes more than twice as much."""
+
+
+def wrapped(depth: int, leaf: Any, wrap: Callable[[Any], Any]) -> Any:
+    """Return a schema within a schema within a schema."""
+    for _ in range(depth):
+        leaf = wrap(leaf)
+    return leaf
+
+
+def greedy(pattern: str, count: int = 1) -> Any:
+    """Return a schema that wants strings to match patterns."""
+    return {"properties": {f"x{at}": {"pattern": pattern} for at in range(count)}}
+
+
+LARGE: dict[str, Any] = {
+    "ordinary": {"properties": {f"p{at}": {"type": "string"} for at in range(10)}},
+    "many parts": {"allOf": [{}] * 10_000},
+    "many objects without other properties": {"unevaluatedProperties": {}, "allOf": [{}] * 8_000},
+    "parts that are copied at each level": wrapped(
+        200, {"allOf": [{}] * 5_000}, lambda x: {"not": x}
+    ),
+    "a long pattern": greedy("(a{1,1000}){1,50}"),
+    "many long patterns": greedy(r"^[\p{L} ]{1,40}$", 10),
+    "groups": greedy("(a)" * 2_700),
+}
+
+
+@pytest.mark.parametrize("title", LARGE)
+def test_schemas_leave_little_memory_behind(title: str) -> None:
+    held = _held()
+    for number in range(COUNT):
+        schema = json.dumps(LARGE[title] | {"description": str(number)}).encode()
+        with suppress(UnusableSchema):
+            schema_errors(schema, {"x0": "a" * 3_000})
+
+    assert _held() - held < MOST_MEMORY + 2**22
+
+
+ORDINARY = {
+    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?$": "2025-01-31T10:00Z",
+    "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$": "01234567-89ab-cdef-0123-456789abcdef",
+    r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$": "-12.50",
+    r"^[\w.+-]+@[\w-]+\.[\w.-]+$": "a.b@example.org",
+    "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$": "a-name",
+    r"^\p{L}{1,64}$": "Ærø",
+    r"^\S{1,256}$": "word",
+    "^.{1,500}$": "a text",
+}
+"""Patterns as callers write them, and what matches them."""
+
+
+def test_ordinary_patterns_are_judged_by() -> None:
+    patterns = {f"x{at}": {"pattern": pattern} for at, pattern in enumerate(ORDINARY)}
+    matching = {f"x{at}": text for at, text in enumerate(ORDINARY.values())}
+    schema = json.dumps({"properties": patterns}).encode()
+
+    assert schema_errors(schema, matching) == []
+    assert schema_errors(schema, dict.fromkeys(matching, "")) == ["pattern"] * len(ORDINARY)
+
+
+def _held() -> int:
+    """Return the bytes that this process holds, less what its allocator only keeps."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(psutil.Process().memory_info().rss)
+
+
+def deep(levels: int) -> Any:
+    """Return arguments within arguments."""
+    return wrapped(levels, 1, lambda x: {"x": x})
+
+
+def references(depth: int, name: Callable[[int], Any], refer: Callable[[int], str]) -> str:
+    """Return a schema that unfolds into 2 ** depth parts of a property."""
+    parts = {f"d{at}": name(at) | {"allOf": [{"$ref": refer(at + 1)}] * 2} for at in range(depth)}
+    last = {f"d{depth}": name(depth) | {"type": "integer"}}
+    return json.dumps({"$defs": parts | last, "properties": {"x": {"$ref": refer(0)}}})
+
+
+SLOW: dict[str, tuple[str, Any]] = {
+    "properties that are evaluated again": (
+        json.dumps(
+            wrapped(
+                30,
+                {"properties": {"x": {}}},
+                lambda x: {"unevaluatedProperties": False, "allOf": [x]},
+            )
+        ),
+        deep(30),
+    ),
+    "items that are evaluated again": (
+        json.dumps(
+            {
+                "properties": {
+                    "x": wrapped(
+                        30,
+                        {"properties": {"x": {}}},
+                        lambda x: {"unevaluatedItems": False, "contains": x},
+                    )
+                }
+            }
+        ),
+        {"x": wrapped(30, {"x": 1}, lambda x: [x])},
+    ),
+    "escaped references": (
+        references(40, lambda _at: {}, "#/$defs/d{}".format).replace("$ref", "\\u0024ref"),
+        {"x": 1},
+    ),
+    "references with percent signs": (
+        references(40, lambda _at: {}, "#/%24defs/d{}".format),
+        {"x": 1},
+    ),
+    "anchors": (references(40, lambda at: {"$anchor": f"a{at}"}, "#a{}".format), {"x": 1}),
+    "ids": (references(40, lambda at: {"$id": f"u{at}"}, "u{}".format), {"x": 1}),
+    "paths that start anew": (
+        json.dumps(
+            {
+                "properties": {
+                    "x": json.loads(references(40, lambda _at: {}, "#/$defs/d{}".format))
+                    | {"$id": "u"}
+                }
+            }
+        ),
+        {"x": {"x": 1}},
+    ),
+}
+
+
+@pytest.mark.parametrize("title", SLOW)
+def test_a_schema_is_not_judged_by_for_ever(title: str) -> None:
+    schema, value = SLOW[title]
+    started = time.monotonic()
+    with pytest.raises(UnusableSchema):
+        schema_errors(schema.encode(), value)
+
+    assert time.monotonic() - started < 2  # a wide margin: they take milliseconds
