@@ -126,7 +126,10 @@ class TalkingPods:
             tokens=self.answered,
             effective={"kv_cache_tokens": 40_960},
         )
-        _write(request, 503 if self.mute else 200, said.model_dump_json().encode())
+        if self.mute:
+            _write(request, 503, b"")
+        else:
+            _write(request, 200, said.model_dump_json().encode())
 
 
 def _write(request: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
