@@ -46,8 +46,8 @@ class Load:
 LOADS = (
     Load("streamed, 1 at a time", stream=True, at_once=1, requests=20),
     Load("streamed, 16 at once", stream=True, at_once=16, requests=64),
-    Load("in one piece, 1 at a time", stream=False, at_once=1, requests=40),
-    Load("in one piece, 16 at once", stream=False, at_once=16, requests=160),
+    Load("in one piece, 1 at a time", stream=False, at_once=1, requests=200),
+    Load("in one piece, 16 at once", stream=False, at_once=16, requests=320),
     Load("a chunk every 20 ms, 16 at once", stream=True, at_once=16, requests=16, paced=True),
 )
 
@@ -96,7 +96,7 @@ def _p99(values: list[float]) -> float:
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
-@pytest.mark.timeout(900)  # four minutes on two busy cores
+@pytest.mark.timeout(1800)  # six to ten minutes where other work shares two cores
 def test_beside_a_litellm_proxy(tmp_path: Path) -> None:
     with (
         three_ways(tmp_path) as ways,
@@ -111,8 +111,8 @@ def test_beside_a_litellm_proxy(tmp_path: Path) -> None:
         memory = [way.processes[0].memory_info().rss for way in ways]
     _print(taken, {way.name: used for way, used in zip(ways, memory, strict=True)})
     for load, times in taken.items():
-        alone, gate, proxy = times.values()
-        assert gate.first - alone.first < proxy.first - alone.first, load.name
+        _, gate, proxy = times.values()
+        assert gate.first < proxy.first, load.name
         assert gate.cpu_each < proxy.cpu_each, load.name
         if not load.paced:
             assert gate.rate > proxy.rate, load.name
