@@ -1,4 +1,4 @@
-"""The lock of the CPU engine: hashed, free of host names, and enough for our own server."""
+"""The locks: hashed, free of host names; that of the CPU engine enough for our own server."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from mistral_dev import litellm
 from mistral_dev.images import engine, operator_image
 from mistral_dev.paths import CHECKOUT
 from mistral_dev.uv import PINS
@@ -13,7 +14,7 @@ from mistral_dev.uv import PINS
 ENGINE = engine.PROJECT / "requirements.txt"
 SERVER = CHECKOUT / "server" / "requirements.txt"
 BUILD = CHECKOUT / "dev" / "requirements" / "build.txt"
-LOCKS = [ENGINE, SERVER, operator_image.REQUIREMENTS, BUILD, PINS]
+LOCKS = [ENGINE, SERVER, operator_image.REQUIREMENTS, BUILD, PINS, litellm.REQUIREMENTS]
 
 
 def entries(lock: Path) -> list[str]:

@@ -6,22 +6,28 @@ with hashes and without hosts.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from mistral_dev import litellm
 from mistral_dev.paths import CHECKOUT
 from mistral_dev.progress import Progress
 from mistral_dev.uv import uv
 
-_EXPORTS = {
-    CHECKOUT / "dev" / "requirements" / "dev.txt": (
-        *("--extra", "operator"),
-        *("--extra", "server"),
-        *("--group", "dev"),
-    ),
-    CHECKOUT / "operator" / "requirements.txt": ("--no-default-groups", "--extra", "operator"),
-    CHECKOUT / "server" / "requirements.txt": ("--no-default-groups", "--extra", "server"),
+_EXPORTS: dict[Path, dict[Path, tuple[str, ...]]] = {
+    CHECKOUT: {
+        CHECKOUT / "dev" / "requirements" / "dev.txt": (
+            *("--extra", "operator"),
+            *("--extra", "server"),
+            *("--group", "dev"),
+        ),
+        CHECKOUT / "operator" / "requirements.txt": ("--no-default-groups", "--extra", "operator"),
+        CHECKOUT / "server" / "requirements.txt": ("--no-default-groups", "--extra", "server"),
+    },
+    litellm.PROJECT: {litellm.REQUIREMENTS: ()},
 }
-"""Each exported file and what of the project it covers."""
+"""Of each project that is resolved: each exported file and what of the project it covers."""
 
 _SHAPE = (
     *("--quiet", "--frozen", "--no-emit-project", "--no-header", "--no-annotate"),
@@ -33,9 +39,10 @@ _SHAPE = (
 def lock() -> None:
     """Resolve the newest allowed versions and write the requirements files."""
     progress = Progress()
-    project = ("--project", str(CHECKOUT))
-    with progress.step("resolving"):
-        uv("lock", "--upgrade", "--quiet", *project)
-    for path, selection in _EXPORTS.items():
-        uv("export", *_SHAPE, *project, *selection, "--output-file", str(path))
-        progress.line(f"wrote {path.relative_to(CHECKOUT)}")
+    for directory, exports in _EXPORTS.items():
+        project = ("--project", str(directory))
+        with progress.step(f"resolving {(directory / 'pyproject.toml').relative_to(CHECKOUT)}"):
+            uv("lock", "--upgrade", "--quiet", *project)
+        for path, selection in exports.items():
+            uv("export", *_SHAPE, *project, *selection, "--output-file", str(path))
+            progress.line(f"wrote {path.relative_to(CHECKOUT)}")
