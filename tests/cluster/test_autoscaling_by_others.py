@@ -254,10 +254,13 @@ def test_nothing_of_keda_is_left_while_the_endpoint_is_suspended(
 
     _suspend(unserved, suspended=True)
     unserved.until(lambda: unserved.get("scaledobject", "small") is None, "no ScaledObject")
-    unserved.until(lambda: unserved.get("hpa", HPA) is None, "no HorizontalPodAutoscaler")
+    # The garbage collector looks every 30 seconds for kinds of owners that it does not know yet.
+    collected = "no HorizontalPodAutoscaler"
+    unserved.until(lambda: unserved.get("hpa", HPA) is None, collected, SCALING_SECONDS)
     unserved.wait_for_reason("small", "Suspended")
     assert replicas(unserved) == (1, 0)
-    assert written(unserved, start)["operator", "scaledobjects"] == 1
+    made = written(unserved, start)
+    assert made["operator", "scaledobjects"] in {1, 2}, "again, if the watch is late to tell"
 
     _suspend(unserved, suspended=False)
     unserved.wait_for("hpa", HPA)
