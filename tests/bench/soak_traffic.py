@@ -1,15 +1,12 @@
 """A day's traffic, served by one process with or without the gate, and what that process holds."""
 
 import asyncio
-import ctypes
-import gc
 import itertools
 import random
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
-
+from held_memory import held_bytes
 from mistral_server.gate import Gate
 from mistral_server.gate.asgi import Application, Message, Receive, Scope, Send
 from tool_call_corpus import corpus
@@ -36,7 +33,7 @@ async def _serve_all(app: Application, requests: int) -> list[float]:
     await _ask_all(app, itertools.islice(_tools(random_, new=True), NEW_SCHEMAS))
     for _ in range(LOOKS):
         await _ask_all(app, itertools.islice(traffic, requests // LOOKS))
-        held.append(_held_mib())
+        held.append(held_bytes() / 2**20)
     return held
 
 
@@ -46,13 +43,6 @@ async def _ask_all(app: Application, all_: Iterator[Asking]) -> None:
             await ask(_connected(app, engine), body, leaves_after=leaves)
 
     await asyncio.gather(*(client() for _ in range(AT_ONCE)))
-
-
-def _held_mib() -> float:
-    """Return what this process holds, less what its allocator only keeps."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    return float(psutil.Process().memory_info().rss / 2**20)
 
 
 def _connected(app: Application, engine: FakeEngine) -> Application:
