@@ -16,6 +16,7 @@ from mistral_operator import kinds, names
 from mistral_operator.activation import ActivatorDocument, Activators
 from mistral_operator.cluster import Cluster, Object
 from mistral_operator.errors import ClusterError
+from mistral_operator.observe import ready_addresses
 from mistral_operator.signals import bracketed, fetch
 from mistral_operator.store import Key, Store, key_of
 
@@ -138,9 +139,7 @@ def addresses_in(slices: Iterable[Object]) -> tuple[str, ...]:
     """Return the ready addresses of a Service's slices, of one family, in a stable order."""
     families: dict[str, set[str]] = {"IPv4": set(), "IPv6": set()}
     for one in slices:
-        for endpoint in one.get("endpoints") or ():
-            if endpoint.get("conditions", {}).get("ready", True):
-                families.setdefault(one["addressType"], set()).update(endpoint["addresses"][:1])
+        families.setdefault(one["addressType"], set()).update(ready_addresses(one))
     return tuple(sorted(families["IPv4"] or families["IPv6"]))
 
 

@@ -209,6 +209,15 @@ def _end_facts(ended: Body, pod: str, container: str) -> EndFacts:
     )
 
 
+def ready_addresses(body: Body) -> list[str]:
+    """Return the address of each ready endpoint of an EndpointSlice."""
+    return [
+        endpoint["addresses"][0]
+        for endpoint in body.get("endpoints") or ()
+        if endpoint.get("conditions", {}).get("ready", True)
+    ]
+
+
 def deployment_facts(body: Body) -> DeploymentFacts:
     """Return the facts of a Deployment."""
     status = body.get("status", {})

@@ -182,11 +182,11 @@ class Store:
 
     def __init__(self, child_kinds: Iterable[kinds.Kind]) -> None:
         self.resources: Shelf[Body] = Shelf(_without_bookkeeping, key_of)
-        self.pods: Shelf[PodFacts] = Shelf(pod_facts, _labelled_owner, self._bid_farewell)
+        self.pods: Shelf[PodFacts] = Shelf(pod_facts, labelled_owner, self._bid_farewell)
         self._departed: defaultdict[Key, list[PodFacts]] = defaultdict(list)
         self.nodes: Shelf[NodeFacts] = Shelf(node_facts, key_of)
         self.children: dict[kinds.Kind, Shelf[LiveChild]] = {
-            kind: Shelf(_child_distiller(kind), _labelled_owner) for kind in child_kinds
+            kind: Shelf(_child_distiller(kind), labelled_owner) for kind in child_kinds
         }
 
     def shelf(self, kind: kinds.Kind) -> Shelf[Any]:
@@ -237,7 +237,8 @@ def _version(body: Body) -> int:
     return int(body["metadata"]["resourceVersion"])
 
 
-def _labelled_owner(body: Body) -> Key | None:
+def labelled_owner(body: Body) -> Key | None:
+    """Return the resource that an object belongs to by its label, None if it bears none."""
     metadata = body["metadata"]
     owner = names.owner_of(metadata.get("labels", {}))
     return None if owner is None else Key(metadata["namespace"], owner)

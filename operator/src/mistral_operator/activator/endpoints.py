@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from mistral_operator import kinds, names
 from mistral_operator.activation import ActivatorDocument, Terms, Waiting
 from mistral_operator.kinds import Kind
-from mistral_operator.observe import Body
-from mistral_operator.store import Key, Shelf
+from mistral_operator.observe import Body, ready_addresses
+from mistral_operator.signals import bracketed
+from mistral_operator.store import Key, Shelf, labelled_owner
 
 FIRST_GUESS_SECONDS = 60.0
 """Time that a start takes, as long as none was seen."""
@@ -36,19 +37,16 @@ class SliceFacts:
     @property
     def targets(self) -> tuple[str, ...]:
         """Hosts and ports of ready replicas."""
-        hosts = (f"[{one}]" if ":" in one else one for one in self.addresses)
-        return () if self.terms or not self.port else tuple(f"{one}:{self.port}" for one in hosts)
+        if self.terms or not self.port:
+            return ()
+        return tuple(f"{bracketed(one)}:{self.port}" for one in self.addresses)
 
 
 def slice_facts(body: Body) -> SliceFacts:
     """Return the facts of an EndpointSlice."""
     ports = {one.get("name"): one.get("port") for one in body.get("ports") or ()}
-    ready = [
-        endpoint["addresses"][0]
-        for endpoint in body.get("endpoints") or ()
-        if endpoint.get("conditions", {}).get("ready", True)
-    ]
-    return SliceFacts(ports.get(names.PORT_HTTP), tuple(sorted(ready)), _terms(body))
+    addresses = tuple(sorted(ready_addresses(body)))
+    return SliceFacts(ports.get(names.PORT_HTTP), addresses, _terms(body))
 
 
 def _terms(body: Body) -> Terms | None:
@@ -136,7 +134,7 @@ class Endpoints:
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
-        self._slices: Shelf[SliceFacts] = Shelf(slice_facts, _labelled)
+        self._slices: Shelf[SliceFacts] = Shelf(slice_facts, labelled_owner)
         self._known: dict[Key, Endpoint] = {}
 
     def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
@@ -172,10 +170,6 @@ class Endpoints:
         )
         return ActivatorDocument(endpoints=tuple(one for one in told if one.held or one.targets))
 
-    def __iter__(self) -> Iterator[Endpoint]:
-        """Return all endpoints."""
-        return iter(self._known.values())
-
     def _take(self, owner: Key | None) -> None:
         if owner is None:
             return
@@ -192,9 +186,3 @@ class Endpoints:
             del self._known[owner]
             endpoint.update(endpoint.terms, targets, in_path=False)
         self._changed()
-
-
-def _labelled(body: Body) -> Key | None:
-    metadata = body["metadata"]
-    owner = names.owner_of(metadata.get("labels", {}))
-    return None if owner is None else Key(metadata["namespace"], owner)
