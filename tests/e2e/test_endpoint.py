@@ -15,7 +15,7 @@ import pytest
 from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletion
 
-from e2e_endpoint import kill_engine, pod_of, stream_inside
+from e2e_endpoint import is_ready, kill_engine, pod_of, stream_inside
 from gate_counts import gate_counts
 from mistral_dev.conversation import FORCE_A_FINISHED_CALL, TOOL, png
 from mistral_dev.forwarding import forwarded
@@ -207,25 +207,25 @@ def test_a_stream_is_not_cut_when_its_pod_is_deleted(endpoint: Namespace) -> Non
 
     assert isinstance(stream, subprocess.Popen)
     assert body.decode().rstrip().endswith("data: [DONE]")
-    endpoint.until(
-        lambda: endpoint.condition("tiny").get("status") == "True" and pod_of(endpoint) != pod,
-        "a new pod",
-        READY_SECONDS,
-    )
+    # The condition may still tell of the old pod for a moment.
+    endpoint.until(lambda: pod_of(endpoint) not in {"", pod}, "a new pod")
+    endpoint.until(lambda: is_ready(endpoint, pod_of(endpoint)), "it to be ready", READY_SECONDS)
+    endpoint.wait_until_ready("tiny")
 
 
 def test_an_endpoint_serves_and_can_be_deleted_without_its_operator(
     endpoint: Namespace, installation: Installation
 ) -> None:
     installation.stop_operator()
+    try:
+        with forwarded(endpoint.cluster, endpoint.name, "svc/tiny", "http") as url:
+            client = OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60)
+            assert client.models.list().data[0].id == "tiny"
+        endpoint.kubectl("delete", "msd", "tiny", "--timeout=20s")
 
-    with forwarded(endpoint.cluster, endpoint.name, "svc/tiny", "http") as url:
-        client = OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60)
-        assert client.models.list().data[0].id == "tiny"
-    endpoint.kubectl("delete", "msd", "tiny", "--timeout=20s")
-
-    endpoint.until(lambda: endpoint.get("deployment", "tiny") is None, "no Deployment", 60)
-    endpoint.until(
-        lambda: '"tiny' not in endpoint.kubectl("get", "pod", "-o", "json"), "no pod", 90
-    )
-    installation.start_operator()
+        endpoint.until(lambda: endpoint.get("deployment", "tiny") is None, "no Deployment", 60)
+        endpoint.until(
+            lambda: '"tiny' not in endpoint.kubectl("get", "pod", "-o", "json"), "no pod", 90
+        )
+    finally:
+        installation.start_operator()

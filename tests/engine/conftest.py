@@ -5,6 +5,8 @@ goes. A server takes about a minute to start on two cores, so one is shared by a
 it as it was.
 """
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from mistral_dev.images import checkpoint, engine
+from mistral_dev.images import checkpoint, engine, learnt
+from mistral_server import model_registry
 from mistral_server.contract import (
     EngineSettings,
     LifecycleSettings,
@@ -76,8 +79,19 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
 
 
 def server_at(directory: Path, **changes: Any) -> AbstractContextManager[RunningServer]:
-    """Return a server below a directory, with changed settings."""
+    """Return a server below a directory, with changed settings and a cache of its own."""
     python = str(engine.engine() / "bin" / "python")
-    return running(
-        engine_settings(directory, **changes), engine.environment(), directory, python=python
-    )
+    environment = {
+        **engine.environment(),
+        model_registry.LEARNT_ENV: str(learnt_with_a_mark(directory)),
+        "VLLM_CACHE_ROOT": str(directory / "cache"),
+    }
+    return running(engine_settings(directory, **changes), environment, directory, python=python)
+
+
+def learnt_with_a_mark(directory: Path) -> Path:
+    """Return a copy of what an image learns, marked as one that vLLM has not written itself."""
+    copy = Path(shutil.copytree(learnt.learnt(), directory / "learnt"))
+    for path in copy.rglob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"mark": "learnt"}))
+    return copy

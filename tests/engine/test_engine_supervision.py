@@ -1,6 +1,9 @@
 """The supervisor around the real vLLM: readiness, signals, drain, and no orphan after any death."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -49,6 +52,17 @@ def test_a_ready_server_says_what_it_is(shared_server: RunningServer) -> None:
     assert shared_server.get("/livez") == (200, "ok")
 
 
+def test_vllm_takes_what_the_image_learnt_of_the_models_class(
+    shared_server: RunningServer,
+) -> None:
+    # In the directory where the server writes its report, too.
+    cache = Path(shared_server.settings.termination_log).parent / "cache" / "modelinfos"
+    (known,) = cache.glob("*Pixtral*.json")
+
+    # vLLM writes the file anew when it does not take it.
+    assert json.loads(known.read_text())["mark"] == "learnt"
+
+
 def test_the_gate_adds_the_system_prompt_only_where_none_is(shared_server: RunningServer) -> None:
     bare = chat(shared_server, ("user", "Hi"))
     own = chat(shared_server, ("system", "X"), ("user", "Hi"))
@@ -57,12 +71,26 @@ def test_the_gate_adds_the_system_prompt_only_where_none_is(shared_server: Runni
 
 
 def test_running_requests_show_in_the_signals(shared_server: RunningServer) -> None:
-    stream = shared_server.stream(1900, ignore_eos=True)
-    next(stream)
-    shared_server.until(lambda: json.loads(shared_server.get("/signals")[1])["running"] == 1)
-    lines = list(stream)
+    seen = threading.Event()
 
-    assert lines[-1] == b"data: [DONE]"
+    def chat_on() -> set[bytes]:
+        """Stream one chat after the other: a fast machine ends one between two looks."""
+        ends = set()
+        while not seen.is_set():
+            *_, last = shared_server.stream(1900, ignore_eos=True)
+            ends.add(last)
+        return ends
+
+    with ThreadPoolExecutor() as clients:
+        client = clients.submit(chat_on)
+        try:
+            shared_server.until(
+                lambda: json.loads(shared_server.get("/signals")[1])["running"] == 1
+            )
+        finally:
+            seen.set()
+
+    assert client.result() == {b"data: [DONE]"}
     assert shared_server.get("/livez") == (200, "ok")
 
 

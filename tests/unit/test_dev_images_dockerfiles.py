@@ -11,7 +11,7 @@ import pytest
 from mistral_dev.images import rootfs, server_image
 from mistral_dev.paths import CHECKOUT
 from mistral_operator.render import pod
-from mistral_server import contract
+from mistral_server import contract, model_registry
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def test_nothing_is_written_outside_tmp(part: str) -> None:
     directories = {
         name: value
         for name, value in variables(part).items()
-        if value.startswith("/") and name != "PATH"
+        if value.startswith("/") and name not in {"PATH", model_registry.LEARNT_ENV}
     }
     assert "HOME" in directories
     assert all(Path(value).is_relative_to("/tmp") for value in directories.values()), directories
@@ -123,6 +123,13 @@ def test_the_development_image_keeps_its_caches_where_the_real_one_does() -> Non
     for name, value in server_image.VARIABLES.items():
         if value.startswith("/tmp"):
             assert real.get(name, value) == value
+
+
+def test_pods_find_what_the_image_learnt() -> None:
+    place = variables("server")[model_registry.LEARNT_ENV]
+    command = f"mistral-server learn-model {place} "
+    assert any(run.startswith(command) for run in values("server", "RUN"))
+    assert place == server_image.LEARNT == server_image.VARIABLES[model_registry.LEARNT_ENV]
 
 
 def test_of_the_servers_lock_only_mistral_common_is_taken() -> None:

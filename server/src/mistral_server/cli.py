@@ -96,3 +96,17 @@ def classify(files: tuple[Path, ...]) -> None:
     from mistral_server import logs
 
     sys.exit(logs.classify_files(files))
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def learn_model(directory: Path) -> None:
+    """Keep in a directory what vLLM has to find out about the model's classes.
+
+    Run it when an image is built and set MISTRAL_LEARNT to the directory: its pods start some
+    seconds earlier.
+    """
+    from mistral_server import model_registry
+
+    for path in model_registry.learn(directory):
+        click.echo(path)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from mistral_server import canary, cgroup, drain, termination
+from mistral_server import canary, cgroup, drain, model_registry, termination
 from mistral_server.api_keys import check_api_keys
 from mistral_server.argv import engine_arguments, engine_environment
 from mistral_server.classify import ADVICE, UNEXPLAINED, Classifier
@@ -130,10 +130,10 @@ class Supervisor:
         """Start the engine; at the end of the block none of its processes is left."""
         arguments = engine_arguments(self._settings)
         _log.info("Starting vllm serve %s", " ".join(arguments))
+        environment = engine_environment(self._settings, os.environ, self._token)
+        model_registry.recall(environment)
         reaper = Reaper()
-        engine = Engine(
-            reaper, arguments, engine_environment(self._settings, os.environ, self._token)
-        )
+        engine = Engine(reaper, arguments, environment)
         output = Output(engine.output, sys.stdout.fileno(), self._read)
         self._exit = asyncio.create_task(self._engine_exit(engine, output))
         try:

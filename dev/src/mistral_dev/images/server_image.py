@@ -1,6 +1,6 @@
 """The image of the pod: our server on vLLM's CPU build, with the tiny checkpoint.
 
-Called by ``mistral-dev images build`` and by the tests on a cluster. Four layers, of which only
+Called by ``mistral-dev images build`` and by the tests on a cluster. Five layers, of which only
 the last, our own code, changes from day to day. The image for GPUs is ``server/Dockerfile``.
 """
 
@@ -9,9 +9,10 @@ import shutil
 from pathlib import Path
 
 from mistral_dev.commands import run
-from mistral_dev.images import archives, cached, checkpoint, engine, rootfs, wheel
+from mistral_dev.images import archives, cached, checkpoint, engine, learnt, rootfs, wheel
 from mistral_dev.images.oci import ImageConfig
 from mistral_dev.progress import Progress
+from mistral_server import model_registry
 
 NAME = "local/mistral-small-server:dev"
 MODEL = "/usr/local/share/mistral-small/tiny"
@@ -40,6 +41,9 @@ _LEFT_OUT = (
 _STRIPPED = ("torch/lib/libtorch_cpu.so", "torch/lib/libtorch_python.so", "vllm/*.so")
 """Libraries with debug symbols."""
 
+LEARNT = "/usr/local/share/mistral-small/learnt"
+"""What vLLM knows of the model's classes, as in server/Dockerfile."""
+
 _CACHE = "/tmp/.cache"  # noqa: S108 - a directory in the container
 _CONFIG = "/tmp/.config"  # noqa: S108 - a directory in the container
 
@@ -50,6 +54,7 @@ VARIABLES = {
     "XDG_CONFIG_HOME": _CONFIG,
     "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
     "VLLM_CONFIG_ROOT": f"{_CONFIG}/vllm",
+    model_registry.LEARNT_ENV: LEARNT,
     "HF_HOME": f"{_CACHE}/huggingface",
     "TORCHINDUCTOR_CACHE_DIR": f"{_CACHE}/inductor",
     "USER": "nonroot",  # torch asks for a name, and a cluster may run us under any number
@@ -72,7 +77,8 @@ def build(progress: Progress) -> Path:
             lambda tree: _fill_engine(tree, environment),
             progress,
         ),
-        _checkpoint_layer(progress),
+        _copied_layer("learnt", learnt.learnt(progress), LEARNT, progress),
+        _copied_layer("checkpoint", checkpoint.checkpoint(progress), MODEL, progress),
         wheel.own_layer("mistral-server", progress),
     ]
     config = ImageConfig(
@@ -104,11 +110,11 @@ def ignored(source: Path, folder: str, names: list[str]) -> set[str]:
     }
 
 
-def _checkpoint_layer(progress: Progress) -> Path:
-    made = checkpoint.checkpoint(progress)
+def _copied_layer(name: str, made: Path, place: str, progress: Progress) -> Path:
+    """Return the layer that holds a directory of the cache at a place of the image."""
 
     def fill(tree: Path) -> None:
         ignore = shutil.ignore_patterns(cached.MARKER)
-        shutil.copytree(made, tree / MODEL.lstrip("/"), ignore=ignore)
+        shutil.copytree(made, tree / place.lstrip("/"), ignore=ignore)
 
-    return rootfs.layer("checkpoint", [made.name], "layer: tiny checkpoint", fill, progress)
+    return rootfs.layer(name, [made.name, place], f"layer: {name}", fill, progress)

@@ -1,0 +1,56 @@
+"""What the image learnt of the model's class, in the place where vLLM looks for it."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from mistral_server.model_registry import LEARNT_ENV, recall
+
+
+@pytest.fixture
+def learnt(tmp_path: Path) -> Path:
+    folder = tmp_path / "image" / "modelinfos"
+    folder.mkdir(parents=True)
+    (folder / "a-class.json").write_text("new")
+    return folder.parent
+
+
+def test_vllms_cache_gets_what_the_image_learnt(learnt: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(cache)})
+
+    (found,) = (cache / "modelinfos").iterdir()
+    assert (found.name, found.read_text()) == ("a-class.json", "new")
+
+
+def test_what_another_version_left_in_a_shared_cache_is_replaced(
+    learnt: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "cache" / "modelinfos" / "a-class.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("old")
+    recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(tmp_path / "cache")})
+
+    assert old.read_text() == "new"
+
+
+def test_an_image_that_learnt_nothing_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "cache"
+    recall({"VLLM_CACHE_ROOT": str(cache)})
+    recall({LEARNT_ENV: str(tmp_path / "missing"), "VLLM_CACHE_ROOT": str(cache)})
+
+    assert not caplog.records
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
+    learnt: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "cache"
+    cache.write_text("not a directory")
+    with caplog.at_level(logging.WARNING):
+        recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(cache)})
+
+    assert "look at the model's classes again" in caplog.text
