@@ -87,7 +87,7 @@ def test_every_number_that_a_value_replaces_has_its_default_in_the_file() -> Non
         ({"loops": {"minimum": 1000000}}, "mistral:generations:alert_minimum", "vector(1e+06)"),
         ({"toolErrors": {"above": 0}}, "mistral:tool_call_errors:alert_above", "vector(0)"),
         ({"toolErrors": {"minimum": 7}}, "mistral:tool_calls:alert_minimum", "vector(7)"),
-        ({"looping": {"above": 3}}, "mistral:requests_looping:alert_above", "vector(3)"),
+        ({"looping": {"above": 0.3}}, "mistral:requests_looping:alert_above", "vector(0.3)"),
     ],
 )
 def test_a_value_replaces_what_an_alert_compares_with(

@@ -128,7 +128,7 @@ class RateAlert(_Values):
 class LoopingAlert(_Values):
     """`prometheusRule.looping`."""
 
-    above: int = Field(ge=0)
+    above: float = Field(ge=0, lt=1)
 
 
 class PrometheusRule(_Values):
