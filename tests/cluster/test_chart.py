@@ -22,7 +22,7 @@ from chart_rendering import (
     operator_pod,
     render_all,
 )
-from definitions import until_established
+from definitions import stand_in, until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
@@ -52,32 +52,6 @@ class Release:
     def helm(self, *arguments: str) -> str:
         """Run helm against the cluster."""
         return helm("--kubeconfig", str(self.cluster.kubeconfig), *arguments)
-
-
-def stand_in(kind: str, group: str = "monitoring.coreos.com", version: str = "v1") -> Object:
-    """Return a stand-in for a CRD of the Prometheus operator, or of KEDA: it takes anything."""
-    plural = f"{kind.lower()}s"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    served = {
-        "name": version,
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": f"{plural}.{group}",
-            "annotations": {"api-approved.kubernetes.io": "unapproved, a stand-in for tests"},
-        },
-        "spec": {
-            "group": group,
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [served],
-        },
-    }
 
 
 def restricted(name: str) -> Object:

@@ -1,10 +1,12 @@
 """A steady fleet costs nothing, and an operator that is away does no harm."""
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
 from signal import SIGKILL
 
+from definitions import stand_in
 from namespace import Namespace, resource
 from operator_process import OperatorProcess, running_operator
 
@@ -152,3 +154,23 @@ def test_a_namespace_that_is_being_deleted_goes_without_a_fight(
         ]
         assert len(refused) <= 5 * 6, "each child of each resource is tried once at most"
     unserved.cluster.kubectl("create", "namespace", unserved.name)
+
+
+def test_a_kind_that_is_installed_later_is_made_without_a_hand(
+    unserved: Namespace, log: Path
+) -> None:
+    election = {"LEADER_ELECTION": "true", "NAMESPACE": unserved.name}
+    cluster = unserved.cluster
+    with running_operator(cluster, log, RESYNC_SECONDS="1", **election) as operator:
+        unserved.apply(resource("small"))
+        unserved.wait_for_reason("small", "Ready")
+        cluster.kubectl("apply", "-f", "-", text=json.dumps(stand_in("PodMonitor")))
+        assert operator.process is not None
+        assert operator.process.wait(15) == 0, "an end that looks like a failure"
+        assert "PodMonitor came or went" in log.read_text()
+
+        operator.start()  # as its Deployment does
+
+        unserved.wait_for("podmonitor", "small")
+        cluster.kubectl("delete", "crd", "podmonitors.monitoring.coreos.com")
+    assert "Traceback" not in log.read_text()

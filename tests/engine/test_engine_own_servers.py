@@ -18,22 +18,6 @@ GONE_SECONDS = 60.0
 """vLLM took 30 s to notice a killed worker on a crowded machine of two cores."""
 
 
-def test_a_stop_cuts_no_stream_and_exits_0(start_server: StartServer) -> None:
-    server = start_server()
-    server.until_ready(BOOT_SECONDS)
-    stream = server.stream(1500, ignore_eos=True)
-    next(stream)
-    server.stop()
-    server.until(lambda: server.get("/readyz") == (503, "draining"), seconds=2)
-    lines = list(stream)
-
-    assert lines[-1] == b"data: [DONE]"
-    assert b'"finish_reason":"length"' in lines[-2]
-    assert server.wait(GONE_SECONDS) == 0
-    assert server.processes() == {}
-    assert not Path(server.settings.termination_log).exists()
-
-
 @pytest.mark.parametrize("victim", ["-m vllm.entrypoints", "VLLM::EngineCore", "VLLM::Worker"])
 def test_a_killed_process_takes_the_rest_along(start_server: StartServer, victim: str) -> None:
     server = start_server()
@@ -64,9 +48,25 @@ def test_a_killed_supervisor_takes_every_process_down(start_server: StartServer)
     server.until(lambda: server.processes() == {}, seconds=10)
 
 
-def test_two_api_servers_count_together(start_server: StartServer, tmp_path: Path) -> None:
+def test_two_api_servers_count_together_and_a_stop_cuts_no_stream(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     values = engine_settings(tmp_path).engine.model_dump() | {"api_servers": 2}
     server = start_server(engine=EngineSettings.model_validate(values))
     server.until_ready(BOOT_SECONDS)
 
     the_counts_are_the_clients(server, tmp_path)
+
+    # vLLM itself cuts every stream when it has several API servers and is asked to stop.
+    streams = [server.stream(1500, ignore_eos=True) for _ in range(4)]
+    for stream in streams:
+        next(stream)
+    server.stop()
+    server.until(lambda: server.get("/readyz") == (503, "draining"), seconds=2)
+    for stream in streams:
+        lines = list(stream)
+        assert lines[-1] == b"data: [DONE]"
+        assert b'"finish_reason":"length"' in lines[-2]
+    assert server.wait(GONE_SECONDS) == 0
+    assert server.processes() == {}
+    assert not Path(server.settings.termination_log).exists()

@@ -1,13 +1,16 @@
 """Fixtures that several unit tests share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from mistral_operator.cluster import Cluster
 from mistral_server.contract import ServerSettings
+from unit.api_server import ApiServer
 from unit.gate_engine import settings
 from unit.server_runner import RunningServer, fake_environment, running, server_settings
 
@@ -32,6 +35,19 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return stack.enter_context(running(chosen, environment, tmp_path))
 
         yield begin
+
+
+@pytest.fixture
+def api() -> ApiServer:
+    """Return an API server with nothing in it."""
+    return ApiServer()
+
+
+@pytest_asyncio.fixture
+async def cluster(api: ApiServer) -> AsyncIterator[Cluster]:
+    """Return a connection to that API server."""
+    async with api.cluster() as made:
+        yield made
 
 
 @pytest.fixture

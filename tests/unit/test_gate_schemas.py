@@ -1,6 +1,7 @@
 """Callers' schemas take neither the API process's memory nor its time, whatever they say."""
 
 import json
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,6 +73,13 @@ def test_ordinary_patterns_are_judged_by() -> None:
     assert schema_errors(schema, dict.fromkeys(matching, "")) == ["pattern"] * len(ORDINARY)
 
 
+def test_an_ordinary_pattern_is_judged_by_with_a_long_text() -> None:
+    schema = json.dumps({"properties": {"content": {"pattern": "^[A-Za-z0-9+/]*=*$"}}}).encode()
+
+    assert schema_errors(schema, {"content": "QUJD" * 40_000}) == []
+    assert schema_errors(schema, {"content": "QUJD" * 40_000 + "-"}) == ["pattern"]
+
+
 USED: dict[str, Any] = {
     "parts put together": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b~1c%20d"}]},
     "a tree": {"$ref": "#/$defs/tree"},
@@ -114,7 +122,23 @@ def references(depth: int, name: Callable[[int], Any], refer: Callable[[int], st
     return json.dumps({"$defs": parts | last, "properties": {"x": {"$ref": refer(0)}}})
 
 
+BITS = "".join(random.Random(1).choices("01", k=400_000))
+
 SLOW: dict[str, tuple[str, Any]] = {
+    "a pattern with many states and a long text": (
+        json.dumps(greedy("[01]*1[01]{900}$")),
+        {"x0": BITS[:-901] + "0" + BITS[-900:]},
+    ),
+    "many patterns and one long text": (
+        json.dumps({"allOf": [{"pattern": f"[01]*1[01]{{5}}{at}$"} for at in range(2, 900)]}),
+        BITS,
+    ),
+    "many references to one pattern": (
+        references(13, lambda _at: {}, "#/$defs/d{}".format).replace(
+            '{"type": "integer"}', '{"pattern": "[01]*1[01]{50}$"}'
+        ),
+        {"x": BITS[:-51] + "0" + BITS[-50:]},
+    ),
     "properties that are evaluated again": (
         json.dumps(
             wrapped(

@@ -1,15 +1,11 @@
 """How answers of an API server are read; a web server on the loopback network gives them."""
 
 import json
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from builders import CONTEXT, NAME, NAMESPACE, resource
@@ -18,41 +14,9 @@ from mistral_operator.cluster import Cluster
 from mistral_operator.errors import ClusterError, NamespaceLeaving, Unavailable
 from mistral_operator.names import API_VERSION, PLURAL
 from mistral_operator.render import children
+from unit.api_server import ApiServer
 
 Object = dict[str, Any]
-
-
-@dataclass
-class ApiServer:
-    """Gives prepared answers and remembers what it was asked."""
-
-    status: int = 200
-    answer: Any = field(default_factory=dict)
-    asked: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
-    pages: list[Object] = field(default_factory=list)
-
-    async def handle(self, request: web.Request) -> web.Response:
-        query, kind = dict(request.query), request.content_type
-        self.asked.append((request.method, request.path, query, kind))
-        if isinstance(self.answer, str):
-            return web.Response(status=self.status, text=self.answer)
-        answer = self.pages.pop(0) if self.pages else self.answer
-        return web.json_response(answer, status=self.status)
-
-
-@pytest.fixture
-def api() -> ApiServer:
-    return ApiServer()
-
-
-@pytest_asyncio.fixture
-async def cluster(api: ApiServer) -> AsyncIterator[Cluster]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", api.handle)
-    async with TestServer(app) as server:
-        configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
-        async with Cluster(ApiClient(configuration)) as made:
-            yield made
 
 
 ANSWERS: dict[str, tuple[int, Any, type[ClusterError], str]] = {

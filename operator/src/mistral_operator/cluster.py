@@ -6,6 +6,7 @@ plain data would double the CPU time of a fleet's start.
 """
 
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -16,11 +17,19 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
+from tenacity import (
+    before_sleep_log,
+    retry,
+    retry_if_exception_type,
+    wait_random_exponential,
+)
 
 from mistral_operator import names
 from mistral_operator.errors import ClusterError, NamespaceLeaving, Unavailable
 from mistral_operator.kinds import EVENT, RESOURCE, Kind, kind_of
 from mistral_operator.metrics import API_REQUESTS
+
+log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -28,6 +37,17 @@ _REQUEST_SECONDS = 30
 _PAGE = 500
 _LATER = {429, 500, 502, 503, 504}
 """Statuses that say "not now" rather than "not so"."""
+
+
+patiently = retry(
+    retry=retry_if_exception_type(Unavailable),
+    wait=wait_random_exponential(multiplier=1, max=30),
+    before_sleep=before_sleep_log(log, logging.WARNING),
+)
+"""Decorates what there is no going on without: it is asked again until the API server answers.
+
+That server says 429 for some seconds after a CRD was made, and nothing while it is replaced.
+"""
 
 
 class Cluster:

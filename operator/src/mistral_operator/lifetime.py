@@ -19,7 +19,7 @@ class PartEnded(RuntimeError):
 
 
 class StopRequested(Exception):
-    """SIGTERM arrived."""
+    """The process should end, and nothing is wrong: SIGTERM arrived, or a fresh start is due."""
 
 
 async def watch(

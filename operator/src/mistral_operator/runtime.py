@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from mistral_operator import kinds, metrics
 from mistral_operator.activators import ActivatorBoard, ActivatorPoller, sleepers
-from mistral_operator.cluster import Cluster
+from mistral_operator.cluster import Cluster, patiently
 from mistral_operator.kinds import Kind
 from mistral_operator.leader import lead
 from mistral_operator.lifetime import (
@@ -30,7 +30,7 @@ from mistral_operator.scaler import Scaler
 from mistral_operator.settings import Settings
 from mistral_operator.signals import SignalBoard, SignalPoller
 from mistral_operator.store import Key, Store
-from mistral_operator.watch import Resync, Watcher
+from mistral_operator.watch import Resync, Watcher, installed_kinds, until_other_kinds
 from mistral_operator.web import Health, Loads, application, serve
 from mistral_operator.workqueue import WorkQueue
 
@@ -77,7 +77,8 @@ class Operator:
     async def _act(self) -> None:
         metrics.LEADER.set(1)
         settings, cluster = self._settings, self._cluster
-        child_kinds = await self._child_kinds()
+        installed = await installed_kinds(cluster)
+        child_kinds = (*kinds.CHILD_KINDS, *installed)
         store, queue = Store(child_kinds), WorkQueue[Key]()
         watcher, board = Watcher(store, queue), SignalBoard()
         context = RenderContext(
@@ -99,6 +100,7 @@ class Operator:
         await run_all(
             watch(watcher, selectors, settings.namespaces),
             resync.forever(settings.resync_seconds),
+            self._until_other_kinds(installed),
             _gauge(queue),
             scaler.run(),
             *await self._questions(scaler, queue),
@@ -131,13 +133,14 @@ class Operator:
                 news=waits,
             )
             # Who sleeps must not lose its activators because nobody has asked for them yet.
-            await activators.once()
+            await patiently(activators.once)()
             asking.append(activators.run())
         return asking
 
-    async def _child_kinds(self) -> tuple[Kind, ...]:
-        known = [kind for kind in kinds.OPTIONAL_KINDS if await self._cluster.knows(kind)]
-        return (*kinds.CHILD_KINDS, *known)
+    async def _until_other_kinds(self, installed: tuple[Kind, ...]) -> None:
+        """End the process when another kind of children can be made: the next one makes them."""
+        await until_other_kinds(self._cluster, installed, self._settings.resync_seconds)
+        raise StopRequested
 
 
 async def _gauge(queue: WorkQueue[Key]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from mistral_operator import kinds
-from mistral_operator.cluster import Cluster, Object
+from mistral_operator.cluster import Cluster, Object, patiently
 from mistral_operator.kinds import Kind
 from mistral_operator.metrics import RESYNC_SECONDS
 from mistral_operator.observe import Body
@@ -82,8 +82,9 @@ class Resync:
         self._selectors = selectors
         self._namespaces = namespaces
 
+    @patiently
     async def once(self) -> None:
-        """List every kind once."""
+        """List every kind once, as soon as the API server lets itself be asked."""
         for kind, selector in self._selectors.items():
             await self._one(kind, selector)
         RESYNC_SECONDS.set(time.time())
@@ -111,3 +112,19 @@ class Resync:
         for body in page:
             seen.add(key_of(body))
             self._sink.saw(kind, body, deleted=False)
+
+
+@patiently
+async def installed_kinds(cluster: Cluster) -> tuple[Kind, ...]:
+    """Return the optional kinds that the cluster has."""
+    return tuple([kind for kind in kinds.OPTIONAL_KINDS if await cluster.knows(kind)])
+
+
+async def until_other_kinds(cluster: Cluster, known: tuple[Kind, ...], period: float) -> None:
+    """Return when an optional kind was installed, or removed; looks every `period` seconds."""
+    changed: set[Kind] = set()
+    while not changed:
+        await asyncio.sleep(period)
+        changed = {*await installed_kinds(cluster)} ^ {*known}
+    told = " and ".join(sorted(kind.kind for kind in changed))
+    log.warning("%s came or went: starting anew, to go by what is installed now", told)

@@ -57,8 +57,8 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
         raise UnusableSchema(known.reason)
     if known.validator is None:
         return []
-    if known.unfolds and takes_for_ever(known.document, value):
-        raise UnusableSchema("its references unfold without an end in sight")
+    if takes_for_ever(known.document, value, unfolds=known.unfolds, patterns=known.patterns):
+        raise UnusableSchema("its references or patterns take too long with these arguments")
     try:
         kinds = [error.kind for error in known.validator.iter_errors(value)]
     except (ValueError, RecursionError) as error:
@@ -79,6 +79,8 @@ class _Known(msgspec.Struct):
     """None: it allows everything."""
     document: Any = None
     unfolds: bool = False
+    patterns: dict[str, int] = {}
+    """The bytes of each of its patterns, compiled."""
     reason: str | None = None
     memory: int = 0
     """Bytes, as they are estimated."""
@@ -128,37 +130,51 @@ def _compile(schema: bytes) -> _Known:
     costs = costs_of(document)
     if costs.unfolds and costs.renames:
         raise UnusableSchema("its references cannot be followed: parts of it have ids")
-    memory, largest = _memory_of(costs)
+    patterns = _patterns_of(costs)
+    options = _patterns_up_to(max(patterns.sizes.values(), default=0))
     reason = ""
     # Callers write for several drafts and rarely say which; 2020-12 is what pydantic makes, and
     # draft 7 what mistral-common reads.
     for make in (jsonschema_rs.validator_for, jsonschema_rs.Draft7Validator):
         try:
-            validator = make(document, offline=True, pattern_options=_patterns_up_to(largest))
+            validator = make(document, offline=True, pattern_options=options)
         except _NO_SCHEMA as error:
             reason = reason or str(error).partition("\n")[0]
         else:
-            return _Known(validator, document, costs.unfolds, memory=memory)
+            return _Known(
+                *(validator, document, costs.unfolds, patterns.sizes),
+                memory=costs.memory + patterns.memory,
+            )
     raise UnusableSchema(reason)
 
 
-def _memory_of(costs: Costs) -> tuple[int, int]:
-    """Return what a schema takes with its patterns, and the size of the largest of those.
+class _Patterns(msgspec.Struct):
+    """What the patterns of a schema take, in bytes."""
 
-    A pattern takes up to four times its size when it is used, and once more for each of its groups.
+    sizes: dict[str, int] = {}
+    """Of each, compiled."""
+    memory: int = 0
+    """Of all, in use: each takes up to four times its size, and its size for each of its groups."""
+
+
+def _patterns_of(costs: Costs) -> _Patterns:
+    """Return what the patterns of a schema take.
+
+    Raises:
+        UnusableSchema: one of them is none, or the schema takes too much with them.
     """
-    memory, largest = costs.memory, 0
+    found = _Patterns()
     for pattern, count in Counter(costs.patterns).items():
         size = next((size for size in _PATTERN_SIZES if _fits(pattern, size)), None)
         if size is None:
             raise UnusableSchema("one of its patterns is none, or takes too much memory")
-        largest = max(largest, size)
-        memory += count * size * (4 + len(_GROUP.findall(pattern)))
-        if memory > MOST_MEMORY:
+        found.sizes[pattern] = size
+        found.memory += count * size * (4 + len(_GROUP.findall(pattern)))
+        if costs.memory + found.memory > MOST_MEMORY:
             break  # the others need not be tried
-    if memory > MOST_MEMORY:
+    if costs.memory + found.memory > MOST_MEMORY:
         raise UnusableSchema("compiled, it would take too much memory")
-    return memory, largest
+    return found
 
 
 def _fits(pattern: str, size: int) -> bool:

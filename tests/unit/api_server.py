@@ -1,0 +1,48 @@
+"""A web server on the loopback network that gives prepared answers, as an API server would."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import ApiClient, Configuration
+
+from mistral_operator.cluster import Cluster
+
+Object = dict[str, Any]
+
+
+@dataclass
+class ApiServer:
+    """Gives prepared answers and remembers what it was asked."""
+
+    status: int = 200
+    answer: Any = field(default_factory=dict)
+    asked: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
+    pages: list[Object] = field(default_factory=list)
+    refusals: int = 0
+    """How many requests are told to come later before any is answered."""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer a request."""
+        query, kind = dict(request.query), request.content_type
+        self.asked.append((request.method, request.path, query, kind))
+        if self.refusals:
+            self.refusals -= 1
+            return web.json_response({"message": "initializing"}, status=429)
+        if isinstance(self.answer, str):
+            return web.Response(status=self.status, text=self.answer)
+        answer = self.pages.pop(0) if self.pages else self.answer
+        return web.json_response(answer, status=self.status)
+
+    @asynccontextmanager
+    async def cluster(self) -> AsyncIterator[Cluster]:
+        """Serve, and return a connection."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self.handle)
+        async with TestServer(app) as server:
+            configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
+            async with Cluster(ApiClient(configuration)) as made:
+                yield made
