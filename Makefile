@@ -7,6 +7,8 @@ UNIT := tests/unit tests/golden
 # The interpreter that has vLLM, for `make gpu-test`.
 GPU_PYTHON ?= $(PYTHON)
 export PYTHONDONTWRITEBYTECODE = 1
+# What is built is kept outside of the checkout, and so is what mypy found out.
+export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mistral-small-operator/mypy
 
 .DEFAULT_GOAL := help
 .PHONY: help lint setup demo demo-down test check format generate verify bench clean \

@@ -16,13 +16,6 @@ def pod_of(namespace: Namespace, name: str = "tiny") -> str:
     return str(staying[0]["metadata"]["name"]) if staying else ""
 
 
-def is_ready(namespace: Namespace, pod: str) -> bool:
-    """Tell whether a pod is ready, as its own conditions say it."""
-    found = namespace.get("pod", pod) or {}
-    conditions = found.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
 def kill_engine(namespace: Namespace) -> None:
     """Kill the engine's core process in the pod, as the kernel does when memory runs out."""
     script = (

@@ -15,13 +15,13 @@ import pytest
 from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletion
 
-from e2e_endpoint import is_ready, kill_engine, pod_of, stream_inside
+from e2e_endpoint import kill_engine, pod_of, stream_inside
 from gate_counts import gate_counts
 from mistral_dev.conversation import FORCE_A_FINISHED_CALL, TOOL, png
 from mistral_dev.forwarding import forwarded
 from mistral_dev.installation import Installation
 from mistral_server.contract import EXIT_CODES, FailureClass
-from namespace import READY_SECONDS, Namespace
+from namespace import Namespace
 
 
 @pytest.fixture
@@ -198,34 +198,35 @@ def test_a_killed_engine_is_reported_and_comes_back(endpoint: Namespace) -> None
     assert ended["exitCode"] == EXIT_CODES[FailureClass.ENGINE_DIED]
 
 
-def test_a_stream_is_not_cut_when_its_pod_is_deleted(endpoint: Namespace) -> None:
-    pod = pod_of(endpoint)
-    with stream_inside(endpoint, pod, tokens=400) as stream:
+@pytest.fixture(scope="module")
+def unattended(endpoint: Namespace, installation: Installation) -> Iterator[Namespace]:
+    """Return the endpoint without its operator, which comes back after the last test."""
+    installation.stop_operator()
+    yield endpoint
+    installation.start_operator()
+
+
+def test_without_its_operator_an_endpoint_serves_and_no_stream_is_cut_when_its_pod_is_deleted(
+    unattended: Namespace,
+) -> None:
+    with forwarded(unattended.cluster, unattended.name, "svc/tiny", "http") as url:
+        client = OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60)
+        assert client.models.list().data[0].id == "tiny"
+    pod = pod_of(unattended)
+    with stream_inside(unattended, pod, tokens=400) as stream:
         time.sleep(1)
-        endpoint.kubectl("delete", "pod", pod, "--wait=false")
+        unattended.kubectl("delete", "pod", pod, "--wait=false")
         body, _ = stream.communicate(timeout=60)
 
     assert isinstance(stream, subprocess.Popen)
     assert body.decode().rstrip().endswith("data: [DONE]")
-    # The condition may still tell of the old pod for a moment.
-    endpoint.until(lambda: pod_of(endpoint) not in {"", pod}, "a new pod")
-    endpoint.until(lambda: is_ready(endpoint, pod_of(endpoint)), "it to be ready", READY_SECONDS)
-    endpoint.wait_until_ready("tiny")
+    unattended.until(lambda: pod_of(unattended) not in {"", pod}, "a new pod")
 
 
-def test_an_endpoint_serves_and_can_be_deleted_without_its_operator(
-    endpoint: Namespace, installation: Installation
-) -> None:
-    installation.stop_operator()
-    try:
-        with forwarded(endpoint.cluster, endpoint.name, "svc/tiny", "http") as url:
-            client = OpenAI(base_url=f"{url}/v1", api_key="EMPTY", timeout=60)
-            assert client.models.list().data[0].id == "tiny"
-        endpoint.kubectl("delete", "msd", "tiny", "--timeout=20s")
+def test_an_endpoint_can_be_deleted_without_its_operator(unattended: Namespace) -> None:
+    unattended.kubectl("delete", "msd", "tiny", "--timeout=20s")
 
-        endpoint.until(lambda: endpoint.get("deployment", "tiny") is None, "no Deployment", 60)
-        endpoint.until(
-            lambda: '"tiny' not in endpoint.kubectl("get", "pod", "-o", "json"), "no pod", 90
-        )
-    finally:
-        installation.start_operator()
+    unattended.until(lambda: unattended.get("deployment", "tiny") is None, "no Deployment", 60)
+    unattended.until(
+        lambda: '"tiny' not in unattended.kubectl("get", "pod", "-o", "json"), "no pod", 90
+    )

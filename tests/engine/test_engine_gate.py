@@ -6,7 +6,7 @@ loop, and `logit_bias` on the format's control tokens forces tool calls.
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,37 +234,43 @@ SHAPES: dict[str, dict[str, Any]] = {
 OWN = {"role": "system", "content": "X"}  # the gate would add the deployment's
 
 
+ENDS = ("finish_reason", "stop_reason")
+
+
 def plain(answer: Answer) -> Any:
     """Return an answer without what differs between two of the same.
 
-    A busy engine puts several tokens into one event of a stream, so the events' texts are joined.
+    A busy engine puts several tokens into one event of a stream, up to a whole call with its end,
+    so what the events bring is joined.
     """
     text = re.sub(r'"(id|request_id)":\s*"[^"]*"', r'"\1":""', answer.body)
     text = re.sub(r'"created":\s*\d+', '"created":0', text)
     if not text.startswith("data:"):
         return text
-    joined: dict[str, Any] = {"logprobs": [], "token_ids": [], "text": "", "rest": []}
+    joined: defaultdict[str, list[Any]] = defaultdict(list)
     for line in text.splitlines():
         if line.startswith("data: {"):
             event = json.loads(line.removeprefix("data: "))
             for choice in event["choices"]:
-                joined["text"] += choice["delta"].pop("content", None) or ""
-                calls = choice["delta"].pop("tool_calls", None) or []
-                joined["text"] += "".join(call["function"].pop("arguments", "") for call in calls)
-                choice["delta"]["calls"] = [call for call in calls if call["function"]]
-                logprobs = choice.pop("logprobs") or {}
-                joined["logprobs"] += logprobs.get("content", [])
-                joined["token_ids"] += choice.pop("token_ids", None) or []
-            told = [
-                one
-                for one in event["choices"]
-                if one["finish_reason"] or any(one["delta"].values())
-            ]
-            if told or event.get("usage"):
-                joined["rest"].append(event | {"choices": told})
+                take_apart(choice, joined)
+            if event not in joined["rest"]:
+                joined["rest"].append(event)
         elif line:
             joined["rest"].append(line)
-    return joined
+    return dict(joined)
+
+
+def take_apart(choice: dict[str, Any], joined: dict[str, list[Any]]) -> None:
+    """Move what an event brings of a choice to what came before; the same for every event stays."""
+    delta = choice.pop("delta")
+    calls = delta.pop("tool_calls", None) or []
+    joined["text"] += delta.pop("content", None) or ""
+    joined["text"] += "".join(call["function"].pop("arguments", "") for call in calls)
+    joined["calls"] += [call for call in calls if call["function"]]
+    joined["delta"] += [part for part in delta.items() if part[1]]
+    joined["logprobs"] += (choice.pop("logprobs", None) or {}).get("content", [])
+    joined["token_ids"] += choice.pop("token_ids", None) or []
+    joined["end"] += [end for key in ENDS if (end := choice.pop(key, None)) is not None]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
