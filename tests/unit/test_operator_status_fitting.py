@@ -41,6 +41,30 @@ FITTING = {
         "True",
         Reason.FITS,
     ),
+    "files that may be compressed fit, or not": (
+        {"model": {"quantization": "compressed-tensors"}, "engine": {"tensorParallelSize": 1}},
+        (node_body(memory_mib=32768),),
+        "Unknown",
+        Reason.WEIGHTS_UNKNOWN,
+    ),
+    "so may another model's": (
+        {"model": {"id": "somebody/fine-tuned"}, "engine": {"tensorParallelSize": 1}},
+        (node_body(memory_mib=32768),),
+        "Unknown",
+        Reason.WEIGHTS_UNKNOWN,
+    ),
+    "another model fits as it is": (
+        {"model": {"id": "somebody/fine-tuned"}},
+        (node_body(memory_mib=81559),),
+        "True",
+        Reason.FITS,
+    ),
+    "even compressed files do not fit": (
+        {"model": {"quantization": "compressed-tensors"}, "engine": {"tensorParallelSize": 1}},
+        (node_body(memory_mib=12288),),
+        "False",
+        Reason.DOES_NOT_FIT,
+    ),
     "wide weights do not": (
         {"model": {"dtype": "float32"}},
         (node_body(memory_mib=32768),),

@@ -17,7 +17,7 @@ from mistral_operator.names import API_VERSION, KIND
 from mistral_operator.quantity import quantity_bytes
 from mistral_operator.render import RenderContext, children
 from mistral_operator.settings import ActivatorSettings, Settings
-from mistral_operator.status.fitting import fit_request
+from mistral_operator.status.fitting import fit_request, may_be_compressed
 
 _NO_CLUSTER_UID = "00000000-0000-0000-0000-000000000000"
 
@@ -158,4 +158,6 @@ def _fit_text(spec: Spec, memory: int, answer: Fit) -> str:
         ),
     ]
     lines += [f"  would help: {advice}" for advice in answer.advice]
+    if not answer.fits and may_be_compressed(spec):
+        lines.append("  weights of 16 bits are assumed; files that hold fewer take less")
     return "\n".join(lines)

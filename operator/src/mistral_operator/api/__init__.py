@@ -6,12 +6,14 @@ from mistral_operator.api.autoscaling import (
     AutoscalingStatus,
     ScalingReason,
 )
+from mistral_operator.api.model import DEFAULT_MODEL
 from mistral_operator.api.oom_status import Change, Oom, OomEvent, OomTotal, Overrides, Step
 from mistral_operator.api.resource import Resource, identified, parse_resource, parse_spec
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import Condition, ConditionType, Effective, Reason, Status
 
 __all__ = [
+    "DEFAULT_MODEL",
     "Activation",
     "Autoscaling",
     "AutoscalingStatus",

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     FITS = "Fits"
     DOES_NOT_FIT = "DoesNotFit"
     GPU_MEMORY_UNKNOWN = "GpuMemoryUnknown"
+    WEIGHTS_UNKNOWN = "WeightsUnknown"
     NOT_APPLICABLE = "NotApplicable"
     HEALTHY = "Healthy"
     MEMORY_SUFFICES = "MemorySuffices"

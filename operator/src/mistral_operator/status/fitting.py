@@ -1,9 +1,9 @@
 """The condition ModelFits: `fit`, fed with a spec and the cluster's nodes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from mistral_operator.api import Reason, Spec
+from mistral_operator.api import DEFAULT_MODEL, Reason, Spec
 from mistral_operator.fit import Fit, FitRequest, Weights, fit
 from mistral_operator.observe import NodeFacts
 from mistral_operator.quantity import quantity_bytes
@@ -47,14 +47,37 @@ def model_fits(spec: Spec, nodes: tuple[NodeFacts, ...]) -> FitVerdict:
             "no node with enough GPUs has the label nvidia.com/gpu.memory:"
             " set spec.pod.gpu.memory to the memory of one GPU to have this checked",
         )
-    return _verdict(fit(fit_request(spec, memory)))
+    request = fit_request(spec, memory)
+    answer = fit(request)
+    if not answer.fits and may_be_compressed(spec):
+        least = fit(replace(request, weights=Weights.INT4))
+        if least.fits:
+            return FitVerdict(
+                "Unknown",
+                Reason.WEIGHTS_UNKNOWN,
+                f"weights of 16 bits do not fit ({_numbers(answer)}), and those of 4 bits would"
+                f" ({_numbers(least)}): what the model's files hold decides",
+            )
+    return _verdict(answer)
 
 
-def _verdict(answer: Fit) -> FitVerdict:
-    numbers = (
+def may_be_compressed(spec: Spec) -> bool:
+    """Tell whether the files may hold fewer bits than the spec says."""
+    model = spec.model
+    return model.quantization == "compressed-tensors" or (
+        model.quantization is None and model.id != DEFAULT_MODEL and model.dtype != "float32"
+    )
+
+
+def _numbers(answer: Fit) -> str:
+    return (
         f"weights take {answer.weights_gib:.1f} of {answer.budget_gib:.1f} GiB on each GPU,"
         f" and {answer.kv_cache_tokens} tokens of KV cache remain for a replica"
     )
+
+
+def _verdict(answer: Fit) -> FitVerdict:
+    numbers = _numbers(answer)
     if answer.fits:
         return FitVerdict("True", Reason.FITS, numbers)
     remedy = " or ".join(answer.advice) or "use GPUs with more memory"
