@@ -22,6 +22,8 @@ class ApiServer:
     answer: Any = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
     pages: list[Object] = field(default_factory=list)
+    script: list[tuple[int, Any]] = field(default_factory=list)
+    """Status and answer of the next requests, one after the other."""
     refusals: int = 0
     """How many requests are told to come later before any is answered."""
 
@@ -32,6 +34,9 @@ class ApiServer:
         if self.refusals:
             self.refusals -= 1
             return web.json_response({"message": "initializing"}, status=429)
+        if self.script:
+            status, answer = self.script.pop(0)
+            return web.json_response(answer, status=status)
         if isinstance(self.answer, str):
             return web.Response(status=self.status, text=self.answer)
         answer = self.pages.pop(0) if self.pages else self.answer
