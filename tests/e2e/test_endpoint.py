@@ -173,6 +173,19 @@ def test_the_status_shows_what_the_engine_found(endpoint: Namespace) -> None:
     assert effective["contextLength"] == 2048
 
 
+def test_the_pod_started_with_what_its_image_learnt(endpoint: Namespace) -> None:
+    script = (
+        "import json, os, pathlib\n"
+        "found = pathlib.Path(os.environ['VLLM_CACHE_ROOT'], 'modelinfos').glob('*.json')\n"
+        "print(json.dumps({path.name: path.stat().st_mtime for path in found}))\n"
+    )
+    written = json.loads(endpoint.kubectl("exec", pod_of(endpoint), "--", "python3", "-c", script))
+
+    # vLLM asks about one class only, and seconds later, if it does not find this.
+    assert len(written) == 2
+    assert max(written.values()) - min(written.values()) < 1
+
+
 @pytest.mark.parametrize("port", ["http", "health"])
 def test_metrics_are_served(endpoint: Namespace, port: str) -> None:
     with (

@@ -1,11 +1,14 @@
 """What the image learnt of the model's class, in the place where vLLM looks for it."""
 
 import logging
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mistral_server.model_registry import LEARNT_ENV, recall
+from mistral_server.model_registry import ARCHITECTURES, LEARNT_ENV, learn, recall
 
 
 @pytest.fixture
@@ -14,6 +17,33 @@ def learnt(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "a-class.json").write_text("new")
     return folder.parent
+
+
+class Registered:
+    """One class of a registry, which writes down what it is asked, as vLLM does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def inspect_model_cls(self) -> None:
+        """Write a file for oneself only."""
+        path = Path(os.environ["VLLM_CACHE_ROOT"], "modelinfos", f"{self.name}.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+
+
+def test_what_root_learns_can_be_read_by_the_user_of_the_pod(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = SimpleNamespace(models={name: Registered(name) for name in ARCHITECTURES})
+    models = SimpleNamespace(ModelRegistry=registry)
+    monkeypatch.setitem(sys.modules, "vllm.model_executor.models", models)
+    monkeypatch.setenv("VLLM_CACHE_ROOT", "/nonexistent")
+
+    written = learn(tmp_path)
+
+    assert {path.stem for path in written} == {*ARCHITECTURES}
+    assert {path.stat().st_mode & 0o777 for path in written} == {0o644}
 
 
 def test_vllms_cache_gets_what_the_image_learnt(learnt: Path, tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ def learn(directory: Path) -> list[Path]:
     registry = importlib.import_module("vllm.model_executor.models").ModelRegistry
     for architecture in ARCHITECTURES:
         registry.models[architecture].inspect_model_cls()
-    return sorted((directory / _FOLDER).glob("*.json"))
+    written = sorted((directory / _FOLDER).glob("*.json"))
+    for path in written:
+        path.chmod(0o644)  # vLLM writes for itself, which is root here and is not in the pod
+    return written
 
 
 def recall(environment: Mapping[str, str]) -> None:
