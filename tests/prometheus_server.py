@@ -67,6 +67,8 @@ class Prometheus:
     folder: Path
     targets: Mapping[str, Target]
     rules: Path
+    scrape_seconds: int = SCRAPE_SECONDS
+    """Between two scrapes, and for each: what takes longer to answer is never read."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
 
     def __enter__(self) -> Self:
@@ -120,7 +122,7 @@ class Prometheus:
 
     def _configuration(self) -> dict[str, Any]:
         address = f"127.0.0.1:{self._expositions.server_port}"
-        interval = f"{SCRAPE_SECONDS}s"
+        interval = f"{self.scrape_seconds}s"
         return {
             "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "rule_files": [str(self.rules)],

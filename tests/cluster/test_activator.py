@@ -167,9 +167,11 @@ def ask(namespace: Namespace) -> tuple[int, dict[str, Any]]:
         return error.code, json.load(error)
 
 
-def until_asleep(namespace: Namespace) -> None:
+def until_asleep(namespace: Namespace, pods: TalkingPods | None = None) -> None:
     """Wait until no replica is there and somebody answers all the same."""
     namespace.until(lambda: replicas(namespace) == 0, "no replica")
+    # The next pod may get the address of the last one, which must not be found there.
+    namespace.until(lambda: pods is None or not pods.servers, "silence")
     namespace.wait_for_reason("small", "Asleep")
     assert namespace.condition("small")["status"] == "True"
     assert standing_in(namespace) == [ACTIVATOR]
@@ -182,7 +184,7 @@ def test_an_idle_endpoint_sleeps_and_the_first_requests_wake_it_and_are_answered
     unserved.apply(sleeper())
     unserved.wait_for_reason("small", "Ready")
     unserved.until(lambda: standing_in(unserved) == [], "the activator to be out of the way")
-    until_asleep(unserved)
+    until_asleep(unserved, pods)
     start = unserved.cluster.audit_position()
 
     with ThreadPoolExecutor() as clients:
@@ -197,7 +199,7 @@ def test_an_idle_endpoint_sleeps_and_the_first_requests_wake_it_and_are_answered
     events = unserved.kubectl("get", "events", "-o=jsonpath={.items[*].reason}").split()
     assert {"ScaledUp", "ScaledDown"} <= set(events)
 
-    until_asleep(unserved)
+    until_asleep(unserved, pods)
     assert ask(unserved)[0] == 200, "and once more"
 
 
@@ -244,7 +246,7 @@ def test_who_else_scales_may_let_it_sleep_and_learns_who_waits(
     unserved.wait_for_reason("small", "Ready")
 
     unserved.kubectl("scale", "msd", "small", "--replicas=0")
-    until_asleep(unserved)
+    until_asleep(unserved, pods)
     path = names.load_path(unserved.name, "small")
 
     def load() -> float:
@@ -266,7 +268,7 @@ def test_an_activator_that_stops_lets_those_that_wait_have_their_answers(
     unserved.apply(sleeper(driver="External"))
     unserved.wait_for_reason("small", "Ready")
     unserved.kubectl("scale", "msd", "small", "--replicas=0")
-    until_asleep(unserved)
+    until_asleep(unserved, pods)
 
     with ThreadPoolExecutor() as clients:
         waiting = clients.submit(ask, unserved)

@@ -202,18 +202,18 @@ def test_keda_lets_an_idle_endpoint_sleep_and_wakes_it_for_those_who_ask(
 ) -> None:
     with (
         network_of_fake_pods(),
-        TalkingPods(unserved, moved=False).talking(),
+        TalkingPods(unserved, moved=False).talking() as pods,
         running_activator(unserved, tmp_path / "activator.log"),
     ):
         start = unserved.cluster.audit_position()
         unserved.apply(scaled_by_keda(minReplicas=0, behavior=SOON))
-        until_asleep(unserved)
+        until_asleep(unserved, pods)
 
         with ThreadPoolExecutor() as clients:
             answers = [clients.submit(ask, unserved) for _ in range(5)]
             assert [one.result()[0] for one in answers] == [200] * 5
 
-        until_asleep(unserved)
+        until_asleep(unserved, pods)
         made = written(unserved, start)
         assert made["KEDA", "mistralsmalldeployments/scale"] == 3, "asleep, awake, asleep"
         assert made["operator", "deployments"] <= 4

@@ -1,8 +1,6 @@
 """The supervisor around the real vLLM: readiness, signals, drain, and no orphan after any death."""
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -10,7 +8,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from mistral_server.contract import SignalDocument
-from unit.server_runner import RunningServer
+from unit.server_runner import RunningServer, streaming
 
 
 def chat(server: RunningServer, *messages: tuple[str, str], **more: Any) -> dict[str, Any]:
@@ -71,26 +69,10 @@ def test_the_gate_adds_the_system_prompt_only_where_none_is(shared_server: Runni
 
 
 def test_running_requests_show_in_the_signals(shared_server: RunningServer) -> None:
-    seen = threading.Event()
-
-    def chat_on() -> set[bytes]:
-        """Stream one chat after the other: a fast machine ends one between two looks."""
-        ends = set()
-        while not seen.is_set():
-            *_, last = shared_server.stream(1900, ignore_eos=True)
-            ends.add(last)
-        return ends
-
-    with ThreadPoolExecutor() as clients:
-        client = clients.submit(chat_on)
-        try:
-            shared_server.until(
-                lambda: json.loads(shared_server.get("/signals")[1])["running"] == 1
-            )
-        finally:
-            seen.set()
-
-    assert client.result() == {b"data: [DONE]"}
+    with streaming(shared_server, ignore_eos=True):
+        shared_server.until(
+            lambda: json.loads(shared_server.get("/signals")[1])["running"] == 1, seconds=60
+        )
     assert shared_server.get("/livez") == (200, "ok")
 
 

@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,6 +211,27 @@ class RunningServer:
         return (
             f"{self.errors.read_text()[-3000:]}\n{self.output.read_text(errors='replace')[-3000:]}"
         )
+
+
+@contextmanager
+def streaming(server: RunningServer, **more: Any) -> Iterator[None]:
+    """Stream one chat after the other until the block ends: none lasts as long as a slow look."""
+    over = threading.Event()
+
+    def chat_on() -> set[bytes]:
+        ends = set()
+        while not over.is_set():
+            *_, last = server.stream(1900, **more)
+            ends.add(last)
+        return ends
+
+    with ThreadPoolExecutor() as clients:
+        client = clients.submit(chat_on)
+        try:
+            yield
+        finally:
+            over.set()
+    assert client.result() == {b"data: [DONE]"}
 
 
 @contextmanager
