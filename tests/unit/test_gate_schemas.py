@@ -133,6 +133,10 @@ SLOW: dict[str, tuple[str, Any]] = {
         json.dumps({"allOf": [{"pattern": f"[01]*1[01]{{5}}{at}$"} for at in range(2, 900)]}),
         BITS,
     ),
+    "one pattern many times and one long text": (
+        json.dumps({"allOf": [{"pattern": "[01]*1[01]{50}$"}] * 900}),
+        BITS[:199_949] + "0" + BITS[:50],
+    ),
     "many references to one pattern": (
         references(13, lambda _at: {}, "#/$defs/d{}".format).replace(
             '{"type": "integer"}', '{"pattern": "[01]*1[01]{50}$"}'

@@ -62,7 +62,7 @@ _UNFOLDING = _UNEVALUATED.union(_REFERENCES)
 
 
 def takes_for_ever(
-    document: Any, value: Any, *, unfolds: bool, patterns: Mapping[str, int]
+    document: Any, value: Any, *, unfolds: bool, patterns: Mapping[str, int], pattern_bytes: int
 ) -> bool:
     """Tell whether judging the value would take too many steps, as far as they can be foreseen.
 
@@ -75,9 +75,13 @@ def takes_for_ever(
         value: what is to be judged.
         unfolds: the schema has such parts.
         patterns: the bytes of each of its patterns.
+        pattern_bytes: of all, each as often as it stands in the schema.
     """
-    if not unfolds and sum(patterns.values()) * len(msgspec.json.encode(value)) < _PATTERN_WORK:
-        return False  # each pattern meets each character at most once
+    if not unfolds and (
+        # Each that stands there meets each character at most once.
+        not patterns or pattern_bytes * len(msgspec.json.encode(value)) < _PATTERN_WORK
+    ):
+        return False
     left, work = _STEPS, _PATTERN_WORK
     open_pairs = [(document, value)]
     try:

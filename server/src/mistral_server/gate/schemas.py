@@ -57,7 +57,12 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
         raise UnusableSchema(known.reason)
     if known.validator is None:
         return []
-    if takes_for_ever(known.document, value, unfolds=known.unfolds, patterns=known.patterns):
+    if takes_for_ever(
+        *(known.document, value),
+        unfolds=known.unfolds,
+        patterns=known.patterns.sizes,
+        pattern_bytes=known.patterns.together,
+    ):
         raise UnusableSchema("its references or patterns take too long with these arguments")
     try:
         kinds = [error.kind for error in known.validator.iter_errors(value)]
@@ -66,6 +71,17 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
     if any(isinstance(kind, _TOO_SLOW) for kind in kinds):
         raise UnusableSchema("one of its patterns takes too long")
     return [kind.name for kind in kinds]
+
+
+class _Patterns(msgspec.Struct):
+    """What the patterns of a schema take, in bytes."""
+
+    sizes: dict[str, int] = {}
+    """Of each, compiled."""
+    together: int = 0
+    """Of all, each as often as it stands in the schema."""
+    memory: int = 0
+    """Of all, in use: each takes up to four times its size, and its size for each of its groups."""
 
 
 class _Known(msgspec.Struct):
@@ -79,8 +95,7 @@ class _Known(msgspec.Struct):
     """None: it allows everything."""
     document: Any = None
     unfolds: bool = False
-    patterns: dict[str, int] = {}
-    """The bytes of each of its patterns, compiled."""
+    patterns: _Patterns = msgspec.field(default_factory=_Patterns)
     reason: str | None = None
     memory: int = 0
     """Bytes, as they are estimated."""
@@ -142,19 +157,10 @@ def _compile(schema: bytes) -> _Known:
             reason = reason or str(error).partition("\n")[0]
         else:
             return _Known(
-                *(validator, document, costs.unfolds, patterns.sizes),
+                *(validator, document, costs.unfolds, patterns),
                 memory=costs.memory + patterns.memory,
             )
     raise UnusableSchema(reason)
-
-
-class _Patterns(msgspec.Struct):
-    """What the patterns of a schema take, in bytes."""
-
-    sizes: dict[str, int] = {}
-    """Of each, compiled."""
-    memory: int = 0
-    """Of all, in use: each takes up to four times its size, and its size for each of its groups."""
 
 
 def _patterns_of(costs: Costs) -> _Patterns:
@@ -169,6 +175,7 @@ def _patterns_of(costs: Costs) -> _Patterns:
         if size is None:
             raise UnusableSchema("one of its patterns is none, or takes too much memory")
         found.sizes[pattern] = size
+        found.together += count * size
         found.memory += count * size * (4 + len(_GROUP.findall(pattern)))
         if costs.memory + found.memory > MOST_MEMORY:
             break  # the others need not be tried
