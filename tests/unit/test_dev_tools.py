@@ -107,27 +107,28 @@ def test_what_is_in_the_cache_is_not_built_again(
     assert tools.ensure(["hello"], QUIET) == {"hello": cached}
 
 
+def put_go(checkout: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program in the place of Go."""
+    fake_go = checkout.parent / "bin" / "go"
+    fake_go.parent.mkdir()
+    fake_go.write_text(f"#!/bin/sh\n{script}\n")
+    fake_go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake_go.parent}:/usr/bin:/bin")
+
+
 def test_sources_are_those_of_the_pinned_version(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = checkout.parent / "calls"
-    fake_go = checkout.parent / "bin" / "go"
-    fake_go.parent.mkdir()
-    fake_go.write_text(f'#!/bin/sh\necho "$@" >>{calls}\necho \'{{"Dir": "/modules/hello"}}\'\n')
-    fake_go.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{fake_go.parent}:/usr/bin:/bin")
+    put_go(checkout, monkeypatch, f'echo "$@" >>{calls}\necho \'{{"Dir": "/modules/hello"}}\'')
     assert tools.sources("hello") == Path("/modules/hello")
     assert calls.read_text() == "mod download -json example.org/hello@v1.0.0\n"
 
 
 def test_two_runs_at_once_build_once(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = checkout.parent / "calls"
-    fake_go = checkout.parent / "bin" / "go"
-    fake_go.parent.mkdir()
     # What follows -o is the seventh argument.
-    fake_go.write_text(f'#!/bin/sh\necho built >>{calls}\nsleep 0.5\necho "$@" >"$7"\n')
-    fake_go.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{fake_go.parent}:/usr/bin:/bin")
+    put_go(checkout, monkeypatch, f'echo built >>{calls}\nsleep 0.5\necho "$@" >"$7"')
     said = [io.StringIO(), io.StringIO()]
     with ThreadPoolExecutor() as threads:
         list(threads.map(lambda out: tools.ensure(["hello"], Progress(Console(file=out))), said))
