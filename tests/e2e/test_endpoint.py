@@ -70,7 +70,7 @@ def test_what_the_model_says_is_counted_where_it_arises(
                 messages=[{"role": "user", "content": "Hello"}],
                 max_tokens=1500,
                 stream=stream,
-                extra_body={"allowed_token_ids": [140]},
+                extra_body={"allowed_token_ids": [1100]},
                 extra_headers={"X-Mistral-Loops": "stop"},
             )
             assert b'"finish_reason":"length"' in endless.http_response.read()

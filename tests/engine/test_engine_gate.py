@@ -25,7 +25,7 @@ CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 ALL_AT_ONCE = 8
 """Sequences that these servers compute at the same time."""
 
-LOOP: dict[str, Any] = {"allowed_token_ids": [140], "temperature": 0}
+LOOP: dict[str, Any] = {"allowed_token_ids": [1100], "temperature": 0}
 TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -35,7 +35,7 @@ TOOL: dict[str, Any] = {
     },
 }
 TOOLS: dict[str, Any] = {"tools": [TOOL], "parallel_tool_calls": False}
-CALL: dict[str, Any] = {"logit_bias": {"9": 90, "32": 90, "2": 100, "165": 60}, **TOOLS}
+CALL: dict[str, Any] = {"logit_bias": {"9": 90, "32": 90, "2": 100, "1125": 60}, **TOOLS}
 """A call that ends: [TOOL_CALLS], [ARGS], end of sequence and a closing brace."""
 ENDLESS_CALL: dict[str, Any] = {
     "logit_bias": {"9": 90, "32": 90, "2": -100},

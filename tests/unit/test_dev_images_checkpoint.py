@@ -88,10 +88,10 @@ def test_the_weights_lie_one_after_the_other_and_fill_the_file(written: Path) ->
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        ("tok_embeddings.weight", [4040, 128]),
+        ("tok_embeddings.weight", [5000, 128]),
         ("layers.1.attention.wk.weight", [64, 128]),
         ("layers.1.feed_forward.w2.weight", [128, 256]),
-        ("output.weight", [4040, 128]),
+        ("output.weight", [5000, 128]),
         ("vision_encoder.patch_conv.weight", [64, 3, 14, 14]),
         ("vision_encoder.transformer.layers.0.attention.wq.weight", [64, 64]),
         ("patch_merger.merging_layer.weight", [64, 256]),

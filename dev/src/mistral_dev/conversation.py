@@ -26,10 +26,10 @@ TOOL: ChatCompletionToolParam = {
     },
 }
 
-FORCE_A_FINISHED_CALL = {"9": 90, "32": 90, "2": 100, "165": 60}
+FORCE_A_FINISHED_CALL = {"9": 90, "32": 90, "2": 100, "1125": 60}
 """Biases on [TOOL_CALLS], [ARGS], end of text and `}` of the tiny tokenizer."""
 
-_SOME_TOKEN = 140
+_SOME_TOKEN = 1100
 
 
 def show(base_url: str) -> None:

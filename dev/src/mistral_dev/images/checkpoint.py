@@ -39,8 +39,9 @@ MAX_POSITIONS = 4096
 VOCABULARY = 4000
 """Text tokens, the first of the tokenizer that mistral-common ships; the real model has 130,072."""
 
-CONTROL_TOKENS = 40
-"""Ids reserved for control tokens; the real model has 1,000. Text token n has id n + 40."""
+CONTROL_TOKENS = 1000
+"""Ids reserved for control tokens, as many as in the real model: vLLM does something for each of
+them in every chat. Text token n has id n + 1000."""
 
 _CONTROL = (
     *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
