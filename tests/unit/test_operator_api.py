@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "engine.temperature": 0.15,
     "engine.apiServers": 1,
     "engine.extraArgs": [],
+    "engine.workarounds": "Auto",
     "images.perPrompt": 10,
     "images.domains": [],
     "tools.enabled": True,

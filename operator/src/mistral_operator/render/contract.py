@@ -100,6 +100,7 @@ def _engine_settings(spec: Spec) -> EngineSettings:
         api_servers=engine.api_servers,
         media_domains=tuple(spec.images.domains),
         extra_args=tuple(engine.extra_args),
+        workarounds=engine.workarounds,
     )
 
 

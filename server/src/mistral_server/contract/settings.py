@@ -21,6 +21,7 @@ FETCH_SETTINGS_ENV = "MISTRAL_FETCH_SETTINGS"
 
 Device = Literal["cuda", "cpu"]
 ModelFormat = Literal["mistral", "huggingface"]
+WorkaroundPolicy = Literal["Auto", "Off"]
 
 
 class ModelSettings(ContractModel):
@@ -72,6 +73,8 @@ class EngineSettings(ContractModel):
     """Hosts that `image_url` may name; none allows data: URLs only."""
     extra_args: tuple[str, ...] = ()
     """Further `vllm serve` arguments, each `--flag` or `--flag=value`, from the allow-list."""
+    workarounds: WorkaroundPolicy = "Auto"
+    """`Auto` applies the workarounds that fit the engine's version, `Off` none."""
 
 
 class LifecycleSettings(ContractModel):

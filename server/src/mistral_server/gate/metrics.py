@@ -46,6 +46,13 @@ ERRORS = Counter(
     ["where"],
 )
 
+WORKAROUNDS = Gauge(
+    "mistral_engine_workarounds",
+    "API processes by workaround for a defect of the engine, and whether it is active in them.",
+    ["name", "active"],
+    multiprocess_mode="livesum",
+)
+
 CHANGE_NAMES = (
     *("developer_role", "loop_stop", "max_tokens", "strict_tools", "system_prompt", "tool_ids"),
     *("finish_reason", "stream_ended"),

@@ -18,6 +18,7 @@ from mistral_server.contract import (
     LoopAction,
     ServerSettings,
 )
+from mistral_server.engine import workarounds
 from mistral_server.gate import metrics
 from mistral_server.gate.asgi import (
     Application,
@@ -63,6 +64,9 @@ class Gate:
             if settings.system_prompt
             else None
         )
+        for found in workarounds.apply(enabled=settings.engine.workarounds == "Auto"):
+            metrics.WORKAROUNDS.labels(found.name, str(found.active).lower()).set(1)
+            metrics.WORKAROUNDS.labels(found.name, str(not found.active).lower()).set(0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, pass it on, or pass it on and watch what comes back."""

@@ -1,0 +1,180 @@
+"""Memoize what vLLM's streaming parsers derive from the vocabulary's special tokens.
+
+vLLM 0.29 to 0.33 build three parsers for each chat with `--tool-call-parser mistral`, and each of
+them compiles one regular expression for every special token of the tokenizer: 1,000 of them in
+Mistral-Small-3.2's, 0.04 to 0.13 s of CPU a parser, on the event loop that also sends every other
+request's tokens. The cache of `regex` holds 500 patterns, so it never helps. Known upstream as
+issue 58145; pull request 58172 memoizes the same function.
+
+The result depends on the tokenizer's special tokens and on four attributes of the parser's
+configuration, and it is only ever read, so one copy serves all parsers.
+"""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+NAME = "parser_drop_info"
+
+MODULE = "vllm.parser.engine.streaming_parser_engine"
+CONFIG_MODULE = "vllm.parser.engine.parser_engine_config"
+FUNCTION = "_build_drop_info"
+PARAMETERS = ("config", "tokenizer")
+
+KEPT = 16
+"""Results that are kept: one for each tokenizer and format of a parser, and a process has one."""
+
+KNOWN_NAMES = frozenset(
+    {
+        # What it reads of its arguments; `_Key` covers all of it.
+        *("all_special_tokens", "all_special_ids"),
+        *("token_id_terminals", "values", "terminal_literals", "preserve_tokens", "terminal_defs"),
+        # What it computes with.
+        *("list", "set", "zip", "add", "regex", "compile", "escape"),
+        *("DROP_TERMINAL", "TerminalDef", "LexerShape", "_DropInfo"),
+        *("AttributeError", "NotImplementedError"),
+    }
+)
+"""Every name that the function of vLLM 0.32 looks up. One that is not here may be an input that
+the key does not cover, and the function is then left alone."""
+
+
+class State(Enum):
+    """What became of the workaround, with the reason."""
+
+    ACTIVE = "the parsers share what they derive from the special tokens"
+    ABSENT = f"this vLLM has no {MODULE}.{FUNCTION}"
+    NOT_NEEDED = "the parsers of this vLLM share what they derive from the special tokens"
+    UNKNOWN = f"{FUNCTION} of this vLLM is not the one that the workaround was written for"
+    WITHOUT_EFFECT = f"the parsers of this vLLM do not call {FUNCTION}"
+
+
+def memoize() -> State:
+    """Let this process's parsers share one result, if its vLLM is one that does not."""
+    try:
+        module = importlib.import_module(MODULE)
+        config = importlib.import_module(CONFIG_MODULE).ParserEngineConfig(name="probe")
+    except (ImportError, AttributeError):
+        return State.ABSENT
+    return memoize_in(module, config)
+
+
+def memoize_in(module: ModuleType, probe: Any) -> State:
+    """Memoize the function of a module.
+
+    Args:
+        module: has vLLM's streaming parser engine, or does not.
+        probe: any configuration of a parser, to try what two parsers share.
+    """
+    plain = getattr(module, FUNCTION, None)
+    if plain is None or not hasattr(module, "StreamingParserEngine"):
+        return State.ABSENT
+    if isinstance(plain, _Memoized):
+        return State.ACTIVE
+    try:
+        shared = _shares(module, probe)
+    except Exception:  # whatever was rebuilt there, it is not what this was written for
+        return State.UNKNOWN
+    if shared:
+        return State.NOT_NEEDED
+    if not _is_known(plain):
+        return State.UNKNOWN
+    return _install(module, probe, plain)
+
+
+def _install(module: ModuleType, probe: Any, plain: Callable[[Any, Any], Any]) -> State:
+    """Put the memoized function into its place, and take it out again if that changes nothing."""
+    memoized = _Memoized(plain)
+    setattr(module, FUNCTION, memoized)
+    effective = False
+    try:
+        effective = _shares(module, probe)
+    finally:
+        if not effective:
+            setattr(module, FUNCTION, plain)
+    memoized.forget()  # the probe's result serves no request
+    return State.ACTIVE if effective else State.WITHOUT_EFFECT
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a result depends on.
+
+    The tokenizer counts by its identity: its special tokens are fixed once it is loaded. A key
+    that is kept keeps its tokenizer alive, so no other one can come to the same identity.
+    """
+
+    tokenizer: int
+    contents: tuple[object, ...]
+    arguments: tuple[Any, Any] = field(compare=False)
+
+
+class _Memoized:
+    """The function, with the last results kept."""
+
+    def __init__(self, plain: Callable[[Any, Any], Any]) -> None:
+        self._plain = plain
+        self._kept = functools.lru_cache(KEPT)(lambda key: plain(*key.arguments))
+
+    def __call__(self, config: Any, tokenizer: Any) -> Any:
+        """Return what the plain function returns."""
+        try:
+            key = _Key(id(tokenizer), _contents(config), (config, tokenizer))
+            hash(key)
+        except (AttributeError, TypeError):
+            return self._plain(config, tokenizer)
+        return self._kept(key)
+
+    def forget(self) -> None:
+        """Drop the results that are kept."""
+        self._kept.cache_clear()
+
+
+def _contents(config: Any) -> tuple[object, ...]:
+    """Return what of a configuration decides the result."""
+    return (
+        frozenset(config.token_id_terminals.values()),
+        frozenset(config.terminal_literals),
+        frozenset(config.preserve_tokens),
+        tuple(
+            (one.name, one.pattern.pattern, one.is_literal, one.literal)
+            for one in config.terminal_defs
+        ),
+    )
+
+
+def _is_known(function: object) -> bool:
+    return (
+        isinstance(function, FunctionType)
+        and tuple(inspect.signature(function).parameters) == PARAMETERS
+        and KNOWN_NAMES.issuperset(_names(function.__code__))
+    )
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield every global and attribute that code looks up, in its comprehensions too."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+class _ProbeTokenizer:
+    """A tokenizer with one special token."""
+
+    all_special_tokens = ("<probe>",)
+    all_special_ids = (0,)
+
+
+def _shares(module: ModuleType, config: Any) -> bool:
+    """Say whether two parsers of one configuration share the tables of their lexers."""
+    tokenizer = _ProbeTokenizer()
+    first, second = (
+        module.StreamingParserEngine(config, tokenizer, vocab={})._lexer._shape for _ in range(2)
+    )
+    return first is second
