@@ -16,7 +16,7 @@ def gpu() -> None:
 @gpu.command()
 @click.option("--output", type=click.Path(path_type=Path), help="Default: gpu-pieces in the cache.")
 def pack(output: Path | None) -> None:
-    """Pack vLLM's CUDA build for a machine without a package index."""
+    """Pack vLLM and torch for CUDA, for a machine without a package index."""
     from mistral_dev.gpu import pack as packing
     from mistral_dev.progress import Progress
 

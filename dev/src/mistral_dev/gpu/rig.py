@@ -27,7 +27,10 @@ SAFE = {
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",
-    # flashinfer and DeepGEMM are not packed, and 0.26 imports the sampler's unguarded.
+    # Where the engine comes from pieces, torch meets the cuDNN of the machine: 9.19 there, and it
+    # refuses to start below the minor version that it was built with, 9.20. 9.19 computes right.
+    "PYTORCH_SKIP_CUDNN_COMPATIBILITY_CHECK": "1",
+    # flashinfer and DeepGEMM are not packed, and the sampler's flashinfer is asked for by default.
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
     "VLLM_USE_DEEP_GEMM": "0",
     "VLLM_NO_USAGE_STATS": "1",

@@ -20,7 +20,7 @@ NextSettings = Callable[[TerminationReport], Engine | None]
 _RUNGS = 4
 _START_SECONDS = 150.0
 _SHARE = 0.70
-"""Of an 80 GB card: room for 57,344 tokens beside the weights."""
+"""Of an 80 GB card: room for some 53,000 tokens beside the weights."""
 _SHARE_WITHOUT_CACHE = 0.57
 """Of an 80 GB card: the weights, and no cache beside them."""
 

@@ -11,7 +11,7 @@ from mistral_dev.gpu.scenarios.answers import CHAT, IMAGES, STREAM
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_dev.gpu.scenarios.deaths import kill_named
 from mistral_dev.gpu.scenarios.gate_cost import GATE_COST
-from mistral_dev.gpu.scenarios.loops import COUNTS
+from mistral_dev.gpu.scenarios.loops import COUNTS, LOOPS
 from mistral_dev.gpu.scenarios.tools import TOOLS
 
 _WORKER = "Worker"
@@ -48,7 +48,7 @@ SCENARIOS = (
         partial(_two, "two-ranks"),
         (
             BOOT,
-            *(SHARED_MEMORY, CHAT, STREAM, TOOLS, IMAGES, COUNTS, GATE_COST),
+            *(SHARED_MEMORY, CHAT, STREAM, TOOLS, LOOPS, IMAGES, COUNTS, GATE_COST),
             Step("rank-killed", partial(kill_named, _WORKER), 120),
         ),
         gpus=2,
