@@ -74,7 +74,6 @@ TINY = Scale(
     image_tokens=220,
     loop_tokens=900,
     loops_at_once=2,
-    closing_brace="165",
     load=((1, 2), (4, 4)),
     load_rounds=1,
     load_words=20,
