@@ -78,6 +78,7 @@ def test_the_table_says_what_failed_and_how_many() -> None:
     good, bad = Findings(), Findings()
     good.check("it is there", True)
     good.note(kv_tokens=160_720, stages={"loading": 1.0})
+    good.row("64 at once", tokens_per_second=2657.0)
     bad.equal("class", "EngineDied", "GpuBusy")
     lines = table(
         [
@@ -87,6 +88,7 @@ def test_the_table_says_what_failed_and_how_many() -> None:
     ).splitlines()
 
     assert lines[1] == "PASS    0         61.2  serving/boot  kv_tokens=160720"
-    assert lines[2] == "FAIL    0,1        9.0  gpu-busy/end"
-    assert lines[3].strip() == "! class: 'EngineDied' instead of 'GpuBusy'"
-    assert lines[4] == "1 PASS, 1 FAIL, 0 ERROR, 0 CUT"
+    assert lines[2] == "          64 at once: tokens_per_second=2657.0"
+    assert lines[3] == "FAIL    0,1        9.0  gpu-busy/end"
+    assert lines[4].strip() == "! class: 'EngineDied' instead of 'GpuBusy'"
+    assert lines[5] == "1 PASS, 1 FAIL, 0 ERROR, 0 CUT"

@@ -9,6 +9,8 @@ class Findings:
     """Filled by one part of a scenario."""
 
     figures: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Figures that get lines of their own in the table, by what they are about."""
     failed: list[str] = field(default_factory=list)
     checks: int = 0
 
@@ -27,6 +29,10 @@ class Findings:
         """Keep figures."""
         self.figures |= figures
 
+    def row(self, about: str, **figures: Any) -> None:
+        """Keep figures that are compared with others, line by line."""
+        self.rows[about] = figures
+
 
 @dataclass(frozen=True)
 class Result:
@@ -40,6 +46,7 @@ class Result:
     seconds: float
     figures: dict[str, Any]
     failed: tuple[str, ...]
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def result(
@@ -48,6 +55,6 @@ def result(
     """Return the line about a part that came to its end."""
     outcome = "FAIL" if findings.failed else "PASS"
     scenario, part = name
-    return Result(
-        scenario, part, gpus, outcome, round(seconds, 1), findings.figures, tuple(findings.failed)
-    )
+    failed = tuple(findings.failed)
+    figures, rows = findings.figures, findings.rows
+    return Result(scenario, part, gpus, outcome, round(seconds, 1), figures, failed, rows)

@@ -5,7 +5,7 @@ from typing import Any
 
 from mistral_dev.gpu.findings import Result
 
-WIDTH = 150
+WIDTH = 160
 """Characters of a line: what came back of a run is read in a terminal."""
 
 SHORT = 48
@@ -13,12 +13,13 @@ SHORT = 48
 
 
 def table(results: Sequence[Result]) -> str:
-    """Return one line for each result, what failed below it, and the sums."""
+    """Return one line for each result, its rows and what failed below it, and the sums."""
     lines = [f"{'outcome':<8}{'GPUs':<6}{'seconds':>8}  scenario"]
     for one in results:
         gpus = ",".join(map(str, one.gpus)) or "-"
         head = f"{one.outcome:<8}{gpus:<6}{one.seconds:>8.1f}  {one.scenario}/{one.part}"
         lines.append(f"{head}  {_figures(one.figures)}"[:WIDTH].rstrip())
+        lines += [f"{'':<10}{about}: {_figures(row)}"[:WIDTH] for about, row in one.rows.items()]
         lines += [f"{'':<24}! {sentence}"[:WIDTH] for sentence in one.failed]
     return "\n".join([*lines, _sums(results)])
 

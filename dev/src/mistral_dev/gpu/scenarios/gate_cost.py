@@ -4,35 +4,67 @@ Past it goes what shows the supervisor's token. The two ways alternate, so that 
 machine, and every round has prompts of its own, so that no cache helps the second.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mistral_dev.gpu import load
+from mistral_dev.gpu.rig import Scale
 from mistral_dev.gpu.scenario import Room, Step
+from mistral_dev.gpu.server import Server
 from mistral_server.contract import SERVER_TOKEN_HEADER
+
+Ways = Mapping[str, Mapping[str, str]]
+"""Headers of the requests that go past the gate and of those that go through it."""
 
 
 def gate_cost(room: Room) -> None:
     """Measure both ways at every number of requests at the same time."""
     server, scale = room.alive(), room.rig.scale
-    url = f"http://127.0.0.1:{server.settings.port}/v1/chat/completions"
-    ways = {"without": {SERVER_TOKEN_HEADER: server.token()}, "with": {"x-none": "1"}}
-    name = server.settings.model.served_name
     for at_once, requests in scale.load:
-        asked = load.Load(url, name, at_once, requests, scale.load_words, scale.load_tokens)
-        times = {way: load.Times() for way in ways}
-        warm = replace(asked, requests=at_once)  # kernels of this batch size compile once
-        load.run(warm, -at_once, ways["without"])
-        for round_ in range(scale.load_rounds):
-            # The first of a round is the other one each time: where it stands must not count.
-            order = list(ways.items())[:: 1 if round_ % 2 == 0 else -1]
-            for number, (way, headers) in enumerate(order):
-                times[way].add(load.run(asked, 10_000 * at_once + 2 * round_ + number, headers))
-        _note(room, at_once, times)
+        asked = load_on(server, scale, at_once, requests)
+        _note(room, at_once, measure(asked, ways(server), scale.load_rounds))
+
+
+def ways(server: Server) -> Ways:
+    """Return how a server is reached without the gate and with it."""
+    return {"without": {SERVER_TOKEN_HEADER: server.token()}, "with": {}}
+
+
+def load_on(server: Server, scale: Scale, at_once: int, requests: int) -> load.Load:
+    """Return a load of this size on a server."""
+    url = f"http://127.0.0.1:{server.settings.port}/v1/chat/completions"
+    name = server.settings.model.served_name
+    return load.Load(url, name, at_once, requests, scale.load_words, scale.load_tokens)
+
+
+def measure(
+    asked: load.Load, reached: Ways, rounds: int, warm: bool = True
+) -> dict[str, load.Times]:
+    """Send a load several times on every way, and return the times of each.
+
+    Args:
+        asked: what is sent in a round.
+        reached: the ways.
+        rounds: how many times on each way.
+        warm: send some in advance: kernels of this batch size are compiled once.
+    """
+    times = {way: load.Times() for way in reached}
+    if warm:
+        some = replace(asked, requests=asked.at_once)
+        load.run(some, -asked.at_once, next(iter(reached.values())))
+    for round_ in range(rounds):
+        # The first of a round is the other one each time: where it stands must not count.
+        order = list(reached.items())[:: 1 if round_ % 2 == 0 else -1]
+        for number, (way, headers) in enumerate(order):
+            seed = 10_000 * asked.at_once + 2 * round_ + number
+            times[way].add(load.run(asked, seed, headers))
+    return times
 
 
 def _note(room: Room, at_once: int, times: dict[str, load.Times]) -> None:
     figures = {way: taken.figures() for way, taken in times.items()}
-    room.findings.note(**{f"at_{at_once}": figures})
+    for way, one in figures.items():
+        room.findings.row(f"{at_once} at once, {way}", **one)
     without, with_gate = figures["without"], figures["with"]
     ratio = with_gate["tokens_per_second"] / (without["tokens_per_second"] or 1.0)
     added = with_gate["first_p50"] - without["first_p50"]
