@@ -2,7 +2,9 @@
 
 import json
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +162,34 @@ def test_what_has_no_time_or_no_gpus_is_named(tmp_path: Path) -> None:
     scenarios = [
         Scenario("long", 1, 1000, lambda _rig: (), ()),
         Scenario("wide", 1, 1, lambda _rig: (), (), gpus=4),
+        Scenario("large", 1, 1, lambda _rig: (), (), memory_mib=135_000),
     ]
-    results = {one.scenario: one for one in run(fake_rig(tmp_path), scenarios)}
+    rig = replace(fake_rig(tmp_path), device="cuda", memory_mib=81_559)
+    results = {one.scenario: one for one in run(rig, scenarios)}
 
     assert results["long"].figures["why"] == "no time left"
     assert results["wide"].figures["why"] == "needs 4 GPUs"
+    assert results["large"].figures["why"] == "needs a GPU of 135,000 MiB"
+
+
+def test_while_a_scenario_runs_alone_no_other_one_does(tmp_path: Path) -> None:
+    running: list[str] = []
+    met: list[list[str]] = []
+
+    def part(name: str, _room: Room) -> None:
+        running.append(name)
+        time.sleep(0.1)
+        met.append(list(running))
+        running.remove(name)
+
+    scenarios = [
+        Scenario(name, 1, 1, lambda _rig: (), (Step("part", partial(part, name), 5),), alone=alone)
+        for name, alone in (("shared", False), ("alone", True), ("shared-too", False))
+    ]
+    run(fake_rig(tmp_path), scenarios)
+
+    assert met[0] == ["alone"]
+    assert len(met) == 3
 
 
 def test_a_second_run_leaves_out_what_the_first_did(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from mistral_dev.gpu.table import table
 
 _RESULTS = "results.json"
 
+_KINDS = ("*.log", "*.termination", "*.raw")
+
 LOG_BYTES = 4_000_000
 """Of one server. The cause of an end stands within the first tenth of what 64 requests print."""
 
@@ -48,9 +50,10 @@ class Outcome:
         (self._out / "table.txt").write_text(table(self.results) + "\n")
 
     def write_logs(self) -> None:
-        """Pack the logs."""
+        """Pack the servers' logs and reports, and what was recorded of them, into one file."""
+        paths = [path for kind in _KINDS for path in sorted(self._work.glob(kind))]
         with tarfile.open(self._out / "logs.tar.xz", "w:xz", preset=2) as tar:
-            for path in sorted(self._work.glob("*.log")) + sorted(self._work.glob("*.termination")):
+            for path in paths:
                 info = tar.gettarinfo(path, path.name)
                 info.size = min(info.size, LOG_BYTES)
                 with path.open("rb") as file:

@@ -44,6 +44,19 @@ _H100_MIB = 81_559
 
 
 @dataclass(frozen=True)
+class Streams:
+    """What the scenario `throughput` sends at one number of streams, on each way."""
+
+    at_once: int
+    patched: int
+    """Requests of a round, to the server with the engine's workarounds."""
+    stock: int
+    """Requests of the only round, to the engine as it comes: some 3 a second."""
+    stock_past_gate: bool = True
+    """Whether they are sent past the gate, too."""
+
+
+@dataclass(frozen=True)
 class Scale:
     """Sizes of what is asked for."""
 
@@ -61,6 +74,18 @@ class Scale:
     load_words: int = 250
     """Words of a prompt, each a token; the template makes them 256."""
     load_tokens: int = 128
+    streams: Mapping[int, Streams] = field(
+        default_factory=lambda: {
+            1: Streams(1, patched=3, stock=2),
+            16: Streams(16, patched=32, stock=16),
+            64: Streams(64, patched=128, stock=64),
+            256: Streams(256, patched=256, stock=256, stock_past_gate=False),  # 85 s each
+        }
+    )
+    """By the number that they stand for; a small machine sends fewer."""
+    profile_seconds: int = 12
+    profile_requests: int = 512
+    """In as many streams as `throughput` has with 64: 25 s on an H200."""
     stream_tokens: int = 256
     drain_tokens: int = 400
     """Of a stream that takes several seconds."""
@@ -78,6 +103,14 @@ TINY = Scale(
     load_rounds=1,
     load_words=20,
     load_tokens=16,
+    streams={
+        1: Streams(1, patched=1, stock=1),
+        16: Streams(2, patched=2, stock=2),
+        64: Streams(4, patched=4, stock=4),
+        256: Streams(6, patched=6, stock=6, stock_past_gate=False),
+    },
+    profile_seconds=3,
+    profile_requests=200,
     stream_tokens=32,
     drain_tokens=1500,
 )

@@ -1,7 +1,8 @@
 """Run scenarios on the GPUs of a machine, in time, and leave nothing behind.
 
 Each GPU is a lane that takes the next scenario as soon as it is free, and has the servers of the
-ones after it started and held meanwhile. Scenarios that need several GPUs go before the lanes.
+ones after it started and held meanwhile. Scenarios that need several GPUs, or the machine to
+themselves, go before the lanes.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mistral_dev.gpu import cards
@@ -114,8 +115,7 @@ class Run:
 
 
 def _broken(done: Result, why: list[str]) -> Result:
-    failed = (*done.failed, *why)
-    return Result(done.scenario, done.part, done.gpus, "ERROR", done.seconds, done.figures, failed)
+    return replace(done, outcome="ERROR", failed=(*done.failed, *why))
 
 
 class Runner:
@@ -135,15 +135,17 @@ class Runner:
         self._tell = tell
         self._runs: list[Run] = []
         listed = list(scenarios)
-        self._wide = [one for one in listed if 1 < one.gpus <= len(rig.gpus)]
-        self._impossible = [one for one in listed if one.gpus > len(rig.gpus)]
-        self._queue = Queue([one for one in listed if one.gpus == 1], self._deadline)
+        self._impossible = [one for one in listed if one.lacks(rig)]
+        possible = [one for one in listed if not one.lacks(rig)]
+        self._wide = [one for one in possible if one.gpus > 1 or one.alone]
+        shared = [one for one in possible if one not in self._wide]
+        self._queue = Queue(shared, self._deadline)
 
     def run(self) -> None:
         """Run all of them."""
         lanes = [_Lane(self, gpu) for gpu in self._rig.gpus]
         for scenario in self._impossible:
-            self._cut(scenario, f"needs {scenario.gpus} GPUs")
+            self._cut(scenario, scenario.lacks(self._rig))
         try:
             self._run_wide(lanes)
             threads = [threading.Thread(target=lane.run, daemon=True) for lane in lanes]
@@ -165,7 +167,9 @@ class Runner:
                 run.kill()
                 continue
             # What comes after is imported while the GPUs are at work.
-            if following is None:
+            if run.scenario.alone:
+                run.execute(self.tell)
+            elif following is None:
                 run.execute(self.tell, partial(_fill, lanes))
             else:
                 run.execute(self.tell, following.prepare_in_advance)

@@ -6,7 +6,7 @@ The parts are functions of a `Room`: the machine, the servers, and a place for w
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mistral_dev.gpu.findings import Findings
@@ -39,6 +39,13 @@ class Room:
         """Start a server on this room's GPUs."""
         self.servers.append(Server(self.rig, plan, self.gpus, held))
         return self.server
+
+    def only(self, position: int) -> "Room":
+        """Return this room with one of its servers, for parts that know of one.
+
+        What is found there is found here, within one part.
+        """
+        return replace(self, servers=[self.servers[position]])
 
     def alive(self) -> Server:
         """Return the server.
@@ -86,6 +93,8 @@ class Scenario:
         gpus: how many it needs.
         held: start the servers in advance; not where the time of the start counts.
         on_cpu: whether it can be tried without a GPU.
+        alone: no other scenario runs meanwhile, on no GPU: it measures, and they share its cores.
+        memory_mib: least memory of a GPU, as nvidia-smi shows it.
     """
 
     name: str
@@ -96,3 +105,13 @@ class Scenario:
     gpus: int = 1
     held: bool = True
     on_cpu: bool = False
+    alone: bool = False
+    memory_mib: int = 0
+
+    def lacks(self, rig: Rig) -> str:
+        """Return what it needs and a machine does not have, nothing if it can run there."""
+        if self.gpus > len(rig.gpus):
+            return f"needs {self.gpus} GPUs"
+        if rig.device == "cuda" and self.memory_mib > rig.memory_mib:
+            return f"needs a GPU of {self.memory_mib:,} MiB"
+        return ""

@@ -169,6 +169,11 @@ class Server:
         pairs = dict(variable.partition(b"=")[::2] for variable in variables)
         return pairs[SERVER_TOKEN_ENV.encode()].decode()
 
+    def api_process(self) -> int:
+        """Return vLLM's main process, which answers requests and has the gate in it."""
+        launcher = process_tree.descendants(self.process.pid)[0]
+        return process_tree.descendants(launcher)[0]
+
     def process_named(self, part: str) -> int:
         """Return the first process of the engine whose title holds `part`.
 

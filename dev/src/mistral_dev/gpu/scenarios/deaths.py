@@ -11,7 +11,6 @@ from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Room, Scenario, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_dev.gpu.scenarios.ends import expect, expect_free
-from mistral_dev.gpu.server import Server
 from mistral_dev.processes import gone
 from mistral_server import process_tree
 from mistral_server.contract import FailureClass
@@ -50,7 +49,7 @@ def kill_api(room: Room) -> None:
     asking = busy(room)
     time.sleep(1.0)
     killed = time.monotonic()
-    os.kill(_main_process(room.server), signal.SIGKILL)
+    os.kill(room.server.api_process(), signal.SIGKILL)
     expect(room, FailureClass.ENGINE_DIED, _SECONDS, since=killed)
     expect_free(room)
     asking.join(10)
@@ -69,11 +68,6 @@ def kill_supervisor(room: Room) -> None:
     room.findings.equal("processes left", left, [])
     room.findings.note(gone_s=round(time.monotonic() - killed, 2))
     expect_free(room)
-
-
-def _main_process(server: Server) -> int:
-    launcher = process_tree.descendants(server.process.pid)[0]
-    return process_tree.descendants(launcher)[0]
 
 
 def _death(name: str, priority: int, step: Step) -> Scenario:

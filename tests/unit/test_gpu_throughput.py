@@ -1,0 +1,161 @@
+"""Throughput with and without the engine's workarounds: what is sent, and what is recorded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistral_dev.gpu import load, profile
+from mistral_dev.gpu.findings import Findings
+from mistral_dev.gpu.rig import Rig
+from mistral_dev.gpu.scenario import Room
+from mistral_dev.gpu.scenarios import throughput
+from mistral_server.argv import engine_arguments
+
+PACKAGES = "/x/site-packages"
+LOOP = f"MainThread;run ({PACKAGES}/vllm/main.py:1);run (/x/asyncio/runners.py:118)"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """Return a machine with one H200."""
+    return Rig("cuda", (0,), 143_771, "python3", ("/packages",), "/model", tmp_path)
+
+
+def test_the_two_servers_differ_by_the_workarounds_alone(rig: Rig) -> None:
+    stock, patched = (rig.settings(plan).engine for plan in throughput.SCENARIOS[0].plans(rig))
+
+    assert (stock.workarounds, patched.workarounds) == ("Off", "Auto")
+    assert stock.model_copy(update={"workarounds": "Auto"}) == patched
+
+
+def test_both_fit_into_the_memory_with_cuda_graphs(rig: Rig) -> None:
+    arguments = engine_arguments(rig.settings(throughput.SCENARIOS[0].plans(rig)[0]))
+
+    assert "--gpu-memory-utilization=0.48" in arguments
+    assert "--enforce-eager" not in arguments
+
+
+@dataclass
+class FakeServer:
+    """A server that is only asked what it is called."""
+
+    name: str
+    ready_seconds: float = 1.0
+    process: Any = None
+
+
+@dataclass
+class FakeLoad:
+    """Answers in the place of a load, as fast as each engine would, and keeps what was asked."""
+
+    speeds: Mapping[str, float]
+    asked: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def run(self, one: load.Load, seed: int, headers: Mapping[str, str]) -> load.Times:
+        """Answer a load."""
+        self.asked.append((one.model, one.requests, "without" if headers else "with"))
+        return load.Times([0.1], [0.01], tokens=100, wall=100 / self.speeds[one.model])
+
+
+@pytest.fixture
+def room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Room:
+    """Return a room with two servers whose load is made up."""
+    servers: list[Any] = [FakeServer("stock"), FakeServer("patched")]
+    monkeypatch.setattr(Room, "alive", lambda self: self.server)
+    monkeypatch.setattr(throughput, "ways", lambda _server: {"without": {"token": "t"}, "with": {}})
+    monkeypatch.setattr(
+        throughput,
+        "load_on",
+        lambda server, _scale, at_once, requests: load.Load(
+            "", server.name, at_once, requests, 1, 1
+        ),
+    )
+    return Room(rig, (0,), servers=servers)
+
+
+@pytest.mark.parametrize(("patched", "failed"), [(2600.0, False), (900.0, True)])
+def test_the_gain_is_checked_with_64_streams(
+    room: Room, monkeypatch: pytest.MonkeyPatch, patched: float, failed: bool
+) -> None:
+    fake = FakeLoad({"stock": 450.0, "patched": patched})
+    monkeypatch.setattr(load, "run", fake.run)
+
+    throughput.throughput(64, room)
+
+    assert bool(room.findings.failed) is failed
+    assert sorted(room.findings.rows) == [
+        "patched, with",
+        "patched, without",
+        "stock, with",
+        "stock, without",
+    ]
+    assert room.findings.rows["patched, with"]["tokens_per_second"] == patched
+    assert [one for one in fake.asked if one[0] == "stock"] == [
+        ("stock", 64, "without"),
+        ("stock", 64, "with"),
+    ]
+    assert [way for name, _, way in fake.asked if name == "patched"] == [
+        *("without",),  # in advance
+        *("without", "with", "with", "without"),
+    ]
+
+
+def test_the_engine_as_it_comes_meets_256_streams_once(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeLoad({"stock": 450.0, "patched": 5000.0})
+    monkeypatch.setattr(load, "run", fake.run)
+
+    throughput.throughput(256, room)
+
+    assert [one for one in fake.asked if one[0] == "stock"] == [("stock", 256, "with")]
+
+
+def test_without_py_spy_nothing_is_recorded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    throughput.api_profile(room)
+
+    assert room.findings == Findings(figures={"skipped": "no py-spy here"})
+
+
+def test_py_spy_is_found_beside_the_packages(tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "py-spy"
+    program.parent.mkdir()
+    program.touch()
+
+    assert profile.recorder(["/nowhere", str(tmp_path)]) == str(program)
+
+
+@pytest.mark.parametrize(
+    ("stack", "group"),
+    [
+        (LOOP, "idle, or in uvloop"),
+        (f"{LOOP};call ({PACKAGES}/mistral_server/gate/stream.py:9)", "gate"),
+        (f"{LOOP};run ({PACKAGES}/uvicorn/x.py:1);f ({PACKAGES}/json/x.py:2)", "pydantic, json"),
+        (f"{LOOP};f ({PACKAGES}/vllm/parser/x.py:1);f ({PACKAGES}/regex/x.py:2)", "vllm parser"),
+        (f"{LOOP};f ({PACKAGES}/vllm/v1/engine/output_processor.py:1)", "vllm detokenizer, output"),
+        (f"{LOOP};f ({PACKAGES}/vllm/v1/engine/async_llm.py:1)", "vllm else"),
+        (f"{LOOP};f ({PACKAGES}/vllm/entrypoints/openai/x.py:1)", "vllm serving"),
+        (f"{LOOP};f ({PACKAGES}/mistral_common/tokens/x.py:1)", "tokenization"),
+        (f"{LOOP};send ({PACKAGES}/uvicorn/protocols/http/x.py:1)", "uvicorn, http"),
+        (f"{LOOP};call (/x/asyncio/events.py:80);f (/srv/x.py:1)", "event loop"),
+        ("MainThread;f (/srv/x.py:1)", "other"),
+    ],
+)
+def test_a_sample_belongs_to_the_innermost_package_that_is_known(stack: str, group: str) -> None:
+    assert profile.shares(f"thread (1): {stack} 7\n") == {group: 1.0}
+
+
+def test_shares_are_of_the_main_thread_alone() -> None:
+    lines = [
+        f"thread (1): {LOOP} 30",
+        f"thread (1): {LOOP};call ({PACKAGES}/mistral_server/gate/stream.py:9) 10",
+        "thread (2): Thread-1;wait (/x/threading.py:1) 40",
+    ]
+
+    assert profile.shares("\n".join(lines)) == {"idle, or in uvloop": 0.75, "gate": 0.25}
+    assert profile.shares("") == {}
