@@ -42,8 +42,9 @@ VLLM_FLOOR: Version = (0, 17)
 """vLLM before 0.14.1 has remotely exploitable flaws; 0.17 is the first with loop detection."""
 
 PAIRS = (
-    # Floors are what the metadata of each vLLM asks for. 0.26.0 was run with 1.12.0 on a GPU,
-    # 0.32.0 with 1.11.6 to 1.13.1 on a CPU, where 1.13 fails; what matters is the same in 0.33.0.
+    # Floors are what the metadata of each vLLM asks for. With 1.12.0, 0.26.0 was run on H100s and
+    # 0.32.0 on H200s; 0.32.0 also with 1.11.6 to 1.13.1 on a CPU, where 1.13 fails. What matters is
+    # the same in 0.33.0.
     Pair((0, 17), Range((1, 9, 1), (1, 13))),
     Pair((0, 26), Range((1, 11, 5), (1, 13))),
     Pair((0, 32), Range((1, 11, 6), (1, 13))),
