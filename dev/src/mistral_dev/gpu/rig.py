@@ -70,7 +70,7 @@ class Scale:
     """Token of a closing brace: control tokens come before text."""
     load: tuple[tuple[int, int], ...] = ((1, 4), (16, 32), (64, 128))
     """Requests at the same time, and requests of each round."""
-    load_rounds: int = 4
+    load_rounds: int = 2
     load_words: int = 250
     """Words of a prompt, each a token; the template makes them 256."""
     load_tokens: int = 128

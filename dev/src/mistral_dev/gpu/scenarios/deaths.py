@@ -71,7 +71,7 @@ def kill_supervisor(room: Room) -> None:
 
 
 def _death(name: str, priority: int, step: Step) -> Scenario:
-    return Scenario(name, priority, 45, partial(_plan, name), (BOOT, step), on_cpu=True)
+    return Scenario(name, priority, 28, partial(_plan, name), (BOOT, step), on_cpu=True)
 
 
 SCENARIOS = (

@@ -21,13 +21,13 @@ def _quantized(rig: Rig) -> tuple[Plan, ...]:
 
 
 def _fits(name: str, priority: int, **engine: Any) -> Scenario:
-    return Scenario(name, priority, 30, partial(_plan, name, engine), (BOOT, CHAT))
+    return Scenario(name, priority, 22, partial(_plan, name, engine), (BOOT, CHAT))
 
 
 SCENARIOS = (
     _fits("fit-131072", 31, contextLength=131_072),
     _fits("fit-auto-70", 32, gpuMemoryUtilization=0.70),
     _fits("fit-fp8-cache", 33, kvCache={"dtype": "fp8"}),
-    Scenario("fit-fp8-weights", 34, 35, _quantized, (BOOT, CHAT)),
+    Scenario("fit-fp8-weights", 34, 25, _quantized, (BOOT, CHAT)),
     _fits("fit-97", 45, gpuMemoryUtilization=0.97),
 )

@@ -97,7 +97,7 @@ def _ladder(name: str, first: Callable[[Rig], Engine], priority: int) -> Scenari
     def plan(rig: Rig) -> tuple[Plan, ...]:
         return (rig.plan(name, **first(rig)),)
 
-    return Scenario(name, priority, 110, plan, (Step("climb", partial(climb, first), 300), BOOT))
+    return Scenario(name, priority, 95, plan, (Step("climb", partial(climb, first), 300), BOOT))
 
 
 SCENARIOS = (_ladder("ladder", _too_long, 30), _ladder("ladder-no-cache", _no_cache, 34))

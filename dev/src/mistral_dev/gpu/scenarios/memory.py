@@ -129,12 +129,12 @@ def _start(
     name: str, priority: int, failure: FailureClass, memory: _Memory, hog: str = ""
 ) -> Scenario:
     step = Step("end", partial(fail_to_start, failure, hog), 150)
-    return Scenario(name, priority, 35, partial(_plan, name, memory), (step,))
+    return Scenario(name, priority, 22, partial(_plan, name, memory), (step,))
 
 
 def _running(name: str, priority: int, memory: _Memory, part: Trigger) -> Scenario:
     steps = (BOOT, Step("end", part, 150))
-    return Scenario(name, priority, 55, partial(_plan, name, memory), steps)
+    return Scenario(name, priority, 35, partial(_plan, name, memory), steps)
 
 
 _TOO_LONG = _Memory(takes=0.70, context=131_072)
@@ -154,7 +154,7 @@ SCENARIOS = (
     Scenario(
         "oom-capture",
         24,
-        90,  # of which torch.compile takes 20 to 30
+        75,  # of which torch.compile takes 20 to 30
         partial(_plan, "oom-capture", _CUDA_GRAPHS),
         (Step("end", fail_to_warm_up, 220),),
     ),
@@ -164,7 +164,7 @@ SCENARIOS = (
     Scenario(
         "oom-profile",
         42,
-        35,
+        25,
         partial(_plan_of_huge_steps, "oom-profile", _ALL_OF_IT),
         (Step("end", partial(fail_to_start, FailureClass.CUDA_OOM_WARMUP, ""), 150),),
     ),

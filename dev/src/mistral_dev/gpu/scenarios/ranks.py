@@ -44,7 +44,7 @@ SCENARIOS = (
     Scenario(
         "two-ranks",
         5,
-        330,
+        290,
         partial(_two, "two-ranks"),
         (
             BOOT,
@@ -58,7 +58,7 @@ SCENARIOS = (
     Scenario(
         "two-ranks-nccl",
         6,
-        60,
+        50,
         partial(_over_nccl, "two-ranks-nccl"),
         (BOOT, SHARED_MEMORY, CHAT, STREAM),
         gpus=2,

@@ -18,7 +18,7 @@ SCENARIOS = (
     Scenario(
         "serving",
         priority=10,
-        seconds=360,
+        seconds=330,
         plans=_defaults,
         # The counts come before the load, which nobody counts along.
         steps=(BOOT, CHAT, STREAM, TOOLS, LOOPS, IMAGES, COUNTS, GATE_COST, DRAIN),
