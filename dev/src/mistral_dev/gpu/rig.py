@@ -110,7 +110,7 @@ TINY = Scale(
         256: Streams(6, patched=6, stock=6, stock_past_gate=False),
     },
     profile_seconds=3,
-    profile_requests=200,
+    profile_requests=800,
     stream_tokens=32,
     drain_tokens=1500,
 )
