@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, node_body
+from builders import NOW, node_body, resource
 from mistral_operator.api import ConditionType, Reason
 from mistral_operator.status import report
+from mistral_operator.status.fitting import fit_request
 from situations import said, situation
 
 FITTING = {
@@ -82,6 +83,27 @@ def test_the_model_fits_or_does_not(
 
     assert (condition_.status, condition_.reason) == (status, reason)
     assert condition_.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "eager"),
+    [
+        ([], False),
+        (["--enforce-eager"], True),
+        (["--enforce_eager"], True),
+        (["--enforce-eager", "--seed=1", "--enforce-eager"], True),
+        # vLLM refuses the flag with a value: nothing is known to be off.
+        (["--enforce-eager=True"], False),
+        (["--enforce-eager=False"], False),
+        (["--max-cudagraph-capture-size=1"], False),
+    ],
+)
+def test_cuda_graphs_are_counted_unless_an_argument_turns_them_off(
+    arguments: list[str], eager: bool
+) -> None:
+    spec = resource({"engine": {"extraArgs": arguments}}).spec
+
+    assert fit_request(spec, 80 * 1024**3).eager is eager
 
 
 def test_what_does_not_fit_is_told_what_would_help() -> None:

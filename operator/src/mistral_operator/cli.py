@@ -12,7 +12,8 @@ from mistral_operator.api import Resource, parse_resource, parse_spec
 from mistral_operator.api.spec import Spec
 from mistral_operator.crd import custom_resource_definition, to_yaml
 from mistral_operator.errors import InvalidResource
-from mistral_operator.fit import GIB, Fit, fit
+from mistral_operator.fit import Fit, fit
+from mistral_operator.gpu_memory import GIB
 from mistral_operator.names import API_VERSION, KIND
 from mistral_operator.quantity import quantity_bytes
 from mistral_operator.render import RenderContext, children
@@ -151,6 +152,7 @@ def _fit_text(spec: Spec, memory: int, answer: Fit) -> str:
         f"  budget of each GPU   {answer.budget_gib:7.2f} GiB",
         f"  weights              {answer.weights_gib:7.2f} GiB",
         f"  activations          {answer.activations_gib:7.2f} GiB",
+        f"  CUDA graphs          {answer.graphs_gib:7.2f} GiB",
         f"  KV cache             {answer.kv_cache_gib:7.2f} GiB",
         (
             f"  KV cache tokens      {answer.kv_cache_tokens:7d} a replica"

@@ -20,7 +20,8 @@ from mistral_operator.quantity import quantity_bytes
 from mistral_server.contract import FailureClass
 
 _UTILIZATION_STEP = 0.03
-"""2.4 GiB of an 80 GB GPU: more than the 1.2 GiB by which CUDA graphs go past the share."""
+"""2.4 GiB of an 80 GB GPU. That is more than the 1.2 GiB by which the CUDA graphs of vLLM 0.26
+exceed the share; since 0.32 they are inside it."""
 _ROUND_CONTEXT = 1024
 _ROUND_FROM = 8192
 """Free memory differs by some MiB from start to start, so a long context is rounded down."""

@@ -18,8 +18,18 @@ class FitVerdict:
     message: str
 
 
-def fit_request(spec: Spec, gpu_memory_bytes: int) -> FitRequest:
-    """Return what has to fit for a spec."""
+_EAGER = "--enforce-eager"
+"""vLLM refuses this flag with a value, so `--enforce-eager=True` turns nothing off."""
+
+
+def fit_request(spec: Spec, gpu_memory_bytes: int, engine_version: str | None = None) -> FitRequest:
+    """Return what has to fit for a spec.
+
+    Args:
+        spec: the settings in force.
+        gpu_memory_bytes: of one GPU, as nvidia-smi shows it.
+        engine_version: of vLLM, as a running engine reports it; None is the pinned one.
+    """
     engine = spec.engine
     memory = engine.kv_cache.memory
     return FitRequest(
@@ -32,6 +42,8 @@ def fit_request(spec: Spec, gpu_memory_bytes: int) -> FitRequest:
         context_length=None if engine.context_length == "auto" else engine.context_length,
         images=spec.images.per_prompt > 0,
         kv_cache_memory_bytes=None if memory is None else quantity_bytes(memory),
+        eager=any(argument.replace("_", "-") == _EAGER for argument in engine.extra_args),
+        engine_version=engine_version,
     )
 
 
