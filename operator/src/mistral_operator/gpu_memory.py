@@ -119,6 +119,13 @@ class EngineOverhead:
         """Return the CUDA graphs of one GPU; more than two ranks are taken for two."""
         return self.graphs if ranks == 1 else self.graphs_with_ranks
 
+    def source(self, ranks: int) -> str:
+        """Return where the figures of so many GPUs come from, for people to read."""
+        version = f"vLLM {self.version[0]}.{self.version[1]}"
+        if ranks > _MOST_RANKS:
+            return f"computed for {ranks} GPUs from {_MOST_RANKS} measured with {version}"
+        return f"measured with {version}"
+
 
 ENGINES = (
     # H100 80GB. 1.69 GiB of activations at 8,192 tokens on one GPU, 0.94 on two; logs of vLLM.
