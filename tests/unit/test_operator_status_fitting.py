@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, node_body, resource
+from builders import NOW, deployment_body, node_body, ready_pod, resource, signal
 from mistral_operator.api import ConditionType, Reason
 from mistral_operator.status import report
 from mistral_operator.status.fitting import fit_request
-from situations import said, situation
+from situations import heard, said, situation
 
 FITTING = {
     "the label of a node tells": (None, (node_body(memory_mib=81559),), "True", Reason.FITS),
@@ -104,6 +104,33 @@ def test_cuda_graphs_are_counted_unless_an_argument_turns_them_off(
     spec = resource({"engine": {"extraArgs": arguments}}).spec
 
     assert fit_request(spec, 80 * 1024**3).eager is eager
+
+
+@pytest.mark.parametrize(
+    ("ready", "version", "tokens"),
+    [
+        pytest.param(1, "0.26.0", 160_736, id="an older version runs"),
+        pytest.param(1, "0.32.0", 149_104, id="the pinned version runs"),
+        pytest.param(1, "0.33.0", 149_104, id="a newer version runs"),
+        pytest.param(1, "nightly", 149_104, id="a version without a number runs"),
+        pytest.param(1, None, 149_104, id="the engine did not report its version"),
+        pytest.param(0, "0.26.0", 149_104, id="no replica is ready"),
+    ],
+)
+def test_the_version_that_runs_decides_and_else_the_pinned_one(
+    ready: int, version: str | None, tokens: int
+) -> None:
+    one_gpu = situation(
+        ready_pod("small-0"),
+        spec={"engine": {"tensorParallelSize": 1}},
+        deployment=deployment_body(ready=ready),
+        nodes=(node_body(memory_mib=81559),),
+    )
+    case = heard(one_gpu, small_0=signal(effective={"vllm_version": version}))
+
+    message = said(report(case, NOW), ConditionType.MODEL_FITS).message
+
+    assert f"{tokens} tokens of KV cache remain" in message
 
 
 def test_what_does_not_fit_is_told_what_would_help() -> None:

@@ -47,7 +47,9 @@ def fit_request(spec: Spec, gpu_memory_bytes: int, engine_version: str | None = 
     )
 
 
-def model_fits(spec: Spec, nodes: tuple[NodeFacts, ...]) -> FitVerdict:
+def model_fits(
+    spec: Spec, nodes: tuple[NodeFacts, ...], engine_version: str | None = None
+) -> FitVerdict:
     """Say whether a spec fits the GPUs of the best node that has enough of them."""
     if spec.device == "cpu":
         return FitVerdict("Unknown", Reason.NOT_APPLICABLE, "the model runs on CPUs")
@@ -59,7 +61,7 @@ def model_fits(spec: Spec, nodes: tuple[NodeFacts, ...]) -> FitVerdict:
             "no node with enough GPUs has the label nvidia.com/gpu.memory:"
             " set spec.pod.gpu.memory to the memory of one GPU to have this checked",
         )
-    request = fit_request(spec, memory)
+    request = fit_request(spec, memory, engine_version)
     answer = fit(request)
     if not answer.fits and may_be_compressed(spec):
         least = fit(replace(request, weights=Weights.INT4))
