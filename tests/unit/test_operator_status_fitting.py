@@ -4,11 +4,17 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, deployment_body, node_body, ready_pod, resource, signal
+from builders import NOW, deployment_body, merged, node_body, ready_pod, resource, signal
 from mistral_operator.api import ConditionType, Reason
 from mistral_operator.status import report
 from mistral_operator.status.fitting import fit_request
 from situations import heard, said, situation
+
+MIG = {"nvidia.com/mig-3g.40gb": "2", "nvidia.com/mig-1g.10gb": "2"}
+SLICED = merged(
+    node_body(memory_mib=81559, status={"allocatable": MIG}),
+    {"metadata": {"labels": {"nvidia.com/mig-3g.40gb.memory": "40192"}}},
+)
 
 FITTING = {
     "the label of a node tells": (None, (node_body(memory_mib=81559),), "True", Reason.FITS),
@@ -32,6 +38,33 @@ FITTING = {
         Reason.GPU_MEMORY_UNKNOWN,
     ),
     "nobody tells": (None, (node_body(),), "Unknown", Reason.GPU_MEMORY_UNKNOWN),
+    "the label of the node is 0": (
+        None,
+        (node_body(memory_mib=0),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "the resource tells without a unit": (
+        {"pod": {"gpu": {"memory": 81559}}},
+        (node_body(memory_mib=81559),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "a slice is not as large as its card": (
+        {
+            "engine": {"tensorParallelSize": 1},
+            "pod": {"gpu": {"resourceName": "nvidia.com/mig-3g.40gb"}},
+        },
+        (SLICED,),
+        "False",
+        Reason.DOES_NOT_FIT,
+    ),
+    "a slice without a label is unknown": (
+        {"pod": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}}},
+        (SLICED,),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
     "there are no GPUs": ({"device": "cpu"}, (), "Unknown", Reason.NOT_APPLICABLE),
     "compressed weights fit": (
         {
@@ -144,3 +177,24 @@ def test_what_does_not_fit_is_told_what_would_help() -> None:
     assert (
         "set spec.engine.tensorParallelSize to 2 or set spec.model.quantization to fp8" in message
     )
+
+
+def test_a_memory_without_its_unit_is_told_what_to_write() -> None:
+    message = said(
+        report(situation(spec={"pod": {"gpu": {"memory": 81559}}}), NOW), ConditionType.MODEL_FITS
+    ).message
+
+    assert message == (
+        "spec.pod.gpu.memory is 81559, less than 1 GiB: write the unit, such as 81559Mi"
+    )
+
+
+def test_a_cluster_with_different_gpus_is_judged_by_the_largest_that_are_enough() -> None:
+    mixed = situation(
+        spec={"engine": {"tensorParallelSize": 1}},
+        nodes=(node_body("a", memory_mib=81559), node_body("b", memory_mib=143771)),
+    )
+
+    message = said(report(mixed, NOW), ConditionType.MODEL_FITS).message
+
+    assert "506656 tokens of KV cache remain" in message

@@ -5,7 +5,8 @@ from typing import Literal
 
 from mistral_operator.api import DEFAULT_MODEL, Reason, Spec
 from mistral_operator.fit import Fit, FitRequest, Weights, fit
-from mistral_operator.observe import NodeFacts
+from mistral_operator.gpu_memory import GIB
+from mistral_operator.observe import NodeFacts, memory_label
 from mistral_operator.quantity import quantity_bytes
 
 
@@ -58,8 +59,15 @@ def model_fits(
         return FitVerdict(
             "Unknown",
             Reason.GPU_MEMORY_UNKNOWN,
-            "no node with enough GPUs has the label nvidia.com/gpu.memory:"
+            f"no node with enough GPUs has the label {memory_label(spec.pod.gpu.resource_name)}:"
             " set spec.pod.gpu.memory to the memory of one GPU to have this checked",
+        )
+    if memory < GIB:
+        return FitVerdict(
+            "Unknown",
+            Reason.GPU_MEMORY_UNKNOWN,
+            f"spec.pod.gpu.memory is {spec.pod.gpu.memory}, less than 1 GiB:"
+            " write the unit, such as 81559Mi",
         )
     request = fit_request(spec, memory, engine_version)
     answer = fit(request)
@@ -107,9 +115,9 @@ def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
         return quantity_bytes(spec.pod.gpu.memory)
     needed, resource = spec.engine.tensor_parallel_size, spec.pod.gpu.resource_name
     known = [
-        node.gpu_memory_bytes
+        memory
         for node in nodes
-        if node.gpu_memory_bytes is not None and node.count(resource) >= needed
+        if (memory := node.memory(resource)) is not None and node.count(resource) >= needed
     ]
     return max(known, default=None)
 
