@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mistral_operator.api import Spec
+from mistral_operator.gpu_memory import engine_overhead
 from mistral_operator.oom.failures import Failure
 from mistral_operator.oom.overrides import SETTINGS
 from mistral_operator.quantity import quantity_bytes
@@ -133,7 +134,9 @@ def _sequences(spec: Spec, failure: Failure) -> Iterator[Rung]:
 
 
 def _batched_tokens(spec: Spec, failure: Failure) -> Iterator[Rung]:
-    now = spec.engine.max_batched_tokens
+    now, ranks = spec.engine.max_batched_tokens, spec.engine.tensor_parallel_size
+    # Which vLLM failed is not known while no replica is ready; versions differ by 0.01 GiB.
+    gib = engine_overhead(None).per_1024_tokens_on(ranks)
     for value in _halved(now):
         if value < spec.oom.min_batched_tokens:
             return
@@ -142,7 +145,7 @@ def _batched_tokens(spec: Spec, failure: Failure) -> Iterator[Rung]:
             str(now),
             str(value),
             value,
-            "each 1024 tokens of a step take 0.2 GiB of the GPU",
+            f"each 1024 tokens of a step take about {gib:.2f} GiB of each GPU",
         )
 
 
