@@ -116,7 +116,7 @@ def test_the_memory_of_the_gpus_is_read_from_the_nodes_label(served: Namespace) 
     finally:
         served.cluster.kubectl("label", "node", "fake-0", "nvidia.com/gpu.memory-")
 
-    assert "610240 tokens of KV cache remain" in said
+    assert "605296 tokens of KV cache remain" in said
 
 
 def test_pods_that_a_quota_refuses_are_reported(served: Namespace) -> None:

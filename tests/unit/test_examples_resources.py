@@ -12,7 +12,8 @@ from golden_cases import EXAMPLES, cases, pod_spec, server_settings_in
 from mistral_dev.installation import CLAIM
 from mistral_operator.api import Resource
 from mistral_operator.cli import main as operator
-from mistral_operator.fit import GIB, fit
+from mistral_operator.fit import fit
+from mistral_operator.gpu_memory import GIB
 from mistral_operator.render.contract import SYSTEM_PROMPT
 from mistral_operator.status.fitting import fit_request
 

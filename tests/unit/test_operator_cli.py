@@ -119,13 +119,11 @@ def test_fit_without_a_file_asks_about_the_recommended_endpoint() -> None:
     assert "would help" not in result.stdout
 
 
-def test_fit_reproduces_the_measured_figure() -> None:
-    one_gpu = document(spec={"engine": {"tensorParallelSize": 1}})
+def test_fit_reproduces_the_figure_measured_on_two_gpus_within_half_a_percent() -> None:
+    result = run("fit", "--gpu-memory", "143771Mi")
 
-    assert (
-        "161136 a replica"
-        in run("fit", "-f", "-", "--gpu-memory", H100, documents=(one_gpu,)).stdout
-    )
+    assert "CUDA graphs             0.87 GiB" in result.stdout
+    assert "1320416 a replica" in result.stdout  # vLLM 0.32 found 1,320,464
 
 
 def test_fit_says_what_would_help_and_fails() -> None:
@@ -139,13 +137,90 @@ def test_fit_says_what_would_help_and_fails() -> None:
     assert "would help: set spec.engine.tensorParallelSize to 2" in result.stdout
 
 
-@pytest.mark.parametrize("memory", ["lots", "80GB", ""])
-def test_a_memory_that_is_no_quantity_is_refused_with_an_example(memory: str) -> None:
-    result = run("fit", "--gpu-memory", memory)
+MISTYPED_OPTIONS = {
+    "a word for the memory": (
+        ("--gpu-memory", "lots"),
+        "'lots' is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
+    ),
+    "a unit that Kubernetes does not know": (
+        ("--gpu-memory", "80GB"),
+        "'80GB' is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
+    ),
+    "no memory": (("--gpu-memory", ""), "'' is not a quantity: write the memory"),
+    "the memory without its unit": (
+        ("--gpu-memory", "81559"),
+        "81559 is less than 1 GiB: write the unit, such as 81559Mi",
+    ),
+    "the smallest unit": (("--gpu-memory", "81559Ki"), "81559Ki is less than 1 GiB: write"),
+    "the name of a version": (
+        ("--gpu-memory", H100, "--engine-version", "latest"),
+        "'latest' is not a version of vLLM: write one such as 0.26 or 0.32.0",
+    ),
+    "half a version": (("--gpu-memory", H100, "--engine-version", "32"), "'32' is not a version"),
+    "no version": (("--gpu-memory", H100, "--engine-version", ""), "'' is not a version"),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), MISTYPED_OPTIONS.values(), ids=MISTYPED_OPTIONS.keys()
+)
+def test_a_mistyped_option_of_fit_is_refused_with_what_to_write(
+    options: tuple[str, ...], message: str
+) -> None:
+    result = run("fit", *options)
 
     assert result.exit_code == 2
-    assert "--gpu-memory" in result.stderr
-    assert "is not a quantity such as 500m, 2 or 16Gi" in result.stderr
+    assert f"Invalid value for {options[-2]}: {message}" in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+SOURCES = {
+    "the pinned version": ((H100,), "1 GPU", "  figures              measured with vLLM 0.32"),
+    "the version that is given": (
+        (H100, "--engine-version", "0.26.0"),
+        "1 GPU",
+        "  figures              measured with vLLM 0.26",
+    ),
+    "a version between two that were measured": (
+        (H100, "--engine-version", "0.29"),
+        "1 GPU",
+        "  figures              measured with vLLM 0.26",
+    ),
+    "more GPUs than were measured": (
+        (H100,),
+        "4 GPUs",
+        "  figures              computed for 4 GPUs from 2 measured with vLLM 0.32",
+    ),
+    "a measured card": (
+        ("143771Mi",),
+        "1 GPU",
+        "usable memory         139.80 GiB, as measured on an H200",
+    ),
+    "another card": (
+        ("40Gi",),
+        "2 GPUs",
+        "usable memory          39.20 GiB, 98% is assumed, this GPU was not measured",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "gpus", "line"), SOURCES.values(), ids=SOURCES.keys())
+def test_fit_says_what_its_figures_rest_on(options: tuple[str, ...], gpus: str, line: str) -> None:
+    asked = document(spec={"engine": {"tensorParallelSize": int(gpus.split()[0])}})
+
+    result = run("fit", "-f", "-", "--gpu-memory", *options, documents=(asked,))
+
+    assert result.exit_code == 0
+    assert line in result.stdout
+
+
+def test_fit_reckons_with_the_version_that_is_given() -> None:
+    eager = {"tensorParallelSize": 1, "extraArgs": ["--enforce-eager"]}
+    before = ("--gpu-memory", H100, "--engine-version", "0.26")
+
+    result = run("fit", "-f", "-", *before, documents=(document(spec={"engine": eager}),))
+
+    assert "161136 a replica" in result.stdout
 
 
 def test_crd_prints_the_definition() -> None:

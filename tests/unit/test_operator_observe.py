@@ -173,7 +173,7 @@ def test_a_node_offers_its_extended_resources() -> None:
     facts = node_facts(node_body(gpus=4, memory_mib=81559))
 
     assert (facts.count(GPU), facts.count("amd.com/gpu")) == (4, 0)
-    assert facts.gpu_memory_bytes == 81559 * 1024**2
+    assert facts.memory(GPU) == 81559 * 1024**2
 
 
 @pytest.mark.parametrize(
@@ -193,14 +193,39 @@ def test_a_cordoned_node_offers_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("label", "memory"),
-    [(None, None), ("40960", 40 * GIB), ("40Gi", 40 * GIB), ("lots", None), ("", None)],
+    [
+        (None, None),
+        ("40960", 40 * GIB),
+        ("40Gi", 40 * GIB),
+        ("lots", None),
+        ("", None),
+        # Of a GPU that shares the host's memory, and of one that no model fits: nothing is known.
+        ("0", None),
+        ("81", None),
+    ],
 )
 def test_the_memory_label_is_mebibytes_unless_it_has_a_unit(
     label: str | None, memory: int | None
 ) -> None:
     labels = {} if label is None else {"nvidia.com/gpu.memory": label}
 
-    assert node_facts(node_body(metadata={"labels": labels})).gpu_memory_bytes == memory
+    assert node_facts(node_body(metadata={"labels": labels})).memory(GPU) == memory
+
+
+@pytest.mark.parametrize(
+    ("resource", "memory"),
+    [
+        ("nvidia.com/gpu", 80 * GIB),
+        ("nvidia.com/gpu.shared", 80 * GIB),
+        ("nvidia.com/mig-3g.40gb", 39 * GIB),
+        ("nvidia.com/mig-1g.10gb", None),
+        ("amd.com/gpu", None),
+    ],
+)
+def test_a_slice_of_a_gpu_has_a_memory_label_of_its_own(resource: str, memory: int | None) -> None:
+    labels = {"nvidia.com/gpu.memory": "81920", "nvidia.com/mig-3g.40gb.memory": "39936"}
+
+    assert node_facts(node_body(metadata={"labels": labels})).memory(resource) == memory
 
 
 def test_what_a_pod_said_is_found_by_its_uid() -> None:

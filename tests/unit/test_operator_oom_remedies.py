@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from builders import Object, merged
 from memory import Endpoint
 from mistral_operator.api import Spec
+from mistral_operator.gpu_memory import ENGINES
 from mistral_operator.quantity import quantity_bytes
 from mistral_server.contract import MEMORY_FAILURES, FailureClass
 
@@ -70,6 +71,28 @@ def test_the_first_step_against_a_class(
     case.fail(kind, phase=phase, fits=fits)
 
     assert [f"{setting} {after}" for setting, after, _ in changes(case)] == [change]
+
+
+@pytest.mark.parametrize(("ranks", "gib"), [(1, "0.22"), (2, "0.13"), (4, "0.08"), (8, "0.06")])
+def test_the_memory_that_smaller_steps_free_is_that_of_the_gpus_in_use(
+    ranks: int, gib: str
+) -> None:
+    case = endpoint({"engine": {"tensorParallelSize": ranks}, "oom": {"policy": "Recommend"}})
+    case.fail(F.CUDA_OOM_WARMUP, phase="profiling")
+
+    assert case.oom is not None
+    assert case.oom.recommendation is not None
+    assert (
+        case.oom.recommendation.reason
+        == f"each 1024 tokens of a step take about {gib} GiB of each GPU"
+    )
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+def test_versions_of_vllm_hardly_differ_in_what_a_token_of_a_step_takes(ranks: int) -> None:
+    figures = [row.per_1024_tokens_on(ranks) for row in ENGINES]
+
+    assert max(figures) - min(figures) < 0.015
 
 
 def test_the_changed_setting_is_rendered_and_the_spec_is_not() -> None:

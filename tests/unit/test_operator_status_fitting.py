@@ -4,10 +4,17 @@ from typing import Any
 
 import pytest
 
-from builders import NOW, node_body
+from builders import NOW, deployment_body, merged, node_body, ready_pod, resource, signal
 from mistral_operator.api import ConditionType, Reason
 from mistral_operator.status import report
-from situations import said, situation
+from mistral_operator.status.fitting import fit_request
+from situations import heard, said, situation
+
+MIG = {"nvidia.com/mig-3g.40gb": "2", "nvidia.com/mig-1g.10gb": "2"}
+SLICED = merged(
+    node_body(memory_mib=81559, status={"allocatable": MIG}),
+    {"metadata": {"labels": {"nvidia.com/mig-3g.40gb.memory": "40192"}}},
+)
 
 FITTING = {
     "the label of a node tells": (None, (node_body(memory_mib=81559),), "True", Reason.FITS),
@@ -31,6 +38,33 @@ FITTING = {
         Reason.GPU_MEMORY_UNKNOWN,
     ),
     "nobody tells": (None, (node_body(),), "Unknown", Reason.GPU_MEMORY_UNKNOWN),
+    "the label of the node is 0": (
+        None,
+        (node_body(memory_mib=0),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "the resource tells without a unit": (
+        {"pod": {"gpu": {"memory": 81559}}},
+        (node_body(memory_mib=81559),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "a slice is not as large as its card": (
+        {
+            "engine": {"tensorParallelSize": 1},
+            "pod": {"gpu": {"resourceName": "nvidia.com/mig-3g.40gb"}},
+        },
+        (SLICED,),
+        "False",
+        Reason.DOES_NOT_FIT,
+    ),
+    "a slice without a label is unknown": (
+        {"pod": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}}},
+        (SLICED,),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
     "there are no GPUs": ({"device": "cpu"}, (), "Unknown", Reason.NOT_APPLICABLE),
     "compressed weights fit": (
         {
@@ -84,6 +118,54 @@ def test_the_model_fits_or_does_not(
     assert condition_.message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "eager"),
+    [
+        ([], False),
+        (["--enforce-eager"], True),
+        (["--enforce_eager"], True),
+        (["--enforce-eager", "--seed=1", "--enforce-eager"], True),
+        # vLLM refuses the flag with a value: nothing is known to be off.
+        (["--enforce-eager=True"], False),
+        (["--enforce-eager=False"], False),
+        (["--max-cudagraph-capture-size=1"], False),
+    ],
+)
+def test_cuda_graphs_are_counted_unless_an_argument_turns_them_off(
+    arguments: list[str], eager: bool
+) -> None:
+    spec = resource({"engine": {"extraArgs": arguments}}).spec
+
+    assert fit_request(spec, 80 * 1024**3).eager is eager
+
+
+@pytest.mark.parametrize(
+    ("ready", "version", "tokens"),
+    [
+        pytest.param(1, "0.26.0", 160_736, id="an older version runs"),
+        pytest.param(1, "0.32.0", 149_104, id="the pinned version runs"),
+        pytest.param(1, "0.33.0", 149_104, id="a newer version runs"),
+        pytest.param(1, "nightly", 149_104, id="a version without a number runs"),
+        pytest.param(1, None, 149_104, id="the engine did not report its version"),
+        pytest.param(0, "0.26.0", 149_104, id="no replica is ready"),
+    ],
+)
+def test_the_version_that_runs_decides_and_else_the_pinned_one(
+    ready: int, version: str | None, tokens: int
+) -> None:
+    one_gpu = situation(
+        ready_pod("small-0"),
+        spec={"engine": {"tensorParallelSize": 1}},
+        deployment=deployment_body(ready=ready),
+        nodes=(node_body(memory_mib=81559),),
+    )
+    case = heard(one_gpu, small_0=signal(effective={"vllm_version": version}))
+
+    message = said(report(case, NOW), ConditionType.MODEL_FITS).message
+
+    assert f"{tokens} tokens of KV cache remain" in message
+
+
 def test_what_does_not_fit_is_told_what_would_help() -> None:
     small = situation(
         spec={"engine": {"tensorParallelSize": 1}}, nodes=(node_body(memory_mib=46068),)
@@ -95,3 +177,24 @@ def test_what_does_not_fit_is_told_what_would_help() -> None:
     assert (
         "set spec.engine.tensorParallelSize to 2 or set spec.model.quantization to fp8" in message
     )
+
+
+def test_a_memory_without_its_unit_is_told_what_to_write() -> None:
+    message = said(
+        report(situation(spec={"pod": {"gpu": {"memory": 81559}}}), NOW), ConditionType.MODEL_FITS
+    ).message
+
+    assert message == (
+        "spec.pod.gpu.memory is 81559, less than 1 GiB: write the unit, such as 81559Mi"
+    )
+
+
+def test_a_cluster_with_different_gpus_is_judged_by_the_largest_that_are_enough() -> None:
+    mixed = situation(
+        spec={"engine": {"tensorParallelSize": 1}},
+        nodes=(node_body("a", memory_mib=81559), node_body("b", memory_mib=143771)),
+    )
+
+    message = said(report(mixed, NOW), ConditionType.MODEL_FITS).message
+
+    assert "506656 tokens of KV cache remain" in message

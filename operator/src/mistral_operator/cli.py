@@ -12,7 +12,14 @@ from mistral_operator.api import Resource, parse_resource, parse_spec
 from mistral_operator.api.spec import Spec
 from mistral_operator.crd import custom_resource_definition, to_yaml
 from mistral_operator.errors import InvalidResource
-from mistral_operator.fit import GIB, Fit, fit
+from mistral_operator.fit import Fit, fit
+from mistral_operator.gpu_memory import (
+    GIB,
+    EngineOverhead,
+    engine_overhead,
+    parse_version,
+    usable_memory,
+)
 from mistral_operator.names import API_VERSION, KIND
 from mistral_operator.quantity import quantity_bytes
 from mistral_operator.render import RenderContext, children
@@ -84,20 +91,21 @@ def render(
 @click.option(
     "--gpu-memory", required=True, help="Memory of one GPU as nvidia-smi shows it, such as 81559Mi."
 )
-def fit_command(source: IO[str] | None, gpu_memory: str) -> None:
+@click.option(
+    "--engine-version", help="Version of vLLM, such as 0.26. Unset: that of the server image."
+)
+def fit_command(source: IO[str] | None, gpu_memory: str, engine_version: str | None) -> None:
     """Say whether a resource fits its GPUs, and how many tokens of KV cache remain."""
     specs = [resource.spec for resource in _resources(source)] if source else [parse_spec({})]
-    try:
-        memory = quantity_bytes(gpu_memory)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--gpu-memory") from error
+    memory = _gpu_memory(gpu_memory)
+    overhead = _engine_overhead(engine_version)
     for spec in specs:
         if spec.device == "cpu":
             click.echo(f"{spec.model.id} runs on CPUs: there is no GPU to fit")
     on_gpus = [spec for spec in specs if spec.device != "cpu"]
-    answers = [(spec, fit(fit_request(spec, memory))) for spec in on_gpus]
+    answers = [(spec, fit(fit_request(spec, memory, engine_version))) for spec in on_gpus]
     for spec, answer in answers:
-        click.echo(_fit_text(spec, memory, answer))
+        click.echo(_fit_text(spec, memory, overhead, answer))
     if not all(answer.fits for _, answer in answers):
         raise SystemExit(1)
 
@@ -142,15 +150,45 @@ def _resource(document: dict[str, Any]) -> Resource:
         raise click.ClickException(str(error)) from error
 
 
-def _fit_text(spec: Spec, memory: int, answer: Fit) -> str:
+def _gpu_memory(text: str) -> int:
+    """Read the memory of one GPU in bytes."""
+    try:
+        memory = quantity_bytes(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
+            param_hint="--gpu-memory",
+        ) from error
+    if memory < GIB:
+        raise click.BadParameter(
+            f"{text} is less than 1 GiB: write the unit, such as 81559Mi",
+            param_hint="--gpu-memory",
+        )
+    return memory
+
+
+def _engine_overhead(version: str | None) -> EngineOverhead:
+    if version is not None and parse_version(version) is None:
+        raise click.BadParameter(
+            f"{version!r} is not a version of vLLM: write one such as 0.26 or 0.32.0",
+            param_hint="--engine-version",
+        )
+    return engine_overhead(version)
+
+
+def _fit_text(spec: Spec, memory: int, overhead: EngineOverhead, answer: Fit) -> str:
+    ranks, usable = spec.engine.tensor_parallel_size, usable_memory(memory)
     lines = [
         (
-            f"{spec.model.id} on {spec.engine.tensor_parallel_size} GPUs of {memory / GIB:.1f} GiB:"
+            f"{spec.model.id} on {ranks} GPUs of {memory / GIB:.1f} GiB:"
             f" {'fits' if answer.fits else 'does not fit'}"
         ),
+        f"  figures              {overhead.source(ranks)}",
+        f"  usable memory        {usable.gib:7.2f} GiB, {usable.source}",
         f"  budget of each GPU   {answer.budget_gib:7.2f} GiB",
         f"  weights              {answer.weights_gib:7.2f} GiB",
         f"  activations          {answer.activations_gib:7.2f} GiB",
+        f"  CUDA graphs          {answer.graphs_gib:7.2f} GiB",
         f"  KV cache             {answer.kv_cache_gib:7.2f} GiB",
         (
             f"  KV cache tokens      {answer.kv_cache_tokens:7d} a replica"

@@ -4,13 +4,14 @@ Only what a decision needs is kept: a fleet's pods stay in memory as facts, not 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from mistral_operator import names
+from mistral_operator.gpu_memory import GIB
 from mistral_operator.quantity import parse_quantity, quantity_bytes
 from mistral_server.contract import SignalDocument, TerminationReport
 
@@ -114,12 +115,16 @@ class NodeFacts:
     name: str
     allocatable: tuple[tuple[str, int], ...] = ()
     """Extended resources and how many of each."""
-    gpu_memory_bytes: int | None = None
-    """Memory of one GPU, from the label that GPU feature discovery sets."""
+    gpu_memory: tuple[tuple[str, int], ...] = ()
+    """Labels of GPU feature discovery with the memory of one GPU or slice, in bytes."""
 
     def count(self, resource: str) -> int:
         """Return how many of an extended resource the node offers."""
         return dict(self.allocatable).get(resource, 0)
+
+    def memory(self, resource: str) -> int | None:
+        """Return the memory of one GPU that an extended resource stands for, if a label says."""
+        return dict(self.gpu_memory).get(memory_label(resource))
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +248,19 @@ def node_facts(body: Body) -> NodeFacts:
     return NodeFacts(
         name=body["metadata"]["name"],
         allocatable=tuple(extended) if usable else (),
-        gpu_memory_bytes=_gpu_memory(labels.get("nvidia.com/gpu.memory")),
+        gpu_memory=tuple(_gpu_memory(labels)),
     )
+
+
+def memory_label(resource: str) -> str:
+    """Return the node label with the memory of one GPU that an extended resource stands for.
+
+    A slice (MIG) has a label of its own where slices are resources of their own; the label of the
+    GPU then still has the memory of the whole card.
+    """
+    if resource.startswith("nvidia.com/") and not resource.startswith("nvidia.com/mig-"):
+        resource = "nvidia.com/gpu"  # also gpu.shared, and names that an administrator chose
+    return f"{resource}.memory"
 
 
 def _count(text: str) -> int:
@@ -256,11 +272,15 @@ def _count(text: str) -> int:
         return 0
 
 
-def _gpu_memory(label: str | None) -> int | None:
-    """Read the label nvidia.com/gpu.memory: MiB, without a unit."""
-    if label is None:
-        return None
-    try:
-        return quantity_bytes(f"{label}Mi" if label.isdigit() else label)
-    except ValueError:
-        return None
+def _gpu_memory(labels: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Read the labels such as nvidia.com/gpu.memory: MiB, without a unit."""
+    for label, text in sorted(labels.items()):
+        if not (label.startswith("nvidia.com/") and label.endswith(".memory")):
+            continue
+        try:
+            memory = quantity_bytes(f"{text}Mi" if text.isdigit() else text)
+        except ValueError:
+            continue
+        # GPUs that share the host's memory are labeled with 0.
+        if memory >= GIB:
+            yield label, memory

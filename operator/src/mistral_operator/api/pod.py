@@ -31,7 +31,7 @@ class Gpu(ApiModel):
     """Extended resource that stands for one GPU."""
     memory: Memory | None = None
     """Memory of one GPU, such as 80Gi, for the condition ModelFits. Unset: the node label
-    nvidia.com/gpu.memory, where GPU feature discovery sets it."""
+    nvidia.com/gpu.memory, or that of the MIG slice, where GPU feature discovery sets it."""
 
 
 class Toleration(ApiModel):

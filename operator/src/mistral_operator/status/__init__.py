@@ -26,8 +26,10 @@ def report(situation: Situation, now: str) -> Status:
     resource, observed = situation.resource, situation.observed
     facts = observed.deployment
     said = verdict(situation)
-    fits = model_fits(resource.spec, observed.nodes)
     ready = facts.ready if facts else 0
+    effective = _effective(observed, situation.previous) if ready else None
+    version = effective.vllm_version if effective else None
+    fits = model_fits(resource.spec, observed.nodes, version)
     return Status(
         observed_generation=resource.generation,
         conditions=conditions(situation, said, fits, now),
@@ -38,7 +40,7 @@ def report(situation: Situation, now: str) -> Status:
         selector=names.selector_text(resource.name),
         url=names.base_url(resource.name, resource.namespace, HTTP_PORT),
         served_model=resource.spec.model.name,
-        effective=_effective(observed, situation.previous) if ready else None,
+        effective=effective,
         oom=situation.oom,
         autoscaling=situation.scaling,
     )

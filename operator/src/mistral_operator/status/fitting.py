@@ -5,7 +5,8 @@ from typing import Literal
 
 from mistral_operator.api import DEFAULT_MODEL, Reason, Spec
 from mistral_operator.fit import Fit, FitRequest, Weights, fit
-from mistral_operator.observe import NodeFacts
+from mistral_operator.gpu_memory import GIB
+from mistral_operator.observe import NodeFacts, memory_label
 from mistral_operator.quantity import quantity_bytes
 
 
@@ -18,8 +19,18 @@ class FitVerdict:
     message: str
 
 
-def fit_request(spec: Spec, gpu_memory_bytes: int) -> FitRequest:
-    """Return what has to fit for a spec."""
+_EAGER = "--enforce-eager"
+"""vLLM refuses this flag with a value, so `--enforce-eager=True` turns nothing off."""
+
+
+def fit_request(spec: Spec, gpu_memory_bytes: int, engine_version: str | None = None) -> FitRequest:
+    """Return what has to fit for a spec.
+
+    Args:
+        spec: the settings in force.
+        gpu_memory_bytes: of one GPU, as nvidia-smi shows it.
+        engine_version: of vLLM, as a running engine reports it; None is the pinned one.
+    """
     engine = spec.engine
     memory = engine.kv_cache.memory
     return FitRequest(
@@ -32,10 +43,14 @@ def fit_request(spec: Spec, gpu_memory_bytes: int) -> FitRequest:
         context_length=None if engine.context_length == "auto" else engine.context_length,
         images=spec.images.per_prompt > 0,
         kv_cache_memory_bytes=None if memory is None else quantity_bytes(memory),
+        eager=any(argument.replace("_", "-") == _EAGER for argument in engine.extra_args),
+        engine_version=engine_version,
     )
 
 
-def model_fits(spec: Spec, nodes: tuple[NodeFacts, ...]) -> FitVerdict:
+def model_fits(
+    spec: Spec, nodes: tuple[NodeFacts, ...], engine_version: str | None = None
+) -> FitVerdict:
     """Say whether a spec fits the GPUs of the best node that has enough of them."""
     if spec.device == "cpu":
         return FitVerdict("Unknown", Reason.NOT_APPLICABLE, "the model runs on CPUs")
@@ -44,10 +59,17 @@ def model_fits(spec: Spec, nodes: tuple[NodeFacts, ...]) -> FitVerdict:
         return FitVerdict(
             "Unknown",
             Reason.GPU_MEMORY_UNKNOWN,
-            "no node with enough GPUs has the label nvidia.com/gpu.memory:"
+            f"no node with enough GPUs has the label {memory_label(spec.pod.gpu.resource_name)}:"
             " set spec.pod.gpu.memory to the memory of one GPU to have this checked",
         )
-    request = fit_request(spec, memory)
+    if memory < GIB:
+        return FitVerdict(
+            "Unknown",
+            Reason.GPU_MEMORY_UNKNOWN,
+            f"spec.pod.gpu.memory is {spec.pod.gpu.memory}, less than 1 GiB:"
+            " write the unit, such as 81559Mi",
+        )
+    request = fit_request(spec, memory, engine_version)
     answer = fit(request)
     if not answer.fits and may_be_compressed(spec):
         least = fit(replace(request, weights=Weights.INT4))
@@ -93,9 +115,9 @@ def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
         return quantity_bytes(spec.pod.gpu.memory)
     needed, resource = spec.engine.tensor_parallel_size, spec.pod.gpu.resource_name
     known = [
-        node.gpu_memory_bytes
+        memory
         for node in nodes
-        if node.gpu_memory_bytes is not None and node.count(resource) >= needed
+        if (memory := node.memory(resource)) is not None and node.count(resource) >= needed
     ]
     return max(known, default=None)
 

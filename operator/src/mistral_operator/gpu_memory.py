@@ -1,0 +1,158 @@
+"""How much of a GPU a program can use, and what vLLM takes beside weights and KV cache.
+
+The measured figures behind `fit`, one row per card and one per version of vLLM. They come from the
+full-size model with random weights on one and two GPUs (docs/gpu.md), without flashinfer.
+"""
+
+import re
+from dataclasses import dataclass
+
+GIB = 1024**3
+
+_MIB_PER_GIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU whose usable memory was measured."""
+
+    name: str
+    shown_mib: int
+    """Memory as nvidia-smi and the node label nvidia.com/gpu.memory show it."""
+    usable_gib: float
+    """Memory as torch sees it, which is what vLLM takes its share of."""
+
+
+CARDS = (
+    # 99.413 % and 99.572 % of what is shown.
+    Card("H100 80GB", 81_559, 79.18),
+    Card("H200", 143_771, 139.801),
+)
+"""The measured cards, by ascending memory."""
+
+UNMEASURED_SHARE = 0.98
+"""Usable part of a GPU that was not measured. The lowest that users report in error messages of
+torch: 23.53 of 24 GiB on an A30. Others: 98.6 % on RTX 4090, 98.7 % on L40, 99.1 % on A100 80GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsableMemory:
+    """Memory of one GPU that a program can use."""
+
+    gib: float
+    source: str
+    """Where the figure comes from, for people to read."""
+
+
+def usable_memory(shown_bytes: int) -> UsableMemory:
+    """Return what a program can use of a GPU, from the memory that nvidia-smi shows.
+
+    The size identifies the card: it is all that the node label, the resource and the command line
+    have in common, and a slice of a card (MIG) has the card's product name but not its size. A GPU
+    has at least as much usable memory as any measured card that is no larger, so more memory shown
+    never means less to use.
+    """
+    shown_gib = shown_bytes / GIB
+    usable = UsableMemory(
+        shown_gib * UNMEASURED_SHARE,
+        f"{UNMEASURED_SHARE:.0%} is assumed, this GPU was not measured",
+    )
+    for card in CARDS:
+        if shown_gib * _MIB_PER_GIB >= card.shown_mib and card.usable_gib >= usable.gib:
+            usable = UsableMemory(card.usable_gib, f"as measured on an {card.name}")
+    return usable
+
+
+Version = tuple[int, int]
+
+_SHARDED_GIB_PER_1024_TOKENS = 3 * 32_768 * 2 * 1024 / GIB
+"""0.1875: gate, up and their product in the widest layer, 32,768 values of 2 bytes each per token.
+The ranks split them; the rest of the activations is on every rank. With this split, vLLM 0.26
+should have 0.94 GiB of activations on two ranks at 8,192 tokens, and its log says 0.94."""
+
+_LEAST_TOKENS = 8192
+_MOST_RANKS = 2
+"""No fewer tokens per step and no more ranks were measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOverhead:
+    """Memory that one version of vLLM takes on each GPU beside weights and KV cache, in GiB.
+
+    Measured on one and two ranks with ten images per prompt. Without images it may be less, since
+    vLLM 0.32 profiles the vision encoder; that was not measured, so nothing is deducted.
+    """
+
+    version: Version
+    """Major and minor version of vLLM."""
+    per_1024_tokens: float
+    """Activations on one GPU for each 1,024 batched tokens."""
+    constant: float
+    """The rest on one GPU: CUDA context within the process, workspaces, vision encoder."""
+    constant_with_ranks: float
+    """The same on each of several GPUs."""
+    graphs: float
+    """CUDA graphs on one GPU, as far as they are inside the share of memory."""
+    graphs_with_ranks: float
+    """The same on each of several GPUs."""
+
+    def per_1024_tokens_on(self, ranks: int) -> float:
+        """Return the activations of one GPU for each 1,024 batched tokens."""
+        replicated = self.per_1024_tokens - _SHARDED_GIB_PER_1024_TOKENS
+        return replicated + _SHARDED_GIB_PER_1024_TOKENS / ranks
+
+    def eager(self, ranks: int, batched_tokens: int) -> float:
+        """Return activations and constant of one GPU, without CUDA graphs.
+
+        4 and 8 ranks, and other numbers of tokens than 8,192 and 16,384, are computed and not
+        measured. The smallest activations that were measured are the least that is reckoned with:
+        below them something that neither ranks nor tokens reduce, such as the sampler's logits, may
+        be the peak.
+        """
+        activations = max(
+            self.per_1024_tokens_on(ranks) * batched_tokens / 1024,
+            self.per_1024_tokens_on(_MOST_RANKS) * _LEAST_TOKENS / 1024,
+        )
+        return activations + (self.constant if ranks == 1 else self.constant_with_ranks)
+
+    def cuda_graphs(self, ranks: int) -> float:
+        """Return the CUDA graphs of one GPU; more than two ranks are taken for two."""
+        return self.graphs if ranks == 1 else self.graphs_with_ranks
+
+    def source(self, ranks: int) -> str:
+        """Return where the figures of so many GPUs come from, for people to read."""
+        version = f"vLLM {self.version[0]}.{self.version[1]}"
+        if ranks > _MOST_RANKS:
+            return f"computed for {ranks} GPUs from {_MOST_RANKS} measured with {version}"
+        return f"measured with {version}"
+
+
+ENGINES = (
+    # H100 80GB. 1.69 GiB of activations at 8,192 tokens on one GPU, 0.94 on two; logs of vLLM.
+    # Graphs take 1.2 GiB, but beyond the share: the KV cache shrinks by 0.06 GiB (161,136 to
+    # 160,720 tokens) on one GPU, and by 0.03 (626,368 to 625,968) on two.
+    EngineOverhead((0, 26), 1.69 / 8, 0.224, 0.06, 0.06, 0.03),
+    # H200. Beside weights and KV cache 2.65 GiB at 8,192 tokens and 4.44 at 16,384 on one GPU
+    # eager, 3.75 with graphs; 1.74 eager and 2.61 with graphs on two. Of the 1.74, 1.04 are
+    # activations as computed above, and 0.70 remain as the constant: 0.16 less than on one GPU,
+    # which is also the difference in vLLM 0.26.
+    EngineOverhead((0, 32), 0.2238, 0.86, 0.70, 1.10, 0.87),
+)
+"""The measured versions, ascending. The last is the one that is pinned."""
+
+
+def engine_overhead(version: str | None) -> EngineOverhead:
+    """Return the row of a version of vLLM: its own, or else that of the next lower one.
+
+    An unknown version gets the row of the pinned one, a version older than all the oldest row.
+    """
+    number = parse_version(version or "")
+    if number is None:
+        return ENGINES[-1]
+    return next((row for row in reversed(ENGINES) if row.version <= number), ENGINES[0])
+
+
+def parse_version(text: str) -> Version | None:
+    """Return major and minor version: 0.32, 0.32.0+cu130 and v0.32.1rc1 are (0, 32)."""
+    found = re.match(r"v?(\d{1,4})\.(\d{1,4})(?!\d)", text)
+    return (int(found[1]), int(found[2])) if found else None
