@@ -6,6 +6,7 @@ it as it was.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -27,6 +28,9 @@ from unit.server_runner import RunningServer, own_place, running
 
 BOOT_SECONDS = 300.0
 """Five times what a start takes on an idle machine of two cores."""
+
+TAPPED = str(Path(__file__).parents[1] / "tapped")
+"""Holds the program `engine_tap`."""
 
 PROMPT = "You are {name}. Today is {today}."
 
@@ -73,20 +77,24 @@ def start_server(tmp_path: Path) -> Iterator[StartServer]:
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Return a ready server that no test may stop or hurt."""
-    with server_at(tmp_path_factory.mktemp("server")) as server:
+    with server_at(tmp_path_factory.mktemp("server"), program="engine_tap") as server:
         server.until_ready(BOOT_SECONDS)
         yield server
 
 
-def server_at(directory: Path, **changes: Any) -> AbstractContextManager[RunningServer]:
+def server_at(
+    directory: Path, program: str = "mistral_server", **changes: Any
+) -> AbstractContextManager[RunningServer]:
     """Return a server below a directory, with changed settings and a cache of its own."""
     python = str(engine.engine() / "bin" / "python")
     environment = {
         **engine.environment(),
+        "PYTHONPATH": os.pathsep.join([engine.environment()["PYTHONPATH"], TAPPED]),
         model_registry.LEARNT_ENV: str(learnt_with_a_mark(directory)),
         "VLLM_CACHE_ROOT": str(directory / "cache"),
     }
-    return running(engine_settings(directory, **changes), environment, directory, python=python)
+    settings = engine_settings(directory, **changes)
+    return running(settings, environment, directory, python, program)
 
 
 def learnt_with_a_mark(directory: Path) -> Path:

@@ -240,13 +240,14 @@ def running(
     environment: Mapping[str, str],
     directory: Path,
     python: str = sys.executable,
+    program: str = "mistral_server",
 ) -> Iterator[RunningServer]:
     """Run a server for the length of the block, and leave no process of it behind."""
     tag = uuid.uuid4().hex
     output, errors = directory / "stdout", directory / "stderr"
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(
-            [python, "-m", "mistral_server", "run"],
+            [python, "-m", program, "run"],
             env={**environment, SERVER_SETTINGS_ENV: settings.model_dump_json(), TAG: tag},
             stdout=out,
             stderr=err,

@@ -51,6 +51,22 @@ async def test_a_client_that_asks_for_token_ids_gets_them(configure: Any) -> Non
     assert got.json()["prompt_token_ids"] == [1, 3]
 
 
+async def test_a_prompt_that_is_repeated_keeps_the_token_ids_that_come_with_it(
+    configure: Any,
+) -> None:
+    got = await ask(gate(FakeEngine()), {"prompt": "Hi", "echo": True}, COMPLETIONS)
+
+    assert got.json()["prompt_token_ids"] == [1, 3]
+
+
+async def test_a_prompt_that_repeats_itself_is_no_loop_of_the_generation(configure: Any) -> None:
+    said = {**choice("", ids=[]), "text": "la " * 600, "token_ids": None}
+    with Counted() as counted:
+        await ask(gate(FakeEngine([said])), {"prompt": "la " * 600, "echo": True}, COMPLETIONS)
+
+    assert counted.moved() == {"generations_total{finish_reason=stop}": 1}
+
+
 CUT = choice(None, call("f", "{}"), ids=[9, 5, 32, 5], finish="tool_calls")
 """A call that vLLM cut at its limit and completed."""
 

@@ -166,6 +166,18 @@ async def test_reasoning_that_is_left_out_does_not_take_the_token_ids_along(
     assert (await reaches({"messages": [USER], "include_reasoning": False}))["include_reasoning"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_completion_that_repeats_its_prompt_is_not_asked_for_token_ids(
+    configure: Any, stream: bool
+) -> None:
+    """Asked for them, vLLM leaves the prompt's text out."""
+    engine = FakeEngine()
+    body = {"prompt": "x", "echo": True, "stream": stream}
+    await ask(gate(engine), body, COMPLETIONS)
+
+    assert engine.request == body
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -1,6 +1,7 @@
 """Why an engine ended, from its log: recorded ones, and every cause that vLLM is known to print."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from mistral_server.cgroup import oom_kills
 from mistral_server.classify import ADVICE, Classifier, Verdict
 from mistral_server.cli import cli
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, Stage
 from mistral_server.log_record import EVIDENCE_CHARACTERS
+from mistral_server.stages import Stages
 
 RECORDED = sorted((Path(__file__).parents[1] / "data" / "oom-logs").glob("*.log"))
 
@@ -79,6 +81,55 @@ def test_a_recorded_log_tells_what_the_engine_was_doing() -> None:
     found = {log.stem: verdict(*log.read_text(errors="replace").splitlines()) for log in RECORDED}
 
     assert {name: one.phase for name, one in found.items() if one} == PHASES
+
+
+PROFILED = re.compile(
+    r"^(\(.*?\) INFO \S+ \S+) \[.*\] Available KV cache memory: \d.*$", re.MULTILINE
+)
+PLANNED = (
+    r"\1 [startup_plan.py:154] Applying persisted startup plan (fingerprint 0123456789abcdef):"
+    " kv_cache_memory_bytes=9395240960 (8.75 GiB), recorded free-memory baseline 78.15 GiB, current"
+    " 78.15 GiB. Memory profiling will be skipped.\n"
+    r"\1 [gpu_worker.py:670] Initial free memory 78.15 GiB, reserved 8.75 GiB memory for KV Cache"
+    " as specified by kv_cache_memory_bytes config and skipped memory profiling. If OOM'ed, check"
+    " the difference of initial free memory between the current run and the previous run."
+)
+"""What vLLM 0.32 prints in the place of `PROFILED` with `VLLM_ENABLE_STARTUP_PLAN=1`."""
+
+
+@pytest.mark.parametrize("log", RECORDED, ids=lambda log: log.stem)
+def test_a_start_from_a_saved_plan_is_read_like_one_that_profiles(log: Path) -> None:
+    """VLLM applies no plan where nothing is left for the KV cache, so that line stays."""
+    text = log.read_text(errors="replace")
+    planned, replaced = PROFILED.subn(PLANNED, text)
+    profiles = "KV cache size:" in text or "KVCacheTooSmall" in log.name
+
+    assert (replaced > 0) is profiles
+    assert verdict(*planned.splitlines()) == verdict(*text.splitlines())
+    assert stages(planned) == stages(text)
+
+
+def stages(log: str) -> list[Stage]:
+    """Return the stages that a log goes through."""
+    followed = Stages()
+    seen = [followed.current]
+    for line in log.splitlines():
+        followed.read(line)
+        if followed.current is not seen[-1]:
+            seen.append(followed.current)
+    return seen
+
+
+@pytest.mark.parametrize("log", ["Healthy.autofit", "CudaOomWarmup.kernels"])
+def test_a_start_from_a_saved_plan_goes_through_every_stage(log: str) -> None:
+    (recorded,) = (one for one in RECORDED if one.stem == log)
+
+    assert stages(PROFILED.sub(PLANNED, recorded.read_text(errors="replace"))) == [
+        Stage.STARTING,
+        Stage.LOADING,
+        Stage.PROFILING,
+        Stage.WARMING_UP,
+    ]
 
 
 def test_the_length_that_fits_is_read_from_the_log() -> None:

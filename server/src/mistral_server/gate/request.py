@@ -46,7 +46,7 @@ class Asked:
     tools: Tools | None = None
     """None without tools."""
     own_token_ids: bool = False
-    """The client wants token ids itself, so they stay."""
+    """The client wants token ids itself, or repeats its prompt, so all that come stay."""
     stops: bool = False
     """The client ends generations by strings or tokens of its own."""
     loops: LoopAction = "Observe"
@@ -94,7 +94,8 @@ def prepare(body: bytes, *, chat: bool, loops: LoopAction, context: Context) -> 
     if loops == "Stop" and not asked.stream and "repetition_detection" not in fields:
         fields["repetition_detection"] = _raw(STOP_RULE)
         changes.append("loop_stop")
-    fields["return_token_ids"] = _TRUE
+    if not _echoes(fields, chat=chat):
+        fields["return_token_ids"] = _TRUE
     if _value(fields, "include_reasoning") is False:
         fields["include_reasoning"] = _TRUE  # vLLM leaves the token ids out with the reasoning
     return Prepared(_encode(fields), asked, changes)
@@ -116,16 +117,25 @@ def wants_window(body: bytes) -> bool:
 
 def _asked(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction) -> Asked:
     options = _value(fields, "stream_options")
+    echo = _echoes(fields, chat=chat)
     return Asked(
         chat=chat,
         stream=_value(fields, "stream") is True,
         tools=_tools(fields) if chat and _value(fields, "tools") else None,
-        own_token_ids=_value(fields, "return_token_ids") is True,
+        own_token_ids=echo or _value(fields, "return_token_ids") is True,
         stops=bool(_value(fields, "stop") or _value(fields, "stop_token_ids")),
-        loops=loops,
+        loops="Off" if echo else loops,  # without ids, the prompt's text would count as generated
         usage=isinstance(options, dict) and options.get("include_usage") is True,
         max_tokens=_max_tokens(fields),
     )
+
+
+def _echoes(fields: Mapping[str, msgspec.Raw], *, chat: bool) -> bool:
+    """Tell whether the answer begins with the prompt.
+
+    Asked for token ids, vLLM leaves the text of that prompt out.
+    """
+    return not chat and bool(_value(fields, "echo"))
 
 
 def _max_tokens(fields: Mapping[str, msgspec.Raw]) -> int | None:

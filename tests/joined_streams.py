@@ -1,0 +1,50 @@
+"""What a stream says in all, whichever of its events says it.
+
+A busy engine puts several tokens into one event, up to a whole call with its end. So two streams of
+the same tokens are compared by what a client has when it has read them.
+"""
+
+import json
+import re
+from typing import Any
+
+
+def joined(body: str) -> dict[str, Any]:
+    """Return what a stream says, without what differs between two of the same.
+
+    In a choice everything grows: what comes twice shows. Around the choices the last value counts.
+    """
+    around: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    others = []
+    for line in without_identity(body).splitlines():
+        if line.startswith("data: {"):
+            event = json.loads(line.removeprefix("data: "))
+            for choice in event.pop("choices"):
+                _grow(choices.setdefault(choice.pop("index"), {}), choice)
+            around |= event
+        elif line:
+            others.append(line)
+    return {"around": around, "choices": choices, "others": others}
+
+
+def without_identity(body: str) -> str:
+    """Return an answer without ids and the time at which it was made."""
+    text = re.sub(r'"(id|request_id)":\s*"[^"]*"', r'"\1":""', body)
+    return re.sub(r'"created":\s*\d+', '"created":0', text)
+
+
+def _grow(known: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add what an event brings to what came before."""
+    for key, value in more.items():
+        if key == "tool_calls":
+            calls = known.setdefault(key, {})
+            for call in value:
+                _grow(calls.setdefault(call.pop("index"), {}), call)
+        elif isinstance(value, dict):
+            known[key] = known.get(key) or {}
+            _grow(known[key], value)
+        elif known.get(key) is None:
+            known[key] = value
+        elif value is not None:
+            known[key] += value
