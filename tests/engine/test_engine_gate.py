@@ -272,6 +272,17 @@ def is_empty(choice: dict[str, Any]) -> bool:
     return (choice.get("delta"), choice["finish_reason"], choice["logprobs"]) == ({}, None, None)
 
 
+def request_of(shape: str, stream: bool) -> tuple[str, dict[str, Any]]:
+    """Return path and body of a request whose answer is the same every time."""
+    body = {"temperature": 0, "seed": 1, "stream": stream, **SHAPES[shape]}
+    path = COMPLETIONS if "prompt" in body else CHAT
+    if not stream:
+        body.pop("stream_options", None)
+    if path == CHAT:
+        body["messages"] = [OWN, *body.get("messages", [user("Hi")])]
+    return path, body
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_client_gets_the_bytes_that_it_would_have_got(
@@ -281,12 +292,7 @@ def test_the_client_gets_the_bytes_that_it_would_have_got(
 
     `test_engine_streams.py` checks every way to cut them.
     """
-    body = {"temperature": 0, "seed": 1, "stream": stream, **SHAPES[shape]}
-    path = COMPLETIONS if "prompt" in body else CHAT
-    if not stream:
-        body.pop("stream_options", None)
-    if path == CHAT:
-        body["messages"] = [OWN, *body.get("messages", [user("Hi")])]
+    path, body = request_of(shape, stream)
     raw = ask(shared_server, path, raw=True, **body)
     ours = ask(shared_server, path, tap=tmp_path / "answer", **body)
 

@@ -4,13 +4,15 @@ The tokenizer of the tiny checkpoint has as many special tokens as Mistral-Small
 vLLM does for each of them is what one of the defects is about.
 """
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from engine.conftest import BOOT_SECONDS, StartServer, engine_settings
-from engine.test_engine_gate import CHAT, COMPLETIONS, OWN, SHAPES, ask, exposition, plain, user
+from engine.test_engine_gate import CHAT, COMPLETIONS, SHAPES, ask, exposition, request_of
+from joined_streams import joined, without_identity
 from mistral_server.contract import EngineSettings
 from mistral_server.engine.drop_info import NAME
 from unit.server_runner import RunningServer
@@ -68,13 +70,9 @@ def test_the_engine_as_it_comes_gives_the_same_answers_at_many_times_the_cost(
 
     assert workaround(as_it_comes) == {"true": 0, "false": 1}
     assert times_a_completion(as_it_comes) > 2 * MOST_TIMES_A_COMPLETION
-    for shape, more in SHAPES.items():
-        for stream in (False, True):
-            body: dict[str, Any] = {"temperature": 0, "seed": 1, "stream": stream}
-            body["messages"] = [OWN, user("Hi")]
-            body |= more
-            if not stream:
-                body.pop("stream_options", None)
-            got, want = ask(shared_server, **body), ask(as_it_comes, **body)
-            assert got.status == want.status == 200, (shape, stream)
-            assert plain(got) == plain(want), (shape, stream)
+    for shape, stream in itertools.product(SHAPES, (False, True)):
+        path, body = request_of(shape, stream)
+        got, want = ask(shared_server, path, **body), ask(as_it_comes, path, **body)
+        assert got.status == want.status == 200, (shape, stream)
+        say = joined if stream else without_identity
+        assert say(got.body) == say(want.body), (shape, stream)
