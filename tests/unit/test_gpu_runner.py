@@ -205,3 +205,31 @@ def test_a_second_run_leaves_out_what_the_first_did(tmp_path: Path) -> None:
     ]
     assert finished(out) == []  # without a GPU none of these is run
     assert "CUT" in (out / "table.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("alone", "together"), [(False, True), (True, False)], ids=["two GPUs of three", "alone"]
+)
+def test_a_gpu_that_no_wide_scenario_needs_works_meanwhile(
+    tmp_path: Path, alone: bool, together: bool
+) -> None:
+    under_way: set[str] = set()
+    met: list[set[str]] = []
+
+    def work(name: str, room: Room) -> None:
+        under_way.add(name)
+        time.sleep(1.0)
+        met.append(set(under_way))
+        under_way.discard(name)
+
+    def scenario(name: str, **more: Any) -> Scenario:
+        return Scenario(
+            name, 1, 1, lambda _rig: (), (Step("work", partial(work, name), 5),), **more
+        )
+
+    wide = scenario("wide", alone=True) if alone else scenario("wide", gpus=2)
+    rig = replace(fake_rig(tmp_path), gpus=(0, 1, 2))
+    results = run(rig, [wide, scenario("narrow")])
+
+    assert [one.outcome for one in results] == ["PASS", "PASS"]
+    assert ({"wide", "narrow"} in met) is together

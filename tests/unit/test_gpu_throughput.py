@@ -94,13 +94,42 @@ def test_the_gain_is_checked_with_64_streams(
     ]
     assert room.findings.rows["patched, with"]["tokens_per_second"] == patched
     assert [one for one in fake.asked if one[0] == "stock"] == [
-        ("stock", 64, "without"),
-        ("stock", 64, "with"),
+        ("stock", 64, way) for way in ("without", "with", "with", "without")
     ]
     assert [way for name, _, way in fake.asked if name == "patched"] == [
         *("without",),  # in advance
         *("without", "with", "with", "without"),
     ]
+    assert [name for name, _, _ in fake.asked] == [
+        *("stock", "stock", "patched", "patched", "patched"),
+        *("patched", "patched", "stock", "stock"),
+    ]
+
+
+def test_no_two_rounds_have_the_same_prompts(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+
+    def run(_one: load.Load, seed: int, _headers: Mapping[str, str]) -> load.Times:
+        seeds.append(seed)
+        return load.Times([0.1], [0.01], tokens=100, wall=1)
+
+    monkeypatch.setattr(load, "run", run)
+    throughput.throughput(64, room)
+
+    # Each server has a cache of its own, so both may be asked the same.
+    assert len(set(seeds)) == 5
+
+
+def test_api_servers_are_compared_through_the_gate(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeLoad({"stock": 3000.0, "patched": 4500.0})  # the positions of one and of two
+    monkeypatch.setattr(load, "run", fake.run)
+
+    throughput.api_servers(256, room)
+
+    assert room.findings.figures["gain"] == 1.5
+    assert {way for _, _, way in fake.asked} == {"with"}
 
 
 def test_the_engine_as_it_comes_meets_256_streams_once(

@@ -51,7 +51,8 @@ class Streams:
     patched: int
     """Requests of a round, to the server with the engine's workarounds."""
     stock: int
-    """Requests of the only round, to the engine as it comes: some 3 a second."""
+    """Requests of a round, to the engine as it comes: some 3 a second."""
+    stock_rounds: int = 2
     stock_past_gate: bool = True
     """Whether they are sent past the gate, too."""
 
@@ -79,13 +80,14 @@ class Scale:
             1: Streams(1, patched=3, stock=2),
             16: Streams(16, patched=32, stock=16),
             64: Streams(64, patched=128, stock=64),
-            256: Streams(256, patched=256, stock=256, stock_past_gate=False),  # 85 s each
+            # 85 s for a round on one way
+            256: Streams(256, patched=256, stock=256, stock_rounds=1, stock_past_gate=False),
         }
     )
     """By the number that they stand for; a small machine sends fewer."""
-    profile_seconds: int = 12
-    profile_requests: int = 512
-    """In as many streams as `throughput` has with 64: 25 s on an H200."""
+    profile_seconds: int = 8
+    profile_requests: int = 320
+    """In as many streams as `throughput` has with 64: 15 s on an H200."""
     stream_tokens: int = 256
     drain_tokens: int = 400
     """Of a stream that takes several seconds."""
@@ -107,7 +109,7 @@ TINY = Scale(
         1: Streams(1, patched=1, stock=1),
         16: Streams(2, patched=2, stock=2),
         64: Streams(4, patched=4, stock=4),
-        256: Streams(6, patched=6, stock=6, stock_past_gate=False),
+        256: Streams(6, patched=6, stock=6, stock_rounds=1, stock_past_gate=False),
     },
     profile_seconds=3,
     profile_requests=800,

@@ -2,7 +2,7 @@
 
 Each GPU is a lane that takes the next scenario as soon as it is free, and has the servers of the
 ones after it started and held meanwhile. Scenarios that need several GPUs, or the machine to
-themselves, go before the lanes.
+themselves, go before the lanes of the GPUs that they take.
 """
 
 import contextlib
@@ -146,11 +146,11 @@ class Runner:
         lanes = [_Lane(self, gpu) for gpu in self._rig.gpus]
         for scenario in self._impossible:
             self._cut(scenario, scenario.lacks(self._rig))
+        busy, free = self._apart(lanes)
         try:
-            self._run_wide(lanes)
-            threads = [threading.Thread(target=lane.run, daemon=True) for lane in lanes]
-            for thread in threads:
-                thread.start()
+            threads = [_started(lane) for lane in free]
+            self._run_wide(busy)
+            threads += [_started(lane) for lane in busy]
             for thread in threads:
                 thread.join()
         finally:  # also where somebody asked for the end, and lanes are at work
@@ -158,6 +158,13 @@ class Runner:
                 run.kill()
         for scenario in self._queue.cut:
             self._cut(scenario, "no time left")
+
+    def _apart(self, lanes: list["_Lane"]) -> tuple[list["_Lane"], list["_Lane"]]:
+        """Return the lanes that have to wait for the wide scenarios, and those that have not."""
+        if any(one.alone for one in self._wide):
+            return lanes, []
+        widest = max((one.gpus for one in self._wide), default=0)
+        return lanes[:widest], lanes[widest:]
 
     def _run_wide(self, lanes: list["_Lane"]) -> None:
         runs = [self._run(one, self._rig.gpus[: one.gpus]) for one in self._wide]
@@ -192,6 +199,12 @@ class Runner:
 
     def _cut(self, scenario: Scenario, why: str) -> None:
         self.tell(Result(scenario.name, "-", (), "CUT", 0.0, {"why": why}, ()))
+
+
+def _started(lane: "_Lane") -> threading.Thread:
+    thread = threading.Thread(target=lane.run, daemon=True)
+    thread.start()
+    return thread
 
 
 def _fill(lanes: list["_Lane"]) -> None:

@@ -4,7 +4,7 @@ Past it goes what shows the supervisor's token. The two ways alternate, so that 
 machine, and every round has prompts of its own, so that no cache helps the second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from mistral_dev.gpu import load
@@ -22,7 +22,7 @@ def gate_cost(room: Room) -> None:
     server, scale = room.alive(), room.rig.scale
     for at_once, requests in scale.load:
         asked = load_on(server, scale, at_once, requests)
-        _note(room, at_once, measure(asked, ways(server), scale.load_rounds))
+        _note(room, at_once, measure(asked, ways(server), range(scale.load_rounds)))
 
 
 def ways(server: Server) -> Ways:
@@ -38,21 +38,21 @@ def load_on(server: Server, scale: Scale, at_once: int, requests: int) -> load.L
 
 
 def measure(
-    asked: load.Load, reached: Ways, rounds: int, warm: bool = True
+    asked: load.Load, reached: Ways, rounds: Iterable[int], warm: bool = True
 ) -> dict[str, load.Times]:
     """Send a load several times on every way, and return the times of each.
 
     Args:
         asked: what is sent in a round.
         reached: the ways.
-        rounds: how many times on each way.
+        rounds: their numbers; each has prompts of its own.
         warm: send some in advance: kernels of this batch size are compiled once.
     """
     times = {way: load.Times() for way in reached}
     if warm:
         some = replace(asked, requests=asked.at_once)
         load.run(some, -asked.at_once, next(iter(reached.values())))
-    for round_ in range(rounds):
+    for round_ in rounds:
         # The first of a round is the other one each time: where it stands must not count.
         order = list(reached.items())[:: 1 if round_ % 2 == 0 else -1]
         for number, (way, headers) in enumerate(order):

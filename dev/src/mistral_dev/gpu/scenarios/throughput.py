@@ -8,13 +8,15 @@ memory that one takes while the other profiles would be counted as that one's.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from mistral_dev.gpu import load, profile
-from mistral_dev.gpu.rig import Plan, Rig, Streams
+from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Room, Scenario, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
-from mistral_dev.gpu.scenarios.gate_cost import Ways, load_on, measure, ways
+from mistral_dev.gpu.scenarios.gate_cost import load_on, measure, ways
 
 STOCK, PATCHED = 0, 1
 """Positions of the servers."""
@@ -31,20 +33,29 @@ _RECORD_AFTER_SECONDS = 2.0
 
 
 def _plans(rig: Rig) -> tuple[Plan, ...]:
-    half = {"gpuMemoryUtilization": _SHARE, "contextLength": 32_768}
-    engine = half if rig.device == "cuda" else {}
     return (
-        rig.plan("throughput-stock", eager=False, workarounds="Off", **engine),
-        rig.plan("throughput-patched", eager=False, **engine),
+        _half(rig, "throughput-stock", workarounds="Off"),
+        _half(rig, "throughput-patched"),
     )
+
+
+def _api_server_plans(rig: Rig) -> tuple[Plan, ...]:
+    return (_half(rig, "one-api-server"), _half(rig, "two-api-servers", apiServers=2))
+
+
+def _half(rig: Rig, name: str, **engine: Any) -> Plan:
+    half = {"gpuMemoryUtilization": _SHARE, "contextLength": 32_768}
+    return rig.plan(name, eager=False, **(half if rig.device == "cuda" else {}), **engine)
 
 
 def throughput(streams: int, room: Room) -> None:
     """Measure both servers, each with and without the gate, at one number of streams."""
     sizes = room.rig.scale.streams[streams]
-    stock = _measure(room, STOCK, "stock", sizes)
-    patched = _measure(room, PATCHED, "patched", sizes)
-    gain = patched / stock if stock else 0.0
+    stock_ways = ("without", "with") if sizes.stock_past_gate else ("with",)
+    stock = Side(STOCK, "stock", sizes.stock, sizes.stock_rounds, stock_ways, warm=False)
+    patched = Side(PATCHED, "patched", sizes.patched, _ROUNDS)
+    speeds = _compare(room, sizes.at_once, (stock, patched))
+    gain = speeds[PATCHED] / speeds[STOCK] if speeds[STOCK] else 0.0
     room.findings.note(gain=round(gain, 2))
     if streams == _GAIN_AT and room.rig.device == "cuda":
         room.findings.check(
@@ -52,25 +63,54 @@ def throughput(streams: int, room: Room) -> None:
         )
 
 
-def _measure(room: Room, position: int, engine: str, sizes: Streams) -> float:
-    """Note the figures of each way; return the tokens per second with the gate."""
-    server = room.only(position).alive()
-    is_stock = position == STOCK
-    requests = sizes.stock if is_stock else sizes.patched
-    reached = _ways(ways(server), is_stock, sizes)
-    asked = load_on(server, room.rig.scale, sizes.at_once, requests)
-    times = measure(asked, reached, 1 if is_stock else _ROUNDS, warm=not is_stock)
-    for way, one in times.items():
-        figures = one.figures()
-        room.findings.row(f"{engine}, {way}", **figures)
-        room.findings.equal(f"{engine}, {way} the gate: failed", figures["failed"], 0)
-    return times["with"].figures()["tokens_per_second"]
+def api_servers(streams: int, room: Room) -> None:
+    """Measure one and two API server processes, with the gate, at one number of streams."""
+    sizes = room.rig.scale.streams[streams]
+    one, two = (
+        Side(at, name, 2 * sizes.patched, _ROUNDS, ("with",))
+        for at, name in enumerate(("one API server", "two API servers"))
+    )
+    speeds = _compare(room, sizes.at_once, (one, two))
+    room.findings.note(gain=round(speeds[1] / speeds[0], 2) if speeds[0] else 0.0)
 
 
-def _ways(every: Ways, is_stock: bool, sizes: Streams) -> Ways:
-    if is_stock and not sizes.stock_past_gate:
-        return {"with": every["with"]}
-    return every
+@dataclass(frozen=True)
+class Side:
+    """One of the servers that are compared, and what is sent to it."""
+
+    position: int
+    name: str
+    requests: int
+    """Of a round, on each way."""
+    rounds: int
+    ways: tuple[str, ...] = ("without", "with")
+    warm: bool = True
+    """Send some in advance; that takes half a minute where every chat takes 0.3 s."""
+
+
+def _compare(room: Room, at_once: int, sides: tuple[Side, ...]) -> list[float]:
+    """Note the figures of every way to each side; return the tokens per second with the gate.
+
+    The sides take turns, and the first of a round is the other one each time.
+    """
+    times = {(side.name, way): load.Times() for side in sides for way in side.ways}
+    for round_ in range(_ROUNDS):
+        for side in sides[:: 1 if round_ % 2 == 0 else -1]:
+            if round_ < side.rounds:
+                for way, taken in _round(room, at_once, side, round_).items():
+                    times[side.name, way].add(taken)
+    for (name, way), taken in times.items():
+        figures = taken.figures()
+        room.findings.row(f"{name}, {way}", **figures)
+        room.findings.equal(f"{name}, {way} the gate: failed", figures["failed"], 0)
+    return [times[side.name, "with"].figures()["tokens_per_second"] for side in sides]
+
+
+def _round(room: Room, at_once: int, side: Side, round_: int) -> dict[str, load.Times]:
+    server = room.only(side.position).alive()
+    reached = {way: headers for way, headers in ways(server).items() if way in side.ways}
+    asked = load_on(server, room.rig.scale, at_once, side.requests)
+    return measure(asked, reached, [round_], warm=side.warm and round_ == 0)
 
 
 def api_profile(room: Room) -> None:
@@ -121,6 +161,20 @@ SCENARIOS = (
         ),
         on_cpu=True,
         alone=True,
+        memory_mib=_MEMORY_MIB,
+    ),
+    Scenario(
+        "api-servers",
+        priority=9,
+        seconds=260,
+        plans=_api_server_plans,
+        steps=(
+            Step("boot-one", _one(0), BOOT.limit),
+            Step("boot-two", _one(1), BOOT.limit),
+            Step("at-256", partial(api_servers, 256), 150),
+            Step("at-64", partial(api_servers, 64), 60),
+        ),
+        on_cpu=True,
         memory_mib=_MEMORY_MIB,
     ),
 )
