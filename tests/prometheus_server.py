@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -114,6 +115,17 @@ class Prometheus:
         result = self._get("query", query=expression)["result"]
         found: list[dict[str, Any]] = result
         return found
+
+    def until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait for a condition on what was scraped; fail with how the scrapes went."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, (
+                self._get("targets")["activeTargets"],
+                self.query('{__name__=~"mistral_.*_total|up|scrape_.*"}'),
+                (self.folder / "prometheus.log").read_text()[-3000:],
+            )
+            time.sleep(0.2)
 
     def rule_states(self) -> list[dict[str, Any]]:
         """Return every rule that was loaded, with its health and its alerts."""

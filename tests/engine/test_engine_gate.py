@@ -221,7 +221,7 @@ def the_counts_are_the_clients(server: RunningServer, folder: Path) -> None:
     aborts = "generations_total{finish_reason=abort}"
     # Two API processes add their metrics up in more than a second on a busy machine.
     with Prometheus(folder, {"vllm": target}, rules, scrape_seconds=5) as prometheus:
-        server.until(lambda: counts_in(prometheus)[aborts] > before[aborts], seconds=60)
+        prometheus.until(lambda: counts_in(prometheus)[aborts] > before[aborts], seconds=60)
         got = counts_in(prometheus)
     got.subtract(before)
     got = +got
