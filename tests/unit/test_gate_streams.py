@@ -270,3 +270,12 @@ def test_an_event_that_cannot_be_read_passes_as_it_is(event: bytes) -> None:
     assert stream.feed(event + b"\n\nrest") == event + b"\n\n"
     assert stream.unread == 1
     assert stream.rest() == b"rest"
+
+
+@pytest.mark.parametrize("token", [-1, 0x110000, 10**30])
+def test_an_id_of_no_vocabulary_breaks_no_stream(token: int) -> None:
+    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    event = b"data: " + json.dumps(chunk({"content": "Hi"}, [token])).encode() + b"\n\n"
+
+    assert b'"content": "Hi"' in stream.feed(event)
+    assert stream.unread == 0

@@ -3,6 +3,7 @@
 It is told what the client received, piece by piece, and says at the end what it saw.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -170,8 +171,16 @@ class Generation:
             self.by_text = token_ids is None
             self.detector = LoopDetector(self.rule.for_text() if self.by_text else self.rule)
         if self.detector is not None:
-            self.detector.feed(said if self.by_text else as_symbols(token_ids or ()))
+            self.detector.feed(said if self.by_text else _symbols(token_ids or ()))
         self.counter.feed(said)
+
+
+def _symbols(token_ids: Sequence[int]) -> str:
+    try:
+        return as_symbols(token_ids)
+    except (ValueError, OverflowError):
+        # No vocabulary is that large; but an answer does not end because of what its engine counts.
+        return as_symbols([one % (sys.maxunicode + 1) for one in token_ids])
 
 
 class Observer:
