@@ -201,6 +201,18 @@ async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
     assert heard == ["http.disconnect"]
 
 
+async def test_a_body_may_be_a_view_of_bytes(configure: Any) -> None:
+    engine = FakeEngine(chunks=[*words(5), chunk({}, [EOS], "stop")])
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def as_view(message: Any) -> None:
+            await send({**message, "body": memoryview(message.get("body", b""))})
+
+        await engine(scope, receive, as_view)
+
+    assert (await ask(gate(application), BODY)).body == (await ask(gate(engine), BODY)).body
+
+
 async def test_one_of_two_choices_that_loops_does_not_end_the_other(configure: Any) -> None:
     configure(gate={"loops": {"action": "Stop"}})
     other = [chunk({"content": str(n)}, [n], index=1) for n in range(600)]
