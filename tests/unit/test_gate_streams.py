@@ -201,6 +201,18 @@ async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
     assert heard == ["http.disconnect"]
 
 
+async def test_a_body_may_be_a_view_of_bytes(configure: Any) -> None:
+    engine = FakeEngine(chunks=[*words(5), chunk({}, [EOS], "stop")])
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        async def as_view(message: Any) -> None:
+            await send({**message, "body": memoryview(message.get("body", b""))})
+
+        await engine(scope, receive, as_view)
+
+    assert (await ask(gate(application), BODY)).body == (await ask(gate(engine), BODY)).body
+
+
 async def test_one_of_two_choices_that_loops_does_not_end_the_other(configure: Any) -> None:
     configure(gate={"loops": {"action": "Stop"}})
     other = [chunk({"content": str(n)}, [n], index=1) for n in range(600)]
@@ -270,3 +282,12 @@ def test_an_event_that_cannot_be_read_passes_as_it_is(event: bytes) -> None:
     assert stream.feed(event + b"\n\nrest") == event + b"\n\n"
     assert stream.unread == 1
     assert stream.rest() == b"rest"
+
+
+@pytest.mark.parametrize("token", [-1, 0x110000, 10**30])
+def test_an_id_of_no_vocabulary_breaks_no_stream(token: int) -> None:
+    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    event = b"data: " + json.dumps(chunk({"content": "Hi"}, [token])).encode() + b"\n\n"
+
+    assert b'"content": "Hi"' in stream.feed(event)
+    assert stream.unread == 0

@@ -106,13 +106,18 @@ def for_client(body: bytes, observer: Observer, *, honest: bool) -> tuple[bytes,
         honest: say `length` of a call that was cut, and of a loop that was stopped.
     """
     if not observer.asked.own_token_ids:
-        body = TOKEN_IDS.sub(rb'"\1":null', body)
+        body = without_token_ids(body)
     wrong = {
         index
         for index, generation in observer.generations.items()
         if honest and generation.cut and generation.finish_reason in {"tool_calls", "repetition"}
     }
     return (_corrected(body, wrong), True) if wrong else (body, False)
+
+
+def without_token_ids(body: bytes) -> bytes:
+    """Return an answer, or a part of one, as whoever gets it that did not ask for token ids."""
+    return TOKEN_IDS.sub(rb'"\1":null', body)
 
 
 def _corrected(body: bytes, wrong: set[int]) -> bytes:

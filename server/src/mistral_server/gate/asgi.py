@@ -58,32 +58,41 @@ class Replay:
 
     The gate can hang up on the application: it then hears what it hears of a client that left, and
     stops generating.
+
+    Args:
+        body: what was read.
+        receive: the server's.
+        until_hung_up: whether the gate may hang up; waiting for that, too, takes two tasks.
     """
 
-    def __init__(self, body: bytes, receive: Receive) -> None:
+    def __init__(self, body: bytes, receive: Receive, *, until_hung_up: bool = False) -> None:
         self._body: bytes | None = body
         self._receive = receive
-        self._hung_up = asyncio.Event()
+        self._hung_up = asyncio.Event() if until_hung_up else None
         self.disconnected = False
         """The client left, or had its answer."""
 
     def hang_up(self) -> None:
         """Let the application stop."""
-        self._hung_up.set()
+        if self._hung_up is not None:
+            self._hung_up.set()
 
     async def __call__(self) -> Message:
         """Return the next message."""
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        message = await self._next()
+        if self._hung_up is None:
+            message = await self._receive()
+        else:
+            message = await self._receive_until(self._hung_up)
         self.disconnected = self.disconnected or message["type"] == "http.disconnect"
         return message
 
-    async def _next(self) -> Message:
+    async def _receive_until(self, hung_up: asyncio.Event) -> Message:
         tasks = [
             asyncio.ensure_future(self._receive()),
-            asyncio.ensure_future(self._hung_up.wait()),
+            asyncio.ensure_future(hung_up.wait()),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ Nothing here may break an answer: what cannot be read passes as it came, and is 
 """
 
 import logging
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -43,18 +44,27 @@ class Exchange:
         self._looping = False
         self._in_flight(+1)
 
-    async def send(self, message: Message) -> None:
-        """Take a message of the application's."""
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take a message of the application's.
+
+        Not a coroutine itself: of a chunk that changes nothing, the server's own is the only one.
+        """
         if self._over:
-            return  # it was hung up on, and has not noticed yet
+            return _nothing()  # it was hung up on, and has not noticed yet
         if message["type"] == "http.response.start":
-            await self._begin(message)
-        elif message["type"] != "http.response.body" or self._untouched:
-            await self._send(message)
-        elif self._stream is not None:
-            await self._pass_on(self._stream, message)
-        else:
-            await self._collect(message)
+            return self._begin(message)
+        if message["type"] != "http.response.body" or self._untouched:
+            return self._send(message)
+        if self._stream is None:
+            return self._collect(message)
+        data = self._stream.feed(bytes(message.get("body", b"")))  # Starlette allows memoryviews
+        if (
+            data
+            and message.get("more_body")
+            and not (self._observer.changed or self._stream.unread)
+        ):
+            return self._send({**message, "body": data})
+        return self._pass_on(self._stream, data, message)
 
     def close(self) -> None:
         """Count what the request was; call it once the application is done."""
@@ -103,20 +113,21 @@ class Exchange:
         await self._send({**start, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _pass_on(self, stream: Stream, message: Message) -> None:
+    async def _pass_on(self, stream: Stream, data: bytes, message: Message) -> None:
         more = message.get("more_body", False)
-        data, unread = stream.feed(message.get("body", b"")), stream.unread
         if not more:
             data += stream.rest()
-        if unread:
-            metrics.ERRORS.labels("stream").inc(unread)
+        if stream.unread:
+            metrics.ERRORS.labels("stream").inc(stream.unread)
             stream.unread = 0
-        self._note_looping()
-        if more and self._observer.asked.loops == "Stop" and self._observer.must_stop:
-            data += stream.ending()
-            more = False
-            self._over = True
-            metrics.CHANGES.labels("stream_ended").inc()
+        if self._observer.changed:
+            self._observer.changed = False
+            self._note_looping()
+            if more and self._observer.asked.loops == "Stop" and self._observer.must_stop:
+                data += stream.ending()
+                more = False
+                self._over = True
+                metrics.CHANGES.labels("stream_ended").inc()
         if data or not more:
             await self._send({**message, "body": data, "more_body": more})
         if self._over:
@@ -157,3 +168,7 @@ class Exchange:
             streamed = "true" if observer.asked.stream else "false"
             metrics.TOOL_CALLS.labels(call.outcome.value, streamed).inc()
         metrics.TOOL_REQUESTS.labels(outcome.value).inc()
+
+
+async def _nothing() -> None:
+    return

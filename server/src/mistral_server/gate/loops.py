@@ -68,8 +68,8 @@ class LoopDetector:
     """
 
     __slots__ = (
-        *("_contexts", "_due", "_farthest", "_fresh", "_match", "_period", "_rule", "_seen"),
-        *("_step", "_tail", "_window", "loop", "looping", "wasted"),
+        *("_contexts", "_farthest", "_fresh", "_match", "_period", "_rule", "_seen"),
+        *("_step", "_tail", "_window", "due", "loop", "looping", "wasted"),
     )
 
     def __init__(self, rule: LoopRule = LoopRule()) -> None:
@@ -81,9 +81,10 @@ class LoopDetector:
         self._tail = ""
         self._seen = 0
         self._fresh: list[str] = []
-        self._due = self._step
         self._period = 0
         self._match = 0
+        self.due = self._step
+        """Symbols to read before the next look; until then nothing else here changes."""
         self.loop: Loop | None = None
         """The first loop, up to date while it goes on."""
         self.looping = False
@@ -92,14 +93,14 @@ class LoopDetector:
         """Symbols so far that only repeated, in a loop, what had been said."""
 
     def feed(self, symbols: str) -> None:
-        """Read on."""
-        while len(symbols) >= self._due:
-            self._fresh.append(symbols[: self._due])
-            symbols = symbols[self._due :]
+        """Read on. In which pieces does not matter."""
+        while len(symbols) >= self.due:
+            self._fresh.append(symbols[: self.due])
+            symbols = symbols[self.due :]
             self._look()
         if symbols:
             self._fresh.append(symbols)
-            self._due -= len(symbols)
+            self.due -= len(symbols)
 
     def finish(self) -> Loop | None:
         """Read what was held back, and return the loop if there was one."""
@@ -123,7 +124,7 @@ class LoopDetector:
             self._search()
         self._note(len(new))
         left = self._rule.needed(self._period) - self._match - self._period
-        self._due = min(self._step, left) if self._period and left > 0 else self._step
+        self.due = min(self._step, left) if self._period and left > 0 else self._step
 
     def _search(self) -> None:
         """Take the candidate that is nearest to being a loop."""

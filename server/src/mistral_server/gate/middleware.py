@@ -117,7 +117,8 @@ class Gate:
             await self._app(scope, Replay(body, receive), send)
             return
         scope = {**scope, "headers": with_length(scope["headers"], len(prepared.body))}
-        replay = Replay(prepared.body, receive)
+        may_end = prepared.asked.loops == "Stop"
+        replay = Replay(prepared.body, receive, until_hung_up=may_end)
         exchange = Exchange(prepared.asked, self._settings, replay, send)
         try:
             await self._app(scope, replay, exchange.send)

@@ -3,6 +3,7 @@
 It is told what the client received, piece by piece, and says at the end what it saw.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -83,6 +84,11 @@ class Generation:
     detector: LoopDetector | None = None
     counter: CounterLoopDetector = field(init=False)
     by_text: bool = False
+    _texts: list[str] = field(default_factory=list)
+    """Taken, but not read yet; so are the ids."""
+    _ids: list[int] = field(default_factory=list)
+    _room: int = 16
+    """With so many ids they are read; any small number where no loop is looked for."""
 
     def __post_init__(self) -> None:
         """Start the detector that reads text; the other one waits for what the engine gives."""
@@ -90,19 +96,35 @@ class Generation:
 
     def add(self, piece: Piece) -> None:
         """Read on."""
+        self.catch_up()
         said = piece.text
         for index, delta in piece.calls:
             self._add_call(index, delta)
             said += delta.arguments
-        if self.asked.tools is not None:
-            self.content.append(piece.text)
-        if piece.token_ids:
-            self.tokens += len(piece.token_ids)
-            self.last_token = piece.token_ids[-1]
-        if self.asked.loops != "Off":
-            self._watch_for_loops(said, piece.token_ids)
+        self._read(piece.text, said, piece.token_ids)
         self.finish_reason = piece.finish_reason or self.finish_reason
         self.stop_reason = self.stop_reason if piece.stop_reason is None else piece.stop_reason
+
+    def say(self, text: str, token_ids: list[int]) -> bool:
+        """Take a text and its ids, and nothing else; tell whether `looping` may have changed.
+
+        They wait for the token at which the detector looks again. Before it nothing can change, and
+        sixteen are read in the time of two.
+        """
+        self._texts.append(text)
+        self._ids += token_ids
+        if len(self._ids) < self._room:
+            return False
+        self.catch_up()
+        return True
+
+    def catch_up(self) -> None:
+        """Read what was taken."""
+        if self._texts:
+            text = "".join(self._texts)
+            self._read(text, text, self._ids)
+            self._texts.clear()
+            self._ids.clear()
 
     @property
     def looping(self) -> bool:
@@ -127,6 +149,7 @@ class Generation:
         vLLM says `tool_calls` of a call that it cut and completed, and 0.26 of one that it streams;
         then only the last token tells, or the number of tokens where no token is known.
         """
+        self.catch_up()
         if self.stopped or self.finish_reason in {None, "length", "repetition"}:
             return True
         return (
@@ -138,6 +161,7 @@ class Generation:
 
     def end(self) -> Seen:
         """Return what became of it."""
+        self.catch_up()
         exact = self.detector is not None and self.detector.finish() is not None
         counts = not exact and self.asked.loops != "Off" and self.counter.finish() is not None
         repetition = self.stopped or self.finish_reason == "repetition"
@@ -158,6 +182,7 @@ class Generation:
 
     def as_choice(self) -> Choice:
         """Return what the client received."""
+        self.catch_up()
         return Choice("".join(self.content), [one.joined() for one in self.calls], self.cut)
 
     def _add_call(self, index: int, delta: Call) -> None:
@@ -165,13 +190,31 @@ class Generation:
             self.calls.append(_Parts())
         self.calls[min(index, len(self.calls) - 1)].pieces.append(delta)
 
+    def _read(self, text: str, said: str, token_ids: Sequence[int] | None) -> None:
+        if self.asked.tools is not None:
+            self.content.append(text)
+        if token_ids:
+            self.tokens += len(token_ids)
+            self.last_token = token_ids[-1]
+        if self.asked.loops != "Off":
+            self._watch_for_loops(said, token_ids)
+
     def _watch_for_loops(self, said: str, token_ids: Sequence[int] | None) -> None:
         if self.detector is None and (token_ids or said):
             self.by_text = token_ids is None
             self.detector = LoopDetector(self.rule.for_text() if self.by_text else self.rule)
         if self.detector is not None:
-            self.detector.feed(said if self.by_text else as_symbols(token_ids or ()))
+            self.detector.feed(said if self.by_text else _symbols(token_ids or ()))
+            self._room = 1 if self.by_text else self.detector.due
         self.counter.feed(said)
+
+
+def _symbols(token_ids: Sequence[int]) -> str:
+    try:
+        return as_symbols(token_ids)
+    except (ValueError, OverflowError):
+        # No vocabulary is that large; but an answer does not end because of what its engine counts.
+        return as_symbols([one % (sys.maxunicode + 1) for one in token_ids])
 
 
 class Observer:
@@ -180,6 +223,8 @@ class Observer:
     def __init__(self, asked: Asked, settings: LoopSettings) -> None:
         self.asked = asked
         self.generations: dict[int, Generation] = {}
+        self.changed = False
+        """`looping` and `must_stop` may have changed since this was last made false."""
         self._settings = settings
         self._rule = LoopRule(settings.repeats, settings.min_tokens)
 
@@ -189,6 +234,12 @@ class Observer:
         if generation is None:
             generation = self.generations[index] = Generation(self.asked, self._rule)
         generation.add(piece)
+        self.changed = True
+
+    def say(self, index: int, text: str, token_ids: list[int]) -> None:
+        """Read on in a choice that has begun."""
+        if self.generations[index].say(text, token_ids):
+            self.changed = True
 
     def count(self, completion_tokens: int) -> None:
         """Take the engine's count of the tokens of all choices."""
@@ -212,6 +263,8 @@ class Observer:
     def stop(self) -> list[int]:
         """Note that the gate ends what still runs; return the choices."""
         running = self._running()
+        for generation in self.generations.values():
+            generation.catch_up()
         for generation in running.values():
             generation.stopped = True
         return list(running)

@@ -4,27 +4,13 @@ from typing import Any
 
 import msgspec
 
-from mistral_server.gate.answer import NULL, TOKEN_IDS, AnswerChoice
+from mistral_server.gate import chunks
+from mistral_server.gate.answer import NULL, without_token_ids
+from mistral_server.gate.chunks import DATA, END, Chunk, Shape
 from mistral_server.gate.observer import Observer
 
 DONE = b"data: [DONE]\n\n"
-_END = b"\n\n"
-_DATA = b"data: "
 _LENGTH = b'"finish_reason":"length"'
-
-
-class Chunk(msgspec.Struct):
-    """One event of a stream, as far as it is read."""
-
-    id: str = ""
-    object: str = ""
-    created: int = 0
-    model: str = ""
-    choices: list[AnswerChoice] = []
-    prompt_token_ids: msgspec.Raw = NULL
-
-
-_decode = msgspec.json.Decoder(Chunk).decode
 
 
 class Stream:
@@ -33,11 +19,15 @@ class Stream:
     Args:
         observer: reads along.
         honest: say `length` of a loop that the engine stopped, and of a call that it cut.
+        lessons: how many events the shapes of the ordinary ones are learned from. A stream has one,
+            with reasoning or several choices a few; where there are more, they are not worth it.
     """
 
-    def __init__(self, observer: Observer, *, honest: bool) -> None:
+    def __init__(self, observer: Observer, *, honest: bool, lessons: int = 4) -> None:
         self._observer = observer
         self._honest = honest
+        self._lessons = lessons
+        self._shapes: list[tuple[Shape, Chunk]] = []
         self._rest = b""
         self._last = Chunk()
         self._prompt_tokens = 0
@@ -46,7 +36,10 @@ class Stream:
 
     def feed(self, data: bytes) -> bytes:
         """Return what of the data the client gets; an event that is not complete waits."""
-        *events, self._rest = (self._rest + data).split(_END)
+        passed = None if self._rest else self._ordinary(data)
+        if passed is not None:
+            return passed
+        *events, self._rest = (self._rest + data).split(END)
         return b"".join(self._event(event) for event in events)
 
     def rest(self) -> bytes:
@@ -79,28 +72,48 @@ class Stream:
             }
             events.append({"choices": [], "usage": usage})
         head = {name: getattr(self._last, name) for name in ("id", "object", "created", "model")}
-        return b"".join(_DATA + msgspec.json.encode(head | one) + _END for one in events) + DONE
+        return b"".join(DATA + msgspec.json.encode(head | one) + END for one in events) + DONE
+
+    def _ordinary(self, data: bytes) -> bytes | None:
+        """Do what `_event` does with an event of a known shape; None of another."""
+        for shape, chunk in self._shapes:
+            read = shape.read(data)
+            if read is not None:
+                text, ids, without_ids = read
+                self._last = chunk
+                self._observer.say(shape.index, text, ids)
+                return data if self._observer.asked.own_token_ids else without_ids
+        return None
+
+    def _learn(self, event: bytes, chunk: Chunk) -> None:
+        self._lessons -= 1
+        shape = chunks.shape_of(event, chunk)
+        if shape is not None and all(shape != known for known, _ in self._shapes):
+            self._shapes.append((shape, chunk))
 
     def _event(self, event: bytes) -> bytes:
-        if not event.startswith(_DATA + b"{"):
-            return event + _END  # [DONE], comments that keep a connection alive
+        if not event.startswith(DATA + b"{"):
+            return event + END  # [DONE], comments that keep a connection alive
         try:
-            chunk = _decode(event[len(_DATA) :])
+            chunk = chunks.read(event)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self.unread += 1
-            return event + _END
-        for choice in chunk.choices:
-            self._observer.add(choice.index, choice.piece())
+            return event + END
+        pieces = [choice.piece() for choice in chunk.choices]
+        for choice, piece in zip(chunk.choices, pieces, strict=True):
+            self._observer.add(choice.index, piece)
         if chunk.choices:
             self._last = chunk
         for ids in (chunk.prompt_token_ids, *(one.prompt_token_ids for one in chunk.choices)):
             if ids != NULL:
                 self._prompt_tokens = bytes(ids).count(b",") + 1
+        if not self._observer.asked.own_token_ids and _says_nothing(chunk, event):
+            return b""
+        if self._lessons and len(pieces) == 1 and pieces[0].text and pieces[0].token_ids:
+            self._learn(event, chunk)
         if not self._observer.asked.own_token_ids:
-            if _says_nothing(chunk, event):
-                return b""
-            event = TOKEN_IDS.sub(rb'"\1":null', event)
-        return (self._honest_end(chunk, event) if self._honest else event) + _END
+            event = without_token_ids(event)
+        return (self._honest_end(chunk, event) if self._honest else event) + END
 
     def _honest_end(self, chunk: Chunk, event: bytes) -> bytes:
         """Say `length` of a loop that was stopped and of a call that was cut."""
