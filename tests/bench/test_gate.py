@@ -7,16 +7,20 @@ import asyncio
 import itertools
 import json
 import os
+import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.request import Request, urlopen
 
 import pytest
 
+from bench import fast_engine
+from bench.three_ways import CHUNKS as FAST_CHUNKS
+from bench.three_ways import CONTEXT, fast_answers
 from engine.conftest import BOOT_SECONDS, server_at
 from engine.test_engine_gate import token
 from mistral_server.contract import SERVER_TOKEN_HEADER
@@ -27,6 +31,7 @@ from unit.server_runner import RunningServer
 
 CHUNKS = 1000
 ROUNDS = 30
+PACED_ROUNDS = 5
 REAL_ROUNDS = int(os.environ.get("MISTRAL_BENCH_ROUNDS", "12"))
 REAL_TOKENS = 300
 
@@ -59,12 +64,17 @@ def _p99(values: list[float]) -> float:
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
+@pytest.mark.parametrize("kind", ["ordinary", "loop"])
 def test_in_front_of_an_engine_that_emits_as_fast_as_it_can(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     for name, value in settings().items():
         monkeypatch.setenv(name, value)
-    engine = FakeEngine(chunks=[*words(CHUNKS, "word "), chunk({}, [2], "stop")])
+    draw = random.Random(1)
+    tokens = [draw.randrange(1000, 131_072) for _ in range(CHUNKS)]
+    texts = [chunk({"content": f"word{token % 997} "}, [token]) for token in tokens]
+    said = [*words(0), *texts] if kind == "ordinary" else words(CHUNKS, "word ")
+    engine = FakeEngine(chunks=[*said, chunk({}, [2], "stop")])
     ways: dict[str, tuple[App, Times]] = {
         "without": (engine, Times()),
         "with the gate": (Gate(engine), Times()),
@@ -74,10 +84,11 @@ def test_in_front_of_an_engine_that_emits_as_fast_as_it_can(
             asyncio.run(_stream(app, times))
     print(HEAD)
     for name, (_, times) in ways.items():
-        print(times.line(name))
-    bare, ours = (statistics.median(times.totals) for _, times in ways.values())
+        print(times.line(f"{kind}, {name}"))
+    # The shortest: other work on the machine only makes them longer.
+    bare, ours = (min(times.totals) for _, times in ways.values())
     print(f"the gate takes {(ours - bare) / CHUNKS * 1e6:.2f} us a chunk")
-    assert (ours - bare) / CHUNKS < 100e-6  # a wide margin: a machine may be slow
+    assert (ours - bare) / CHUNKS < 50e-6  # a wide margin: a machine may be slow
 
 
 async def _stream(app: App, times: Times) -> None:
@@ -97,6 +108,52 @@ async def _stream(app: App, times: Times) -> None:
     times.firsts.append(marks[1] - marks[0])
     times.gaps += [later - earlier for earlier, later in itertools.pairwise(marks[1:])]
     times.totals.append(marks[-1] - marks[0])
+
+
+@pytest.mark.parametrize("at_once", [64, 256])
+def test_at_the_pace_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at_once: int
+) -> None:
+    """Each chunk has a wake-up of its own then, and meets caches that others have used since."""
+    answers = tmp_path / "answers.json"
+    answers.write_text(json.dumps(fast_answers()))
+    monkeypatch.setenv(fast_engine.ANSWERS_ENV, str(answers))
+    for name, value in settings(engine={"context_length": CONTEXT}).items():
+        monkeypatch.setenv(name, value)
+    engine = cast("App", fast_engine.engine)
+    ways: dict[str, App] = {"without": engine, "with the gate": Gate(engine)}
+    used: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(PACED_ROUNDS):
+        for name, app in ways.items():
+            before = time.process_time()
+            asyncio.run(_paced_streams(app, at_once))
+            used[name].append((time.process_time() - before) / at_once / FAST_CHUNKS * 1e6)
+    print(f"\n{f'{at_once} at once, CPU us a chunk':<34}{'least':>12}{'median':>12}")
+    for name, values in used.items():
+        print(f"{name:<34}{min(values):>12.1f}{statistics.median(values):>12.1f}")
+    bare, ours = (min(values) for values in used.values())
+    assert ours - bare < 100  # a wide margin: a machine may be slow
+
+
+async def _paced_streams(app: App, count: int) -> None:
+    """Take streams whose chunks come at different moments."""
+    message = {"role": "user", "content": "Hi"}
+    asked = {"model": fast_engine.PACED, "messages": [message], "stream": True}
+    body = json.dumps(asked).encode()
+
+    async def one(wait: float) -> None:
+        parts: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Any:
+            return parts.pop(0) if parts else DISCONNECT
+
+        async def send(_message: Any) -> None:
+            return
+
+        await asyncio.sleep(wait)
+        await app({"type": "http", "method": "POST", "path": CHAT, "headers": []}, receive, send)
+
+    await asyncio.gather(*(one(fast_engine.PACE_SECONDS * at / count) for at in range(count)))
 
 
 def test_a_request_with_5_mb_of_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def three_ways(directory: Path) -> Iterator[tuple[Way, Way, Way]]:
     """Start everything and wait until it answers."""
     alone, gated, proxy = free_ports(3)
     answers = directory / "answers.json"
-    answers.write_text(json.dumps(_answers()))
+    answers.write_text(json.dumps(fast_answers()))
     engine = {ANSWERS_ENV: str(answers)}
     config = directory / "litellm.yaml"
     config.write_text(json.dumps(_litellm_config(alone)))  # JSON is YAML too
@@ -85,7 +85,7 @@ def three_ways(directory: Path) -> Iterator[tuple[Way, Way, Way]]:
         )
 
 
-def _answers() -> dict[str, Any]:
+def fast_answers() -> dict[str, Any]:
     """Return what the engine says, as fast_engine.py reads it."""
     draw = random.Random(1)
     tokens = [draw.randrange(1000, 131_072) for _ in range(CHUNKS)]  # no loop

@@ -117,7 +117,11 @@ def for_client(body: bytes, observer: Observer, *, honest: bool) -> tuple[bytes,
 
 def without_token_ids(body: bytes) -> bytes:
     """Return an answer, or a part of one, as whoever gets it that did not ask for token ids."""
-    return TOKEN_IDS.sub(rb'"\1":null', body)
+    return TOKEN_IDS.sub(_null, body)  # a template would take twice as long
+
+
+def _null(ids: re.Match[bytes]) -> bytes:
+    return b'"%b":null' % ids[1]
 
 
 def _corrected(body: bytes, wrong: set[int]) -> bytes:
