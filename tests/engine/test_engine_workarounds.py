@@ -64,11 +64,12 @@ def test_a_chat_costs_the_api_process_little_more_than_a_completion(
 def test_the_engine_as_it_comes_gives_the_same_answers_at_many_times_the_cost(
     shared_server: RunningServer, start_server: StartServer, tmp_path: Path
 ) -> None:
-    values = engine_settings(tmp_path).engine.model_dump() | {"workarounds": "Off"}
+    values = engine_settings(tmp_path).engine.model_dump() | {"workarounds": "Disabled"}
     as_it_comes = start_server(engine=EngineSettings.model_validate(values))
     as_it_comes.until_ready(BOOT_SECONDS)
 
     assert workaround(as_it_comes) == {"true": 0, "false": 1}
+    assert f"workaround {NAME} is not active: spec.engine.workarounds is" in as_it_comes.words()
     assert times_a_completion(as_it_comes) > 2 * MOST_TIMES_A_COMPLETION
     for shape, stream in itertools.product(SHAPES, (False, True)):
         path, body = request_of(shape, stream)

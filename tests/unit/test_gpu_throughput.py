@@ -27,7 +27,7 @@ def rig(tmp_path: Path) -> Rig:
 def test_the_two_servers_differ_by_the_workarounds_alone(rig: Rig) -> None:
     stock, patched = (rig.settings(plan).engine for plan in throughput.SCENARIOS[0].plans(rig))
 
-    assert (stock.workarounds, patched.workarounds) == ("Off", "Auto")
+    assert (stock.workarounds, patched.workarounds) == ("Disabled", "Auto")
     assert stock.model_copy(update={"workarounds": "Auto"}) == patched
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from mistral_operator.api import Spec, parse_resource, parse_spec
 from mistral_operator.api.pod import kubernetes_form
@@ -165,6 +166,14 @@ def test_an_error_names_the_field(spec: dict[str, Any], field: str) -> None:
     assert raised.value.message
     assert str(raised.value) == f"{field}: {raised.value.message}"
     assert isinstance(raised.value, OperatorError)
+
+
+@pytest.mark.parametrize("spec", ["loops: {action: Off}", "loops: {action: No}"])
+def test_a_word_that_yaml_takes_for_a_truth_value_is_to_be_quoted(spec: str) -> None:
+    with pytest.raises(InvalidResource, match="put the value in quotes") as raised:
+        parse_spec(yaml.safe_load(spec))
+
+    assert raised.value.field == "spec.loops.action"
 
 
 def test_quantities_may_be_numbers() -> None:

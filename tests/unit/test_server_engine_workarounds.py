@@ -48,6 +48,21 @@ def _build_drop_info(config, tokenizer):
     )
 """
 
+READS_MORE = AS_IN_0_32.replace("config.preserve_tokens", "config.preserve_tokens | config.others")
+
+AS_IN_0_29 = AS_IN_0_32.replace("config.terminal_literals", "set(config.terminals.values())")
+
+DECORATED = f"""
+import functools
+{READS_MORE}
+_inner = _build_drop_info
+
+def _build_drop_info(config, tokenizer):
+    return _inner(config, tokenizer)
+
+_build_drop_info = functools.wraps(_inner)(_build_drop_info)
+"""
+
 MEMOIZED = f"""
 import functools
 {AS_IN_0_32}
@@ -57,8 +72,6 @@ _kept = {{}}
 def _build_drop_info(config, tokenizer):
     return _kept.setdefault((id(config), id(tokenizer)), _plain(config, tokenizer))
 """
-
-READS_MORE = AS_IN_0_32.replace("config.preserve_tokens", "config.preserve_tokens | config.others")
 
 OTHER_ARGUMENTS = AS_IN_0_32.replace("(config, tokenizer)", "(config, tokenizer, tools=None)")
 
@@ -89,6 +102,7 @@ class Config:
     """A parser's configuration, as far as the function reads it."""
 
     token_id_terminals: dict[str, str] = field(default_factory=lambda: {"CALL": "[CALL]"})
+    terminals: dict[str, str] = field(default_factory=lambda: {"CALL": "[CALL]"})
     terminal_literals: frozenset[str] = frozenset({"[CALL]"})
     preserve_tokens: frozenset[str] = frozenset()
     terminal_defs: tuple[Any, ...] = (
@@ -109,6 +123,8 @@ class Tokenizer:
     ("source", "state"),
     [
         pytest.param(AS_IN_0_32, State.ACTIVE, id="the function of 0.32"),
+        pytest.param(AS_IN_0_29, State.ACTIVE, id="the function of 0.27 to 0.29"),
+        pytest.param(DECORATED, State.UNKNOWN, id="a decorated function that reads another"),
         pytest.param("", State.ABSENT, id="no such function, as in 0.26"),
         pytest.param(MEMOIZED, State.NOT_NEEDED, id="upstream's fix"),
         pytest.param(READS_MORE, State.UNKNOWN, id="a function that reads another attribute"),
@@ -146,6 +162,7 @@ def memoized() -> tuple[Callable[..., Any], Callable[..., Any]]:
 CONFIGS = {
     "the default": Config(),
     "other terminals": Config(token_id_terminals={"THINK": "[THINK]"}),
+    "other spellings": Config(terminals={"CALL": "<a>"}),
     "other literals": Config(terminal_literals=frozenset({"[CALL]", "<a>"})),
     "a token to preserve": Config(preserve_tokens=frozenset({"<b>"})),
     "no definitions": Config(terminal_defs=()),
@@ -219,7 +236,11 @@ def raising() -> State:
         pytest.param(True, lambda: State.ABSENT, False, State.ABSENT.value, id="left alone"),
         pytest.param(True, raising, False, "RuntimeError: no such thing", id="failed"),
         pytest.param(
-            False, lambda: State.ACTIVE, False, "spec.engine.workarounds is Off", id="turned off"
+            False,
+            lambda: State.ACTIVE,
+            False,
+            "spec.engine.workarounds is Disabled",
+            id="turned off",
         ),
     ],
 )
@@ -238,7 +259,7 @@ def test_every_workaround_says_whether_it_is_active_and_why_not(
 
 
 @pytest.mark.parametrize(
-    ("policy", "active"), [("Auto", True), ("Off", False)], ids=["applied", "turned off"]
+    ("policy", "active"), [("Auto", True), ("Disabled", False)], ids=["applied", "turned off"]
 )
 def test_the_gate_says_in_its_metrics_which_workarounds_are_active(
     monkeypatch: pytest.MonkeyPatch, policy: str, active: bool

@@ -94,9 +94,9 @@ class Engine(ApiModel):
         ),
     )
     """Further arguments of `vllm serve`, each `--flag` or `--flag=value`, from the allow-list."""
-    workarounds: Literal["Auto", "Off"] = "Auto"
+    workarounds: Literal["Auto", "Disabled"] = "Auto"
     """Workarounds for known defects of the engine. `Auto` applies the ones that fit its version;
-    `Off` runs the engine as it comes, to find out whether a workaround causes a problem."""
+    `Disabled` runs the engine as it comes, to find out whether a workaround causes a problem."""
 
     @field_validator("extra_args")
     @classmethod

@@ -24,8 +24,9 @@ class Loops(ApiModel):
 
     action: Literal["Off", "Observe", "Stop"] = "Observe"
     """`Observe` counts loops in metrics and changes nothing. `Stop` also ends a generation once it
-    has repeated itself for long; the answer then says `length`. `Off` does not look. A request
-    overrides it by the header `X-Mistral-Loops: off`, `observe` or `stop`."""
+    has repeated itself for long; the answer then says `length`. `Off` does not look. Write "Off"
+    with quotes: YAML reads it as false without them. A request overrides it by the header
+    `X-Mistral-Loops: off`, `observe` or `stop`."""
     repeats: int = Field(default=4, ge=2, le=100)
     """Copies from which on a repeated piece of text counts as a loop."""
     min_tokens: int = Field(default=256, ge=16, le=16_384)

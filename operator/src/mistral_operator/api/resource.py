@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from mistral_operator.api.spec import Spec
 from mistral_operator.errors import InvalidResource
@@ -54,7 +55,15 @@ def parse_spec(spec: Mapping[str, Any] | None) -> Spec:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(("spec", *_field_names(first["loc"])))
-        raise InvalidResource(path, first["msg"].removeprefix("Value error, ")) from error
+        raise InvalidResource(path, _sentence(first)) from error
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """Return what is wrong, and what to write instead where YAML has changed what was written."""
+    said = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "literal_error" and isinstance(error["input"], bool):
+        return f"{said}; put the value in quotes, YAML reads Off, On, No and Yes as true or false"
+    return said
 
 
 def _field_names(location: tuple[int | str, ...]) -> Iterator[str]:

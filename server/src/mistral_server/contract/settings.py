@@ -21,7 +21,7 @@ FETCH_SETTINGS_ENV = "MISTRAL_FETCH_SETTINGS"
 
 Device = Literal["cuda", "cpu"]
 ModelFormat = Literal["mistral", "huggingface"]
-WorkaroundPolicy = Literal["Auto", "Off"]
+WorkaroundPolicy = Literal["Auto", "Disabled"]
 
 
 class ModelSettings(ContractModel):
@@ -74,7 +74,7 @@ class EngineSettings(ContractModel):
     extra_args: tuple[str, ...] = ()
     """Further `vllm serve` arguments, each `--flag` or `--flag=value`, from the allow-list."""
     workarounds: WorkaroundPolicy = "Auto"
-    """`Auto` applies the workarounds that fit the engine's version, `Off` none."""
+    """`Auto` applies the workarounds that fit the engine's version, `Disabled` none."""
 
 
 class LifecycleSettings(ContractModel):

@@ -1,12 +1,12 @@
 """Memoize what vLLM's streaming parsers derive from the vocabulary's special tokens.
 
-vLLM 0.29 to 0.33 build three parsers for each chat with `--tool-call-parser mistral`, and each of
+vLLM 0.27 to 0.33 build three parsers for each chat with `--tool-call-parser mistral`, and each of
 them compiles one regular expression for every special token of the tokenizer: 1,000 of them in
 Mistral-Small-3.2's, 0.04 to 0.13 s of CPU a parser, on the event loop that also sends every other
 request's tokens. The cache of `regex` holds 500 patterns, so it never helps. Known upstream as
 issue 58145; pull request 58172 memoizes the same function.
 
-The result depends on the tokenizer's special tokens and on four attributes of the parser's
+The result depends on the tokenizer's special tokens and on some attributes of the parser's
 configuration, and it is only ever read, so one copy serves all parsers.
 """
 
@@ -33,15 +33,16 @@ KNOWN_NAMES = frozenset(
     {
         # What it reads of its arguments; `_Key` covers all of it.
         *("all_special_tokens", "all_special_ids"),
-        *("token_id_terminals", "values", "terminal_literals", "preserve_tokens", "terminal_defs"),
+        *("token_id_terminals", "values", "terminals", "terminal_literals", "preserve_tokens"),
+        "terminal_defs",
         # What it computes with.
         *("list", "set", "zip", "add", "regex", "compile", "escape"),
         *("DROP_TERMINAL", "TerminalDef", "LexerShape", "_DropInfo"),
         *("AttributeError", "NotImplementedError"),
     }
 )
-"""Every name that the function of vLLM 0.32 looks up. One that is not here may be an input that
-the key does not cover, and the function is then left alone."""
+"""Every name that the function of vLLM 0.27 to 0.33 looks up. One that is not here may be an input
+that the key does not cover, and the function is then left alone."""
 
 
 class State(Enum):
@@ -139,10 +140,11 @@ def _contents(config: Any) -> tuple[object, ...]:
     """Return what of a configuration decides the result."""
     return (
         frozenset(config.token_id_terminals.values()),
-        frozenset(config.terminal_literals),
+        tuple(config.terminals.items()),
+        frozenset(getattr(config, "terminal_literals", ())),  # not before 0.30
         frozenset(config.preserve_tokens),
         tuple(
-            (one.name, one.pattern.pattern, one.is_literal, one.literal)
+            (one.name, one.pattern.pattern, one.pattern.flags, one.is_literal, one.literal)
             for one in config.terminal_defs
         ),
     )
@@ -151,6 +153,9 @@ def _contents(config: Any) -> tuple[object, ...]:
 def _is_known(function: object) -> bool:
     return (
         isinstance(function, FunctionType)
+        # What a decorator or a closure brings along is not among the names of the function.
+        and not hasattr(function, "__wrapped__")
+        and function.__closure__ is None
         and tuple(inspect.signature(function).parameters) == PARAMETERS
         and KNOWN_NAMES.issuperset(_names(function.__code__))
     )

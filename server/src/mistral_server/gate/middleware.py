@@ -18,7 +18,7 @@ from mistral_server.contract import (
     LoopAction,
     ServerSettings,
 )
-from mistral_server.engine import workarounds
+from mistral_server.engine import log_handlers, workarounds
 from mistral_server.gate import metrics
 from mistral_server.gate.asgi import (
     Application,
@@ -53,6 +53,7 @@ class Gate:
     """Wraps an ASGI application."""
 
     def __init__(self, app: Application) -> None:
+        log_handlers.share()
         self._app = app
         settings = ServerSettings.model_validate_json(os.environ[SERVER_SETTINGS_ENV])
         self._settings = settings.gate

@@ -34,7 +34,7 @@ _RECORD_AFTER_SECONDS = 2.0
 
 def _plans(rig: Rig) -> tuple[Plan, ...]:
     return (
-        _half(rig, "throughput-stock", workarounds="Off"),
+        _half(rig, "throughput-stock", workarounds="Disabled"),
         _half(rig, "throughput-patched"),
     )
 
