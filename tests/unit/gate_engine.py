@@ -218,8 +218,11 @@ class Counted:
 
 
 def _samples() -> Iterator[tuple[str, float]]:
+    """Yield what is counted of requests; what is said of the engine is set when a gate is made."""
     for family in REGISTRY.collect():
         for sample in family.samples:
+            if sample.name.startswith("mistral_engine_"):
+                continue
             if sample.name.startswith("mistral_") and not sample.name.endswith("_created"):
                 labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
                 yield sample.name.removeprefix("mistral_") + f"{{{labels}}}", sample.value

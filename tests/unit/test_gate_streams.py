@@ -272,9 +272,20 @@ def test_events_may_be_cut_anywhere(size: int) -> None:
     assert [one.finish_reason for one in observer.end()] == ["stop"]
 
 
+DEEP = b'data: {"x":' + 5000 * b"[" + 5000 * b"]" + b"}"
+NEGATIVE = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":-1,"function":{}}]}}]}'
+
+
 @pytest.mark.parametrize(
     "event",
-    [b'data: {"choices":7}', b"data: {", b'data: {"choices":[{"index":"x"}]}', b"data: {\xff}"],
+    [
+        b'data: {"choices":7}',
+        b"data: {",
+        b'data: {"choices":[{"index":"x"}]}',
+        b"data: {\xff}",
+        pytest.param(DEEP, id="too deep"),
+        pytest.param(NEGATIVE, id="a call before the first"),
+    ],
 )
 def test_an_event_that_cannot_be_read_passes_as_it_is(event: bytes) -> None:
     stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)

@@ -1,7 +1,7 @@
 """Read an answer that is not streamed, and give the client what it would have seen. Pure."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -10,6 +10,9 @@ from mistral_server.gate.tool_calls import Call
 
 TOKEN_IDS = re.compile(rb'"(prompt_token_ids|token_ids)":\s?\[[0-9, ]*\]')
 """Can only be a key: within a JSON string the quotes would be escaped."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What is raised of bytes that are no answer, or no event of one."""
 
 NULL = msgspec.Raw(b"null")
 _LENGTH = msgspec.Raw(b'"length"')
@@ -25,7 +28,7 @@ class Function(msgspec.Struct):
 class ToolCall(msgspec.Struct):
     """A call, or what a chunk adds to one."""
 
-    index: int | None = None
+    index: Annotated[int, msgspec.Meta(ge=0)] | None = None
     id: str | None = None
     function: Function | None = None
 

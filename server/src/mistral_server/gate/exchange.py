@@ -6,8 +6,6 @@ Nothing here may break an answer: what cannot be read passes as it came, and is 
 import logging
 from collections.abc import Awaitable
 
-import msgspec
-
 from mistral_server.contract import GateSettings
 from mistral_server.gate import answer, metrics
 from mistral_server.gate.asgi import Headers, Message, Replay, Send, with_length
@@ -100,7 +98,7 @@ class Exchange:
             body, corrected = answer.for_client(
                 body, self._observer, honest=self._settings.honest_finish
             )
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except answer.UNREADABLE:
             if not self._replay.disconnected:  # vLLM sends `null` to a client that left
                 metrics.ERRORS.labels("answer").inc()
         else:

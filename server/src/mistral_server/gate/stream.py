@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from mistral_server.gate import chunks
-from mistral_server.gate.answer import NULL, without_token_ids
+from mistral_server.gate.answer import NULL, UNREADABLE, without_token_ids
 from mistral_server.gate.chunks import DATA, END, Chunk, Shape
 from mistral_server.gate.observer import Observer
 
@@ -96,7 +96,7 @@ class Stream:
             return event + END  # [DONE], comments that keep a connection alive
         try:
             chunk = chunks.read(event)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             self.unread += 1
             return event + END
         pieces = [choice.piece() for choice in chunk.choices]
