@@ -20,6 +20,7 @@ from mistral_dev.gpu.unpack import (
 )
 
 MODULE = b"VALUE = 1\n"
+NEWER = b"VALUE = 2\n"
 PASSES_THROUGH = """
 class ZstdDecompressor:
     def __init__(self, max_window_size):
@@ -31,13 +32,13 @@ class ZstdDecompressor:
 """In the place of zstandard, of which the packages for tests have none."""
 
 
-def archive(directory: Path, name: str) -> Path:
+def archive(directory: Path, name: str, module: bytes = MODULE) -> Path:
     """Make an archive with one module, which nothing has compressed."""
     path = directory / f"{name}.tar.zst"
     info = tarfile.TarInfo(f"package/{name}.py")
-    info.size = len(MODULE)
+    info.size = len(module)
     with tarfile.open(path, "w") as tar:
-        tar.addfile(info, io.BytesIO(MODULE))
+        tar.addfile(info, io.BytesIO(module))
     return path
 
 
@@ -49,15 +50,33 @@ def decompressor(directory: Path, source: str = PASSES_THROUGH) -> Path:
     return path
 
 
-@pytest.fixture
-def pieces(tmp_path: Path) -> list[Path]:
+def packing(directory: Path, module: bytes = MODULE) -> list[Path]:
     """Return the folders of three pieces, of one archive and of another."""
-    archives = [archive(tmp_path, "large"), archive(tmp_path, "small")]
+    archives = [archive(directory, name, module) for name in ("large", "small")]
     with archives[0].open("ab") as file:
         file.write(bytes(10_000))  # behind the end of a tar file, zeros mean nothing
-    out = tmp_path / "out"
+    out = directory / "out"
     out.mkdir()
-    return split(archives, decompressor(tmp_path), out, limit=archives[1].stat().st_size)
+    return split(archives, decompressor(directory), out, limit=archives[1].stat().st_size)
+
+
+@pytest.fixture
+def pieces(tmp_path: Path) -> list[Path]:
+    """Return the folders of one packing."""
+    return packing(tmp_path)
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> list[Path]:
+    """Return the folders of a packing of newer modules."""
+    directory = tmp_path / "newer"
+    directory.mkdir()
+    return packing(directory, NEWER)
+
+
+def unpacked(home: Path) -> set[bytes]:
+    """Return what the modules hold that were unpacked."""
+    return {path.read_bytes() for path in (home / "site" / "package").glob("*.py")}
 
 
 def test_the_last_piece_that_arrives_unpacks_them_all(pieces: list[Path], tmp_path: Path) -> None:
@@ -82,6 +101,74 @@ def test_a_piece_that_arrives_twice_does_no_harm(pieces: list[Path], tmp_path: P
         missing = unpack(folder, tmp_path / "home")
 
     assert missing == []
+
+
+def test_pieces_of_two_packings_are_not_mixed(
+    pieces: list[Path], newer: list[Path], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    unpack(pieces[0], home)
+
+    assert unpack(newer[2], home) == ["large-1", "large-2"]
+    assert unpack(newer[1], home) == ["large-1"]
+    assert unpack(newer[0], home) == []
+    assert unpacked(home) == {NEWER}
+
+
+def test_a_newer_packing_takes_the_place_of_the_older_once_it_is_complete(
+    pieces: list[Path], newer: list[Path], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for folder in (*pieces, *newer[:2]):
+        unpack(folder, home)
+    assert unpacked(home) == {MODULE}
+
+    assert unpack(newer[2], home) == []
+    assert unpacked(home) == {NEWER}
+    assert {path.name for path in home.iterdir()} == {"pieces", "site", "zstandard"}
+
+
+def test_packages_that_are_there_are_not_unpacked_again(pieces: list[Path], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    for folder in pieces:
+        unpack(folder, home)
+    (home / "site" / "mark").touch()
+
+    assert unpack(pieces[0], home) == []
+    assert (home / "site" / "mark").exists()
+
+
+def test_a_piece_that_was_cut_while_it_was_kept_is_missing(
+    pieces: list[Path], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for folder in pieces[:2]:
+        unpack(folder, home)
+    (home / "pieces" / "large-1").write_bytes(b"")
+
+    assert unpack(pieces[2], home) == ["large-1"]
+    assert unpack(pieces[0], home) == []
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a/b", "..", "", "pieces\0"])
+def test_a_manifest_names_plain_files_only(pieces: list[Path], tmp_path: Path, name: str) -> None:
+    manifest = json.loads((pieces[0] / MANIFEST).read_text())
+    manifest["hashes"][name] = "0" * 64
+    (pieces[0] / MANIFEST).write_text(json.dumps(manifest))
+
+    with pytest.raises(DamagedPieceError, match=r"pieces\.json"):
+        unpack(pieces[0], tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"archives": {"a": ["unknown"]}, "hashes": {}}', '{"hashes": {}}']
+)
+def test_a_manifest_that_says_too_little_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+
+    with pytest.raises(DamagedPieceError, match=r"pieces\.json"):
+        unpack(tmp_path, tmp_path / "home")
 
 
 def test_a_damaged_piece_is_refused(pieces: list[Path], tmp_path: Path) -> None:

@@ -127,6 +127,31 @@ def test_a_part_that_hangs_is_ended_and_nothing_is_left(tmp_path: Path) -> None:
     assert rooms[0].server.end().processes_left == 0
 
 
+def test_a_part_that_runs_out_of_time_keeps_what_it_had_found(tmp_path: Path) -> None:
+    def slow(room: Room) -> None:
+        room.findings.row("first", requests=64)
+        time.sleep(1.5)
+        room.findings.row("second", requests=64)
+        room.findings.equal("failed", 64, 0)
+        raise LookupError("the servers were ended")
+
+    (one,) = run(
+        fake_rig(tmp_path), [Scenario("slow", 1, 1, lambda _rig: (), (Step("part", slow, 1),))]
+    )
+
+    assert one.outcome == "ERROR"
+    assert one.failed == ("took longer than 1 s",)
+    assert one.rows == {"first": {"requests": 64}}
+
+
+def test_a_part_that_could_not_end_in_time_is_cut_and_the_others_are_not(tmp_path: Path) -> None:
+    steps = (Step("long", lambda _room: None, 100, least=90), Step("short", lambda _room: None, 5))
+    long, short = run(fake_rig(tmp_path), [Scenario("both", 1, 1, lambda _rig: (), steps)])
+
+    assert (long.part, long.outcome, long.figures) == ("long", "CUT", {"why": "no time left"})
+    assert (short.part, short.outcome) == ("short", "PASS")
+
+
 def test_a_part_that_breaks_does_not_keep_the_others_from_running(tmp_path: Path) -> None:
     def bad(_room: Room) -> None:
         raise LookupError("nothing there")

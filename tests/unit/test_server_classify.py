@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mistral_server.cgroup import oom_kills
 from mistral_server.classify import ADVICE, Classifier, Verdict
 from mistral_server.cli import cli
-from mistral_server.contract import FailureClass, Stage
+from mistral_server.contract import EXIT_CODES, FailureClass, Stage, TerminationReport
 from mistral_server.log_record import EVIDENCE_CHARACTERS
 from mistral_server.stages import Stages
 
@@ -62,18 +62,30 @@ def test_a_recorded_log_gets_the_class_in_its_name(log: Path) -> None:
 PHASES = {
     "CudaOomLoad.runner-v1": "weights",
     "CudaOomLoad.runner-v2": "weights",
+    "CudaOomLoad.runner-v2-032": "weights",
     "CudaOomRuntime.images": "images",
+    "CudaOomRuntime.images-full": "images",
+    "CudaOomRuntime.long-prompt": "serving",
     "CudaOomRuntime.prefill": "serving",
+    "CudaOomWarmup.capture": "warm-up",
     "CudaOomWarmup.kernels": "warm-up",
     "CudaOomWarmup.profile-steps": "profiling",
+    "CudaOomWarmup.profile-steps-032": "profiling",
     "CudaOomWarmup.profile-text": "profiling",
     "CudaOomWarmup.sampler-v1": "warm-up",
     "EngineDied.kill9": "serving",
+    "EngineDied.kill9-032": "serving",
+    "EngineDied.rank-killed": "serving",
     "GpuBusy.no-context": "start",
+    "GpuBusy.no-context-032": "start",
     "GpuBusy.start": "start",
+    "GpuBusy.start-032": "start",
     "KVCacheNone.auto": "kv-cache",
+    "KVCacheNone.auto-032": "kv-cache",
     "KVCacheNone.tp1": "kv-cache",
+    "KVCacheNone.tp1-032": "kv-cache",
     "KVCacheTooSmall.tp1": "kv-cache",
+    "KVCacheTooSmall.tp1-032": "kv-cache",
 }
 
 
@@ -81,6 +93,39 @@ def test_a_recorded_log_tells_what_the_engine_was_doing() -> None:
     found = {log.stem: verdict(*log.read_text(errors="replace").splitlines()) for log in RECORDED}
 
     assert {name: one.phase for name, one in found.items() if one} == PHASES
+
+
+EXITS = {
+    "CudaOomLoad.runner-v2-032": 84,
+    "CudaOomRuntime.images-full": 86,
+    "CudaOomRuntime.long-prompt": 86,
+    "CudaOomWarmup.capture": 85,
+    "CudaOomWarmup.profile-steps-032": 85,
+    "EngineDied.kill9-032": 70,
+    "EngineDied.rank-killed": 70,
+    "GpuBusy.no-context-032": 83,
+    "GpuBusy.start-032": 83,
+    "KVCacheNone.auto-032": 82,
+    "KVCacheNone.tp1-032": 82,
+    "KVCacheTooSmall.tp1-032": 81,
+}
+"""Exit codes of the servers of vLLM 0.32 whose logs were recorded on H200s."""
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_a_recorded_log_tells_what_its_server_reported(name: str) -> None:
+    (log,) = (one for one in RECORDED if one.stem == name)
+    text = log.read_text()
+    report = TerminationReport.model_validate_json(text.rpartition(" Ended: ")[2])
+    engine = [line for line in text.splitlines() if not line.startswith("mistral-server ")]
+    found = verdict(*engine)
+
+    assert "version 0.32.0" in text
+    assert found is not None
+    assert (found.failure, EXIT_CODES[found.failure]) == (report.failure, EXITS[name])
+    assert found.suggest.get("contextLength") == report.suggest.get("contextLength")
+    if report.phase:  # an engine that was killed is reported without one
+        assert (found.phase, found.evidence) == (report.phase, report.evidence)
 
 
 PROFILED = re.compile(
@@ -120,7 +165,9 @@ def stages(log: str) -> list[Stage]:
     return seen
 
 
-@pytest.mark.parametrize("log", ["Healthy.autofit", "CudaOomWarmup.kernels"])
+@pytest.mark.parametrize(
+    "log", ["Healthy.autofit", "Healthy.graphs", "CudaOomWarmup.kernels", "CudaOomWarmup.capture"]
+)
 def test_a_start_from_a_saved_plan_goes_through_every_stage(log: str) -> None:
     (recorded,) = (one for one in RECORDED if one.stem == log)
 
@@ -132,12 +179,15 @@ def test_a_start_from_a_saved_plan_goes_through_every_stage(log: str) -> None:
     ]
 
 
-def test_the_length_that_fits_is_read_from_the_log() -> None:
-    (log,) = (one for one in RECORDED if one.stem.startswith("KVCacheTooSmall"))
+@pytest.mark.parametrize(
+    ("name", "length"), [("KVCacheTooSmall.tp1", 57_344), ("KVCacheTooSmall.tp1-032", 53_072)]
+)
+def test_the_length_that_fits_is_read_from_the_log(name: str, length: int) -> None:
+    (log,) = (one for one in RECORDED if one.stem == name)
     found = verdict(*log.read_text(errors="replace").splitlines())
 
     assert found is not None
-    assert found.suggest["contextLength"] == 57344
+    assert found.suggest["contextLength"] == length
     assert found.phase == "kv-cache"
 
 

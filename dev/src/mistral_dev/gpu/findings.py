@@ -30,8 +30,12 @@ class Findings:
         self.figures |= figures
 
     def row(self, about: str, **figures: Any) -> None:
-        """Keep figures that are compared with others, line by line."""
+        """Keep figures that are compared with others, line by line; a later row replaces one."""
         self.rows[about] = figures
+
+    def so_far(self) -> "Findings":
+        """Return what is there by now, whatever is added later."""
+        return Findings(dict(self.figures), dict(self.rows), list(self.failed), self.checks)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from mistral_dev.gpu.scenario import Room, Scenario, ServerGoneError, Step
 AHEAD = 3
 """Servers of a lane that import in advance: an import takes four times as long as a short test."""
 
+NO_TIME = "no time left"
+
 _FREE_SECONDS = 15.0
 _PREPARE_SECONDS = 30.0
 
@@ -69,6 +71,9 @@ class Run:
                 tell(prepared)
                 return
             for step in self.scenario.steps:
+                if time.monotonic() + step.least > self.deadline:
+                    tell(_cut(self.scenario, NO_TIME, step.name))
+                    continue
                 tell(self._take(step))
                 meanwhile()
         finally:
@@ -95,9 +100,10 @@ class Run:
         worker.start()
         worker.join(limit)
         if worker.is_alive():
-            broken.append(f"took longer than {limit:.0f} s")
+            # What fails because the servers are ended is no finding, and no reason.
+            findings, broken = findings.so_far(), [f"took longer than {limit:.0f} s"]
             for server in self.room.servers:
-                server.end()  # whoever waits for an answer gets one
+                server.end()  # requests that wait for an answer get one
             worker.join(10)
         name = (self.scenario.name, step.name)
         done = result(name, self.room.gpus, time.monotonic() - began, findings)
@@ -112,6 +118,10 @@ class Run:
             broken.append(str(error))
         except Exception:
             broken.extend(traceback.format_exc().strip().splitlines()[-4:])
+
+
+def _cut(scenario: Scenario, why: str, part: str = "-") -> Result:
+    return Result(scenario.name, part, (), "CUT", 0.0, {"why": why}, ())
 
 
 def _broken(done: Result, why: list[str]) -> Result:
@@ -145,7 +155,7 @@ class Runner:
         """Run all of them."""
         lanes = [_Lane(self, gpu) for gpu in self._rig.gpus]
         for scenario in self._impossible:
-            self._cut(scenario, scenario.lacks(self._rig))
+            self.tell(_cut(scenario, scenario.lacks(self._rig)))
         busy, free = self._apart(lanes)
         try:
             threads = [_started(lane) for lane in free]
@@ -157,7 +167,7 @@ class Runner:
             for run in self._runs:
                 run.kill()
         for scenario in self._queue.cut:
-            self._cut(scenario, "no time left")
+            self.tell(_cut(scenario, NO_TIME))
 
     def _apart(self, lanes: list["_Lane"]) -> tuple[list["_Lane"], list["_Lane"]]:
         """Return the lanes that have to wait for the wide scenarios, and those that have not."""
@@ -170,7 +180,7 @@ class Runner:
         runs = [self._run(one, self._rig.gpus[: one.gpus]) for one in self._wide]
         for run, following in itertools.zip_longest(runs, runs[1:]):
             if time.monotonic() + run.scenario.seconds > self._deadline:
-                self._cut(run.scenario, "no time left")
+                self.tell(_cut(run.scenario, NO_TIME))
                 run.kill()
                 continue
             # What comes after is imported while the GPUs are at work.
@@ -196,9 +206,6 @@ class Runner:
         """Pass a result on."""
         with self._lock:
             self._tell(done)
-
-    def _cut(self, scenario: Scenario, why: str) -> None:
-        self.tell(Result(scenario.name, "-", (), "CUT", 0.0, {"why": why}, ()))
 
 
 def _started(lane: "_Lane") -> threading.Thread:

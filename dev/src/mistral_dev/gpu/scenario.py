@@ -78,6 +78,8 @@ class Step:
     name: str
     part: Part
     limit: float
+    least: float = 0.0
+    """Seconds that have to be left before the deadline; with fewer it is not begun."""
 
 
 @dataclass(frozen=True)

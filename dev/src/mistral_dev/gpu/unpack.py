@@ -1,8 +1,8 @@
 """Put the pieces together on the machine with the GPU: ``python -m mistral_dev.gpu unpack``.
 
-Called once for each piece that arrived; the call that finds all of them unpacks. Standard library
-only: before it has run there is nothing else. The one module more that it needs, which reads zstd,
-travels with the pieces.
+Called once for each piece that arrived; the call that finds all of them unpacks. This module needs
+Python's library alone, and its command click, which the machine has: what is packed is not there
+before. The one module more that it needs, which reads zstd, travels with the pieces.
 """
 
 import compileall
@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import multiprocessing
+import re
 import shutil
 import sys
 import sysconfig
@@ -26,6 +27,12 @@ MANIFEST = "pieces.json"
 
 ZSTANDARD = "zstandard.zip"
 """The module that reads zstd, for the machine's Python."""
+
+_UNPACKED = "packing.sha256"
+"""File in `site` with the hash of the manifest whose pieces it was put together from."""
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+"""Of a file that travels: it is written below a directory of ours, so no path."""
 
 _WINDOW_BYTES = 1 << 27
 """How far back zstd looks, as `zstd --long=27` wrote it; a reader has to allow that."""
@@ -44,7 +51,7 @@ class Manifest:
 
 
 class DamagedPieceError(Exception):
-    """A piece is not what was packed."""
+    """A piece, or the manifest, is not what was packed."""
 
 
 class UnpackingFailedError(Exception):
@@ -54,35 +61,67 @@ class UnpackingFailedError(Exception):
 def unpack(arrived: Path, home: Path) -> list[str]:
     """Take what arrived; return the names of the files that are missing, none if all is unpacked.
 
+    Pieces of another packing count as missing, and so do those that were cut while they were kept.
+    Packages of another packing stay in `site` until the new ones are complete.
+
     Args:
         arrived: folder with the manifest and one or more pieces.
         home: directory that keeps the pieces in `pieces` and gets the packages in `site`.
 
     Raises:
-        DamagedPieceError: a piece does not have the hash that it was packed with.
+        DamagedPieceError: a piece does not have the hash that it was packed with, or the manifest
+            is none.
         UnpackingFailedError: an archive could not be extracted.
     """
-    manifest = Manifest(**json.loads((arrived / MANIFEST).read_text()))
+    text = (arrived / MANIFEST).read_bytes()
+    manifest, packing = _manifest(arrived / MANIFEST, text), hashlib.sha256(text).hexdigest()
+    if _unpacked(home / "site") == packing:
+        return []
     kept = home / "pieces"
     kept.mkdir(parents=True, exist_ok=True)
     for name, digest in manifest.hashes.items():
         if (arrived / name).exists():
             _keep(arrived / name, kept / name, digest)
-    missing = [name for name in manifest.hashes if not (kept / name).exists()]
-    if not missing and not (home / "site").exists():
-        _extract_all(manifest, home)
+    missing = [name for name, digest in manifest.hashes.items() if _hash(kept / name) != digest]
+    if not missing:
+        _extract_all(manifest, packing, home)
     return missing
 
 
+def _manifest(path: Path, text: bytes) -> Manifest:
+    try:
+        manifest = Manifest(**json.loads(text))
+        used = {ZSTANDARD, *(part for parts in manifest.archives.values() for part in parts)}
+        usable = used <= set(manifest.hashes) and all(map(_NAME.fullmatch, manifest.hashes))
+    except (AttributeError, TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise DamagedPieceError(f"{path} is damaged: carry it again.")
+    return manifest
+
+
+def _unpacked(site: Path) -> str:
+    """Return the hash of the manifest that a site was made from, nothing if there is none."""
+    try:
+        return (site / _UNPACKED).read_text()
+    except OSError:
+        return ""
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
 def _keep(source: Path, target: Path, digest: str) -> None:
-    if hashlib.sha256(source.read_bytes()).hexdigest() != digest:
+    if _hash(source) != digest:
         raise DamagedPieceError(f"{source} is damaged, or of another packing: carry it again.")
     shutil.copy(source, target)
 
 
-def _extract_all(manifest: Manifest, home: Path) -> None:
+def _extract_all(manifest: Manifest, packing: str, home: Path) -> None:
     half = home / "site.part"
-    shutil.rmtree(half, ignore_errors=True)
+    for left in (half, home / "zstandard"):
+        shutil.rmtree(left, ignore_errors=True)
     with zipfile.ZipFile(home / "pieces" / ZSTANDARD) as packed:
         packed.extractall(home / "zstandard")  # noqa: S202 - ours, checked by hash
     # Processes of their own: decompression takes a core each, and all of them 3 s instead of 10.
@@ -97,6 +136,8 @@ def _extract_all(manifest: Manifest, home: Path) -> None:
     if any(worker.exitcode for worker in workers):
         raise UnpackingFailedError("an archive could not be extracted: see above")
     link_libraries(half, Path(sysconfig.get_paths()["purelib"], "nvidia"))
+    (half / _UNPACKED).write_text(packing)
+    shutil.rmtree(home / "site", ignore_errors=True)
     half.rename(home / "site")
     # vLLM's start imports some thousand modules in each of its processes.
     compileall.compile_dir(home / "site", quiet=2, workers=0)
@@ -111,7 +152,17 @@ def _extract(home: Path, parts: Iterable[str], target: Path) -> None:
         decompressor.stream_reader(whole, read_size=_READ_BYTES) as plain,
         tarfile.open(fileobj=plain, mode="r|") as tar,
     ):
-        tar.extractall(target, filter="data")
+        tar.extractall(target, filter=_with_its_folder)  # noqa: S202 - ours, by hash
+
+
+def _with_its_folder(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo:
+    """Check a member and make its folder, which the process of the other archive may make too.
+
+    Before Python 3.13 one of them fails where both find that it is not there.
+    """
+    checked = tarfile.data_filter(member, target)
+    Path(target, checked.name).parent.mkdir(parents=True, exist_ok=True)
+    return checked
 
 
 class _Joined(io.RawIOBase):

@@ -4,7 +4,7 @@ Past it goes what shows the supervisor's token. The two ways alternate, so that 
 machine, and every round has prompts of its own, so that no cache helps the second.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from mistral_dev.gpu import load
@@ -20,9 +20,14 @@ Ways = Mapping[str, Mapping[str, str]]
 def gate_cost(room: Room) -> None:
     """Measure both ways at every number of requests at the same time."""
     server, scale = room.alive(), room.rig.scale
+    reached = ways(server)
     for at_once, requests in scale.load:
         asked = load_on(server, scale, at_once, requests)
-        _note(room, at_once, measure(asked, ways(server), range(scale.load_rounds)))
+        times = {way: load.Times() for way in reached}
+        for way, taken in measure(asked, reached, range(scale.load_rounds)):
+            times[way].add(taken)
+            room.findings.row(f"{at_once} at once, {way}", **times[way].figures())
+        _compare(room, at_once, times)
 
 
 def ways(server: Server) -> Ways:
@@ -39,8 +44,8 @@ def load_on(server: Server, scale: Scale, at_once: int, requests: int) -> load.L
 
 def measure(
     asked: load.Load, reached: Ways, rounds: Iterable[int], warm: bool = True
-) -> dict[str, load.Times]:
-    """Send a load several times on every way, and return the times of each.
+) -> Iterator[tuple[str, load.Times]]:
+    """Send a load several times on every way; yield each way with its times once they are there.
 
     Args:
         asked: what is sent in a round.
@@ -48,7 +53,6 @@ def measure(
         rounds: their numbers; each has prompts of its own.
         warm: send some in advance: kernels of this batch size are compiled once.
     """
-    times = {way: load.Times() for way in reached}
     if warm:
         some = replace(asked, requests=asked.at_once)
         load.run(some, -asked.at_once, next(iter(reached.values())))
@@ -57,14 +61,11 @@ def measure(
         order = list(reached.items())[:: 1 if round_ % 2 == 0 else -1]
         for number, (way, headers) in enumerate(order):
             seed = 10_000 * asked.at_once + 2 * round_ + number
-            times[way].add(load.run(asked, seed, headers))
-    return times
+            yield way, load.run(asked, seed, headers)
 
 
-def _note(room: Room, at_once: int, times: dict[str, load.Times]) -> None:
+def _compare(room: Room, at_once: int, times: dict[str, load.Times]) -> None:
     figures = {way: taken.figures() for way, taken in times.items()}
-    for way, one in figures.items():
-        room.findings.row(f"{at_once} at once, {way}", **one)
     without, with_gate = figures["without"], figures["with"]
     ratio = with_gate["tokens_per_second"] / (without["tokens_per_second"] or 1.0)
     added = with_gate["first_p50"] - without["first_p50"]
