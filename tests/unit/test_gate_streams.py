@@ -295,6 +295,31 @@ def test_an_event_that_cannot_be_read_passes_as_it_is(event: bytes) -> None:
     assert stream.rest() == b"rest"
 
 
+@pytest.mark.parametrize("depth", range(900, 1100))
+def test_no_depth_of_an_event_breaks_a_stream(depth: int) -> None:
+    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    choice = b'"choices":[{"index":0,"delta":{"content":"Hi"},"token_ids":[5]}]'
+    event = b'data: {"x":%b%b,%b}\n\n' % (depth * b"[", depth * b"]", choice)
+
+    assert b'"content":"Hi"' in stream.feed(event)
+
+
+def test_a_stream_with_other_line_ends_passes_as_it_comes_and_is_counted() -> None:
+    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    event = b'data: {"choices":[]}\r\n\r\n'
+
+    assert [stream.feed(event), stream.feed(event)] == [event, event]
+    assert stream.unread == 2
+
+
+def test_an_end_that_is_missing_is_counted() -> None:
+    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    cut = b'data: {"choices":[]}'
+
+    assert stream.feed(cut) + stream.rest() == cut
+    assert stream.unread == 1
+
+
 @pytest.mark.parametrize("token", [-1, 0x110000, 10**30])
 def test_an_id_of_no_vocabulary_breaks_no_stream(token: int) -> None:
     stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)

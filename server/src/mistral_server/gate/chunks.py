@@ -29,6 +29,10 @@ class Chunk(msgspec.Struct):
     choices: list[AnswerChoice] = []
     prompt_token_ids: msgspec.Raw = NULL
 
+    def head(self) -> "Chunk":
+        """Return what all events of a stream have in common."""
+        return Chunk(self.id, self.object, self.created, self.model)
+
 
 _decode = msgspec.json.Decoder(Chunk).decode
 _decode_text = msgspec.json.Decoder(str).decode

@@ -94,13 +94,15 @@ class LoopDetector:
 
     def feed(self, symbols: str) -> None:
         """Read on. In which pieces does not matter."""
-        while len(symbols) >= self.due:
-            self._fresh.append(symbols[: self.due])
-            symbols = symbols[self.due :]
+        at, length = 0, len(symbols)
+        while length - at >= self.due:
+            end = at + self.due
+            self._fresh.append(symbols[at:end])
+            at = end
             self._look()
-        if symbols:
-            self._fresh.append(symbols)
-            self.due -= len(symbols)
+        if at < length:
+            self._fresh.append(symbols[at:])
+            self.due -= length - at
 
     def finish(self) -> Loop | None:
         """Read what was held back, and return the loop if there was one."""

@@ -10,7 +10,11 @@ from mistral_server.gate.chunks import DATA, END, Chunk, Shape
 from mistral_server.gate.observer import Observer
 
 DONE = b"data: [DONE]\n\n"
+_OTHER_END = b"\r\n\r\n"
 _LENGTH = b'"finish_reason":"length"'
+
+MISSES = 16
+"""Events in a row of no known shape after which the shapes are not worth trying any more."""
 
 
 class Stream:
@@ -28,6 +32,7 @@ class Stream:
         self._honest = honest
         self._lessons = lessons
         self._shapes: list[tuple[Shape, Chunk]] = []
+        self._misses = 0
         self._rest = b""
         self._last = Chunk()
         self._prompt_tokens = 0
@@ -40,11 +45,14 @@ class Stream:
         if passed is not None:
             return passed
         *events, self._rest = (self._rest + data).split(END)
-        return b"".join(self._event(event) for event in events)
+        passed = b"".join(self._event(event) for event in events)
+        # JSON escapes line ends, so this one ends an event in a way that vLLM does not.
+        return passed + self.rest() if _OTHER_END in self._rest else passed
 
     def rest(self) -> bytes:
-        """Return what waits when the stream ends."""
+        """Return what waits, when the stream ends: as it came."""
         rest, self._rest = self._rest, b""
+        self.unread += bool(rest)
         return rest
 
     def ending(self) -> bytes:
@@ -80,16 +88,24 @@ class Stream:
             read = shape.read(data)
             if read is not None:
                 text, ids, without_ids = read
+                self._misses = 0
                 self._last = chunk
                 self._observer.say(shape.index, text, ids)
                 return data if self._observer.asked.own_token_ids else without_ids
+        self._misses += 1
+        if self._misses >= MISSES:
+            self._shapes.clear()
         return None
 
     def _learn(self, event: bytes, chunk: Chunk) -> None:
         self._lessons -= 1
-        shape = chunks.shape_of(event, chunk)
+        try:
+            shape = chunks.shape_of(event, chunk)
+        except UNREADABLE:  # just not too deep to be read, and too deep to be read from here
+            return
         if shape is not None and all(shape != known for known, _ in self._shapes):
-            self._shapes.append((shape, chunk))
+            self._misses = 0
+            self._shapes.append((shape, chunk.head()))
 
     def _event(self, event: bytes) -> bytes:
         if not event.startswith(DATA + b"{"):
