@@ -201,11 +201,31 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             FitRequest(H100, kv_cache_memory_bytes=GIB // 4),
             [
                 "remove spec.engine.kvCache.memory",
+                "set spec.engine.kvCache.memory to 640Mi",
             ],
             id="a fixed cache that is far too small",
         ),
         pytest.param(
-            FitRequest(14 * GIB, tensor_parallel_size=8, weights=Weights.FP32),
+            FitRequest(H100, kv_cache_memory_bytes=500 * GIB),
+            [
+                "remove spec.engine.kvCache.memory",
+                # 77.75 free, less 22.47 of weights, 1.74 of activations and 0.87 of graphs.
+                "set spec.engine.kvCache.memory to 53933Mi or less",
+            ],
+            id="a fixed cache that is larger than the GPU",
+        ),
+        pytest.param(
+            FitRequest(H100, kv_cache_memory_bytes=8 * GIB, gpu_memory_utilization=0.99),
+            ["set spec.engine.gpuMemoryUtilization to 0.98 or less"],
+            id="a share that is not free, beside a fixed cache",
+        ),
+        pytest.param(
+            FitRequest(H100, gpu_memory_utilization=0.99),
+            ["set spec.engine.gpuMemoryUtilization to 0.98 or less"],
+            id="a share that is not free",
+        ),
+        pytest.param(
+            at(0.85, FitRequest(14 * GIB, tensor_parallel_size=8, weights=Weights.FP32)),
             [
                 "set spec.model.quantization to fp8"
             ],  # 16 GPUs would do, but the model has 8 KV heads
@@ -248,11 +268,36 @@ def test_cuda_graphs_take_from_the_cache_unless_they_are_off() -> None:
     assert eager.kv_cache_gib - with_graphs.kv_cache_gib == pytest.approx(1.10)
 
 
-def test_a_fixed_cache_is_taken_as_it_is_where_it_fits() -> None:
-    answer = fit(FitRequest(H100, kv_cache_memory_bytes=5 * GIB))
+@pytest.mark.parametrize("gib", [5, 48, 52])
+def test_a_fixed_cache_is_taken_as_it_is_whatever_the_share(gib: int) -> None:
+    answers = [
+        fit(FitRequest(H100, gpu_memory_utilization=share, kv_cache_memory_bytes=gib * GIB))
+        for share in (0.1, 0.90, 0.98)
+    ]
 
-    assert answer.kv_cache_gib == 5
-    assert answer.kv_cache_tokens == 2 * 5 * GIB // 163_840
+    assert all(answer.fits for answer in answers)
+    assert {answer.kv_cache_gib for answer in answers} == {gib}
+    assert {answer.kv_cache_tokens for answer in answers} == {2 * gib * GIB // 163_840 // 16 * 16}
+
+
+@pytest.mark.parametrize("gib", [53, 56, 500])
+def test_a_fixed_cache_that_is_not_free_beside_the_rest_does_not_fit(gib: int) -> None:
+    answer = fit(FitRequest(H100, kv_cache_memory_bytes=gib * GIB))
+
+    assert not answer.fits
+    assert answer.claimed_gib > answer.free_gib
+
+
+def test_a_fixed_cache_leaves_room_for_the_graphs_that_vllm_0_26_takes_beyond_the_share() -> None:
+    fixed = replace(BEFORE, kv_cache_memory_bytes=31 * GIB)
+
+    assert fit(fixed).fits
+    assert not fit(replace(fixed, eager=False)).fits
+
+
+@pytest.mark.parametrize(("ranks", "free"), [(1, 78.66), (2, 77.75)])
+def test_what_is_free_at_the_start_is_what_the_logs_of_vllm_say(ranks: int, free: float) -> None:
+    assert fit(replace(ONE_GPU, tensor_parallel_size=ranks)).free_gib == pytest.approx(free)
 
 
 requests = st.builds(
@@ -265,7 +310,7 @@ requests = st.builds(
     max_batched_tokens=st.integers(256, 131_072),
     context_length=st.none() | st.integers(1024, 131_072),
     images=st.booleans(),
-    kv_cache_memory_bytes=st.none() | st.integers(1, 64).map(lambda gib: gib * GIB),
+    kv_cache_memory_bytes=st.none() | st.integers(1, 256 * GIB),
     eager=st.booleans(),
     engine_version=st.sampled_from([None, "0.26.0", "0.29", "0.32.0", "0.33.0", "nightly"]),
 )
@@ -284,6 +329,11 @@ def followed(request: FitRequest, advice: str) -> FitRequest:
             return replace(request, tensor_parallel_size=int(value))
         case "set", "spec.model.quantization":
             return replace(request, weights=Weights(value))
+        case "set", "spec.engine.gpuMemoryUtilization":
+            return replace(request, gpu_memory_utilization=float(value))
+        case "set", "spec.engine.kvCache.memory":
+            mib = int(value.removesuffix("Mi"))
+            return replace(request, kv_cache_memory_bytes=mib * 1024**2)
         case "remove", "spec.engine.kvCache.memory":
             return replace(request, kv_cache_memory_bytes=None)
     raise AssertionError(f"nobody knows how to follow: {advice}")
@@ -299,7 +349,8 @@ def test_following_any_advice_makes_it_fit(request_: FitRequest) -> None:
 def test_an_answer_is_consistent(request_: FitRequest) -> None:
     answer = fit(request_)
 
-    assert answer.fits == (answer.kv_cache_tokens >= answer.needed_tokens)
+    enough = answer.kv_cache_tokens >= answer.needed_tokens
+    assert answer.fits == (enough and answer.claimed_gib <= answer.free_gib)
     assert answer.kv_cache_tokens % 16 == 0
     assert not (answer.fits and answer.advice)
 
@@ -310,11 +361,11 @@ def test_an_answer_is_consistent(request_: FitRequest) -> None:
         pytest.param({"gpu_memory_bytes": 193 * GIB}, id="more memory"),
         pytest.param({"tensor_parallel_size": 8}, id="more GPUs"),
         pytest.param({"gpu_memory_utilization": 0.99}, id="a larger share"),
+        pytest.param({"kv_cache_memory_bytes": 256 * GIB}, id="a larger fixed cache"),
         pytest.param({"max_batched_tokens": 256}, id="smaller steps"),
         pytest.param({"kv_cache_8bit": True}, id="a narrower cache"),
         pytest.param({"weights": Weights.INT4}, id="narrower weights"),
         pytest.param({"images": False}, id="no images"),
-        pytest.param({"kv_cache_memory_bytes": None}, id="no fixed cache"),
         pytest.param({"eager": True}, id="no CUDA graphs"),
         pytest.param({"engine_version": "0.26"}, id="an older vLLM"),
     ],
@@ -324,6 +375,23 @@ def test_more_room_never_leaves_fewer_tokens(request_: FitRequest, change: dict[
     roomier: Fit = fit(replace(request_, **change))
 
     assert roomier.kv_cache_tokens >= fit(request_).kv_cache_tokens
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"gpu_memory_bytes": 193 * GIB}, id="more memory"),
+        pytest.param({"max_batched_tokens": 256}, id="smaller steps"),
+        pytest.param({"kv_cache_8bit": True}, id="a narrower cache"),
+        pytest.param({"weights": Weights.INT4}, id="narrower weights"),
+        pytest.param({"images": False}, id="no images"),
+        pytest.param({"eager": True}, id="no CUDA graphs"),
+        pytest.param({"context_length": 1024}, id="a shorter context"),
+    ],
+)
+@given(request_=requests)
+def test_what_fits_still_fits_with_more_room(request_: FitRequest, change: dict[str, Any]) -> None:
+    assert fit(replace(request_, **change)).fits >= fit(request_).fits
 
 
 @given(requests, st.integers(8 * GIB, 192 * GIB), st.integers(0, 2 * GIB))

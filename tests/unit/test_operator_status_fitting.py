@@ -179,6 +179,19 @@ def test_what_does_not_fit_is_told_what_would_help() -> None:
     )
 
 
+def test_a_fixed_cache_that_is_larger_than_the_gpu_is_told_what_would_fit() -> None:
+    spec = {"engine": {"kvCache": {"memory": "500Gi"}}, "pod": {"gpu": {"memory": "81559Mi"}}}
+
+    condition_ = said(report(situation(spec=spec), NOW), ConditionType.MODEL_FITS)
+
+    assert (condition_.status, condition_.reason) == ("False", Reason.DOES_NOT_FIT)
+    assert condition_.message == (
+        "525.08 GiB of each GPU must be free at the start and 77.75 are (weights take 22.47, the KV"
+        " cache 500.00): remove spec.engine.kvCache.memory or set spec.engine.kvCache.memory to"
+        " 53933Mi or less"
+    )
+
+
 def test_a_memory_without_its_unit_is_told_what_to_write() -> None:
     message = said(
         report(situation(spec={"pod": {"gpu": {"memory": 81559}}}), NOW), ConditionType.MODEL_FITS

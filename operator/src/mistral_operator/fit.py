@@ -6,12 +6,19 @@ The rule is vLLM's own: the memory of the GPU that a program can use times the s
 less the peak of activations, less a constant, less CUDA graphs. `gpu_memory` has the measured
 figures by card and by version of vLLM. On one and two GPUs every measured KV cache is within 0.5 %
 of the result; 4 and 8 GPUs are arithmetic.
+
+A KV cache of a fixed size is taken as it is. vLLM then ignores the share (`gpu_worker.py`,
+`determine_available_memory`), except that the share must still be free when it starts
+(`request_memory`). Whether the cache fits shows only when it is allocated, so everything together
+is compared with the memory that is free at the start.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mistral_operator.gpu_memory import GIB, engine_overhead, usable_memory
+from mistral_operator.gpu_memory import GIB, engine_overhead, free_memory, usable_memory
 
 TEXT_WEIGHTS_GIB = 43.94
 """bf16 weights of the language model, as vLLM loads them on one GPU."""
@@ -29,6 +36,10 @@ KV_BYTES_PER_TOKEN = 163_840
 """2 (key and value) x 40 layers x 8 KV heads x 128 x 2 bytes; halved for an 8-bit cache."""
 BLOCK_TOKENS = 16
 """vLLM hands out the KV cache in blocks of this many tokens."""
+_MIB = 1024**2
+_MIB_PER_GIB = 1024
+_MOST_GPUS = 8
+"""The model has 8 KV heads."""
 MIN_USEFUL_CONTEXT = 8192
 """A context shorter than this is not worth a GPU; `auto` must reach it to count as fitting."""
 
@@ -65,7 +76,7 @@ class FitRequest:
     """Tokens that one request may need; None asks for the most."""
     images: bool = True
     kv_cache_memory_bytes: int | None = None
-    """A fixed size of the KV cache on each GPU instead of what remains."""
+    """A fixed size of the KV cache on each GPU instead of what remains of the share."""
     eager: bool = False
     """Without CUDA graphs."""
     engine_version: str | None = None
@@ -78,18 +89,30 @@ class Fit:
 
     fits: bool
     budget_gib: float
+    """What weights, activations, graphs and KV cache may take: the share, or all that is free if
+    the KV cache has a fixed size."""
+    free_gib: float
+    """Free when the engine starts."""
+    claimed_gib: float
+    """What has to be free then: the share and, with a fixed KV cache, the sum of all parts."""
     weights_gib: float
     activations_gib: float
     """Peak of activations, and the constant that vLLM takes besides."""
     graphs_gib: float
     """CUDA graphs inside the budget."""
     kv_cache_gib: float
+    """What remains of the budget, or the fixed size even where it does not fit."""
     kv_cache_tokens: int
-    """Tokens of KV cache of one replica, over all its GPUs."""
+    """Tokens of that KV cache in one replica, over all its GPUs."""
     needed_tokens: int
     """Tokens that one request may need."""
     advice: tuple[str, ...] = ()
     """Single changes that would make it fit, as fields of the resource."""
+
+    @property
+    def starts(self) -> bool:
+        """Tell whether the memory that is claimed is there at all."""
+        return self.claimed_gib <= self.free_gib
 
 
 def fit(request: FitRequest) -> Fit:
@@ -103,23 +126,28 @@ def fit(request: FitRequest) -> Fit:
 def _compute(request: FitRequest) -> Fit:
     overhead, ranks = engine_overhead(request.engine_version), request.tensor_parallel_size
     usable = usable_memory(request.gpu_memory_bytes)
-    budget = usable.gib * request.gpu_memory_utilization
+    free = free_memory(usable.gib, ranks)
+    budget = claimed = usable.gib * request.gpu_memory_utilization
     weights = _weights_gib(request)
     activations = overhead.eager(ranks, request.max_batched_tokens)
     graphs = 0.0 if request.eager else overhead.cuda_graphs(ranks)
-    remaining = budget - weights - activations - graphs
-    kv_cache = remaining
-    if request.kv_cache_memory_bytes is not None:
-        kv_cache = min(remaining, request.kv_cache_memory_bytes / GIB)
-    tokens = _tokens(request, max(0.0, kv_cache))
+    if request.kv_cache_memory_bytes is None:
+        kv_cache = max(0.0, budget - weights - activations - graphs)
+    else:
+        graphs += 0.0 if request.eager else overhead.graphs_beyond
+        kv_cache = request.kv_cache_memory_bytes / GIB
+        budget, claimed = free, max(claimed, weights + activations + graphs + kv_cache)
+    tokens = _tokens(request, kv_cache)
     needed = request.context_length or MIN_USEFUL_CONTEXT
     return Fit(
-        fits=tokens >= needed,
+        fits=tokens >= needed and claimed <= free,
         budget_gib=budget,
+        free_gib=free,
+        claimed_gib=claimed,
         weights_gib=weights,
         activations_gib=activations,
         graphs_gib=graphs,
-        kv_cache_gib=max(0.0, kv_cache),
+        kv_cache_gib=kv_cache,
         kv_cache_tokens=tokens,
         needed_tokens=needed,
     )
@@ -131,43 +159,83 @@ def _weights_gib(request: FitRequest) -> float:
     return REPLICATED_WEIGHTS_GIB + sharded / request.tensor_parallel_size
 
 
+def _bytes_per_token(request: FitRequest) -> float:
+    """Return what a token of KV cache takes of each GPU."""
+    halves = 2 if request.kv_cache_8bit else 1
+    return KV_BYTES_PER_TOKEN / halves / request.tensor_parallel_size
+
+
 def _tokens(request: FitRequest, kv_cache_gib: float) -> int:
-    per_token = KV_BYTES_PER_TOKEN / (2 if request.kv_cache_8bit else 1)
-    tokens = kv_cache_gib * GIB * request.tensor_parallel_size / per_token
+    tokens = kv_cache_gib * GIB / _bytes_per_token(request)
     return int(tokens // BLOCK_TOKENS) * BLOCK_TOKENS
 
 
 def _advice(request: FitRequest, answer: Fit) -> tuple[str, ...]:
     """Try each single change and name those that help, the cheapest for the user first."""
-    advice = []
+    changes = (change for column in _CHANGES for change in column(request, answer))
+    return tuple(sentence for change, sentence in changes if _compute(change).fits)
+
+
+_Changes = Iterator[tuple[FitRequest, str]]
+
+
+def _context(request: FitRequest, answer: Fit) -> _Changes:
     if MIN_USEFUL_CONTEXT <= answer.kv_cache_tokens < answer.needed_tokens:
-        advice.append(f"set spec.engine.contextLength to {answer.kv_cache_tokens} or less")
-    for change, sentence in _changes(request):
-        if _compute(change).fits:
-            advice.append(sentence)
-    return tuple(advice)
-
-
-def _changes(request: FitRequest) -> list[tuple[FitRequest, str]]:
-    changes = []
-    if request.kv_cache_memory_bytes is not None:
-        changes.append(
-            (replace(request, kv_cache_memory_bytes=None), "remove spec.engine.kvCache.memory")
+        yield (
+            replace(request, context_length=answer.kv_cache_tokens),
+            f"set spec.engine.contextLength to {answer.kv_cache_tokens} or less",
         )
+
+
+def _share(request: FitRequest, answer: Fit) -> _Changes:
+    """Claim no more than is free at the start."""
+    share = request.gpu_memory_utilization
+    free = math.floor(100 * share * answer.free_gib / answer.claimed_gib) / 100
+    if free < share:
+        yield (
+            replace(request, gpu_memory_utilization=free),
+            f"set spec.engine.gpuMemoryUtilization to {free:g} or less",
+        )
+
+
+def _fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
+    """Let vLLM find the size of the KV cache, or fix one that fits."""
+    fixed = request.kv_cache_memory_bytes
+    if fixed is None:
+        return
+    yield replace(request, kv_cache_memory_bytes=None), "remove spec.engine.kvCache.memory"
+    others = answer.weights_gib + answer.activations_gib + answer.graphs_gib
+    most = math.floor((answer.free_gib - others) * _MIB_PER_GIB)
+    least = math.ceil(answer.needed_tokens * _bytes_per_token(request) / _MIB)
+    if least <= most < fixed / _MIB:
+        yield (
+            replace(request, kv_cache_memory_bytes=most * _MIB),
+            f"set spec.engine.kvCache.memory to {most}Mi or less",
+        )
+    elif fixed / _MIB < least <= most:
+        yield (
+            replace(request, kv_cache_memory_bytes=least * _MIB),
+            f"set spec.engine.kvCache.memory to {least}Mi",
+        )
+
+
+def _narrow_cache(request: FitRequest, answer: Fit) -> _Changes:
     if not request.kv_cache_8bit:
-        changes.append(
-            (replace(request, kv_cache_8bit=True), "set spec.engine.kvCache.dtype to fp8")
-        )
+        yield replace(request, kv_cache_8bit=True), "set spec.engine.kvCache.dtype to fp8"
+
+
+def _more_gpus(request: FitRequest, answer: Fit) -> _Changes:
     larger = request.tensor_parallel_size * 2
-    if larger <= 8:
-        changes.append(
-            (
-                replace(request, tensor_parallel_size=larger),
-                f"set spec.engine.tensorParallelSize to {larger}",
-            )
+    if larger <= _MOST_GPUS:
+        yield (
+            replace(request, tensor_parallel_size=larger),
+            f"set spec.engine.tensorParallelSize to {larger}",
         )
+
+
+def _narrow_weights(request: FitRequest, answer: Fit) -> _Changes:
     if request.weights in {Weights.BF16, Weights.FP32}:
-        changes.append(
-            (replace(request, weights=Weights.FP8), "set spec.model.quantization to fp8")
-        )
-    return changes
+        yield replace(request, weights=Weights.FP8), "set spec.model.quantization to fp8"
+
+
+_CHANGES = (_context, _fixed_cache, _share, _narrow_cache, _more_gpus, _narrow_weights)

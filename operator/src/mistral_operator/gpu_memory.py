@@ -63,6 +63,21 @@ def usable_memory(shown_bytes: int) -> UsableMemory:
     return usable
 
 
+_FREE_BELOW_USABLE_GIB = 0.52
+_FREE_BELOW_USABLE_WITH_RANKS_GIB = 1.43
+
+
+def free_memory(usable_gib: float, ranks: int) -> float:
+    """Return what is free of a GPU's usable memory when vLLM starts, in GiB.
+
+    The CUDA context and, with several ranks, NCCL's buffers are there before vLLM takes its first
+    measure. An H100 80GB with nothing else on it has 78.66 and 77.75 of 79.18 GiB free in the logs
+    of vLLM 0.26. More than two ranks are taken for two.
+    """
+    taken = _FREE_BELOW_USABLE_GIB if ranks == 1 else _FREE_BELOW_USABLE_WITH_RANKS_GIB
+    return usable_gib - taken
+
+
 Version = tuple[int, int]
 
 _SHARDED_GIB_PER_1024_TOKENS = 3 * 32_768 * 2 * 1024 / GIB
@@ -95,6 +110,9 @@ class EngineOverhead:
     """CUDA graphs on one GPU, as far as they are inside the share of memory."""
     graphs_with_ranks: float
     """The same on each of several GPUs."""
+    graphs_beyond: float = 0.0
+    """CUDA graphs beyond the share of memory. A KV cache of a fixed size has to leave room for
+    them, too."""
 
     def per_1024_tokens_on(self, ranks: int) -> float:
         """Return the activations of one GPU for each 1,024 batched tokens."""
@@ -131,7 +149,7 @@ ENGINES = (
     # H100 80GB. 1.69 GiB of activations at 8,192 tokens on one GPU, 0.94 on two; logs of vLLM.
     # Graphs take 1.2 GiB, but beyond the share: the KV cache shrinks by 0.06 GiB (161,136 to
     # 160,720 tokens) on one GPU, and by 0.03 (626,368 to 625,968) on two.
-    EngineOverhead((0, 26), 1.69 / 8, 0.224, 0.06, 0.06, 0.03),
+    EngineOverhead((0, 26), 1.69 / 8, 0.224, 0.06, 0.06, 0.03, graphs_beyond=1.2),
     # H200. Beside weights and KV cache 2.65 GiB at 8,192 tokens and 4.44 at 16,384 on one GPU
     # eager, 3.75 with graphs; 1.74 eager and 2.61 with graphs on two. Of the 1.74, 1.04 are
     # activations as computed above, and 0.70 remain as the constant: 0.16 less than on one GPU,

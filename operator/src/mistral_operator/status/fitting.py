@@ -92,6 +92,12 @@ def may_be_compressed(spec: Spec) -> bool:
 
 
 def _numbers(answer: Fit) -> str:
+    if not answer.starts:
+        return (
+            f"{answer.claimed_gib:.2f} GiB of each GPU must be free at the start and"
+            f" {answer.free_gib:.2f} are (weights take {answer.weights_gib:.2f}, the KV cache"
+            f" {answer.kv_cache_gib:.2f})"
+        )
     return (
         f"weights take {answer.weights_gib:.1f} of {answer.budget_gib:.1f} GiB on each GPU,"
         f" and {answer.kv_cache_tokens} tokens of KV cache remain for a replica"
@@ -103,11 +109,8 @@ def _verdict(answer: Fit) -> FitVerdict:
     if answer.fits:
         return FitVerdict("True", Reason.FITS, numbers)
     remedy = " or ".join(answer.advice) or "use GPUs with more memory"
-    return FitVerdict(
-        "False",
-        Reason.DOES_NOT_FIT,
-        f"{numbers}, where {answer.needed_tokens} are needed: {remedy}",
-    )
+    needed = f", where {answer.needed_tokens} are needed" if answer.starts else ""
+    return FitVerdict("False", Reason.DOES_NOT_FIT, f"{numbers}{needed}: {remedy}")
 
 
 def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
