@@ -68,6 +68,9 @@ def test_render_reads_the_resources_of_a_file_and_passes_over_the_rest(tmp_path:
 
 MISTAKES: dict[str, tuple[str, str]] = {
     "no YAML": ("a: [", "is not YAML"),
+    "a number that Python does not read": ("a: 1" + "0" * 5000, "is not YAML"),
+    "a day that does not exist": ("a: 2026-02-30", "is not YAML"),
+    "lists without an end": ("[" * 10_000, "is not YAML: it is nested too deeply"),
     "nothing": ("", f"holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"),
     "another kind": (yaml.safe_dump(document(kind="Deployment")), f"holds no {KIND}"),
     "another version": (
@@ -87,6 +90,14 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a wrong type": (
         yaml.safe_dump(document(spec={"replicas": "many"})),
         "spec.replicas: Input should be a valid integer",
+    ),
+    "a memory of hundreds of digits": (
+        yaml.safe_dump(document(spec={"pod": {"gpu": {"memory": "1" + "0" * 400 + "Gi"}}})),
+        "spec.pod.gpu.memory: String should have at most 32 characters",
+    ),
+    "a memory that no machine has": (
+        yaml.safe_dump(document(spec={"engine": {"kvCache": {"memory": "48Pi"}}})),
+        "spec.engine.kvCache.memory: 48Pi is more than 1Pi: check the unit, such as 48Gi",
     ),
     "a refused argument": (
         yaml.safe_dump(document(spec={"engine": {"extraArgs": ["--middleware=x"]}})),
@@ -108,6 +119,22 @@ def test_a_mistake_is_told_in_one_sentence(
     assert result.stderr.startswith("Error: ")
     assert message in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", [("render",), ("fit", "--gpu-memory", H100)])
+@pytest.mark.parametrize("source", ["a file", "standard input"])
+def test_a_file_that_is_not_utf_8_is_refused(
+    command: tuple[str, ...], source: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "latin.yaml"
+    file.write_bytes("kind: Größe".encode("latin-1"))
+    name = str(file) if source == "a file" else "-"
+
+    result = CliRunner().invoke(main, (*command, "-f", name), input=file.read_bytes())
+
+    assert result.exit_code == 1
+    assert "is not UTF-8" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_fit_without_a_file_asks_about_the_recommended_endpoint() -> None:
@@ -151,6 +178,19 @@ MISTYPED_OPTIONS = {
         ("--gpu-memory", "81559"),
         "81559 is less than 1 GiB: write the unit, such as 81559Mi",
     ),
+    "more than any GPU has": (
+        ("--gpu-memory", "81559Ti"),
+        "81559Ti is more than 1Pi: check the unit, such as 81559Mi",
+    ),
+    "hundreds of digits": (
+        ("--gpu-memory", "1" + "0" * 400 + "Gi"),
+        f"1{'0' * 31}... is more than 1Pi: check the unit, such as 81559Mi",
+    ),
+    "thousands of digits": (
+        ("--gpu-memory", "1" + "0" * 5000),
+        f"1{'0' * 31}... is more than 1Pi: check the unit",
+    ),
+    "a long text": (("--gpu-memory", "x" * 5000), f"'{'x' * 32}...' is not a quantity: write"),
     "the smallest unit": (("--gpu-memory", "81559Ki"), "81559Ki is less than 1 GiB: write"),
     "the name of a version": (
         ("--gpu-memory", H100, "--engine-version", "latest"),

@@ -300,6 +300,12 @@ def test_what_is_free_at_the_start_is_what_the_logs_of_vllm_say(ranks: int, free
     assert fit(replace(ONE_GPU, tensor_parallel_size=ranks)).free_gib == pytest.approx(free)
 
 
+def test_the_largest_request_that_a_resource_can_make_has_an_answer() -> None:
+    request = FitRequest(1024**5, kv_cache_memory_bytes=1024**5, context_length=131_072)
+
+    assert not fit(request).fits
+
+
 requests = st.builds(
     FitRequest,
     gpu_memory_bytes=st.integers(8, 192).map(lambda gib: gib * GIB),

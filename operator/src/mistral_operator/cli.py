@@ -21,12 +21,16 @@ from mistral_operator.gpu_memory import (
     usable_memory,
 )
 from mistral_operator.names import API_VERSION, KIND
-from mistral_operator.quantity import quantity_bytes
+from mistral_operator.quantity import MAX_MEMORY, quantity_bytes
 from mistral_operator.render import RenderContext, children
 from mistral_operator.settings import ActivatorSettings, Settings
 from mistral_operator.status.fitting import fit_request, may_be_compressed
 
+_LONGEST_SHOWN = 32
+"""Characters of a mistyped option that are quoted."""
 _NO_CLUSTER_UID = "00000000-0000-0000-0000-000000000000"
+
+_TEXT = click.File(encoding="utf-8")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,9 +71,7 @@ def activate() -> None:
 
 
 @main.command()
-@click.option(
-    "-f", "--file", "source", type=click.File(), required=True, help="Resource; - is stdin."
-)
+@click.option("-f", "--file", "source", type=_TEXT, required=True, help="Resource; - is stdin.")
 @click.option("--server-image", help="Server image where the resource names none.")
 @click.option("--pod-monitor/--no-pod-monitor", default=False, help="Include the PodMonitor.")
 @click.option("--scaled-object/--no-scaled-object", default=False, help="Include the ScaledObject.")
@@ -87,7 +89,7 @@ def render(
 
 
 @main.command(name="fit")
-@click.option("-f", "--file", "source", type=click.File(), help="Resource; unset is `spec: {}`.")
+@click.option("-f", "--file", "source", type=_TEXT, help="Resource; unset is `spec: {}`.")
 @click.option(
     "--gpu-memory", required=True, help="Memory of one GPU as nvidia-smi shows it, such as 81559Mi."
 )
@@ -125,7 +127,11 @@ def _resources(source: IO[str]) -> list[Resource]:
     """Read every resource of a YAML file; other kinds of object are passed over."""
     try:
         documents = [one for one in yaml.safe_load_all(source) if isinstance(one, dict)]
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{source.name} is not UTF-8 text: {error}") from error
+    except RecursionError as error:
+        raise click.ClickException(f"{source.name} is not YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: numbers, days
         raise click.ClickException(f"{source.name} is not YAML: {error}") from error
     found = [_resource(one) for one in documents if one.get("kind") == KIND]
     if not found:
@@ -152,16 +158,21 @@ def _resource(document: dict[str, Any]) -> Resource:
 
 def _gpu_memory(text: str) -> int:
     """Read the memory of one GPU in bytes."""
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
     try:
         memory = quantity_bytes(text)
     except ValueError as error:
         raise click.BadParameter(
-            f"{text!r} is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
+            f"{shown!r} is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
             param_hint="--gpu-memory",
         ) from error
+    if memory > MAX_MEMORY:
+        raise click.BadParameter(
+            f"{shown} is more than 1Pi: check the unit, such as 81559Mi", param_hint="--gpu-memory"
+        )
     if memory < GIB:
         raise click.BadParameter(
-            f"{text} is less than 1 GiB: write the unit, such as 81559Mi",
+            f"{shown} is less than 1 GiB: write the unit, such as 81559Mi",
             param_hint="--gpu-memory",
         )
     return memory

@@ -17,7 +17,7 @@ _ALLOWED = ", ".join(sorted(ALLOWED_ENGINE_ARGS))
 _ALLOWED_CEL = "[" + ", ".join(f"'{flag}'" for flag in sorted(ALLOWED_ENGINE_ARGS)) + "]"
 
 ContextLength = Annotated[
-    int | Literal["auto"],
+    Annotated[int, Field(ge=1024, le=MAX_CONTEXT)] | Literal["auto"],
     Field(
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
