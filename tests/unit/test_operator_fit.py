@@ -191,6 +191,7 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             replace(ONE_GPU, gpu_memory_utilization=0.70, context_length=80_000),
             [
                 "set spec.engine.contextLength to 45312 or less",
+                "set spec.engine.gpuMemoryUtilization to 0.95",
                 "set spec.engine.kvCache.dtype to fp8",
                 "set spec.engine.tensorParallelSize to 2",
                 "set spec.model.quantization to fp8",
@@ -202,6 +203,7 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             [
                 "remove spec.engine.kvCache.memory",
                 "set spec.engine.kvCache.memory to 640Mi",
+                "set spec.engine.tensorParallelSize to 8",
             ],
             id="a fixed cache that is far too small",
         ),
@@ -227,7 +229,7 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
         pytest.param(
             at(0.85, FitRequest(14 * GIB, tensor_parallel_size=8, weights=Weights.FP32)),
             [
-                "set spec.model.quantization to fp8"
+                "set spec.model.quantization to fp8",
             ],  # 16 GPUs would do, but the model has 8 KV heads
             id="no more GPUs than the model can use",
         ),
@@ -235,6 +237,54 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             FitRequest(4 * GIB, tensor_parallel_size=8, weights=Weights.FP32),
             [],
             id="nothing helps but larger GPUs",
+        ),
+        pytest.param(
+            at(0.5, EAGER),
+            [
+                "set spec.engine.gpuMemoryUtilization to 0.95",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+            ],
+            id="a share that is too small",
+        ),
+        pytest.param(
+            FitRequest(L40S, tensor_parallel_size=1, weights=Weights.FP32),
+            [
+                "set spec.engine.tensorParallelSize to 4",
+                "set spec.model.quantization to fp8",
+            ],
+            id="twice as many GPUs are too few",
+        ),
+        pytest.param(
+            at(0.6, ONE_GPU, weights=Weights.FP8, max_batched_tokens=131_072),
+            [
+                "set spec.engine.gpuMemoryUtilization to 0.95",
+                "set spec.engine.maxBatchedTokens to 8192",
+                "set spec.engine.tensorParallelSize to 2",
+            ],
+            id="steps that are too large",
+        ),
+        pytest.param(
+            at(0.95, ONE_GPU, gpu_memory_bytes=53 * GIB),
+            [
+                "set spec.engine.kvCache.dtype to fp8",
+                "set spec.engine.maxBatchedTokens to 2048",
+                "add --enforce-eager to spec.engine.extraArgs",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+                "set spec.images.perPrompt to 0",
+            ],
+            id="half a GiB is missing",
+        ),
+        pytest.param(
+            FitRequest(12 * GIB, tensor_parallel_size=2),
+            [
+                (
+                    "set spec.engine.gpuMemoryUtilization to 0.87 or less"
+                    " and set spec.engine.tensorParallelSize to 8"
+                )
+            ],
+            id="several changes together",
         ),
     ],
 )
@@ -323,8 +373,15 @@ requests = st.builds(
 
 
 def followed(request: FitRequest, advice: str) -> FitRequest:
-    """Return the request of somebody who did what an advice says."""
-    verb, field, *rest = advice.split()
+    """Return the request of somebody who did all that an advice says."""
+    for change in advice.split(" and "):
+        request = changed(request, change)
+    return request
+
+
+def changed(request: FitRequest, change: str) -> FitRequest:
+    """Return the request with one change made."""
+    verb, field, *rest = change.split()
     value = rest[1] if rest else ""
     match verb, field:
         case "set", "spec.engine.contextLength":
@@ -342,13 +399,48 @@ def followed(request: FitRequest, advice: str) -> FitRequest:
             return replace(request, kv_cache_memory_bytes=mib * 1024**2)
         case "remove", "spec.engine.kvCache.memory":
             return replace(request, kv_cache_memory_bytes=None)
-    raise AssertionError(f"nobody knows how to follow: {advice}")
+        case "set", "spec.engine.maxBatchedTokens":
+            return replace(request, max_batched_tokens=int(value))
+        case "set", "spec.images.perPrompt":
+            return replace(request, images=int(value) > 0)
+        case "add", "--enforce-eager":
+            return replace(request, eager=True)
+    raise AssertionError(f"nobody knows how to follow: {change}")
 
 
 @given(requests)
 def test_following_any_advice_makes_it_fit(request_: FitRequest) -> None:
     for advice in fit(request_).advice:
         assert fit(followed(request_, advice)).fits, advice
+
+
+@given(requests)
+def test_no_part_of_an_advice_can_be_spared(request_: FitRequest) -> None:
+    for advice in fit(request_).advice:
+        changes = advice.split(" and ")
+        for spared in changes:
+            rest = [one for one in changes if one != spared]
+            assert not rest or not fit(followed(request_, " and ".join(rest))).fits, spared
+
+
+@given(requests)
+def test_more_memory_is_the_answer_only_where_no_setting_is(request_: FitRequest) -> None:
+    answer = fit(request_)
+    roomiest = replace(
+        request_,
+        tensor_parallel_size=8,
+        weights=min(request_.weights, Weights.FP8, key=[*reversed(Weights)].index),
+        kv_cache_8bit=True,
+        gpu_memory_utilization=0.95,
+        max_batched_tokens=256,
+        context_length=None,
+        images=False,
+        kv_cache_memory_bytes=None,
+        eager=True,
+    )
+
+    if not answer.fits and not answer.advice:
+        assert not fit(roomiest).fits
 
 
 @given(requests)

@@ -59,8 +59,14 @@ def usable_memory(shown_bytes: int) -> UsableMemory:
     )
     for card in CARDS:
         if shown_gib * _MIB_PER_GIB >= card.shown_mib and card.usable_gib >= usable.gib:
-            usable = UsableMemory(card.usable_gib, f"as measured on an {card.name}")
+            same = round(shown_gib * _MIB_PER_GIB) == card.shown_mib
+            source = f"as measured on an {card.name}" if same else _as_of(card)
+            usable = UsableMemory(card.usable_gib, source)
     return usable
+
+
+def _as_of(card: Card) -> str:
+    return f"that of an {card.name} is assumed, this GPU was not measured"
 
 
 _FREE_BELOW_USABLE_GIB = 0.52
@@ -136,13 +142,6 @@ class EngineOverhead:
     def cuda_graphs(self, ranks: int) -> float:
         """Return the CUDA graphs of one GPU; more than two ranks are taken for two."""
         return self.graphs if ranks == 1 else self.graphs_with_ranks
-
-    def source(self, ranks: int) -> str:
-        """Return where the figures of so many GPUs come from, for people to read."""
-        version = f"vLLM {self.version[0]}.{self.version[1]}"
-        if ranks > _MOST_RANKS:
-            return f"computed for {ranks} GPUs from {_MOST_RANKS} measured with {version}"
-        return f"measured with {version}"
 
 
 ENGINES = (

@@ -19,6 +19,9 @@ class FitVerdict:
     message: str
 
 
+MORE_MEMORY = "GPUs with more memory"
+"""What helps where no change of the settings does."""
+
 _EAGER = "--enforce-eager"
 """vLLM refuses this flag with a value, so `--enforce-eager=True` turns nothing off."""
 
@@ -108,7 +111,7 @@ def _verdict(answer: Fit) -> FitVerdict:
     numbers = _numbers(answer)
     if answer.fits:
         return FitVerdict("True", Reason.FITS, numbers)
-    remedy = " or ".join(answer.advice) or "use GPUs with more memory"
+    remedy = " or ".join(answer.advice) or f"use {MORE_MEMORY}"
     needed = f", where {answer.needed_tokens} are needed" if answer.starts else ""
     return FitVerdict("False", Reason.DOES_NOT_FIT, f"{numbers}{needed}: {remedy}")
 

@@ -1,6 +1,4 @@
-"""Does the model fit, and how many tokens of KV cache remain?
-
-One pure function, behind the condition ModelFits and behind `mistral-operator fit`.
+"""How the memory of the GPUs is divided, and whether that is enough.
 
 The rule is vLLM's own: the memory of the GPU that a program can use times the share, less weights,
 less the peak of activations, less a constant, less CUDA graphs. `gpu_memory` has the measured
@@ -13,9 +11,7 @@ A KV cache of a fixed size is taken as it is. vLLM then ignores the share (`gpu_
 is compared with the memory that is free at the start.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from mistral_operator.gpu_memory import GIB, engine_overhead, free_memory, usable_memory
@@ -36,10 +32,6 @@ KV_BYTES_PER_TOKEN = 163_840
 """2 (key and value) x 40 layers x 8 KV heads x 128 x 2 bytes; halved for an 8-bit cache."""
 BLOCK_TOKENS = 16
 """vLLM hands out the KV cache in blocks of this many tokens."""
-_MIB = 1024**2
-_MIB_PER_GIB = 1024
-_MOST_GPUS = 8
-"""The model has 8 KV heads."""
 MIN_USEFUL_CONTEXT = 8192
 """A context shorter than this is not worth a GPU; `auto` must reach it to count as fitting."""
 
@@ -107,7 +99,8 @@ class Fit:
     needed_tokens: int
     """Tokens that one request may need."""
     advice: tuple[str, ...] = ()
-    """Single changes that would make it fit, as fields of the resource."""
+    """Changes as fields of the resource, each of which would make it fit; if no single change does,
+    one item with several changes that do together."""
 
     @property
     def starts(self) -> bool:
@@ -115,15 +108,8 @@ class Fit:
         return self.claimed_gib <= self.free_gib
 
 
-def fit(request: FitRequest) -> Fit:
-    """Say whether a model fits, what remains for the KV cache and, if not, what would help."""
-    answer = _compute(request)
-    if answer.fits:
-        return answer
-    return replace(answer, advice=_advice(request, answer))
-
-
-def _compute(request: FitRequest) -> Fit:
+def compute(request: FitRequest) -> Fit:
+    """Return the answer without advice."""
     overhead, ranks = engine_overhead(request.engine_version), request.tensor_parallel_size
     usable = usable_memory(request.gpu_memory_bytes)
     free = free_memory(usable.gib, ranks)
@@ -159,83 +145,12 @@ def _weights_gib(request: FitRequest) -> float:
     return REPLICATED_WEIGHTS_GIB + sharded / request.tensor_parallel_size
 
 
-def _bytes_per_token(request: FitRequest) -> float:
+def bytes_per_token(request: FitRequest) -> float:
     """Return what a token of KV cache takes of each GPU."""
     halves = 2 if request.kv_cache_8bit else 1
     return KV_BYTES_PER_TOKEN / halves / request.tensor_parallel_size
 
 
 def _tokens(request: FitRequest, kv_cache_gib: float) -> int:
-    tokens = kv_cache_gib * GIB / _bytes_per_token(request)
+    tokens = kv_cache_gib * GIB / bytes_per_token(request)
     return int(tokens // BLOCK_TOKENS) * BLOCK_TOKENS
-
-
-def _advice(request: FitRequest, answer: Fit) -> tuple[str, ...]:
-    """Try each single change and name those that help, the cheapest for the user first."""
-    changes = (change for column in _CHANGES for change in column(request, answer))
-    return tuple(sentence for change, sentence in changes if _compute(change).fits)
-
-
-_Changes = Iterator[tuple[FitRequest, str]]
-
-
-def _context(request: FitRequest, answer: Fit) -> _Changes:
-    if MIN_USEFUL_CONTEXT <= answer.kv_cache_tokens < answer.needed_tokens:
-        yield (
-            replace(request, context_length=answer.kv_cache_tokens),
-            f"set spec.engine.contextLength to {answer.kv_cache_tokens} or less",
-        )
-
-
-def _share(request: FitRequest, answer: Fit) -> _Changes:
-    """Claim no more than is free at the start."""
-    share = request.gpu_memory_utilization
-    free = math.floor(100 * share * answer.free_gib / answer.claimed_gib) / 100
-    if free < share:
-        yield (
-            replace(request, gpu_memory_utilization=free),
-            f"set spec.engine.gpuMemoryUtilization to {free:g} or less",
-        )
-
-
-def _fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
-    """Let vLLM find the size of the KV cache, or fix one that fits."""
-    fixed = request.kv_cache_memory_bytes
-    if fixed is None:
-        return
-    yield replace(request, kv_cache_memory_bytes=None), "remove spec.engine.kvCache.memory"
-    others = answer.weights_gib + answer.activations_gib + answer.graphs_gib
-    most = math.floor((answer.free_gib - others) * _MIB_PER_GIB)
-    least = math.ceil(answer.needed_tokens * _bytes_per_token(request) / _MIB)
-    if least <= most < fixed / _MIB:
-        yield (
-            replace(request, kv_cache_memory_bytes=most * _MIB),
-            f"set spec.engine.kvCache.memory to {most}Mi or less",
-        )
-    elif fixed / _MIB < least <= most:
-        yield (
-            replace(request, kv_cache_memory_bytes=least * _MIB),
-            f"set spec.engine.kvCache.memory to {least}Mi",
-        )
-
-
-def _narrow_cache(request: FitRequest, answer: Fit) -> _Changes:
-    if not request.kv_cache_8bit:
-        yield replace(request, kv_cache_8bit=True), "set spec.engine.kvCache.dtype to fp8"
-
-
-def _more_gpus(request: FitRequest, answer: Fit) -> _Changes:
-    larger = request.tensor_parallel_size * 2
-    if larger <= _MOST_GPUS:
-        yield (
-            replace(request, tensor_parallel_size=larger),
-            f"set spec.engine.tensorParallelSize to {larger}",
-        )
-
-
-def _narrow_weights(request: FitRequest, answer: Fit) -> _Changes:
-    if request.weights in {Weights.BF16, Weights.FP32}:
-        yield replace(request, weights=Weights.FP8), "set spec.model.quantization to fp8"
-
-
-_CHANGES = (_context, _fixed_cache, _share, _narrow_cache, _more_gpus, _narrow_weights)
