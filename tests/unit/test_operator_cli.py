@@ -348,6 +348,14 @@ def test_fit_says_so_where_only_more_memory_helps() -> None:
     assert "  would help: GPUs with more memory" in result.stdout
 
 
+def test_fit_says_so_where_the_block_that_no_request_can_have_is_missing() -> None:
+    engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
+    given = document(spec={"engine": engine})
+    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(given,))
+
+    assert "8192 a replica (8192 needed)\n  one request can have 8176 of these" in result.stdout
+
+
 def test_fit_says_what_a_fixed_cache_claims() -> None:
     spec = {"engine": {"kvCache": {"memory": "500Gi"}}}
     result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(document(spec=spec),))

@@ -190,7 +190,7 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
         pytest.param(
             replace(ONE_GPU, gpu_memory_utilization=0.70, context_length=80_000),
             [
-                "set spec.engine.contextLength to 45312 or less",
+                "set spec.engine.contextLength to 45296 or less",
                 "set spec.engine.gpuMemoryUtilization to 0.95",
                 "set spec.engine.kvCache.dtype to fp8",
                 "set spec.engine.tensorParallelSize to 2",
@@ -202,7 +202,7 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             FitRequest(H100, kv_cache_memory_bytes=GIB // 4),
             [
                 "remove spec.engine.kvCache.memory",
-                "set spec.engine.kvCache.memory to 640Mi",
+                "set spec.engine.kvCache.memory to 642Mi",  # one block more than 640
                 "set spec.engine.tensorParallelSize to 8",
             ],
             id="a fixed cache that is far too small",
@@ -345,6 +345,68 @@ def test_a_fixed_cache_leaves_room_for_the_graphs_that_vllm_0_26_takes_beyond_th
     assert not fit(replace(fixed, eager=False)).fits
 
 
+def test_a_number_of_blocks_stands_in_for_every_size_of_the_cache() -> None:
+    blocks = replace(ONE_GPU, cache_blocks=600, kv_cache_memory_bytes=500 * GIB)
+
+    answer = fit(blocks)
+
+    assert answer.fits
+    assert answer.kv_cache_tokens == 9600
+    assert answer.kv_cache_gib == 9600 * 163_840 / GIB
+
+
+@pytest.mark.parametrize(
+    ("blocks", "size", "advice"),
+    [
+        pytest.param(
+            10,
+            16,
+            ("remove --num-gpu-blocks-override from spec.engine.extraArgs",),
+            id="fewer than a request needs",
+        ),
+        pytest.param(
+            20_000,
+            16,
+            (
+                "remove --num-gpu-blocks-override from spec.engine.extraArgs",
+                "set spec.engine.kvCache.dtype to fp8",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+            ),
+            id="more than the GPU holds",
+        ),
+        pytest.param(
+            10_000,
+            32,
+            (
+                "remove --num-gpu-blocks-override from spec.engine.extraArgs",
+                "set spec.engine.kvCache.dtype to fp8",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+            ),
+            id="larger blocks",
+        ),
+    ],
+)
+def test_a_number_of_blocks_that_does_not_fit_is_told_what_would_help(
+    blocks: int, size: int, advice: tuple[str, ...]
+) -> None:
+    answer = fit(replace(ONE_GPU, cache_blocks=blocks, block_tokens=size))
+
+    assert not answer.fits
+    assert answer.kv_cache_tokens == blocks * size
+    assert answer.advice == advice
+
+
+@pytest.mark.parametrize(("version", "longest"), [("0.26", 57_344), ("0.32", 57_328)])
+def test_since_0_32_a_request_cannot_have_the_last_block(version: str, longest: int) -> None:
+    # 0.26 suggested a context of 57,344 for a cache of as many, 0.32 one of 53,072 for 53,088.
+    request = replace(ONE_GPU, cache_blocks=57_344 // 16, engine_version=version)
+
+    assert fit(replace(request, context_length=longest)).fits
+    assert not fit(replace(request, context_length=longest + 1)).fits
+
+
 @pytest.mark.parametrize(("ranks", "free"), [(1, 78.66), (2, 77.75)])
 def test_what_is_free_at_the_start_is_what_the_logs_of_vllm_say(ranks: int, free: float) -> None:
     assert fit(replace(ONE_GPU, tensor_parallel_size=ranks)).free_gib == pytest.approx(free)
@@ -367,6 +429,8 @@ requests = st.builds(
     context_length=st.none() | st.integers(1024, 131_072),
     images=st.booleans(),
     kv_cache_memory_bytes=st.none() | st.integers(1, 256 * GIB),
+    cache_blocks=st.none() | st.none() | st.integers(0, 100_000),
+    block_tokens=st.sampled_from([16, 32, 64]),
     eager=st.booleans(),
     engine_version=st.sampled_from([None, "0.26.0", "0.29", "0.32.0", "0.33.0", "nightly"]),
 )
@@ -403,6 +467,8 @@ def changed(request: FitRequest, change: str) -> FitRequest:
             return replace(request, max_batched_tokens=int(value))
         case "set", "spec.images.perPrompt":
             return replace(request, images=int(value) > 0)
+        case "remove", "--num-gpu-blocks-override":
+            return replace(request, cache_blocks=None)
         case "add", "--enforce-eager":
             return replace(request, eager=True)
     raise AssertionError(f"nobody knows how to follow: {change}")
@@ -436,6 +502,7 @@ def test_more_memory_is_the_answer_only_where_no_setting_is(request_: FitRequest
         context_length=None,
         images=False,
         kv_cache_memory_bytes=None,
+        cache_blocks=None,
         eager=True,
     )
 
@@ -447,7 +514,7 @@ def test_more_memory_is_the_answer_only_where_no_setting_is(request_: FitRequest
 def test_an_answer_is_consistent(request_: FitRequest) -> None:
     answer = fit(request_)
 
-    enough = answer.kv_cache_tokens >= answer.needed_tokens
+    enough = answer.longest_request >= answer.needed_tokens
     assert answer.fits == (enough and answer.claimed_gib <= answer.free_gib)
     assert answer.kv_cache_tokens % 16 == 0
     assert not (answer.fits and answer.advice)

@@ -17,6 +17,7 @@ from builders import (
 )
 from mistral_operator.api import ConditionType, Effective, Reason, Status
 from mistral_operator.events import transition_events
+from mistral_operator.fit import fit
 from mistral_operator.problem import Problem
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.status.fitting import fit_request
@@ -149,6 +150,29 @@ def test_cuda_graphs_are_counted_unless_an_argument_turns_them_off(
     spec = resource({"engine": {"extraArgs": arguments}}).spec
 
     assert fit_request(spec, 80 * 1024**3).eager is eager
+
+
+@pytest.mark.parametrize(
+    ("arguments", "blocks", "size"),
+    [
+        ([], None, 16),
+        (["--num-gpu-blocks-override=10"], 10, 16),
+        (["--num_gpu_blocks_override=10", "--num-gpu-blocks-override=20"], 20, 16),
+        (["--num-gpu-blocks-override=20", "--block-size=32"], 20, 32),
+        (["--num-gpu-blocks-override=-1"], 0, 16),
+        (["--num-gpu-blocks-override=" + "9" * 400], 10**12, 16),
+        # vLLM refuses these and says so itself.
+        (["--num-gpu-blocks-override"], None, 16),
+        (["--num-gpu-blocks-override=many", "--block-size=", "--block-size=0"], None, 16),
+    ],
+)
+def test_the_number_of_blocks_is_that_of_the_last_argument(
+    arguments: list[str], blocks: int | None, size: int
+) -> None:
+    request = fit_request(resource({"engine": {"extraArgs": arguments}}).spec, 80 * 1024**3)
+
+    assert (request.cache_blocks, request.block_tokens) == (blocks, size)
+    assert fit(request).kv_cache_tokens % size == 0
 
 
 @pytest.mark.parametrize(
@@ -329,6 +353,18 @@ def test_a_fixed_cache_that_is_larger_than_the_gpu_is_told_what_would_fit() -> N
         " cache 500.00): remove spec.engine.kvCache.memory or set spec.engine.kvCache.memory to"
         " 53933Mi or less"
     )
+
+
+def test_the_block_that_no_request_can_have_is_told_where_it_is_the_one_that_is_missing() -> None:
+    engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
+    spec = {"engine": engine, "pod": {"gpu": {"memory": "81559Mi"}}}
+
+    message = said(report(situation(spec=spec), NOW), ConditionType.MODEL_FITS).message
+
+    assert (
+        "8192 tokens of KV cache remain for a replica, of which one request can have 8176 and"
+        " needs 8192: remove --num-gpu-blocks-override from spec.engine.extraArgs"
+    ) in message
 
 
 def test_a_memory_without_its_unit_is_told_what_to_write() -> None:

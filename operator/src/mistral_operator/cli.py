@@ -216,6 +216,8 @@ def _fit_text(spec: Spec, request: FitRequest, answer: Fit) -> str:
     ]
     if own is not None and quantity_bytes(own) != memory:
         lines.append(f"  --gpu-memory is used and not spec.pod.gpu.memory, which is {own}")
+    if answer.longest_request < answer.needed_tokens <= answer.kv_cache_tokens:
+        lines.append(f"  one request can have {answer.longest_request} of these tokens")
     if not answer.starts:
         lines.append(
             f"  {answer.claimed_gib:.2f} GiB must be free at the start, and"

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from mistral_operator.fit.advice import advice
 from mistral_operator.fit.figures import source_of_figures
-from mistral_operator.fit.rule import Fit, FitRequest, Weights, compute
+from mistral_operator.fit.rule import BLOCK_TOKENS, Fit, FitRequest, Weights, compute
 
-__all__ = ["Fit", "FitRequest", "Weights", "fit", "source_of_figures"]
+__all__ = ["BLOCK_TOKENS", "Fit", "FitRequest", "Weights", "fit", "source_of_figures"]
 
 
 def fit(request: FitRequest) -> Fit:

@@ -11,6 +11,7 @@ from mistral_operator.fit.rule import (
     Weights,
     bytes_per_token,
     compute,
+    reserved_tokens,
 )
 
 _MIB = 1024**2
@@ -77,17 +78,19 @@ def _combined(request: FitRequest, kinds: Sequence[_Kind]) -> tuple[str, ...]:
 
 
 def _context(request: FitRequest, answer: Fit) -> _Changes:
-    if MIN_USEFUL_CONTEXT <= answer.kv_cache_tokens < answer.needed_tokens:
+    longest = answer.longest_request
+    if MIN_USEFUL_CONTEXT <= longest < answer.needed_tokens:
         yield (
-            replace(request, context_length=answer.kv_cache_tokens),
-            f"set spec.engine.contextLength to {answer.kv_cache_tokens} or less",
+            replace(request, context_length=longest),
+            f"set spec.engine.contextLength to {longest} or less",
         )
 
 
 def _share(request: FitRequest, answer: Fit) -> _Changes:
     """Take more of the GPU, or no more than is free at the start."""
-    share, fixed = request.gpu_memory_utilization, request.kv_cache_memory_bytes is not None
-    if share < _LARGEST_SHARE and not fixed:
+    share = request.gpu_memory_utilization
+    follows = request.kv_cache_memory_bytes is None and request.cache_blocks is None
+    if share < _LARGEST_SHARE and follows:
         yield (
             replace(request, gpu_memory_utilization=_LARGEST_SHARE),
             f"set spec.engine.gpuMemoryUtilization to {_LARGEST_SHARE:g}",
@@ -107,11 +110,13 @@ def _no_fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
 
 def _other_fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
     fixed = request.kv_cache_memory_bytes
-    if fixed is None:
+    if fixed is None or request.cache_blocks is not None:
         return
     others = answer.weights_gib + answer.activations_gib + answer.graphs_gib
     most = math.floor((answer.free_gib - others) * _MIB_PER_GIB)
-    least = math.ceil(answer.needed_tokens * bytes_per_token(request) / _MIB)
+    blocks = math.ceil(answer.needed_tokens / request.block_tokens)
+    tokens = blocks * request.block_tokens + reserved_tokens(request)
+    least = math.ceil(tokens * bytes_per_token(request) / _MIB)
     if least <= most < fixed / _MIB:
         yield (
             replace(request, kv_cache_memory_bytes=most * _MIB),
@@ -121,6 +126,14 @@ def _other_fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
         yield (
             replace(request, kv_cache_memory_bytes=least * _MIB),
             f"set spec.engine.kvCache.memory to {least}Mi",
+        )
+
+
+def _no_fixed_blocks(request: FitRequest, answer: Fit) -> _Changes:
+    if request.cache_blocks is not None:
+        yield (
+            replace(request, cache_blocks=None),
+            "remove --num-gpu-blocks-override from spec.engine.extraArgs",
         )
 
 
@@ -167,6 +180,7 @@ _KINDS: tuple[_Kind, ...] = (
     _share,
     _no_fixed_cache,
     _other_fixed_cache,
+    _no_fixed_blocks,
     _narrow_cache,
     _batched_tokens,
     _eager,

@@ -69,6 +69,10 @@ class FitRequest:
     images: bool = True
     kv_cache_memory_bytes: int | None = None
     """A fixed size of the KV cache on each GPU instead of what remains of the share."""
+    cache_blocks: int | None = None
+    """A fixed number of blocks instead of any size: `--num-gpu-blocks-override`."""
+    block_tokens: int = BLOCK_TOKENS
+    """Tokens of each block: `--block-size`."""
     eager: bool = False
     """Without CUDA graphs."""
     engine_version: str | None = None
@@ -96,6 +100,8 @@ class Fit:
     """What remains of the budget, or the fixed size even where it does not fit."""
     kv_cache_tokens: int
     """Tokens of that KV cache in one replica, over all its GPUs."""
+    longest_request: int
+    """Tokens of it that one request can have."""
     needed_tokens: int
     """Tokens that one request may need."""
     advice: tuple[str, ...] = ()
@@ -117,16 +123,18 @@ def compute(request: FitRequest) -> Fit:
     weights = _weights_gib(request)
     activations = overhead.eager(ranks, request.max_batched_tokens)
     graphs = 0.0 if request.eager else overhead.cuda_graphs(ranks)
-    if request.kv_cache_memory_bytes is None:
+    fixed = _fixed_gib(request)
+    if fixed is None:
         kv_cache = max(0.0, budget - weights - activations - graphs)
     else:
         graphs += 0.0 if request.eager else overhead.graphs_beyond
-        kv_cache = request.kv_cache_memory_bytes / GIB
+        kv_cache = fixed
         budget, claimed = free, max(claimed, weights + activations + graphs + kv_cache)
     tokens = _tokens(request, kv_cache)
+    longest = max(0, tokens - reserved_tokens(request))
     needed = request.context_length or MIN_USEFUL_CONTEXT
     return Fit(
-        fits=tokens >= needed and claimed <= free,
+        fits=longest >= needed and claimed <= free,
         budget_gib=budget,
         free_gib=free,
         claimed_gib=claimed,
@@ -135,6 +143,7 @@ def compute(request: FitRequest) -> Fit:
         graphs_gib=graphs,
         kv_cache_gib=kv_cache,
         kv_cache_tokens=tokens,
+        longest_request=longest,
         needed_tokens=needed,
     )
 
@@ -151,6 +160,24 @@ def bytes_per_token(request: FitRequest) -> float:
     return KV_BYTES_PER_TOKEN / halves / request.tensor_parallel_size
 
 
+def reserved_tokens(request: FitRequest) -> int:
+    """Return the tokens of the KV cache that no request can have."""
+    return engine_overhead(request.engine_version).reserved_blocks * request.block_tokens
+
+
+def _fixed_gib(request: FitRequest) -> float | None:
+    """Return the size of a KV cache that does not follow from the share.
+
+    A number of blocks overrides every size (`kv_cache_utils.py`, `get_kv_cache_configs`).
+    """
+    if request.cache_blocks is not None:
+        return request.cache_blocks * request.block_tokens * bytes_per_token(request) / GIB
+    memory = request.kv_cache_memory_bytes
+    return None if memory is None else memory / GIB
+
+
 def _tokens(request: FitRequest, kv_cache_gib: float) -> int:
+    if request.cache_blocks is not None:
+        return request.cache_blocks * request.block_tokens
     tokens = kv_cache_gib * GIB / bytes_per_token(request)
-    return int(tokens // BLOCK_TOKENS) * BLOCK_TOKENS
+    return int(tokens // request.block_tokens) * request.block_tokens
