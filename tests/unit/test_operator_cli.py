@@ -279,7 +279,7 @@ SOURCES = {
     "another card": (
         ("40Gi",),
         {},
-        "usable memory          39.20 GiB, 98% is assumed, this GPU was not measured",
+        "usable memory          39.00 GiB, 97.5% is assumed, this GPU was not measured",
     ),
 }
 

@@ -146,6 +146,7 @@ def test_the_last_row_is_of_the_version_that_is_pinned() -> None:
         pytest.param(46_068, 44.40, id="L40"),
         pytest.param(24_564, 23.64, id="RTX 4090"),
         pytest.param(24_576, 23.53, id="A30"),
+        pytest.param(23_034, 21.96, id="L4"),
         pytest.param(40_192, 40_192 / 1024, id="slice of an H100, of which nothing is known"),
     ],
 )
@@ -265,7 +266,7 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             id="steps that are too large",
         ),
         pytest.param(
-            at(0.95, ONE_GPU, gpu_memory_bytes=53 * GIB),
+            at(0.95, ONE_GPU, gpu_memory_bytes=54_550 * 1024**2),
             [
                 "set spec.engine.kvCache.dtype to fp8",
                 "set spec.engine.maxBatchedTokens to 2048",
