@@ -79,6 +79,22 @@ BAD: dict[str, tuple[Any, str]] = {
     "too large": ({"engine": {"gpuMemoryUtilization": 1.5}}, "spec.engine.gpuMemoryUtilization"),
     "unknown word": ({"device": "tpu"}, "spec.device"),
     "not a quantity": ({"sharedMemory": "much"}, "spec.sharedMemory"),
+    "a quantity of hundreds of digits": (
+        {"pod": {"resources": {"limits": {"cpu": "1" + "0" * 400}}}},
+        "spec.pod.resources.limits.cpu",
+    ),
+    "a memory of hundreds of digits": (
+        {"pod": {"gpu": {"memory": "1" + "0" * 400 + "Gi"}}},
+        "spec.pod.gpu.memory",
+    ),
+    "a memory beyond every machine": (
+        {"engine": {"kvCache": {"memory": "48Pi"}}},
+        "spec.engine.kvCache.memory",
+    ),
+    "a context beyond every number": (
+        {"engine": {"contextLength": 10**400}},
+        "spec.engine.contextLength",
+    ),
     "a path that leads out": (
         {"model": {"source": {"persistentVolumeClaim": {"claimName": "c", "path": "../x"}}}},
         "spec.model.source.persistentVolumeClaim.path",

@@ -68,6 +68,9 @@ def test_render_reads_the_resources_of_a_file_and_passes_over_the_rest(tmp_path:
 
 MISTAKES: dict[str, tuple[str, str]] = {
     "no YAML": ("a: [", "is not YAML"),
+    "a number that Python does not read": ("a: 1" + "0" * 5000, "is not YAML"),
+    "a day that does not exist": ("a: 2026-02-30", "is not YAML"),
+    "lists without an end": ("[" * 10_000, "is not YAML: it is nested too deeply"),
     "nothing": ("", f"holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"),
     "another kind": (yaml.safe_dump(document(kind="Deployment")), f"holds no {KIND}"),
     "another version": (
@@ -87,6 +90,14 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a wrong type": (
         yaml.safe_dump(document(spec={"replicas": "many"})),
         "spec.replicas: Input should be a valid integer",
+    ),
+    "a memory of hundreds of digits": (
+        yaml.safe_dump(document(spec={"pod": {"gpu": {"memory": "1" + "0" * 400 + "Gi"}}})),
+        "spec.pod.gpu.memory: String should have at most 32 characters",
+    ),
+    "a memory that no machine has": (
+        yaml.safe_dump(document(spec={"engine": {"kvCache": {"memory": "48Pi"}}})),
+        "spec.engine.kvCache.memory: 48Pi is more than 1Pi: check the unit, such as 48Gi",
     ),
     "a refused argument": (
         yaml.safe_dump(document(spec={"engine": {"extraArgs": ["--middleware=x"]}})),
@@ -108,6 +119,22 @@ def test_a_mistake_is_told_in_one_sentence(
     assert result.stderr.startswith("Error: ")
     assert message in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("command", [("render",), ("fit", "--gpu-memory", H100)])
+@pytest.mark.parametrize("source", ["a file", "standard input"])
+def test_a_file_that_is_not_utf_8_is_refused(
+    command: tuple[str, ...], source: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "latin.yaml"
+    file.write_bytes("kind: Größe".encode("latin-1"))
+    name = str(file) if source == "a file" else "-"
+
+    result = CliRunner().invoke(main, (*command, "-f", name), input=file.read_bytes())
+
+    assert result.exit_code == 1
+    assert "is not UTF-8" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_fit_without_a_file_asks_about_the_recommended_endpoint() -> None:
@@ -133,7 +160,7 @@ def test_fit_says_what_would_help_and_fails() -> None:
 
     assert result.exit_code == 1
     assert "on 2 GPUs of 40.0 GiB: fits" in result.stdout
-    assert "on 1 GPUs of 40.0 GiB: does not fit" in result.stdout
+    assert "on 1 GPU of 40.0 GiB: does not fit" in result.stdout
     assert "would help: set spec.engine.tensorParallelSize to 2" in result.stdout
 
 
@@ -151,6 +178,19 @@ MISTYPED_OPTIONS = {
         ("--gpu-memory", "81559"),
         "81559 is less than 1 GiB: write the unit, such as 81559Mi",
     ),
+    "more than any GPU has": (
+        ("--gpu-memory", "81559Ti"),
+        "81559Ti is more than 1Pi: check the unit, such as 81559Mi",
+    ),
+    "hundreds of digits": (
+        ("--gpu-memory", "1" + "0" * 400 + "Gi"),
+        f"1{'0' * 31}... is more than 1Pi: check the unit, such as 81559Mi",
+    ),
+    "thousands of digits": (
+        ("--gpu-memory", "1" + "0" * 5000),
+        f"1{'0' * 31}... is more than 1Pi: check the unit",
+    ),
+    "a long text": (("--gpu-memory", "x" * 5000), f"'{'x' * 32}...' is not a quantity: write"),
     "the smallest unit": (("--gpu-memory", "81559Ki"), "81559Ki is less than 1 GiB: write"),
     "the name of a version": (
         ("--gpu-memory", H100, "--engine-version", "latest"),
@@ -175,43 +215,153 @@ def test_a_mistyped_option_of_fit_is_refused_with_what_to_write(
 
 
 SOURCES = {
-    "the pinned version": ((H100,), "1 GPU", "  figures              measured with vLLM 0.32"),
+    "the pinned version": ((H100,), {}, "  figures              measured with vLLM 0.32"),
     "the version that is given": (
         (H100, "--engine-version", "0.26.0"),
-        "1 GPU",
-        "  figures              measured with vLLM 0.26",
+        {},
+        "  figures              measured with vLLM 0.26\n",
     ),
     "a version between two that were measured": (
-        (H100, "--engine-version", "0.29"),
-        "1 GPU",
-        "  figures              measured with vLLM 0.26",
+        (H100, "--engine-version", "0.31.9"),
+        {},
+        (
+            "  figures              measured with vLLM 0.26; 0.31 was not measured and may take"
+            " more memory, as 0.32 does\n"
+        ),
+    ),
+    "a version after all that were measured": (
+        (H100, "--engine-version", "0.33.0"),
+        {},
+        "  figures              measured with vLLM 0.32; 0.33 was not measured\n",
+    ),
+    "a version before all that were measured": (
+        (H100, "--engine-version", "0.17"),
+        {},
+        "  figures              measured with vLLM 0.26; 0.17 was not measured\n",
     ),
     "more GPUs than were measured": (
         (H100,),
-        "4 GPUs",
-        "  figures              computed for 4 GPUs from 2 measured with vLLM 0.32",
+        {"engine": {"tensorParallelSize": 4}},
+        "  figures              computed for 4 GPUs from those measured with vLLM 0.32\n",
+    ),
+    "batched tokens that were measured on one GPU": (
+        ("143771Mi",),
+        {"engine": {"tensorParallelSize": 1, "maxBatchedTokens": 16_384}},
+        "  figures              measured with vLLM 0.32\n",
+    ),
+    "and not on two": (
+        (H100,),
+        {"engine": {"maxBatchedTokens": 16_384}},
+        "  figures              computed for 16384 batched tokens from those measured with",
+    ),
+    "weights and a service that were not measured": (
+        (H100,),
+        {
+            "model": {"quantization": "awq", "format": "huggingface"},
+            "images": {"perPrompt": 0},
+            "engine": {"tensorParallelSize": 8, "maxBatchedTokens": 2048},
+        },
+        (
+            "  figures              computed for 8 GPUs, 2048 batched tokens, 4-bit weights, text"
+            " only from those measured with vLLM 0.32\n"
+        ),
     ),
     "a measured card": (
         ("143771Mi",),
-        "1 GPU",
-        "usable memory         139.80 GiB, as measured on an H200",
+        {},
+        "usable memory         139.80 GiB, as measured on an H200\n",
+    ),
+    "a card that is a little larger than one that was measured": (
+        ("81920Mi",),
+        {},
+        "usable memory          79.18 GiB, that of an H100 80GB is assumed, this GPU was not",
     ),
     "another card": (
         ("40Gi",),
-        "2 GPUs",
-        "usable memory          39.20 GiB, 98% is assumed, this GPU was not measured",
+        {},
+        "usable memory          39.00 GiB, 97.5% is assumed, this GPU was not measured",
     ),
 }
 
 
-@pytest.mark.parametrize(("options", "gpus", "line"), SOURCES.values(), ids=SOURCES.keys())
-def test_fit_says_what_its_figures_rest_on(options: tuple[str, ...], gpus: str, line: str) -> None:
-    asked = document(spec={"engine": {"tensorParallelSize": int(gpus.split()[0])}})
-
-    result = run("fit", "-f", "-", "--gpu-memory", *options, documents=(asked,))
+@pytest.mark.parametrize(("options", "spec", "line"), SOURCES.values(), ids=SOURCES.keys())
+def test_fit_says_what_its_figures_rest_on(
+    options: tuple[str, ...], spec: dict[str, Any], line: str
+) -> None:
+    result = run("fit", "-f", "-", "--gpu-memory", *options, documents=(document(spec=spec),))
 
     assert result.exit_code == 0
     assert line in result.stdout
+
+
+def with_gpu(memory: Any, **spec: Any) -> dict[str, Any]:
+    """Return a resource that says itself how much memory a GPU has."""
+    return document(spec={"pod": {"gpu": {"memory": memory}}, **spec})
+
+
+def test_fit_takes_the_memory_that_the_resource_says() -> None:
+    result = run("fit", "-f", "-", documents=(with_gpu("81559Mi"), with_gpu("16Gi")))
+
+    assert result.exit_code == 1
+    assert "on 2 GPUs of 79.6 GiB: fits" in result.stdout
+    assert "on 2 GPUs of 16.0 GiB: does not fit" in result.stdout
+
+
+def test_fit_says_that_the_option_is_used_and_not_the_memory_of_the_resource() -> None:
+    results = [
+        run("fit", "-f", "-", "--gpu-memory", H100, documents=(with_gpu(memory),)).stdout
+        for memory in ("16Gi", "83516416Ki")
+    ]
+
+    line = "--gpu-memory is used and not spec.pod.gpu.memory, which is"
+    assert f"{line} 16Gi" in results[0]
+    assert line not in results[1]
+
+
+@pytest.mark.parametrize(
+    ("resource", "message"),
+    [
+        (document(), "give --gpu-memory, such as 81559Mi, or set spec.pod.gpu.memory"),
+        (with_gpu(81559), "Invalid value for spec.pod.gpu.memory: 81559 is less than 1 GiB"),
+    ],
+)
+def test_fit_without_a_memory_is_refused_with_what_to_write(
+    resource: dict[str, Any], message: str
+) -> None:
+    result = run("fit", "-f", "-", documents=(resource,))
+
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_fit_needs_no_memory_of_gpus_for_a_model_on_cpus() -> None:
+    engine = {"kvCache": {"memory": "4Gi"}}
+    result = run("fit", "-f", "-", documents=(document(spec={"device": "cpu", "engine": engine}),))
+
+    assert result.exit_code == 0
+
+
+def test_fit_says_so_where_only_more_memory_helps() -> None:
+    result = run("fit", "--gpu-memory", "2Gi")
+
+    assert result.exit_code == 1
+    assert "  would help: GPUs with more memory" in result.stdout
+
+
+def test_fit_says_so_where_the_block_that_no_request_can_have_is_missing() -> None:
+    engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
+    given = document(spec={"engine": engine})
+    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(given,))
+
+    assert "8192 a replica (8192 needed)\n  one request can have 8176 of these" in result.stdout
+
+
+def test_fit_says_what_a_fixed_cache_claims() -> None:
+    spec = {"engine": {"kvCache": {"memory": "500Gi"}}}
+    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(document(spec=spec),))
+
+    assert result.exit_code == 1
+    assert "  525.08 GiB must be free at the start, and 77.75 GiB are\n" in result.stdout
 
 
 def test_fit_reckons_with_the_version_that_is_given() -> None:

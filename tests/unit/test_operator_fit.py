@@ -146,6 +146,7 @@ def test_the_last_row_is_of_the_version_that_is_pinned() -> None:
         pytest.param(46_068, 44.40, id="L40"),
         pytest.param(24_564, 23.64, id="RTX 4090"),
         pytest.param(24_576, 23.53, id="A30"),
+        pytest.param(23_034, 21.96, id="L4"),
         pytest.param(40_192, 40_192 / 1024, id="slice of an H100, of which nothing is known"),
     ],
 )
@@ -190,7 +191,8 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
         pytest.param(
             replace(ONE_GPU, gpu_memory_utilization=0.70, context_length=80_000),
             [
-                "set spec.engine.contextLength to 45312 or less",
+                "set spec.engine.contextLength to 45296 or less",
+                "set spec.engine.gpuMemoryUtilization to 0.95",
                 "set spec.engine.kvCache.dtype to fp8",
                 "set spec.engine.tensorParallelSize to 2",
                 "set spec.model.quantization to fp8",
@@ -201,13 +203,34 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             FitRequest(H100, kv_cache_memory_bytes=GIB // 4),
             [
                 "remove spec.engine.kvCache.memory",
+                "set spec.engine.kvCache.memory to 642Mi",  # one block more than 640
+                "set spec.engine.tensorParallelSize to 8",
             ],
             id="a fixed cache that is far too small",
         ),
         pytest.param(
-            FitRequest(14 * GIB, tensor_parallel_size=8, weights=Weights.FP32),
+            FitRequest(H100, kv_cache_memory_bytes=500 * GIB),
             [
-                "set spec.model.quantization to fp8"
+                "remove spec.engine.kvCache.memory",
+                # 77.75 free, less 22.47 of weights, 1.74 of activations and 0.87 of graphs.
+                "set spec.engine.kvCache.memory to 53933Mi or less",
+            ],
+            id="a fixed cache that is larger than the GPU",
+        ),
+        pytest.param(
+            FitRequest(H100, kv_cache_memory_bytes=8 * GIB, gpu_memory_utilization=0.99),
+            ["set spec.engine.gpuMemoryUtilization to 0.98 or less"],
+            id="a share that is not free, beside a fixed cache",
+        ),
+        pytest.param(
+            FitRequest(H100, gpu_memory_utilization=0.99),
+            ["set spec.engine.gpuMemoryUtilization to 0.98 or less"],
+            id="a share that is not free",
+        ),
+        pytest.param(
+            at(0.85, FitRequest(14 * GIB, tensor_parallel_size=8, weights=Weights.FP32)),
+            [
+                "set spec.model.quantization to fp8",
             ],  # 16 GPUs would do, but the model has 8 KV heads
             id="no more GPUs than the model can use",
         ),
@@ -215,6 +238,54 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
             FitRequest(4 * GIB, tensor_parallel_size=8, weights=Weights.FP32),
             [],
             id="nothing helps but larger GPUs",
+        ),
+        pytest.param(
+            at(0.5, EAGER),
+            [
+                "set spec.engine.gpuMemoryUtilization to 0.95",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+            ],
+            id="a share that is too small",
+        ),
+        pytest.param(
+            FitRequest(L40S, tensor_parallel_size=1, weights=Weights.FP32),
+            [
+                "set spec.engine.tensorParallelSize to 4",
+                "set spec.model.quantization to fp8",
+            ],
+            id="twice as many GPUs are too few",
+        ),
+        pytest.param(
+            at(0.6, ONE_GPU, weights=Weights.FP8, max_batched_tokens=131_072),
+            [
+                "set spec.engine.gpuMemoryUtilization to 0.95",
+                "set spec.engine.maxBatchedTokens to 8192",
+                "set spec.engine.tensorParallelSize to 2",
+            ],
+            id="steps that are too large",
+        ),
+        pytest.param(
+            at(0.95, ONE_GPU, gpu_memory_bytes=54_550 * 1024**2),
+            [
+                "set spec.engine.kvCache.dtype to fp8",
+                "set spec.engine.maxBatchedTokens to 2048",
+                "add --enforce-eager to spec.engine.extraArgs",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+                "set spec.images.perPrompt to 0",
+            ],
+            id="half a GiB is missing",
+        ),
+        pytest.param(
+            FitRequest(12 * GIB, tensor_parallel_size=2),
+            [
+                (
+                    "set spec.engine.gpuMemoryUtilization to 0.87 or less"
+                    " and set spec.engine.tensorParallelSize to 8"
+                )
+            ],
+            id="several changes together",
         ),
     ],
 )
@@ -248,11 +319,104 @@ def test_cuda_graphs_take_from_the_cache_unless_they_are_off() -> None:
     assert eager.kv_cache_gib - with_graphs.kv_cache_gib == pytest.approx(1.10)
 
 
-def test_a_fixed_cache_is_taken_as_it_is_where_it_fits() -> None:
-    answer = fit(FitRequest(H100, kv_cache_memory_bytes=5 * GIB))
+@pytest.mark.parametrize("gib", [5, 48, 52])
+def test_a_fixed_cache_is_taken_as_it_is_whatever_the_share(gib: int) -> None:
+    answers = [
+        fit(FitRequest(H100, gpu_memory_utilization=share, kv_cache_memory_bytes=gib * GIB))
+        for share in (0.1, 0.90, 0.98)
+    ]
 
-    assert answer.kv_cache_gib == 5
-    assert answer.kv_cache_tokens == 2 * 5 * GIB // 163_840
+    assert all(answer.fits for answer in answers)
+    assert {answer.kv_cache_gib for answer in answers} == {gib}
+    assert {answer.kv_cache_tokens for answer in answers} == {2 * gib * GIB // 163_840 // 16 * 16}
+
+
+@pytest.mark.parametrize("gib", [53, 56, 500])
+def test_a_fixed_cache_that_is_not_free_beside_the_rest_does_not_fit(gib: int) -> None:
+    answer = fit(FitRequest(H100, kv_cache_memory_bytes=gib * GIB))
+
+    assert not answer.fits
+    assert answer.claimed_gib > answer.free_gib
+
+
+def test_a_fixed_cache_leaves_room_for_the_graphs_that_vllm_0_26_takes_beyond_the_share() -> None:
+    fixed = replace(BEFORE, kv_cache_memory_bytes=31 * GIB)
+
+    assert fit(fixed).fits
+    assert not fit(replace(fixed, eager=False)).fits
+
+
+def test_a_number_of_blocks_stands_in_for_every_size_of_the_cache() -> None:
+    blocks = replace(ONE_GPU, cache_blocks=600, kv_cache_memory_bytes=500 * GIB)
+
+    answer = fit(blocks)
+
+    assert answer.fits
+    assert answer.kv_cache_tokens == 9600
+    assert answer.kv_cache_gib == 9600 * 163_840 / GIB
+
+
+@pytest.mark.parametrize(
+    ("blocks", "size", "advice"),
+    [
+        pytest.param(
+            10,
+            16,
+            ("remove --num-gpu-blocks-override from spec.engine.extraArgs",),
+            id="fewer than a request needs",
+        ),
+        pytest.param(
+            20_000,
+            16,
+            (
+                "remove --num-gpu-blocks-override from spec.engine.extraArgs",
+                "set spec.engine.kvCache.dtype to fp8",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+            ),
+            id="more than the GPU holds",
+        ),
+        pytest.param(
+            10_000,
+            32,
+            (
+                "remove --num-gpu-blocks-override from spec.engine.extraArgs",
+                "set spec.engine.kvCache.dtype to fp8",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+            ),
+            id="larger blocks",
+        ),
+    ],
+)
+def test_a_number_of_blocks_that_does_not_fit_is_told_what_would_help(
+    blocks: int, size: int, advice: tuple[str, ...]
+) -> None:
+    answer = fit(replace(ONE_GPU, cache_blocks=blocks, block_tokens=size))
+
+    assert not answer.fits
+    assert answer.kv_cache_tokens == blocks * size
+    assert answer.advice == advice
+
+
+@pytest.mark.parametrize(("version", "longest"), [("0.26", 57_344), ("0.32", 57_328)])
+def test_since_0_32_a_request_cannot_have_the_last_block(version: str, longest: int) -> None:
+    # 0.26 suggested a context of 57,344 for a cache of as many, 0.32 one of 53,072 for 53,088.
+    request = replace(ONE_GPU, cache_blocks=57_344 // 16, engine_version=version)
+
+    assert fit(replace(request, context_length=longest)).fits
+    assert not fit(replace(request, context_length=longest + 1)).fits
+
+
+@pytest.mark.parametrize(("ranks", "free"), [(1, 78.66), (2, 77.75)])
+def test_what_is_free_at_the_start_is_what_the_logs_of_vllm_say(ranks: int, free: float) -> None:
+    assert fit(replace(ONE_GPU, tensor_parallel_size=ranks)).free_gib == pytest.approx(free)
+
+
+def test_the_largest_request_that_a_resource_can_make_has_an_answer() -> None:
+    request = FitRequest(1024**5, kv_cache_memory_bytes=1024**5, context_length=131_072)
+
+    assert not fit(request).fits
 
 
 requests = st.builds(
@@ -265,15 +429,24 @@ requests = st.builds(
     max_batched_tokens=st.integers(256, 131_072),
     context_length=st.none() | st.integers(1024, 131_072),
     images=st.booleans(),
-    kv_cache_memory_bytes=st.none() | st.integers(1, 64).map(lambda gib: gib * GIB),
+    kv_cache_memory_bytes=st.none() | st.integers(1, 256 * GIB),
+    cache_blocks=st.none() | st.none() | st.integers(0, 100_000),
+    block_tokens=st.sampled_from([16, 32, 64]),
     eager=st.booleans(),
     engine_version=st.sampled_from([None, "0.26.0", "0.29", "0.32.0", "0.33.0", "nightly"]),
 )
 
 
 def followed(request: FitRequest, advice: str) -> FitRequest:
-    """Return the request of somebody who did what an advice says."""
-    verb, field, *rest = advice.split()
+    """Return the request of somebody who did all that an advice says."""
+    for change in advice.split(" and "):
+        request = changed(request, change)
+    return request
+
+
+def changed(request: FitRequest, change: str) -> FitRequest:
+    """Return the request with one change made."""
+    verb, field, *rest = change.split()
     value = rest[1] if rest else ""
     match verb, field:
         case "set", "spec.engine.contextLength":
@@ -284,9 +457,22 @@ def followed(request: FitRequest, advice: str) -> FitRequest:
             return replace(request, tensor_parallel_size=int(value))
         case "set", "spec.model.quantization":
             return replace(request, weights=Weights(value))
+        case "set", "spec.engine.gpuMemoryUtilization":
+            return replace(request, gpu_memory_utilization=float(value))
+        case "set", "spec.engine.kvCache.memory":
+            mib = int(value.removesuffix("Mi"))
+            return replace(request, kv_cache_memory_bytes=mib * 1024**2)
         case "remove", "spec.engine.kvCache.memory":
             return replace(request, kv_cache_memory_bytes=None)
-    raise AssertionError(f"nobody knows how to follow: {advice}")
+        case "set", "spec.engine.maxBatchedTokens":
+            return replace(request, max_batched_tokens=int(value))
+        case "set", "spec.images.perPrompt":
+            return replace(request, images=int(value) > 0)
+        case "remove", "--num-gpu-blocks-override":
+            return replace(request, cache_blocks=None)
+        case "add", "--enforce-eager":
+            return replace(request, eager=True)
+    raise AssertionError(f"nobody knows how to follow: {change}")
 
 
 @given(requests)
@@ -296,10 +482,41 @@ def test_following_any_advice_makes_it_fit(request_: FitRequest) -> None:
 
 
 @given(requests)
+def test_no_part_of_an_advice_can_be_spared(request_: FitRequest) -> None:
+    for advice in fit(request_).advice:
+        changes = advice.split(" and ")
+        for spared in changes:
+            rest = [one for one in changes if one != spared]
+            assert not rest or not fit(followed(request_, " and ".join(rest))).fits, spared
+
+
+@given(requests)
+def test_more_memory_is_the_answer_only_where_no_setting_is(request_: FitRequest) -> None:
+    answer = fit(request_)
+    roomiest = replace(
+        request_,
+        tensor_parallel_size=8,
+        weights=min(request_.weights, Weights.FP8, key=[*reversed(Weights)].index),
+        kv_cache_8bit=True,
+        gpu_memory_utilization=0.95,
+        max_batched_tokens=256,
+        context_length=None,
+        images=False,
+        kv_cache_memory_bytes=None,
+        cache_blocks=None,
+        eager=True,
+    )
+
+    if not answer.fits and not answer.advice:
+        assert not fit(roomiest).fits
+
+
+@given(requests)
 def test_an_answer_is_consistent(request_: FitRequest) -> None:
     answer = fit(request_)
 
-    assert answer.fits == (answer.kv_cache_tokens >= answer.needed_tokens)
+    enough = answer.longest_request >= answer.needed_tokens
+    assert answer.fits == (enough and answer.claimed_gib <= answer.free_gib)
     assert answer.kv_cache_tokens % 16 == 0
     assert not (answer.fits and answer.advice)
 
@@ -310,11 +527,11 @@ def test_an_answer_is_consistent(request_: FitRequest) -> None:
         pytest.param({"gpu_memory_bytes": 193 * GIB}, id="more memory"),
         pytest.param({"tensor_parallel_size": 8}, id="more GPUs"),
         pytest.param({"gpu_memory_utilization": 0.99}, id="a larger share"),
+        pytest.param({"kv_cache_memory_bytes": 256 * GIB}, id="a larger fixed cache"),
         pytest.param({"max_batched_tokens": 256}, id="smaller steps"),
         pytest.param({"kv_cache_8bit": True}, id="a narrower cache"),
         pytest.param({"weights": Weights.INT4}, id="narrower weights"),
         pytest.param({"images": False}, id="no images"),
-        pytest.param({"kv_cache_memory_bytes": None}, id="no fixed cache"),
         pytest.param({"eager": True}, id="no CUDA graphs"),
         pytest.param({"engine_version": "0.26"}, id="an older vLLM"),
     ],
@@ -324,6 +541,23 @@ def test_more_room_never_leaves_fewer_tokens(request_: FitRequest, change: dict[
     roomier: Fit = fit(replace(request_, **change))
 
     assert roomier.kv_cache_tokens >= fit(request_).kv_cache_tokens
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"gpu_memory_bytes": 193 * GIB}, id="more memory"),
+        pytest.param({"max_batched_tokens": 256}, id="smaller steps"),
+        pytest.param({"kv_cache_8bit": True}, id="a narrower cache"),
+        pytest.param({"weights": Weights.INT4}, id="narrower weights"),
+        pytest.param({"images": False}, id="no images"),
+        pytest.param({"eager": True}, id="no CUDA graphs"),
+        pytest.param({"context_length": 1024}, id="a shorter context"),
+    ],
+)
+@given(request_=requests)
+def test_what_fits_still_fits_with_more_room(request_: FitRequest, change: dict[str, Any]) -> None:
+    assert fit(replace(request_, **change)).fits >= fit(request_).fits
 
 
 @given(requests, st.integers(8 * GIB, 192 * GIB), st.integers(0, 2 * GIB))

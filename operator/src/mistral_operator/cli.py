@@ -12,21 +12,19 @@ from mistral_operator.api import Resource, parse_resource, parse_spec
 from mistral_operator.api.spec import Spec
 from mistral_operator.crd import custom_resource_definition, to_yaml
 from mistral_operator.errors import InvalidResource
-from mistral_operator.fit import Fit, fit
-from mistral_operator.gpu_memory import (
-    GIB,
-    EngineOverhead,
-    engine_overhead,
-    parse_version,
-    usable_memory,
-)
+from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
+from mistral_operator.gpu_memory import GIB, parse_version, usable_memory
 from mistral_operator.names import API_VERSION, KIND
-from mistral_operator.quantity import quantity_bytes
+from mistral_operator.quantity import MAX_MEMORY, quantity_bytes
 from mistral_operator.render import RenderContext, children
 from mistral_operator.settings import ActivatorSettings, Settings
-from mistral_operator.status.fitting import fit_request, may_be_compressed
+from mistral_operator.status.fitting import MORE_MEMORY, fit_request, may_be_compressed
 
+_LONGEST_SHOWN = 32
+"""Characters of a mistyped option that are quoted."""
 _NO_CLUSTER_UID = "00000000-0000-0000-0000-000000000000"
+
+_TEXT = click.File(encoding="utf-8")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,9 +65,7 @@ def activate() -> None:
 
 
 @main.command()
-@click.option(
-    "-f", "--file", "source", type=click.File(), required=True, help="Resource; - is stdin."
-)
+@click.option("-f", "--file", "source", type=_TEXT, required=True, help="Resource; - is stdin.")
 @click.option("--server-image", help="Server image where the resource names none.")
 @click.option("--pod-monitor/--no-pod-monitor", default=False, help="Include the PodMonitor.")
 @click.option("--scaled-object/--no-scaled-object", default=False, help="Include the ScaledObject.")
@@ -87,26 +83,28 @@ def render(
 
 
 @main.command(name="fit")
-@click.option("-f", "--file", "source", type=click.File(), help="Resource; unset is `spec: {}`.")
+@click.option("-f", "--file", "source", type=_TEXT, help="Resource; unset is `spec: {}`.")
 @click.option(
-    "--gpu-memory", required=True, help="Memory of one GPU as nvidia-smi shows it, such as 81559Mi."
+    "--gpu-memory",
+    help="Memory of one GPU as nvidia-smi shows it, such as 81559Mi. Unset: spec.pod.gpu.memory.",
 )
 @click.option(
     "--engine-version", help="Version of vLLM, such as 0.26. Unset: that of the server image."
 )
-def fit_command(source: IO[str] | None, gpu_memory: str, engine_version: str | None) -> None:
+def fit_command(source: IO[str] | None, gpu_memory: str | None, engine_version: str | None) -> None:
     """Say whether a resource fits its GPUs, and how many tokens of KV cache remain."""
     specs = [resource.spec for resource in _resources(source)] if source else [parse_spec({})]
-    memory = _gpu_memory(gpu_memory)
-    overhead = _engine_overhead(engine_version)
+    option = None if gpu_memory is None else _gpu_memory(gpu_memory, "--gpu-memory")
+    _check_version(engine_version)
     for spec in specs:
         if spec.device == "cpu":
             click.echo(f"{spec.model.id} runs on CPUs: there is no GPU to fit")
     on_gpus = [spec for spec in specs if spec.device != "cpu"]
-    answers = [(spec, fit(fit_request(spec, memory, engine_version))) for spec in on_gpus]
-    for spec, answer in answers:
-        click.echo(_fit_text(spec, memory, overhead, answer))
-    if not all(answer.fits for _, answer in answers):
+    requests = [fit_request(one, _memory_of(one, option), engine_version) for one in on_gpus]
+    answers = [fit(request) for request in requests]
+    for spec, request, answer in zip(on_gpus, requests, answers, strict=True):
+        click.echo(_fit_text(spec, request, answer))
+    if not all(answer.fits for answer in answers):
         raise SystemExit(1)
 
 
@@ -125,7 +123,11 @@ def _resources(source: IO[str]) -> list[Resource]:
     """Read every resource of a YAML file; other kinds of object are passed over."""
     try:
         documents = [one for one in yaml.safe_load_all(source) if isinstance(one, dict)]
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{source.name} is not UTF-8 text: {error}") from error
+    except RecursionError as error:
+        raise click.ClickException(f"{source.name} is not YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: numbers, days
         raise click.ClickException(f"{source.name} is not YAML: {error}") from error
     found = [_resource(one) for one in documents if one.get("kind") == KIND]
     if not found:
@@ -150,40 +152,57 @@ def _resource(document: dict[str, Any]) -> Resource:
         raise click.ClickException(str(error)) from error
 
 
-def _gpu_memory(text: str) -> int:
+def _gpu_memory(text: str, origin: str) -> int:
     """Read the memory of one GPU in bytes."""
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
     try:
         memory = quantity_bytes(text)
     except ValueError as error:
         raise click.BadParameter(
-            f"{text!r} is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
-            param_hint="--gpu-memory",
+            f"{shown!r} is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
+            param_hint=origin,
         ) from error
+    if memory > MAX_MEMORY:
+        raise click.BadParameter(
+            f"{shown} is more than 1Pi: check the unit, such as 81559Mi", param_hint=origin
+        )
     if memory < GIB:
         raise click.BadParameter(
-            f"{text} is less than 1 GiB: write the unit, such as 81559Mi",
-            param_hint="--gpu-memory",
+            f"{shown} is less than 1 GiB: write the unit, such as 81559Mi",
+            param_hint=origin,
         )
     return memory
 
 
-def _engine_overhead(version: str | None) -> EngineOverhead:
+def _memory_of(spec: Spec, option: int | None) -> int:
+    """Return the memory of one GPU: that of the option, or else that of the resource."""
+    if option is not None:
+        return option
+    if spec.pod.gpu.memory is None:
+        raise click.UsageError(
+            "the memory of one GPU is not known: give --gpu-memory, such as 81559Mi, or set"
+            " spec.pod.gpu.memory"
+        )
+    return _gpu_memory(spec.pod.gpu.memory, "spec.pod.gpu.memory")
+
+
+def _check_version(version: str | None) -> None:
     if version is not None and parse_version(version) is None:
         raise click.BadParameter(
             f"{version!r} is not a version of vLLM: write one such as 0.26 or 0.32.0",
             param_hint="--engine-version",
         )
-    return engine_overhead(version)
 
 
-def _fit_text(spec: Spec, memory: int, overhead: EngineOverhead, answer: Fit) -> str:
-    ranks, usable = spec.engine.tensor_parallel_size, usable_memory(memory)
+def _fit_text(spec: Spec, request: FitRequest, answer: Fit) -> str:
+    ranks, memory = request.tensor_parallel_size, request.gpu_memory_bytes
+    usable, own = usable_memory(memory), spec.pod.gpu.memory
     lines = [
         (
-            f"{spec.model.id} on {ranks} GPUs of {memory / GIB:.1f} GiB:"
+            f"{spec.model.id} on {ranks} GPU{'' if ranks == 1 else 's'} of {memory / GIB:.1f} GiB:"
             f" {'fits' if answer.fits else 'does not fit'}"
         ),
-        f"  figures              {overhead.source(ranks)}",
+        f"  figures              {source_of_figures(request)}",
         f"  usable memory        {usable.gib:7.2f} GiB, {usable.source}",
         f"  budget of each GPU   {answer.budget_gib:7.2f} GiB",
         f"  weights              {answer.weights_gib:7.2f} GiB",
@@ -195,7 +214,17 @@ def _fit_text(spec: Spec, memory: int, overhead: EngineOverhead, answer: Fit) ->
             f" ({answer.needed_tokens} needed)"
         ),
     ]
-    lines += [f"  would help: {advice}" for advice in answer.advice]
-    if not answer.fits and may_be_compressed(spec):
-        lines.append("  weights of 16 bits are assumed; files that hold fewer take less")
+    if own is not None and quantity_bytes(own) != memory:
+        lines.append(f"  --gpu-memory is used and not spec.pod.gpu.memory, which is {own}")
+    if answer.longest_request < answer.needed_tokens <= answer.kv_cache_tokens:
+        lines.append(f"  one request can have {answer.longest_request} of these tokens")
+    if not answer.starts:
+        lines.append(
+            f"  {answer.claimed_gib:.2f} GiB must be free at the start, and"
+            f" {answer.free_gib:.2f} GiB are"
+        )
+    if not answer.fits:
+        lines += [f"  would help: {advice}" for advice in answer.advice or (MORE_MEMORY,)]
+        if may_be_compressed(spec):
+            lines.append("  weights of 16 bits are assumed; files that hold fewer take less")
     return "\n".join(lines)

@@ -115,7 +115,7 @@ def _without_null(schema: dict[str, Any], defs: Mapping[str, Any]) -> dict[str, 
 
 
 def _int_or_string(schema: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("description", "pattern", "default", "x-kubernetes-validations")
+    kept = ("description", "pattern", "maxLength", "default", "x-kubernetes-validations")
     return {
         **{key: schema[key] for key in kept if key in schema},
         "anyOf": [{"type": "integer"}, {"type": "string"}],

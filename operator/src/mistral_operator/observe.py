@@ -100,12 +100,14 @@ class DeploymentFacts:
     """Why pods cannot be created (a quota, a security policy), if so."""
 
     @property
+    def all_updated(self) -> bool:
+        """The controller has seen the newest Deployment, and no pod is older than it."""
+        return self.observed_generation >= self.generation and self.replicas == self.updated
+
+    @property
     def settled(self) -> bool:
         """The controller has seen the newest Deployment and finished with it."""
-        return (
-            self.observed_generation >= self.generation
-            and self.replicas == self.updated == self.ready == self.wanted
-        )
+        return self.all_updated and self.replicas == self.ready == self.wanted
 
 
 @dataclass(frozen=True, slots=True)

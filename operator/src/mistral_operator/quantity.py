@@ -7,6 +7,9 @@ model; this file needs only the arithmetic, in modules that must stay pure.
 import re
 from decimal import Decimal
 
+MAX_MEMORY = 1024**5
+"""1Pi in bytes, more than a machine or a GPU has: what exceeds it has a wrong unit."""
+
 _SUFFIXES: dict[str, Decimal] = {
     "": Decimal(1),
     "m": Decimal("0.001"),

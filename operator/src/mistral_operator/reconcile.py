@@ -134,6 +134,7 @@ class Reconciler:
             oom=oom,
             scaling=scaling,
             asked=asked,
+            server_image=self._world.context.server_image,
         )
         status = await self._report(situation, report)
         self._look_again(key, resource, status)

@@ -10,7 +10,14 @@ from mistral_operator.api.model import DEFAULT_MODEL
 from mistral_operator.api.oom_status import Change, Oom, OomEvent, OomTotal, Overrides, Step
 from mistral_operator.api.resource import Resource, identified, parse_resource, parse_spec
 from mistral_operator.api.spec import Spec
-from mistral_operator.api.status import Condition, ConditionType, Effective, Reason, Status
+from mistral_operator.api.status import (
+    Condition,
+    ConditionType,
+    Effective,
+    ImageEngine,
+    Reason,
+    Status,
+)
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -21,6 +28,7 @@ __all__ = [
     "Condition",
     "ConditionType",
     "Effective",
+    "ImageEngine",
     "Oom",
     "OomEvent",
     "OomTotal",

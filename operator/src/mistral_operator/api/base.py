@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mistral_operator.quantity import quantity_bytes
+from mistral_operator.quantity import MAX_MEMORY, quantity_bytes
 
 
 class ApiModel(BaseModel):
@@ -36,23 +36,30 @@ def with_rules(*rules: dict[str, str]) -> dict[str, Any]:
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
 
+_MAX_QUANTITY_LENGTH = 32
+"""Digits enough for every quantity that the API server itself can hold, and few enough for a
+float."""
+
 Quantity = Annotated[
     str,
-    Field(coerce_numbers_to_str=True, pattern=QUANTITY_PATTERN),
+    Field(coerce_numbers_to_str=True, pattern=QUANTITY_PATTERN, max_length=_MAX_QUANTITY_LENGTH),
     # Kubernetes takes 2 and "2" alike; the CRD generator knows this marker.
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 """A Kubernetes quantity such as 500m, 2 or 16Gi."""
 
 
-def _at_least_a_byte(quantity: str) -> str:
-    if quantity_bytes(quantity) == 0:
+def _that_a_machine_has(quantity: str) -> str:
+    memory = quantity_bytes(quantity)
+    if memory == 0:
         raise ValueError(f"{quantity} is no memory at all: write more than 0, such as 4Gi")
+    if memory > MAX_MEMORY:
+        raise ValueError(f"{quantity} is more than 1Pi: check the unit, such as 48Gi")
     return quantity
 
 
-Memory = Annotated[Quantity, AfterValidator(_at_least_a_byte)]
-"""A quantity of memory, at least a byte."""
+Memory = Annotated[Quantity, AfterValidator(_that_a_machine_has)]
+"""A quantity of memory, at least a byte and at most 1Pi."""
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 """Name of another object in the namespace of the resource."""

@@ -17,7 +17,7 @@ _ALLOWED = ", ".join(sorted(ALLOWED_ENGINE_ARGS))
 _ALLOWED_CEL = "[" + ", ".join(f"'{flag}'" for flag in sorted(ALLOWED_ENGINE_ARGS)) + "]"
 
 ContextLength = Annotated[
-    int | Literal["auto"],
+    Annotated[int, Field(ge=1024, le=MAX_CONTEXT)] | Literal["auto"],
     Field(
         json_schema_extra={
             "x-kubernetes-int-or-string": True,
@@ -40,8 +40,9 @@ class KVCache(ApiModel):
     dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
     """Type of the cache. `auto` is the type of the weights; `fp8` doubles the tokens that fit."""
     memory: Memory | None = None
-    """Memory of the cache on each GPU. Unset: what remains of the memory share after weights and
-    activations. Needed with `device: cpu`, where there is no share to derive it from."""
+    """Memory of the cache on each GPU, whatever `gpuMemoryUtilization` says. Unset: what remains of
+    the memory share after weights and activations. Needed with `device: cpu`, where there is no
+    share to derive it from."""
 
 
 class Engine(ApiModel):

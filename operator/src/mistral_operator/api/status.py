@@ -112,6 +112,15 @@ class Effective(ApiModel):
     """Tokens that the KV cache of one replica holds."""
 
 
+class ImageEngine(ApiModel):
+    """The engine inside a server image."""
+
+    image: str
+    """The server image."""
+    vllm_version: str
+    """Version of vLLM, as a ready replica last reported it."""
+
+
 class Status(ApiModel):
     """What the operator reports."""
 
@@ -140,6 +149,9 @@ class Status(ApiModel):
     """Name that clients write in `model`."""
     effective: Effective | None = None
     """The configuration as a running engine reports it."""
+    engine: ImageEngine | None = None
+    """The engine in the server image, kept while no replica is ready. The condition ModelFits uses
+    the memory figures of its version. Absent until a replica of the current image was ready."""
     oom: Oom | None = None
     """Lacks of memory, and what was done about them; absent while there was none."""
     autoscaling: AutoscalingStatus | None = None

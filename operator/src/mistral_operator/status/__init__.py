@@ -5,7 +5,7 @@
 """
 
 from mistral_operator import names
-from mistral_operator.api import ConditionType, Effective, Status
+from mistral_operator.api import ConditionType, Effective, ImageEngine, Status
 from mistral_operator.observe import Observed
 from mistral_operator.render.contract import HTTP_PORT
 from mistral_operator.status.checks import verdict
@@ -28,7 +28,9 @@ def report(situation: Situation, now: str) -> Status:
     said = verdict(situation)
     ready = facts.ready if facts else 0
     effective = _effective(observed, situation.previous) if ready else None
-    version = effective.vllm_version if effective else None
+    engine = _engine(situation)
+    # While another image rolls out, the engine that still runs is all that is known.
+    version = (engine or effective or Effective()).vllm_version
     fits = model_fits(resource.spec, observed.nodes, version)
     return Status(
         observed_generation=resource.generation,
@@ -41,6 +43,7 @@ def report(situation: Situation, now: str) -> Status:
         url=names.base_url(resource.name, resource.namespace, HTTP_PORT),
         served_model=resource.spec.model.name,
         effective=effective,
+        engine=engine,
         oom=situation.oom,
         autoscaling=situation.scaling,
     )
@@ -62,6 +65,32 @@ def _effective(observed: Observed, previous: Status) -> Effective | None:
     return previous.effective
 
 
+def _engine(situation: Situation) -> ImageEngine | None:
+    """Return the engine in the image that the resource asks for, as far as a replica told.
+
+    The last word stands until another image is asked for: with no replica ready, the verdict on the
+    memory would else be that of another version, and change at every restart.
+    """
+    image = situation.resource.spec.image or situation.server_image
+    before = situation.previous.engine
+    if before is not None and before.image != image:
+        before = None
+    versions = _versions(situation)
+    if not versions or (before is not None and before.vllm_version in versions):
+        return before
+    return ImageEngine(image=image, vllm_version=versions[0])
+
+
+def _versions(situation: Situation) -> list[str]:
+    """Return what the ready replicas report, if all have the image that is asked for."""
+    observed, facts = situation.observed, situation.observed.deployment
+    if facts is None or not facts.ready or not facts.all_updated or situation.problems:
+        return []
+    signals = (observed.signal(pod) for pod in observed.pods if pod.ready and not pod.terminating)
+    versions = (signal.effective.vllm_version for signal in signals if signal is not None)
+    return [version for version in versions if version]
+
+
 def report_invalid(situation: Situation, now: str) -> Status:
     """Return the status of a resource whose spec cannot be read.
 
@@ -72,6 +101,7 @@ def report_invalid(situation: Situation, now: str) -> Status:
         update={
             "served_model": situation.previous.served_model,
             "desired_replicas": situation.previous.desired_replicas,
+            "engine": situation.previous.engine,
             "conditions": [
                 one for one in status.conditions if one.type != ConditionType.MODEL_FITS
             ],

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mistral_operator.api import DEFAULT_MODEL, Reason, Spec
-from mistral_operator.fit import Fit, FitRequest, Weights, fit
+from mistral_operator.fit import BLOCK_TOKENS, Fit, FitRequest, Weights, fit
 from mistral_operator.gpu_memory import GIB
 from mistral_operator.observe import NodeFacts, memory_label
 from mistral_operator.quantity import quantity_bytes
+from mistral_server.contract.engine_args import canonical_flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,12 @@ class FitVerdict:
     reason: Reason
     message: str
 
+
+MORE_MEMORY = "GPUs with more memory"
+"""What helps where no change of the settings does."""
+
+_MOST = 10**12
+"""Larger numbers change no answer, and would not go into a float."""
 
 _EAGER = "--enforce-eager"
 """vLLM refuses this flag with a value, so `--enforce-eager=True` turns nothing off."""
@@ -43,9 +50,20 @@ def fit_request(spec: Spec, gpu_memory_bytes: int, engine_version: str | None = 
         context_length=None if engine.context_length == "auto" else engine.context_length,
         images=spec.images.per_prompt > 0,
         kv_cache_memory_bytes=None if memory is None else quantity_bytes(memory),
+        cache_blocks=_last_number(engine.extra_args, "--num-gpu-blocks-override"),
+        block_tokens=_last_number(engine.extra_args, "--block-size") or BLOCK_TOKENS,
         eager=any(argument.replace("_", "-") == _EAGER for argument in engine.extra_args),
         engine_version=engine_version,
     )
+
+
+def _last_number(arguments: list[str], flag: str) -> int | None:
+    """Return the value of an argument as vLLM takes it, None where it is not given or refused."""
+    values = [one.partition("=")[2] for one in arguments if canonical_flag(one) == flag]
+    try:
+        return min(max(0, int(values[-1])), _MOST)
+    except (IndexError, ValueError):
+        return None
 
 
 def model_fits(
@@ -92,6 +110,12 @@ def may_be_compressed(spec: Spec) -> bool:
 
 
 def _numbers(answer: Fit) -> str:
+    if not answer.starts:
+        return (
+            f"{answer.claimed_gib:.2f} GiB of each GPU must be free at the start and"
+            f" {answer.free_gib:.2f} are (weights take {answer.weights_gib:.2f}, the KV cache"
+            f" {answer.kv_cache_gib:.2f})"
+        )
     return (
         f"weights take {answer.weights_gib:.1f} of {answer.budget_gib:.1f} GiB on each GPU,"
         f" and {answer.kv_cache_tokens} tokens of KV cache remain for a replica"
@@ -102,12 +126,17 @@ def _verdict(answer: Fit) -> FitVerdict:
     numbers = _numbers(answer)
     if answer.fits:
         return FitVerdict("True", Reason.FITS, numbers)
-    remedy = " or ".join(answer.advice) or "use GPUs with more memory"
-    return FitVerdict(
-        "False",
-        Reason.DOES_NOT_FIT,
-        f"{numbers}, where {answer.needed_tokens} are needed: {remedy}",
-    )
+    remedy = " or ".join(answer.advice) or f"use {MORE_MEMORY}"
+    needed = f", {_needed(answer)}" if answer.starts else ""
+    return FitVerdict("False", Reason.DOES_NOT_FIT, f"{numbers}{needed}: {remedy}")
+
+
+def _needed(answer: Fit) -> str:
+    """Say how many tokens are needed and, where that explains it, how many a request can have."""
+    if answer.longest_request < answer.needed_tokens <= answer.kv_cache_tokens:
+        longest, needed = answer.longest_request, answer.needed_tokens
+        return f"of which one request can have {longest} and needs {needed}"
+    return f"where {answer.needed_tokens} are needed"
 
 
 def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:

@@ -21,6 +21,8 @@ class Situation:
     """What the operator's own autoscaling decided; `resource` then asks for that many replicas."""
     asked: int | None = None
     """Replicas that are asked for, where `oom` lets none run."""
+    server_image: str = ""
+    """Image of the server where the resource names none."""
 
     def said_before(self, kind: str) -> Condition | None:
         """Return a condition as it was last reported."""

@@ -1,17 +1,20 @@
-"""Does the model fit, and how many tokens of KV cache remain?
-
-One pure function, behind the condition ModelFits and behind `mistral-operator fit`.
+"""How the memory of the GPUs is divided, and whether that is enough.
 
 The rule is vLLM's own: the memory of the GPU that a program can use times the share, less weights,
 less the peak of activations, less a constant, less CUDA graphs. `gpu_memory` has the measured
 figures by card and by version of vLLM. On one and two GPUs every measured KV cache is within 0.5 %
 of the result; 4 and 8 GPUs are arithmetic.
+
+A KV cache of a fixed size is taken as it is. vLLM then ignores the share (`gpu_worker.py`,
+`determine_available_memory`), except that the share must still be free when it starts
+(`request_memory`). Whether the cache fits shows only when it is allocated, so everything together
+is compared with the memory that is free at the start.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from mistral_operator.gpu_memory import GIB, engine_overhead, usable_memory
+from mistral_operator.gpu_memory import GIB, engine_overhead, free_memory, usable_memory
 
 TEXT_WEIGHTS_GIB = 43.94
 """bf16 weights of the language model, as vLLM loads them on one GPU."""
@@ -65,7 +68,11 @@ class FitRequest:
     """Tokens that one request may need; None asks for the most."""
     images: bool = True
     kv_cache_memory_bytes: int | None = None
-    """A fixed size of the KV cache on each GPU instead of what remains."""
+    """A fixed size of the KV cache on each GPU instead of what remains of the share."""
+    cache_blocks: int | None = None
+    """A fixed number of blocks instead of any size: `--num-gpu-blocks-override`."""
+    block_tokens: int = BLOCK_TOKENS
+    """Tokens of each block: `--block-size`."""
     eager: bool = False
     """Without CUDA graphs."""
     engine_version: str | None = None
@@ -78,49 +85,65 @@ class Fit:
 
     fits: bool
     budget_gib: float
+    """What weights, activations, graphs and KV cache may take: the share, or all that is free if
+    the KV cache has a fixed size."""
+    free_gib: float
+    """Free when the engine starts."""
+    claimed_gib: float
+    """What has to be free then: the share and, with a fixed KV cache, the sum of all parts."""
     weights_gib: float
     activations_gib: float
     """Peak of activations, and the constant that vLLM takes besides."""
     graphs_gib: float
     """CUDA graphs inside the budget."""
     kv_cache_gib: float
+    """What remains of the budget, or the fixed size even where it does not fit."""
     kv_cache_tokens: int
-    """Tokens of KV cache of one replica, over all its GPUs."""
+    """Tokens of that KV cache in one replica, over all its GPUs."""
+    longest_request: int
+    """Tokens of it that one request can have."""
     needed_tokens: int
     """Tokens that one request may need."""
     advice: tuple[str, ...] = ()
-    """Single changes that would make it fit, as fields of the resource."""
+    """Changes as fields of the resource, each of which would make it fit; if no single change does,
+    one item with several changes that do together."""
+
+    @property
+    def starts(self) -> bool:
+        """Tell whether the memory that is claimed is there at all."""
+        return self.claimed_gib <= self.free_gib
 
 
-def fit(request: FitRequest) -> Fit:
-    """Say whether a model fits, what remains for the KV cache and, if not, what would help."""
-    answer = _compute(request)
-    if answer.fits:
-        return answer
-    return replace(answer, advice=_advice(request, answer))
-
-
-def _compute(request: FitRequest) -> Fit:
+def compute(request: FitRequest) -> Fit:
+    """Return the answer without advice."""
     overhead, ranks = engine_overhead(request.engine_version), request.tensor_parallel_size
     usable = usable_memory(request.gpu_memory_bytes)
-    budget = usable.gib * request.gpu_memory_utilization
+    free = free_memory(usable.gib, ranks)
+    budget = claimed = usable.gib * request.gpu_memory_utilization
     weights = _weights_gib(request)
     activations = overhead.eager(ranks, request.max_batched_tokens)
     graphs = 0.0 if request.eager else overhead.cuda_graphs(ranks)
-    remaining = budget - weights - activations - graphs
-    kv_cache = remaining
-    if request.kv_cache_memory_bytes is not None:
-        kv_cache = min(remaining, request.kv_cache_memory_bytes / GIB)
-    tokens = _tokens(request, max(0.0, kv_cache))
+    fixed = _fixed_gib(request)
+    if fixed is None:
+        kv_cache = max(0.0, budget - weights - activations - graphs)
+    else:
+        graphs += 0.0 if request.eager else overhead.graphs_beyond
+        kv_cache = fixed
+        budget, claimed = free, max(claimed, weights + activations + graphs + kv_cache)
+    tokens = _tokens(request, kv_cache)
+    longest = max(0, tokens - reserved_tokens(request))
     needed = request.context_length or MIN_USEFUL_CONTEXT
     return Fit(
-        fits=tokens >= needed,
+        fits=longest >= needed and claimed <= free,
         budget_gib=budget,
+        free_gib=free,
+        claimed_gib=claimed,
         weights_gib=weights,
         activations_gib=activations,
         graphs_gib=graphs,
-        kv_cache_gib=max(0.0, kv_cache),
+        kv_cache_gib=kv_cache,
         kv_cache_tokens=tokens,
+        longest_request=longest,
         needed_tokens=needed,
     )
 
@@ -131,43 +154,30 @@ def _weights_gib(request: FitRequest) -> float:
     return REPLICATED_WEIGHTS_GIB + sharded / request.tensor_parallel_size
 
 
+def bytes_per_token(request: FitRequest) -> float:
+    """Return what a token of KV cache takes of each GPU."""
+    halves = 2 if request.kv_cache_8bit else 1
+    return KV_BYTES_PER_TOKEN / halves / request.tensor_parallel_size
+
+
+def reserved_tokens(request: FitRequest) -> int:
+    """Return the tokens of the KV cache that no request can have."""
+    return engine_overhead(request.engine_version).reserved_blocks * request.block_tokens
+
+
+def _fixed_gib(request: FitRequest) -> float | None:
+    """Return the size of a KV cache that does not follow from the share.
+
+    A number of blocks overrides every size (`kv_cache_utils.py`, `get_kv_cache_configs`).
+    """
+    if request.cache_blocks is not None:
+        return request.cache_blocks * request.block_tokens * bytes_per_token(request) / GIB
+    memory = request.kv_cache_memory_bytes
+    return None if memory is None else memory / GIB
+
+
 def _tokens(request: FitRequest, kv_cache_gib: float) -> int:
-    per_token = KV_BYTES_PER_TOKEN / (2 if request.kv_cache_8bit else 1)
-    tokens = kv_cache_gib * GIB * request.tensor_parallel_size / per_token
-    return int(tokens // BLOCK_TOKENS) * BLOCK_TOKENS
-
-
-def _advice(request: FitRequest, answer: Fit) -> tuple[str, ...]:
-    """Try each single change and name those that help, the cheapest for the user first."""
-    advice = []
-    if MIN_USEFUL_CONTEXT <= answer.kv_cache_tokens < answer.needed_tokens:
-        advice.append(f"set spec.engine.contextLength to {answer.kv_cache_tokens} or less")
-    for change, sentence in _changes(request):
-        if _compute(change).fits:
-            advice.append(sentence)
-    return tuple(advice)
-
-
-def _changes(request: FitRequest) -> list[tuple[FitRequest, str]]:
-    changes = []
-    if request.kv_cache_memory_bytes is not None:
-        changes.append(
-            (replace(request, kv_cache_memory_bytes=None), "remove spec.engine.kvCache.memory")
-        )
-    if not request.kv_cache_8bit:
-        changes.append(
-            (replace(request, kv_cache_8bit=True), "set spec.engine.kvCache.dtype to fp8")
-        )
-    larger = request.tensor_parallel_size * 2
-    if larger <= 8:
-        changes.append(
-            (
-                replace(request, tensor_parallel_size=larger),
-                f"set spec.engine.tensorParallelSize to {larger}",
-            )
-        )
-    if request.weights in {Weights.BF16, Weights.FP32}:
-        changes.append(
-            (replace(request, weights=Weights.FP8), "set spec.model.quantization to fp8")
-        )
-    return changes
+    if request.cache_blocks is not None:
+        return request.cache_blocks * request.block_tokens
+    tokens = kv_cache_gib * GIB / bytes_per_token(request)
+    return int(tokens // request.block_tokens) * request.block_tokens

@@ -1,0 +1,39 @@
+"""Where the figures behind an answer come from, for people to read."""
+
+from mistral_operator.fit.rule import FitRequest, Weights
+from mistral_operator.gpu_memory import ENGINES, engine_overhead, parse_version
+
+_MEASURED_TOKENS = {1: (8192, 16_384), 2: (8192,)}
+"""Batched tokens per step that were measured, by number of GPUs."""
+_MOST_GPUS = max(_MEASURED_TOKENS)
+_UNTRIED_WEIGHTS = {Weights.FP32: "32-bit weights", Weights.INT4: "4-bit weights"}
+
+
+def source_of_figures(request: FitRequest) -> str:
+    """Say which version was measured, and what of the request was not."""
+    row = engine_overhead(request.engine_version)
+    measured = "measured with vLLM {}.{}".format(*row.version)
+    untried = _untried(request)
+    text = f"computed for {', '.join(untried)} from those {measured}" if untried else measured
+    version = parse_version(request.engine_version or "")
+    if version is None or version == row.version:
+        return text
+    text += "; {}.{} was not measured".format(*version)
+    later = next((one.version for one in ENGINES if one.version > version), None)
+    if version > row.version and later is not None:
+        text += " and may take more memory, as {}.{} does".format(*later)
+    return text
+
+
+def _untried(request: FitRequest) -> list[str]:
+    ranks, tokens = request.tensor_parallel_size, request.max_batched_tokens
+    untried = []
+    if ranks > _MOST_GPUS:
+        untried.append(f"{ranks} GPUs")
+    if tokens not in _MEASURED_TOKENS[min(ranks, _MOST_GPUS)]:
+        untried.append(f"{tokens} batched tokens")
+    if request.weights in _UNTRIED_WEIGHTS:
+        untried.append(_UNTRIED_WEIGHTS[request.weights])
+    if not request.images:
+        untried.append("text only")
+    return untried
