@@ -12,7 +12,7 @@ TOKEN_IDS = re.compile(rb'"(prompt_token_ids|token_ids)":\s?\[[0-9, ]*\]')
 """Can only be a key: within a JSON string the quotes would be escaped."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What is raised of bytes that are no answer, or no event of one."""
+"""Raised for bytes that are not the JSON that is expected, such as an answer or an event of one."""
 
 NULL = msgspec.Raw(b"null")
 _LENGTH = msgspec.Raw(b'"length"')
@@ -119,7 +119,7 @@ def for_client(body: bytes, observer: Observer, *, honest: bool) -> tuple[bytes,
 
 
 def without_token_ids(body: bytes) -> bytes:
-    """Return an answer, or a part of one, as whoever gets it that did not ask for token ids."""
+    """Return an answer, or a part of one, as a client gets it that did not ask for token ids."""
     return TOKEN_IDS.sub(_null, body)  # a template would take twice as long
 
 

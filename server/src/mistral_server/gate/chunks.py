@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mistral_server.gate.answer import NULL, TOKEN_IDS, AnswerChoice, without_token_ids
+from mistral_server.gate.answer import (
+    NULL,
+    TOKEN_IDS,
+    UNREADABLE,
+    AnswerChoice,
+    without_token_ids,
+)
 from mistral_server.gate.observer import Piece
 
 END = b"\n\n"
@@ -43,7 +49,7 @@ def read(event: bytes) -> Chunk:
     """Return an event that begins with `DATA`, decoded.
 
     Raises:
-        msgspec.MsgspecError, UnicodeDecodeError: it is no event of an answer.
+        UNREADABLE: it is no event of an answer.
     """
     return _decode(event[len(DATA) :])
 
@@ -77,7 +83,7 @@ class Shape:
         try:
             text = _decode_text(event[len(self.head) - 1 : at + 1])
             token_ids = _decode_ids(event[at + len(self.middle) - 1 : 1 - len(self.tail)])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             return None
         return text, token_ids, before + self.without
 

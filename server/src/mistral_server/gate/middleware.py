@@ -8,8 +8,6 @@ import hmac
 import logging
 import os
 
-import msgspec
-
 from mistral_server.api_keys import ApiKeys
 from mistral_server.contract import (
     SERVER_SETTINGS_ENV,
@@ -20,6 +18,7 @@ from mistral_server.contract import (
 )
 from mistral_server.engine import log_handlers, workarounds
 from mistral_server.gate import metrics
+from mistral_server.gate.answer import UNREADABLE
 from mistral_server.gate.asgi import (
     Application,
     BodyTooLargeError,
@@ -138,7 +137,7 @@ class Gate:
                 loops=action or self._settings.loops.action,
                 context=Context(self._settings, prompt, window),
             )
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None  # vLLM tells the client what is wrong with it
         except Exception:
             _log.exception("A request could not be prepared")
