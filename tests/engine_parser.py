@@ -7,15 +7,11 @@ since importing vLLM takes some ten seconds. There the parser is built as ``vllm
 import contextlib
 import importlib
 import io
-import json
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TIMEOUT_SECONDS = 300
-"""Importing vLLM takes 10 s on an idle machine and several times that on a busy one."""
+import engine_interpreter
 
 
 @dataclass(frozen=True)
@@ -30,30 +26,15 @@ def parse(command_lines: Iterable[Sequence[str]]) -> list[Parsed]:
     """Return what vLLM's parser says to each list of arguments that follow ``vllm``.
 
     Raises:
-        subprocess.CalledProcessError: the engine's interpreter could not run the parser.
+        AssertionError: the engine's interpreter could not run the parser.
     """
-    from mistral_dev.images import engine
-
-    done = subprocess.run(
-        [engine.engine() / "bin" / "python", __file__],
-        input=json.dumps([list(line) for line in command_lines]),
-        env=engine.environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [Parsed(**answer) for answer in json.loads(done.stdout)]
+    answers = engine_interpreter.ask(__file__, [list(line) for line in command_lines])
+    return [Parsed(**answer) for answer in answers]
 
 
-def _inside() -> None:
-    """Answer on the standard output, which vLLM's own log must not reach."""
-    answers = sys.stdout
-    sys.stdout = sys.stderr
+def _inside(lines: list[list[str]]) -> list[dict[str, Any]]:
     parser, validate = _build()
-    result = [_answer(parser, validate, line) for line in json.load(sys.stdin)]
-    json.dump(result, answers, default=str)
+    return [_answer(parser, validate, line) for line in lines]
 
 
 def _build() -> tuple[Any, Any]:
@@ -78,4 +59,4 @@ def _answer(parser: Any, validate: Any, line: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    _inside()
+    engine_interpreter.answer(_inside, default=str)

@@ -9,20 +9,17 @@ the model is missing: a test says which tokens come, and gets a stream for every
 import asyncio
 import importlib
 import itertools
-import json
 import random
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import engine_interpreter
 from mistral_server.engine import drop_info
-
-TIMEOUT_SECONDS = 300
-"""Importing vLLM takes 10 s on an idle machine and several times that on a busy one."""
 
 CHAT = "/v1/chat/completions"
 
@@ -54,31 +51,17 @@ def streams(generations: Iterable[Generation]) -> list[list[Cut]]:
     Raises:
         AssertionError: vLLM failed; the message is its log.
     """
-    from mistral_dev.images import checkpoint, engine
+    from mistral_dev.images import checkpoint
 
-    done = subprocess.run(
-        [engine.engine() / "bin" / "python", __file__, checkpoint.checkpoint()],
-        input=json.dumps([asdict(one) for one in generations]),
-        env=engine.environment(),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [
-        [Cut(tuple(sizes), events) for sizes, events in cuts] for cuts in json.loads(done.stdout)
-    ]
+    question = [asdict(one) for one in generations]
+    answers = engine_interpreter.ask(__file__, question, checkpoint.checkpoint())
+    return [[Cut(tuple(sizes), events) for sizes, events in cuts] for cuts in answers]
 
 
-def _inside(model: str) -> None:
-    """Answer on the standard output, which vLLM's own log must not reach."""
-    answers = sys.stdout
-    sys.stdout = sys.stderr
+def _inside(model: str, generations: list[dict[str, Any]]) -> list[Any]:
     drop_info.memoize()  # every cut takes a parser, and each would take 40 ms
     vllm = _Vllm(model)
-    result = [vllm.every_cut(Generation(**one)) for one in json.load(sys.stdin)]
-    json.dump(result, answers)
+    return [vllm.every_cut(Generation(**one)) for one in generations]
 
 
 def _partitions(length: int) -> Iterator[list[int]]:
@@ -244,4 +227,4 @@ async def _numbered(results: AsyncIterator[Any]) -> AsyncIterator[tuple[int, Any
 
 
 if __name__ == "__main__":
-    _inside(sys.argv[1])
+    engine_interpreter.answer(partial(_inside, sys.argv[1]))
