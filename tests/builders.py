@@ -8,15 +8,15 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from mistral_operator import kinds, names
 from mistral_operator.api import (
     Resource,
     parse_resource,
 )
-from mistral_operator.kinds import Kind
-from mistral_operator.observe import Body
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.kinds import Kind
+from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.render import KubernetesObject, RenderContext, children
-from mistral_operator.store import Key, LiveChild, Shelf, key_of, live_child
+from mistral_operator.watch.store import LiveChild, Shelf, live_child
 from mistral_server.contract import FailureClass, SignalDocument, Stage, TerminationReport
 
 Object = dict[str, Any]

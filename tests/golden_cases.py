@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from mistral_dev.paths import CHECKOUT
-from mistral_operator.activation import Activation
 from mistral_operator.api import Resource, parse_resource
-from mistral_operator.names import API_VERSION, KIND
+from mistral_operator.kube.names import API_VERSION, KIND
 from mistral_operator.render import KubernetesObject, RenderContext, children
+from mistral_operator.scale_to_zero import Activation
 from mistral_server.contract import (
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,

@@ -9,7 +9,7 @@ import pytest
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
-from mistral_operator.names import API_VERSION, KIND
+from mistral_operator.kube.names import API_VERSION, KIND
 
 WAIT_SECONDS = 30.0
 

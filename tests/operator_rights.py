@@ -5,8 +5,8 @@ tests/chart compares the chart's roles with it, tests/cluster what a running ope
 
 from access import Attempt
 from chart_rendering import NAMESPACE
-from mistral_operator import kinds, names
-from mistral_operator.kinds import Kind
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.kinds import Kind
 
 Right = tuple[str, str, str]
 """API group, resource and verb."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from builders import signal
 from mistral_dev.errors import CommandFailedError
-from mistral_operator.render.contract import HEALTH_PORT, HTTP_PORT
+from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
 from namespace import Namespace
 
 _numbers = itertools.count(1)

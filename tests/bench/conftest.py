@@ -9,7 +9,7 @@ import pytest
 from definitions import until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.settings import Profile
-from mistral_operator.crd import custom_resource_definition, to_yaml
+from mistral_operator.api.crd import custom_resource_definition, to_yaml
 
 StartCluster = Callable[[], Cluster]
 

@@ -3,11 +3,11 @@
 import asyncio
 import sys
 
-from mistral_operator import kinds
-from mistral_operator.activation import Terms
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
+from mistral_operator.kube import kinds
+from mistral_operator.scale_to_zero import Terms
 from unit.test_activator_endpoints import our_slice
 
 

@@ -15,11 +15,11 @@ import psutil
 import pytest
 from aiohttp import web
 
-from mistral_operator import kinds
-from mistral_operator.activation import Terms
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
+from mistral_operator.kube import kinds
+from mistral_operator.scale_to_zero import Terms
 from unit.server_runner import free_port
 from unit.test_activator_endpoints import our_slice, slice_body
 

@@ -21,8 +21,8 @@ import pytest
 from bench.conftest import StartCluster
 from mistral_dev.cluster import Cluster
 from mistral_operator.api import parse_resource
-from mistral_operator.cluster import Cluster as Client
-from mistral_operator.kinds import RESOURCE
+from mistral_operator.kube.client import Cluster as Client
+from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.render import RenderContext, children
 from namespace import Namespace, resource
 from operator_process import OperatorProcess

@@ -23,8 +23,8 @@ from mistral_dev.prepare import everything
 from mistral_dev.progress import Progress
 from mistral_dev.settings import Profile
 from mistral_operator.api import parse_spec
-from mistral_operator.render.contract import server_settings
-from mistral_server.argv import GATE, engine_arguments, engine_environment
+from mistral_operator.render.server_settings import server_settings
+from mistral_server.engine.argv import GATE, engine_arguments, engine_environment
 from namespace import Namespace
 from unit.server_runner import free_port
 

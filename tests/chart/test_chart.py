@@ -10,8 +10,8 @@ import yaml
 
 from chart_rendering import CHART, NAMESPACE, helm, manifest, of_kind, render, render_all
 from mistral_dev.paths import CHECKOUT
-from mistral_operator import names
-from mistral_operator.crd import custom_resource_definition
+from mistral_operator.api.crd import custom_resource_definition
+from mistral_operator.kube import names
 
 GOLDEN = Path(__file__).with_name("golden") / "default.yaml"
 

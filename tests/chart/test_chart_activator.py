@@ -13,10 +13,9 @@ from chart_rendering import (
     render,
     render_activator,
 )
-from mistral_operator.activation import FIRST_PORT, PORTS
-from mistral_operator.names import LABEL_MANAGED_BY, MANAGED_BY
-from mistral_operator.render.contract import HTTP_PORT
-from mistral_operator.settings import ActivatorSettings
+from mistral_operator.kube.names import HTTP_PORT, LABEL_MANAGED_BY, MANAGED_BY
+from mistral_operator.process.settings import ActivatorSettings
+from mistral_operator.scale_to_zero import FIRST_PORT, PORTS
 
 NAME = f"{RELEASE}-activator"
 SLICES = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render
-from mistral_operator import names
+from mistral_operator.kube import names
 from operator_rights import IN_THE_CLUSTER, IN_WATCHED_NAMESPACES, ON_THE_LEASE, Right
 
 LOOKUP = "-activator-lookup"

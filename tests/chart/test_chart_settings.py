@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chart_rendering import NAMESPACE, operator_container
-from mistral_operator.settings import Settings
+from mistral_operator.process.settings import Settings
 
 PREFIX = Settings.model_config["env_prefix"]
 

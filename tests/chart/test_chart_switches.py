@@ -14,8 +14,7 @@ from chart_rendering import (
     render,
     render_all,
 )
-from mistral_operator.names import LABEL_MANAGED_BY, MANAGED_BY
-from mistral_operator.render.contract import HEALTH_PORT
+from mistral_operator.kube.names import HEALTH_PORT, LABEL_MANAGED_BY, MANAGED_BY
 
 Values = dict[str, Any]
 

@@ -22,7 +22,7 @@ from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
 from mistral_operator.api import ConditionType, Oom, OomTotal, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, Look, PodLoad
-from mistral_operator.metrics import FleetCollector, ScalingCollector
+from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
 from prometheus_server import Prometheus, Target
@@ -87,6 +87,9 @@ class Signals:
     def __init__(self) -> None:
         self._endpoint = registry_of(gate_metrics)
         self._operator = registry_of(operator_metrics)
+        self.fleet, self.scaling = FleetCollector(), ScalingCollector()
+        self._operator.register(self.fleet)
+        self._operator.register(self.scaling)
         self._activator = registry_of(activator_metrics)
         self._scrapes = 0
         self._ends = 0
@@ -123,17 +126,17 @@ class Signals:
     def _run_out_of_memory(self) -> None:
         """Let memory run out once more."""
         self._ends += 1
-        status, desired = operator_metrics.FLEET.statuses[NAMESPACE, NAME]
+        status, desired = self.fleet.statuses[NAMESPACE, NAME]
         oom = Oom(totals=[OomTotal(failure="HostOom", count=self._ends)])
         worse = status.model_copy(update={"oom": oom})
-        operator_metrics.FLEET.statuses[NAMESPACE, NAME] = worse, desired
+        self.fleet.statuses[NAMESPACE, NAME] = worse, desired
 
 
 def registry_of(module: ModuleType) -> CollectorRegistry:
     """Return a registry with the metrics of one module."""
     registry = CollectorRegistry()
     for collector in vars(module).values():
-        if isinstance(collector, MetricWrapperBase | FleetCollector | ScalingCollector):
+        if isinstance(collector, MetricWrapperBase):
             registry.register(collector)
     return registry
 
@@ -181,13 +184,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         ready_replicas=1,
     )
     folder = tmp_path_factory.mktemp("prometheus")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(operator_metrics.FLEET.statuses, (NAMESPACE, NAME), (status, 2))
-        look = Look((PodLoad(running=9, looping=8),))
-        frozen = Decision(2, ScalingReason.FROZEN, look=look, target=10)
-        patch.setitem(operator_metrics.SCALING.decisions, (NAMESPACE, NAME), frozen)
-        with Prometheus(folder, targets, RULES) as started:
-            yield started
+    look = Look((PodLoad(running=9, looping=8),))
+    frozen = Decision(2, ScalingReason.FROZEN, look=look, target=10)
+    signals.fleet.statuses[NAMESPACE, NAME] = status, 2
+    signals.scaling.decisions[NAMESPACE, NAME] = frozen
+    with Prometheus(folder, targets, RULES) as started:
+        yield started
     for gauge in (operator_metrics.QUEUE_DEPTH, operator_metrics.QUEUE_RETRYING):
         gauge.set(0)
     for state in ("productive", "looping"):

@@ -23,7 +23,7 @@ from mistral_dev.generate import (
 )
 from mistral_dev.paths import CHECKOUT
 from mistral_dev.reference import reference
-from mistral_operator.crd import custom_resource_definition
+from mistral_operator.api.crd import custom_resource_definition
 
 
 @pytest.fixture

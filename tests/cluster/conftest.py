@@ -11,7 +11,7 @@ import pytest
 from definitions import until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.settings import Profile
-from mistral_operator.crd import custom_resource_definition, to_yaml
+from mistral_operator.api.crd import custom_resource_definition, to_yaml
 from namespace import Namespace
 from operator_process import OperatorProcess, running_operator
 from talking_pods import TalkingPods

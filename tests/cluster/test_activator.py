@@ -22,7 +22,7 @@ from cluster.test_autoscaling import replicas, scaled
 from cluster.test_steady import writes
 from mistral_dev.commands import run, wait_until
 from mistral_dev.network import FAKE_POD_CIDR
-from mistral_operator import names
+from mistral_operator.kube import names
 from namespace import Namespace, Object
 from operator_process import OperatorProcess
 from talking_pods import TalkingPods

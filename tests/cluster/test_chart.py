@@ -27,7 +27,7 @@ from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
 from mistral_dev.settings import Profile
-from mistral_operator import kinds, names
+from mistral_operator.kube import kinds, names
 from namespace import Namespace, resource, until_served
 from operator_process import OperatorProcess, running_operator
 from operator_rights import (

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mistral_operator.names import cache_claim
+from mistral_operator.kube.names import cache_claim
 from namespace import Namespace, resource
 
 CHILDREN = ["deployment", "service", "serviceaccount", "poddisruptionbudget", "networkpolicy"]

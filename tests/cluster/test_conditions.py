@@ -1,6 +1,6 @@
 """What a resource says when it cannot be served: the cause, and what to do."""
 
-from mistral_operator.kinds import SELECTOR
+from mistral_operator.kube.kinds import SELECTOR
 from namespace import Namespace, Object, resource
 
 FOREIGN_SERVICE: Object = {

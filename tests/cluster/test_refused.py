@@ -2,7 +2,7 @@
 
 import pytest
 
-from mistral_operator.names import MAX_NAME
+from mistral_operator.kube.names import MAX_NAME
 from namespace import Namespace, Object, resource
 
 REFUSED: dict[str, tuple[Object, str]] = {

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from e2e_endpoint import pod_of
-from mistral_operator import names
+from mistral_operator.kube import names
 from namespace import READY_SECONDS, Namespace, Object, resource
 
 TARGET = 2

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from mistral_dev.images import checkpoint, engine, learnt
-from mistral_server import model_registry
 from mistral_server.contract import (
     EngineSettings,
     LifecycleSettings,
@@ -24,6 +23,7 @@ from mistral_server.contract import (
     ServerSettings,
     SystemPromptSettings,
 )
+from mistral_server.engine import model_registry
 from unit.server_runner import RunningServer, own_place, running
 
 BOOT_SECONDS = 300.0

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from engine_parser import Parsed, parse
-from mistral_server.argv import engine_arguments
 from mistral_server.contract import EngineArgumentError, ServerSettings, check_engine_args
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, TYPED_FIELDS
+from mistral_server.engine.argv import engine_arguments
 
 MODEL = {"path": "/models/m", "served_name": "mistral", "id": "m"}
 

@@ -13,7 +13,7 @@ import pytest
 
 from mistral_dev.images import engine
 from mistral_server.contract import EXIT_CODES, FETCH_SETTINGS_ENV, FailureClass, FetchSettings
-from mistral_server.fetch import MARKER
+from mistral_server.model.fetch import MARKER
 
 TOKEN = "hf_hush"  # noqa: S105 - of no hub but the one below
 CHECKOUT = "mistralai/small"

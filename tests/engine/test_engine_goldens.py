@@ -7,7 +7,7 @@ import yaml
 
 from engine_parser import Parsed, parse
 from golden_cases import GOLDEN, pod_spec, server_settings_in
-from mistral_server.argv import engine_arguments
+from mistral_server.engine.argv import engine_arguments
 
 FILES = sorted(GOLDEN.glob("*.yaml"))
 

@@ -20,12 +20,12 @@ from golden_cases import (
     server_settings_in,
 )
 from mistral_operator.api import parse_resource
+from mistral_operator.api.crd import to_yaml
 from mistral_operator.api.pod import kubernetes_form
-from mistral_operator.crd import to_yaml
-from mistral_operator.names import ANNOTATION_APPLIED, KIND
+from mistral_operator.kube.names import ANNOTATION_APPLIED, KIND
 from mistral_operator.render import KubernetesObject, RenderContext, children
-from mistral_operator.render.contract import fetch_settings, server_settings
 from mistral_operator.render.metadata import seal
+from mistral_operator.render.server_settings import fetch_settings, server_settings
 
 every_case = pytest.mark.parametrize("case", cases().values(), ids=cases())
 

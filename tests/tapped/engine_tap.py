@@ -8,11 +8,11 @@ with what the gate got has to look at one and the same.
 from pathlib import Path
 from unittest.mock import patch
 
-from mistral_server import supervisor
 from mistral_server.__main__ import main
-from mistral_server.argv import engine_arguments
 from mistral_server.contract import ServerSettings
+from mistral_server.engine.argv import engine_arguments
 from mistral_server.gate.asgi import Application, Message, Receive, Scope, Send, header
+from mistral_server.supervisor import supervisor
 
 TAP_HEADER = "x-test-tap"
 """Header of a request: the file that gets what the engine answers."""

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
-from mistral_operator.cluster import Cluster
+from mistral_operator.kube.client import Cluster
 
 Object = dict[str, Any]
 

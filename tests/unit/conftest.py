@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from mistral_operator.cluster import Cluster
+from mistral_operator.kube.client import Cluster
 from mistral_server.contract import ServerSettings
 from unit.api_server import ApiServer
 from unit.gate_engine import settings

@@ -13,10 +13,10 @@ from builders import (
     unschedulable_pod,
 )
 from mistral_operator.api import Oom, Reason
-from mistral_operator.observe import Observed
-from mistral_operator.problem import Problem
+from mistral_operator.api.status import Problem
 from mistral_operator.status import Situation
 from mistral_operator.status.verdict import Outlook
+from mistral_operator.watch.facts import Observed
 from situations import remembering, situation
 
 Case = tuple[Situation, Reason, Outlook, list[str]]

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from builders import NAME, NAMESPACE, next_version
-from mistral_operator import kinds, names
-from mistral_operator.activation import Terms, Waiting
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, OverBudget
-from mistral_operator.store import Key, key_of
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.objects import Key, key_of
+from mistral_operator.scale_to_zero import Terms, Waiting
 
 KEY = Key(NAMESPACE, NAME)
 TERMS = Terms(model="small", max_wait_seconds=60, max_requests=2)

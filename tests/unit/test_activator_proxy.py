@@ -14,11 +14,11 @@ from prometheus_client import REGISTRY
 from yarl import URL
 
 from builders import NAME, NAMESPACE
-from mistral_operator import kinds
-from mistral_operator.activation import Terms
 from mistral_operator.activator.endpoints import Endpoint, Endpoints
 from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
+from mistral_operator.kube import kinds
+from mistral_operator.scale_to_zero import Terms
 from unit.server_runner import free_port
 from unit.test_activator_endpoints import our_slice, slice_body
 

@@ -11,7 +11,8 @@ import pytest
 from mistral_dev.images import rootfs, server_image
 from mistral_dev.paths import CHECKOUT
 from mistral_operator.render import pod
-from mistral_server import contract, model_registry
+from mistral_server import contract
+from mistral_server.engine import model_registry
 
 
 @dataclass(frozen=True)

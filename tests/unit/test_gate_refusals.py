@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mistral_server.api_keys import check_api_keys
 from mistral_server.errors import InvalidConfigurationError
+from mistral_server.gate.api_keys import check_api_keys
 from unit.gate_engine import CHAT, Counted, FakeEngine, ask, gate
 
 BODY = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -65,7 +65,7 @@ async def test_a_path_can_be_opened(configure: Any) -> None:
 @pytest.fixture
 def keys(configure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Mount a Secret with two keys, as the kubelet does; return its directory."""
-    monkeypatch.setattr("mistral_server.api_keys._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("mistral_server.gate.api_keys._PAUSE_SECONDS", 0.0)
     mount_secret(tmp_path, "one", {"team-a": "key-a\n", "team-b": "key-b"})
     configure(gate={"api_keys": str(tmp_path)})
     return tmp_path

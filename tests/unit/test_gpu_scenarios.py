@@ -18,8 +18,8 @@ from mistral_dev.gpu.scenarios.loops import loops_in
 from mistral_dev.gpu.scenarios.ranks import SCENARIOS as RANKS
 from mistral_dev.gpu.scenarios.tools import called, calls_of
 from mistral_dev.gpu.server import Reply
-from mistral_server.argv import engine_arguments, engine_environment
 from mistral_server.contract import FailureClass, TerminationReport
+from mistral_server.engine.argv import engine_arguments, engine_environment
 
 LOGS = Path(__file__).parents[1] / "data" / "oom-logs"
 

@@ -12,7 +12,7 @@ from mistral_dev.gpu.findings import Findings
 from mistral_dev.gpu.rig import Rig
 from mistral_dev.gpu.scenario import Room
 from mistral_dev.gpu.scenarios import throughput
-from mistral_server.argv import engine_arguments
+from mistral_server.engine.argv import engine_arguments
 
 PACKAGES = "/x/site-packages"
 LOOP = f"MainThread;run ({PACKAGES}/vllm/main.py:1);run (/x/asyncio/runners.py:118)"

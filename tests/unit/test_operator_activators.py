@@ -10,9 +10,12 @@ import pytest
 from aiohttp import web
 
 from builders import NAME, NAMESPACE, resource_body
-from mistral_operator import kinds
-from mistral_operator.activation import ActivatorDocument, Activators, Waiting
-from mistral_operator.activators import (
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import Unavailable
+from mistral_operator.kube.objects import Key
+from mistral_operator.scale_to_zero import ActivatorDocument, Activators, Waiting
+from mistral_operator.signals.activators import (
     ActivatorBoard,
     ActivatorPoller,
     addresses_in,
@@ -20,9 +23,7 @@ from mistral_operator.activators import (
     sleepers,
     together,
 )
-from mistral_operator.cluster import Cluster
-from mistral_operator.errors import Unavailable
-from mistral_operator.store import Key, Store
+from mistral_operator.watch.store import Store
 
 KEY = Key(NAMESPACE, NAME)
 READY = ("10.0.0.8", "10.0.0.9")

@@ -7,8 +7,8 @@ import yaml
 
 from mistral_operator.api import Spec, parse_resource, parse_spec
 from mistral_operator.api.pod import kubernetes_form
-from mistral_operator.errors import InvalidResource, OperatorError
-from mistral_operator.names import API_VERSION, KIND
+from mistral_operator.kube.errors import InvalidResource, OperatorError
+from mistral_operator.kube.names import API_VERSION, KIND
 
 DEFAULTS: dict[str, Any] = {
     "model.id": "mistralai/Mistral-Small-3.2-24B-Instruct-2506",

@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from builders import CONTEXT, NAME, UID, live, merged, resource
-from mistral_operator import kinds
 from mistral_operator.api import Reason
-from mistral_operator.apply import Executor
-from mistral_operator.cluster import Cluster, Object
-from mistral_operator.errors import Unavailable
-from mistral_operator.kinds import Kind
-from mistral_operator.plan import Apply, Delete, Obstacle, Plan
-from mistral_operator.problem import Problem
+from mistral_operator.api.status import Problem
+from mistral_operator.apply.executor import Executor
+from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.errors import Unavailable
+from mistral_operator.kube.kinds import Kind
 from mistral_operator.render import children
-from mistral_operator.store import Store
+from mistral_operator.watch.store import Store
 from unit.api_server import ApiServer
 
 OURS: dict[Kind, Object] = {

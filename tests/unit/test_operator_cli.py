@@ -7,9 +7,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.cli import main
-from mistral_operator.crd import custom_resource_definition
-from mistral_operator.names import API_VERSION, KIND
+from mistral_operator.kube.names import API_VERSION, KIND
 
 H100 = "81559Mi"
 

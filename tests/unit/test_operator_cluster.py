@@ -9,10 +9,10 @@ import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
 from builders import CONTEXT, NAME, NAMESPACE, resource
-from mistral_operator import kinds
-from mistral_operator.cluster import Cluster
-from mistral_operator.errors import ClusterError, NamespaceLeaving, Unavailable
-from mistral_operator.names import API_VERSION, PLURAL
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.names import API_VERSION, PLURAL
 from mistral_operator.render import children
 from unit.api_server import ApiServer
 

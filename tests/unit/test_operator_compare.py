@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import CONTEXT, live, merged, resource
-from mistral_operator.compare import first_difference, repair
+from mistral_operator.apply.diff import first_difference, repair
 from mistral_operator.render import children
 
 WANTED: dict[str, Any] = {

@@ -2,11 +2,12 @@
 
 from builders import CONTEXT, NAME, NAMESPACE, live, merged, resource
 from mistral_operator.api import Reason
-from mistral_operator.contest import MOST_REPAIRS, WINDOW_SECONDS, Contest
-from mistral_operator.kinds import DEPLOYMENT, SERVICE
-from mistral_operator.plan import Plan, make_plan
+from mistral_operator.apply.plan import Plan, make_plan
+from mistral_operator.apply.replica_conflicts import MOST_REPAIRS, WINDOW_SECONDS, Contest
+from mistral_operator.kube.kinds import DEPLOYMENT, SERVICE
+from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
-from mistral_operator.store import Key, live_child
+from mistral_operator.watch.store import live_child
 
 KEY = Key(NAMESPACE, NAME)
 

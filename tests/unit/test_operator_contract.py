@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mistral_operator.api import Effective, parse_spec
-from mistral_operator.render.contract import server_settings
+from mistral_operator.render.server_settings import server_settings
 from mistral_server.contract import (
     EXIT_CODES,
     REPORT_LIMIT_BYTES,

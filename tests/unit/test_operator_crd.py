@@ -8,16 +8,16 @@ import yaml
 from pydantic import Field
 
 from mistral_dev.paths import CHECKOUT
-from mistral_operator import names
 from mistral_operator.api.base import ApiModel
-from mistral_operator.api.pod import kubernetes_form
-from mistral_operator.api.spec import Spec
-from mistral_operator.crd import (
+from mistral_operator.api.crd import (
     UnsupportedSchema,
     custom_resource_definition,
     structural,
     to_yaml,
 )
+from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.spec import Spec
+from mistral_operator.kube import names
 
 FILE = CHECKOUT / "crds" / f"{names.PLURAL}.{names.GROUP}.yaml"
 

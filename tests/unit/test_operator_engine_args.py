@@ -3,7 +3,7 @@
 import pytest
 
 from mistral_operator.api import parse_spec
-from mistral_operator.errors import InvalidResource
+from mistral_operator.kube.errors import InvalidResource
 from mistral_server.contract import EngineArgumentError, check_engine_args
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, TYPED_FIELDS, canonical_flag
 

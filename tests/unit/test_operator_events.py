@@ -14,7 +14,7 @@ from mistral_operator.api import (
     Status,
     Step,
 )
-from mistral_operator.events import memory_events, scaling_event, transition_events
+from mistral_operator.status.events import memory_events, scaling_event, transition_events
 from situations import condition
 
 AT = "2026-03-01T12:00:00.123456Z"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mistral_operator.fit import FitRequest, Weights, fit
-from mistral_operator.gpu_memory import ENGINES, GIB
+from mistral_operator.fit.gpu_memory import ENGINES, GIB
 
 H100 = 81559 * 1024**2
 H200 = 143771 * 1024**2

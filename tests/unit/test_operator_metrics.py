@@ -6,7 +6,7 @@ from prometheus_client.exposition import generate_latest
 from mistral_operator import metrics
 from mistral_operator.api import ConditionType, Oom, OomTotal, Reason, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, Look, PodLoad
-from mistral_operator.metrics import FleetCollector, ScalingCollector
+from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_server.contract import MEMORY_FAILURES
 from situations import condition
 

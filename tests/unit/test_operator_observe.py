@@ -23,7 +23,7 @@ from builders import (
     unschedulable_pod,
     waiting_container,
 )
-from mistral_operator.observe import (
+from mistral_operator.watch.facts import (
     DeploymentFacts,
     Observed,
     PodFacts,

@@ -4,8 +4,8 @@ import pytest
 
 from builders import container as running
 from builders import crashed_container, ended, failed_pod, fetch, pod_body, termination
-from mistral_operator.observe import pod_facts
 from mistral_operator.oom import failures_of
+from mistral_operator.watch.facts import pod_facts
 from mistral_server.contract import FailureClass, TerminationReport
 
 KV_TOO_SMALL = TerminationReport(

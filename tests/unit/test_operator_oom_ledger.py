@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from memory import failure
 from mistral_operator.api import Oom
 from mistral_operator.api.oom_status import MAX_EVENTS
-from mistral_operator.oom.ledger import account
+from mistral_operator.oom.counting import account
 from mistral_server.contract import FailureClass
 
 

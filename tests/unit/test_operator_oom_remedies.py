@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from builders import Object, merged
 from memory import Endpoint
 from mistral_operator.api import Spec
-from mistral_operator.gpu_memory import ENGINES
-from mistral_operator.quantity import quantity_bytes
+from mistral_operator.fit.gpu_memory import ENGINES
+from mistral_operator.kube.quantities import quantity_bytes
 from mistral_server.contract import MEMORY_FAILURES, FailureClass
 
 F = FailureClass

@@ -4,13 +4,12 @@ import logging
 
 import pytest
 
-from mistral_operator import kinds
-from mistral_operator.cluster import Cluster, Object
-from mistral_operator.errors import ClusterError
-from mistral_operator.kinds import Kind
-from mistral_operator.observe import Body
-from mistral_operator.store import Key
-from mistral_operator.watch import Resync, installed_kinds, until_other_kinds
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.errors import ClusterError
+from mistral_operator.kube.kinds import Kind
+from mistral_operator.kube.objects import Body, Key
+from mistral_operator.watch.resync import Resync, installed_kinds, until_other_kinds
 from unit.api_server import ApiServer
 
 PAGE: Object = {"metadata": {"resourceVersion": "7"}, "items": []}

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import CONTEXT, NAME, UID, live, live_children, merged, resource
-from mistral_operator import kinds, names
 from mistral_operator.api import Resource
-from mistral_operator.kinds import Kind
-from mistral_operator.plan import Plan, make_plan
+from mistral_operator.apply.plan import Plan, make_plan
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.kinds import Kind
 from mistral_operator.render import KubernetesObject, children
-from mistral_operator.store import LiveChild, live_child
+from mistral_operator.watch.store import LiveChild, live_child
 
 Children = dict[tuple[Kind, str], LiveChild]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistral_operator.quantity import parse_quantity, quantity_bytes, same_quantity
+from mistral_operator.kube.quantities import parse_quantity, quantity_bytes, same_quantity
 
 
 @pytest.mark.parametrize(

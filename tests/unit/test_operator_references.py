@@ -4,9 +4,9 @@ import pytest
 
 from builders import deployment_body, resource
 from mistral_operator.api import Reason
-from mistral_operator.cluster import Cluster, Object
-from mistral_operator.observe import Observed, deployment_facts
-from mistral_operator.references import missing_references
+from mistral_operator.control.references import missing_references
+from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.watch.facts import Observed, deployment_facts
 from unit.api_server import ApiServer
 
 CLAIM: Object = {"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}}

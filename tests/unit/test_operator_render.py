@@ -6,8 +6,8 @@ import pytest
 
 from builders import CONTEXT, SERVER_IMAGE, merged, resource
 from mistral_operator.api import parse_spec
-from mistral_operator.compare import first_difference
-from mistral_operator.errors import InvalidResource
+from mistral_operator.apply.diff import first_difference
+from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render import RenderContext, children
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mistral_operator.lifetime import overlook_generators
+from mistral_operator.process.lifecycle import overlook_generators
 
 
 async def _generator() -> AsyncIterator[int]:

@@ -18,13 +18,13 @@ from builders import (
     resource_body,
     signal,
 )
-from mistral_operator.activation import Activators
-from mistral_operator.activators import ActivatorBoard
 from mistral_operator.api import AutoscalingStatus, Effective, ScalingReason, Status
-from mistral_operator.metrics import SCALING
-from mistral_operator.scaler import Scaler
-from mistral_operator.signals import SignalBoard, _Line
-from mistral_operator.store import Key, Store
+from mistral_operator.control.scaler import Scaler
+from mistral_operator.kube.objects import Key
+from mistral_operator.scale_to_zero import Activators
+from mistral_operator.signals.activators import ActivatorBoard
+from mistral_operator.signals.pods import SignalBoard, _Line
+from mistral_operator.watch.store import Store
 
 KEY = Key(NAMESPACE, NAME)
 PERIOD = 15.0
@@ -133,7 +133,7 @@ def test_a_load_adds_replicas_and_queues_the_resource() -> None:
     assert (told.replicas, told.reason) == (3, ScalingReason.SCALED_UP)
     assert (told.load, told.running, told.waiting, told.looping) == (25, 20, 5, 0)
     assert told.target_in_flight == 10
-    assert SCALING.decisions[KEY].replicas == 3
+    assert operator.scaler.collector.decisions[KEY].replicas == 3
 
 
 def test_a_steady_load_is_no_news_however_it_moves_about_the_target() -> None:
@@ -189,7 +189,7 @@ def test_loops_freeze_and_the_metric_says_so_at_once() -> None:
 
     operator.look(1, lambda: operator.hear(running=60, waiting=9, looping=50))
 
-    assert SCALING.decisions[KEY].frozen
+    assert operator.scaler.collector.decisions[KEY].frozen
     assert operator.look(4, lambda: operator.hear(running=60, waiting=9, looping=50)) == [KEY]
     told = operator.reconcile()
     assert told is not None
@@ -202,10 +202,10 @@ def test_a_pod_that_answered_a_minute_ago_is_silent() -> None:
     operator.hear(running=5)
 
     operator.look(2)
-    assert SCALING.decisions[KEY].load == 5, "one lost answer is nothing"
+    assert operator.scaler.collector.decisions[KEY].load == 5, "one lost answer is nothing"
     operator.look(2)
-    assert SCALING.decisions[KEY].load is None
-    assert SCALING.decisions[KEY].look.silent == 1
+    assert operator.scaler.collector.decisions[KEY].load is None
+    assert operator.scaler.collector.decisions[KEY].look.silent == 1
 
 
 def test_a_pod_that_is_not_ready_or_going_does_not_count() -> None:
@@ -217,7 +217,7 @@ def test_a_pod_that_is_not_ready_or_going_does_not_count() -> None:
 
     operator.look()
 
-    assert SCALING.decisions[KEY].load == 5
+    assert operator.scaler.collector.decisions[KEY].load == 5
 
 
 def test_the_target_follows_from_the_cache_of_the_engine() -> None:
@@ -227,7 +227,7 @@ def test_the_target_follows_from_the_cache_of_the_engine() -> None:
 
     operator.look(say=lambda: operator.hear(running=30))
 
-    assert SCALING.decisions[KEY].target == 10
+    assert operator.scaler.collector.decisions[KEY].target == 10
     assert operator.replicas() == 3
 
 
@@ -434,7 +434,7 @@ def test_a_resource_that_is_gone_is_forgotten() -> None:
     operator.look()
 
     assert operator.scaler.period_of(KEY) is None
-    assert KEY not in SCALING.decisions
+    assert KEY not in operator.scaler.collector.decisions
 
 
 def test_a_resource_made_anew_under_its_old_name_begins_anew() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
-from mistral_operator import logs
-from mistral_operator.settings import Settings
+from mistral_operator.process import logs
+from mistral_operator.process.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_text_log_is_for_people_and_leaves_out_the_chatter_of_kopf(
     logs.configure(Settings())
 
     logging.getLogger("kopf.activities").info("chatter")
-    logging.getLogger("mistral_operator.plan").info("applied")
+    logging.getLogger("mistral_operator.apply.plan").info("applied")
     root_logger.debug("detail")
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("INFO    mistral_operator.plan: applied")
+    assert line.endswith("INFO    mistral_operator.apply.plan: applied")

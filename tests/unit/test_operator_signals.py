@@ -12,10 +12,11 @@ import pytest
 from aiohttp import web
 
 from builders import NAME, NAMESPACE, container, merged, pod_body, ready_pod, signal
-from mistral_operator.observe import PodFacts
-from mistral_operator.render.contract import HEALTH_PORT
-from mistral_operator.signals import SignalBoard, SignalPoller
-from mistral_operator.store import Key, Store
+from mistral_operator.kube.names import HEALTH_PORT
+from mistral_operator.kube.objects import Key
+from mistral_operator.signals.pods import SignalBoard, SignalPoller
+from mistral_operator.watch.facts import PodFacts
+from mistral_operator.watch.store import Store
 from mistral_server.contract import SignalDocument, Stage
 
 PERIOD = 0.01

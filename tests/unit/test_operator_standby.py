@@ -12,19 +12,20 @@ from builders import (
     merged,
     resource,
 )
-from mistral_operator import kinds, names
-from mistral_operator.activation import (
+from mistral_operator.api import Resource
+from mistral_operator.control.activator_slices import Standby
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.objects import Key
+from mistral_operator.render import children
+from mistral_operator.scale_to_zero import (
     FIRST_PORT,
     PORTS,
     Activation,
     Activators,
     Terms,
 )
-from mistral_operator.activators import ActivatorBoard
-from mistral_operator.api import Resource
-from mistral_operator.render import children
-from mistral_operator.standby import Standby
-from mistral_operator.store import Key, Store
+from mistral_operator.signals.activators import ActivatorBoard
+from mistral_operator.watch.store import Store
 
 KEY, OTHER = Key(NAMESPACE, NAME), Key(NAMESPACE, "other")
 READY = Activators(("10.0.0.8", "10.0.0.9"))

@@ -15,8 +15,7 @@ from builders import (
     signal,
 )
 from mistral_operator.api import ConditionType, Effective, Reason, Status
-from mistral_operator.api.status import MAX_MESSAGE
-from mistral_operator.problem import Problem
+from mistral_operator.api.status import MAX_MESSAGE, Problem
 from mistral_operator.status import Situation, report, report_invalid
 from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import Stage

@@ -16,11 +16,11 @@ from builders import (
     signal,
 )
 from mistral_operator.api import ConditionType, Effective, Reason, Status
-from mistral_operator.events import transition_events
+from mistral_operator.api.status import Problem
 from mistral_operator.fit import fit
-from mistral_operator.problem import Problem
 from mistral_operator.status import Situation, report, report_invalid
-from mistral_operator.status.fitting import fit_request
+from mistral_operator.status.events import transition_events
+from mistral_operator.status.model_fits import fit_request
 from situations import heard, previously, said, situation
 
 MIG = {"nvidia.com/mig-3g.40gb": "2", "nvidia.com/mig-1g.10gb": "2"}

@@ -6,8 +6,8 @@ import pytest
 
 from builders import EARLIER, GPU, NOW, Object, node_body
 from mistral_operator.api import AutoscalingStatus, ConditionType, Reason, ScalingReason
-from mistral_operator.observe import Observed
 from mistral_operator.status import Situation, report
+from mistral_operator.watch.facts import Observed
 from situations import said, situation
 
 

@@ -15,8 +15,9 @@ from builders import (
     resource_body,
     swept,
 )
-from mistral_operator import kinds, names
-from mistral_operator.store import Key, Shelf, Store, live_child
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.objects import Key
+from mistral_operator.watch.store import Shelf, Store, live_child
 
 OWNER = Key(NAMESPACE, NAME)
 OTHER = Key(NAMESPACE, "other")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from builders import NAME, swept
-from mistral_operator.store import Shelf
+from mistral_operator.watch.store import Shelf
 from unit.test_operator_store import OTHER, OWNER, Object, owner_by_label, thing
 
 

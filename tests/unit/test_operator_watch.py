@@ -3,11 +3,11 @@
 import asyncio
 
 from builders import NAME, NAMESPACE, merged, node_body, pod_body, ready_pod, resource_body
-from mistral_operator import kinds
-from mistral_operator.observe import Body
-from mistral_operator.store import Key, Store
-from mistral_operator.watch import Watcher
-from mistral_operator.workqueue import BURST_SECONDS, Outcome, WorkQueue
+from mistral_operator.kube import kinds
+from mistral_operator.kube.objects import Body, Key
+from mistral_operator.watch.resync import Watcher
+from mistral_operator.watch.store import Store
+from mistral_operator.watch.workqueue import BURST_SECONDS, Outcome, WorkQueue
 from virtual_time import run
 
 SMALL, LARGE = Key(NAMESPACE, NAME), Key(NAMESPACE, "large")

@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Gauge
 
-from mistral_operator.web import Health, Loads, application, serve
+from mistral_operator.control.scaler import Loads
+from mistral_operator.process.http_server import Health, application, serve
 from unit.test_operator_scaler import Operator
 
 Client = TestClient[web.Request, web.Application]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from mistral_operator.workqueue import (
+from mistral_operator.watch.workqueue import (
     BURST_SECONDS,
     FIRST_DELAY,
     LONGEST_DELAY,

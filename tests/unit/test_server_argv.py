@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mistral_server.argv import engine_arguments, engine_environment
 from mistral_server.contract import ServerSettings
+from mistral_server.engine.argv import engine_arguments, engine_environment
 from mistral_server.errors import InvalidConfigurationError
 
 MINIMAL: dict[str, Any] = {"model": {"path": "/models/m", "served_name": "mistral", "id": "m"}}

@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistral_server.cgroup import oom_kills
-from mistral_server.classify import ADVICE, Classifier, Verdict
-from mistral_server.cli import cli
+from mistral_server.cli.main import cli
 from mistral_server.contract import EXIT_CODES, FailureClass, Stage, TerminationReport
-from mistral_server.log_record import EVIDENCE_CHARACTERS
-from mistral_server.stages import Stages
+from mistral_server.engine_log.classify import ADVICE, Classifier, Verdict
+from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS
+from mistral_server.engine_log.stages import Stages
+from mistral_server.supervisor.cgroup import oom_kills
 
 RECORDED = sorted((Path(__file__).parents[1] / "data" / "oom-logs").glob("*.log"))
 

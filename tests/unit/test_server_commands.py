@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mistral_server.classify import EXPLAINED
-from mistral_server.commands import read_settings
+from mistral_server.cli.commands import read_settings
 from mistral_server.contract import (
     EXIT_CODES,
     REPORT_LIMIT_BYTES,
@@ -19,8 +18,9 @@ from mistral_server.contract import (
     Stage,
     TerminationReport,
 )
+from mistral_server.engine_log.classify import EXPLAINED
 from mistral_server.errors import InvalidConfigurationError, ServerError, StartFailedError
-from mistral_server.termination import report, write
+from mistral_server.supervisor.termination import report, write
 from unit.server_runner import SERVER_SOURCE
 
 
@@ -51,8 +51,9 @@ def test_a_stop_is_heard_before_anything_is_imported() -> None:
     # Process 1 of a container would not even be ended by it: without a handler it is dropped.
     program = (
         "import os, signal\n"
-        "from mistral_server import __main__, cli\n"
-        "cli.cli = lambda **_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "from mistral_server import __main__\n"
+        "from mistral_server.cli import main\n"
+        "main.cli = lambda **_: os.kill(os.getpid(), signal.SIGTERM)\n"
         "__main__.main()\n"
     )
     env = {**os.environ, "PYTHONPATH": str(SERVER_SOURCE)}
@@ -170,7 +171,7 @@ def _runs(pid: int) -> bool:
 def launched(*words: str) -> subprocess.Popen[bytes]:
     """Start a launcher whose supervisor is this process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "mistral_server.launcher", *words],
+        [sys.executable, "-m", "mistral_server.supervisor.launcher", *words],
         env={**os.environ, "PYTHONPATH": str(SERVER_SOURCE)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

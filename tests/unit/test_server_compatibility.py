@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mistral_server.compatibility import check_versions, installed_versions
+from mistral_server.engine.compatibility import check_versions, installed_versions
 from mistral_server.errors import IncompatibleVersionsError
 
 

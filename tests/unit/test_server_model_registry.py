@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mistral_server.model_registry import ARCHITECTURES, LEARNT_ENV, learn, recall
+from mistral_server.engine.model_registry import ARCHITECTURES, LEARNT_ENV, learn, recall
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistral_server.classify import Classifier
-from mistral_server.evidence import Evidence
-from mistral_server.output import LINE_LIMIT, Output
-from mistral_server.stages import Stages
+from mistral_server.engine_log.classify import Classifier
+from mistral_server.engine_log.first_error import Evidence
+from mistral_server.engine_log.output import LINE_LIMIT, Output
+from mistral_server.engine_log.stages import Stages
 
 
 def passed_through(pieces: Iterable[bytes], observe: Callable[[str], None]) -> bytes:

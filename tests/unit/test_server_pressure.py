@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mistral_server.exposition import EngineMetrics, parse
-from mistral_server.pressure import CALM_SECONDS, Pressure
+from mistral_server.engine.vllm_metrics import EngineMetrics, parse
+from mistral_server.supervisor.kv_pressure import CALM_SECONDS, Pressure
 
 
 @dataclass

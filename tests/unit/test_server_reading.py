@@ -5,11 +5,11 @@ import itertools
 import pytest
 
 from mistral_server.contract import Stage
-from mistral_server.evidence import RECENT_SECONDS, Evidence
-from mistral_server.exposition import EngineMetrics, parse
-from mistral_server.output import LineSplitter
-from mistral_server.progress import Progress
-from mistral_server.stages import Stages
+from mistral_server.engine.vllm_metrics import EngineMetrics, parse
+from mistral_server.engine_log.first_error import RECENT_SECONDS, Evidence
+from mistral_server.engine_log.output import LineSplitter
+from mistral_server.engine_log.stages import Stages
+from mistral_server.supervisor.hang_detector import Progress
 
 
 class Clock:

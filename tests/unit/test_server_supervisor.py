@@ -98,7 +98,7 @@ def test_a_stop_before_the_first_chat_ends_at_once(start: Start) -> None:
     assert server.processes() == {}
 
 
-@pytest.mark.parametrize("victim", ["vllm.entrypoints", "mistral_server.launcher"])
+@pytest.mark.parametrize("victim", ["vllm.entrypoints", "mistral_server.supervisor.launcher"])
 def test_a_killed_engine_leaves_nothing_and_never_exits_0(start: Start, victim: str) -> None:
     server = start(children=True)
     server.until_ready()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from mistral_server.cli import cli
+from mistral_server.cli.main import cli
 from tool_call_corpus import Entry, corpus
 from tool_call_wire import as_transcript, request_of
 

@@ -9,16 +9,16 @@ import click
 import yaml
 
 from mistral_operator.api import Resource, parse_resource, parse_spec
+from mistral_operator.api.crd import custom_resource_definition, to_yaml
 from mistral_operator.api.spec import Spec
-from mistral_operator.crd import custom_resource_definition, to_yaml
-from mistral_operator.errors import InvalidResource
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
-from mistral_operator.gpu_memory import GIB, parse_version, usable_memory
-from mistral_operator.names import API_VERSION, KIND
-from mistral_operator.quantity import MAX_MEMORY, quantity_bytes
+from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
+from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.kube.names import API_VERSION, KIND
+from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
+from mistral_operator.process.settings import ActivatorSettings, Settings
 from mistral_operator.render import RenderContext, children
-from mistral_operator.settings import ActivatorSettings, Settings
-from mistral_operator.status.fitting import MORE_MEMORY, fit_request, may_be_compressed
+from mistral_operator.status.model_fits import MORE_MEMORY, fit_request, may_be_compressed
 
 _LONGEST_SHOWN = 32
 """Characters of a mistyped option that are quoted."""
@@ -39,7 +39,8 @@ def run() -> None:
     # Kopf and the client take a second to import; the other commands do without.
     import uvloop
 
-    from mistral_operator import logs, runtime
+    from mistral_operator.process import logs
+    from mistral_operator.process import operator_process as runtime
 
     settings = Settings()
     logs.configure(settings)
@@ -55,8 +56,8 @@ def activate() -> None:
     """Run the activator. Settings are environment variables MISTRAL_ACTIVATOR_<NAME>."""
     import uvloop
 
-    from mistral_operator import logs
     from mistral_operator.activator import process
+    from mistral_operator.process import logs
 
     settings = ActivatorSettings()
     logs.configure(settings)

@@ -11,7 +11,7 @@ def main() -> None:
     # that was deleted while this program was still importing started a whole engine for nothing,
     # and held its GPUs until the grace period was over. The supervisor puts its drain in place.
     signal.signal(signal.SIGTERM, _end)
-    from mistral_server.cli import cli
+    from mistral_server.cli.main import cli
 
     cli(prog_name="mistral-server")
 

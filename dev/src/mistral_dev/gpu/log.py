@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from mistral_server.classify import Classifier, Verdict
+from mistral_server.engine_log.classify import Classifier, Verdict
 
 
 class Log:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from mistral_dev.settings import free_ports
 from mistral_operator.api import parse_spec
 from mistral_operator.api.spec import Spec
-from mistral_operator.render.contract import server_settings
+from mistral_operator.render.server_settings import server_settings
 from mistral_server.contract import ServerSettings
 
 SAFE = {

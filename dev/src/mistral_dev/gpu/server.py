@@ -16,14 +16,14 @@ from urllib.request import Request, urlopen
 from mistral_dev.gpu import hold
 from mistral_dev.gpu.log import Log
 from mistral_dev.gpu.rig import Plan, Rig
-from mistral_operator.quantity import quantity_bytes
-from mistral_server import process_tree
+from mistral_operator.kube.quantities import quantity_bytes
 from mistral_server.contract import (
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
     ServerSettings,
     TerminationReport,
 )
+from mistral_server.supervisor import process_tree
 
 _POLL_SECONDS = 0.05
 

@@ -10,7 +10,7 @@ from mistral_dev.images import cached, engine
 from mistral_dev.images.steps import sized_step
 from mistral_dev.paths import cache_dir
 from mistral_dev.progress import Progress
-from mistral_server import model_registry
+from mistral_server.engine import model_registry
 
 SECONDS = 600.0
 """For three processes that load vLLM; a minute where their bytecode is not there yet."""

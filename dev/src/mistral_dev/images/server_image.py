@@ -12,7 +12,7 @@ from mistral_dev.commands import run
 from mistral_dev.images import archives, cached, checkpoint, engine, learnt, rootfs, wheel
 from mistral_dev.images.oci import ImageConfig
 from mistral_dev.progress import Progress
-from mistral_server import model_registry
+from mistral_server.engine import model_registry
 
 NAME = "local/mistral-small-server:dev"
 MODEL = "/usr/local/share/mistral-small/tiny"

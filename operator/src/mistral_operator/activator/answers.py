@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from mistral_operator.activation import Terms
+from mistral_operator.scale_to_zero import Terms
 
 _LIVELY = {"/health", "/ping"}
 """Paths that ask whether the server works: a sleeping endpoint does."""

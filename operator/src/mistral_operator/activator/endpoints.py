@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from mistral_operator import kinds, names
-from mistral_operator.activation import ActivatorDocument, Terms, Waiting
-from mistral_operator.kinds import Kind
-from mistral_operator.observe import Body, ready_addresses
-from mistral_operator.signals import bracketed
-from mistral_operator.store import Key, Shelf, labelled_owner
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.kinds import Kind
+from mistral_operator.kube.objects import Body, Key, labelled_owner
+from mistral_operator.scale_to_zero import ActivatorDocument, Terms, Waiting
+from mistral_operator.signals.polling import bracketed
+from mistral_operator.watch.facts import ready_addresses
+from mistral_operator.watch.store import Shelf
 
 FIRST_GUESS_SECONDS = 60.0
 """Time that a start takes, as long as none was seen."""

@@ -8,14 +8,20 @@ import signal
 import aiohttp
 from aiohttp import web
 
-from mistral_operator import kinds
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.proxy import Proxy, session
-from mistral_operator.cluster import Cluster
-from mistral_operator.lifetime import StopRequested, beat, overlook_generators, run_all, watch
-from mistral_operator.settings import ActivatorSettings
-from mistral_operator.watch import Resync
-from mistral_operator.web import Health, application, serve
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster
+from mistral_operator.process.http_server import Health, application, serve
+from mistral_operator.process.lifecycle import (
+    StopRequested,
+    beat,
+    overlook_generators,
+    run_all,
+    watch,
+)
+from mistral_operator.process.settings import ActivatorSettings
+from mistral_operator.watch.resync import Resync
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from mistral_operator.quantity import MAX_MEMORY, quantity_bytes
+from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
 
 
 class ApiModel(BaseModel):

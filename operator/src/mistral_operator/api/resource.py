@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mistral_operator.api.spec import Spec
-from mistral_operator.errors import InvalidResource
-from mistral_operator.names import API_VERSION, KIND
+from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.kube.names import API_VERSION, KIND
 
 _CHOICE = re.compile(r"int|str|literal\[.*\]|constrained-.*|function-.*")
 """What pydantic calls the alternatives of a field with several types."""

@@ -1,5 +1,6 @@
 """`status`: what the operator reports. Conditions say if the endpoint works and, if not, why."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -78,6 +79,14 @@ class Reason(StrEnum):
     KEDA_MISSING = "KedaMissing"
     ACTIVATOR_MISSING = "ActivatorMissing"
     WITHIN_LIMITS = "WithinLimits"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps the operator from doing what a resource asks for, as its author reads it."""
+
+    reason: Reason
+    message: str
 
 
 class Condition(ApiModel):

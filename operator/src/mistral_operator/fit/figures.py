@@ -1,7 +1,7 @@
 """Where the figures behind an answer come from, for people to read."""
 
+from mistral_operator.fit.gpu_memory import ENGINES, engine_overhead, parse_version
 from mistral_operator.fit.rule import FitRequest, Weights
-from mistral_operator.gpu_memory import ENGINES, engine_overhead, parse_version
 
 _MEASURED_TOKENS = {1: (8192, 16_384), 2: (8192,)}
 """Batched tokens per step that were measured, by number of GPUs."""

@@ -14,7 +14,7 @@ is compared with the memory that is free at the start.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mistral_operator.gpu_memory import GIB, engine_overhead, free_memory, usable_memory
+from mistral_operator.fit.gpu_memory import GIB, engine_overhead, free_memory, usable_memory
 
 TEXT_WEIGHTS_GIB = 43.94
 """bf16 weights of the language model, as vLLM loads them on one GPU."""

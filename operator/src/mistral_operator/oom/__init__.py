@@ -1,13 +1,13 @@
 """Lacks of memory: what ended, how often, and what to do about it. Pure: the clock is an argument.
 
-`failures` says why a container ended, `ledger` counts each end once, `ladder` knows what may help,
-`remedy` takes one step at a time. Everything that they remember stands in `status.oom`, so that it
-survives the operator.
+`failures` says why a container exited, `counting` counts each exit once, `ladder` knows what may
+help, `remedy` takes one step at a time. Everything that they remember is in `status.oom`, so that
+it survives the operator.
 """
 
 from mistral_operator.oom.failures import Failure, failures_of
 from mistral_operator.oom.overrides import effective_resource
-from mistral_operator.oom.quiet import is_watched, seconds_until_quiet
+from mistral_operator.oom.quiet_period import is_watched, seconds_until_quiet
 from mistral_operator.oom.remedy import Circumstances, decide, settings_in_force
 
 __all__ = [

@@ -8,10 +8,10 @@ it is killed; and so the operator needs no right to read logs.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from mistral_operator import names
-from mistral_operator.observe import ContainerFacts, EndFacts, PodFacts
-from mistral_server.classify import ADVICE, Classifier, Verdict
+from mistral_operator.kube import names
+from mistral_operator.watch.facts import ContainerFacts, EndFacts, PodFacts
 from mistral_server.contract import FailureClass
+from mistral_server.engine_log.classify import ADVICE, Classifier, Verdict
 
 
 @dataclass(frozen=True, slots=True)

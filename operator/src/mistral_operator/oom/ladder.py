@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mistral_operator.api import Spec
-from mistral_operator.gpu_memory import engine_overhead
+from mistral_operator.fit.gpu_memory import engine_overhead
+from mistral_operator.kube.quantities import quantity_bytes
 from mistral_operator.oom.failures import Failure
 from mistral_operator.oom.overrides import SETTINGS
-from mistral_operator.quantity import quantity_bytes
 from mistral_server.contract import FailureClass
 
 _UTILIZATION_STEP = 0.03

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mistral_operator.api import Change, Oom, Overrides, Resource, Spec, Step
+from mistral_operator.oom.counting import account
 from mistral_operator.oom.failures import Failure
 from mistral_operator.oom.ladder import Rung, is_waited_out, rungs
-from mistral_operator.oom.ledger import account
 from mistral_operator.oom.overrides import SETTINGS, effective_resource, with_overrides
 from mistral_server.contract import MEMORY_FAILURES, FailureClass
 

@@ -4,7 +4,6 @@ One file a kind. `reconcile` applies what `children` returns; `mistral-operator 
 the golden files in tests/golden hold it for review.
 """
 
-from mistral_operator.activation import Activation
 from mistral_operator.api import Resource
 from mistral_operator.render.cache import cache_claim
 from mistral_operator.render.context import RenderContext
@@ -17,6 +16,7 @@ from mistral_operator.render.network import network_policy
 from mistral_operator.render.scaledobject import is_scaled_by_keda, scaled_object
 from mistral_operator.render.service import service
 from mistral_operator.render.serviceaccount import service_account
+from mistral_operator.scale_to_zero import Activation
 
 __all__ = ["KubernetesObject", "RenderContext", "children"]
 

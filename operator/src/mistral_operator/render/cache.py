@@ -1,8 +1,8 @@
 """The PersistentVolumeClaim that keeps a fetched model between restarts."""
 
-from mistral_operator import names
 from mistral_operator.api import Resource
 from mistral_operator.api.pod import Cache
+from mistral_operator.kube import names
 from mistral_operator.render.metadata import KubernetesObject, child
 
 

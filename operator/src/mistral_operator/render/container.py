@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from mistral_operator import names
 from mistral_operator.api.spec import Spec
-from mistral_operator.quantity import parse_quantity
-from mistral_operator.render.contract import HEALTH_PORT, HTTP_PORT, server_settings
+from mistral_operator.kube import names
+from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
+from mistral_operator.kube.quantities import parse_quantity
+from mistral_operator.render.server_settings import server_settings
 from mistral_operator.render.volumes import fetch_mounts, server_mounts
 from mistral_server.contract import FETCH_SETTINGS_ENV, SERVER_SETTINGS_ENV, FetchSettings
 from mistral_server.contract.base import ContractModel

@@ -1,7 +1,7 @@
 """The Deployment of an endpoint."""
 
-from mistral_operator import names
 from mistral_operator.api import Resource
+from mistral_operator.kube import names
 from mistral_operator.render.context import RenderContext
 from mistral_operator.render.metadata import KubernetesObject, child
 from mistral_operator.render.pod import pod_template

@@ -1,7 +1,7 @@
 """The PodDisruptionBudget: node drains take one replica at a time."""
 
-from mistral_operator import names
 from mistral_operator.api import Resource
+from mistral_operator.kube import names
 from mistral_operator.render.metadata import KubernetesObject, child
 
 

@@ -1,9 +1,9 @@
 """The EndpointSlice that puts the activator behind the Service of an endpoint that may sleep."""
 
-from mistral_operator import names
-from mistral_operator.activation import Activation, Terms
 from mistral_operator.api import Resource
+from mistral_operator.kube import names
 from mistral_operator.render.metadata import KubernetesObject, child
+from mistral_operator.scale_to_zero import Activation, Terms
 
 
 def activator_slice(resource: Resource, activation: Activation) -> KubernetesObject:

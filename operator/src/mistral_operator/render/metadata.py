@@ -4,8 +4,8 @@ import hashlib
 import json
 from typing import Any
 
-from mistral_operator import names
 from mistral_operator.api import Resource
+from mistral_operator.kube import names
 
 KubernetesObject = dict[str, Any]
 """An object as the API server takes it. Rendering makes them, nothing changes them afterwards."""

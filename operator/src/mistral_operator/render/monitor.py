@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from mistral_operator import names
 from mistral_operator.api import Resource
+from mistral_operator.kube import names
 from mistral_operator.render.metadata import KubernetesObject, child
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mistral_operator import names
 from mistral_operator.api import Resource
 from mistral_operator.api.spec import Spec
-from mistral_operator.render.contract import HEALTH_PORT, HTTP_PORT
+from mistral_operator.kube import names
+from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
 from mistral_operator.render.metadata import KubernetesObject, child
 
 _EVERYWHERE_BUT_METADATA = [

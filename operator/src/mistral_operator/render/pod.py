@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from mistral_operator import names
 from mistral_operator.api import Resource
 from mistral_operator.api.pod import kubernetes_form
 from mistral_operator.api.spec import Spec
+from mistral_operator.kube import names
 from mistral_operator.render.container import fetch_container, server_container
 from mistral_operator.render.context import RenderContext
-from mistral_operator.render.contract import ENDPOINT_REMOVAL_SECONDS, fetch_settings
 from mistral_operator.render.metadata import digest
+from mistral_operator.render.server_settings import ENDPOINT_REMOVAL_SECONDS, fetch_settings
 from mistral_operator.render.volumes import volumes
 
 USER = 1000

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mistral_operator import names
 from mistral_operator.api import Autoscaling, Resource
 from mistral_operator.api.autoscaling import Keda
 from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.kube import names
 from mistral_operator.render.context import RenderContext
 from mistral_operator.render.metadata import KubernetesObject, child
 

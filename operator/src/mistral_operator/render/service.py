@@ -1,8 +1,8 @@
 """The Service that clients talk to."""
 
-from mistral_operator import names
 from mistral_operator.api import Resource
-from mistral_operator.render.contract import HTTP_PORT
+from mistral_operator.kube import names
+from mistral_operator.kube.names import HTTP_PORT
 from mistral_operator.render.metadata import KubernetesObject, child
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mistral_operator import names
 from mistral_operator.api.spec import Spec
-from mistral_operator.render.contract import API_KEYS, MODELS, SYSTEM_PROMPT
+from mistral_operator.kube import names
+from mistral_operator.render.server_settings import API_KEYS, MODELS, SYSTEM_PROMPT
 
 _TMP, _HOME, _SHM, _MODEL = "tmp", "home", "shm", "model"
 _PROMPT, _KEYS = "system-prompt", "api-keys"

@@ -4,14 +4,14 @@
 `conditions` turns the verdict into conditions and keeps their transition times.
 """
 
-from mistral_operator import names
 from mistral_operator.api import ConditionType, Effective, ImageEngine, Status
-from mistral_operator.observe import Observed
-from mistral_operator.render.contract import HTTP_PORT
+from mistral_operator.kube import names
+from mistral_operator.kube.names import HTTP_PORT
 from mistral_operator.status.checks import verdict
 from mistral_operator.status.conditions import conditions
-from mistral_operator.status.fitting import model_fits
+from mistral_operator.status.model_fits import model_fits
 from mistral_operator.status.situation import Situation
+from mistral_operator.watch.facts import Observed
 
 __all__ = ["Situation", "report", "report_invalid"]
 

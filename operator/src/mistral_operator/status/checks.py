@@ -6,13 +6,13 @@ the scheduler's sentence about it.
 
 from collections.abc import Callable
 
-from mistral_operator.activation import may_sleep
 from mistral_operator.api import Reason
-from mistral_operator.observe import DeploymentFacts
+from mistral_operator.scale_to_zero import may_sleep
 from mistral_operator.status.memory import what_is_done
 from mistral_operator.status.pods import worst_pod
 from mistral_operator.status.situation import Situation
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
+from mistral_operator.watch.facts import DeploymentFacts
 
 Check = Callable[[Situation], Verdict | None]
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from mistral_operator.api import Condition, ConditionType, Reason
 from mistral_operator.api.status import MAX_MESSAGE
-from mistral_operator.status.fitting import FitVerdict
 from mistral_operator.status.memory import memory
+from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.scaling import scaling_limits
 from mistral_operator.status.situation import Situation
 from mistral_operator.status.verdict import Outlook, Verdict

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from mistral_operator import names
 from mistral_operator.api import ConditionType, Reason, Resource
-from mistral_operator.observe import ContainerFacts, NodeFacts, PodFacts
+from mistral_operator.kube import names
 from mistral_operator.status.situation import Situation
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
+from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
 from mistral_server.contract import SignalDocument
 
 _IMAGE_REASONS = {

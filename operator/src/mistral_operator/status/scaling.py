@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mistral_operator.activation import may_sleep
 from mistral_operator.api import Reason, ScalingReason, Spec
-from mistral_operator.observe import NodeFacts
+from mistral_operator.scale_to_zero import may_sleep
 from mistral_operator.status.situation import Situation
+from mistral_operator.watch.facts import NodeFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from mistral_operator.api import AutoscalingStatus, Condition, Oom, Resource, Status
-from mistral_operator.observe import Observed
-from mistral_operator.problem import Problem
+from mistral_operator.api.status import Problem
+from mistral_operator.watch.facts import Observed
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mistral_server.gate.answer import (
+from mistral_server.gate.observer import Piece
+from mistral_server.gate.response import (
     NULL,
     TOKEN_IDS,
     UNREADABLE,
     AnswerChoice,
     without_token_ids,
 )
-from mistral_server.gate.observer import Piece
 
 END = b"\n\n"
 DATA = b"data: "

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable
 
 from mistral_server.contract import GateSettings
-from mistral_server.gate import answer, metrics
+from mistral_server.gate import metrics, response
 from mistral_server.gate.asgi import Headers, Message, Replay, Send, with_length
 from mistral_server.gate.observer import Observer
 from mistral_server.gate.request import Asked
@@ -94,11 +94,11 @@ class Exchange:
         body, start = b"".join(self._parts), self._start
         headers: Headers = list(start["headers"])
         try:
-            answer.read(body, self._observer)
-            body, corrected = answer.for_client(
+            response.read(body, self._observer)
+            body, corrected = response.for_client(
                 body, self._observer, honest=self._settings.honest_finish
             )
-        except answer.UNREADABLE:
+        except response.UNREADABLE:
             if not self._replay.disconnected:  # vLLM sends `null` to a client that left
                 metrics.ERRORS.labels("answer").inc()
         else:

@@ -8,7 +8,6 @@ import hmac
 import logging
 import os
 
-from mistral_server.api_keys import ApiKeys
 from mistral_server.contract import (
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
@@ -18,7 +17,7 @@ from mistral_server.contract import (
 )
 from mistral_server.engine import log_handlers, workarounds
 from mistral_server.gate import metrics
-from mistral_server.gate.answer import UNREADABLE
+from mistral_server.gate.api_keys import ApiKeys
 from mistral_server.gate.asgi import (
     Application,
     BodyTooLargeError,
@@ -30,11 +29,12 @@ from mistral_server.gate.asgi import (
     read_body,
     with_length,
 )
+from mistral_server.gate.context_window import Window
+from mistral_server.gate.error_responses import Refusal, closed_path, too_large, unknown_key
 from mistral_server.gate.exchange import Exchange
-from mistral_server.gate.refusals import Refusal, closed_path, too_large, unknown_key
 from mistral_server.gate.request import Context, Prepared, prepare, wants_window
+from mistral_server.gate.response import UNREADABLE
 from mistral_server.gate.system_prompt import SystemPrompt
-from mistral_server.gate.window import Window
 
 LOOPS_HEADER = b"x-mistral-loops"
 """Header by which a request says what becomes of its loops."""

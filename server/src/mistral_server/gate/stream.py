@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from mistral_server.gate import chunks
-from mistral_server.gate.answer import NULL, UNREADABLE, without_token_ids
 from mistral_server.gate.chunks import DATA, END, Chunk, Shape
 from mistral_server.gate.observer import Observer
+from mistral_server.gate.response import NULL, UNREADABLE, without_token_ids
 
 DONE = b"data: [DONE]\n\n"
 _OTHER_END = b"\r\n\r\n"

@@ -6,7 +6,7 @@ from mistral_dev.gpu import cards
 from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Room, Step
 from mistral_operator.fit import Fit, fit
-from mistral_operator.status.fitting import fit_request
+from mistral_operator.status.model_fits import fit_request
 
 MIB = 1024**2
 SECONDS = 240.0

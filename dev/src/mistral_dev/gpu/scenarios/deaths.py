@@ -12,8 +12,8 @@ from mistral_dev.gpu.scenario import Room, Scenario, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_dev.gpu.scenarios.ends import expect, expect_free
 from mistral_dev.processes import gone
-from mistral_server import process_tree
 from mistral_server.contract import FailureClass
+from mistral_server.supervisor import process_tree
 
 ENGINE = "EngineCore"
 _SECONDS = 60.0

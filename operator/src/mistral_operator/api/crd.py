@@ -1,0 +1,206 @@
+"""The CRD, generated from the models in `api`.
+
+`mistral-operator crd` prints it; `make generate` writes it to crds/ and into the chart; a test
+compares both with what this module makes. Pydantic's JSON schema is not a structural schema, so
+each difference is translated, and what is not known raises instead of reaching a cluster.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from mistral_operator.api.base import ApiModel, rule
+from mistral_operator.api.spec import Spec
+from mistral_operator.api.status import Status
+from mistral_operator.kube import names
+
+_KEPT = {
+    "type", "format", "description", "pattern", "enum", "minimum", "maximum", "minLength",
+    "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "default",
+    "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+}  # fmt: skip
+_DROPPED = {"title", "$defs"}
+
+_NAME_RULE = rule(
+    f"self.metadata.name.size() <= {names.MAX_NAME}"
+    " && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+    f"metadata.name also names a Service: at most {names.MAX_NAME} characters, lower-case letters,"
+    " digits and '-', starting with a letter",
+)
+
+_PRINTER_COLUMNS = [
+    {
+        "name": "Ready",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].status',
+    },
+    {
+        "name": "Reason",
+        "type": "string",
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+    },
+    {"name": "Desired", "type": "integer", "jsonPath": ".status.desiredReplicas"},
+    {"name": "Up", "type": "integer", "jsonPath": ".status.readyReplicas"},
+    {"name": "Context", "type": "integer", "jsonPath": ".status.effective.contextLength"},
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {
+        "name": "Message",
+        "type": "string",
+        "priority": 1,
+        "jsonPath": '.status.conditions[?(@.type=="Ready")].message',
+    },
+    {"name": "URL", "type": "string", "priority": 1, "jsonPath": ".status.url"},
+]
+
+
+class UnsupportedSchema(TypeError):
+    """A model uses something that a structural schema cannot say."""
+
+
+def structural(model: type[ApiModel]) -> dict[str, Any]:
+    """Return the structural schema of a model.
+
+    Raises:
+        UnsupportedSchema: the model uses something that has no translation yet.
+    """
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _translate(schema, schema.get("$defs", {}))
+
+
+def _translate(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    schema = _without_null(_inlined(schema, defs), defs)
+    if "description" in schema:
+        schema["description"] = " ".join(schema["description"].split())
+    if schema.get("x-kubernetes-int-or-string"):
+        return _int_or_string(schema)
+    result: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _DROPPED or key in {"propertyNames", "required"}:
+            continue
+        if key in _KEPT:
+            result[key] = value
+        elif key == "properties":
+            result[key] = {name: _translate(sub, defs) for name, sub in value.items()}
+        elif key in {"items", "additionalProperties"} and isinstance(value, dict):
+            result[key] = _translate(value, defs)
+        elif key == "const":
+            result["enum"] = [value]
+        else:
+            raise UnsupportedSchema(f"{key} in {dict(schema)}")
+    return _finished(result, schema)
+
+
+def _inlined(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace a reference by what it refers to; what stands beside the reference wins."""
+    if "$ref" not in schema:
+        return dict(schema)
+    target = defs[schema["$ref"].removeprefix("#/$defs/")]
+    beside = {key: value for key, value in schema.items() if key != "$ref"}
+    return {**target, **beside}
+
+
+def _without_null(schema: dict[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn "T or null, default null" into an optional T."""
+    options = schema.get("anyOf")
+    if options is None or schema.get("x-kubernetes-int-or-string"):
+        return schema
+    concrete = [option for option in options if option != {"type": "null"}]
+    if len(concrete) != 1:
+        raise UnsupportedSchema(f"a choice of {len(concrete)} types: {schema}")
+    if schema.get("default") is not None:
+        raise UnsupportedSchema(f"a default that null could undo: {schema}")
+    beside = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
+    return {**_inlined(concrete[0], defs), **beside}
+
+
+def _int_or_string(schema: Mapping[str, Any]) -> dict[str, Any]:
+    kept = ("description", "pattern", "maxLength", "default", "x-kubernetes-validations")
+    return {
+        **{key: schema[key] for key in kept if key in schema},
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+    }
+
+
+def _finished(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what depends on the whole: nested defaults, allowed keys, required fields."""
+    if "properties" in result and isinstance(result.get("default"), dict):
+        # {} lets the API server fill in the defaults of the fields one by one.
+        result["default"] = {}
+    allowed = schema.get("propertyNames", {}).get("enum")
+    if allowed:
+        keys = ", ".join(f"'{key}'" for key in allowed)
+        result.setdefault("maxProperties", len(allowed))
+        result["x-kubernetes-validations"] = [
+            rule(f"self.all(key, key in [{keys}])", f"allowed keys are {', '.join(allowed)}")
+        ]
+    if schema.get("required"):
+        result["required"] = sorted(schema["required"])
+    return result
+
+
+def custom_resource_definition() -> dict[str, Any]:
+    """Return the CRD as a plain object."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{names.PLURAL}.{names.GROUP}",
+            "labels": {names.LABEL_NAME: names.MANAGED_BY},
+        },
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.SINGULAR,
+                "shortNames": [names.SHORT_NAME],
+                "categories": ["mistral"],
+            },
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> dict[str, Any]:
+    return {
+        "name": names.VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+        "additionalPrinterColumns": _PRINTER_COLUMNS,
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "description": "One served endpoint of Mistral-Small on vLLM.",
+                "required": ["spec"],
+                "properties": {
+                    "spec": structural(Spec),
+                    "status": structural(Status),
+                },
+                "x-kubernetes-validations": [_NAME_RULE],
+            }
+        },
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes shared parts in full (a CRD may not hold anchors) and long texts on one line."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """Return an object as YAML that reads like what people write."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)

@@ -1,0 +1,1 @@
+"""From desired children to live ones: what differs, what is done about it, and doing it."""

@@ -1,0 +1,135 @@
+"""Carry out a plan: the writes, and what stood in their way."""
+
+import logging
+
+from mistral_operator.api import Reason, Resource
+from mistral_operator.api.status import Problem
+from mistral_operator.apply.diff import first_difference, repair
+from mistral_operator.apply.plan import Apply, Obstacle, Plan
+from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, NameTaken, Unavailable
+from mistral_operator.kube.kinds import CLAIM, SERVICE_ACCOUNT, Kind
+from mistral_operator.metrics import WRITES
+from mistral_operator.watch.store import Store, live_child
+
+log = logging.getLogger(__name__)
+
+_MOST_REPAIRS = 10
+"""Differences mended in one go; more are left for the next look, so that nothing runs for ever."""
+
+_MERGEABLE = {SERVICE_ACCOUNT, CLAIM}
+"""Kinds that have no field on which two owners must conflict: an apply without force would quietly
+merge ours into a foreign object, so these are looked at before they are first applied."""
+
+
+class Executor:
+    """Carries out plans and keeps the store up to date with its own writes."""
+
+    def __init__(self, cluster: Cluster, store: Store) -> None:
+        self._cluster = cluster
+        self._store = store
+
+    async def execute(self, resource: Resource, plan: Plan) -> list[Problem]:
+        """Take every step that can be taken; return what could not be done and why.
+
+        Raises:
+            Unavailable: the API server cannot be reached; nothing can be said of the resource.
+            NamespaceLeaving: the namespace is being deleted.
+        """
+        problems = [_obstacle_problem(obstacle) for obstacle in plan.obstacles]
+        for step in plan.applies:
+            problem = await self._apply(resource, step)
+            if problem is not None:
+                problems.append(problem)
+        for deletion in plan.deletes:
+            await self._cluster.delete(
+                deletion.kind, resource.namespace, deletion.name, deletion.uid
+            )
+            WRITES.labels(kind=deletion.kind.kind, verb="delete").inc()
+        return problems
+
+    async def _apply(self, resource: Resource, step: Apply) -> Problem | None:
+        try:
+            live = await self._apply_or_refuse(resource, step)
+        except (Unavailable, NamespaceLeaving):
+            raise
+        except NameTaken as error:
+            return Problem(Reason.NAME_TAKEN, error.reason)
+        except ClusterError as error:
+            return Problem(Reason.APPLY_FAILED, f"{step.kind.kind} {step.name}: {error.reason}")
+        WRITES.labels(kind=step.kind.kind, verb="apply").inc()
+        self._store.children[step.kind].put(live)
+        return None
+
+    async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
+        if step.exists:
+            return await self._take_back(resource, step)
+        if step.kind in _MERGEABLE:
+            await self._refuse_foreign(resource, step.kind, step.name)
+        try:
+            return await self._cluster.apply(step.wanted, force=False)
+        except ClusterError as error:
+            if error.status != 409:
+                raise
+        # Somebody owns fields of an object of this name. Ours without its labels, perhaps.
+        await self._refuse_foreign(resource, step.kind, step.name)
+        return await self._cluster.apply(step.wanted, force=True)
+
+    async def _take_back(self, resource: Resource, step: Apply) -> Object:
+        """Apply over an object of ours, whatever somebody made of it."""
+        try:
+            live = await self._cluster.apply(step.wanted, force=True)
+        except ClusterError as error:
+            if error.status != 422:
+                raise
+            # Merged with somebody's edit, ours is not valid: two ports of one name, say.
+            found = await self._cluster.get(step.kind, resource.namespace, step.name)
+            if found is not None:
+                await self._mend(resource, step, found)
+            return await self._cluster.apply(step.wanted, force=True)
+        return await self._mend(resource, step, live)
+
+    async def _mend(self, resource: Resource, step: Apply, live: Object) -> Object:
+        """Put what is wanted in the place of every difference that applying leaves."""
+        for _ in range(_MOST_REPAIRS):
+            pointer = first_difference(step.wanted, live)
+            if pointer is None:
+                break
+            log.info("%s %s: repairing %s", step.kind.kind, step.name, pointer)
+            unchanged = {
+                "op": "test",
+                "path": "/metadata/resourceVersion",
+                "value": live["metadata"]["resourceVersion"],
+            }
+            operations = [unchanged, repair(step.wanted, pointer)]
+            live = await self._cluster.patch(step.kind, resource.namespace, step.name, operations)
+            WRITES.labels(kind=step.kind.kind, verb="repair").inc()
+        return live
+
+    async def _refuse_foreign(self, resource: Resource, kind: Kind, name: str) -> None:
+        """Raise `NameTaken` if an object exists that this resource does not control."""
+        body = await self._cluster.get(kind, resource.namespace, name)
+        if body is None:
+            return
+        child = live_child(kind, body)
+        if child.controller_uid == resource.uid:
+            return
+        if child.controller_uid is None and child.digest is not None:
+            return
+        raise NameTaken(409, _taken(kind, name), f"PATCH {kind.path(resource.namespace, name)}")
+
+
+def _taken(kind: Kind, name: str) -> str:
+    return (
+        f"{kind.kind} {name} exists and does not belong to this resource; it was left as it is."
+        " Rename the resource, or delete that object if nobody needs it"
+    )
+
+
+def _obstacle_problem(obstacle: Obstacle) -> Problem:
+    if obstacle.leaving:
+        return Problem(
+            Reason.CREATING,
+            f"waiting for the old {obstacle.kind.kind} {obstacle.name} to be deleted",
+        )
+    return Problem(Reason.NAME_TAKEN, _taken(obstacle.kind, obstacle.name))

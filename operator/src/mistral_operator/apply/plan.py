@@ -1,0 +1,118 @@
+"""What to do about the children of a resource: a value with reasons. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from mistral_operator.apply.diff import first_difference
+from mistral_operator.kube.kinds import CLAIM, Kind, kind_of
+from mistral_operator.kube.names import ANNOTATION_APPLIED
+from mistral_operator.render import KubernetesObject
+from mistral_operator.watch.store import LiveChild
+
+CHANGED = " was changed by somebody else"
+"""What follows the place of a difference in a reason."""
+
+Children = Mapping[tuple[Kind, str], LiveChild]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Apply an object."""
+
+    wanted: KubernetesObject
+    kind: Kind
+    name: str
+    exists: bool
+    """The live object is known to be ours, so its fields may be taken back by force."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a child that is not wanted any more."""
+
+    kind: Kind
+    name: str
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A child's name belongs to an object that is not ours, or is still being deleted."""
+
+    kind: Kind
+    name: str
+    leaving: bool
+    """The object is on its way out: waiting is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Steps in the order in which to take them."""
+
+    applies: tuple[Apply, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """There is nothing to do and nothing in the way."""
+        return not (self.applies or self.deletes or self.obstacles)
+
+    def __str__(self) -> str:
+        """Return the plan as one line of log."""
+        said = [f"apply {step.kind.kind} {step.name} ({step.reason})" for step in self.applies]
+        said += [f"delete {step.kind.kind} {step.name} ({step.reason})" for step in self.deletes]
+        said += [f"blocked by {one.kind.kind} {one.name}" for one in self.obstacles]
+        return "; ".join(said) or "nothing to do"
+
+
+def make_plan(owner_uid: str, wanted: Iterable[KubernetesObject], live: Children) -> Plan:
+    """Return what has to be done so that the live children become the wanted ones."""
+    applies, obstacles, kept = [], [], set()
+    for child in wanted:
+        kind = kind_of(child["apiVersion"], child["kind"])
+        name = child["metadata"]["name"]
+        kept.add((kind, name))
+        existing = live.get((kind, name))
+        if existing is not None and not _is_ours(existing, owner_uid):
+            leaving = existing.terminating or existing.digest is not None
+            obstacles.append(Obstacle(kind, name, leaving=leaving))
+            continue
+        reason = _why_apply(child, existing)
+        if reason is not None:
+            applies.append(Apply(child, kind, name, existing is not None, reason))
+    deletes = [
+        Delete(child.kind, child.name, child.uid, "not wanted any more")
+        for key, child in live.items()
+        if key not in kept and _is_deletable(child, owner_uid)
+    ]
+    return Plan(tuple(applies), tuple(deletes), tuple(obstacles))
+
+
+def _is_ours(child: LiveChild, owner_uid: str) -> bool:
+    """Tell whether a live object is this resource's child.
+
+    An object without any controller but with our digest is a child whose owner reference somebody
+    removed; one with another controller belongs to that one, be it this resource's predecessor.
+    """
+    if child.terminating:
+        return False
+    if child.controller_uid is None:
+        return child.digest is not None
+    return child.controller_uid == owner_uid
+
+
+def _is_deletable(child: LiveChild, owner_uid: str) -> bool:
+    # A claim holds data that took hours to fetch: it goes with its resource, never before.
+    return child.kind != CLAIM and _is_ours(child, owner_uid)
+
+
+def _why_apply(wanted: KubernetesObject, live: LiveChild | None) -> str | None:
+    if live is None:
+        return "missing"
+    if live.digest != wanted["metadata"]["annotations"][ANNOTATION_APPLIED]:
+        return "the resource changed"
+    difference = first_difference(wanted, live.object())
+    return None if difference is None else f"{difference}{CHANGED}"

@@ -1,0 +1,68 @@
+"""Ends a fight about a Deployment's replicas: somebody else writes them, again and again.
+
+An autoscaler that targets the Deployment instead of the resource would otherwise be answered for
+ever, once for each of its looks. A few edits are undone; then the last one stands for a while, and
+the resource says who is to be pointed elsewhere.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from mistral_operator.api import Reason
+from mistral_operator.api.status import Problem
+from mistral_operator.apply.plan import CHANGED, Apply, Plan
+from mistral_operator.kube.kinds import DEPLOYMENT
+from mistral_operator.kube.objects import Key
+
+MOST_REPAIRS = 5
+"""More edits by hand than anybody makes by mistake."""
+
+WINDOW_SECONDS = 3600.0
+"""Within which they are counted."""
+
+_CONTESTED = f"/spec/replicas{CHANGED}"
+
+
+class Contest:
+    """Counts what was undone of each Deployment's replicas.
+
+    Args:
+        clock: the time in seconds; only goes forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._repairs: defaultdict[Key, deque[float]] = defaultdict(
+            lambda: deque(maxlen=MOST_REPAIRS)
+        )
+
+    def settle(self, key: Key, plan: Plan) -> tuple[Plan, list[Problem]]:
+        """Return a plan without the repair that would only be answered, and what to say then."""
+        step = next((one for one in plan.applies if _is_contested(one)), None)
+        if step is None:
+            return plan, []
+        repairs, now = self._repairs[key], self._clock()
+        if len(repairs) < MOST_REPAIRS or repairs[0] <= now - WINDOW_SECONDS:
+            repairs.append(now)
+            return plan, []
+        others = tuple(one for one in plan.applies if one is not step)
+        return replace(plan, applies=others), [_problem(step)]
+
+    def forget(self, key: Key) -> None:
+        """Forget a resource that is gone."""
+        self._repairs.pop(key, None)
+
+
+def _is_contested(step: Apply) -> bool:
+    return step.kind == DEPLOYMENT and step.reason == _CONTESTED
+
+
+def _problem(step: Apply) -> Problem:
+    return Problem(
+        Reason.REPLICAS_CONTESTED,
+        f"something else keeps writing the replicas of Deployment {step.name}, and its number"
+        f" stands for now: point it at this resource, whose /scale is for that. Ours is"
+        f" {step.wanted['spec']['replicas']}",
+    )

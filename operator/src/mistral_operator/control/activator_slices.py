@@ -1,0 +1,91 @@
+"""Where the activators stand in for endpoints, and what has to be in place before one sleeps."""
+
+from collections.abc import Iterable
+
+from mistral_operator.api import Resource
+from mistral_operator.kube import kinds
+from mistral_operator.kube.objects import Key
+from mistral_operator.scale_to_zero import FIRST_PORT, PORTS, Activation, activation, may_sleep
+from mistral_operator.signals.activators import ActivatorBoard
+from mistral_operator.watch.store import LiveChild, Store
+
+
+class Standby:
+    """Puts the activators behind the Services of endpoints that may sleep."""
+
+    def __init__(self, store: Store, board: ActivatorBoard) -> None:
+        self._store = store
+        self._board = board
+        self._ports = Ports(store)
+
+    def activation(self, key: Key, resource: Resource) -> Activation | None:
+        """Return where the activators stand in for an endpoint, None of one that never sleeps."""
+        if not may_sleep(resource.spec):
+            self.forget(key)
+            return None
+        port = self._ports.of(key)
+        return None if port is None else activation(resource, port, self._board.known)
+
+    def kept_awake(self, key: Key, resource: Resource) -> Resource:
+        """Return the resource with the replicas that it has, if they may not go to zero yet.
+
+        Whoever takes the last replica away, the activators have to be behind the Service first.
+        """
+        facts = self._store.deployment_of(key)
+        if resource.spec.replicas or facts is None or not may_sleep(resource.spec):
+            return resource
+        return resource if self._is_in_place(key) else resource.scaled_to(facts.wanted)
+
+    def forget(self, key: Key) -> None:
+        """Take back what an endpoint was given."""
+        self._ports.forget(key)
+
+    def _is_in_place(self, key: Key) -> bool:
+        return any(child.object().get("endpoints") for child in _slices(self._store, key))
+
+
+class Ports:
+    """Gives every endpoint that may sleep a port of the activators, and remembers it.
+
+    The memory is the cluster's: the slices hold the ports, so a new operator gives the same.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._given: dict[Key, int] = {}
+
+    def of(self, key: Key) -> int | None:
+        """Return the port of an endpoint, None if none is free."""
+        if key not in self._given:
+            port = self._kept(key) or self._free()
+            if port is None:
+                return None
+            self._given[key] = port
+        return self._given[key]
+
+    def forget(self, key: Key) -> None:
+        """Take a port back."""
+        self._given.pop(key, None)
+
+    def _kept(self, key: Key) -> int | None:
+        """Return the port in the cluster, unless somebody made two endpoints share it."""
+        port = next(filter(None, map(port_of, _slices(self._store, key))), None)
+        return None if port in self._given.values() else port
+
+    def _free(self) -> int | None:
+        live = map(port_of, self._store.children[kinds.ENDPOINT_SLICE].values())
+        taken = {*self._given.values(), *live}
+        return next(
+            (one for one in range(FIRST_PORT, FIRST_PORT + PORTS) if one not in taken), None
+        )
+
+
+def port_of(child: LiveChild) -> int | None:
+    """Return the port that a slice gives an endpoint, None if it is none of ours."""
+    ports = child.object().get("ports") or [{}]
+    found = ports[0].get("port") or 0
+    return found if FIRST_PORT <= found < FIRST_PORT + PORTS else None
+
+
+def _slices(store: Store, key: Key) -> Iterable[LiveChild]:
+    return store.children[kinds.ENDPOINT_SLICE].owned(key)

@@ -1,0 +1,98 @@
+"""Metrics about resources, computed at scrape time from what was last reported of each.
+
+A deleted resource leaves no series behind.
+"""
+
+from collections.abc import Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mistral_operator.api import Status
+from mistral_operator.autoscaling import Decision
+from mistral_server.contract import MEMORY_FAILURES
+
+
+@dataclass(slots=True, eq=False)
+class FleetCollector(Collector):
+    """What was last reported of each resource, by (namespace, name)."""
+
+    statuses: dict[tuple[str, str], tuple[Status, int]] = field(default_factory=dict)
+    """Status and wanted replicas."""
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: the names are fixed and clash with no other collector."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one family each for conditions, replicas and lacks of memory."""
+        conditions = GaugeMetricFamily(
+            "mistral_deployment_condition",
+            "1 for the status that a condition of a resource has.",
+            labels=["namespace", "name", "type", "status"],
+        )
+        replicas = GaugeMetricFamily(
+            "mistral_deployment_replicas",
+            "Replicas of a resource: desired, existing or ready.",
+            labels=["namespace", "name", "state"],
+        )
+        for (namespace, name), (status, desired) in self.statuses.items():
+            for condition in status.conditions:
+                conditions.add_metric([namespace, name, condition.type, condition.status], 1)
+            replicas.add_metric([namespace, name, "desired"], desired)
+            replicas.add_metric([namespace, name, "existing"], status.replicas)
+            replicas.add_metric([namespace, name, "ready"], status.ready_replicas)
+        yield conditions
+        yield replicas
+        yield self._memory()
+
+    def _memory(self) -> Metric:
+        # The status holds the counts, so they outlive the operator and its leader. A rate needs a
+        # zero before the first event, so every class is there from the start.
+        family = CounterMetricFamily(
+            "mistral_operator_oom_events",
+            "Lacks of memory of a resource's pods since it exists, by class.",
+            labels=["namespace", "name", "class"],
+        )
+        for (namespace, name), (status, _) in self.statuses.items():
+            totals = {one.failure: one.count for one in status.oom.totals} if status.oom else {}
+            for failure in sorted(MEMORY_FAILURES):
+                family.add_metric([namespace, name, failure], totals.get(failure, 0))
+        return family
+
+
+@dataclass(slots=True, eq=False)
+class ScalingCollector(Collector):
+    """What was last decided for each resource that the operator scales, by (namespace, name)."""
+
+    decisions: MutableMapping[tuple[str, str], Decision] = field(default_factory=dict)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: the names are fixed and clash with no other collector."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one family for the number, one for the load, and one for the freeze."""
+        labels = ["namespace", "name"]
+        desired = GaugeMetricFamily(
+            "mistral_operator_autoscaling_desired_replicas",
+            "Replicas that the operator's autoscaling decided on.",
+            labels=labels,
+        )
+        load = GaugeMetricFamily(
+            "mistral_operator_autoscaling_load",
+            "Productive requests in flight: running and waiting, without those that loop.",
+            labels=labels,
+        )
+        frozen = GaugeMetricFamily(
+            "mistral_operator_autoscaling_frozen",
+            "1 while replicas are wanted and not added, because too many requests loop.",
+            labels=labels,
+        )
+        for (namespace, name), decision in self.decisions.items():
+            desired.add_metric([namespace, name], decision.replicas)
+            frozen.add_metric([namespace, name], decision.frozen)
+            if decision.load is not None:
+                load.add_metric([namespace, name], decision.load)
+        yield from (desired, load, frozen)

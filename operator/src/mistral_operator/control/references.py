@@ -1,0 +1,52 @@
+"""Objects that a resource refers to and that a pod cannot report missing.
+
+A missing Secret shows in the pod's container status, with its name. A missing ConfigMap or claim
+that is mounted as a volume does not: the pod just stays pending. So the operator looks, but only
+while the endpoint is not ready, and never at a Secret.
+"""
+
+from mistral_operator.api import Reason, Resource
+from mistral_operator.api.status import Problem
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.kinds import CLAIM, CONFIG_MAP
+from mistral_operator.watch.facts import Observed
+
+
+async def missing_references(
+    cluster: Cluster, resource: Resource, observed: Observed
+) -> list[Problem]:
+    """Return what is missing; empty while the endpoint is ready, whatever happened since."""
+    if observed.deployment is not None and observed.deployment.settled:
+        return []
+    found = [await _config_map(cluster, resource), await _claim(cluster, resource)]
+    return [problem for problem in found if problem is not None]
+
+
+async def _config_map(cluster: Cluster, resource: Resource) -> Problem | None:
+    wanted = resource.spec.system_prompt.config_map
+    if resource.spec.system_prompt.source != "ConfigMap" or wanted is None:
+        return None
+    body = await cluster.get(CONFIG_MAP, resource.namespace, wanted.name)
+    if body is None:
+        message = f"ConfigMap {wanted.name} does not exist"
+    elif wanted.key not in body.get("data", {}):
+        message = f"ConfigMap {wanted.name} has no key {wanted.key}"
+    else:
+        return None
+    return Problem(
+        Reason.CONFIG_MAP_MISSING,
+        f"{message}: create it, or correct spec.systemPrompt.configMap",
+    )
+
+
+async def _claim(cluster: Cluster, resource: Resource) -> Problem | None:
+    wanted = resource.spec.model.source.persistent_volume_claim
+    if wanted is None:
+        return None
+    if await cluster.get(CLAIM, resource.namespace, wanted.claim_name) is not None:
+        return None
+    return Problem(
+        Reason.CLAIM_MISSING,
+        f"PersistentVolumeClaim {wanted.claim_name} does not exist: create it, or correct"
+        " spec.model.source.persistentVolumeClaim.claimName",
+    )

@@ -1,0 +1,238 @@
+"""The only module that talks to the Kubernetes API: apply, get, list, delete, post.
+
+It uses the official client's transport (connections, certificates, tokens and their renewal) and
+plain objects on top: building the client's model classes for objects that we render and compare as
+plain data would double the CPU time of a fleet's start.
+"""
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import load_incluster_config, load_kube_config
+from tenacity import (
+    before_sleep_log,
+    retry,
+    retry_if_exception_type,
+    wait_random_exponential,
+)
+
+from mistral_operator.kube import names
+from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
+from mistral_operator.metrics import API_REQUESTS
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+_REQUEST_SECONDS = 30
+_PAGE = 500
+_LATER = {429, 500, 502, 503, 504}
+"""Statuses that say "not now" rather than "not so"."""
+
+
+patiently = retry(
+    retry=retry_if_exception_type(Unavailable),
+    wait=wait_random_exponential(multiplier=1, max=30),
+    before_sleep=before_sleep_log(log, logging.WARNING),
+)
+"""Decorates what there is no going on without: it is asked again until the API server answers.
+
+That server says 429 for some seconds after a CRD was made, and nothing while it is replaced.
+"""
+
+
+class Cluster:
+    """A connection to the API server; use it as a context manager."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self.client = client
+
+    @classmethod
+    async def connect(cls, connections: int, kubeconfig: str | None = None) -> Self:
+        """Connect with the pod's service account or, outside a cluster, with a kubeconfig.
+
+        Args:
+            connections: requests that may be under way at the same time.
+            kubeconfig: path of a kubeconfig; unset is $KUBECONFIG, or else ~/.kube/config.
+        """
+        configuration = Configuration()
+        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=configuration)
+        else:
+            await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        configuration.connection_pool_maxsize = connections
+        # Left to itself the transport asks a thread for ~/.netrc and one for the proxy, each time.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy_of_environment(configuration.host)
+        return cls(ApiClient(configuration))
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+    async def apply(self, wanted: Object, *, force: bool) -> Object:
+        """Server-side apply an object and return the live one.
+
+        Args:
+            wanted: the object, with every field that we own and no other.
+            force: take fields back that somebody else has set. Without it a conflict raises.
+
+        Raises:
+            ClusterError: status 409 means that the object exists and others own its fields.
+        """
+        metadata = wanted["metadata"]
+        kind = kind_of(wanted["apiVersion"], wanted["kind"])
+        path = kind.path(metadata["namespace"], metadata["name"])
+        return await self._apply(path, wanted, force=force)
+
+    async def apply_status(self, name: str, namespace: str, status: Object) -> Object:
+        """Server-side apply the status of a resource and return the live resource."""
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": name, "namespace": namespace},
+            "status": status,
+        }
+        return await self._apply(f"{RESOURCE.path(namespace, name)}/status", body, force=True)
+
+    async def _apply(self, path: str, body: Object, *, force: bool) -> Object:
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
+        return await self._request("PATCH", path, query, body, "application/apply-patch+yaml")
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, operations: list[Object]
+    ) -> Object:
+        """Patch an object with JSON Patch operations and return the live one."""
+        query = {"fieldManager": names.FIELD_MANAGER}
+        path = kind.path(namespace, name)
+        return await self._request("PATCH", path, query, operations, "application/json-patch+json")
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return an object, or None if there is none."""
+        try:
+            return await self._request("GET", kind.path(namespace, name))
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Delete an object, unless it is gone or another one took its name."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        try:
+            await self._request("DELETE", kind.path(namespace, name), body=body)
+        except ClusterError as error:
+            if error.status not in {404, 409}:
+                raise
+
+    async def list_pages(
+        self, kind: Kind, namespace: str | None, selector: str | None
+    ) -> AsyncIterator[tuple[list[Object], int]]:
+        """Yield the objects of a kind page by page, each with the resource version of the list."""
+        query = {"limit": str(_PAGE)}
+        if selector is not None:
+            query["labelSelector"] = selector
+        while True:
+            page = await self._request("GET", kind.path(namespace), query)
+            yield page["items"], int(page["metadata"]["resourceVersion"])
+            token = page["metadata"].get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def post_event(self, namespace: str, event: Object) -> None:
+        """Create an Event."""
+        await self._request("POST", EVENT.path(namespace), body=event)
+
+    async def knows(self, kind: Kind) -> bool:
+        """Tell whether the API server serves a kind."""
+        try:
+            found = await self._request("GET", f"/apis/{kind.api_version}")
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        return any(one["name"] == kind.plural for one in found["resources"])
+
+    async def reachable(self) -> bool:
+        """Tell whether the API server answers."""
+        try:
+            await self._request("GET", "/version")
+        except Unavailable:
+            return False
+        return True
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Object | list[Object] | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        url = f"{self.client.configuration.host}{path}"
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        said = f"{method} {path}"
+        try:
+            await self.client.update_params_for_auth(
+                headers, [], ["BearerToken"], path, method, body
+            )
+            response = await self.client.call_api(
+                method, url, headers, body, _request_timeout=_REQUEST_SECONDS
+            )
+            text = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Unavailable(0, f"{type(error).__name__}: {error}", said) from error
+        API_REQUESTS.labels(method=method, status=str(response.status)).inc()
+        if response.status >= 300:
+            raise _error(response.status, text, said)
+        decoded: Object = json.loads(text)
+        return decoded
+
+
+def _proxy_of_environment(host: str) -> str | None:
+    """Return the proxy that HTTPS_PROXY and NO_PROXY name for a host, as kubectl does."""
+    url = urlsplit(host)
+    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
+
+
+def _error(status: int, text: bytes, said: str) -> ClusterError:
+    """Return the error of a refused request, with the API server's own sentence."""
+    try:
+        answer = json.loads(text)
+        reason = answer["message"]
+        causes = (answer.get("details") or {}).get("causes") or ()
+    except (ValueError, KeyError, TypeError):
+        return _error_class(status)(status, text[:500].decode(errors="replace"), said)
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        return NamespaceLeaving(status, reason, said)
+    return _error_class(status)(status, reason, said)
+
+
+def _error_class(status: int) -> type[ClusterError]:
+    return Unavailable if status in _LATER else ClusterError

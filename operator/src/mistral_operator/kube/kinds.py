@@ -1,0 +1,87 @@
+"""The kinds of object that the operator reads and writes, and their addresses in the API."""
+
+from dataclasses import dataclass
+
+from mistral_operator.kube import names
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind: how objects name it, and how URLs do."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group, empty for the core group."""
+        group, slash, _ = self.api_version.rpartition("/")
+        return group if slash else ""
+
+    @property
+    def version(self) -> str:
+        """The version within the group."""
+        return self.api_version.rpartition("/")[2]
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Return the URL path of one object, or of a collection."""
+        root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.version}"
+        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+
+RESOURCE = Kind(names.API_VERSION, names.KIND, names.PLURAL)
+DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+SERVICE = Kind("v1", "Service", "services")
+SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")
+POD_MONITOR = Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
+SCALED_OBJECT = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
+POD = Kind("v1", "Pod", "pods")
+NODE = Kind("v1", "Node", "nodes", namespaced=False)
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+EVENT = Kind("events.k8s.io/v1", "Event", "events")
+
+CHILD_KINDS = (
+    DEPLOYMENT,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    CLAIM,
+    DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+    ENDPOINT_SLICE,
+)
+"""Kinds of children that every cluster knows."""
+
+OPTIONAL_KINDS = (POD_MONITOR, SCALED_OBJECT)
+"""Kinds of children that come on top where they are installed."""
+
+SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+"""Label selector of everything that the operator makes: nothing else is watched or listed."""
+
+
+def selector_of(kind: Kind) -> str | None:
+    """Return the label selector by which the operator watches and lists a kind.
+
+    Kubernetes copies a Service's labels to the slices that it makes: they would be taken for ours.
+    """
+    if kind in {RESOURCE, NODE}:
+        return None
+    ours = f"{names.LABEL_SLICE_MANAGER}={names.MANAGED_BY}"
+    return f"{SELECTOR},{ours}" if kind == ENDPOINT_SLICE else SELECTOR
+
+
+_BY_NAME = {
+    (kind.api_version, kind.kind): kind
+    for kind in (*CHILD_KINDS, *OPTIONAL_KINDS, RESOURCE, POD, NODE, CONFIG_MAP, EVENT)
+}
+
+
+def kind_of(api_version: str, kind: str) -> Kind:
+    """Return a kind by the names that an object carries."""
+    return _BY_NAME[api_version, kind]

@@ -1,0 +1,1 @@
+"""How the operator process lives: settings, logs, leader election, probes, start and stop."""

@@ -1,0 +1,33 @@
+"""The operator's log: text for people, or one JSON object a line for collectors."""
+
+import json
+import logging
+import sys
+
+from mistral_operator.process.settings import ProcessSettings
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return time, level, logger, message and, if there is one, the traceback."""
+        said = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            said["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(said)
+
+
+def configure(settings: ProcessSettings) -> None:
+    """Set up the root logger."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else text)
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    # Kopf logs every event of every object at info.
+    logging.getLogger("kopf").setLevel(logging.WARNING)

@@ -1,0 +1,132 @@
+"""From a spec to the settings of the server: the only place that knows both."""
+
+from mistral_operator.api.model import Model
+from mistral_operator.api.spec import Spec
+from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
+from mistral_operator.kube.quantities import quantity_bytes
+from mistral_server.contract import (
+    OPEN_PATHS,
+    EngineSettings,
+    FetchSettings,
+    GateSettings,
+    LifecycleSettings,
+    LoopSettings,
+    ModelSettings,
+    ServerSettings,
+    SystemPromptSettings,
+)
+
+MODELS = "/models"
+"""Where the volume with the model is mounted."""
+SYSTEM_PROMPT = "/etc/mistral/system-prompt"
+"""Where the ConfigMap with the system prompt is mounted."""
+API_KEYS = "/etc/mistral/api-keys"
+"""Where the Secret with the API keys is mounted."""
+
+ENDPOINT_REMOVAL_SECONDS = 5
+"""Between turning unready and refusing requests: kube-proxy and load balancers need to notice."""
+
+
+def model_directory(model: Model) -> str:
+    """Return the directory of the model within the pod."""
+    source = model.source
+    if source.persistent_volume_claim is not None:
+        return f"{MODELS}/{source.persistent_volume_claim.path}".rstrip("/")
+    if source.image is not None:
+        return f"{MODELS}/{source.image.path}".rstrip("/")
+    # As the hub's own cache does it: one directory a revision, so that two can share a claim.
+    return f"{MODELS}/{model.id.replace('/', '--')}/{model.revision.replace('/', '--')}"
+
+
+def server_settings(spec: Spec) -> ServerSettings:
+    """Return what `mistral-server run` needs to know."""
+    return ServerSettings(
+        device=spec.device,
+        port=HTTP_PORT,
+        health_port=HEALTH_PORT,
+        model=_model_settings(spec.model),
+        engine=_engine_settings(spec),
+        lifecycle=LifecycleSettings(
+            startup_seconds=spec.startup_seconds,
+            drain_seconds=spec.drain_seconds,
+            endpoint_removal_seconds=ENDPOINT_REMOVAL_SECONDS,
+        ),
+        system_prompt=_system_prompt_settings(spec),
+        gate=_gate_settings(spec),
+    )
+
+
+def fetch_settings(spec: Spec) -> FetchSettings | None:
+    """Return what `mistral-server fetch` needs to know, or None if nothing is fetched."""
+    model = spec.model
+    if model.source.persistent_volume_claim is not None or model.source.image is not None:
+        return None
+    return FetchSettings(
+        repository=model.id,
+        revision=model.revision,
+        directory=model_directory(model),
+        format=model.format,
+    )
+
+
+def _model_settings(model: Model) -> ModelSettings:
+    return ModelSettings(
+        path=model_directory(model),
+        served_name=model.name,
+        id=model.id,
+        format=model.format,
+        random_weights=model.random_weights,
+        dtype=model.dtype,
+        quantization=model.quantization,
+    )
+
+
+def _engine_settings(spec: Spec) -> EngineSettings:
+    engine = spec.engine
+    memory = engine.kv_cache.memory
+    return EngineSettings(
+        tensor_parallel_size=engine.tensor_parallel_size,
+        context_length=None if engine.context_length == "auto" else engine.context_length,
+        max_sequences=engine.max_sequences,
+        max_batched_tokens=engine.max_batched_tokens,
+        gpu_memory_utilization=engine.gpu_memory_utilization if spec.device == "cuda" else None,
+        kv_cache_dtype=engine.kv_cache.dtype,
+        kv_cache_memory_bytes=None if memory is None else quantity_bytes(memory),
+        images_per_prompt=spec.images.per_prompt,
+        temperature=engine.temperature,
+        tools=spec.tools.enabled,
+        api_servers=engine.api_servers,
+        media_domains=tuple(spec.images.domains),
+        extra_args=tuple(engine.extra_args),
+        workarounds=engine.workarounds,
+    )
+
+
+def _gate_settings(spec: Spec) -> GateSettings:
+    gate, loops = spec.gate, spec.loops
+    return GateSettings(
+        paths=(*OPEN_PATHS, *gate.paths),
+        max_body_bytes=quantity_bytes(gate.max_body_size),
+        api_keys=API_KEYS if gate.api_keys is not None else None,
+        loops=LoopSettings(
+            action=loops.action,
+            repeats=loops.repeats,
+            min_tokens=loops.min_tokens,
+            stop_repeats=loops.stop_repeats,
+            stop_min_tokens=loops.stop_min_tokens,
+        ),
+        strict_tools=spec.tools.strict == "Enforce",
+        fit_max_tokens=gate.fit_max_tokens,
+        normalize_tool_ids=gate.normalize_tool_ids,
+        accept_developer=gate.accept_developer,
+        honest_finish=gate.honest_finish,
+    )
+
+
+def _system_prompt_settings(spec: Spec) -> SystemPromptSettings | None:
+    prompt = spec.system_prompt
+    if prompt.source == "Official":
+        return SystemPromptSettings(path=f"{model_directory(spec.model)}/SYSTEM_PROMPT.txt")
+    if prompt.source == "ConfigMap" and prompt.config_map is not None:
+        return SystemPromptSettings(path=f"{SYSTEM_PROMPT}/{prompt.config_map.key}")
+    return None

@@ -1,0 +1,1 @@
+"""Asking pods and activators what only they know."""

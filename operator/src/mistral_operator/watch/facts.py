@@ -1,0 +1,286 @@
+"""What the cluster holds, as typed facts. Pure: raw objects in, dataclasses out.
+
+Only what a decision needs is kept: a fleet's pods stay in memory as facts, not as objects.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.kube import names
+from mistral_operator.kube.objects import Body
+from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
+from mistral_server.contract import SignalDocument, TerminationReport
+
+
+@dataclass(frozen=True, slots=True)
+class EndFacts:
+    """One end of a container."""
+
+    identity: str
+    """Tells this end from every other, of whatever container and pod."""
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished: str = ""
+    """When, as RFC 3339; empty if the kubelet does not know."""
+
+    @property
+    def report(self) -> TerminationReport | None:
+        """The termination report, if the server left one."""
+        return _report(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """One container of a pod."""
+
+    name: str
+    ready: bool = False
+    started: bool = False
+    running: bool = False
+    restarts: int = 0
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    exit_code: int | None = None
+    """Exit code of the last end, if it ever ended."""
+    exit_reason: str = ""
+    exit_message: str = ""
+    ends: tuple[EndFacts, ...] = ()
+    """The ends that the kubelet still knows, at most two, the newest last."""
+
+    @property
+    def report(self) -> TerminationReport | None:
+        """The termination report of the last end, if the server left one."""
+        return _report(self.exit_message)
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod of an endpoint."""
+
+    name: str
+    namespace: str
+    uid: str
+    owner: str
+    ip: str | None = None
+    phase: str = "Pending"
+    ready: bool = False
+    terminating: bool = False
+    unschedulable: str = ""
+    """The scheduler's sentence, if it found no node."""
+    evicted: str = ""
+    """Why the pod as a whole failed, if it did."""
+    configuration: str = ""
+    """Digest of the pod template that it was made of, from the annotation."""
+    containers: tuple[ContainerFacts, ...] = ()
+    """Init containers first."""
+
+    def container(self, name: str) -> ContainerFacts | None:
+        """Return one container by its name."""
+        return next((one for one in self.containers if one.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """The Deployment of an endpoint."""
+
+    generation: int = 0
+    observed_generation: int = 0
+    wanted: int = 0
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    replica_failure: str = ""
+    """Why pods cannot be created (a quota, a security policy), if so."""
+
+    @property
+    def all_updated(self) -> bool:
+        """The controller has seen the newest Deployment, and no pod is older than it."""
+        return self.observed_generation >= self.generation and self.replicas == self.updated
+
+    @property
+    def settled(self) -> bool:
+        """The controller has seen the newest Deployment and finished with it."""
+        return self.all_updated and self.replicas == self.ready == self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """One node, as far as placing a replica goes."""
+
+    name: str
+    allocatable: tuple[tuple[str, int], ...] = ()
+    """Extended resources and how many of each."""
+    gpu_memory: tuple[tuple[str, int], ...] = ()
+    """Labels of GPU feature discovery with the memory of one GPU or slice, in bytes."""
+
+    def count(self, resource: str) -> int:
+        """Return how many of an extended resource the node offers."""
+        return dict(self.allocatable).get(resource, 0)
+
+    def memory(self, resource: str) -> int | None:
+        """Return the memory of one GPU that an extended resource stands for, if a label says."""
+        return dict(self.gpu_memory).get(memory_label(resource))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything that the cluster says about one resource."""
+
+    deployment: DeploymentFacts | None = None
+    pods: tuple[PodFacts, ...] = ()
+    signals: Mapping[str, SignalDocument] | None = None
+    """What each pod said of itself, by pod uid."""
+    nodes: tuple[NodeFacts, ...] = ()
+    keda: bool = True
+    """The cluster knows KEDA's ScaledObject."""
+    activator: bool = True
+    """An activator is ready, which answers for endpoints that sleep."""
+
+    def signal(self, pod: PodFacts) -> SignalDocument | None:
+        """Return what a pod last said of itself."""
+        return (self.signals or {}).get(pod.uid)
+
+
+def _report(message: str) -> TerminationReport | None:
+    try:
+        return TerminationReport.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
+def pod_facts(body: Body) -> PodFacts:
+    """Return the facts of a pod."""
+    metadata, status = body["metadata"], body.get("status", {})
+    conditions = {one["type"]: one for one in status.get("conditions", ())}
+    scheduled = conditions.get("PodScheduled", {})
+    statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    return PodFacts(
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        owner=names.owner_of(metadata.get("labels", {})) or "",
+        ip=status.get("podIP"),
+        phase=status.get("phase", "Pending"),
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        terminating="deletionTimestamp" in metadata,
+        unschedulable=(
+            scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
+        ),
+        evicted=_failure(status) if status.get("phase") == "Failed" else "",
+        configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
+        containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
+    )
+
+
+def _failure(status: Body) -> str:
+    return str(status.get("message") or status.get("reason") or "")
+
+
+def _container_facts(status: Body, pod: str) -> ContainerFacts:
+    state, last = status.get("state", {}), status.get("lastState", {})
+    waiting = state.get("waiting", {})
+    ends = [one["terminated"] for one in (last, state) if one.get("terminated")]
+    ended: Body = ends[-1] if ends else {}
+    return ContainerFacts(
+        name=status["name"],
+        ready=status.get("ready", False),
+        started=status.get("started") or False,
+        running="running" in state,
+        restarts=status.get("restartCount", 0),
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        exit_code=ended.get("exitCode"),
+        exit_reason=ended.get("reason", ""),
+        exit_message=ended.get("message", ""),
+        ends=tuple(_end_facts(one, pod, status["name"]) for one in ends),
+    )
+
+
+def _end_facts(ended: Body, pod: str, container: str) -> EndFacts:
+    # A container that the kubelet lost sight of has no id; then place and time must do.
+    finished = ended.get("finishedAt") or ""
+    identity = ended.get("containerID") or f"{pod}/{container}/{finished}"
+    return EndFacts(
+        identity=hashlib.sha256(identity.encode()).hexdigest()[:12],
+        exit_code=ended.get("exitCode", 0),
+        reason=ended.get("reason", ""),
+        message=ended.get("message", ""),
+        finished=finished,
+    )
+
+
+def ready_addresses(body: Body) -> list[str]:
+    """Return the address of each ready endpoint of an EndpointSlice."""
+    return [
+        endpoint["addresses"][0]
+        for endpoint in body.get("endpoints") or ()
+        if endpoint.get("conditions", {}).get("ready", True)
+    ]
+
+
+def deployment_facts(body: Body) -> DeploymentFacts:
+    """Return the facts of a Deployment."""
+    status = body.get("status", {})
+    conditions: Iterable[Body] = status.get("conditions", ())
+    failure = next((one for one in conditions if one["type"] == "ReplicaFailure"), {})
+    return DeploymentFacts(
+        generation=body["metadata"].get("generation", 0),
+        observed_generation=status.get("observedGeneration", 0),
+        wanted=body.get("spec", {}).get("replicas", 1),
+        replicas=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
+    )
+
+
+def node_facts(body: Body) -> NodeFacts:
+    """Return the facts of a node; a cordoned node offers nothing."""
+    labels = body["metadata"].get("labels", {})
+    allocatable: dict[str, str] = body.get("status", {}).get("allocatable", {})
+    usable = not body.get("spec", {}).get("unschedulable", False)
+    extended = sorted((name, _count(text)) for name, text in allocatable.items() if "/" in name)
+    return NodeFacts(
+        name=body["metadata"]["name"],
+        allocatable=tuple(extended) if usable else (),
+        gpu_memory=tuple(_gpu_memory(labels)),
+    )
+
+
+def memory_label(resource: str) -> str:
+    """Return the node label with the memory of one GPU that an extended resource stands for.
+
+    A slice (MIG) has a label of its own where slices are resources of their own; the label of the
+    GPU then still has the memory of the whole card.
+    """
+    if resource.startswith("nvidia.com/") and not resource.startswith("nvidia.com/mig-"):
+        resource = "nvidia.com/gpu"  # also gpu.shared, and names that an administrator chose
+    return f"{resource}.memory"
+
+
+def _count(text: str) -> int:
+    """Read how many of a resource there are; the API server writes 1000 as 1k."""
+    try:
+        return int(parse_quantity(text))
+    except ValueError:
+        # Nothing that we can ask for. One odd device must not stop the operator.
+        return 0
+
+
+def _gpu_memory(labels: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Read the labels such as nvidia.com/gpu.memory: MiB, without a unit."""
+    for label, text in sorted(labels.items()):
+        if not (label.startswith("nvidia.com/") and label.endswith(".memory")):
+            continue
+        try:
+            memory = quantity_bytes(f"{text}Mi" if text.isdigit() else text)
+        except ValueError:
+            continue
+        # GPUs that share the host's memory are labeled with 0.
+        if memory >= GIB:
+            yield label, memory

@@ -1,0 +1,28 @@
+"""``classify``: why engines ended, from the files of their logs."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mistral_server.cli.json_lines import print_lines
+from mistral_server.engine_log.classify import Classifier
+
+
+def classify_files(files: Sequence[Path]) -> int:
+    """Print a line for each log; return the exit code."""
+    return print_lines(files, _classified)
+
+
+def _classified(lines: Iterable[bytes]) -> dict[str, Any]:
+    classifier = Classifier()
+    for line in lines:
+        classifier.read(line.decode(errors="replace"))
+    verdict = classifier.verdict()
+    if verdict is None:
+        return {"class": None, "phase": None, "evidence": "", "suggest": {}}
+    return {
+        "class": verdict.failure.value,
+        "phase": verdict.phase,
+        "evidence": verdict.evidence,
+        "suggest": verdict.suggest,
+    }

@@ -1,0 +1,68 @@
+"""What the commands do: read settings, run, and turn a failure into a report and an exit code."""
+
+import os
+from typing import TypeVar
+
+import pydantic
+
+from mistral_server.contract import (
+    FETCH_SETTINGS_ENV,
+    SERVER_SETTINGS_ENV,
+    FetchSettings,
+    ServerSettings,
+    Stage,
+)
+from mistral_server.errors import InvalidConfigurationError, ServerError
+from mistral_server.supervisor import termination
+
+Settings = TypeVar("Settings", ServerSettings, FetchSettings)
+
+
+def run() -> int:
+    """Run a server; return the exit code."""
+    try:
+        settings = read_settings(ServerSettings, SERVER_SETTINGS_ENV)
+    except ServerError as error:
+        return _report(error)
+    from mistral_server.supervisor import supervisor  # brings the web server and the client
+
+    return supervisor.run(settings)
+
+
+def fetch() -> int:
+    """Fetch a model; return the exit code."""
+    from mistral_server.model import fetch as fetching
+
+    try:
+        fetching.fetch(read_settings(FetchSettings, FETCH_SETTINGS_ENV))
+    except ServerError as error:
+        return _report(error)
+    return 0
+
+
+def read_settings(kind: type[Settings], variable: str) -> Settings:
+    """Return the settings in an environment variable.
+
+    Raises:
+        InvalidConfigurationError: it is not set, or says something else than `kind`.
+    """
+    text = os.environ.get(variable)
+    if text is None:
+        raise InvalidConfigurationError(
+            f"The environment variable {variable} is not set; the operator renders it into the pod."
+        )
+    try:
+        return kind.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        # Without the input: a report is public, and what was put there by mistake may not be.
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise InvalidConfigurationError(f"{variable} cannot be used: {problems}") from None
+
+
+def _report(error: ServerError) -> int:
+    """Report a failure from before any settings told where to."""
+    termination.write(termination.report(error, Stage.STARTING, 0), termination.DEFAULT_PATH)
+    return error.exit_code

@@ -1,0 +1,103 @@
+"""The gate's judgements on files: ``detect-loop`` and ``check-tool-call``.
+
+The same code as in the gate, for people with a transcript in hand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mistral_server.cli.json_lines import UNREADABLE, complain, opened, print_lines
+from mistral_server.contract import LoopSettings
+from mistral_server.gate import response
+from mistral_server.gate.loops import (
+    CounterLoopDetector,
+    LoopDetector,
+    LoopRule,
+    as_symbols,
+)
+from mistral_server.gate.observer import Observer
+from mistral_server.gate.request import Asked, read
+from mistral_server.gate.stream import Stream
+
+__all__ = ["LoopRule", "check_tool_calls", "detect_loops"]
+
+
+def detect_loops(files: Sequence[Path], rule: LoopRule) -> int:
+    """Print a line for each file; return the exit code."""
+    return print_lines(files, lambda file: _loop_of(file.read(), rule))
+
+
+def check_tool_calls(request: Path, responses: Sequence[Path]) -> int:
+    """Print a line for each answer; return the exit code."""
+    try:
+        with opened(request) as content:
+            asked = read(content.read(), chat=True, loops="Off")
+    except UNREADABLE as error:
+        return complain(request, f"it is not a chat request: {error}")
+    return print_lines(responses, lambda file: _calls_of(asked, file.read()))
+
+
+def _loop_of(content: bytes, rule: LoopRule) -> dict[str, Any]:
+    ids = _token_ids(content)
+    text = "" if ids is not None else content.decode(errors="replace")
+    symbols = text if ids is None else as_symbols(ids)
+    exact = LoopDetector(rule if ids is not None else rule.for_text())
+    exact.feed(symbols)
+    loop, kind = exact.finish(), "exact"
+    if loop is None:
+        counter = CounterLoopDetector(rule)
+        counter.feed(text)
+        loop, kind = counter.finish(), "counter"
+    return {
+        "looping": loop is not None,
+        "kind": kind if loop is not None else None,
+        "period": loop.period if loop is not None else None,
+        "copies": loop.copies if loop is not None else None,
+        "onset": loop.onset if loop is not None else None,
+        "tokens": len(symbols),
+        "unit": "token" if ids is not None else "character",
+        "wasted": exact.wasted,
+    }
+
+
+def _token_ids(content: bytes) -> list[int] | None:
+    """Return the ids of a JSON list of them, None for what is a text."""
+    try:
+        ids = msgspec.json.decode(content, type=list[int])
+        as_symbols(ids)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError):
+        return None
+    return ids
+
+
+def _calls_of(asked: Asked, content: bytes) -> dict[str, Any]:
+    # Whether it was streamed shows in the answer.
+    streamed = not content.lstrip().startswith((b"{", b"["))
+    observer = Observer(replace(asked, stream=streamed), LoopSettings(action="Off"))
+    if streamed:
+        _read_stream(content, observer)
+    else:
+        response.read(content, observer)
+    judged = observer.judged()
+    if judged is None:
+        reason = (
+            "the request offers no tools" if asked.tools is None else "the answer is not complete"
+        )
+        raise ValueError(reason)
+    calls, outcome = judged
+    return {
+        "calls": [{"name": call.name, "outcome": call.outcome.value} for call in calls],
+        "request_outcome": outcome.value,
+    }
+
+
+def _read_stream(content: bytes, observer: Observer) -> None:
+    stream = Stream(observer, honest=False)
+    # Transcripts were through editors: other line ends, a last event without its empty line.
+    stream.feed(content.replace(b"\r\n", b"\n").strip() + b"\n\n")
+    if stream.unread or not observer.generations:
+        raise ValueError("it is neither JSON nor the `data:` events of a stream")

@@ -1,0 +1,339 @@
+"""Say from an engine's log why it ended: a class, its phase, the evidence, and what would help.
+
+Pure. The same code reads line by line in the pod and whole files on the command line. The first
+root cause wins: what follows it is every process and every open request that learned of it, up to
+4,000 lines of it. The default model runner prints no friendly text for a lack of GPU memory, so the
+phase comes from the functions in the traceback above it. Records of harmless levels are passed
+over, since they quote errors; so are lines that an engine survived.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from mistral_server.contract import FailureClass
+from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
+
+_LONGEST_LINE = 20_000
+"""What stands further behind in a line shows no cause: dumped tensors, whole requests."""
+
+_SURVIVED_LINES = 2
+"""Statistics come every ten seconds; an engine that is dead says them once more at most."""
+
+_FRAME = re.compile(r'\s*File "[^"]+", line \d+, in (\w+)')
+_TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an engine ended."""
+
+    failure: FailureClass
+    phase: str
+    """What it was doing: start, weights, profiling, kv-cache, warm-up, serving or images."""
+    evidence: str
+    """The line that shows the cause."""
+    values: dict[str, int] = field(default_factory=dict)
+    """What the engine itself says would work, by the name of the resource's field."""
+
+    @property
+    def advice(self) -> str:
+        """What would help, for a person; empty where nothing is known."""
+        return ADVICE.get(self.failure, "")
+
+    @property
+    def suggest(self) -> dict[str, Any]:
+        """What would help: the values, and `advice`."""
+        return {**self.values, **({"advice": self.advice} if self.advice else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    failure: FailureClass
+    pattern: re.Pattern[str]
+
+
+def _rule(failure: FailureClass, *texts: str) -> _Rule:
+    return _Rule(failure, re.compile("|".join(texts)))
+
+
+_OUT_OF_GPU_MEMORY = re.compile(
+    r"OutOfMemoryError: (?:CUDA|HIP) out of memory"
+    r"|CUDA out of memory occurred when"
+    r"|Failed to load model - not enough GPU memory"
+    r"|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|Cuda failure 2 'out of memory'"
+    r"|CUDA out of memory\. Tried to allocate"
+)
+_OF_WEIGHTS = re.compile(r"Failed to load model")
+_NO_CONTEXT = re.compile(r"CUDA error: out of memory|cudaErrorMemoryAllocation")
+
+_RULES = (
+    _rule(
+        FailureClass.KV_CACHE_TOO_SMALL,
+        r"larger than the available KV cache memory",
+        r"larger than the maximum number of tokens that can be stored in KV cache",
+    ),
+    _rule(
+        FailureClass.KV_CACHE_NONE,
+        r"No available memory for the cache blocks",
+        r"Cannot auto-fit max_model_len",
+    ),
+    _rule(FailureClass.GPU_BUSY, r"Free memory on device.*is less than desired GPU memory"),
+    _rule(
+        FailureClass.SHM_EXHAUSTED,
+        r"Insufficient space in /dev/shm",
+        r"shared memory segment /dev/shm",
+        r"No space left on device.*(?:/dev/shm|psm_|shared.?memory)",
+        r"(?:/dev/shm|shared.?memory|psm_).*No space left on device",
+        r"insufficient shared memory",
+        r"[Bb]us error",
+    ),
+    _rule(
+        FailureClass.HOST_OOM,
+        r"[Oo]ut of memory: Killed process",
+        r"cgroup out of memory",
+        r"oom[-_]kill",
+        r"DefaultCPUAllocator: can't allocate memory",
+        r"Cannot allocate memory",
+        r"^(?:\w+\.)*MemoryError\b",
+    ),
+    _rule(
+        FailureClass.GPU_HARDWARE,
+        r"uncorrectable ECC",
+        r"CUDA error: (?:an illegal (?:memory access|instruction)|unspecified launch failure"
+        r"|misaligned address|hardware stack error|unknown error|the launch timed out)",
+        r"NVRM: Xid",
+        r"GPU has fallen off the bus",
+    ),
+    _rule(
+        FailureClass.STALLED,
+        r"RPC call to \w+ timed out",
+        r"watchdog got stuck",
+        r"Watchdog caught collective operation timeout",
+    ),
+    _rule(
+        FailureClass.INCOMPATIBLE_VERSIONS,
+        r"force_tool_names",
+        r"get_lark_from_jinja",
+        r"undefined symbol:.*(?:torch|c10)",
+    ),
+    _rule(
+        FailureClass.NOT_WRITABLE,
+        r"PermissionError: \[Errno 13\]",
+        r"Errno 30\] Read-only file system",
+        r"getpwuid\(\): uid not found",
+    ),
+    _rule(
+        FailureClass.MODEL_UNAVAILABLE,
+        r"(?:RepositoryNotFound|GatedRepo|RevisionNotFound|LocalEntryNotFound|EntryNotFound)Error",
+        r"does not appear to have (?:a file|files) named",
+        r"Cannot find any model weights",
+        r"not the path to a directory containing",
+        r"No such file or directory: .*(?:params\.json|tekken\.json|config\.json|safetensors)",
+        r"Repo id must ",
+    ),
+    _rule(
+        FailureClass.INVALID_CONFIGURATION,
+        r"^\S.*: error: (?:argument|unrecognized|the following arguments|ambiguous)",
+        r"validation errors? for \w*Config\b",
+        r"must be divisible by tensor parallel size",
+    ),
+)
+_ENGINE_DIED = re.compile(
+    r"EngineDeadError"
+    r"|died unexpectedly"
+    r"|Engine core initialization failed"
+    r"|WorkerProc initialization failed"
+    r"|MQLLMEngine is already dead"
+)
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)(?::|$)")
+_START_FAILED = re.compile(r"EngineCore failed to start")
+_SERVING = re.compile(r"Application startup complete|Uvicorn running on")
+_LOADED = re.compile(r"Model loading took|[CG]PU KV cache size:")
+_STATISTICS = re.compile(r"Avg prompt throughput")
+
+_PHASES: tuple[tuple[str, frozenset[str]], ...] = (
+    (
+        "warm-up",
+        frozenset(
+            {"compile_or_warm_up_model", "capture_model", "warmup_kernels", "kernel_warmup"}
+            | {"_dummy_sampler_run", "warmup_model", "graph_capture"}
+        ),
+    ),
+    (
+        "kv-cache",
+        frozenset(
+            {"initialize_kv_cache", "initialize_from_config", "_allocate_kv_cache"}
+            | {"initialize_kv_cache_tensors", "allocate_kv_cache"}
+        ),
+    ),
+    ("profiling", frozenset({"determine_available_memory", "profile_run", "_dummy_run"})),
+    (
+        "images",
+        frozenset({"execute_mm_encoder", "_execute_mm_encoder", "embed_multimodal"}),
+    ),
+    (
+        "weights",
+        frozenset({"load_model", "create_weights", "load_weights", "initialize_model"}),
+    ),
+    ("serving", frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
+    ("start", frozenset({"init_device", "init_worker_distributed_environment"})),
+)
+"""Functions of vLLM by what the engine does in them, the first that is found.
+
+The executor's `initialize_from_config` calls the warm-up too, which therefore goes first.
+"""
+
+_START_FUNCTIONS = dict(_PHASES)["start"]
+
+_OF_PHASE = {
+    "start": FailureClass.GPU_BUSY,
+    "weights": FailureClass.CUDA_OOM_LOAD,
+    "serving": FailureClass.CUDA_OOM_RUNTIME,
+    "images": FailureClass.CUDA_OOM_RUNTIME,
+}
+"""A lack of GPU memory by its phase; anything between weights and ready is the warm-up."""
+
+_PHASE_OF = {
+    FailureClass.KV_CACHE_TOO_SMALL: "kv-cache",
+    FailureClass.KV_CACHE_NONE: "kv-cache",
+    FailureClass.GPU_BUSY: "start",
+}
+"""Causes that can only show in one phase, whatever the log leaves out."""
+
+EXPLAINED = frozenset(
+    {rule.failure for rule in _RULES} | set(_OF_PHASE.values()) | {FailureClass.CUDA_OOM_WARMUP}
+)
+"""Classes that a log can show."""
+
+_LENGTHS = (
+    re.compile(r"estimated maximum model length is (\d+)"),
+    re.compile(r"stored in KV cache \((\d+)\)"),
+)
+
+ADVICE: dict[FailureClass, str] = {
+    FailureClass.KV_CACHE_TOO_SMALL: "Set spec.engine.contextLength to what fits, or to auto.",
+    FailureClass.KV_CACHE_NONE: (
+        "The weights leave no memory for the KV cache: raise spec.engine.gpuMemoryUtilization or"
+        " spec.engine.tensorParallelSize, or quantise the model."
+    ),
+    FailureClass.GPU_BUSY: (
+        "Another process holds the GPU's memory: free it, or lower"
+        " spec.engine.gpuMemoryUtilization."
+    ),
+    FailureClass.CUDA_OOM_LOAD: (
+        "The weights do not fit: raise spec.engine.tensorParallelSize, or quantise the model."
+    ),
+    FailureClass.CUDA_OOM_WARMUP: (
+        "Lower spec.engine.gpuMemoryUtilization, maxSequences or maxBatchedTokens, or"
+        " spec.images.perPrompt."
+    ),
+    FailureClass.CUDA_OOM_RUNTIME: (
+        "Lower spec.engine.gpuMemoryUtilization or maxBatchedTokens; with images,"
+        " spec.images.perPrompt."
+    ),
+    FailureClass.HOST_OOM: "Raise the memory limit in spec.pod.resources.limits.",
+    FailureClass.SHM_EXHAUSTED: "Raise spec.sharedMemory.",
+    FailureClass.GPU_HARDWARE: "Look at the node's GPU, and move the pod to another node.",
+    FailureClass.NOT_WRITABLE: "The server writes to /tmp and /home only: keep their volumes.",
+}
+"""What to do about each class, in one sentence."""
+
+
+UNEXPLAINED = frozenset({FailureClass.ENGINE_DIED, FailureClass.START_FAILED})
+"""Classes of which the log gives no cause."""
+
+
+class Classifier:
+    """Reads the log of one engine. Memory is bounded: the functions of one traceback."""
+
+    def __init__(self) -> None:
+        self._functions: set[str] = set()
+        self._cause: Verdict | None = None
+        self._died = ""
+        self._failed = ""
+        self._exception = ""
+        self._serving = False
+        self._loaded = False
+        self._statistics = 0
+
+    def read(self, line: str) -> None:
+        """Take one line into account."""
+        record = RECORD.match(line.rstrip("\r\n")[:_LONGEST_LINE])
+        if record is None:
+            return
+        text = record["text"].rstrip("\r")
+        if record["level"] in HARMLESS or text.startswith("INFO: "):
+            self._progress(text)
+            return
+        if frame := _FRAME.match(text):
+            self._functions.add(frame[1])
+        elif _TRACEBACK.match(text):
+            self._functions.clear()
+        else:
+            self._look(text)
+
+    def verdict(self) -> Verdict | None:
+        """Return why the engine ended, None if nothing in its log says that it failed."""
+        if self._cause is not None:
+            return self._cause
+        if not (self._died or self._failed):
+            return None
+        unknown = self._failed and self._exception
+        failure = FailureClass.START_FAILED if unknown else FailureClass.ENGINE_DIED
+        phase = "serving" if self._serving else "start"
+        return Verdict(failure, phase, self._exception or self._died or self._failed)
+
+    def _progress(self, text: str) -> None:
+        self._serving = self._serving or bool(_SERVING.search(text))
+        self._loaded = self._loaded or bool(_LOADED.search(text))
+        self._failed = text if _START_FAILED.search(text) else self._failed
+        if _STATISTICS.search(text):
+            self._statistics += 1
+            if self._statistics >= _SURVIVED_LINES:
+                self._cause, self._died, self._failed, self._exception = None, "", "", ""
+
+    def _look(self, text: str) -> None:
+        if self._cause is None:
+            self._cause = self._verdict(text)
+            if self._cause is not None:
+                self._statistics = 0
+        if _ENGINE_DIED.search(text):
+            self._died = self._died or text[:EVIDENCE_CHARACTERS]
+            self._statistics = 0
+        elif _START_FAILED.search(text):
+            self._failed = self._failed or text[:EVIDENCE_CHARACTERS]
+        elif _EXCEPTION.match(text) and not self._died:  # what follows a death comes of it
+            self._exception = self._exception or text[:EVIDENCE_CHARACTERS]
+
+    def _verdict(self, text: str) -> Verdict | None:
+        out_of_memory = _OUT_OF_GPU_MEMORY.search(text)
+        if out_of_memory or _NO_CONTEXT.search(text):
+            phase = self._phase()
+            # Nothing is allocated before the weights, but a context.
+            unsaid = phase == "start" and self._functions.isdisjoint(_START_FUNCTIONS)
+            if out_of_memory and (unsaid or _OF_WEIGHTS.search(text)):
+                phase = "weights"
+            return self._of(_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text)
+        for rule in _RULES:
+            if rule.pattern.search(text):
+                phase = _PHASE_OF.get(rule.failure) or self._phase()
+                return self._of(rule.failure, phase, text)
+        return None
+
+    def _of(self, failure: FailureClass, phase: str, text: str) -> Verdict:
+        values: dict[str, int] = {}
+        for pattern in _LENGTHS if failure is FailureClass.KV_CACHE_TOO_SMALL else ():
+            if found := pattern.search(text):
+                values["contextLength"] = int(found[1])
+        return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], values)
+
+    def _phase(self) -> str:
+        """Return what the engine was doing: by the traceback, else by what it had said."""
+        for phase, functions in _PHASES:
+            if not functions.isdisjoint(self._functions):
+                return phase
+        if self._serving:
+            return "serving"
+        return "warm-up" if self._loaded else "start"

@@ -1,0 +1,73 @@
+"""Find the line of the engine's output that shows why it failed.
+
+``log_reader`` feeds it. The root cause stands up to thousands of lines before the end, followed by
+an exception of every process and every open request that learned of it; so the *first* exception of
+the engine's own processes is kept. Before the server is ready an exception of the API process is as
+good: that is where a refused configuration shows. Afterwards an exception counts for two minutes:
+the engine survived those before, and nothing slower than that has been seen between cause and end.
+"""
+
+import re
+import time
+from collections.abc import Callable
+
+from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
+
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)(?::|$)")
+_WORKER_DIED = re.compile(r"Worker proc \S+ died unexpectedly")
+_USAGE = re.compile(r"\S.*: error: ")
+_LAUNCHER = re.compile(r"mistral-server: cannot run ")
+
+_NO_CAUSE = re.compile(
+    r"Engine core initialization failed"
+    r"|WorkerProc initialization failed"
+    r"|EngineDeadError|EngineCore encountered an issue"
+    r"|SystemExit|KeyboardInterrupt|CancelledError"
+)
+"""Exceptions that only say that another process failed, or that a stop was asked for."""
+
+RECENT_SECONDS = 120.0
+"""So long after its last exception, an engine that serves has survived it."""
+
+
+class Evidence:
+    """The most telling line so far."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._engine = ""
+        self._engine_at = 0.0
+        self._other = ""
+        self._serving = False
+
+    @property
+    def line(self) -> str:
+        """The line, or an empty string if nothing told of a cause."""
+        return ("" if self._survived() else self._engine) or self._other
+
+    def serving(self) -> None:
+        """From now on the API process speaks of requests, and only the engine counts."""
+        self._serving = True
+        self._other = ""
+
+    def read(self, line: str) -> None:
+        """Take one line of output into account."""
+        record = RECORD.match(line)
+        if record is None or record["level"] in HARMLESS:
+            return
+        text = record["text"]
+        process = record["process"] or "APIServer"
+        of_engine = not process.lower().startswith("apiserver")  # ApiServer_0 where there are many
+        exception = _EXCEPTION.match(text) and not _NO_CAUSE.search(text)
+        if exception or _WORKER_DIED.match(text):
+            if of_engine:
+                if not self._engine or self._survived():
+                    self._engine = text[:EVIDENCE_CHARACTERS]
+                self._engine_at = self._clock()
+            elif not self._serving:
+                self._other = self._other or text[:EVIDENCE_CHARACTERS]
+        elif _USAGE.match(text) or _LAUNCHER.match(text):
+            self._other = self._other or text[:EVIDENCE_CHARACTERS]
+
+    def _survived(self) -> bool:
+        return self._serving and self._clock() - self._engine_at > RECENT_SECONDS

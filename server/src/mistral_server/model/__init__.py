@@ -1,0 +1,1 @@
+"""The model's files: which there are, and fetching them."""

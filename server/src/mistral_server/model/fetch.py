@@ -1,0 +1,170 @@
+"""Download a model once: ``mistral-server fetch``, run by a pod's init container.
+
+The hub's own client does the work: several files at a time, resuming what was begun. This module
+chooses the files, leaves a marker when everything is there, so that a restart needs neither time
+nor a network, and says what to do when it fails.
+"""
+
+import errno
+import importlib
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mistral_server.contract import FetchSettings
+from mistral_server.errors import ModelUnavailableError
+from mistral_server.model import files as model_files
+
+MARKER = ".mistral-fetched.json"
+"""Holds the settings whose files are complete in this directory."""
+
+PROGRESS_SECONDS = 10.0
+"""Between two lines of progress in the pod's log; the client's own bars are made for terminals."""
+
+# Mistral's repositories hold their weights twice, 48 GB each: consolidated*.safetensors beside
+# params.json in Mistral's own format, model-0000*.safetensors beside config.json in the other.
+_FILES: dict[str, tuple[list[str], list[str]]] = {
+    "mistral": (
+        ["*.json", "consolidated*.safetensors", "SYSTEM_PROMPT.txt"],
+        ["*.index.json"],
+    ),
+    "huggingface": (
+        ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"],
+        ["consolidated*", "params.json"],
+    ),
+}
+"""Patterns of the files to fetch and of those to leave out, by format."""
+
+_log = logging.getLogger(__name__)
+
+
+def fetch(settings: FetchSettings) -> None:
+    """Make sure that the model's files lie in the directory.
+
+    Raises:
+        ModelUnavailableError: they cannot be had; the message says what to change.
+    """
+    directory = Path(settings.directory)
+    if _is_complete(directory, settings):
+        _log.info("%s@%s is there already", settings.repository, settings.revision)
+        return
+    began = time.monotonic()
+    _log.info("Fetching %s@%s to %s", settings.repository, settings.revision, directory)
+    try:
+        with _progress(directory):
+            _download(directory, settings)
+    except Exception as error:  # the client raises a dozen kinds, of its own and of httpx
+        raise ModelUnavailableError(_explain(error, settings)) from error
+    if lacking := model_files.missing(directory, settings.format):
+        raise ModelUnavailableError(
+            f"The repository {settings.repository} holds no {lacking}, which the format "
+            f"{settings.format} needs: choose another format or repository."
+        )
+    (directory / MARKER).write_text(settings.model_dump_json(), encoding="utf-8")
+    _log.info("Fetched %s in %.0f s", settings.repository, time.monotonic() - began)
+
+
+def _is_complete(directory: Path, settings: FetchSettings) -> bool:
+    try:
+        return (directory / MARKER).read_text(encoding="utf-8") == settings.model_dump_json()
+    except OSError:
+        return False
+
+
+def _download(directory: Path, settings: FetchSettings) -> None:
+    scratch = directory / ".hub"
+    # The client reads these when it is imported. An image may be set to offline for the engine's
+    # sake, and a pod's home is read-only.
+    os.environ["HF_HUB_OFFLINE"] = "0"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    os.environ["HF_HOME"] = str(scratch)
+    directory.mkdir(parents=True, exist_ok=True)
+    # It comes with the engine and is no dependency of ours.
+    hub: Any = importlib.import_module("huggingface_hub")
+    allow, ignore = _FILES[settings.format]
+    hub.snapshot_download(
+        settings.repository,
+        revision=settings.revision,
+        local_dir=directory,
+        allow_patterns=allow,
+        ignore_patterns=ignore,
+        token=os.environ.get("HF_TOKEN") or False,
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _explain(error: Exception, settings: FetchSettings) -> str:
+    """Return what happened and what to do, as a sentence or two."""
+    what = f"{settings.repository}@{settings.revision}"
+    error = _cause(error)
+    kind = type(error).__name__
+    status = _status(error)
+    if kind == "RevisionNotFoundError":
+        advice = "the repository has no such revision: name an existing commit, tag or branch"
+    elif kind == "GatedRepoError" or status in {401, 403}:
+        advice = (
+            "the hub refused: accept the model's licence on its page, set a token that may read it "
+            "(HF_TOKEN), and check the repository's name, which the hub hides from strangers"
+        )
+    elif kind == "RepositoryNotFoundError" or status == 404:
+        advice = "the hub does not know this repository: correct its name"
+    elif getattr(error, "errno", None) == errno.ENOSPC:
+        advice = f"the volume of {settings.directory} is full: make it larger"
+    elif isinstance(error, PermissionError):
+        advice = f"{settings.directory} is not writable: correct the volume's owner or mode"
+    else:
+        advice = "check that the pod may reach the hub, or serve the model from a volume"
+    return f"{what} could not be fetched: {advice} ({kind}: {str(error)[:500]})."
+
+
+def _cause(error: Exception) -> Exception:
+    """Return the hub's answer behind `error`, or `error` itself if the hub gave none.
+
+    The client says "cannot find the files in the local cache" for every answer it did not expect.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Exception) and _status(cause) is not None:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
+def _status(error: Exception) -> int | None:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+@contextmanager
+def _progress(directory: Path) -> Iterator[None]:
+    """Log how much lies in the directory, now and then, for as long as the block runs."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(PROGRESS_SECONDS):
+            _log.info("%.1f GB so far", _size(directory) / 1e9)
+
+    thread = threading.Thread(target=tell, name="fetch-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += Path(root, name).stat().st_blocks * 512  # files are allocated in advance
+            except FileNotFoundError:
+                continue  # renamed when it was complete
+    return total

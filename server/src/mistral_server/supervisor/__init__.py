@@ -1,0 +1,1 @@
+"""PID 1 of the pod: the life and health of the engine."""

@@ -1,0 +1,74 @@
+"""Ask the engine for one real chat before anybody else does.
+
+Called by the supervisor while the engine starts. vLLM's ``/health`` is 200 on a server whose every
+chat fails, as with a mistral-common that does not fit, so it only says when to begin asking.
+"""
+
+import asyncio
+import logging
+import re
+
+from mistral_server.engine.client import Answer, EngineClient, EngineUnreachableError
+from mistral_server.errors import IncompatibleVersionsError, StartFailedError
+
+REFUSALS = 5
+"""So many refusals in a row are the server's last word, not a hiccup of its start."""
+
+_PAUSE_SECONDS = 1.0
+_QUOTE = 1000
+
+_GRAMMAR = re.compile(r"force_tool_names|get_lark_from_jinja")
+_TENSOR_PARALLEL = re.compile(r"-tp(\d+)-")
+"""In vllm-0.32.0-tp2-d0452779; a single rank is not named."""
+
+_log = logging.getLogger(__name__)
+
+
+async def until_healthy(client: EngineClient) -> None:
+    """Wait until the API process listens. The caller bounds the time."""
+    while not await client.healthy():  # noqa: ASYNC110 - the other process has no event to wait for
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def first_chat(client: EngineClient) -> int | None:
+    """Wait until a chat succeeds; return the ranks that its fingerprint names. Bound by the caller.
+
+    Raises:
+        IncompatibleVersionsError: the engine refuses for want of the right mistral-common.
+        StartFailedError: the engine refuses for another reason.
+    """
+    refusals = 0
+    while True:
+        try:
+            answer = await client.chat()
+        except EngineUnreachableError as error:
+            _log.info("The canary was not answered: %s", error)
+        else:
+            if answer.status == 200 and answer.json().get("choices"):
+                return _ranks(answer)
+            refusals = refusals + 1 if 400 <= answer.status < 500 else 0
+            _log.warning("The canary got %d: %.200s", answer.status, answer.text)
+            if refusals >= REFUSALS:
+                raise _refused(answer)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _refused(answer: Answer) -> StartFailedError | IncompatibleVersionsError:
+    quote = answer.text[:_QUOTE]
+    if _GRAMMAR.search(answer.text):
+        return IncompatibleVersionsError(
+            "vLLM and mistral-common do not work together: every chat is refused. "
+            'Install "mistral-common>=1.11.6,<1.13" in the image.',
+            evidence=quote,
+        )
+    return StartFailedError(
+        f"The engine started and refuses every chat with HTTP {answer.status}.", evidence=quote
+    )
+
+
+def _ranks(answer: Answer) -> int | None:
+    fingerprint = answer.json().get("system_fingerprint")
+    if not isinstance(fingerprint, str) or not fingerprint.startswith("vllm-"):
+        return None  # older than fingerprints
+    found = _TENSOR_PARALLEL.search(fingerprint)
+    return int(found.group(1)) if found else 1

@@ -1,0 +1,111 @@
+"""The engine as the supervisor sees it: started once, stopped gently or by force, waited for.
+
+``Reaper`` collects every child that ends, as process 1 of a container must; ``Engine`` is one of
+them. Between this process and vLLM stands ``launcher``, which says why.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from mistral_server.supervisor import process_tree
+from mistral_server.supervisor.launcher import KILL_SECONDS, TRACKER_SECONDS
+
+VLLM = (sys.executable, "-m", "vllm.entrypoints.cli.main", "serve")
+"""The engine is in this interpreter's environment, so no search path can pick another."""
+
+
+class Reaper:
+    """Collects ended children for as long as the event loop runs.
+
+    asyncio's own subprocesses wait for one process each, and would leave the zombies of orphans,
+    which belong to whoever is process 1 or a subreaper.
+    """
+
+    def __init__(self) -> None:
+        self._ended: dict[int, asyncio.Future[int]] = {}
+        self._loop = asyncio.get_running_loop()
+        process_tree.become_subreaper()
+        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def watch(self, pid: int) -> asyncio.Future[int]:
+        """Return a future of the exit code of a child that was started in this turn of the loop."""
+        return self._ended.setdefault(pid, self._loop.create_future())
+
+    def close(self) -> None:
+        """Stop collecting."""
+        self._loop.remove_signal_handler(signal.SIGCHLD)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if (future := self._ended.pop(pid, None)) and not future.done():
+                future.set_result(os.waitstatus_to_exitcode(status))
+
+
+class Engine:
+    """A running ``vllm serve`` and all that it started.
+
+    Attributes:
+        output: File descriptor of its standard output and error; the caller closes it.
+        exited: Future of its exit code, negative for a signal.
+    """
+
+    def __init__(self, reaper: Reaper, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        lifeline, writer = os.pipe()
+        self._lifeline: int | None = writer
+        self.output, output = os.pipe()
+        try:
+            self.pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-m", "mistral_server.supervisor.launcher", *VLLM, *arguments],
+                env,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, lifeline, 0),
+                    (os.POSIX_SPAWN_DUP2, output, 1),
+                    (os.POSIX_SPAWN_DUP2, output, 2),
+                ],
+                setsid=True,
+                setsigmask=(),
+            )
+        finally:
+            os.close(lifeline)
+            os.close(output)
+        self._status = reaper.watch(self.pid)
+
+    async def exited(self) -> int:
+        """Wait for all its processes; return the exit code of vLLM, negative for a signal."""
+        status = await asyncio.shield(self._status)
+        await self._kill_orphans()
+        return 128 - status if status > 128 else status
+
+    def terminate(self) -> None:
+        """Ask vLLM to drain and end."""
+        if not self._status.done():
+            os.kill(self.pid, signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """Kill every process of the engine, and return when they are gone."""
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
+        try:
+            await asyncio.wait_for(asyncio.shield(self._status), TRACKER_SECONDS + 1)
+        except TimeoutError:
+            process_tree.kill([self.pid])
+        await self.exited()
+
+    async def _kill_orphans(self) -> None:
+        """Kill what a killed launcher left: its children are ours by now."""
+        give_up = time.monotonic() + KILL_SECONDS
+        while (left := process_tree.descendants(os.getpid())) and time.monotonic() < give_up:
+            process_tree.kill(left)
+            await asyncio.sleep(0.02)

@@ -1,0 +1,86 @@
+"""The pod's health port: probes for the kubelet, metrics for Prometheus, signals for the operator.
+
+The supervisor serves it from its own process, so it answers while vLLM starts, hangs or drains.
+
+    /startupz   200 once a chat was answered, 503 before; the body names the stage
+    /readyz     200 while chats are answered and the server is not draining, else 503
+    /livez      500 if the engine hangs, else 200
+    /metrics    Prometheus' text format
+    /signals    the contract's SignalDocument
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from mistral_server.supervisor.metrics import ServerMetrics
+from mistral_server.supervisor.state import ServerState
+
+STATE = web.AppKey("state", ServerState)
+METRICS = web.AppKey("metrics", ServerMetrics)
+
+
+def application(state: ServerState, metrics: ServerMetrics) -> web.Application:
+    """Return the application that shows `state` and `metrics`."""
+    app = web.Application()
+    app[STATE] = state
+    app[METRICS] = metrics
+    app.add_routes(
+        [
+            web.get("/startupz", _startupz),
+            web.get("/readyz", _readyz),
+            web.get("/livez", _livez),
+            web.get("/metrics", _metrics),
+            web.get("/signals", _signals),
+        ]
+    )
+    return app
+
+
+@asynccontextmanager
+async def served(state: ServerState, metrics: ServerMetrics) -> AsyncIterator[None]:
+    """Serve the health port for as long as the block runs.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    # A probe every few seconds says nothing in a log.
+    runner = web.AppRunner(application(state, metrics), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, state.settings.host, state.settings.health_port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _startupz(request: web.Request) -> web.Response:
+    state = request.app[STATE]
+    body = {
+        "stage": state.stages.current.value,
+        "seconds": round(state.stages.seconds(), 1),
+        "finished": {s.value: round(took, 1) for s, took in state.stages.durations().items()},
+    }
+    return web.json_response(body, status=200 if state.started else 503)
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    state = request.app[STATE]
+    return web.Response(text=state.stages.current.value, status=200 if state.ready else 503)
+
+
+async def _livez(request: web.Request) -> web.Response:
+    stalled = request.app[STATE].stalled()
+    return web.Response(text=stalled or "ok", status=500 if stalled else 200)
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(
+        body=request.app[METRICS].exposition(),
+        headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+    )
+
+
+async def _signals(request: web.Request) -> web.Response:
+    return web.json_response(text=request.app[STATE].signals().model_dump_json())

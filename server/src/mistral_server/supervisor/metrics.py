@@ -1,0 +1,83 @@
+"""The supervisor's own Prometheus metrics, served by ``health``.
+
+What the model says is counted by the gate, in vLLM's ``/metrics``. Here stands what vLLM cannot say
+of itself: how its start went and how it ended.
+"""
+
+import importlib.metadata
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
+
+from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES, FailureClass
+from mistral_server.supervisor.state import ServerState
+
+
+class ServerMetrics:
+    """The metrics of one server, in a registry of their own."""
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._registry = CollectorRegistry()
+        self._start = Gauge(
+            "mistral_engine_start_seconds",
+            "Seconds that each stage of the engine's start took.",
+            ["stage"],
+            registry=self._registry,
+        )
+        self._exits = Counter(
+            "mistral_engine_exits",
+            "Ends of the engine that nobody asked for.",
+            ["class"],
+            registry=self._registry,
+        )
+        self._oom = Counter(
+            "mistral_engine_oom",
+            "Lacks of memory by class; KVPressure is one that nothing ended of.",
+            ["class"],
+            registry=self._registry,
+        )
+        self._ready = Gauge(
+            "mistral_server_ready",
+            "1 if a chat was answered and the server is not draining.",
+            registry=self._registry,
+        )
+        self._info = Info(
+            "mistral_server", "Versions and model of this server.", registry=self._registry
+        )
+        for failure in FailureClass:  # a rate needs a zero before the first event
+            self._exits.labels(failure.value)
+        for memory in (*MEMORY_FAILURES, KV_PRESSURE):
+            self._oom.labels(memory)
+
+    def count_exit(self, failure: FailureClass) -> None:
+        """Count an end of the engine."""
+        self._exits.labels(failure.value).inc()
+        if failure in MEMORY_FAILURES:
+            self._oom.labels(failure.value).inc()
+
+    def count_pressure(self, episodes: int) -> None:
+        """Count how often the KV cache has come under pressure since the last call."""
+        self._oom.labels(KV_PRESSURE).inc(episodes)
+
+    def exposition(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        for stage, seconds in self._state.stages.durations().items():
+            self._start.labels(stage.value).set(seconds)
+        self.count_pressure(self._state.pressure.take_episodes())
+        self._ready.set(self._state.ready)
+        self._info.info(
+            {
+                "version": _own_version(),
+                "vllm": self._state.effective.vllm_version or "",
+                "mistral_common": self._state.effective.mistral_common_version or "",
+                "model": self._state.settings.model.id,
+            }
+        )
+        return generate_latest(self._registry)
+
+
+def _own_version() -> str:
+    try:
+        return importlib.metadata.version("mistral-small-operator")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return ""

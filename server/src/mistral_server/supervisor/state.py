@@ -1,0 +1,51 @@
+"""What the supervisor knows of its server: written by ``supervisor``, shown by ``health``."""
+
+from dataclasses import dataclass, field
+
+from mistral_server.contract import EffectiveConfiguration, ServerSettings, SignalDocument, Stage
+from mistral_server.engine.vllm_metrics import EngineMetrics
+from mistral_server.engine_log.stages import Stages
+from mistral_server.supervisor.hang_detector import Progress
+from mistral_server.supervisor.kv_pressure import Pressure
+
+
+@dataclass
+class ServerState:
+    """One server, from its start to its end. Only the event loop's thread changes it."""
+
+    settings: ServerSettings
+    stages: Stages = field(default_factory=Stages)
+    effective: EffectiveConfiguration = field(default_factory=EffectiveConfiguration)
+    metrics: EngineMetrics = field(default_factory=EngineMetrics)
+    started: bool = False
+    """A chat was answered once."""
+    pressure: Pressure = field(default_factory=Pressure)
+    progress: Progress | None = None
+    """Set while the server serves; before that, the start-up budget is the only limit."""
+
+    @property
+    def ready(self) -> bool:
+        """A chat was answered, and the server takes more."""
+        return self.stages.current is Stage.SERVING
+
+    def stalled(self) -> str | None:
+        """Return what is wrong if the engine hangs. Draining has a deadline of its own."""
+        if self.progress is None or self.stages.current is Stage.DRAINING:
+            return None
+        return self.progress.stalled()
+
+    def signals(self) -> SignalDocument:
+        """Return the document behind ``/signals``."""
+        return SignalDocument(
+            stage=self.stages.current,
+            stage_seconds=round(self.stages.seconds(), 3),
+            ready=self.ready,
+            running=self.metrics.running,
+            waiting=self.metrics.waiting,
+            starved=self.metrics.starved,
+            tokens=self.metrics.tokens,
+            looping=self.metrics.looping,
+            kv_cache_usage=self.metrics.kv_cache_usage,
+            kv_pressure=self.pressure.high,
+            effective=self.effective,
+        )
