@@ -6,9 +6,9 @@ import pytest
 
 from builders import EARLIER, GPU, NOW, Object, node_body
 from mistral_operator.api import AutoscalingStatus, ConditionType, Reason, ScalingReason
-from mistral_operator.status import Situation, report
+from mistral_operator.status import StatusInput, report
 from mistral_operator.watch.facts import Observed
-from status_inputs import said, situation
+from status_inputs import said, status_input
 
 
 def scaled(
@@ -18,10 +18,10 @@ def scaled(
     driver: str = "Operator",
     least: int = 1,
     **spec: object,
-) -> Situation:
+) -> StatusInput:
     """Return an endpoint of at most 4 replicas about which something was decided."""
     autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": driver}
-    given = situation(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
+    given = status_input(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
     scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
     return replace(given, scaling=scaling if driver == "Operator" else None)
 
@@ -29,7 +29,7 @@ def scaled(
 TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))
 """They hold 3 replicas of 2 GPUs: a replica is on one node."""
 
-LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
+LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
     "nothing": (scaled(), "False", Reason.WITHIN_LIMITS, "nothing keeps"),
     "loops": (scaled(ScalingReason.FROZEN), "True", Reason.SCALE_UP_FROZEN, "so it is"),
     "the maximum": (scaled(ScalingReason.AT_MAXIMUM), "True", Reason.AT_MAXIMUM, "so it is"),
@@ -79,7 +79,7 @@ LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
 
 @pytest.mark.parametrize(("case", "status", "reason", "fragment"), LIMITS.values(), ids=LIMITS)
 def test_what_limits_scaling_is_told_with_what_would_help(
-    case: Situation, status: str, reason: Reason, fragment: str
+    case: StatusInput, status: str, reason: Reason, fragment: str
 ) -> None:
     limited = said(report(case, NOW), ConditionType.SCALING_LIMITED)
 
@@ -88,7 +88,7 @@ def test_what_limits_scaling_is_told_with_what_would_help(
 
 
 def test_an_endpoint_without_autoscaling_has_no_such_condition() -> None:
-    told = {one.type for one in report(situation(), NOW).conditions}
+    told = {one.type for one in report(status_input(), NOW).conditions}
 
     assert ConditionType.SCALING_LIMITED not in told
 

@@ -38,7 +38,7 @@ from mistral_operator.kube.objects import Body, Key
 from mistral_operator.kube.timestamps import now_text, to_seconds
 from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES, WRITES
 from mistral_operator.oom import (
-    Circumstances,
+    RemedyInputs,
     decide,
     effective_resource,
     failures_of,
@@ -51,7 +51,7 @@ from mistral_operator.render.pod import configuration
 from mistral_operator.scale_to_zero import Activation
 from mistral_operator.signals.activators import ActivatorBoard
 from mistral_operator.signals.pods import SignalBoard
-from mistral_operator.status import Situation, report, report_invalid
+from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.store import Store
@@ -63,7 +63,7 @@ _Fingerprint = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Dependencies:
     """What a reconciler works with."""
 
     cluster: Cluster
@@ -80,11 +80,11 @@ class World:
 class Reconciler:
     """Brings resources to what they ask for, one call at a time for each."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._executor = Executor(world.cluster, world.store)
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._executor = Executor(dependencies.cluster, dependencies.store)
         self._contest = Contest()
-        self._standby = Standby(world.store, world.activators)
+        self._standby = Standby(dependencies.store, dependencies.activators)
         self._settled: dict[Key, _Fingerprint] = {}
         self._unreported: set[Key] = set()
 
@@ -109,14 +109,14 @@ class Reconciler:
         return outcome
 
     async def _reconcile(self, key: Key) -> Outcome:
-        body = self._world.store.resources.get(key)
+        body = self._dependencies.store.resources.get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return self._forget(key)
         try:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._refuse(key, body, error)
-        scaling = self._world.scaler.wanted(resource, _previous(body))
+        scaling = self._dependencies.scaler.wanted(resource, _previous(body))
         if scaling is not None:
             resource = resource.scaled_to(scaling.replicas)
             body = await self._announce(resource, body, scaling)
@@ -133,18 +133,18 @@ class Reconciler:
             return Outcome.SOON
         self._unreported.discard(key)
         observed = self._observe(key)
-        problems += await missing_references(self._world.cluster, resource, observed)
-        situation = Situation(
+        problems += await missing_references(self._dependencies.cluster, resource, observed)
+        status_input = StatusInput(
             resource,
             observed,
             tuple(problems),
-            _previous(self._world.store.resources.get(key) or body),
+            _previous(self._dependencies.store.resources.get(key) or body),
             oom=oom,
             scaling=scaling,
             asked=asked,
-            server_image=self._world.context.server_image,
+            server_image=self._dependencies.context.server_image,
         )
-        status = await self._report(situation, report)
+        status = await self._report(status_input, report)
         self._look_again(key, resource, status)
         return Outcome.RETRY if problems else Outcome.SETTLED
 
@@ -154,7 +154,7 @@ class Reconciler:
         Otherwise an operator that dies in between would have changed pods for a reason that is
         gone with them.
         """
-        store, before, now = self._world.store, previous.oom, now_text()
+        store, before, now = self._dependencies.store, previous.oom, now_text()
         departed = store.departed(key)
         failures = failures_of((*store.pods.owned(key), *departed))
         if before is None and not failures:
@@ -163,9 +163,9 @@ class Reconciler:
         running = settings_in_force(resource, before)
         facts = store.deployment_of(key)
         until = seconds_until_quiet(resource.spec, previous, now)
-        given = Circumstances(
+        given = RemedyInputs(
             failures,
-            configuration=configuration(running, self._world.context),
+            configuration=configuration(running, self._dependencies.context),
             ready=bool(facts and facts.ready),
             quiet=until is not None and until <= 0 and facts is not None and facts.settled,
             now=to_seconds(now),
@@ -185,14 +185,14 @@ class Reconciler:
             return
         until = seconds_until_quiet(resource.spec, status, now_text())
         if until is not None:
-            self._world.later(key, max(1.0, until + 0.1))
+            self._dependencies.later(key, max(1.0, until + 0.1))
 
     async def _refuse(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
         """Say what is wrong with a resource; its children stay as they are."""
         resource = identified(body, Spec())
         problem = Problem(Reason.INVALID_RESOURCE, str(error))
         before = _previous(body)
-        situation = Situation(
+        status_input = StatusInput(
             resource,
             self._observe(key),
             (problem,),
@@ -200,7 +200,7 @@ class Reconciler:
             oom=before.oom,
             scaling=before.autoscaling,
         )
-        await self._report(situation, report_invalid)
+        await self._report(status_input, report_invalid)
         return Outcome.SETTLED
 
     async def _announce(self, resource: Resource, body: Body, scaling: AutoscalingStatus) -> Body:
@@ -215,7 +215,9 @@ class Reconciler:
         status = before.model_copy(update={"autoscaling": scaling})
         if await self._write_status(resource, status):
             await self._post(resource, scaling_event(resource, scaling, now_text()))
-        return self._world.store.resources.get(Key(resource.namespace, resource.name)) or body
+        return (
+            self._dependencies.store.resources.get(Key(resource.namespace, resource.name)) or body
+        )
 
     def _plan(self, key: Key, resource: Resource, oom: Oom, activation: Activation | None) -> Plan:
         """Return what brings the children to what the resource asks for."""
@@ -224,8 +226,8 @@ class Reconciler:
         fingerprint = (*self._fingerprint(key, resource, oom), activation)
         if self._settled.get(key) == fingerprint:
             return Plan()
-        wanted = children(resource, self._world.context, activation)
-        plan = make_plan(resource.uid, wanted, self._world.store.children_of(key))
+        wanted = children(resource, self._dependencies.context, activation)
+        plan = make_plan(resource.uid, wanted, self._dependencies.store.children_of(key))
         if plan.settled:
             self._settled[key] = fingerprint
         else:
@@ -233,26 +235,26 @@ class Reconciler:
         return plan
 
     def _observe(self, key: Key) -> Observed:
-        store = self._world.store
+        store = self._dependencies.store
         pods = tuple(store.pods.owned(key))
         return Observed(
             deployment=store.deployment_of(key),
             pods=pods,
-            signals=self._world.signals.of(pods),
+            signals=self._dependencies.signals.of(pods),
             nodes=tuple(store.nodes.values()),
-            keda=self._world.context.scaled_objects,
-            activator=bool(self._world.activators.known.addresses),
+            keda=self._dependencies.context.scaled_objects,
+            activator=bool(self._dependencies.activators.known.addresses),
         )
 
     async def _report(
-        self, situation: Situation, make: Callable[[Situation, str], Status]
+        self, status_input: StatusInput, make: Callable[[StatusInput, str], Status]
     ) -> Status:
         """Write the status if it changed, tell of the transitions, and return it."""
         now = now_text()
-        status = make(situation, to_seconds(now))
-        resource, before = situation.resource, situation.previous
+        status = make(status_input, to_seconds(now))
+        resource, before = status_input.resource, status_input.previous
         key = resource.namespace, resource.name
-        self._world.fleet.statuses[key] = status, status.desired_replicas
+        self._dependencies.fleet.statuses[key] = status, status.desired_replicas
         if status != before and await self._write_status(resource, status):
             for event in transition_events(resource, before, status, now):
                 await self._post(resource, event)
@@ -260,7 +262,7 @@ class Reconciler:
 
     async def _write_status(self, resource: Resource, status: Status) -> bool:
         content = status.model_dump(by_alias=True, exclude_none=True)
-        cluster = self._world.cluster
+        cluster = self._dependencies.cluster
         try:
             live = await cluster.apply_status(resource.name, resource.namespace, content)
         except ClusterError as error:
@@ -268,12 +270,12 @@ class Reconciler:
                 return False
             raise
         WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
-        self._world.store.resources.put(live)
+        self._dependencies.store.resources.put(live)
         return True
 
     async def _post(self, resource: Resource, event: dict[str, object]) -> None:
         try:
-            await self._world.cluster.post_event(resource.namespace, event)
+            await self._dependencies.cluster.post_event(resource.namespace, event)
         except ClusterError as error:
             # The status says the same; an Event that is refused must not hold the resource up.
             log.warning("%s/%s: event refused: %s", resource.namespace, resource.name, error)
@@ -284,14 +286,14 @@ class Reconciler:
         self._contest.forget(key)
         self._standby.forget(key)
         self._unreported.discard(key)
-        self._world.fleet.statuses.pop(key, None)
+        self._dependencies.fleet.statuses.pop(key, None)
         return Outcome.SETTLED
 
     def _fingerprint(self, key: Key, resource: Resource, oom: Oom) -> _Fingerprint:
         """Return what decides whether there is anything to do: equal means nothing changed."""
         live = tuple(
             (kind.kind, name, child.fingerprint)
-            for (kind, name), child in self._world.store.children_of(key).items()
+            for (kind, name), child in self._dependencies.store.children_of(key).items()
         )
         spec = resource.spec
         return resource.uid, resource.generation, spec.replicas, oom.overrides, oom.stopped, live
