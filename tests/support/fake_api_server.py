@@ -47,8 +47,8 @@ class Write(NamedTuple):
         return f"{self.verb} {self.kind} {self.name}"
 
 
-Intercept = Callable[[Write], Awaitable[ApiError | None]]
-"""Called before a write; what it returns is the answer."""
+Hook = Callable[[Write], Awaitable[None]]
+"""Called before or after a write; an `ApiError` that it raises is the response."""
 
 
 @dataclass
@@ -60,8 +60,8 @@ class FakeApiServer:
     """Optional kinds that are installed."""
     writes: list[Write] = field(default_factory=list)
     """Every write that arrived, refused or not."""
-    before_write: Intercept | None = None
-    after_write: Callable[[Write], Awaitable[None]] | None = None
+    before_write: Hook | None = None
+    after_write: Hook | None = None
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
@@ -92,9 +92,8 @@ class FakeApiServer:
             return self._read(address, query)
         write = _write_of(request, address, body)
         self.writes.append(write)
-        error = None if self.before_write is None else await self.before_write(write)
-        if error is not None:
-            raise error
+        if self.before_write is not None:
+            await self.before_write(write)
         answer = self._carry_out(write, address, query, body)
         if self.after_write is not None:
             await self.after_write(write)

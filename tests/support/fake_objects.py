@@ -62,6 +62,8 @@ class FakeObjects:
     listeners: list[Callable[[WatchEvent], None]] = field(default_factory=list)
     terminating_namespaces: set[str] = field(default_factory=set)
     uids: int = 0
+    admission: Callable[[Kind, Object], Object] = lambda _, body: body
+    """A webhook that changes what is written."""
 
     def get(self, kind: Kind, key: Key) -> Object:
         """Return an object as the API server sends it.
@@ -184,7 +186,7 @@ class FakeObjects:
         """Take a write, unless it changes nothing or makes the object invalid."""
         if live is None:
             made = self._new(kind, key, made)
-        made = replace(made, body=with_defaults(kind, made.body))
+        made = replace(made, body=self.admission(kind, with_defaults(kind, made.body)))
         problem = invalid(kind, None if live is None else live.body, made.body)
         if problem is not None:
             message = f'{kind.kind} "{key.name}" is invalid: {problem}'

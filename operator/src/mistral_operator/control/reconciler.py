@@ -34,7 +34,7 @@ from mistral_operator.kube.errors import (
     NamespaceLeaving,
     Unavailable,
 )
-from mistral_operator.kube.objects import Body, Key
+from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import now_text, to_seconds
 from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES, WRITES
 from mistral_operator.oom import (
@@ -73,8 +73,10 @@ class Dependencies:
     activators: ActivatorBoard
     context: RenderContext
     fleet: FleetCollector
-    later: Callable[[Key, float], None] = lambda key, seconds: None
-    """Asks to look at a resource again after some seconds."""
+    requeue: Callable[[Key], None]
+    """Requests another reconciliation of a resource, as soon as this one is over."""
+    requeue_after: Callable[[Key, float], None]
+    """Requests another reconciliation of a resource after some seconds."""
 
 
 class Reconciler:
@@ -185,7 +187,7 @@ class Reconciler:
             return
         until = seconds_until_quiet(resource.spec, status, now_text())
         if until is not None:
-            self._dependencies.later(key, max(1.0, until + 0.1))
+            self._dependencies.requeue_after(key, max(1.0, until + 0.1))
 
     async def _refuse(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
         """Say what is wrong with a resource; its children stay as they are."""
@@ -270,8 +272,20 @@ class Reconciler:
                 return False
             raise
         WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
-        self._dependencies.store.resources.put(live)
+        self._take_in(live)
         return True
+
+    def _take_in(self, live: Body) -> None:
+        """Keep the response to a write of the status; requeue a resource that was edited meanwhile.
+
+        The response is newer than the watch event of that edit, which is ignored when it comes.
+        """
+        key, resources = key_of(live), self._dependencies.store.resources
+        before = resources.get(key)
+        resources.put(live)
+        after = resources.get(key)
+        if before is None or after is None or _without_status(before) != _without_status(after):
+            self._dependencies.requeue(key)
 
     async def _post(self, resource: Resource, event: dict[str, object]) -> None:
         try:
@@ -302,6 +316,10 @@ class Reconciler:
 def _told(oom: Oom | None) -> Oom | None:
     """Return the books without the identities that are only there to count right."""
     return oom and oom.model_copy(update={"counted": []})
+
+
+def _without_status(body: Body) -> Body:
+    return {key: one for key, one in body.items() if key != "status"}
 
 
 def _previous(body: Body) -> Status:

@@ -105,7 +105,9 @@ class Operator:
         )
         self._loads.scaler = scaler
         dependencies = Dependencies(
-            cluster, store, board, scaler, activators, context, self._fleet, queue.add_after
+            *(cluster, store, board, scaler, activators, context, self._fleet),
+            requeue=queue.add,
+            requeue_after=queue.add_after,
         )
         reconciler = Reconciler(dependencies)
         watched = (kinds.RESOURCE, kinds.NODE, kinds.POD, *child_kinds)
