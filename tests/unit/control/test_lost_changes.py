@@ -1,12 +1,16 @@
 """No change is lost: whatever reaches the API server while the operator works is acted on."""
 
+import asyncio
+
 import pytest
 
 from builders import Object
 from fake_api_server import Write
 from mistral_operator.kube import kinds
+from mistral_operator.kube.kinds import Kind
 from operator_life import KEY, Life, play
 
+SLEEPER: Object = {"autoscaling": {"minReplicas": 0, "maxReplicas": 2, "driver": "External"}}
 BEFORE_RESYNC = 300.0
 
 
@@ -51,6 +55,25 @@ def test_an_edit_during_a_reconciliation_is_acted_on(
     play(scenario)
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 1.0])
+def test_an_endpoint_sleeps_however_soon_that_follows_another_change(seconds: float) -> None:
+    async def scenario(life: Life) -> None:
+        life.activators = ("10.0.0.9",)
+        await life.start()
+        life.create(SLEEPER)
+        await life.settle()
+
+        life.edit({"networkPolicy": False})
+        await asyncio.sleep(seconds)
+        life.edit({"replicas": 0})
+        await life.settle(BEFORE_RESYNC)
+
+        assert life.deployment()["spec"]["replicas"] == 0
+        assert (life.reason(), life.pods()) == ("Asleep", [])
+
+    play(scenario)
+
+
 def test_a_child_that_somebody_deletes_during_a_reconciliation_comes_back() -> None:
     async def scenario(life: Life) -> None:
         await life.start()
@@ -68,5 +91,26 @@ def test_a_child_that_somebody_deletes_during_a_reconciliation_comes_back() -> N
 
         assert life.objects.find(kinds.SERVICE, KEY) is not None
         assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+def test_a_child_that_an_admission_webhook_changes_back_is_not_written_endlessly() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        writes = len(life.api.writes)
+
+        def revert(kind: Kind, body: Object) -> Object:
+            if kind != kinds.SERVICE:
+                return body
+            return {**body, "spec": {**body["spec"], "type": "NodePort"}}
+
+        life.objects.admission = revert
+        life.objects.delete(kinds.SERVICE, KEY)
+        await asyncio.sleep(BEFORE_RESYNC)
+
+        assert writes < len(life.api.writes) < writes + 30, "the same again would not help"
 
     play(scenario)

@@ -89,6 +89,7 @@ class Reconciler:
         self._standby = Standby(dependencies.store, dependencies.activators)
         self._settled: dict[Key, _Fingerprint] = {}
         self._unreported: set[Key] = set()
+        self._last_plans: dict[Key, Plan] = {}
 
     async def __call__(self, key: Key) -> Outcome:
         """Reconcile a resource."""
@@ -129,8 +130,13 @@ class Reconciler:
         wanted = self._plan(key, resource, oom or Oom(), activation)
         plan, contested = self._contest.settle(key, wanted)
         problems = contested + await self._executor.execute(resource, plan)
-        if not plan.settled and not problems and key not in self._unreported:
-            # The controllers answer to what was applied within moments: one status tells it all.
+        # What was written may make a next step possible, unless it is what the pass before wrote:
+        # then something changes it back at once, and writing it again would not help either.
+        repeated = plan == self._last_plans.get(key)
+        self._remember_plan(key, plan)
+        unfinished = not plan.settled and not problems and not repeated
+        if unfinished and key not in self._unreported:
+            # The controllers react to what was applied within moments: one status shows it all.
             self._unreported.add(key)
             return Outcome.SOON
         self._unreported.discard(key)
@@ -148,7 +154,15 @@ class Reconciler:
         )
         status = await self._report(status_input, report)
         self._look_again(key, resource, status)
-        return Outcome.RETRY if problems else Outcome.SETTLED
+        if problems:
+            return Outcome.RETRY
+        return Outcome.SOON if unfinished else Outcome.SETTLED
+
+    def _remember_plan(self, key: Key, plan: Plan) -> None:
+        if plan.settled:
+            self._last_plans.pop(key, None)
+        else:
+            self._last_plans[key] = plan
 
     async def _remember(self, key: Key, resource: Resource, previous: Status) -> Oom | None:
         """Return what is known of lacks of memory; written down before anything is done of it.
@@ -300,6 +314,7 @@ class Reconciler:
         self._contest.forget(key)
         self._standby.forget(key)
         self._unreported.discard(key)
+        self._last_plans.pop(key, None)
         self._dependencies.fleet.statuses.pop(key, None)
         return Outcome.SETTLED
 
