@@ -70,6 +70,8 @@ class FakeApiServer:
         app.router.add_route("*", "/{path:.*}", self._handle)
         async with TestServer(app) as server:
             configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
+            # As `Cluster.connect` does: no thread is asked for ~/.netrc.
+            configuration.client_session_kwargs = {"trust_env": False}
             async with Cluster(ApiClient(configuration)) as made:
                 yield made
 

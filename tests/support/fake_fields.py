@@ -67,17 +67,16 @@ class FieldConflict(Exception):
         self.conflicts = conflicts
 
 
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(value: Any, path: Path = (), place: str = "") -> Iterator[tuple[Path, Any]]:
     """Yield every field that has an owner of its own, with its value."""
-    place = dotted(path)
     if isinstance(value, dict) and value and place not in ATOMIC:
         for key, one in value.items():
-            yield from leaves(one, (*path, key))
+            yield from leaves(one, (*path, key), f"{place}.{key}" if place else key)
     elif isinstance(value, list) and place in KEYED:
         for item in value:
             within = (*path, item_key(item, place))
             yield within, ITEM
-            yield from leaves(item, within)
+            yield from leaves(item, within, place)
     else:
         yield path, value
 
@@ -144,10 +143,14 @@ def _is_key(path: Path) -> bool:
 
 def updated(live: Owned, body: Object, manager: Manager) -> Owned:
     """Return an object after a write that is no apply: what changed has a new owner."""
-    now, before = dict(leaves(body)), dict(leaves(live.body))
+    parts = {key for key in {*live.body, *body} if live.body.get(key) is not body.get(key)}
+    now = dict(leaves({key: body[key] for key in parts if key in body}))
+    before = dict(leaves({key: live.body[key] for key in parts if key in live.body}))
     changed = {path for path, value in now.items() if path not in before or before[path] != value}
     managers = {
-        other: frozenset(path for path in paths if path in now and path not in changed)
+        other: frozenset(
+            path for path in paths if path[0] not in parts or (path in now and path not in changed)
+        )
         for other, paths in live.managers.items()
     }
     managers[manager] = managers.get(manager, frozenset()) | changed

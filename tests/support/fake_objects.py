@@ -80,9 +80,8 @@ class FakeObjects:
 
     def all(self, kind: Kind) -> Iterator[Object]:
         """Return every object of a kind, in the order of the API server."""
-        for one, key in sorted(self.stored, key=lambda one: (one[0].kind, one[1])):
-            if one == kind:
-                yield self.stored[one, key].body
+        for key in sorted(key for one, key in self.stored if one is kind or one == kind):
+            yield self.stored[kind, key].body
 
     def apply(
         self, kind: Kind, key: Key, desired: Object, *, manager: str, force: bool, status: bool

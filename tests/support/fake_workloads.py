@@ -25,7 +25,7 @@ READY_SECONDS = 2.0
 """Until a container that runs is ready, or fails."""
 STOP_SECONDS = 0.3
 """Until a pod that is deleted is gone."""
-BACKOFF_SECONDS = 20.0
+BACKOFF_SECONDS = 10.0
 """Until a container that failed starts again."""
 
 StartResult = Callable[[Object], TerminationReport | None]

@@ -7,7 +7,7 @@ watcher, and what pods and activators report is written to the boards.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +18,8 @@ from fake_api_server import FakeApiServer, is_selected
 from fake_objects import EPOCH, FakeObjects, WatchEvent
 from fake_workloads import FakeWorkloads, is_ready
 from mistral_operator.control.collectors import FleetCollector
-from mistral_operator.control.reconciler import Dependencies, Reconciler
+from mistral_operator.control.dependencies import Dependencies
+from mistral_operator.control.reconciler import Reconciler
 from mistral_operator.control.scaler import Scaler
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
@@ -34,7 +35,7 @@ from virtual_time import JumpingLoop, run
 KEY = Key(NAMESPACE, NAME)
 WATCH_SECONDS = 0.01
 """Until a watch has told the operator of a change."""
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 RESYNC_SECONDS = 600.0
 _WATCHED = (kinds.RESOURCE, kinds.NODE, kinds.POD, *kinds.CHILD_KINDS)
 _SELECTORS = {kind: kinds.selector_of(kind) for kind in _WATCHED}
@@ -68,7 +69,7 @@ class Life:
     cluster: Cluster
     objects: FakeObjects
     workloads: FakeWorkloads
-    load: dict[str, int] = field(default_factory=dict)
+    load: Mapping[str, int] = field(default_factory=dict)
     """What the ready pods report together."""
     activators: tuple[str, ...] = ()
     """Addresses of ready activators."""
@@ -97,7 +98,7 @@ class Life:
             self.operator.kill()
             self.operator = None
 
-    async def settle(self, quiet: float = 60.0, limit: float = 20_000.0) -> None:
+    async def settle(self, quiet: float = 40.0, limit: float = 20_000.0) -> None:
         """Wait until nothing was written for some time; a killed operator is started again."""
         loop = asyncio.get_running_loop()
         until = loop.time() + limit
@@ -109,8 +110,9 @@ class Life:
             await asyncio.sleep(0.1 if self.operator is None else quiet / 40)
             if self.operator is not None:
                 self.operator.check()
-            if self.objects.version != version or self.operator is None:
-                version, since = self.objects.version, loop.time()
+            now = self.objects.version + len(self.api.writes)
+            if now != version or self.operator is None:
+                version, since = now, loop.time()
             assert loop.time() < until, f"never settles: {[*map(str, self.api.writes[-10:])]}"
 
     # --- What users do ----------------------------------------------------------------------------
@@ -192,6 +194,8 @@ class OneOperator:
                 self.fleet,
                 requeue=self._queue.add,
                 requeue_after=self._queue.add_after,
+                now=life.now,
+                clock=loop.time,
             )
         )
         self._resync = Resync(life.cluster, self._watcher, _SELECTORS, ())
@@ -264,6 +268,8 @@ class OneOperator:
 
     def _poll_activators(self) -> None:
         before, life = self._activators.known, self._life
+        if not (life.activators or before.addresses):
+            return
         seen = sum(map(is_ready, life.pods()))
         known = Activators(life.activators, {KEY: life.held}, {KEY: seen})
         self._activators.known = known

@@ -30,8 +30,10 @@ class JumpingLoop(asyncio.SelectorEventLoop):
             self._under_way -= 1
 
     def _run_once(self) -> None:
-        if not self._ready and self._scheduled and not self._under_way:
-            self._now = max(self._now, self._scheduled[0].when())
+        if not self._ready and not self._under_way:
+            # The first may be cancelled: jumping there would leave a real wait until the next.
+            due = (timer.when() for timer in self._scheduled if not timer.cancelled())
+            self._now = max(self._now, min(due, default=self._now))
         super()._run_once()  # type: ignore[misc]  # private, and the one place where a loop waits
 
 

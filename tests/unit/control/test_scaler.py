@@ -93,7 +93,7 @@ class Operator:
     def reconcile(self) -> AutoscalingStatus | None:
         """Do what a reconciliation does: ask, and write it into the status."""
         given = resource(self.spec, generation=self.generation)
-        told = self.scaler.wanted(given, self.previous)
+        told = self.scaler.decision_for(given, self.previous)
         self.previous = self.previous.model_copy(update={"autoscaling": told})
         return told
 
@@ -447,6 +447,6 @@ def test_a_resource_made_anew_under_its_old_name_begins_anew() -> None:
     operator.store.pods.remove(ready_pod("small-1"))
     other = resource(SPEC, uid="another")
 
-    told = operator.scaler.wanted(other, Status())
+    told = operator.scaler.decision_for(other, Status())
     assert told is not None
     assert told.replicas == 1

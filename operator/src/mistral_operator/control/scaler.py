@@ -72,7 +72,7 @@ class _Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LoadReading:
     """The load of an endpoint, for an autoscaler that divides it by a target."""
 
     replicas: float
@@ -156,7 +156,7 @@ class Scaler:
         body = self.store.resources.get(key)
         return None if body is None or not _may(body) else self.period
 
-    def reading(self, key: Key) -> Reading | None:
+    def reading(self, key: Key) -> LoadReading | None:
         """Return the load of an endpoint, None if nobody knows it."""
         body = self.store.resources.get(key)
         if body is None or not _may(body):
@@ -181,9 +181,9 @@ class Scaler:
         if load is None:
             return None
         numbers = (target, look.running, look.waiting, look.held, look.looping, look.silent)
-        return Reading(load / target, load, *numbers)
+        return LoadReading(load / target, load, *numbers)
 
-    def wanted(self, resource: Resource, previous: Status) -> AutoscalingStatus | None:
+    def decision_for(self, resource: Resource, previous: Status) -> AutoscalingStatus | None:
         """Return the decision that holds for a resource, None if it decides itself."""
         key = Key(resource.namespace, resource.name)
         if not _scaled_here(resource):

@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 
 from mistral_operator import metrics
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
-from mistral_operator.control.reconciler import Dependencies, Reconciler
+from mistral_operator.control.dependencies import Dependencies
+from mistral_operator.control.reconciler import Reconciler
 from mistral_operator.control.scaler import Loads, Scaler
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, patiently
