@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from document_paths import code_paths_in, docstrings, documents, leads_somewhere, paths_in
 from mistral_operator.api import ConditionType, Reason
 from mistral_server.contract import EXIT_CODES, FailureClass
 
@@ -45,6 +46,25 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
     ]
 
     assert broken == []
+
+
+EXAMPLES: dict[str, str] = {}
+"""Paths that are named and not in the checkout, each with the reason."""
+
+
+def test_every_path_that_a_document_or_a_docstring_names_exists() -> None:
+    in_documents = {
+        (str(document), path)
+        for document in documents()
+        for path in code_paths_in(document.read_text())
+    }
+    in_docstrings = {(module, path) for module, text in docstrings() for path in paths_in(text)}
+    missing = {(by, path) for by, path in in_documents | in_docstrings if not leads_somewhere(path)}
+
+    assert len(in_documents) > 20
+    assert len(in_docstrings) > 10
+    assert {(by, path) for by, path in missing if path not in EXAMPLES} == set()
+    assert {path for _, path in missing} == set(EXAMPLES)
 
 
 def _prose(document: Path) -> str:
