@@ -78,6 +78,7 @@ class Life:
     is_lost: Callable[[WatchEvent], bool] = lambda _: False
     """Events that the watch loses."""
     watch_seconds: float = WATCH_SECONDS
+    reconciler: type[Reconciler] = Reconciler
     operator: "OneOperator | None" = None
     starts: int = 0
 
@@ -183,7 +184,7 @@ class OneOperator:
             wall=life.now,
         )
         self.fleet = FleetCollector()
-        self.reconciler = Reconciler(
+        self.reconciler = life.reconciler(
             Dependencies(
                 life.cluster,
                 self._store,
@@ -200,11 +201,12 @@ class OneOperator:
         )
         self._resync = Resync(life.cluster, self._watcher, _SELECTORS, ())
         self._tasks: list[asyncio.Task[None]] = []
-        self._errors = _Errors()
+        self._handler = _Errors()
+        self.errors = self._handler.records
 
     async def begin(self) -> None:
         """List everything, then watch and work."""
-        logging.getLogger("mistral_operator").addHandler(self._errors)
+        logging.getLogger("mistral_operator").addHandler(self._handler)
         self._life.objects.listeners.append(self._on_event)
         self._poll_activators()
         await self._resync.once()
@@ -218,7 +220,7 @@ class OneOperator:
 
     def kill(self) -> None:
         """End at once, wherever it is."""
-        logging.getLogger("mistral_operator").removeHandler(self._errors)
+        logging.getLogger("mistral_operator").removeHandler(self._handler)
         with suppress(ValueError):
             self._life.objects.listeners.remove(self._on_event)
         for task in self._tasks:
@@ -229,7 +231,7 @@ class OneOperator:
         for task in self._tasks:
             if task.done() and not task.cancelled():
                 task.result()
-        assert self._errors.records == []
+        assert self.errors == []
 
     def _on_event(self, event: WatchEvent) -> None:
         if event.kind in _SELECTORS and not self._life.is_lost(event):

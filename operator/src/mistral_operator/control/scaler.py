@@ -162,12 +162,10 @@ class Scaler:
         if body is None or not _may(body):
             return None
         try:
-            spec = parse_resource(body).spec
+            resource = parse_resource(body)
         except InvalidResource:
             return None
-        if spec.autoscaling is None:
-            return None
-        look = self._see(key)
+        spec, look = resource.spec, self._see(key)
         if may_sleep(spec) and not self.activators.known.addresses:
             # Nothing would wake it: its last replica is not idle for whoever takes idle ones away.
             look = replace(look, active=True)
@@ -176,7 +174,7 @@ class Scaler:
             target = max(look.held, 1)  # one replica, which then says what it takes
         if target is None:
             return None
-        frozen = look.loop_share > spec.autoscaling.freeze_loop_share
+        frozen = look.loop_share > _spec(resource).freeze_loop_share
         load = polled_load(look, target, spec.replicas, frozen=frozen)
         if load is None:
             return None
