@@ -106,6 +106,23 @@ def test_a_resource_that_nothing_happens_to_costs_nothing_and_neither_does_a_res
     play(scenario)
 
 
+def test_a_restart_writes_nothing_after_an_endpoint_was_stopped() -> None:
+    async def scenario(life: Life) -> None:
+        life.workloads.start_result = lambda _: report_of(FailureClass.CUDA_OOM_LOAD)
+        await life.start()
+        life.create()
+        await life.settle(80)
+        assert (life.reason(), life.pods()) == ("CrashLoop", [])
+        writes = len(life.api.writes)
+
+        life.kill()
+        await life.settle()
+
+        assert life.api.writes[writes:] == []
+
+    play(scenario)
+
+
 def test_a_remedy_has_helped_when_the_quiet_period_is_over() -> None:
     async def scenario(life: Life) -> None:
         await ready(life, merged(TOO_LONG, {"oom": {"quietSeconds": 900}}))

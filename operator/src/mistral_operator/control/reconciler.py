@@ -119,7 +119,8 @@ class Reconciler:
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
             return Outcome.RETRY
-        return Outcome.SOON if progress.unfinished else Outcome.SETTLED
+        # Failures of deleted pods are remembered once more, so that none is counted twice.
+        return Outcome.SOON if progress.unfinished or desired.deleted_pods else Outcome.SETTLED
 
     def _requeue_after_quiet_period(self, key: Key, running: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""
