@@ -1,4 +1,4 @@
-"""Makes lacks of memory and plays histories of them; see `builders` for the objects."""
+"""Endpoints whose engine runs out of memory, start after start; see `builders` for the objects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
