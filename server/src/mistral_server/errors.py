@@ -14,7 +14,7 @@ Each carries the class that the termination report names and the exit code belon
 supervisor and ``fetch`` raise them; ``cli`` turns them into a report and an exit code.
 """
 
-from mistral_server.contract import EXIT_CODES, FailureClass
+from mistral_server.contract import EXIT_CODES, FailureClass, Phase
 
 
 class ServerError(Exception):
@@ -26,7 +26,7 @@ class ServerError(Exception):
         super().__init__(message)
         self.evidence = evidence
         self.engine_exit = engine_exit
-        self.phase = ""
+        self.phase: Phase | None = None
         self.suggest: dict[str, int] = {}
 
     @property
@@ -81,7 +81,7 @@ class EngineFailedError(ServerError):
         *,
         evidence: str,
         engine_exit: int,
-        phase: str = "",
+        phase: Phase | None = None,
         suggest: dict[str, int] | None = None,
     ) -> None:
         super().__init__(message, evidence=evidence, engine_exit=engine_exit)

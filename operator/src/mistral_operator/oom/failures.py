@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mistral_operator.kube import names
 from mistral_operator.watch.facts import ContainerFacts, EndFacts, PodFacts
-from mistral_server.contract import FailureClass
+from mistral_server.contract import PHASE_OF_STAGE, FailureClass, Phase, Stage
 from mistral_server.engine_log.classify import ADVICE, Classifier, Verdict
 
 
@@ -57,13 +57,15 @@ def _of_eviction(pod: PodFacts) -> Failure | None:
         failure = FailureClass.SHM_EXHAUSTED
     else:
         return None
-    return Failure(f"{pod.uid[-12:]}", pod.name, pod.configuration, failure, "serving", text[:400])
+    return Failure(
+        f"{pod.uid[-12:]}", pod.name, pod.configuration, failure, Phase.SERVING, text[:400]
+    )
 
 
 def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure | None:
     report = end.report
     if report is not None:
-        failure, phase = report.failure, report.phase or report.stage
+        failure, phase = report.failure, report.phase or _phase_of(report.stage)
         evidence, suggest = report.evidence or report.message, report.suggest
     elif end.reason == "OOMKilled":
         failure, phase, suggest = FailureClass.HOST_OOM, "", {}
@@ -76,6 +78,11 @@ def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure 
     return Failure(
         end.identity, pod.name, pod.configuration, failure, phase, evidence, end.finished, suggest
     )
+
+
+def _phase_of(stage: Stage | str) -> str:
+    """Return the phase that goes with a stage; the stage itself if its version is not known."""
+    return PHASE_OF_STAGE.get(stage, stage) if isinstance(stage, Stage) else stage
 
 
 def _classified(log: str) -> Verdict | None:

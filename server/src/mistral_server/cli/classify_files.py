@@ -22,7 +22,7 @@ def _classified(lines: Iterable[bytes]) -> dict[str, Any]:
         return {"class": None, "phase": None, "evidence": "", "suggest": {}}
     return {
         "class": verdict.failure.value,
-        "phase": verdict.phase,
+        "phase": verdict.phase.value,
         "evidence": verdict.evidence,
         "suggest": verdict.suggest,
     }

@@ -26,7 +26,8 @@ from mistral_server.contract.settings import (
     ServerSettings,
     SystemPromptSettings,
 )
-from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument, Stage
+from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument
+from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
     "EXIT_CODES",
@@ -34,6 +35,7 @@ __all__ = [
     "KV_PRESSURE",
     "MEMORY_FAILURES",
     "OPEN_PATHS",
+    "PHASE_OF_STAGE",
     "REPORT_LIMIT_BYTES",
     "SERVER_SETTINGS_ENV",
     "SERVER_TOKEN_ENV",
@@ -48,6 +50,7 @@ __all__ = [
     "LoopAction",
     "LoopSettings",
     "ModelSettings",
+    "Phase",
     "ServerSettings",
     "SignalDocument",
     "Stage",

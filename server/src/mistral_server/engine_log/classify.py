@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, Phase
 from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
 
 _LONGEST_LINE = 20_000
@@ -29,8 +29,8 @@ class Verdict:
     """Why an engine ended."""
 
     failure: FailureClass
-    phase: str
-    """What it was doing: start, weights, profiling, kv-cache, warm-up, serving or images."""
+    phase: Phase
+    """What it was doing."""
     evidence: str
     """The line that shows the cause."""
     values: dict[str, int] = field(default_factory=dict)
@@ -153,52 +153,52 @@ _SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 _LOADED = re.compile(r"Model loading took|[CG]PU KV cache size:")
 _STATISTICS = re.compile(r"Avg prompt throughput")
 
-_PHASES: tuple[tuple[str, frozenset[str]], ...] = (
+_PHASES: tuple[tuple[Phase, frozenset[str]], ...] = (
     (
-        "warm-up",
+        Phase.WARM_UP,
         frozenset(
             {"compile_or_warm_up_model", "capture_model", "warmup_kernels", "kernel_warmup"}
             | {"_dummy_sampler_run", "warmup_model", "graph_capture"}
         ),
     ),
     (
-        "kv-cache",
+        Phase.KV_CACHE,
         frozenset(
             {"initialize_kv_cache", "initialize_from_config", "_allocate_kv_cache"}
             | {"initialize_kv_cache_tensors", "allocate_kv_cache"}
         ),
     ),
-    ("profiling", frozenset({"determine_available_memory", "profile_run", "_dummy_run"})),
+    (Phase.PROFILING, frozenset({"determine_available_memory", "profile_run", "_dummy_run"})),
     (
-        "images",
+        Phase.IMAGES,
         frozenset({"execute_mm_encoder", "_execute_mm_encoder", "embed_multimodal"}),
     ),
     (
-        "weights",
+        Phase.WEIGHTS,
         frozenset({"load_model", "create_weights", "load_weights", "initialize_model"}),
     ),
-    ("serving", frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
-    ("start", frozenset({"init_device", "init_worker_distributed_environment"})),
+    (Phase.SERVING, frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
+    (Phase.START, frozenset({"init_device", "init_worker_distributed_environment"})),
 )
 """Functions of vLLM by what the engine does in them, the first that is found.
 
 The executor's `initialize_from_config` calls the warm-up too, which therefore goes first.
 """
 
-_START_FUNCTIONS = dict(_PHASES)["start"]
+_START_FUNCTIONS = dict(_PHASES)[Phase.START]
 
 _OF_PHASE = {
-    "start": FailureClass.GPU_BUSY,
-    "weights": FailureClass.CUDA_OOM_LOAD,
-    "serving": FailureClass.CUDA_OOM_RUNTIME,
-    "images": FailureClass.CUDA_OOM_RUNTIME,
+    Phase.START: FailureClass.GPU_BUSY,
+    Phase.WEIGHTS: FailureClass.CUDA_OOM_LOAD,
+    Phase.SERVING: FailureClass.CUDA_OOM_RUNTIME,
+    Phase.IMAGES: FailureClass.CUDA_OOM_RUNTIME,
 }
 """A lack of GPU memory by its phase; anything between weights and ready is the warm-up."""
 
 _PHASE_OF = {
-    FailureClass.KV_CACHE_TOO_SMALL: "kv-cache",
-    FailureClass.KV_CACHE_NONE: "kv-cache",
-    FailureClass.GPU_BUSY: "start",
+    FailureClass.KV_CACHE_TOO_SMALL: Phase.KV_CACHE,
+    FailureClass.KV_CACHE_NONE: Phase.KV_CACHE,
+    FailureClass.GPU_BUSY: Phase.START,
 }
 """Causes that can only show in one phase, whatever the log leaves out."""
 
@@ -282,7 +282,7 @@ class Classifier:
             return None
         unknown = self._failed and self._exception
         failure = FailureClass.START_FAILED if unknown else FailureClass.ENGINE_DIED
-        phase = "serving" if self._serving else "start"
+        phase = Phase.SERVING if self._serving else Phase.START
         return Verdict(failure, phase, self._exception or self._died or self._failed)
 
     def _progress(self, text: str) -> None:
@@ -312,9 +312,9 @@ class Classifier:
         if out_of_memory or _NO_CONTEXT.search(text):
             phase = self._phase()
             # Nothing is allocated before the weights, but a context.
-            unsaid = phase == "start" and self._functions.isdisjoint(_START_FUNCTIONS)
+            unsaid = phase is Phase.START and self._functions.isdisjoint(_START_FUNCTIONS)
             if out_of_memory and (unsaid or _OF_WEIGHTS.search(text)):
-                phase = "weights"
+                phase = Phase.WEIGHTS
             return self._of(_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text)
         for rule in _RULES:
             if rule.pattern.search(text):
@@ -322,18 +322,18 @@ class Classifier:
                 return self._of(rule.failure, phase, text)
         return None
 
-    def _of(self, failure: FailureClass, phase: str, text: str) -> Verdict:
+    def _of(self, failure: FailureClass, phase: Phase, text: str) -> Verdict:
         values: dict[str, int] = {}
         for pattern in _LENGTHS if failure is FailureClass.KV_CACHE_TOO_SMALL else ():
             if found := pattern.search(text):
                 values["contextLength"] = int(found[1])
         return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], values)
 
-    def _phase(self) -> str:
+    def _phase(self) -> Phase:
         """Return what the engine was doing: by the traceback, else by what it had said."""
         for phase, functions in _PHASES:
             if not functions.isdisjoint(self._functions):
                 return phase
         if self._serving:
-            return "serving"
-        return "warm-up" if self._loaded else "start"
+            return Phase.SERVING
+        return Phase.WARM_UP if self._loaded else Phase.START
