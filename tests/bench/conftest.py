@@ -6,10 +6,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from definitions import until_established
 from mistral_dev.cluster import Cluster
 from mistral_dev.settings import Profile
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
+from resource_definitions import until_established
 
 StartCluster = Callable[[], Cluster]
 

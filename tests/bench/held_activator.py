@@ -8,7 +8,7 @@ from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
-from unit.test_activator_endpoints import our_slice
+from unit.activator.test_endpoints import our_slice
 
 
 async def main(port: int, places: int) -> None:

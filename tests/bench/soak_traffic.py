@@ -6,12 +6,12 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from gate_engine import FakeEngine, ask, choice, chunk, words
 from held_memory import held_bytes
 from mistral_server.gate import Gate
 from mistral_server.gate.asgi import Application, Message, Receive, Scope, Send
 from tool_call_corpus import corpus
 from tool_call_wire import choices_of, chunks_of, request_of
-from unit.gate_engine import FakeEngine, ask, choice, chunk, words
 
 AT_ONCE = 32
 LOOKS = 10

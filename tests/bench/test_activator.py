@@ -20,8 +20,8 @@ from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
-from unit.server_runner import free_port
-from unit.test_activator_endpoints import our_slice, slice_body
+from server_runner import free_port
+from unit.activator.test_endpoints import our_slice, slice_body
 
 HELD = 1000
 MOST_KIB = {4_000: 30.0, 1_000_000: 200.0}

@@ -19,12 +19,12 @@ import psutil
 import pytest
 
 from bench.conftest import StartCluster
+from cluster_namespace import Namespace, resource
 from mistral_dev.cluster import Cluster
 from mistral_operator.api import parse_resource
 from mistral_operator.kube.client import Cluster as Client
 from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.render import RenderContext, children
-from namespace import Namespace, resource
 from operator_process import OperatorProcess
 
 FLEET = int(os.environ.get("MISTRAL_BENCH_FLEET", "1000"))

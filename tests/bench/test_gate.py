@@ -23,11 +23,11 @@ from bench.three_ways import CHUNKS as FAST_CHUNKS
 from bench.three_ways import CONTEXT, fast_answers
 from engine.conftest import BOOT_SECONDS, server_at
 from engine.test_engine_gate import token
+from gate_engine import CHAT, FakeEngine, chunk, settings, words
 from mistral_server.contract import SERVER_TOKEN_HEADER
 from mistral_server.gate import Gate
 from mistral_server.gate.asgi import DISCONNECT
-from unit.gate_engine import CHAT, FakeEngine, chunk, settings, words
-from unit.server_runner import RunningServer
+from server_runner import RunningServer
 
 CHUNKS = 1000
 ROUNDS = 30

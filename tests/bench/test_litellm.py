@@ -18,7 +18,7 @@ import uvloop
 
 from bench.fast_engine import FAST, PACED
 from bench.three_ways import CHUNKS, WORD, Way, three_ways
-from unit.gate_engine import CHAT
+from gate_engine import CHAT
 
 
 @dataclass(frozen=True)

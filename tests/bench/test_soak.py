@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from bench.soak_traffic import held_by_server
-from unit.gate_engine import settings
+from gate_engine import settings
 
 REQUESTS = int(os.environ.get("MISTRAL_BENCH_SOAK", "50000"))
 MOST_GROWTH_MIB = 4.0

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from cluster_namespace import Namespace
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.images import engine
@@ -25,8 +26,7 @@ from mistral_dev.settings import Profile
 from mistral_operator.api import parse_spec
 from mistral_operator.render.server_settings import server_settings
 from mistral_server.engine.argv import GATE, engine_arguments, engine_environment
-from namespace import Namespace
-from unit.server_runner import free_port
+from server_runner import free_port
 
 LONGEST_SECONDS = 600.0
 ROUNDS = 3

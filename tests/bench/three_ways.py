@@ -20,10 +20,10 @@ from urllib.request import urlopen
 import psutil
 
 from bench.fast_engine import ANSWERS_ENV, FAST, PACED
+from gate_engine import EOS, HEAD, choice, chunk, settings
 from mistral_dev import litellm
 from mistral_dev.settings import free_ports
-from unit.gate_engine import EOS, HEAD, choice, chunk, settings
-from unit.server_runner import SERVER_SOURCE
+from server_runner import SERVER_SOURCE
 
 CHUNKS = 200
 """Chunks with text of a streamed answer, a token each; one in one piece has as many tokens."""
@@ -176,7 +176,7 @@ def _running(
                 "PATH": f"{binaries}{os.pathsep}{os.defpath}",
                 "HOME": str(directory),
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": f"{SERVER_SOURCE}{os.pathsep}{TESTS}",
+                "PYTHONPATH": os.pathsep.join(map(str, (SERVER_SOURCE, TESTS, TESTS / "support"))),
                 **environment,
             },
             stdout=output,

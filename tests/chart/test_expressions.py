@@ -26,7 +26,7 @@ from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
 from prometheus_server import Prometheus, Target
-from situations import condition
+from status_inputs import condition
 
 pytestmark = pytest.mark.process
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from definitions import until_established
+from cluster_namespace import Namespace
 from mistral_dev.cluster import Cluster
 from mistral_dev.settings import Profile
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
-from namespace import Namespace
 from operator_process import OperatorProcess, running_operator
+from resource_definitions import until_established
 from talking_pods import TalkingPods
 
 _numbers = itertools.count()

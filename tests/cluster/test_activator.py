@@ -20,13 +20,13 @@ import pytest
 
 from cluster.test_autoscaling import replicas, scaled
 from cluster.test_steady import writes
+from cluster_namespace import Namespace, Object
 from mistral_dev.commands import run, wait_until
 from mistral_dev.network import FAKE_POD_CIDR
 from mistral_operator.kube import names
-from namespace import Namespace, Object
 from operator_process import OperatorProcess
+from server_runner import free_port
 from talking_pods import TalkingPods
-from unit.server_runner import free_port
 
 NETWORK = ip_network(FAKE_POD_CIDR, strict=False)
 """Addresses that kwok makes up for pods. A slice takes none of the loopback network."""

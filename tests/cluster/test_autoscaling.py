@@ -4,9 +4,9 @@ import time
 from collections import Counter
 
 from cluster.test_steady import writes
+from cluster_namespace import Namespace, Object, resource
 from mistral_operator.apply.replica_conflicts import MOST_REPAIRS
 from mistral_operator.kube.names import FIELD_MANAGER
-from namespace import Namespace, Object, resource
 from operator_process import OperatorProcess
 from talking_pods import TalkingPods
 

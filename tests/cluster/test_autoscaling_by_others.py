@@ -19,11 +19,11 @@ from cluster.test_activator import (
     running_activator,
     until_asleep,
 )
+from cluster_namespace import Namespace, Object, resource
 from external_metrics import external_metrics
 from keda_process import Keda, running_keda
 from mistral_dev.cluster import Cluster
 from mistral_operator.kube import names
-from namespace import Namespace, Object, resource
 from operator_process import OperatorProcess
 from talking_pods import TalkingPods
 

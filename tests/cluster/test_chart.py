@@ -11,7 +11,6 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from access import Attempt, allowed
 from chart_rendering import (
     CHART,
     NAMESPACE,
@@ -22,13 +21,12 @@ from chart_rendering import (
     operator_pod,
     render_all,
 )
-from definitions import stand_in, until_established
+from cluster_namespace import Namespace, resource, until_served
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
 from mistral_dev.settings import Profile
 from mistral_operator.kube import kinds, names
-from namespace import Namespace, resource, until_served
 from operator_process import OperatorProcess, running_operator
 from operator_rights import (
     FORBIDDEN,
@@ -37,6 +35,8 @@ from operator_rights import (
     ON_THE_LEASE,
     Right,
 )
+from resource_definitions import stand_in, until_established
+from service_account_rights import Attempt, allowed
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 CRD = f"{names.PLURAL}.{names.GROUP}"

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from cluster_namespace import Namespace, resource
 from mistral_operator.kube.names import cache_claim
-from namespace import Namespace, resource
 
 CHILDREN = ["deployment", "service", "serviceaccount", "poddisruptionbudget", "networkpolicy"]
 

@@ -1,7 +1,7 @@
 """What a resource says when it cannot be served: the cause, and what to do."""
 
+from cluster_namespace import Namespace, Object, resource
 from mistral_operator.kube.kinds import SELECTOR
-from namespace import Namespace, Object, resource
 
 FOREIGN_SERVICE: Object = {
     "apiVersion": "v1",

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from signal import SIGKILL
 
+from cluster_namespace import Namespace, Object, resource
 from mistral_server.contract import FailureClass, TerminationReport
-from namespace import Namespace, Object, resource
 from operator_process import OperatorProcess, running_operator
 
 TOO_LONG = {"engine": {"contextLength": 131072}}

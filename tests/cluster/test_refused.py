@@ -2,8 +2,8 @@
 
 import pytest
 
+from cluster_namespace import Namespace, Object, resource
 from mistral_operator.kube.names import MAX_NAME
-from namespace import Namespace, Object, resource
 
 REFUSED: dict[str, tuple[Object, str]] = {
     "a tensor parallel size that does not divide the heads": (

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 from signal import SIGKILL
 
-from definitions import stand_in
-from namespace import Namespace, resource
+from cluster_namespace import Namespace, resource
 from operator_process import OperatorProcess, running_operator
+from resource_definitions import stand_in
 
 QUIET_SECONDS = 15.0
 """Long enough for two looks of every loop that is not a resync."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cluster_namespace import Namespace
 from mistral_dev.cluster import Cluster
 from mistral_dev.installation import EXAMPLE, Installation
 from mistral_dev.prepare import everything
 from mistral_dev.progress import Progress
 from mistral_dev.settings import Profile
-from namespace import Namespace
 
 
 @pytest.fixture(scope="session")

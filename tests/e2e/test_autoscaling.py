@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from cluster_namespace import READY_SECONDS, Namespace, Object, resource
 from e2e_endpoint import pod_of
 from mistral_operator.kube import names
-from namespace import READY_SECONDS, Namespace, Object, resource
 
 TARGET = 2
 AT_ONCE = 6

@@ -15,13 +15,13 @@ import pytest
 from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletion
 
+from cluster_namespace import Namespace
 from e2e_endpoint import kill_engine, pod_of, stream_inside
 from gate_counts import gate_counts
 from mistral_dev.conversation import FORCE_A_FINISHED_CALL, TOOL, png
 from mistral_dev.forwarding import forwarded
 from mistral_dev.installation import Installation
 from mistral_server.contract import EXIT_CODES, FailureClass
-from namespace import Namespace
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What only a kubelet can find out is reported with its cause and the remedy."""
 
-from namespace import Namespace, Object, resource
+from cluster_namespace import Namespace, Object, resource
 
 CLAIM: Object = {"persistentVolumeClaim": {"claimName": "tiny-model"}}
 SMALL: Object = {

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
+from cluster_namespace import READY_SECONDS, Namespace, Object, resource
 from e2e_endpoint import pod_of
 from mistral_dev.errors import DevError
-from namespace import READY_SECONDS, Namespace, Object, resource
 
 CLAIM: Object = {"persistentVolumeClaim": {"claimName": "tiny-model"}}
 SPEC: Object = {

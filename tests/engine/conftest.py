@@ -24,12 +24,12 @@ from mistral_server.contract import (
     SystemPromptSettings,
 )
 from mistral_server.engine import model_registry
-from unit.server_runner import RunningServer, own_place, running
+from server_runner import RunningServer, own_place, running
 
 BOOT_SECONDS = 300.0
 """Five times what a start takes on an idle machine of two cores."""
 
-TAPPED = str(Path(__file__).parents[1] / "tapped")
+TAPPED = str(Path(__file__).parents[1] / "support" / "tapped")
 """Holds the program `engine_tap`."""
 
 PROMPT = "You are {name}. Today is {today}."

@@ -19,8 +19,8 @@ from gate_counts import counts_in, gate_counts
 from joined_streams import joined, without_identity
 from mistral_server.contract import SERVER_TOKEN_ENV, SERVER_TOKEN_HEADER
 from prometheus_server import Prometheus, Target
+from server_runner import RunningServer, streaming
 from tapped.engine_tap import TAP_HEADER
-from unit.server_runner import RunningServer, streaming
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 ALL_AT_ONCE = 8

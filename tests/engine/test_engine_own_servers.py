@@ -10,7 +10,7 @@ import pytest
 from engine.conftest import BOOT_SECONDS, engine_settings
 from engine.test_engine_gate import the_counts_are_the_clients
 from mistral_server.contract import EXIT_CODES, EngineSettings, FailureClass, Stage
-from unit.server_runner import RunningServer
+from server_runner import RunningServer
 
 StartServer = Callable[..., RunningServer]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from engine_streams import Cut, Generation, streams
+from gate_engine import COMPLETIONS, FakeEngine, ask, gate, settings
 from joined_streams import joined
 from mistral_server.gate.asgi import Receive, Scope, Send
-from unit.gate_engine import COMPLETIONS, FakeEngine, ask, gate, settings
 
 Streams = dict[str, list[tuple[Cut, Cut]]]
 

@@ -8,7 +8,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from mistral_server.contract import SignalDocument
-from unit.server_runner import RunningServer, streaming
+from server_runner import RunningServer, streaming
 
 
 def chat(server: RunningServer, *messages: tuple[str, str], **more: Any) -> dict[str, Any]:

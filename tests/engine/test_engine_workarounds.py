@@ -15,7 +15,7 @@ from engine.test_engine_gate import CHAT, COMPLETIONS, SHAPES, ask, exposition, 
 from joined_streams import joined, without_identity
 from mistral_server.contract import EngineSettings
 from mistral_server.engine.drop_info import NAME
-from unit.server_runner import RunningServer
+from server_runner import RunningServer
 
 REQUESTS = 40
 """Of each kind: CPU times come in steps of 10 ms, and a completion takes 1.5."""

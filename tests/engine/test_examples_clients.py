@@ -17,7 +17,7 @@ from openai import OpenAI
 
 from golden_cases import EXAMPLES
 from mistral_dev.images import checkpoint
-from unit.server_runner import RunningServer
+from server_runner import RunningServer
 
 CLIENT = EXAMPLES / "client"
 

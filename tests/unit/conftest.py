@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from api_server import ApiServer
+from gate_engine import settings
 from mistral_operator.kube.client import Cluster
 from mistral_server.contract import ServerSettings
-from unit.api_server import ApiServer
-from unit.gate_engine import settings
-from unit.server_runner import RunningServer, fake_environment, running, server_settings
+from server_runner import RunningServer, fake_environment, running, server_settings
 
 Start = Callable[..., RunningServer]
 

@@ -1,0 +1,153 @@
+"""How a plan is carried out: what is asked first, taken back by force, or left to its owner."""
+
+from typing import Any
+
+import pytest
+
+from api_server import ApiServer
+from builders import CONTEXT, NAME, UID, live, merged, resource
+from mistral_operator.api import Reason
+from mistral_operator.api.status import Problem
+from mistral_operator.apply.executor import Executor
+from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.errors import Unavailable
+from mistral_operator.kube.kinds import Kind
+from mistral_operator.render import children
+from mistral_operator.watch.store import Store
+
+OURS: dict[Kind, Object] = {
+    kinds.kind_of(child["apiVersion"], child["kind"]): child
+    for child in children(resource(), CONTEXT)
+}
+FOREIGN: Object = {"metadata": {"name": NAME, "uid": "theirs", "resourceVersion": "1"}}
+CONFLICT: Object = {"message": "conflict with kubectl: .spec.replicas"}
+
+
+def step(kind: Kind, *, exists: bool = False) -> Plan:
+    """Return a plan that applies one child."""
+    return Plan(applies=(Apply(OURS[kind], kind, NAME, exists, "missing"),))
+
+
+async def carried_out(cluster: Cluster, plan: Plan) -> tuple[list[Problem], Store]:
+    """Carry out a plan; return what stood in its way, and what is known afterwards."""
+    store = Store(kinds.CHILD_KINDS)
+    return await Executor(cluster, store).execute(resource(), plan), store
+
+
+def asked(api: ApiServer) -> list[tuple[str, str | None]]:
+    """Return the requests, each with whether it took fields by force."""
+    return [(method, query.get("force")) for method, _, query, _ in api.asked]
+
+
+async def test_a_child_is_applied_without_force_and_known_at_once(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    api.script = [(201, live(OURS[kinds.SERVICE]))]
+
+    problems, store = await carried_out(cluster, step(kinds.SERVICE))
+
+    assert problems == []
+    assert asked(api) == [("PATCH", "false")]
+    (known,) = store.children[kinds.SERVICE].values()
+    assert (known.name, known.controller_uid) == (NAME, UID)
+
+
+async def test_a_kind_without_a_field_to_conflict_on_is_looked_at_first(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    api.script = [(404, {}), (201, live(OURS[kinds.SERVICE_ACCOUNT]))]
+
+    problems, _ = await carried_out(cluster, step(kinds.SERVICE_ACCOUNT))
+
+    assert problems == []
+    assert asked(api) == [("GET", None), ("PATCH", "false")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "script", "requests"),
+    [
+        pytest.param(
+            kinds.SERVICE_ACCOUNT, [(200, FOREIGN)], [("GET", None)], id="seen when looked at"
+        ),
+        pytest.param(
+            kinds.DEPLOYMENT,
+            [(409, CONFLICT), (200, FOREIGN)],
+            [("PATCH", "false"), ("GET", None)],
+            id="seen by a conflict",
+        ),
+    ],
+)
+async def test_what_belongs_to_somebody_else_is_left_alone(
+    cluster: Cluster,
+    api: ApiServer,
+    kind: Kind,
+    script: list[tuple[int, Any]],
+    requests: list[tuple[str, str | None]],
+) -> None:
+    api.script = script
+
+    (problem,), store = await carried_out(cluster, step(kind))
+
+    assert problem.reason is Reason.NAME_TAKEN
+    assert f"{kind.kind} {NAME} exists and does not belong to this resource" in problem.message
+    assert asked(api) == requests
+    assert not len(store.children[kind])
+
+
+async def test_ours_that_lost_its_labels_is_taken_back_after_a_conflict(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    stripped = merged(live(OURS[kinds.DEPLOYMENT]), {"metadata": {"labels": {}}})
+    api.script = [(409, CONFLICT), (200, stripped), (200, live(OURS[kinds.DEPLOYMENT]))]
+
+    problems, _ = await carried_out(cluster, step(kinds.DEPLOYMENT))
+
+    assert problems == []
+    assert asked(api) == [("PATCH", "false"), ("GET", None), ("PATCH", "true")]
+
+
+async def test_an_edit_that_applying_does_not_undo_is_put_back(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    ours = OURS[kinds.SERVICE]
+    renamed = [{**port, "name": f"my-{port['name']}"} for port in ours["spec"]["ports"]]
+    edited = merged(live(ours), {"spec": {"ports": renamed}})
+    api.script = [(200, edited), *[(200, live(ours))] * 3]
+
+    problems, _ = await carried_out(cluster, step(kinds.SERVICE, exists=True))
+
+    assert problems == []
+    assert [kind for *_, kind in api.asked[:2]] == [
+        "application/apply-patch+yaml",
+        "application/json-patch+json",
+    ]
+
+
+async def test_what_the_api_server_refuses_is_told_and_the_other_steps_are_taken(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    service = live(OURS[kinds.SERVICE])
+    api.script = [(403, {"message": "exceeded quota"}), (201, service), (200, {})]
+    plan = Plan(
+        applies=step(kinds.DEPLOYMENT).applies + step(kinds.SERVICE).applies,
+        deletes=(Delete(kinds.CLAIM, "cache", "its-uid", "not wanted"),),
+        obstacles=(Obstacle(kinds.NETWORK_POLICY, NAME, leaving=True),),
+    )
+
+    problems, _ = await carried_out(cluster, plan)
+
+    assert [problem.reason for problem in problems] == [Reason.CREATING, Reason.APPLY_FAILED]
+    assert problems[1].message == f"Deployment {NAME}: exceeded quota"
+    assert [method for method, _ in asked(api)] == ["PATCH", "PATCH", "DELETE"]
+
+
+async def test_an_api_server_that_is_away_ends_the_plan(cluster: Cluster, api: ApiServer) -> None:
+    api.script = [(503, {"message": "etcd is away"})]
+    plan = Plan(applies=step(kinds.DEPLOYMENT).applies + step(kinds.SERVICE).applies)
+
+    with pytest.raises(Unavailable, match="etcd is away"):
+        await carried_out(cluster, plan)
+
+    assert len(api.asked) == 1

@@ -1,0 +1,79 @@
+"""What a resource refers to and a pod cannot report missing."""
+
+import pytest
+
+from api_server import ApiServer
+from builders import deployment_body, resource
+from mistral_operator.api import Reason
+from mistral_operator.control.references import missing_references
+from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.watch.facts import Observed, deployment_facts
+
+CLAIM: Object = {"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}}
+PROMPT: Object = {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "ours"}}}
+NOTHING = Observed()
+
+MISSING: dict[str, tuple[Object, int, Object, Reason, str]] = {
+    "a claim": (CLAIM, 404, {}, Reason.CLAIM_MISSING, "PersistentVolumeClaim weights does not"),
+    "a ConfigMap": (PROMPT, 404, {}, Reason.CONFIG_MAP_MISSING, "ConfigMap ours does not exist"),
+    "its key": (
+        PROMPT,
+        200,
+        {"data": {"other": "text"}},
+        Reason.CONFIG_MAP_MISSING,
+        "ConfigMap ours has no key",
+    ),
+    "everything in it": (PROMPT, 200, {}, Reason.CONFIG_MAP_MISSING, "has no key"),
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "answer", "reason", "fragment"), MISSING.values(), ids=MISSING
+)
+async def test_what_is_missing_is_named_with_what_to_do(
+    cluster: Cluster,
+    api: ApiServer,
+    spec: Object,
+    status: int,
+    answer: Object,
+    reason: Reason,
+    fragment: str,
+) -> None:
+    api.status, api.answer = status, answer
+
+    (problem,) = await missing_references(cluster, resource(spec), NOTHING)
+
+    assert problem.reason is reason
+    assert fragment in problem.message
+    assert "correct spec." in problem.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "answer"),
+    [
+        pytest.param(CLAIM, {"metadata": {"name": "weights"}}, id="a claim"),
+        pytest.param(PROMPT, {"data": {"SYSTEM_PROMPT.txt": "You are"}}, id="a ConfigMap"),
+    ],
+)
+async def test_what_is_there_is_no_problem(
+    cluster: Cluster, api: ApiServer, spec: Object, answer: Object
+) -> None:
+    api.answer = answer
+
+    assert await missing_references(cluster, resource(spec), NOTHING) == []
+    assert len(api.asked) == 1
+
+
+async def test_a_resource_that_refers_to_nothing_costs_no_request(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    assert await missing_references(cluster, resource(), NOTHING) == []
+    assert api.asked == []
+
+
+async def test_nobody_looks_while_the_endpoint_is_ready(cluster: Cluster, api: ApiServer) -> None:
+    api.status = 404
+    ready = Observed(deployment=deployment_facts(deployment_body(ready=1)))
+
+    assert await missing_references(cluster, resource(CLAIM), ready) == []
+    assert api.asked == []

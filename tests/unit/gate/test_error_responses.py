@@ -1,0 +1,197 @@
+"""Requests that the gate refuses, in the shape of OpenAI's errors."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate_engine import CHAT, Counted, FakeEngine, ask, gate
+from mistral_server.errors import InvalidConfigurationError
+from mistral_server.gate.api_keys import check_api_keys
+
+BODY = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/responses", "/v1/messages", "/invocations", "/v1/chat/completions/batch", "/docs", "/"],
+)
+async def test_a_path_past_the_gate_is_closed(configure: Any, path: str) -> None:
+    engine = FakeEngine()
+    with Counted() as counted:
+        got = await ask(gate(engine), BODY, path)
+
+    assert got.status == 404
+    assert got.json()["error"]["code"] == "path_not_open"
+    assert path in got.json()["error"]["message"]
+    assert engine.scopes == []
+    assert counted.moved() == {"requests_refused_total{reason=path}": 1}
+
+
+async def test_a_websocket_is_closed(configure: Any) -> None:
+    engine = FakeEngine()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await gate(engine)({"type": "websocket", "path": CHAT, "headers": []}, receive, send)
+
+    assert sent == [{"type": "websocket.close", "code": 1008}]
+    assert engine.scopes == []
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/v1/models", "/v1/models/tiny"])
+async def test_paths_that_generate_nothing_are_open(configure: Any, path: str) -> None:
+    engine = FakeEngine()
+    await ask(gate(engine), b"", path, method="GET")
+
+    assert [scope["path"] for scope in engine.scopes] == [path]
+
+
+async def test_a_path_can_be_opened(configure: Any) -> None:
+    configure(gate={"paths": ["/v1/responses", "/lora/*"]})
+    app = gate(FakeEngine())
+
+    assert (await ask(app, BODY, "/v1/responses")).status == 200
+    assert (await ask(app, BODY, "/lora/x/y")).status == 200
+    assert (await ask(app, BODY, "/lora")).status == 404
+    assert (await ask(app, BODY, CHAT)).status == 404
+
+
+@pytest.fixture
+def keys(configure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Mount a Secret with two keys, as the kubelet does; return its directory."""
+    monkeypatch.setattr("mistral_server.gate.api_keys._PAUSE_SECONDS", 0.0)
+    mount_secret(tmp_path, "one", {"team-a": "key-a\n", "team-b": "key-b"})
+    configure(gate={"api_keys": str(tmp_path)})
+    return tmp_path
+
+
+def mount_secret(directory: Path, version: str, content: dict[str, str]) -> None:
+    """Put a Secret's content into place by renaming a link, as the kubelet does."""
+    data = directory / f"..{version}"
+    data.mkdir()
+    for name, value in content.items():
+        (data / name).write_text(value)
+        if not (directory / name).is_symlink():
+            (directory / name).symlink_to(Path("..data") / name)
+    new = directory / "..data_tmp"
+    new.symlink_to(data.name)
+    new.rename(directory / "..data")
+
+
+def take_away(directory: Path) -> None:
+    """Take a mounted Secret away."""
+    directory.rename(directory.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        ("Bearer key-a", 200),
+        ("bearer key-b", 200),
+        ("Bearer key-c", 401),
+        ("Bearer ", 401),
+        ("Basic key-a", 401),
+        ("key-a", 401),
+        (None, 401),
+    ],
+)
+async def test_a_key_opens(keys: Path, authorization: str | None, status: int) -> None:
+    headers = [("Authorization", authorization)] if authorization is not None else []
+    engine = FakeEngine()
+    got = await ask(gate(engine), BODY, headers=headers)
+
+    assert got.status == status
+    assert bool(engine.bodies) is (status == 200)
+    if status == 401:
+        assert got.json()["error"]["code"] == "invalid_api_key"
+        assert got.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/metrics", 200), (CHAT, 401)])
+async def test_probes_and_metrics_need_no_key(keys: Path, path: str, status: int) -> None:
+    assert (await ask(gate(FakeEngine()), BODY, path)).status == status
+
+
+async def test_a_changed_secret_counts_at_once(keys: Path) -> None:
+    app = gate(FakeEngine())
+    new, old = [("Authorization", "Bearer key-d")], [("Authorization", "Bearer key-a")]
+    assert (await ask(app, BODY, headers=new)).status == 401
+    assert (await ask(app, BODY, headers=old)).status == 200
+
+    mount_secret(keys, "two", {"team-a": "key-d"})
+
+    assert (await ask(app, BODY, headers=new)).status == 200
+    assert (await ask(app, BODY, headers=old)).status == 401
+
+
+async def test_a_secret_that_is_gone_locks_nobody_in_or_out(
+    configure: Any, keys: Path, tmp_path: Path
+) -> None:
+    app = gate(FakeEngine())
+    good, bad = [("Authorization", "Bearer key-a")], [("Authorization", "Bearer ")]
+    assert (await ask(app, BODY, headers=good)).status == 200
+    take_away(keys)
+
+    assert (await ask(app, BODY, headers=good)).status == 200
+    assert (await ask(app, BODY, headers=bad)).status == 401
+
+    configure(gate={"api_keys": str(tmp_path / "never-there")})
+    assert (await ask(gate(FakeEngine()), BODY, headers=good)).status == 401
+
+
+async def test_the_supervisor_needs_no_key_and_passes_untouched_and_uncounted(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISTRAL_SERVER_TOKEN", "made-up")
+    engine = FakeEngine()
+    app = gate(engine)
+    with Counted() as counted:
+        own = await ask(app, BODY, headers=[("X-Mistral-Server-Token", "made-up")])
+        other = await ask(app, BODY, headers=[("X-Mistral-Server-Token", "guessed")])
+        empty = await ask(app, BODY, headers=[("X-Mistral-Server-Token", "")])
+
+    assert (own.status, other.status, empty.status) == (200, 401, 401)
+    assert engine.request == BODY
+    assert counted.moved() == {"requests_refused_total{reason=api_key}": 2}
+
+
+async def test_without_a_token_nobody_is_the_supervisor(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MISTRAL_SERVER_TOKEN", raising=False)
+    got = await ask(gate(FakeEngine()), BODY, headers=[("X-Mistral-Server-Token", "")])
+
+    assert got.status == 401
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_request_may_be_so_large(configure: Any, told: bool) -> None:
+    configure(gate={"max_body_bytes": 2000})
+    engine = FakeEngine()
+    body = {"messages": [{"role": "user", "content": "x" * 2000}]}
+    headers = [] if told else [("content-length", "0")]
+    with Counted() as counted:
+        got = await ask(gate(engine), body, headers=headers)
+
+    assert got.status == 413
+    assert got.json()["error"]["code"] == "request_too_large"
+    assert "2000 bytes" in got.json()["error"]["message"]
+    assert engine.bodies == []
+    assert counted.moved() == {"requests_refused_total{reason=body_too_large}": 1}
+
+
+def test_a_server_without_any_key_does_not_start_and_says_why(tmp_path: Path) -> None:
+    check_api_keys(None)
+    (tmp_path / "empty").write_text(" \n")
+    for directory in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InvalidConfigurationError, match=r"spec\.gate\.apiKeys"):
+            check_api_keys(str(directory))
+
+    (tmp_path / "key").write_text("k")
+    check_api_keys(str(tmp_path))

@@ -1,0 +1,201 @@
+"""How answers of an API server are read; a web server on the loopback network gives them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import ApiClient, Configuration
+
+from api_server import ApiServer
+from builders import CONTEXT, NAME, NAMESPACE, resource
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.names import API_VERSION, PLURAL
+from mistral_operator.render import children
+
+Object = dict[str, Any]
+
+
+ANSWERS: dict[str, tuple[int, Any, type[ClusterError], str]] = {
+    "a conflict": (409, {"message": "owned by kubectl"}, ClusterError, "owned by kubectl"),
+    "an invalid object": (422, {"message": "no such field"}, ClusterError, "no such field"),
+    "too many requests": (429, {"message": "later"}, Unavailable, "later"),
+    "a broken server": (500, {"message": "etcd"}, Unavailable, "etcd"),
+    "a proxy's page": (503, "<html>", Unavailable, "<html>"),
+    "no message": (403, {}, ClusterError, "{}"),
+    "JSON that is no object": (403, [1], ClusterError, "[1]"),
+    "details that are null": (403, {"message": "no", "details": None}, ClusterError, "no"),
+    "a namespace that leaves": (
+        403,
+        {"message": "going", "details": {"causes": [{"reason": "NamespaceTerminating"}]}},
+        NamespaceLeaving,
+        "going",
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "answer", "kind", "reason"), ANSWERS.values(), ids=ANSWERS)
+async def test_a_refusal_becomes_an_error_with_the_api_servers_own_words(
+    cluster: Cluster,
+    api: ApiServer,
+    status: int,
+    answer: Any,
+    kind: type[ClusterError],
+    reason: str,
+) -> None:
+    api.status, api.answer = status, answer
+
+    with pytest.raises(ClusterError) as raised:
+        await cluster.apply(child("Service"), force=False)
+
+    assert type(raised.value) is kind
+    assert (raised.value.status, raised.value.reason) == (status, reason)
+    assert "PATCH /api/v1/namespaces/models/services/small" in str(raised.value)
+
+
+def child(kind: str) -> Object:
+    """Return one rendered child."""
+    return next(one for one in children(resource(), CONTEXT) if one["kind"] == kind)
+
+
+@pytest.mark.parametrize(
+    ("call", "asked"),
+    [
+        (
+            lambda cluster: cluster.apply(child("Deployment"), force=True),
+            (
+                "PATCH",
+                "/apis/apps/v1/namespaces/models/deployments/small",
+                {"fieldManager": "mistral-small-operator", "force": "true"},
+                "application/apply-patch+yaml",
+            ),
+        ),
+        (
+            lambda cluster: cluster.apply_status(NAME, NAMESPACE, {"replicas": 1}),
+            (
+                "PATCH",
+                f"/apis/{API_VERSION}/namespaces/models/{PLURAL}/small/status",
+                {"fieldManager": "mistral-small-operator", "force": "true"},
+                "application/apply-patch+yaml",
+            ),
+        ),
+        (
+            lambda cluster: cluster.patch(kinds.SERVICE, NAMESPACE, NAME, []),
+            (
+                "PATCH",
+                "/api/v1/namespaces/models/services/small",
+                {"fieldManager": "mistral-small-operator"},
+                "application/json-patch+json",
+            ),
+        ),
+    ],
+    ids=["apply", "status", "patch"],
+)
+async def test_writes_say_who_writes(
+    cluster: Cluster, api: ApiServer, call: Callable[[Cluster], Any], asked: object
+) -> None:
+    await call(cluster)
+
+    assert api.asked == [asked]
+
+
+async def test_an_api_server_that_is_not_there_is_unavailable() -> None:
+    async with Cluster(ApiClient(Configuration(host="http://127.0.0.1:1"))) as cluster:
+        assert not await cluster.reachable()
+        with pytest.raises(Unavailable, match="GET /api/v1/nodes"):
+            await cluster.get(kinds.NODE, "", "n")
+
+
+@pytest.mark.parametrize(("status", "found"), [(200, True), (404, False)])
+async def test_an_object_that_is_not_there_is_none(
+    cluster: Cluster, api: ApiServer, status: int, found: bool
+) -> None:
+    api.status, api.answer = status, {"message": "not found"}
+
+    assert (await cluster.get(kinds.POD, NAMESPACE, "p") is not None) is found
+
+
+@pytest.mark.parametrize("status", [200, 404, 409])
+async def test_deleting_what_is_gone_or_replaced_is_no_error(
+    cluster: Cluster, api: ApiServer, status: int
+) -> None:
+    api.status = status
+
+    await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
+
+    assert api.asked[0][:2] == ("DELETE", "/api/v1/namespaces/models/services/small")
+
+
+async def test_deleting_without_the_right_to_is_an_error(cluster: Cluster, api: ApiServer) -> None:
+    api.status, api.answer = 403, {"message": "forbidden"}
+
+    with pytest.raises(ClusterError, match="forbidden"):
+        await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
+
+
+async def test_a_list_comes_page_by_page(cluster: Cluster, api: ApiServer) -> None:
+    api.pages = [
+        {"items": [{"n": 1}], "metadata": {"resourceVersion": "7", "continue": "token"}},
+        {"items": [{"n": 2}], "metadata": {"resourceVersion": "7"}},
+    ]
+
+    pages = [page async for page in cluster.list_pages(kinds.POD, None, "a=b")]
+
+    assert pages == [([{"n": 1}], 7), ([{"n": 2}], 7)]
+    assert [query for _, _, query, _ in api.asked] == [
+        {"limit": "500", "labelSelector": "a=b"},
+        {"limit": "500", "labelSelector": "a=b", "continue": "token"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "known"),
+    [
+        (200, {"resources": [{"name": "podmonitors"}]}, True),
+        (200, {"resources": [{"name": "servicemonitors"}]}, False),
+        (404, {"message": "no such group"}, False),
+    ],
+)
+async def test_a_kind_is_known_if_its_group_lists_it(
+    cluster: Cluster, api: ApiServer, status: int, answer: Object, known: bool
+) -> None:
+    api.status, api.answer = status, answer
+
+    assert await cluster.knows(kinds.POD_MONITOR) is known
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "10.0.0.1,example.com"}, None),
+        ({"HTTP_PROXY": "http://proxy:3128"}, None),
+    ],
+)
+async def test_the_proxy_of_the_environment_is_used_unless_it_excepts_the_api_server(
+    environment: dict[str, str],
+    proxy: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": "https://10.0.0.1:6443"}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+            }
+        )
+    )
+    async with await Cluster.connect(1, str(kubeconfig)) as cluster:
+        assert cluster.client.configuration.proxy == proxy

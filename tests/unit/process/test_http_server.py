@@ -1,0 +1,157 @@
+"""The operator's own probes and metrics, as a kubelet and Prometheus ask for them."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry, Gauge
+
+from mistral_operator.control.scaler import Loads
+from mistral_operator.process.http_server import Health, application, serve
+from unit.control.test_scaler import Operator
+
+Client = TestClient[web.Request, web.Application]
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health(clock: Clock) -> Health:
+    return Health(stuck_after=60, clock=clock, last_beat=0)
+
+
+@pytest.fixture
+def loads() -> Loads:
+    return Loads()
+
+
+@pytest_asyncio.fixture
+async def client(health: Health, loads: Loads) -> AsyncIterator[Client]:
+    registry = CollectorRegistry()
+    Gauge("depth", "A metric.", registry=registry).set(7)
+    async with TestClient(TestServer(application(health, loads, registry))) as client:
+        yield client
+
+
+async def answer(client: Client, path: str) -> tuple[int, str]:
+    """Return status and text of an answer."""
+    async with client.get(path) as response:
+        return response.status, await response.text()
+
+
+@pytest.mark.parametrize(
+    ("now", "status", "text"),
+    [(0, 200, "ok\n"), (59.9, 200, "ok\n"), (60, 503, "the event loop is stuck\n")],
+)
+async def test_it_is_alive_while_it_gives_signs_of_life(
+    client: Client, clock: Clock, now: float, status: int, text: str
+) -> None:
+    clock.now = now
+
+    assert await answer(client, "/healthz") == (status, text)
+
+
+async def test_a_sign_of_life_makes_it_alive_again(
+    client: Client, clock: Clock, health: Health
+) -> None:
+    clock.now = 100
+    health.beat()
+
+    assert (await answer(client, "/healthz"))[0] == 200
+
+
+async def test_it_is_ready_once_the_api_server_was_reached(client: Client, health: Health) -> None:
+    assert await answer(client, "/readyz") == (
+        503,
+        "the API server has not been reached yet\n",
+    )
+
+    health.ready = True
+
+    assert await answer(client, "/readyz") == (200, "ok\n")
+
+
+async def test_metrics_are_in_the_format_of_prometheus(client: Client) -> None:
+    async with client.get("/metrics") as response:
+        assert response.headers["Content-Type"].startswith("text/plain; version=")
+        assert "depth 7.0" in await response.text()
+
+
+LOOKED_AT = "/autoscaling/models/small"
+
+
+async def test_the_load_of_an_endpoint_is_told_to_who_asks(client: Client, loads: Loads) -> None:
+    operator = Operator({"autoscaling": {"maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}})
+    loads.scaler = operator.scaler
+    operator.hear(running=25, waiting=5, looping=3)
+
+    status, text = await answer(client, LOOKED_AT)
+
+    assert status == 200
+    assert json.loads(text) == {
+        "replicas": 2.7,
+        "load": 27,
+        "target": 10,
+        "running": 25,
+        "waiting": 5,
+        "held": 0,
+        "looping": 3,
+        "silent": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (None, "stands by"),
+        ({}, "says what it does"),
+        ({"autoscaling": {"maxReplicas": 4, "targetInFlight": 10}}, "says what it does"),
+        ({"autoscaling": {"maxReplicas": 4}}, "says what it does"),
+    ],
+    ids=["standby", "no autoscaling", "silence", "no target yet"],
+)
+async def test_a_load_that_is_not_known_is_an_error_and_never_a_zero(
+    client: Client, loads: Loads, spec: dict[str, Any] | None, says: str
+) -> None:
+    if spec is not None:
+        loads.scaler = Operator(spec).scaler
+
+    status, text = await answer(client, LOOKED_AT)
+
+    assert status == 503
+    assert says in text
+
+
+async def test_the_load_of_an_unknown_endpoint_is_not_known(client: Client, loads: Loads) -> None:
+    loads.scaler = Operator().scaler
+
+    assert (await answer(client, "/autoscaling/models/other"))[0] == 503
+
+
+async def test_nothing_else_is_served(client: Client) -> None:
+    assert (await answer(client, "/"))[0] == 404
+
+
+async def test_serving_ends_with_its_runner(health: Health) -> None:
+    runner = await serve(application(health, registry=CollectorRegistry()), port=0)
+    assert runner.addresses
+
+    await runner.cleanup()
+
+    assert not runner.addresses

@@ -1,0 +1,174 @@
+"""Events tell of transitions, and of nothing else."""
+
+import pytest
+
+from builders import NAME, NAMESPACE, UID, resource
+from mistral_operator.api import (
+    AutoscalingStatus,
+    Change,
+    Condition,
+    ConditionType,
+    Oom,
+    OomEvent,
+    Reason,
+    Status,
+    Step,
+)
+from mistral_operator.status.events import memory_events, scaling_event, transition_events
+from status_inputs import condition
+
+AT = "2026-03-01T12:00:00.123456Z"
+CREATING = condition()
+STARTING = condition(reason=Reason.STARTING)
+FAILED = condition(reason=Reason.SERVER_FAILED, message="EngineDied: out of memory")
+READY = condition(status="True", reason=Reason.READY)
+FITS = condition(ConditionType.MODEL_FITS, "True", Reason.FITS)
+FROZEN = condition(ConditionType.SCALING_LIMITED, "True", Reason.SCALE_UP_FROZEN)
+FREE = condition(ConditionType.SCALING_LIMITED, "False", Reason.WITHIN_LIMITS)
+UNKNOWN = condition(ConditionType.MODEL_FITS, "Unknown", Reason.GPU_MEMORY_UNKNOWN)
+
+
+def told(before: list[Condition], after: list[Condition], at: str = AT) -> list[dict[str, str]]:
+    """Return the events between two sets of conditions."""
+    return transition_events(resource(), Status(conditions=before), Status(conditions=after), at)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reasons"),
+    [
+        pytest.param([], [STARTING], ["Starting"], id="the first word"),
+        pytest.param([], [CREATING], [], id="what follows from what the user just did"),
+        pytest.param([], [UNKNOWN], [], id="not knowing is no news"),
+        pytest.param([CREATING], [STARTING], ["Starting"], id="another reason"),
+        pytest.param([FAILED], [READY], ["Ready"], id="another status"),
+        pytest.param(
+            [FAILED], [condition(reason=Reason.SERVER_FAILED, message="again")], [], id="only words"
+        ),
+        pytest.param([READY, FITS], [READY, FITS], [], id="nothing"),
+        pytest.param([CREATING, UNKNOWN], [READY, FITS], ["Ready", "Fits"], id="two at once"),
+        pytest.param([FITS], [UNKNOWN], ["GpuMemoryUnknown"], id="the only GPU node went"),
+        pytest.param([], [FREE], [], id="scaling begins"),
+        pytest.param([FREE], [FROZEN], ["ScaleUpFrozen"], id="loops keep it from scaling up"),
+        pytest.param([FROZEN], [FREE], ["WithinLimits"], id="and no longer"),
+        pytest.param(
+            [],
+            [condition(ConditionType.AVAILABLE), condition(ConditionType.PROGRESSING)],
+            [],
+            id="what follows from others",
+        ),
+    ],
+)
+def test_only_transitions_are_told(
+    before: list[Condition], after: list[Condition], reasons: list[str]
+) -> None:
+    assert [event["reason"] for event in told(before, after)] == reasons
+
+
+@pytest.mark.parametrize(
+    ("after", "kind"),
+    [
+        (READY, "Normal"),
+        (STARTING, "Normal"),
+        (condition(reason=Reason.SUSPENDED), "Normal"),
+        (FAILED, "Warning"),
+        (FROZEN, "Warning"),
+        (condition(ConditionType.MODEL_FITS, "False", Reason.DOES_NOT_FIT), "Warning"),
+    ],
+)
+def test_a_warning_is_what_somebody_should_look_at(after: Condition, kind: str) -> None:
+    assert [event["type"] for event in told([], [after])] == [kind]
+
+
+def test_an_event_points_at_its_resource_and_says_what_happened() -> None:
+    (event,) = transition_events(resource(), Status(), Status(conditions=[FAILED]), AT)
+
+    assert event["note"] == "Ready=False: EngineDied: out of memory"
+    assert event["eventTime"] == AT
+    assert event["metadata"]["namespace"] == event["regarding"]["namespace"] == NAMESPACE
+    assert (event["regarding"]["name"], event["regarding"]["uid"]) == (NAME, UID)
+
+
+def test_an_event_tells_of_another_number_of_replicas_and_why() -> None:
+    scaling = AutoscalingStatus(
+        replicas=4, reason="ScaledUp", message="from 2 to 4 replicas: 35 requests", time=AT
+    )
+
+    event = scaling_event(resource(), scaling, AT)
+
+    assert (event["type"], event["reason"]) == ("Normal", "ScaledUp")
+    assert event["note"] == "Autoscaling: from 2 to 4 replicas: 35 requests"
+
+
+def test_telling_the_same_twice_gives_the_same_name_and_else_another() -> None:
+    def name(after: Condition, at: str = AT) -> str:
+        (event,) = transition_events(resource(), Status(), Status(conditions=[after]), at)
+        found: str = event["metadata"]["name"]
+        return found
+
+    assert name(FAILED) == name(FAILED)
+    assert len({name(FAILED), name(READY), name(FAILED, "2026-03-01T12:00:01.000000Z")}) == 3
+    assert name(FAILED).startswith("small.")
+
+
+@pytest.mark.parametrize("character", ["x", "é", "\N{FIRE}"])
+def test_a_note_is_never_longer_than_the_api_server_takes(character: str) -> None:
+    (event,) = told([], [condition(reason=Reason.SERVER_FAILED, message=character * 1024)])
+
+    # 1024 bytes, not characters, are refused.
+    assert 900 < len(event["note"].encode()) < 1024
+    assert event["note"].removeprefix("Ready=False: ").strip(character) == ""
+
+
+# --- Lacks of memory ------------------------------------------------------------------------------
+
+SEEN = OomEvent(failure="KVCacheTooSmall", pod="small-1", evidence="8192 needed, 1344 fit")
+TRYING = Step(
+    setting="spec.engine.contextLength",
+    before="8192",
+    after="1344",
+    reason="the KV cache holds 1344 tokens",
+    failure="KVCacheTooSmall",
+    time="2026-03-01T12:00:00Z",
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reasons"),
+    [
+        pytest.param(None, None, [], id="nothing"),
+        pytest.param(None, Oom(events=[SEEN]), ["KVCacheTooSmall"], id="a lack of memory"),
+        pytest.param(
+            Oom(events=[SEEN]),
+            Oom(events=[SEEN], steps=[TRYING]),
+            ["RemedyApplied"],
+            id="a step against it",
+        ),
+        pytest.param(
+            Oom(steps=[TRYING]),
+            Oom(steps=[TRYING.model_copy(update={"outcome": "Helped"})]),
+            ["RemedyHelped"],
+            id="it helped",
+        ),
+        pytest.param(
+            Oom(),
+            Oom(recommendation=Change.model_validate(TRYING.model_dump())),
+            ["RemedyRecommended"],
+            id="advice",
+        ),
+        pytest.param(Oom(), Oom(stopped=True), ["CrashLoop"], id="giving up"),
+    ],
+)
+def test_what_happens_with_memory_is_told_once(
+    before: Oom | None, after: Oom | None, reasons: list[str]
+) -> None:
+    assert [one["reason"] for one in memory_events(resource(), before, after, AT)] == reasons
+    assert memory_events(resource(), after, after, AT) == []
+
+
+def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
+    (event,) = memory_events(resource(), None, Oom(steps=[TRYING]), AT)
+
+    assert event["type"] == "Normal"
+    assert event["note"] == (
+        "spec.engine.contextLength: 1344 instead of 8192, since the KV cache holds 1344 tokens"
+    )
