@@ -18,7 +18,7 @@ from mistral_server.contract import (
     Stage,
     TerminationReport,
 )
-from situations import heard, said, situation
+from status_inputs import heard, said, situation
 
 REPORT = {"failure": "CudaOomWarmup", "stage": "warming-up", "message": "The engine exited."}
 SIGNALS = {"stage": "serving", "stage_seconds": 1, "ready": True}
