@@ -6,9 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
+from mistral_operator.api.fields import NAMES
 from mistral_server.contract.engine_args import (
     ALLOWED_ENGINE_ARGS,
-    TYPED_FIELDS,
+    SETTING_OF_FLAG,
     canonical_flag,
 )
 
@@ -122,7 +123,7 @@ class Engine(ApiModel):
         """Check each argument by itself, so that the sentence names it."""
         for argument in arguments:
             flag = canonical_flag(argument)
-            hint = f" Set {TYPED_FIELDS[flag]}." if flag in TYPED_FIELDS else ""
+            hint = f" Set {NAMES[SETTING_OF_FLAG[flag]]}." if flag in SETTING_OF_FLAG else ""
             try:
                 _ARGUMENT_ALLOWED.check(_ARGUMENT_SHAPE.check([argument]))
             except ValueError as error:

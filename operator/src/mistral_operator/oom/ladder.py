@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mistral_operator.api import Spec
+from mistral_operator.api.fields import OVERRIDDEN
 from mistral_operator.fit.gpu_memory import engine_overhead
 from mistral_operator.kube.quantities import quantity_bytes
 from mistral_operator.oom.failures import Failure
-from mistral_operator.oom.overrides import SETTINGS
 from mistral_server.contract import FailureClass, Phase
 
 _UTILIZATION_STEP = 0.03
@@ -47,7 +47,7 @@ class Rung:
     @property
     def setting(self) -> str:
         """The field of the resource."""
-        return SETTINGS[self.key]
+        return OVERRIDDEN[self.key].name
 
 
 def rungs(spec: Spec, failure: Failure, streak: int) -> Iterator[Rung]:
@@ -78,7 +78,7 @@ def _context(spec: Spec, failure: Failure) -> Iterator[Rung]:
     if length == "auto":
         return
     floor = spec.oom.min_context_length
-    fits = failure.suggest.get("contextLength")
+    fits = failure.suggest.get("engine.context_length")
     if fits is not None and fits < length:
         value = fits - fits % _ROUND_CONTEXT if fits >= _ROUND_FROM else fits
         values: Iterable[int] = (value,)

@@ -14,6 +14,7 @@ from mistral_server.contract.failures import (
 )
 from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
+from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
@@ -32,6 +33,7 @@ from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 __all__ = [
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
+    "FLAGS",
     "KV_PRESSURE",
     "MEMORY_FAILURES",
     "OPEN_PATHS",

@@ -26,7 +26,7 @@ class TerminationReport(ServerDocument):
     evidence: str = ""
     """The line of the engine's output that shows the cause."""
     suggest: dict[str, int] = Field(default={})
-    """Values that the engine itself says would work, by the name of the resource's field."""
+    """Values that the engine itself says would work, by the name of the setting."""
     engine_exit: int | None = None
     """Exit code of `vllm serve`, negative for a signal; None if it was still running."""
     uptime_seconds: int = 0

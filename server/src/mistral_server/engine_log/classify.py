@@ -9,9 +9,9 @@ over, since they quote errors; so are lines that an engine survived.
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
 from mistral_server.contract import FailureClass, Phase
+from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY
 from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
 
 _LONGEST_LINE = 20_000
@@ -34,17 +34,12 @@ class Verdict:
     evidence: str
     """The line that shows the cause."""
     values: dict[str, int] = field(default_factory=dict)
-    """What the engine itself says would work, by the name of the resource's field."""
+    """What the engine itself says would work, by the name of the setting."""
 
     @property
     def advice(self) -> str:
         """What would help, for a person; empty where nothing is known."""
         return ADVICE.get(self.failure, "")
-
-    @property
-    def suggest(self) -> dict[str, Any]:
-        """What would help: the values, and `advice`."""
-        return {**self.values, **({"advice": self.advice} if self.advice else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,28 +208,29 @@ _LENGTHS = (
 )
 
 ADVICE: dict[FailureClass, str] = {
-    FailureClass.KV_CACHE_TOO_SMALL: "Set spec.engine.contextLength to what fits, or to auto.",
+    FailureClass.KV_CACHE_TOO_SMALL: (
+        "Set engine.context_length to what fits, or leave it unset for the most that fits."
+    ),
     FailureClass.KV_CACHE_NONE: (
-        "The weights leave no memory for the KV cache: raise spec.engine.gpuMemoryUtilization or"
-        " spec.engine.tensorParallelSize, or quantise the model."
+        "The weights leave no memory for the KV cache: raise engine.gpu_memory_utilization or"
+        " engine.tensor_parallel_size, or set model.quantization."
     ),
     FailureClass.GPU_BUSY: (
-        "Another process holds the GPU's memory: free it, or lower"
-        " spec.engine.gpuMemoryUtilization."
+        "Another process holds the GPU's memory: free it, or lower engine.gpu_memory_utilization."
     ),
     FailureClass.CUDA_OOM_LOAD: (
-        "The weights do not fit: raise spec.engine.tensorParallelSize, or quantise the model."
+        "The weights do not fit: raise engine.tensor_parallel_size, or set model.quantization."
     ),
     FailureClass.CUDA_OOM_WARMUP: (
-        "Lower spec.engine.gpuMemoryUtilization, maxSequences or maxBatchedTokens, or"
-        " spec.images.perPrompt."
+        "Lower engine.gpu_memory_utilization, engine.max_sequences, engine.max_batched_tokens or"
+        " engine.images_per_prompt."
     ),
     FailureClass.CUDA_OOM_RUNTIME: (
-        "Lower spec.engine.gpuMemoryUtilization or maxBatchedTokens; with images,"
-        " spec.images.perPrompt."
+        "Lower engine.gpu_memory_utilization or engine.max_batched_tokens; with images,"
+        " engine.images_per_prompt."
     ),
-    FailureClass.HOST_OOM: "Raise the memory limit in spec.pod.resources.limits.",
-    FailureClass.SHM_EXHAUSTED: "Raise spec.sharedMemory.",
+    FailureClass.HOST_OOM: f"Raise {MEMORY_LIMIT}.",
+    FailureClass.SHM_EXHAUSTED: f"Raise {SHARED_MEMORY}.",
     FailureClass.GPU_HARDWARE: "Look at the node's GPU, and move the pod to another node.",
     FailureClass.NOT_WRITABLE: "The server writes to /tmp and /home only: keep their volumes.",
 }
@@ -326,7 +322,7 @@ class Classifier:
         values: dict[str, int] = {}
         for pattern in _LENGTHS if failure is FailureClass.KV_CACHE_TOO_SMALL else ():
             if found := pattern.search(text):
-                values["contextLength"] = int(found[1])
+                values["engine.context_length"] = int(found[1])
         return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], values)
 
     def _phase(self) -> Phase:
