@@ -221,7 +221,7 @@ def test_a_recorded_report_of_an_old_server_reads_as_it_was_written() -> None:
     ids=lambda one: one.name,
 )
 def test_every_field_that_a_text_names_exists(file: Path) -> None:
-    named = set(re.findall(r"(?<![\w.])spec(?:\.[a-z][A-Za-z]*)+", texts_of(file)))
+    named = set(re.findall(r"(?<![\w./-])spec(?:\.[a-z][A-Za-z]*)+", texts_of(file)))
 
     assert {one for one in named if not is_field(one)} == set()
 
