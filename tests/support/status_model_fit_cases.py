@@ -1,6 +1,7 @@
 """Specs and nodes, with what the condition ModelFits says of each."""
 
 from builders import (
+    ON_CPUS,
     merged,
     node_body,
 )
@@ -61,7 +62,7 @@ FITTING = {
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),
-    "there are no GPUs": ({"device": "cpu"}, (), "Unknown", Reason.NOT_APPLICABLE),
+    "there are no GPUs": (ON_CPUS, (), "Unknown", Reason.NOT_APPLICABLE),
     "compressed weights fit": (
         {
             "model": {"quantization": "awq", "format": "huggingface"},

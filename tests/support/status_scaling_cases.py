@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from builders import EARLIER, GPU, Object, node_body
+from builders import EARLIER, GPU, ON_CPUS, Object, node_body
 from mistral_operator.api import AutoscalingStatus, Reason, ScalingReason
 from mistral_operator.status import Situation
 from mistral_operator.watch.facts import Observed
@@ -69,7 +69,7 @@ LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
         *("True", Reason.TOO_FEW_GPUS, "2 amd.com/gpu"),
     ),
     "no GPUs are needed": (
-        scaled(nodes=TWO_NODES, device="cpu"),
+        scaled(nodes=TWO_NODES, **ON_CPUS),
         *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
     ),
 }

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from engine_log_lines import API, CORE
 from mistral_server.cli.main import cli
 from mistral_server.contract import FailureClass
+from mistral_server.contract.setting_names import with_flags
 from mistral_server.engine_log.classify import ADVICE
 
 NO_CACHE = "ValueError: No available memory for the cache blocks. Try increasing"
@@ -26,7 +27,7 @@ def test_the_command_prints_a_line_for_each_log(tmp_path: Path) -> None:
         (str(bad), "KVCacheNone", "kv-cache"),
         (str(good), None, None),
     ]
-    assert lines[0]["suggest"] == {"advice": ADVICE[FailureClass.KV_CACHE_NONE]}
+    assert lines[0]["suggest"] == {"advice": with_flags(ADVICE[FailureClass.KV_CACHE_NONE])}
 
     result = CliRunner().invoke(cli, ["classify"], input=bad.read_bytes())
     assert json.loads(result.stdout)["class"] == "KVCacheNone"

@@ -60,6 +60,12 @@ def test_a_recorded_log_tells_what_the_engine_was_doing() -> None:
     assert {name: one.phase for name, one in found.items() if one} == PHASES
 
 
+def renamed_suggestions(report: TerminationReport) -> dict[str, int]:
+    """Return the values of a report that was recorded when it named the resource's field."""
+    today = {"contextLength": "engine.context_length"}
+    return {today[name]: value for name, value in report.suggest.items()}
+
+
 EXITS = {
     "CudaOomLoad.runner-v2-032": 84,
     "CudaOomRuntime.images-full": 86,
@@ -88,7 +94,7 @@ def test_a_recorded_log_tells_what_its_server_reported(name: str) -> None:
     assert "version 0.32.0" in text
     assert found is not None
     assert (found.failure, EXIT_CODES[found.failure]) == (report.failure, EXITS[name])
-    assert found.suggest.get("contextLength") == report.suggest.get("contextLength")
+    assert found.values == renamed_suggestions(report)
     if report.phase:  # an engine that was killed is reported without one
         assert (found.phase, found.evidence) == (report.phase, report.evidence)
 
@@ -152,5 +158,5 @@ def test_the_length_that_fits_is_read_from_the_log(name: str, length: int) -> No
     found = verdict(*log.read_text(errors="replace").splitlines())
 
     assert found is not None
-    assert found.suggest["contextLength"] == length
+    assert found.values == {"engine.context_length": length}
     assert found.phase == "kv-cache"

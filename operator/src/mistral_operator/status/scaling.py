@@ -27,8 +27,8 @@ def scaling_limits(situation: Situation) -> Limits | None:
         return Limits(
             "True",
             Reason.KEDA_MISSING,
-            "the cluster knows no ScaledObject (keda.sh): install KEDA and restart the operator, or"
-            " set spec.autoscaling.driver: Operator",
+            "the cluster has no ScaledObject (keda.sh); install KEDA, which the operator detects at"
+            " its next resync, or set spec.autoscaling.driver: Operator",
         )
     if may_sleep(spec) and not situation.observed.activator:
         return Limits(
