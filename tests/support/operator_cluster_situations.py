@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from builders import (
     GPU,
+    ON_CPUS,
     Object,
     deployment_body,
     node_body,
@@ -209,7 +210,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
     "a pod without GPUs finds no node": (
         status_input(
             unschedulable_pod("0/1 nodes are available: 1 Insufficient cpu."),
-            spec={"device": "cpu"},
+            spec=ON_CPUS,
             nodes=(node_body(gpus=0),),
         ),
         Reason.UNSCHEDULABLE,

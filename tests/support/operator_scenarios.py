@@ -45,14 +45,18 @@ class Scenario:
     activators: tuple[str, ...] = ()
 
 
-def report_of(failure: FailureClass, **suggest: int) -> TerminationReport:
+def report_of(failure: FailureClass, suggest: dict[str, int] | None = None) -> TerminationReport:
     """Return the termination report of a server that failed to start."""
     return TerminationReport(
-        failure=failure, stage="profiling", message="It failed.", evidence="why", suggest=suggest
+        failure=failure,
+        stage="profiling",
+        message="It failed.",
+        evidence="why",
+        suggest=suggest or {},
     )
 
 
-TOO_SMALL = report_of(FailureClass.KV_CACHE_TOO_SMALL, contextLength=FITS)
+TOO_SMALL = report_of(FailureClass.KV_CACHE_TOO_SMALL, {"engine.context_length": FITS})
 
 
 def edits(*changes: Object) -> Act:

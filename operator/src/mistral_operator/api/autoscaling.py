@@ -1,11 +1,11 @@
 """`spec.autoscaling` and `status.autoscaling`: how many replicas, and who decides it."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, rule, with_rules
+from mistral_operator.api.base import ApiModel, Rule
 
 
 class ScalingPolicy(ApiModel):
@@ -83,31 +83,36 @@ class Activation(ApiModel):
     """Requests that each activator holds at most; more are answered with 503 at once."""
 
 
+def _asks_prometheus(autoscaling: Any) -> bool:
+    return autoscaling.keda is not None and autoscaling.keda.prometheus is not None
+
+
 class Autoscaling(ApiModel):
     """How many replicas follow the load, and who decides it."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "self.minReplicas <= self.maxReplicas",
-                "spec.autoscaling.minReplicas is more than maxReplicas: lower it, or raise"
-                " maxReplicas",
-            ),
-            rule(
-                "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
-                "a Prometheus cannot tell an endpoint that sleeps from one that is not scraped:"
-                " remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
-            ),
-            rule(
-                "!has(self.keda) || self.driver == 'KEDA'",
-                "spec.autoscaling.keda is for driver: KEDA: remove it, or set that driver",
-            ),
-            rule(
-                "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
-                "spec.autoscaling.keda.prometheus cannot know what the engine's KV cache holds: set"
-                " spec.autoscaling.targetInFlight",
-            ),
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "spec.autoscaling.minReplicas is more than maxReplicas: lower it, or raise maxReplicas",
+            lambda one: one.min_replicas <= one.max_replicas,
+        ),
+        Rule(
+            "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
+            "a Prometheus cannot tell an endpoint that sleeps from one that is not scraped:"
+            " remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
+            lambda one: one.min_replicas > 0 or not _asks_prometheus(one),
+        ),
+        Rule(
+            "!has(self.keda) || self.driver == 'KEDA'",
+            "spec.autoscaling.keda is for driver: KEDA: remove it, or set that driver",
+            lambda one: one.keda is None or one.driver == "KEDA",
+        ),
+        Rule(
+            "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
+            "spec.autoscaling.keda.prometheus cannot know what the engine's KV cache holds: set"
+            " spec.autoscaling.targetInFlight",
+            lambda one: not _asks_prometheus(one) or one.target_in_flight is not None,
+        ),
     )
 
     driver: Literal["Operator", "KEDA", "External"] = "Operator"

@@ -1,26 +1,25 @@
 """`spec.oom`: what is done about a lack of memory."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, rule, with_rules
-from mistral_operator.api.engine import MAX_CONTEXT
+from mistral_operator.api.base import ApiModel, Memory, Rule
+from mistral_operator.api.engine import MAX_CONTEXT, MIN_CONTEXT
 
 
 class OutOfMemory(ApiModel):
     """What is done about a lack of memory, and how far it may go."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "!has(self.minGpuMemoryUtilization) || !has(self.maxGpuMemoryUtilization)"
-                " || self.minGpuMemoryUtilization <= self.maxGpuMemoryUtilization",
-                "spec.oom.minGpuMemoryUtilization must not exceed"
-                " spec.oom.maxGpuMemoryUtilization: swap or equal them",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "!has(self.minGpuMemoryUtilization) || !has(self.maxGpuMemoryUtilization)"
+            " || self.minGpuMemoryUtilization <= self.maxGpuMemoryUtilization",
+            "spec.oom.minGpuMemoryUtilization must not exceed"
+            " spec.oom.maxGpuMemoryUtilization: swap or equal them",
+            lambda one: one.min_gpu_memory_utilization <= one.max_gpu_memory_utilization,
+        ),
     )
 
     policy: Literal["Observe", "Recommend", "Apply"] = "Recommend"
@@ -35,7 +34,7 @@ class OutOfMemory(ApiModel):
     quiet_seconds: int = Field(default=300, ge=10, le=86_400)
     """Seconds without a lack of memory, with every replica ready, after which a change counts as a
     help and a lack of memory as over."""
-    min_context_length: int = Field(default=8192, ge=256, le=MAX_CONTEXT)
+    min_context_length: int = Field(default=8192, ge=MIN_CONTEXT, le=MAX_CONTEXT)
     """Shortest context that may be set."""
     min_images_per_prompt: int = Field(default=1, ge=0, le=64)
     """Fewest images in a prompt that may be set."""

@@ -69,8 +69,8 @@ def check_api_keys(directory: str | None) -> None:
         found = []
     if not found:
         raise InvalidConfigurationError(
-            "There is no API key: the Secret of spec.gate.apiKeys does not exist or is empty."
-            " Create it with one key a value, or remove spec.gate.apiKeys."
+            "There is no API key: what gate.api_keys names does not exist or is empty."
+            " Put a key into it, or remove gate.api_keys."
         )
 
 
