@@ -17,15 +17,15 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "an argument that runs code": (
         {"engine": {"extraArgs": ["--trust-remote-code"]}},
-        "allows arguments that tune speed or memory and nothing else",
+        "allows only arguments that tune speed or memory",
     ),
     "the same with underscores": (
         {"engine": {"extraArgs": ["--trust_remote_code"]}},
-        "allows arguments that tune",
+        "allows only arguments that tune",
     ),
     "an abbreviation of it": (
         {"engine": {"extraArgs": ["--trust-remote"]}},
-        "allows arguments that tune",
+        "allows only arguments that tune",
     ),
     "an allowed argument with another inside": (
         {"engine": {"extraArgs": ["--seed 1 --trust-remote-code"]}},
@@ -33,19 +33,19 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "an argument that has a field": (
         {"engine": {"extraArgs": ["--max-num-seqs=4"]}},
-        "belongs into that field",
+        "use the resource's own field",
     ),
     "a loop that is stopped before it counts": (
         {"loops": {"repeats": 9, "stopRepeats": 8}},
-        "set stopRepeats to at least repeats",
+        "stopRepeats must be at least repeats",
     ),
     "more replicas at least than at most": (
         {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
-        "spec.autoscaling.minReplicas is more than maxReplicas",
+        "spec.autoscaling.minReplicas is greater than maxReplicas",
     ),
     "KEDA's settings without KEDA": (
         {"autoscaling": {"maxReplicas": 2, "keda": {}}},
-        "is for driver: KEDA",
+        "requires driver: KEDA",
     ),
     "a Prometheus that cannot know the target": (
         {
@@ -55,12 +55,12 @@ REFUSED: dict[str, tuple[Object, str]] = {
                 "keda": {"prometheus": "http://prometheus:9090"},
             }
         },
-        "set spec.autoscaling.targetInFlight",
+        "requires spec.autoscaling.targetInFlight",
     ),
     "autoscaling without a limit": ({"autoscaling": {}}, 'missing required field "maxReplicas"'),
     "strict tools without tools": (
         {"tools": {"enabled": False, "strict": "Enforce"}},
-        "Enforce needs tool calls",
+        "Enforce requires tool calls",
     ),
     "a path that is a pattern": (
         {"gate": {"paths": ["/v1/.*"]}},
@@ -72,23 +72,23 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "a CPU endpoint without a size of its KV cache": (
         {"device": "cpu"},
-        "set spec.engine.kvCache.memory, for example 4Gi",
+        "set spec.engine.kvCache.memory, for example to 4Gi",
     ),
     "AWQ weights in Mistral's format": (
         {"model": {"quantization": "awq"}},
-        "add format: huggingface",
+        "set spec.model.format to huggingface",
     ),
     "two sources of the model": (
         {"model": {"source": {"hub": {}, "image": {"reference": "x"}}}},
-        "takes one of hub, persistentVolumeClaim and image",
+        "allows only one of hub, persistentVolumeClaim and image",
     ),
     "a cache for a model that is not fetched": (
         {"cache": {}, "model": {"source": {"image": {"reference": "x"}}}},
-        "remove it, or remove spec.model.source",
+        "remove spec.cache, or spec.model.source",
     ),
     "random weights without a tokenizer": (
         {"model": {"randomWeights": True}},
-        "still needs params.json and tekken.json",
+        "still requires params.json and tekken.json",
     ),
     "a system prompt without its ConfigMap": (
         {"systemPrompt": {"source": "ConfigMap"}},
@@ -127,7 +127,7 @@ def test_a_bad_resource_is_refused_with_a_useful_sentence(namespace: Namespace, 
 
 @pytest.mark.parametrize("name", ["9lives", "a" * (MAX_NAME + 1), "dots.in.it"])
 def test_a_name_that_cannot_name_a_service_is_refused(namespace: Namespace, name: str) -> None:
-    assert "metadata.name also names a Service" in namespace.refusal(resource(name))
+    assert "metadata.name is also the name of a Service" in namespace.refusal(resource(name))
 
 
 def test_the_storage_class_of_a_cache_cannot_be_changed(namespace: Namespace) -> None:
@@ -135,7 +135,7 @@ def test_the_storage_class_of_a_cache_cannot_be_changed(namespace: Namespace) ->
 
     said = namespace.refusal(resource("small", {"cache": {"storageClassName": "b"}}))
 
-    assert "a claim keeps its class" in said
+    assert "storageClassName is immutable" in said
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ _DROPPED = {"title", "$defs"}
 _NAME_RULE = rule(
     f"self.metadata.name.size() <= {names.MAX_NAME}"
     " && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-    f"metadata.name also names a Service: at most {names.MAX_NAME} characters, lower-case letters,"
+    f"metadata.name is also the name of a Service: use at most {names.MAX_NAME} lowercase letters,"
     " digits and '-', starting with a letter",
 )
 

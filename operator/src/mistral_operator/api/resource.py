@@ -62,7 +62,7 @@ def _sentence(error: ErrorDetails) -> str:
     """Return what is wrong, and what to write instead where YAML has changed what was written."""
     said = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error" and isinstance(error["input"], bool):
-        return f"{said}; put the value in quotes, YAML reads Off, On, No and Yes as true or false"
+        return f"{said}; put the value in quotes: YAML reads Off, On, No and Yes as true or false"
     return said
 
 
