@@ -147,7 +147,7 @@ def test_an_endpoint_that_cannot_start_is_stopped_and_an_edit_starts_it_again(
         until_counted(served, number)
 
     said = served.wait_for_reason("small", "CrashLoop")["message"]
-    assert "stopped after 3 ends with CudaOomLoad" in said
+    assert "stopped after 3 consecutive CudaOomLoad failures" in said
     served.until(lambda: pods(served) == [], "no pod")
 
     served.apply(resource("small", {"startupSeconds": 901}))

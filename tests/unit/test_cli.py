@@ -71,15 +71,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a number that Python does not read": ("a: 1" + "0" * 5000, "is not YAML"),
     "a day that does not exist": ("a: 2026-02-30", "is not YAML"),
     "lists without an end": ("[" * 10_000, "is not YAML: it is nested too deeply"),
-    "nothing": ("", f"holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"),
-    "another kind": (yaml.safe_dump(document(kind="Deployment")), f"holds no {KIND}"),
+    "nothing": ("", f"contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"),
+    "another kind": (yaml.safe_dump(document(kind="Deployment")), f"contains no {KIND}"),
     "another version": (
         yaml.safe_dump(document(apiVersion="inference.mistral-small.io/v1")),
-        f"apiVersion inference.mistral-small.io/v1 is not known: write {API_VERSION}",
+        f"apiVersion inference.mistral-small.io/v1 is not supported: use {API_VERSION}",
     ),
     "no version": (
         yaml.safe_dump({"kind": KIND, "metadata": {"name": "a"}}),
-        f"write {API_VERSION}",
+        f"use {API_VERSION}",
     ),
     "no name": (yaml.safe_dump(document(metadata={})), "has no metadata.name: add one"),
     "no metadata": (yaml.safe_dump(document(metadata=None)), "has no metadata.name: add one"),
@@ -150,7 +150,7 @@ def test_fit_reproduces_the_figure_measured_on_two_gpus_within_half_a_percent() 
     result = run("fit", "--gpu-memory", "143771Mi")
 
     assert "CUDA graphs             0.87 GiB" in result.stdout
-    assert "1320416 a replica" in result.stdout  # vLLM 0.32 found 1,320,464
+    assert "1320416 per replica" in result.stdout  # vLLM 0.32 found 1,320,464
 
 
 def test_fit_says_what_would_help_and_fails() -> None:
@@ -274,12 +274,12 @@ SOURCES = {
     "a card that is a little larger than one that was measured": (
         ("81920Mi",),
         {},
-        "usable memory          79.18 GiB, that of an H100 80GB is assumed, this GPU was not",
+        "usable memory          79.18 GiB, that of an H100 80GB is assumed; this GPU was not",
     ),
     "another card": (
         ("40Gi",),
         {},
-        "usable memory          39.00 GiB, 97.5% is assumed, this GPU was not measured",
+        "usable memory          39.00 GiB, 97.5% is assumed; this GPU was not measured",
     ),
 }
 
@@ -313,15 +313,15 @@ def test_fit_says_that_the_option_is_used_and_not_the_memory_of_the_resource() -
         for memory in ("16Gi", "83516416Ki")
     ]
 
-    line = "--gpu-memory is used and not spec.pod.gpu.memory, which is"
-    assert f"{line} 16Gi" in results[0]
+    line = "--gpu-memory overrides spec.pod.gpu.memory"
+    assert f"{line} (16Gi)" in results[0]
     assert line not in results[1]
 
 
 @pytest.mark.parametrize(
     ("resource", "message"),
     [
-        (document(), "give --gpu-memory, such as 81559Mi, or set spec.pod.gpu.memory"),
+        (document(), "pass --gpu-memory, such as 81559Mi, or set spec.pod.gpu.memory"),
         (with_gpu(81559), "Invalid value for spec.pod.gpu.memory: 81559 is less than 1 GiB"),
     ],
 )
@@ -353,7 +353,7 @@ def test_fit_says_so_where_the_block_that_no_request_can_have_is_missing() -> No
     given = document(spec={"engine": engine})
     result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(given,))
 
-    assert "8192 a replica (8192 needed)\n  one request can have 8176 of these" in result.stdout
+    assert "8192 per replica (8192 needed)\n  one request can use 8176 of these" in result.stdout
 
 
 def test_fit_says_what_a_fixed_cache_claims() -> None:
@@ -361,7 +361,7 @@ def test_fit_says_what_a_fixed_cache_claims() -> None:
     result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(document(spec=spec),))
 
     assert result.exit_code == 1
-    assert "  525.08 GiB must be free at the start, and 77.75 GiB are\n" in result.stdout
+    assert "  525.08 GiB must be free at startup, but only 77.75 GiB are\n" in result.stdout
 
 
 def test_fit_reckons_with_the_version_that_is_given() -> None:
@@ -370,7 +370,7 @@ def test_fit_reckons_with_the_version_that_is_given() -> None:
 
     result = run("fit", "-f", "-", *before, documents=(document(spec={"engine": eager}),))
 
-    assert "161136 a replica" in result.stdout
+    assert "161136 per replica" in result.stdout
 
 
 def test_crd_prints_the_definition() -> None:
