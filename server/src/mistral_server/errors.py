@@ -1,4 +1,4 @@
-"""The ways in which the server gives up.
+"""The failures that end the server's process.
 
     ServerError                    ends the process, with a report and an exit code
     ├── InvalidConfigurationError  the settings cannot be used
@@ -10,8 +10,9 @@
     ├── EngineFailedError          the engine ended, and its log or the kernel says why
     └── StalledError               the engine had work and did none
 
-Each carries the class that the termination report names and the exit code belongs to. The
-supervisor and ``fetch`` raise them; ``cli`` turns them into a report and an exit code.
+Each has the failure class that the termination report names and that determines the exit code.
+``supervisor``, ``engine``, ``gate.api_keys``, ``model`` and ``cli`` raise them. During ``run`` the
+supervisor writes the report; before that, and for ``fetch``, ``cli.commands`` does.
 """
 
 from mistral_server.contract import EXIT_CODES, FailureClass

@@ -97,3 +97,11 @@ def test_the_decision_stands_in_the_status() -> None:
     case = scaled(ScalingReason.SCALED_UP)
 
     assert report(case, NOW).autoscaling == case.scaling
+
+
+def test_a_cluster_without_keda_needs_no_restart_of_the_operator_once_keda_is_there() -> None:
+    case = replace(scaled(driver="KEDA"), observed=Observed(keda=False))
+    limited = said(report(case, NOW), ConditionType.SCALING_LIMITED)
+
+    assert "at its next resync" in limited.message
+    assert "restart" not in limited.message

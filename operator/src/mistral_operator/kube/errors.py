@@ -1,4 +1,4 @@
-"""The operator's errors, as a tree.
+"""Errors of resources and of the API server, as a tree.
 
 OperatorError
 +-- InvalidResource      the resource cannot be served as written; only its author can fix it
@@ -6,11 +6,15 @@ OperatorError
     +-- NameTaken        a child's name belongs to an object that is not ours
     +-- NamespaceLeaving the namespace is being deleted, and everything in it
     +-- Unavailable      the API server cannot be reached or asks to come back later
+
+`control/reconciler.py` turns them into conditions or retries. What ends the whole process is not in
+this tree: `StopRequested` and `PartEnded` (`process/lifecycle.py`), `LeaseLost`
+(`process/leader_election.py`).
 """
 
 
 class OperatorError(Exception):
-    """Base of every error that the operator raises itself."""
+    """Base of the errors that a reconcile handles."""
 
 
 class InvalidResource(OperatorError):

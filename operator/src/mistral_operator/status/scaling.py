@@ -28,8 +28,8 @@ def scaling_limits(situation: Situation) -> Limits | None:
         return Limits(
             "True",
             Reason.KEDA_MISSING,
-            "the cluster has no CRD for ScaledObject (keda.sh): install KEDA and restart the"
-            " operator, or set spec.autoscaling.driver to Operator",
+            "the cluster has no CRD for ScaledObject (keda.sh): install KEDA, which the operator"
+            " detects at its next resync, or set spec.autoscaling.driver to Operator",
         )
     if may_sleep(spec) and not situation.observed.activator:
         return Limits(
