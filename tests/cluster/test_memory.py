@@ -19,7 +19,7 @@ KV_TOO_SMALL = TerminationReport(
     phase="kv-cache",
     message="The engine ended.",
     evidence="the estimated maximum model length is 57344",
-    suggest={"contextLength": 57344},
+    suggest={"engine.context_length": 57344},
 )
 
 

@@ -58,7 +58,7 @@ class Endpoint:
     ) -> None:
         """Let the pod end with the settings in force."""
         told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
-        suggest = {} if fits is None else {"contextLength": fits}
+        suggest = {} if fits is None else {"engine.context_length": fits}
         self.ends += 1
         ended = failure(kind, f"end-{self.ends}", configuration=told, phase=phase, suggest=suggest)
         self.visible = [*self.visible, ended][-2:]  # as many as a kubelet knows

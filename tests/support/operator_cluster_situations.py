@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from builders import (
     GPU,
+    ON_CPUS,
     Object,
     deployment_body,
     node_body,
@@ -211,7 +212,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
     "a pod without GPUs finds no node": (
         situation(
             unschedulable_pod("0/1 nodes are available: 1 Insufficient cpu."),
-            spec={"device": "cpu"},
+            spec=ON_CPUS,
             nodes=(node_body(gpus=0),),
         ),
         Reason.UNSCHEDULABLE,

@@ -101,7 +101,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a refused argument": (
         yaml.safe_dump(document(spec={"engine": {"extraArgs": ["--middleware=x"]}})),
-        "spec.engine.extraArgs: --middleware is not allowed",
+        "spec.engine.extraArgs allows only arguments that tune speed or memory",
     ),
 }
 

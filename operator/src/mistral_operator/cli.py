@@ -8,9 +8,10 @@ from typing import IO, Any
 import click
 import yaml
 
-from mistral_operator.api import Resource, parse_resource, parse_spec
+from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.written import parse_written
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
 from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
 from mistral_operator.kube.errors import InvalidResource
@@ -153,7 +154,7 @@ def _resource(document: dict[str, Any]) -> Resource:
         raise click.ClickException("the resource has no metadata.name: add one")
     metadata = {"namespace": "default", "uid": _NO_CLUSTER_UID} | given
     try:
-        return parse_resource({**document, "metadata": metadata})
+        return parse_written({**document, "metadata": metadata})
     except InvalidResource as error:
         raise click.ClickException(str(error)) from error
 

@@ -15,7 +15,7 @@ Each has the failure class that the termination report names and that determines
 supervisor writes the report; before that, and for ``fetch``, ``cli.commands`` does.
 """
 
-from mistral_server.contract import EXIT_CODES, FailureClass
+from mistral_server.contract import EXIT_CODES, FailureClass, Phase
 
 
 class ServerError(Exception):
@@ -27,7 +27,7 @@ class ServerError(Exception):
         super().__init__(message)
         self.evidence = evidence
         self.engine_exit = engine_exit
-        self.phase = ""
+        self.phase: Phase | None = None
         self.suggest: dict[str, int] = {}
 
     @property
@@ -82,7 +82,7 @@ class EngineFailedError(ServerError):
         *,
         evidence: str,
         engine_exit: int,
-        phase: str = "",
+        phase: Phase | None = None,
         suggest: dict[str, int] | None = None,
     ) -> None:
         super().__init__(message, evidence=evidence, engine_exit=engine_exit)

@@ -8,6 +8,7 @@ import pytest
 from builders import (
     EARLIER,
     NOW,
+    ON_CPUS,
     deployment_body,
     merged,
     node_body,
@@ -78,7 +79,7 @@ FITTING = {
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),
-    "there are no GPUs": ({"device": "cpu"}, (), "Unknown", Reason.NOT_APPLICABLE),
+    "there are no GPUs": (ON_CPUS, (), "Unknown", Reason.NOT_APPLICABLE),
     "compressed weights fit": (
         {
             "model": {"quantization": "awq", "format": "huggingface"},

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from builders import EARLIER, GPU, NOW, Object, node_body
+from builders import EARLIER, GPU, NOW, ON_CPUS, Object, node_body
 from mistral_operator.api import AutoscalingStatus, ConditionType, Reason, ScalingReason
 from mistral_operator.status import Situation, report
 from mistral_operator.watch.facts import Observed
@@ -71,7 +71,7 @@ LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
         *("True", Reason.TOO_FEW_GPUS, "2 amd.com/gpu"),
     ),
     "no GPUs are needed": (
-        scaled(nodes=TWO_NODES, device="cpu"),
+        scaled(nodes=TWO_NODES, **ON_CPUS),
         *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
     ),
 }

@@ -42,17 +42,17 @@ def test_a_failed_start_reports_the_first_cause(start: Start) -> None:
                 " estimated maximum model length is 4096."
             ),
             FailureClass.KV_CACHE_TOO_SMALL,
-            "spec.engine.contextLength",
+            "engine.context_length",
         ),
         (
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 32.00 GiB.",
             FailureClass.CUDA_OOM_WARMUP,
-            "spec.engine.gpuMemoryUtilization",
+            "engine.gpu_memory_utilization",
         ),
         (
             "RuntimeError: Insufficient space in /dev/shm: 240 MiB required, 64 MiB free",
             FailureClass.SHM_EXHAUSTED,
-            "spec.sharedMemory",
+            "Raise the size of /dev/shm",
         ),
     ],
 )

@@ -1,11 +1,11 @@
 """`spec.autoscaling` and `status.autoscaling`: how many replicas run, and what decides it."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, rule, with_rules
+from mistral_operator.api.base import ApiModel, Rule
 
 
 class ScalingPolicy(ApiModel):
@@ -89,33 +89,38 @@ class Activation(ApiModel):
     immediately."""
 
 
+def _asks_prometheus(autoscaling: Any) -> bool:
+    return autoscaling.keda is not None and autoscaling.keda.prometheus is not None
+
+
 class Autoscaling(ApiModel):
     """Autoscaling: how many replicas the load needs, and what decides it."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "self.minReplicas <= self.maxReplicas",
-                "spec.autoscaling.minReplicas is greater than maxReplicas: make the minimum no"
-                " larger than the maximum",
-            ),
-            rule(
-                "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
-                "Prometheus cannot distinguish an endpoint that is scaled to zero from one that is"
-                " not scraped: remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or"
-                " more",
-            ),
-            rule(
-                "!has(self.keda) || self.driver == 'KEDA'",
-                "spec.autoscaling.keda requires driver: KEDA: set spec.autoscaling.driver to KEDA,"
-                " or remove spec.autoscaling.keda",
-            ),
-            rule(
-                "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
-                "spec.autoscaling.keda.prometheus requires spec.autoscaling.targetInFlight: set it,"
-                " since Prometheus does not know the size of the KV cache",
-            ),
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "spec.autoscaling.minReplicas is greater than maxReplicas: make the minimum no larger"
+            " than the maximum",
+            lambda one: one.min_replicas <= one.max_replicas,
+        ),
+        Rule(
+            "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
+            "Prometheus cannot distinguish an endpoint that is scaled to zero from one that is not"
+            " scraped: remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
+            lambda one: one.min_replicas > 0 or not _asks_prometheus(one),
+        ),
+        Rule(
+            "!has(self.keda) || self.driver == 'KEDA'",
+            "spec.autoscaling.keda requires driver: KEDA: set spec.autoscaling.driver to KEDA, or"
+            " remove spec.autoscaling.keda",
+            lambda one: one.keda is None or one.driver == "KEDA",
+        ),
+        Rule(
+            "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
+            "spec.autoscaling.keda.prometheus requires spec.autoscaling.targetInFlight: set it,"
+            " since Prometheus does not know the size of the KV cache",
+            lambda one: not _asks_prometheus(one) or one.target_in_flight is not None,
+        ),
     )
 
     driver: Literal["Operator", "KEDA", "External"] = "Operator"

@@ -1,11 +1,20 @@
 """`spec.engine`, `spec.images`, `spec.tools` and `spec.systemPrompt`: how the model is run."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from mistral_operator.api.base import ApiModel, Memory, Name, rule, with_rules
-from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, check_engine_args
+from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
+from mistral_operator.api.fields import NAMES
+from mistral_server.contract.engine_args import (
+    ALLOWED_ENGINE_ARGS,
+    SETTING_OF_FLAG,
+    canonical_flag,
+)
+
+MIN_CONTEXT = 1024
+"""The shortest context that a resource may ask for, and the shortest that `spec.oom` may set."""
 
 MAX_CONTEXT = 131_072
 """Tokens that the model was trained for (params.json, max_position_embeddings)."""
@@ -16,22 +25,46 @@ TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
 _ALLOWED = ", ".join(sorted(ALLOWED_ENGINE_ARGS))
 _ALLOWED_CEL = "[" + ", ".join(f"'{flag}'" for flag in sorted(ALLOWED_ENGINE_ARGS)) + "]"
 
+
+def _is_context_length(value: Any) -> bool:
+    return value == "auto" or (type(value) is int and MIN_CONTEXT <= value <= MAX_CONTEXT)
+
+
+_CONTEXT_LENGTH = Rule(
+    "type(self) == string ? self == 'auto'"
+    f" : (type(self) == int && int(self) >= {MIN_CONTEXT} && int(self) <= {MAX_CONTEXT})",
+    f"spec.engine.contextLength must be auto or a number of tokens from {MIN_CONTEXT}"
+    f" to {MAX_CONTEXT}, without quotes",
+    _is_context_length,
+)
+
 ContextLength = Annotated[
-    Annotated[int, Field(ge=1024, le=MAX_CONTEXT)] | Literal["auto"],
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            **with_rules(
-                rule(
-                    "type(self) == string ? self == 'auto'"
-                    f" : (type(self) == int && int(self) >= 1024 && int(self) <= {MAX_CONTEXT})",
-                    "spec.engine.contextLength must be auto or a number of tokens from 1024"
-                    f" to {MAX_CONTEXT}, without quotes",
-                )
-            ),
-        }
-    ),
+    int | Literal["auto"],
+    _CONTEXT_LENGTH.before,
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True, **with_rules(_CONTEXT_LENGTH)}),
 ]
+
+_TENSOR_PARALLEL_SIZE = Rule(
+    f"self in [{', '.join(map(str, TENSOR_PARALLEL_SIZES))}]",
+    "spec.engine.tensorParallelSize must divide the model's 32 attention heads and"
+    " 8 KV heads: write 1, 2, 4 or 8",
+    lambda size: size in TENSOR_PARALLEL_SIZES,
+)
+
+_ARGUMENT = re.compile(r"--[A-Za-z0-9]([A-Za-z0-9_.-]*)(=.*)?")
+
+_ARGUMENT_SHAPE = Rule(
+    f"self.all(item, item.matches('^{_ARGUMENT.pattern}$'))",
+    "spec.engine.extraArgs: write each item as --flag or --flag=value",
+    lambda arguments: all(map(_ARGUMENT.fullmatch, arguments)),
+)
+
+_ARGUMENT_ALLOWED = Rule(
+    f"self.all(item, item.split('=')[0].replace('_', '-') in {_ALLOWED_CEL})",
+    "spec.engine.extraArgs allows only arguments that tune speed or memory; use the resource's own"
+    f" field where there is one. Allowed: {_ALLOWED}",
+    lambda arguments: ALLOWED_ENGINE_ARGS.issuperset(map(canonical_flag, arguments)),
+)
 
 
 class KVCache(ApiModel):
@@ -48,17 +81,11 @@ class KVCache(ApiModel):
 class Engine(ApiModel):
     """How vLLM runs the model."""
 
-    tensor_parallel_size: int = Field(
+    tensor_parallel_size: Annotated[int, _TENSOR_PARALLEL_SIZE.after] = Field(
         default=2,
         ge=1,
         le=8,
-        json_schema_extra=with_rules(
-            rule(
-                f"self in [{', '.join(map(str, TENSOR_PARALLEL_SIZES))}]",
-                "spec.engine.tensorParallelSize must divide the model's 32 attention heads and"
-                " 8 KV heads: write 1, 2, 4 or 8",
-            )
-        ),
+        json_schema_extra=with_rules(_TENSOR_PARALLEL_SIZE),
     )
     """Number of GPUs that share one copy of the model. Each replica requests this many GPUs on one
     node."""
@@ -86,17 +113,7 @@ class Engine(ApiModel):
     extra_args: list[Annotated[str, Field(min_length=3, max_length=512)]] = Field(
         default=[],
         max_length=16,
-        json_schema_extra=with_rules(
-            rule(
-                r"self.all(item, item.matches('^--[A-Za-z0-9]([A-Za-z0-9_.-]*)(=.*)?$'))",
-                "spec.engine.extraArgs: write each item as --flag or --flag=value",
-            ),
-            rule(
-                f"self.all(item, item.split('=')[0].replace('_', '-') in {_ALLOWED_CEL})",
-                "spec.engine.extraArgs allows only arguments that tune speed or memory; use the"
-                f" resource's own field where there is one. Allowed: {_ALLOWED}",
-            ),
-        ),
+        json_schema_extra=with_rules(_ARGUMENT_SHAPE, _ARGUMENT_ALLOWED),
     )
     """Additional arguments of `vllm serve`, each `--flag` or `--flag=value`, from the
     allow-list."""
@@ -107,8 +124,14 @@ class Engine(ApiModel):
     @field_validator("extra_args")
     @classmethod
     def _check_extra_args(cls, arguments: list[str]) -> list[str]:
-        """Ask the same list as the CRD's rule: `render` and `fit` work without an API server."""
-        check_engine_args(arguments)
+        """Check each argument by itself, so that the sentence names it."""
+        for argument in arguments:
+            flag = canonical_flag(argument)
+            hint = f" Set {NAMES[SETTING_OF_FLAG[flag]]}." if flag in SETTING_OF_FLAG else ""
+            try:
+                _ARGUMENT_ALLOWED.check(_ARGUMENT_SHAPE.check([argument]))
+            except ValueError as error:
+                raise ValueError(f"{error}. Refused: {argument}.{hint}") from error
         return arguments
 
 
@@ -128,15 +151,14 @@ class Images(ApiModel):
 class Tools(ApiModel):
     """Tool calling."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
-                "spec.tools.strict: Enforce requires tool calls: set spec.tools.enabled to true, or"
-                " remove spec.tools.strict",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
+            "spec.tools.strict: Enforce requires tool calls: set spec.tools.enabled to true, or"
+            " remove spec.tools.strict",
+            lambda one: one.strict != "Enforce" or one.enabled,
+        ),
     )
 
     enabled: bool = True
@@ -159,15 +181,14 @@ class ConfigMapKey(ApiModel):
 class SystemPrompt(ApiModel):
     """System prompt for conversations that do not provide one."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
-                "spec.systemPrompt.configMap requires source: ConfigMap, and source: ConfigMap"
-                " requires configMap: set both or neither",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
+            "spec.systemPrompt.configMap requires source: ConfigMap, and source: ConfigMap"
+            " requires configMap: set both or neither",
+            lambda one: (one.source == "ConfigMap") == (one.config_map is not None),
+        ),
     )
 
     source: Literal["None", "Official", "ConfigMap"] = "None"

@@ -1,25 +1,25 @@
 """`spec.loops` and `spec.gate`: loop detection, and what the gate does with requests."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, Name, rule, with_rules
+from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
+from mistral_operator.kube.quantities import is_at_least
 
 
 class Loops(ApiModel):
     """Generations that repeat themselves endlessly."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "(!has(self.stopRepeats) || self.stopRepeats >= self.repeats)"
-                " && (!has(self.stopMinTokens) || self.stopMinTokens >= self.minTokens)",
-                "spec.loops: stopRepeats must be at least repeats, and stopMinTokens at least"
-                " minTokens: raise the stop values, or lower the others",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "(!has(self.stopRepeats) || self.stopRepeats >= self.repeats)"
+            " && (!has(self.stopMinTokens) || self.stopMinTokens >= self.minTokens)",
+            "spec.loops: stopRepeats must be at least repeats, and stopMinTokens at least"
+            " minTokens: raise the stop values, or lower the others",
+            lambda one: one.stop_repeats >= one.repeats and one.stop_min_tokens >= one.min_tokens,
+        ),
     )
 
     action: Literal["Off", "Observe", "Stop"] = "Observe"
@@ -49,6 +49,13 @@ class ApiKeys(ApiModel):
 Path = Annotated[str, Field(min_length=2, max_length=253, pattern=r"^/[A-Za-z0-9._/-]*(/\*)?$")]
 
 
+_MAX_BODY_SIZE = Rule(
+    "type(self) == string ? quantity(self).compareTo(quantity('1Mi')) >= 0 : int(self) >= 1048576",
+    "spec.gate.maxBodySize must be at least 1Mi",
+    lambda size: is_at_least(str(size), 1024**2),
+)
+
+
 class Gate(ApiModel):
     """Request policy and accurate finish reasons."""
 
@@ -59,15 +66,8 @@ class Gate(ApiModel):
     """Additional paths of vLLM's server that clients may use, each exact or ending in `/*`. Always
     available are chat completions, completions, models, tokenize and probes. Every other path
     returns 404, since most of them generate text without loop detection and tool checks."""
-    max_body_size: Memory = Field(
-        default="64Mi",
-        json_schema_extra=with_rules(
-            rule(
-                "type(self) == string ? quantity(self).compareTo(quantity('1Mi')) >= 0"
-                " : int(self) >= 1048576",
-                "spec.gate.maxBodySize must be at least 1Mi",
-            )
-        ),
+    max_body_size: Annotated[Memory, _MAX_BODY_SIZE.before] = Field(
+        default="64Mi", json_schema_extra=with_rules(_MAX_BODY_SIZE)
     )
     """Maximum size of a request body. Ten images of 4 MB take 53 MB."""
     fit_max_tokens: bool = True

@@ -1,10 +1,10 @@
 """`spec.model`: which model is served and where its files come from."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Name, rule, with_rules
+from mistral_operator.api.base import ApiModel, Name, Rule
 
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
 
@@ -58,15 +58,14 @@ class ImageSource(ApiModel):
 class ModelSource(ApiModel):
     """Where the model's files come from: at most one of hub, persistentVolumeClaim and image."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "[has(self.hub), has(self.persistentVolumeClaim), has(self.image)]"
-                ".filter(given, given).size() <= 1",
-                "spec.model.source allows only one of hub, persistentVolumeClaim and image:"
-                " remove the others",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.hub), has(self.persistentVolumeClaim), has(self.image)]"
+            ".filter(given, given).size() <= 1",
+            "spec.model.source allows only one of hub, persistentVolumeClaim and image: remove the"
+            " others",
+            lambda one: [one.hub, one.persistent_volume_claim, one.image].count(None) >= 2,
+        ),
     )
 
     hub: HubSource | None = None
@@ -76,19 +75,23 @@ class ModelSource(ApiModel):
     image: ImageSource | None = None
     """Read the model from an OCI image."""
 
+    @property
+    def is_mounted(self) -> bool:
+        """Whether the files are there before the pod starts, so that nothing is fetched."""
+        return self.persistent_volume_claim is not None or self.image is not None
+
 
 class Model(ApiModel):
     """Which model is served, and how its files are read."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "!(has(self.quantization) && self.quantization in ['awq', 'gptq'])"
-                " || (has(self.format) && self.format == 'huggingface')",
-                "spec.model.quantization awq and gptq require the Hugging Face format: set"
-                " spec.model.format to huggingface and spec.model.id to a quantized repository",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(self.quantization) && self.quantization in ['awq', 'gptq'])"
+            " || (has(self.format) && self.format == 'huggingface')",
+            "spec.model.quantization awq and gptq require the Hugging Face format: set"
+            " spec.model.format to huggingface and spec.model.id to a quantized repository",
+            lambda one: one.quantization not in {"awq", "gptq"} or one.format == "huggingface",
+        ),
     )
 
     id: str = Field(

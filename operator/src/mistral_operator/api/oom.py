@@ -1,26 +1,25 @@
 """`spec.oom`: how the operator reacts to out-of-memory failures."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, rule, with_rules
-from mistral_operator.api.engine import MAX_CONTEXT
+from mistral_operator.api.base import ApiModel, Memory, Rule
+from mistral_operator.api.engine import MAX_CONTEXT, MIN_CONTEXT
 
 
 class OutOfMemory(ApiModel):
     """How the operator reacts to out-of-memory failures, and within which limits."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "!has(self.minGpuMemoryUtilization) || !has(self.maxGpuMemoryUtilization)"
-                " || self.minGpuMemoryUtilization <= self.maxGpuMemoryUtilization",
-                "spec.oom.minGpuMemoryUtilization is greater than spec.oom.maxGpuMemoryUtilization:"
-                " make the minimum no larger than the maximum",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "!has(self.minGpuMemoryUtilization) || !has(self.maxGpuMemoryUtilization)"
+            " || self.minGpuMemoryUtilization <= self.maxGpuMemoryUtilization",
+            "spec.oom.minGpuMemoryUtilization is greater than spec.oom.maxGpuMemoryUtilization:"
+            " make the minimum no larger than the maximum",
+            lambda one: one.min_gpu_memory_utilization <= one.max_gpu_memory_utilization,
+        ),
     )
 
     policy: Literal["Observe", "Recommend", "Apply"] = "Recommend"
@@ -35,7 +34,7 @@ class OutOfMemory(ApiModel):
     quiet_seconds: int = Field(default=300, ge=10, le=86_400)
     """How long every replica must stay ready without a memory failure before a change is considered
     effective and the failure resolved, in seconds."""
-    min_context_length: int = Field(default=8192, ge=256, le=MAX_CONTEXT)
+    min_context_length: int = Field(default=8192, ge=MIN_CONTEXT, le=MAX_CONTEXT)
     """Lower limit for `engine.contextLength` when policy `Apply` reduces it."""
     min_images_per_prompt: int = Field(default=1, ge=0, le=64)
     """Lower limit for `images.perPrompt` when policy `Apply` reduces it."""

@@ -1,10 +1,10 @@
 """`spec.pod`, `spec.cache`: where the pods run and which resources they get."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, rule, with_rules
+from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, Rule
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
 LabelValue = Annotated[str, Field(max_length=63)]
@@ -91,16 +91,15 @@ class Pod(ApiModel):
 class Cache(ApiModel):
     """A PersistentVolumeClaim that keeps the fetched model between restarts."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "has(self.storageClassName) == has(oldSelf.storageClassName)"
-                " && (!has(self.storageClassName)"
-                " || self.storageClassName == oldSelf.storageClassName)",
-                "spec.cache.storageClassName is immutable, as it is in a PersistentVolumeClaim:"
-                " remove spec.cache, delete the claim, then set spec.cache again",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.storageClassName) == has(oldSelf.storageClassName)"
+            " && (!has(self.storageClassName)"
+            " || self.storageClassName == oldSelf.storageClassName)",
+            "spec.cache.storageClassName is immutable, as it is in a PersistentVolumeClaim: remove"
+            " spec.cache, delete the claim, then set spec.cache again",
+            None,
+        ),
     )
 
     size: Quantity = "80Gi"

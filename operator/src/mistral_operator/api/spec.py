@@ -1,41 +1,49 @@
 """`spec`: the desired endpoint. `spec: {}` is valid and is the recommended endpoint."""
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from mistral_operator.api.autoscaling import Autoscaling
-from mistral_operator.api.base import ApiModel, Quantity, rule, with_rules
+from mistral_operator.api.base import ApiModel, Quantity, Rule, with_rules
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.model import Model
 from mistral_operator.api.oom import OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
+from mistral_operator.kube.quantities import is_at_least
+
+_SHARED_MEMORY = Rule(
+    "type(self) == string && quantity(self).compareTo(quantity('512Mi')) >= 0",
+    "spec.sharedMemory must be at least 512Mi: vLLM does not start with less",
+    lambda size: isinstance(size, str) and is_at_least(size, 512 * 1024**2),
+)
 
 
 class Spec(ApiModel):
     """One served endpoint: its model, how it is run, and on which hardware."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "self.device != 'cpu' || has(self.engine.kvCache.memory)",
-                "spec.device: cpu requires the size of the KV cache: set"
-                " spec.engine.kvCache.memory, for example to 4Gi",
-            ),
-            rule(
-                "!has(self.cache) || (!has(self.model.source.persistentVolumeClaim)"
-                " && !has(self.model.source.image))",
-                "spec.cache applies only to a model that is fetched from the hub: remove"
-                " spec.cache, or spec.model.source.persistentVolumeClaim or image",
-            ),
-            rule(
-                "!self.model.randomWeights || has(self.model.source.persistentVolumeClaim)"
-                " || has(self.model.source.image)",
-                "spec.model.randomWeights still requires params.json and tekken.json: set"
-                " spec.model.source.persistentVolumeClaim or image",
-            ),
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.device != 'cpu' || has(self.engine.kvCache.memory)",
+            "spec.device: cpu requires the size of the KV cache: set spec.engine.kvCache.memory,"
+            " for example to 4Gi",
+            lambda one: one.device != "cpu" or one.engine.kv_cache.memory is not None,
+        ),
+        Rule(
+            "!has(self.cache) || (!has(self.model.source.persistentVolumeClaim)"
+            " && !has(self.model.source.image))",
+            "spec.cache applies only to a model that is fetched from the hub: remove spec.cache,"
+            " or spec.model.source.persistentVolumeClaim or image",
+            lambda one: one.cache is None or not one.model.source.is_mounted,
+        ),
+        Rule(
+            "!self.model.randomWeights || has(self.model.source.persistentVolumeClaim)"
+            " || has(self.model.source.image)",
+            "spec.model.randomWeights still requires params.json and tekken.json: set"
+            " spec.model.source.persistentVolumeClaim or image",
+            lambda one: not one.model.random_weights or one.model.source.is_mounted,
+        ),
     )
 
     model: Model = Model()
@@ -72,14 +80,8 @@ class Spec(ApiModel):
     cache: Cache | None = None
     """PersistentVolumeClaim that keeps the model between restarts. Unset: each pod fetches the
     model again."""
-    shared_memory: Quantity = Field(
-        default="2Gi",
-        json_schema_extra=with_rules(
-            rule(
-                "type(self) == string && quantity(self).compareTo(quantity('512Mi')) >= 0",
-                "spec.sharedMemory must be at least 512Mi: vLLM does not start with less",
-            )
-        ),
+    shared_memory: Annotated[Quantity, _SHARED_MEMORY.before] = Field(
+        default="2Gi", json_schema_extra=with_rules(_SHARED_MEMORY)
     )
     """Size of /dev/shm, through which the ranks of one replica communicate. At least 512Mi."""
     startup_seconds: int = Field(default=1800, ge=60, le=86_400)

@@ -26,7 +26,8 @@ class InvalidResource(OperatorError):
     """
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+        # The sentence of a rule names its field already.
+        super().__init__(message if message.startswith(field) else f"{field}: {message}")
         self.field = field
         self.message = message
 

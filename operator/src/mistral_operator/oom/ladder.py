@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mistral_operator.api import Spec
+from mistral_operator.api.fields import OVERRIDDEN
 from mistral_operator.fit.gpu_memory import engine_overhead
 from mistral_operator.kube.quantities import quantity_bytes
 from mistral_operator.oom.failures import Failure
-from mistral_operator.oom.overrides import SETTINGS
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, Phase
 
 _UTILIZATION_STEP = 0.03
 """2.4 GiB of an 80 GB GPU. That is more than the 1.2 GiB by which the CUDA graphs of vLLM 0.26
@@ -47,7 +47,7 @@ class Rung:
     @property
     def setting(self) -> str:
         """The field of the resource."""
-        return SETTINGS[self.key]
+        return OVERRIDDEN[self.key].name
 
 
 def rungs(spec: Spec, failure: Failure, streak: int) -> Iterator[Rung]:
@@ -78,7 +78,7 @@ def _context(spec: Spec, failure: Failure) -> Iterator[Rung]:
     if length == "auto":
         return
     floor = spec.oom.min_context_length
-    fits = failure.suggest.get("contextLength")
+    fits = failure.suggest.get("engine.context_length")
     if fits is not None and fits < length:
         value = fits - fits % _ROUND_CONTEXT if fits >= _ROUND_FROM else fits
         values: Iterable[int] = (value,)
@@ -216,9 +216,9 @@ _LADDERS: dict[tuple[FailureClass, str], tuple[Maker, ...]] = {
     (FailureClass.GPU_BUSY, ""): (_LESS,),
     (FailureClass.CUDA_OOM_LOAD, ""): (),
     (FailureClass.CUDA_OOM_WARMUP, ""): (_LESS, _sequences, _batched_tokens),
-    (FailureClass.CUDA_OOM_WARMUP, "profiling"): (_batched_tokens, _images, _sequences),
+    (FailureClass.CUDA_OOM_WARMUP, Phase.PROFILING): (_batched_tokens, _images, _sequences),
     (FailureClass.CUDA_OOM_RUNTIME, ""): (_LESS, _batched_tokens, _sequences),
-    (FailureClass.CUDA_OOM_RUNTIME, "images"): (_batched_tokens, _images, _LESS),
+    (FailureClass.CUDA_OOM_RUNTIME, Phase.IMAGES): (_batched_tokens, _images, _LESS),
     (FailureClass.HOST_OOM, ""): (_memory, _images),
     (FailureClass.SHM_EXHAUSTED, ""): (_shared_memory,),
 }

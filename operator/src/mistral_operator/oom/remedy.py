@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mistral_operator.api import Change, Oom, Overrides, Resource, Spec, Step
+from mistral_operator.api.fields import OVERRIDDEN
 from mistral_operator.oom.counting import account
 from mistral_operator.oom.failures import Failure
 from mistral_operator.oom.ladder import Rung, is_waited_out, rungs
-from mistral_operator.oom.overrides import SETTINGS, effective_resource, with_overrides
+from mistral_operator.oom.overrides import effective_resource, with_overrides
 from mistral_server.contract import MEMORY_FAILURES, FailureClass
 
 _REPEATING = frozenset(
@@ -162,7 +163,7 @@ def _without(books: Oom, step: Step) -> Overrides | None:
 def _overrides(steps: Sequence[Step]) -> Overrides | None:
     """Return what steps add up to; each knows the setting and its value as text."""
     latest = {one.setting: one.after for one in steps}
-    values = {key: latest[setting] for key, setting in SETTINGS.items() if setting in latest}
+    values = {key: latest[one.name] for key, one in OVERRIDDEN.items() if one.name in latest}
     return Overrides.model_validate(values) if values else None
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
+from mistral_operator.api.fields import in_fields
 from mistral_operator.kube import names
 from mistral_operator.status.situation import Situation
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
-from mistral_server.contract import SignalDocument
+from mistral_server.contract import SignalDocument, Stage
 
 _IMAGE_REASONS = {
     "ErrImagePull",
@@ -19,14 +20,14 @@ _IMAGE_REASONS = {
 }
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
-_STAGE_WORDS = {
-    "starting": "the engine is starting",
-    "loading": "the engine is loading the weights",
-    "profiling": "the engine is profiling its memory",
-    "warming-up": "the engine is warming up",
-    "canary": "the server is sending a first test chat",
-    "serving": "the server answers, and the pod is becoming ready",
-    "draining": "the server is finishing the running requests",
+_STAGE_WORDS: dict[Stage | str, str] = {
+    Stage.STARTING: "the engine is starting",
+    Stage.LOADING: "the engine is loading the weights",
+    Stage.PROFILING: "the engine is profiling its memory",
+    Stage.WARMING_UP: "the engine is warming up",
+    Stage.CANARY: "the server is sending a first test chat",
+    Stage.SERVING: "the server answers, and the pod is becoming ready",
+    Stage.DRAINING: "the server is finishing the running requests",
 }
 
 
@@ -127,7 +128,7 @@ def _last_end(container: ContainerFacts) -> str:
     times = f" (restarted {container.restarts} times)" if container.restarts > 1 else ""
     if report is not None:
         evidence = f" Evidence: {report.evidence}" if report.evidence else ""
-        return f"{report.failure}{times}: {report.message}{evidence}"
+        return f"{report.failure}{times}: {in_fields(report.message)}{evidence}"
     quoted = container.exit_message.strip().splitlines()
     last = f": {quoted[-1]}" if quoted else ""
     cause = container.exit_reason or "Error"
@@ -147,7 +148,7 @@ def _stage(
     situation: Situation, reason: Reason, pod: PodFacts, signal: SignalDocument | None
 ) -> str:
     if signal is not None:
-        return _STAGE_WORDS[signal.stage]
+        return _STAGE_WORDS.get(signal.stage, f"the server is in stage {signal.stage}")
     said = situation.said_before(ConditionType.READY)
     prefix = f"pod {pod.name}: "
     if said is not None and said.reason == reason and said.message.startswith(prefix):

@@ -69,8 +69,8 @@ def check_api_keys(directory: str | None) -> None:
         found = []
     if not found:
         raise InvalidConfigurationError(
-            "No API key found: the Secret of spec.gate.apiKeys does not exist or is empty."
-            " Create it with one key per value, or remove spec.gate.apiKeys."
+            "No API key found: the directory of gate.api_keys does not exist or is empty. Add a"
+            " key to it, or remove gate.api_keys."
         )
 
 

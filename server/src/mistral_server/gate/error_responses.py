@@ -36,7 +36,7 @@ def closed_path(path: str) -> Refusal:
     return Refusal(
         *("path", 404, "invalid_request_error", "path_not_open"),
         f"{path} is not available: send chats to /v1/chat/completions, or add the path to the"
-        " resource's spec.gate.paths.",
+        " server's setting gate.paths.",
     )
 
 
@@ -52,6 +52,6 @@ def too_large(limit: int) -> Refusal:
     """Return the answer to a request that is larger than allowed."""
     return Refusal(
         *("body_too_large", 413, "invalid_request_error", "request_too_large"),
-        f"The request is larger than {limit} bytes: send smaller images, or raise the resource's"
-        " spec.gate.maxBodySize.",
+        f"The request is larger than {limit} bytes: send smaller images, or raise the server's"
+        " setting gate.max_body_bytes.",
     )

@@ -169,8 +169,8 @@ class Supervisor:
         if not self._stop.is_set():
             stage = self._state.stages.current.value
             raise StartTimeoutError(
-                f"No chat was answered within {budget} s; the engine was still {stage}. Raise the "
-                "startup limit if the model needs more time.",
+                f"No chat was answered within {budget} s; the engine was still {stage}. Raise"
+                " lifecycle.startup_seconds if the model needs more time.",
                 evidence=self._evidence.line,
             )
 
@@ -270,7 +270,7 @@ class Supervisor:
     def _start_failure(self, code: int) -> ServerError:
         if code == _USAGE_EXIT:
             return InvalidConfigurationError(
-                "vLLM rejected its arguments: correct the extra engine arguments.",
+                "vLLM rejected its arguments: correct engine.extra_args.",
                 evidence=self._evidence.line,
                 engine_exit=code,
             )

@@ -16,9 +16,9 @@ def report(error: ServerError, stage: Stage, uptime_seconds: float) -> Terminati
     """Return the report about `error`."""
     return TerminationReport(
         failure=error.failure,
-        stage=stage.value,
+        stage=stage,
         message=str(error),
-        phase=error.phase,
+        phase=error.phase or "",
         evidence=error.evidence,
         suggest=error.suggest,
         engine_exit=error.engine_exit,

@@ -18,7 +18,7 @@ from mistral_dev.gpu.scenarios.answers import image_prompt
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_dev.gpu.scenarios.deaths import busy
 from mistral_dev.gpu.scenarios.ends import expect, expect_free
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, Phase
 
 _START_SECONDS = 90.0
 _COMPILE_SECONDS = 120.0
@@ -105,7 +105,7 @@ def fail_at_images(room: Room) -> None:
         room.findings.note(status=reply.status)
         expect(room, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
         verdict = room.server.log.verdict
-        room.findings.equal("phase", verdict and verdict.phase, "images")
+        room.findings.equal("phase", verdict and verdict.phase, Phase.IMAGES)
     expect_free(room)
 
 
