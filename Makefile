@@ -42,6 +42,7 @@ lint: setup
 	$(VENV)/ruff format --check --quiet .
 	$(VENV)/ruff check --quiet .
 	$(VENV)/mypy --no-error-summary
+	$(VENV)/codespell
 	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
 
 format: setup ## Format the code.

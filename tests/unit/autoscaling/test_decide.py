@@ -92,7 +92,7 @@ def test_a_recommendation_is_what_hpa_would_say(current: int, look: Look, wanted
     assert recommend(look, TARGET, current, 0.1) == wanted
 
 
-# --- Behaviour ------------------------------------------------------------------------------------
+# --- Behavior ------------------------------------------------------------------------------------
 
 PODS_2 = [{"type": "Pods", "value": 2, "periodSeconds": 60}]
 HALF = [{"type": "Percent", "value": 50, "periodSeconds": 60}]

@@ -59,7 +59,7 @@ def decide(
     """Return what to do, and what to remember of it.
 
     Args:
-        spec: bounds and behaviour.
+        spec: bounds and behavior.
         memory: of the decision before.
         look: what the pods say.
         target: requests in flight that a replica should have, None if that is not known.
@@ -86,7 +86,7 @@ def decide(
 
 
 def _wanted(spec: Autoscaling, current: int, look: Look, target: int | None) -> Decision:
-    """Return what the demand asks for now, whatever bounds and behaviour say."""
+    """Return what the demand asks for now, whatever bounds and behavior say."""
     if not current or (look.idle and not spec.min_replicas):
         reason = ScalingReason.ON_TARGET if current or look.held else ScalingReason.ASLEEP
         return Decision(_waiting_for(look, target), reason, look=look, target=target)

@@ -1,4 +1,4 @@
-"""The gate's judgements on files: ``detect-loop`` and ``check-tool-call``.
+"""The gate's judgments on files: ``detect-loop`` and ``check-tool-call``.
 
 The same code as in the gate, for people with a transcript in hand.
 """
