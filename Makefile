@@ -43,6 +43,7 @@ lint: setup
 	$(VENV)/ruff check --quiet .
 	$(VENV)/mypy --no-error-summary
 	$(VENV)/codespell
+	$(DEV) wording
 	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
 
 format: setup ## Format the code.
