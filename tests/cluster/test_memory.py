@@ -131,7 +131,7 @@ def test_recommend_says_the_same_and_changes_nothing(served: Namespace) -> None:
     first = let_end(served)
 
     said = served.wait_for_reason("small", "KVCacheTooSmall", "OutOfMemory")["message"]
-    assert "Set spec.engine.contextLength to 57344 (now 131072)" in said
+    assert "Set spec.engine.contextLength to 57344 (currently 131072)" in said
     assert oom(served)["recommendation"]["after"] == "57344"
     assert [one["metadata"]["name"] for one in pods(served)] == [first]
 
