@@ -8,21 +8,11 @@ from signal import SIGKILL
 
 from cluster_namespace import Namespace, resource
 from operator_process import OperatorProcess, running_operator
+from operator_writes import writes
 from resource_definitions import stand_in
 
 QUIET_SECONDS = 15.0
 """Long enough for two looks of every loop that is not a resync."""
-
-
-def writes(namespace: Namespace, start: int) -> Counter[str]:
-    """Count the operator's writes in a namespace since a position of the audit log."""
-    return Counter(
-        f"{event['verb']} {event['objectRef']['resource']}"
-        for event in namespace.cluster.audit_events(start)
-        if event.get("objectRef", {}).get("namespace") == namespace.name
-        and event["verb"] in {"create", "update", "patch", "delete"}
-        and event["user"]["username"] == "admin"
-    )
 
 
 def test_nothing_is_written_while_nothing_changes(unserved: Namespace, log: Path) -> None:

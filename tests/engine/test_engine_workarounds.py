@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from engine.conftest import BOOT_SECONDS, StartServer, engine_settings
-from engine.test_engine_gate import CHAT, COMPLETIONS, SHAPES, ask, exposition, request_of
+from engine_requests import CHAT, COMPLETIONS, SHAPES, ask, exposition, request_of
+from engine_server import BOOT_SECONDS, StartServer, engine_settings
 from joined_streams import joined, without_identity
 from mistral_server.contract import EngineSettings
 from mistral_server.engine.drop_info import NAME

@@ -1,9 +1,9 @@
-"""Makes lacks of memory and plays histories of them; see `builders` for the objects."""
+"""Endpoints whose engine runs out of memory, start after start; see `builders` for the objects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from builders import CONTEXT, NOW, Object, resource
+from builders import CONTEXT, NOW, Object, merged, resource
 from mistral_operator.api import Oom, Resource, Spec
 from mistral_operator.oom import (
     Circumstances,
@@ -82,3 +82,21 @@ class Endpoint:
                 return True
             self.fail(kind)
         raise AssertionError(f"it did not end within {limit} starts")
+
+
+APPLY: Object = {"oom": {"policy": "Apply"}}
+LONG: Object = merged(APPLY, {"engine": {"contextLength": 131072}})
+
+
+def endpoint(*specs: Object) -> Endpoint:
+    """Return an endpoint with the policy `Apply` and further settings."""
+    merged_spec: Object = {}
+    for spec in (APPLY, *specs):
+        merged_spec = merged(merged_spec, spec)
+    return Endpoint(merged_spec)
+
+
+def changes(of: Endpoint) -> list[tuple[str, str, str]]:
+    """Return setting, new value and outcome of every step."""
+    assert of.oom is not None
+    return [(one.setting.rpartition(".")[2], one.after, one.outcome) for one in of.oom.steps]

@@ -1,4 +1,4 @@
-"""Makes situations, and reads conditions; see `builders` for the objects they are made of."""
+"""Inputs of a status report, and the conditions in it; see `builders` for the objects."""
 
 from dataclasses import replace
 

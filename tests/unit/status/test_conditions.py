@@ -22,11 +22,11 @@ from mistral_server.contract import Stage
 from operator_cluster_situations import CLUSTER_SITUATIONS, READY
 from operator_pod_situations import POD_SITUATIONS
 from status_inputs import condition, heard, previously, remembering, said, situation
-from unit.status.test_memory import CASES
-from unit.status.test_model_fits import FITTING
-from unit.status.test_scaling import LIMITS
+from status_memory_cases import MEMORY_CASES
+from status_model_fit_cases import FITTING
+from status_scaling_cases import LIMITS
 
-MEMORY = [oom for oom, *_ in CASES.values() if oom is not None]
+MEMORY = [oom for oom, *_ in MEMORY_CASES.values() if oom is not None]
 SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS
 
 
