@@ -7,6 +7,7 @@ A bias on the logits makes the model call the tool that a real model would choos
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import zlib
 
@@ -95,8 +96,13 @@ def _tool(client: OpenAI, model: str) -> None:
     choice = answer.choices[0]
     for call in choice.message.tool_calls or []:
         if call.type == "function":
-            text = f"{call.function.name}({call.function.arguments.strip()})"
+            text = call_text(call.function.name, call.function.arguments)
             _print("tool call", f"{text}, id {call.id}, finish_reason {choice.finish_reason}")
+
+
+def call_text(name: str, arguments: str) -> str:
+    """Return a tool call on one line; random weights put line breaks into its JSON."""
+    return f"{name}({json.dumps(json.loads(arguments))})"
 
 
 def _loop(client: OpenAI, model: str) -> None:

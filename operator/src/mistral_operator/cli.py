@@ -77,7 +77,7 @@ def activate() -> None:
 def render(
     source: IO[str], server_image: str | None, pod_monitor: bool, scaled_object: bool
 ) -> None:
-    """Print the child objects of a resource. Needs no cluster."""
+    """Print the child objects of a resource, without a cluster."""
     settings = Settings()
     image = server_image or settings.server_image
     context = RenderContext(image, pod_monitor, scaled_object, settings.url)
@@ -99,7 +99,10 @@ def render(
     "--engine-version", help="Version of vLLM, such as 0.26. Unset: that of the server image."
 )
 def fit_command(source: IO[str] | None, gpu_memory: str | None, engine_version: str | None) -> None:
-    """Check whether a resource fits its GPUs, and print the size of its KV cache."""
+    """Check whether a resource fits its GPUs.
+
+    Prints the memory of each part, the size of the KV cache and, if it does not fit, what helps.
+    """
     specs = [resource.spec for resource in _resources(source)] if source else [parse_spec({})]
     option = None if gpu_memory is None else _gpu_memory(gpu_memory, "--gpu-memory")
     _check_version(engine_version)

@@ -47,18 +47,27 @@ def fetch() -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--repeats", default=4, show_default=True, help="Minimum number of repetitions.")
 @click.option(
-    "--min-tokens", default=256, show_default=True, help="Minimum number of tokens in them."
+    "--repeats",
+    default=4,
+    show_default=True,
+    help="Minimum number of consecutive repetitions that counts as a loop.",
+)
+@click.option(
+    "--min-tokens",
+    default=256,
+    show_default=True,
+    help="Minimum number of tokens in these repetitions.",
 )
 @click.option(
     "--max-period", default=1024, show_default=True, help="Longest repetition, in tokens."
 )
 def detect_loop(files: tuple[Path, ...], *, repeats: int, min_tokens: int, max_period: int) -> None:
-    """Detect loops in generations, and print one JSON line per file.
+    """Detect loops in generations.
 
-    A file contains text or a JSON list of token ids. Without files, standard input is read.
-    Positions and lengths are in tokens, or in characters of text: four count as one token.
+    Prints one JSON line per file. A file contains text or a JSON list of token ids. Without files,
+    standard input is read. Positions and lengths are in tokens, or in characters of text: four
+    count as one token.
     """
     from mistral_server.cli import transcripts
 
@@ -82,7 +91,7 @@ def detect_loop(files: tuple[Path, ...], *, repeats: int, min_tokens: int, max_p
     help="Response: JSON, or the events of a stream as received. Can be repeated.",
 )
 def check_tool_call(request: Path, responses: tuple[Path, ...]) -> None:
-    """Check the tool calls of responses against the tools of their request.
+    """Check tool calls against the request's tools.
 
     Prints one JSON line per response.
     """
@@ -94,9 +103,10 @@ def check_tool_call(request: Path, responses: tuple[Path, ...]) -> None:
 @cli.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 def classify(files: tuple[Path, ...]) -> None:
-    """Classify the failures of engines from their logs, and print one JSON line per file.
+    """Classify failures from engine logs.
 
-    Without files, standard input is read. The class of a healthy log is null.
+    Prints one JSON line per file. Without files, standard input is read. The class of a healthy log
+    is null.
     """
     from mistral_server.cli import classify_files
 
@@ -106,10 +116,10 @@ def classify(files: tuple[Path, ...]) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def learn_model(directory: Path) -> None:
-    """Store what vLLM otherwise determines about the model's classes at each start.
+    """Store model information for faster starts.
 
-    Run it while an image is built, and set MISTRAL_LEARNT to the directory: pods of the image
-    start some seconds faster.
+    vLLM otherwise determines it at each start. Run this command while an image is built, and set
+    MISTRAL_LEARNT to the directory: pods of the image start some seconds faster.
     """
     from mistral_server.engine import model_registry
 
