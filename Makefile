@@ -42,6 +42,8 @@ lint: setup
 	$(VENV)/ruff format --check --quiet .
 	$(VENV)/ruff check --quiet .
 	$(VENV)/mypy --no-error-summary
+	$(VENV)/codespell
+	$(DEV) wording
 	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
 
 format: setup ## Format the code.

@@ -180,4 +180,4 @@ def test_more_replicas_than_the_gpus_hold_are_told_with_the_number_that_fits(
 
     limited = served.wait_for_reason("small", "TooFewGpus", "ScalingLimited")
 
-    assert "the nodes hold 8 replicas of 2 nvidia.com/gpu" in limited["message"]
+    assert "room for 8 replicas with 2 nvidia.com/gpu" in limited["message"]

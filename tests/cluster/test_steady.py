@@ -157,7 +157,7 @@ def test_a_kind_that_is_installed_later_is_made_without_a_hand(
         cluster.kubectl("apply", "-f", "-", text=json.dumps(stand_in("PodMonitor")))
         assert operator.process is not None
         assert operator.process.wait(15) == 0, "an end that looks like a failure"
-        assert "PodMonitor came or went" in log.read_text()
+        assert "installed or removed: PodMonitor" in log.read_text()
 
         operator.start()  # as its Deployment does
 

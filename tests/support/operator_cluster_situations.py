@@ -58,7 +58,11 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ),
         Reason.CRASH_LOOP,
         Outlook.STUCK,
-        ["stopped after 3 ends with CudaOomLoad", "spec.engine.tensorParallelSize", "suspended"],
+        [
+            "stopped after 3 consecutive CudaOomLoad failures",
+            "spec.engine.tensorParallelSize",
+            "suspend and resume",
+        ],
     ),
     "it is suspended": (
         status_input(spec={"suspend": True}, deployment=deployment_body(0)),
@@ -78,13 +82,13 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Outlook.GOOD,
         ["spec.replicas is 0", "raise it"],
     ),
-    "it sleeps": (
+    "scaled to zero": (
         status_input(spec={"replicas": 0, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
         Reason.ASLEEP,
         Outlook.GOOD,
-        ["it sleeps", "the next request starts a replica"],
+        ["scaled to zero", "the next request starts a replica"],
     ),
-    "it sleeps, and nothing would wake it": (
+    "scaled to zero, and nothing would wake it": (
         without_activator(spec={"replicas": 0, "autoscaling": SLEEPER}),
         Reason.ACTIVATOR_MISSING,
         Outlook.STUCK,
@@ -100,13 +104,13 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         StatusInput(resource(), Observed()),
         Reason.CREATING,
         Outlook.WAITING,
-        ["the children are being created"],
+        ["the child objects are being created"],
     ),
     "the Deployment's controller lags behind": (
         status_input(deployment=deployment_body(1, ready=1, generation=2)),
         Reason.CREATING,
         Outlook.WAITING,
-        ["the children are being created"],
+        ["the child objects are being created"],
     ),
     "a name is taken": (
         status_input(problems=(Problem(Reason.NAME_TAKEN, "Service small exists"),)),
@@ -176,7 +180,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ),
         Reason.POD_REJECTED,
         Outlook.STUCK,
-        ["pods are refused", "quota"],
+        ["the API server rejects the pods", "quota"],
     ),
     "no node has enough GPUs": (
         status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(gpus=1), node_body("cpu-0", 0))),
@@ -184,7 +188,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Outlook.STUCK,
         [
             "pod small-1: ",
-            f"needs 2 {GPU} on one node and the best node offers 1",
+            f"needs 2 {GPU} on one node, but the largest node offers 1",
             "lower spec.engine.tensorParallelSize",
             NO_GPUS,
         ],
@@ -193,7 +197,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(spec={"unschedulable": True}),)),
         Reason.NO_FITTING_NODE,
         Outlook.STUCK,
-        ["the best node offers 0"],
+        ["the largest node offers 0"],
     ),
     "a pod finds no node, and the operator knows of none": (
         status_input(unschedulable_pod("no nodes available to schedule pods")),
@@ -205,7 +209,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(gpus=8),)),
         Reason.UNSCHEDULABLE,
         Outlook.STUCK,
-        ["no node can take it now", "free or add one", NO_GPUS],
+        ["no node can run the pod", "free or add a node", NO_GPUS],
     ),
     "a pod without GPUs finds no node": (
         status_input(

@@ -50,7 +50,7 @@ POD_SITUATIONS: dict[str, Case] = {
         ),
         Reason.CONFIG_MISSING,
         Outlook.STUCK,
-        ['secret "hub-token" not found', "create what is missing"],
+        ['secret "hub-token" not found', "create the missing object"],
     ),
     "the model is being fetched": (
         status_input(pod_body(container("fetch"), waiting_container("PodInitializing"))),
@@ -125,7 +125,7 @@ POD_SITUATIONS: dict[str, Case] = {
         status_input(failed_pod("Evicted", "The node was low on resource: memory.")),
         Reason.SERVER_FAILED,
         Outlook.STUCK,
-        ["the pod was ended: The node was low on resource: memory."],
+        ["the pod failed: The node was low on resource: memory."],
     ),
     "a pod was evicted and its successor starts": (
         status_input(
@@ -164,7 +164,7 @@ POD_SITUATIONS: dict[str, Case] = {
         heard(status_input(pod_body(container(started=True))), small_1=signal(Stage.DRAINING)),
         Reason.NOT_READY,
         Outlook.WAITING,
-        ["the server is finishing its last requests"],
+        ["the server is finishing the running requests"],
     ),
     "old and new pods exist side by side": (
         status_input(
@@ -174,7 +174,7 @@ POD_SITUATIONS: dict[str, Case] = {
         ),
         Reason.ROLLING_OUT,
         Outlook.WAITING,
-        ["1 of 2 replicas have the newest configuration"],
+        ["1 of 2 replicas updated"],
     ),
     "all pods are new, and the Deployment has not counted them yet": (
         status_input(ready_pod()),
@@ -189,7 +189,7 @@ POD_SITUATIONS: dict[str, Case] = {
         ),
         Reason.ROLLING_OUT,
         Outlook.WAITING,
-        ["0 of 1 replicas have the newest configuration"],
+        ["0 of 1 replica updated"],
     ),
     "one pod starts and another cannot": (
         status_input(

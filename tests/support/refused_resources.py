@@ -29,15 +29,15 @@ RULES: dict[str, tuple[Spec, str]] = {
     ),
     "an argument that runs code": (
         {"engine": {"extraArgs": ["--trust-remote-code"]}},
-        "allows arguments that tune speed or memory and nothing else",
+        "allows only arguments that tune speed or memory",
     ),
     "the same with underscores": (
         {"engine": {"extraArgs": ["--trust_remote_code"]}},
-        "allows arguments that tune",
+        "allows only arguments that tune",
     ),
     "an abbreviation of it": (
         {"engine": {"extraArgs": ["--trust-remote"]}},
-        "allows arguments that tune",
+        "allows only arguments that tune",
     ),
     "an allowed argument with another inside": (
         {"engine": {"extraArgs": ["--seed 1 --trust-remote-code"]}},
@@ -49,27 +49,27 @@ RULES: dict[str, tuple[Spec, str]] = {
     ),
     "an argument that has a field": (
         {"engine": {"extraArgs": ["--max-num-seqs=4"]}},
-        "belongs into that field",
+        "use the resource's own field",
     ),
     "a loop that is stopped before it counts": (
         {"loops": {"repeats": 9, "stopRepeats": 8}},
-        "set stopRepeats to at least repeats",
+        "stopRepeats must be at least repeats",
     ),
     "a loop that is stopped with fewer tokens than count": (
         {"loops": {"minTokens": 512, "stopMinTokens": 511}},
-        "stopMinTokens to at least minTokens",
+        "stopMinTokens at least minTokens",
     ),
     "more replicas at least than at most": (
         {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
-        "spec.autoscaling.minReplicas is more than maxReplicas",
+        "spec.autoscaling.minReplicas is greater than maxReplicas",
     ),
     "KEDA's settings without KEDA": (
         {"autoscaling": {"maxReplicas": 2, "keda": {}}},
-        "is for driver: KEDA",
+        "requires driver: KEDA",
     ),
     "a Prometheus that cannot know the target": (
         {"autoscaling": {**_KEDA, "keda": _PROMETHEUS}},
-        "set spec.autoscaling.targetInFlight",
+        "requires spec.autoscaling.targetInFlight",
     ),
     "a Prometheus that would have to tell who sleeps": (
         {"autoscaling": {**_KEDA, "minReplicas": 0, "targetInFlight": 8, "keda": _PROMETHEUS}},
@@ -77,7 +77,7 @@ RULES: dict[str, tuple[Spec, str]] = {
     ),
     "strict tools without tools": (
         {"tools": {"enabled": False, "strict": "Enforce"}},
-        "Enforce needs tool calls",
+        "Enforce requires tool calls",
     ),
     "requests of no size": (
         {"gate": {"maxBodySize": "0"}},
@@ -89,23 +89,23 @@ RULES: dict[str, tuple[Spec, str]] = {
     ),
     "a CPU endpoint without a size of its KV cache": (
         {"device": "cpu"},
-        "set spec.engine.kvCache.memory, for example 4Gi",
+        "set spec.engine.kvCache.memory, for example to 4Gi",
     ),
     "AWQ weights in Mistral's format": (
         {"model": {"quantization": "awq"}},
-        "add format: huggingface",
+        "set spec.model.format to huggingface",
     ),
     "two sources of the model": (
         {"model": {"source": {"hub": {}, "image": {"reference": "x"}}}},
-        "takes one of hub, persistentVolumeClaim and image",
+        "allows only one of hub, persistentVolumeClaim and image",
     ),
     "a cache for a model that is not fetched": (
         {"cache": {}, "model": {"source": {"image": {"reference": "x"}}}},
-        "remove it, or remove spec.model.source",
+        "remove spec.cache, or spec.model.source",
     ),
     "random weights without a tokenizer": (
         {"model": {"randomWeights": True}},
-        "still needs params.json and tekken.json",
+        "still requires params.json and tekken.json",
     ),
     "a system prompt without its ConfigMap": (
         {"systemPrompt": {"source": "ConfigMap"}},
@@ -117,7 +117,7 @@ RULES: dict[str, tuple[Spec, str]] = {
     ),
     "a smallest share above the largest": (
         {"oom": {"minGpuMemoryUtilization": 0.9, "maxGpuMemoryUtilization": 0.8}},
-        "must not exceed spec.oom.maxGpuMemoryUtilization",
+        "is greater than spec.oom.maxGpuMemoryUtilization",
     ),
     "GPUs among the limits": (
         {"pod": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
@@ -178,7 +178,7 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
 NAMES = ("9lives", "a" * (MAX_NAME + 1), "dots.in.it")
 """Names that cannot name a Service."""
 
-NAME_SENTENCE = "metadata.name also names a Service"
+NAME_SENTENCE = "metadata.name is also the name of a Service"
 
-STORAGE_CLASS_SENTENCE = "a claim keeps its class"
+STORAGE_CLASS_SENTENCE = "storageClassName is immutable"
 """Of the one rule that compares with the previous object: only the API server can know."""

@@ -50,7 +50,7 @@ def condition(
     kind: ConditionType = ConditionType.READY,
     status: str = "False",
     reason: Reason = Reason.CREATING,
-    message: str = "the children are being created",
+    message: str = "the child objects are being created",
 ) -> Condition:
     """Return a condition as it was reported an hour ago."""
     return Condition.model_validate(

@@ -20,13 +20,26 @@ REVERTED = TRYING.model_copy(update={"outcome": "Reverted"})
 ACTIVE = Oom(events=[SEEN], active="KVCacheTooSmall")
 
 MEMORY_CASES: dict[str, tuple[Oom | None, str, str, list[str]]] = {
-    "nothing ever happened": (None, "False", Reason.MEMORY_SUFFICES, ["no lack of memory"]),
-    "it is over": (Oom(events=[SEEN]), "False", Reason.MEMORY_SUFFICES, ["no lack of memory"]),
+    "nothing ever happened": (
+        None,
+        "False",
+        Reason.MEMORY_SUFFICES,
+        ["no unresolved out-of-memory failure"],
+    ),
+    "it is over": (
+        Oom(events=[SEEN]),
+        "False",
+        Reason.MEMORY_SUFFICES,
+        ["no unresolved out-of-memory failure"],
+    ),
     "something is recommended": (
         ACTIVE.model_copy(update={"recommendation": CHANGE}),
         "True",
         "KVCacheTooSmall",
-        ["pod small-1: 1344 is what fits", "Set spec.engine.contextLength to 1344 (now 8192)"],
+        [
+            "pod small-1: 1344 is what fits",
+            "Set spec.engine.contextLength to 1344 (currently 8192)",
+        ],
     ),
     "something is tried": (
         ACTIVE.model_copy(update={"steps": [TRYING]}),
@@ -38,14 +51,17 @@ MEMORY_CASES: dict[str, tuple[Oom | None, str, str, list[str]]] = {
         ACTIVE.model_copy(update={"steps": [REVERTED], "exhausted": True}),
         "True",
         "KVCacheTooSmall",
-        ["Nothing that spec.oom allows is left", "spec.engine.contextLength 1344 (reverted)"],
+        [
+            "All changes within the limits of spec.oom have been tried",
+            "spec.engine.contextLength 1344 (reverted)",
+        ],
     ),
     "it is only observed": (ACTIVE, "True", "KVCacheTooSmall", ["Set spec.engine.contextLength"]),
     "a change has helped": (
         Oom(events=[SEEN], steps=[HELPED], overrides=Overrides(context_length=1344)),
         "False",
         Reason.REMEDIED,
-        ["spec.engine.contextLength 1344", "write that into the spec to keep it"],
+        ["spec.engine.contextLength 1344", "set this in the spec to keep it"],
     ),
     "it fails for something else than memory": (
         Oom(active="NotWritable"),

@@ -28,13 +28,13 @@ TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))
 """They hold 3 replicas of 2 GPUs: a replica is on one node."""
 
 LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
-    "nothing": (scaled(), "False", Reason.WITHIN_LIMITS, "nothing keeps"),
+    "nothing": (scaled(), "False", Reason.WITHIN_LIMITS, "replicas can follow"),
     "loops": (scaled(ScalingReason.FROZEN), "True", Reason.SCALE_UP_FROZEN, "so it is"),
     "the maximum": (scaled(ScalingReason.AT_MAXIMUM), "True", Reason.AT_MAXIMUM, "so it is"),
     "nobody answers": (scaled(ScalingReason.NO_SIGNALS), "Unknown", Reason.NO_SIGNALS, "so it is"),
     "too few GPUs": (
         scaled(nodes=TWO_NODES),
-        *("True", Reason.TOO_FEW_GPUS, f"hold 3 replicas of 2 {GPU}"),
+        *("True", Reason.TOO_FEW_GPUS, f"room for 3 replicas with 2 {GPU}"),
     ),
     "too few GPUs for somebody else to scale to": (
         scaled(nodes=TWO_NODES, driver="External"),
@@ -42,7 +42,7 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
     ),
     "no GPUs for a single replica": (
         scaled(nodes=(node_body(gpus=1),)),
-        *("True", Reason.TOO_FEW_GPUS, "no node holds a replica"),
+        *("True", Reason.TOO_FEW_GPUS, "no node has 2"),
     ),
     "loops before GPUs": (
         scaled(ScalingReason.FROZEN, nodes=TWO_NODES),
@@ -54,15 +54,15 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
     ),
     "nothing would wake it": (
         replace(scaled(least=0), observed=Observed(activator=False)),
-        *("True", Reason.ACTIVATOR_MISSING, "the last replica stays"),
+        *("True", Reason.ACTIVATOR_MISSING, "the last replica keeps running"),
     ),
     "nothing would wake it, and nobody has to": (
         replace(scaled(), observed=Observed(activator=False)),
-        *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
+        *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
     ),
     "enough GPUs": (
         scaled(nodes=(*TWO_NODES, node_body("gpu-2", 2))),
-        *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
+        *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
     ),
     "another kind of GPU": (
         scaled(nodes=TWO_NODES, pod={"gpu": {"resourceName": "amd.com/gpu"}}),
@@ -70,6 +70,6 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
     ),
     "no GPUs are needed": (
         scaled(nodes=TWO_NODES, **ON_CPUS),
-        *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
+        *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
     ),
 }

@@ -52,15 +52,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a number that Python does not read": ("a: 1" + "0" * 5000, "is not YAML"),
     "a day that does not exist": ("a: 2026-02-30", "is not YAML"),
     "lists without an end": ("[" * 10_000, "is not YAML: it is nested too deeply"),
-    "nothing": ("", f"holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"),
-    "another kind": (yaml.safe_dump(document(kind="Deployment")), f"holds no {KIND}"),
+    "nothing": ("", f"contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"),
+    "another kind": (yaml.safe_dump(document(kind="Deployment")), f"contains no {KIND}"),
     "another version": (
         yaml.safe_dump(document(apiVersion="inference.mistral-small.io/v1")),
-        f"apiVersion inference.mistral-small.io/v1 is not known: write {API_VERSION}",
+        f"apiVersion inference.mistral-small.io/v1 is not supported: use {API_VERSION}",
     ),
     "no version": (
         yaml.safe_dump({"kind": KIND, "metadata": {"name": "a"}}),
-        f"write {API_VERSION}",
+        f"use {API_VERSION}",
     ),
     "no name": (yaml.safe_dump(document(metadata={})), "has no metadata.name: add one"),
     "no metadata": (yaml.safe_dump(document(metadata=None)), "has no metadata.name: add one"),
@@ -82,7 +82,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a refused argument": (
         yaml.safe_dump(document(spec={"engine": {"extraArgs": ["--middleware=x"]}})),
-        "spec.engine.extraArgs allows arguments that tune speed or memory and nothing else",
+        "spec.engine.extraArgs allows only arguments that tune speed or memory",
     ),
 }
 

@@ -20,7 +20,7 @@ def test_fit_reproduces_the_figure_measured_on_two_gpus_within_half_a_percent() 
     result = run("fit", "--gpu-memory", "143771Mi")
 
     assert "CUDA graphs             0.87 GiB" in result.stdout
-    assert "1320416 a replica" in result.stdout  # vLLM 0.32 found 1,320,464
+    assert "1320416 per replica" in result.stdout  # vLLM 0.32 found 1,320,464
 
 
 def test_fit_says_what_would_help_and_fails() -> None:
@@ -144,12 +144,12 @@ SOURCES = {
     "a card that is a little larger than one that was measured": (
         ("81920Mi",),
         {},
-        "usable memory          79.18 GiB, that of an H100 80GB is assumed, this GPU was not",
+        "usable memory          79.18 GiB, that of an H100 80GB is assumed; this GPU was not",
     ),
     "another card": (
         ("40Gi",),
         {},
-        "usable memory          39.00 GiB, 97.5% is assumed, this GPU was not measured",
+        "usable memory          39.00 GiB, 97.5% is assumed; this GPU was not measured",
     ),
 }
 
@@ -183,15 +183,15 @@ def test_fit_says_that_the_option_is_used_and_not_the_memory_of_the_resource() -
         for memory in ("16Gi", "83516416Ki")
     ]
 
-    line = "--gpu-memory is used and not spec.pod.gpu.memory, which is"
-    assert f"{line} 16Gi" in results[0]
+    line = "--gpu-memory overrides spec.pod.gpu.memory"
+    assert f"{line} (16Gi)" in results[0]
     assert line not in results[1]
 
 
 @pytest.mark.parametrize(
     ("resource", "message"),
     [
-        (document(), "give --gpu-memory, such as 81559Mi, or set spec.pod.gpu.memory"),
+        (document(), "pass --gpu-memory, such as 81559Mi, or set spec.pod.gpu.memory"),
         (with_gpu(81559), "Invalid value for spec.pod.gpu.memory: 81559 is less than 1 GiB"),
     ],
 )
@@ -223,7 +223,7 @@ def test_fit_says_so_where_the_block_that_no_request_can_have_is_missing() -> No
     given = document(spec={"engine": engine})
     result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(given,))
 
-    assert "8192 a replica (8192 needed)\n  one request can have 8176 of these" in result.stdout
+    assert "8192 per replica (8192 needed)\n  one request can use 8176 of these" in result.stdout
 
 
 def test_fit_says_what_a_fixed_cache_claims() -> None:
@@ -231,7 +231,7 @@ def test_fit_says_what_a_fixed_cache_claims() -> None:
     result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(document(spec=spec),))
 
     assert result.exit_code == 1
-    assert "  525.08 GiB must be free at the start, and 77.75 GiB are\n" in result.stdout
+    assert "  525.08 GiB must be free at startup, but only 77.75 GiB are\n" in result.stdout
 
 
 def test_fit_reckons_with_the_version_that_is_given() -> None:
@@ -240,4 +240,4 @@ def test_fit_reckons_with_the_version_that_is_given() -> None:
 
     result = run("fit", "-f", "-", *before, documents=(document(spec={"engine": eager}),))
 
-    assert "161136 a replica" in result.stdout
+    assert "161136 per replica" in result.stdout

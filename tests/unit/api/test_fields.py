@@ -127,7 +127,7 @@ def test_every_setting_of_the_engine_and_every_flag_has_a_row() -> None:
 def test_every_override_has_a_row_and_says_which_field_it_replaces() -> None:
     assert set(OVERRIDDEN) == set(Overrides.model_fields)
     for name, field in Overrides.model_fields.items():
-        assert field.description == f"Instead of {OVERRIDDEN[name].name}."
+        assert field.description == f"Overrides {OVERRIDDEN[name].name}."
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)

@@ -117,7 +117,7 @@ def test_other_arguments_are_refused_in_every_spelling(argument: str, says: str)
 
 @pytest.mark.parametrize("domain", ["", "https://a.example", "a.example/x", "--port=9", "a b"])
 def test_a_media_domain_is_a_host_name(domain: str) -> None:
-    with pytest.raises(InvalidConfigurationError, match="host name"):
+    with pytest.raises(InvalidConfigurationError, match="is not a hostname"):
         engine_arguments(settings(engine={"media_domains": [domain]}))
 
 

@@ -66,7 +66,7 @@ def test_the_memory_that_smaller_steps_free_is_that_of_the_gpus_in_use(
     assert case.oom.recommendation is not None
     assert (
         case.oom.recommendation.reason
-        == f"each 1024 tokens of a step take about {gib} GiB of each GPU"
+        == f"every 1024 batched tokens take about {gib} GiB of each GPU"
     )
 
 

@@ -91,9 +91,9 @@ def test_every_reason_is_given_by_some_case() -> None:
 @pytest.mark.parametrize(
     ("ready", "status", "message"),
     [
-        (0, "False", "no replica answers chats"),
-        (1, "True", "1 of 2 replicas answer chats"),
-        (2, "True", "2 of 2 replicas answer chats"),
+        (0, "False", "no replica is ready"),
+        (1, "True", "1 of 2 replicas ready"),
+        (2, "True", "2 of 2 replicas ready"),
     ],
 )
 def test_one_ready_replica_makes_it_available(ready: int, status: str, message: str) -> None:
@@ -167,7 +167,7 @@ def test_a_stage_that_was_told_stands_until_the_operator_hears_again() -> None:
 
     after = report(previously(replace(case, observed=silent), before), NOW)
 
-    assert said(after).message == "pod small-1: the engine is measuring its memory"
+    assert said(after).message == "pod small-1: the engine is profiling its memory"
 
 
 def test_a_stage_that_was_told_of_another_pod_does_not_stand() -> None:

@@ -103,7 +103,7 @@ def test_the_version_that_runs_decides_and_else_the_pinned_one(
 
     message = said(report(case, NOW), ConditionType.MODEL_FITS).message
 
-    assert f"{tokens} tokens of KV cache remain" in message
+    assert f"the KV cache of a replica holds {tokens} tokens" in message
 
 
 OLDER = {"image": "me/vllm:0.26", "engine": {"tensorParallelSize": 1, "contextLength": 51_200}}
@@ -253,9 +253,9 @@ def test_a_fixed_cache_that_is_larger_than_the_gpu_is_told_what_would_fit() -> N
 
     assert (condition_.status, condition_.reason) == ("False", Reason.DOES_NOT_FIT)
     assert condition_.message == (
-        "525.08 GiB of each GPU must be free at the start and 77.75 are (weights take 22.47, the KV"
-        " cache 500.00): remove spec.engine.kvCache.memory or set spec.engine.kvCache.memory to"
-        " 53933Mi or less"
+        "the engine needs 525.08 GiB of free memory on each GPU at startup, but only 77.75 GiB are"
+        " free (weights take 22.47 GiB, the KV cache 500.00 GiB): remove spec.engine.kvCache.memory"
+        " or set spec.engine.kvCache.memory to 53933Mi or less"
     )
 
 
@@ -266,8 +266,8 @@ def test_the_block_that_no_request_can_have_is_told_where_it_is_the_one_that_is_
     message = said(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS).message
 
     assert (
-        "8192 tokens of KV cache remain for a replica, of which one request can have 8176 and"
-        " needs 8192: remove --num-gpu-blocks-override from spec.engine.extraArgs"
+        "the KV cache of a replica holds 8192 tokens, of which one request can use 8176,"
+        " but 8192 are needed: remove --num-gpu-blocks-override from spec.engine.extraArgs"
     ) in message
 
 
@@ -290,4 +290,4 @@ def test_a_cluster_with_different_gpus_is_judged_by_the_largest_that_are_enough(
 
     message = said(report(mixed, NOW), ConditionType.MODEL_FITS).message
 
-    assert "506656 tokens of KV cache remain" in message
+    assert "the KV cache of a replica holds 506656 tokens" in message

@@ -130,7 +130,7 @@ def test_an_unwritable_termination_log_changes_nothing_else(start: Start, tmp_pa
     server = start(settings, exit_code=1)
 
     assert server.wait() == EXIT_CODES[FailureClass.START_FAILED]
-    assert "cannot be written" in server.errors.read_text()
+    assert "Cannot write the termination report" in server.errors.read_text()
 
 
 def test_a_pair_that_does_not_fit_never_starts(start: Start, tmp_path: Path) -> None:

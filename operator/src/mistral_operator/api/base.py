@@ -129,7 +129,7 @@ Quantity = Annotated[
 def _that_a_machine_has(quantity: str) -> str:
     memory = quantity_bytes(quantity)
     if memory == 0:
-        raise ValueError(f"{quantity} is no memory at all: write more than 0, such as 4Gi")
+        raise ValueError(f"{quantity} is not a usable size: write more than 0, such as 4Gi")
     if memory > MAX_MEMORY:
         raise ValueError(f"{quantity} is more than 1Pi: check the unit, such as 48Gi")
     return quantity

@@ -61,21 +61,21 @@ _ARGUMENT_SHAPE = Rule(
 
 _ARGUMENT_ALLOWED = Rule(
     f"self.all(item, item.split('=')[0].replace('_', '-') in {_ALLOWED_CEL})",
-    "spec.engine.extraArgs allows arguments that tune speed or memory and nothing else;"
-    f" what the resource has a field for belongs into that field. Allowed: {_ALLOWED}",
+    "spec.engine.extraArgs allows only arguments that tune speed or memory; use the resource's own"
+    f" field where there is one. Allowed: {_ALLOWED}",
     lambda arguments: ALLOWED_ENGINE_ARGS.issuperset(map(canonical_flag, arguments)),
 )
 
 
 class KVCache(ApiModel):
-    """The memory of past tokens."""
+    """Type and size of the KV cache."""
 
     dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
-    """Type of the cache. `auto` is the type of the weights; `fp8` doubles the tokens that fit."""
+    """Data type of the KV cache. `auto` is the type of the weights; `fp8` doubles the number of
+    tokens that fit."""
     memory: Memory | None = None
-    """Memory of the cache on each GPU, whatever `gpuMemoryUtilization` says. Unset: what remains of
-    the memory share after weights and activations. Needed with `device: cpu`, where there is no
-    share to derive it from."""
+    """Size of the KV cache on each GPU, regardless of `gpuMemoryUtilization`. Unset: what remains
+    of the engine's memory after weights and activations. Required with `device: cpu`."""
 
 
 class Engine(ApiModel):
@@ -87,35 +87,39 @@ class Engine(ApiModel):
         le=8,
         json_schema_extra=with_rules(_TENSOR_PARALLEL_SIZE),
     )
-    """GPUs that share one copy of the model; each replica asks for this many on one node."""
+    """Number of GPUs that share one copy of the model. Each replica requests this many GPUs on one
+    node."""
     context_length: ContextLength = "auto"
-    """Tokens of prompt and answer together, at most 131072. `auto` is the most that fits the
-    memory."""
+    """Context length in tokens, prompt and answer together, at most 131072. `auto` is the longest
+    context that fits the memory."""
     max_sequences: int | None = Field(default=None, ge=1, le=4096)
-    """Requests computed at the same time. Unset: vLLM's own default for the GPU."""
+    """Maximum number of requests that are computed at the same time. Unset: vLLM's default for the
+    GPU."""
     max_batched_tokens: int = Field(default=8192, ge=256, le=131_072)
-    """Tokens computed in one step. More speeds up long prompts. Every 1024 take 0.22 GiB on one
-    GPU and 0.13 GiB on each of two. With vLLM 0.26, a single request with 10 large images has
-    crashed a server at 16384."""
+    """Maximum number of tokens computed in one step. Raise it to speed up long prompts. Every 1024
+    tokens take 0.22 GiB on one GPU, or 0.13 GiB on each of two. With vLLM 0.26, a single request
+    with 10 large images has crashed a server at 16384."""
     gpu_memory_utilization: float = Field(default=0.90, ge=0.1, le=0.99)
-    """Share of each GPU's memory that the engine may take, 0.1 to 0.99."""
+    """Share of each GPU's memory that the engine may use, from 0.1 to 0.99."""
     kv_cache: KVCache = KVCache()
-    """The memory of past tokens."""
+    """Type and size of the KV cache."""
     temperature: float = Field(default=0.15, ge=0, le=2)
-    """Sampling temperature of requests that name none. The model card recommends 0.15."""
+    """Sampling temperature of requests that do not set one. The model card recommends 0.15."""
     api_servers: int = Field(default=1, ge=1, le=16)
-    """API server processes in front of one engine. Leave 1 unless the API process keeps a CPU core
-    busy while the GPU waits, as with some 256 streams on an H200, where 2 gave a quarter more
-    tokens per second. Each needs a CPU core more in `pod.resources`."""
+    """Number of API server processes in front of one engine. Keep 1 unless the API process uses a
+    full CPU core while the GPU waits, as with about 256 streams on an H200, where 2 processes
+    served a quarter more tokens per second. Each further process needs one more CPU core in
+    `pod.resources`."""
     extra_args: list[Annotated[str, Field(min_length=3, max_length=512)]] = Field(
         default=[],
         max_length=16,
         json_schema_extra=with_rules(_ARGUMENT_SHAPE, _ARGUMENT_ALLOWED),
     )
-    """Further arguments of `vllm serve`, each `--flag` or `--flag=value`, from the allow-list."""
+    """Additional arguments of `vllm serve`, each `--flag` or `--flag=value`, from the
+    allow-list."""
     workarounds: Literal["Auto", "Disabled"] = "Auto"
-    """Workarounds for known defects of the engine. `Auto` applies the ones that fit its version;
-    `Disabled` runs the engine as it comes, to find out whether a workaround causes a problem."""
+    """Workarounds for known defects of the engine. `Auto` applies those for its version. `Disabled`
+    applies none; use it to find out whether a workaround causes a problem."""
 
     @field_validator("extra_args")
     @classmethod
@@ -138,10 +142,10 @@ class Images(ApiModel):
     """Images in prompts."""
 
     per_prompt: int = Field(default=10, ge=0, le=64)
-    """Images that one prompt may hold. 0 serves text only and frees 0.8 GiB of each replica."""
+    """Maximum number of images in one prompt. 0 serves text only and frees 0.8 GiB per replica."""
     domains: list[Domain] = Field(default=[], max_length=64)
-    """Hosts that `image_url` may name, such as images.example.com. None: images come inside the
-    request as data: URLs, and the server fetches nothing on a caller's behalf."""
+    """Hosts that `image_url` may reference, such as images.example.com. Empty: images are accepted
+    only as data: URLs, and the server downloads nothing for clients."""
 
 
 class Tools(ApiModel):
@@ -151,18 +155,18 @@ class Tools(ApiModel):
         Rule(
             # has() first: the API server tries the rule on the default {} as it stands.
             "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
-            "spec.tools.strict: Enforce needs tool calls: remove it, or set"
-            " spec.tools.enabled: true",
+            "spec.tools.strict: Enforce requires tool calls: set spec.tools.enabled to true, or"
+            " remove spec.tools.strict",
             lambda one: one.strict != "Enforce" or one.enabled,
         ),
     )
 
     enabled: bool = True
-    """Parse tool calls, and let the model choose when to make them."""
+    """Parse tool calls, and let the model decide when to make them."""
     strict: Literal["Observe", "Enforce"] = "Observe"
-    """`Observe` counts calls that the caller cannot execute. `Enforce` also binds the model: the
-    engine's grammar then allows the caller's tools only, with arguments that follow their schemas.
-    A tool that says itself whether it is `strict` keeps what it says."""
+    """`Observe` counts tool calls that the client cannot execute. `Enforce` also constrains the
+    model: the engine's grammar then allows only the tools of the request, with arguments that match
+    their schemas. A tool that sets `strict` itself keeps its value."""
 
 
 class ConfigMapKey(ApiModel):
@@ -175,21 +179,21 @@ class ConfigMapKey(ApiModel):
 
 
 class SystemPrompt(ApiModel):
-    """The system prompt of conversations that bring none of their own."""
+    """System prompt for conversations that do not provide one."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             # has() first: the API server tries the rule on the default {} as it stands.
             "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
-            "spec.systemPrompt.configMap goes with source: ConfigMap, and only with it:"
-            " set both or neither",
+            "spec.systemPrompt.configMap requires source: ConfigMap, and source: ConfigMap"
+            " requires configMap: set both or neither",
             lambda one: (one.source == "ConfigMap") == (one.config_map is not None),
         ),
     )
 
     source: Literal["None", "Official", "ConfigMap"] = "None"
-    """`None` adds nothing. `Official` is the SYSTEM_PROMPT.txt that comes with the model.
-    `ConfigMap` is yours. In both, `{name}`, `{today}` and `{yesterday}` are filled in at each
-    request."""
+    """Source of the system prompt. `None` adds none. `Official` is the SYSTEM_PROMPT.txt that comes
+    with the model. `ConfigMap` is your own. In both, `{name}`, `{today}` and `{yesterday}` are
+    replaced at each request."""
     config_map: ConfigMapKey | None = None
-    """Where your system prompt is."""
+    """ConfigMap that holds the system prompt, for `source: ConfigMap`."""

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 NAME_RULE = Rule(
     f"self.metadata.name.size() <= {MAX_NAME} && self.metadata.name.matches('^{_NAME.pattern}$')",
-    f"metadata.name also names a Service: at most {MAX_NAME} characters, lower-case letters,"
+    f"metadata.name is also the name of a Service: use at most {MAX_NAME} lowercase letters,"
     " digits and '-', starting with a letter",
     lambda name: len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None,
 )
@@ -91,7 +91,7 @@ def _sentence(error: ErrorDetails) -> str:
     """Return what is wrong, and what to write instead where YAML has changed what was written."""
     said = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error" and isinstance(error["input"], bool):
-        return f"{said}; put the value in quotes, YAML reads Off, On, No and Yes as true or false"
+        return f"{said}; put the value in quotes: YAML reads Off, On, No and Yes as true or false"
     if error["type"] == "literal_error" and error["loc"][-1] == "[key]":
         return allowed_keys(_QUOTED.findall(error.get("ctx", {})["expected"])).message
     return said

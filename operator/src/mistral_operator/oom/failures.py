@@ -73,7 +73,7 @@ def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure 
         evidence, suggest = report.evidence or in_fields(report.message), _suggested(report)
     elif end.reason == "OOMKilled":
         failure, phase, suggest = FailureClass.HOST_OOM, "", {}
-        evidence = f"container {container.name} was killed for want of memory (OOMKilled)"
+        evidence = f"container {container.name} ran out of memory and was killed (OOMKilled)"
     elif container.name == names.CONTAINER and (verdict := _classified(end.message)) is not None:
         failure, phase = verdict.failure, verdict.phase
         evidence, suggest = verdict.evidence, verdict.values
@@ -104,4 +104,4 @@ def _classified(log: str) -> Verdict | None:
 def advice(failure: str) -> str:
     """Return what a person may do about a class."""
     known = {one.value: in_fields(sentence) for one, sentence in ADVICE.items()}
-    return known.get(failure, "See docs/status.md for what to do about it.")
+    return known.get(failure, "See docs/status.md for the remedy.")

@@ -113,7 +113,7 @@ def _utilization(sign: int) -> Callable[[Spec, Failure], Iterator[Rung]]:
                 f"{engine.gpu_memory_utilization:g}",
                 f"{value:g}",
                 value,
-                "the engine may take more of the GPU" if sign > 0 else "more of the GPU stays free",
+                "the engine may use more GPU memory" if sign > 0 else "more GPU memory stays free",
             )
 
     return make
@@ -129,7 +129,7 @@ def _sequences(spec: Spec, failure: Failure) -> Iterator[Rung]:
             "unset" if now is None else str(now),
             str(value),
             value,
-            "fewer requests at the same time need less memory",
+            "fewer concurrent requests need less memory",
         )
 
 
@@ -145,7 +145,7 @@ def _batched_tokens(spec: Spec, failure: Failure) -> Iterator[Rung]:
             str(now),
             str(value),
             value,
-            f"each 1024 tokens of a step take about {gib:.2f} GiB of each GPU",
+            f"every 1024 batched tokens take about {gib:.2f} GiB of each GPU",
         )
 
 
@@ -158,7 +158,7 @@ def _images(spec: Spec, failure: Failure) -> Iterator[Rung]:
                 str(now),
                 str(value),
                 value,
-                "memory is set aside for the largest prompt",
+                "memory is reserved for the largest prompt",
             )
 
 
@@ -170,7 +170,7 @@ def _shared_memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
             spec.shared_memory,
             _written(value),
             _written(value),
-            "the ranks talk through it",
+            "the ranks communicate through it",
         )
 
 
@@ -222,5 +222,5 @@ _LADDERS: dict[tuple[FailureClass, str], tuple[Maker, ...]] = {
     (FailureClass.HOST_OOM, ""): (_memory, _images),
     (FailureClass.SHM_EXHAUSTED, ""): (_shared_memory,),
 }
-"""Ladders by class and, where it matters, phase. Nothing but other hardware or quantisation helps
+"""Ladders by class and, where it matters, phase. Nothing but other hardware or quantization helps
 against weights that do not fit: no rung."""

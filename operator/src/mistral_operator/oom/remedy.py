@@ -32,7 +32,7 @@ _REPEATING = frozenset(
     }
 )
 """Classes that another start of the same settings meets again. A model that is not there may come,
-a neighbour on the GPU may leave."""
+a neighbor on the GPU may leave."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class CreatableLeaseLock(LeaseLock):  # type: ignore[misc]  # the client ships n
             await self.api_instance.create_namespaced_lease(namespace, body)
         except ApiException as error:
             # Another replica was faster; the next attempt finds its Lease.
-            log.info("the Lease was not created: %s", error.reason)
+            log.info("cannot create the Lease: %s", error.reason)
             return False
         return True
 

@@ -94,4 +94,4 @@ async def run_all(*parts: Coroutine[None, None, None]) -> None:
 
 async def _endless(part: Coroutine[None, None, None]) -> None:
     await part
-    raise PartEnded(f"{part} ended by itself")
+    raise PartEnded(f"{part} exited unexpectedly")

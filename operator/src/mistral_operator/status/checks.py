@@ -7,8 +7,9 @@ the scheduler's sentence about it.
 from collections.abc import Callable
 
 from mistral_operator.api import Reason
+from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import may_sleep
-from mistral_operator.status.memory import what_is_done
+from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.pods import worst_pod
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -44,8 +45,8 @@ def given_up(status_input: StatusInput) -> Verdict | None:
         return None
     return stuck(
         Reason.CRASH_LOOP,
-        f"stopped after {oom.streak} ends with {oom.active}, so that it holds no GPUs."
-        f" {what_is_done(oom)} It starts again when the spec is edited, or suspended and resumed.",
+        f"{stopped_after(oom)}. {what_is_done(oom)} Edit the spec, or suspend and resume it, to"
+        " start the endpoint again.",
     )
 
 
@@ -54,7 +55,9 @@ def stopped(status_input: StatusInput) -> Verdict | None:
     spec = status_input.resource.spec
     if spec.suspend:
         return Verdict(
-            Reason.SUSPENDED, "spec.suspend is true: set it to false to start again", Outlook.GOOD
+            Reason.SUSPENDED,
+            "spec.suspend is true: set it to false to start the endpoint",
+            Outlook.GOOD,
         )
     if spec.replicas == 0 and may_sleep(spec):
         return _asleep(status_input)
@@ -69,10 +72,14 @@ def stopped(status_input: StatusInput) -> Verdict | None:
 
 def _asleep(status_input: StatusInput) -> Verdict:
     if status_input.observed.activator:
-        return Verdict(Reason.ASLEEP, "it sleeps: the next request starts a replica", Outlook.GOOD)
+        return Verdict(
+            Reason.ASLEEP,
+            "scaled to zero while idle; the next request starts a replica",
+            Outlook.GOOD,
+        )
     return stuck(
         Reason.ACTIVATOR_MISSING,
-        "it sleeps, and no activator is ready to take a request: see the Deployment of the"
+        "scaled to zero, and no activator is ready to accept requests: check the Deployment of the"
         " activator, or set spec.autoscaling.minReplicas to 1",
     )
 
@@ -81,7 +88,7 @@ def creating(status_input: StatusInput) -> Verdict | None:
     """The Deployment does not exist yet, or its controller has not seen the newest one."""
     facts = status_input.observed.deployment
     if facts is None or facts.observed_generation < facts.generation:
-        return waiting(Reason.CREATING, "the children are being created")
+        return waiting(Reason.CREATING, "the child objects are being created")
     return None
 
 
@@ -90,10 +97,9 @@ def serving(status_input: StatusInput) -> Verdict | None:
     facts = status_input.observed.deployment
     if facts is None or not facts.settled:
         return None
-    answer = "1 replica answers" if facts.ready == 1 else f"{facts.ready} replicas answer"
-    return Verdict(
-        Reason.READY, f"{answer} as {status_input.resource.spec.model.name}", Outlook.GOOD
-    )
+    verb = "answers" if facts.ready == 1 else "answer"
+    message = f"{counted(facts.ready, 'replica')} {verb} as {status_input.resource.spec.model.name}"
+    return Verdict(Reason.READY, message, Outlook.GOOD)
 
 
 def rejected(status_input: StatusInput) -> Verdict | None:
@@ -101,7 +107,7 @@ def rejected(status_input: StatusInput) -> Verdict | None:
     facts = status_input.observed.deployment
     if facts is None or not facts.replica_failure:
         return None
-    return stuck(Reason.POD_REJECTED, f"pods are refused: {facts.replica_failure}")
+    return stuck(Reason.POD_REJECTED, f"the API server rejects the pods: {facts.replica_failure}")
 
 
 def pods(status_input: StatusInput) -> Verdict | None:
@@ -118,7 +124,8 @@ def rolling_out(status_input: StatusInput) -> Verdict | None:
 
 
 def _rollout(facts: DeploymentFacts) -> str:
-    return f"{facts.updated} of {facts.wanted} replicas have the newest configuration"
+    replicas = counted(facts.wanted, "replica")
+    return f"{facts.updated} of {replicas} updated to the newest configuration"
 
 
 CHECKS: tuple[Check, ...] = (

@@ -4,6 +4,7 @@ from typing import Literal
 
 from mistral_operator.api import Condition, ConditionType, Reason
 from mistral_operator.api.status import MAX_MESSAGE
+from mistral_operator.kube.plurals import counted
 from mistral_operator.status.memory import memory
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.scaling import scaling_limits
@@ -44,9 +45,9 @@ def _available(status_input: StatusInput) -> tuple[ConditionStatus, Reason, str]
     facts = status_input.observed.deployment
     ready = facts.ready if facts else 0
     if ready:
-        wanted = facts.wanted if facts else 0
-        return "True", Reason.AVAILABLE, f"{ready} of {wanted} replicas answer chats"
-    return "False", Reason.UNAVAILABLE, "no replica answers chats"
+        replicas = counted(facts.wanted if facts else 0, "replica")
+        return "True", Reason.AVAILABLE, f"{ready} of {replicas} ready"
+    return "False", Reason.UNAVAILABLE, "no replica is ready"
 
 
 def _progressing(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
@@ -54,9 +55,9 @@ def _progressing(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
         case Outlook.WAITING:
             return "True", verdict.reason, verdict.message
         case Outlook.STUCK:
-            return "False", Reason.BLOCKED, f"{verdict.reason} has to be resolved first"
+            return "False", Reason.BLOCKED, f"resolve {verdict.reason} first"
         case Outlook.GOOD:
-            return "False", Reason.COMPLETE, "nothing is left to do"
+            return "False", Reason.COMPLETE, "the rollout is complete"
 
 
 def _degraded(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:

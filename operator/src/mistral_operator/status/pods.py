@@ -23,11 +23,11 @@ _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunCon
 _STAGE_WORDS: dict[Stage | str, str] = {
     Stage.STARTING: "the engine is starting",
     Stage.LOADING: "the engine is loading the weights",
-    Stage.PROFILING: "the engine is measuring its memory",
+    Stage.PROFILING: "the engine is profiling its memory",
     Stage.WARMING_UP: "the engine is warming up",
-    Stage.CANARY: "the server is trying a first chat",
-    Stage.SERVING: "the server answers; the pod becomes ready",
-    Stage.DRAINING: "the server is finishing its last requests",
+    Stage.CANARY: "the server is sending a first test chat",
+    Stage.SERVING: "the server answers, and the pod is becoming ready",
+    Stage.DRAINING: "the server is finishing the running requests",
 }
 
 
@@ -60,7 +60,7 @@ def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     if pod.unschedulable:
         return _unschedulable(status_input.resource, pod, status_input.observed.nodes)
     if pod.evicted:
-        return stuck(Reason.SERVER_FAILED, f"the pod was ended: {pod.evicted}")
+        return stuck(Reason.SERVER_FAILED, f"the pod failed: {pod.evicted}")
     for container in pod.containers:
         answer = _container_verdict(container)
         if answer is not None:
@@ -75,21 +75,21 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
     if resource.spec.device == "cuda" and nodes and most < needed:
         return stuck(
             Reason.NO_FITTING_NODE,
-            f"a replica needs {needed} {gpu} on one node and the best node offers {most}:"
-            " add such a node, lower spec.engine.tensorParallelSize (see ModelFits), or set"
-            f" spec.pod.gpu.resourceName. The scheduler says: {pod.unschedulable}",
+            f"a replica needs {needed} {gpu} on one node, but the largest node offers {most}:"
+            " add a larger node, lower spec.engine.tensorParallelSize (see ModelFits), or correct"
+            f" spec.pod.gpu.resourceName. The scheduler reports: {pod.unschedulable}",
         )
     if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
         # Every new claim passes through this; one that stays here has no volume to be bound to.
         return waiting(
             Reason.UNSCHEDULABLE,
-            "waiting for its PersistentVolumeClaim to be bound. If that lasts, look at the claim:"
-            f" its StorageClass may not exist. The scheduler says: {pod.unschedulable}",
+            "waiting for its PersistentVolumeClaim to be bound. If this takes long, check the"
+            f" claim: its StorageClass may not exist. The scheduler reports: {pod.unschedulable}",
         )
     return stuck(
         Reason.UNSCHEDULABLE,
-        "no node can take it now: free or add one, or change spec.pod."
-        f" The scheduler says: {pod.unschedulable}",
+        "no node can run the pod: free or add a node, or change spec.pod."
+        f" The scheduler reports: {pod.unschedulable}",
     )
 
 
@@ -99,13 +99,13 @@ def _container_verdict(container: ContainerFacts) -> Verdict | None:
         return stuck(
             Reason.IMAGE_UNAVAILABLE,
             "the image cannot be pulled: check spec.image, and spec.pod.imagePullSecrets for a"
-            f" private registry. The kubelet says: {reason}: {message}",
+            f" private registry. The kubelet reports: {reason}: {message}",
         )
     if reason in _CONFIG_REASONS:
         return stuck(
             Reason.CONFIG_MISSING,
-            "the container cannot be created: create what is missing, or correct the reference in"
-            f" the resource. The kubelet says: {message or reason}",
+            "the container cannot be created: create the missing object, or correct the reference"
+            f" in the resource. The kubelet reports: {message or reason}",
         )
     if container.name == names.FETCH_CONTAINER:
         return _fetch_verdict(container)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mistral_operator.api import Reason, ScalingReason, Spec
+from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import may_sleep
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import NodeFacts
@@ -27,15 +28,15 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
         return Limits(
             "True",
             Reason.KEDA_MISSING,
-            "the cluster has no ScaledObject (keda.sh); install KEDA, which the operator detects at"
-            " its next resync, or set spec.autoscaling.driver: Operator",
+            "the cluster has no CRD for ScaledObject (keda.sh): install KEDA, which the operator"
+            " detects at its next resync, or set spec.autoscaling.driver to Operator",
         )
     if may_sleep(spec) and not status_input.observed.activator:
         return Limits(
             "True",
             Reason.ACTIVATOR_MISSING,
-            "spec.autoscaling.minReplicas is 0 and no activator is ready, so the last replica"
-            " stays: set activator.enabled in the chart's values, or minReplicas to 1",
+            "spec.autoscaling.minReplicas is 0 but no activator is ready, so the last replica keeps"
+            " running: set activator.enabled in the chart's values, or set minReplicas to 1",
         )
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:
@@ -48,7 +49,7 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
         return Limits("True", Reason.AT_MAXIMUM, scaling.message)
     if scaling is not None and reason == ScalingReason.NO_SIGNALS:
         return Limits("Unknown", Reason.NO_SIGNALS, scaling.message)
-    return Limits("False", Reason.WITHIN_LIMITS, "nothing keeps replicas from following the load")
+    return Limits("False", Reason.WITHIN_LIMITS, "replicas can follow the load")
 
 
 def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
@@ -65,8 +66,8 @@ def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
 def _too_few(spec: Spec, room: int, most: int) -> str:
     gpu, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
     return (
-        f"the nodes hold {room} replicas of {needed} {gpu}, even if nobody else uses any, and"
+        f"all nodes together have room for {counted(room, 'replica')} with {needed} {gpu} each, but"
         f" spec.autoscaling.maxReplicas is {most}: add nodes, or lower it to {room}"
         if room
-        else f"no node holds a replica of {needed} {gpu}: add nodes"
+        else f"no node has {needed} {gpu} for a replica: add nodes"
     )

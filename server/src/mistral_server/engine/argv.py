@@ -166,7 +166,7 @@ def _media_domains(engine: EngineSettings) -> Iterator[str]:
     for domain in engine.media_domains or (NO_MEDIA_DOMAIN,):
         if not _HOST.fullmatch(domain):
             raise InvalidConfigurationError(
-                f"{domain!r} is not a host name: write media domains without scheme, port or path, "
+                f"{domain!r} is not a hostname: write media domains without scheme, port or path, "
                 "such as images.example.com"
             )
         yield domain

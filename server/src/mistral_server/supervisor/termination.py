@@ -34,7 +34,7 @@ def write(words: TerminationReport, path: str) -> None:
         # The file belongs to the kubelet and exists in a pod: it is filled, never replaced.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     except OSError as error:
-        _log.warning("The termination report cannot be written to %s: %s", path, error)
+        _log.warning("Cannot write the termination report to %s: %s", path, error)
         return
     with os.fdopen(descriptor, "wb") as file:
         file.write(encoded)
