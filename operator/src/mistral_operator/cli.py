@@ -64,7 +64,7 @@ def activate() -> None:
     settings = ActivatorSettings()
     logs.configure(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(process.run(settings))
+        runner.run(process.run_activator(settings))
 
 
 @main.command()

@@ -14,7 +14,7 @@ from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.objects import Key
-from mistral_operator.scale_to_zero import ActivatorDocument, Activators, Waiting
+from mistral_operator.scale_to_zero import ActivatorDocument, Activators, EndpointReport
 from mistral_operator.signals.activators import (
     ActivatorBoard,
     ActivatorPoller,
@@ -62,7 +62,7 @@ def test_the_activators_that_are_ready_are_known_by_their_service(
 
 def document(held: int, targets: int) -> ActivatorDocument:
     """Return what an activator says of one endpoint."""
-    one = Waiting(namespace=NAMESPACE, name=NAME, held=held, targets=targets)
+    one = EndpointReport(namespace=NAMESPACE, name=NAME, held=held, targets=targets)
     return ActivatorDocument(endpoints=(one,))
 
 

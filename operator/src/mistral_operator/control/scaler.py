@@ -33,7 +33,7 @@ from mistral_operator.control.collectors import ScalingCollector
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import now_text, to_seconds
-from mistral_operator.scale_to_zero import may_sleep
+from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.signals.activators import ActivatorBoard
 from mistral_operator.signals.pods import SignalBoard
 from mistral_operator.watch.store import Store
@@ -166,7 +166,7 @@ class Scaler:
         except InvalidResource:
             return None
         spec, look = resource.spec, self._see(key)
-        if may_sleep(spec) and not self.activators.known.addresses:
+        if can_scale_to_zero(spec) and not self.activators.known.addresses:
             # Nothing would wake it: its last replica is not idle for whoever takes idle ones away.
             look = replace(look, active=True)
         target = _target(spec, _kv_cache_tokens(body))
@@ -278,7 +278,7 @@ def _may(body: Body) -> bool:
 def _scaled_here(resource: Resource) -> bool:
     spec = resource.spec
     wanted = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
-    return wanted and not spec.suspend and (spec.replicas > 0 or may_sleep(spec))
+    return wanted and not spec.suspend and (spec.replicas > 0 or can_scale_to_zero(spec))
 
 
 def _target(spec: Spec, kv_cache_tokens: int | None) -> int | None:

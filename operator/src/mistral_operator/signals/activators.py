@@ -17,7 +17,7 @@ from mistral_operator.kube.client import Cluster, Object
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Key, key_of
 from mistral_operator.scale_to_zero import ActivatorDocument, Activators
-from mistral_operator.signals.polling import bracketed, fetch
+from mistral_operator.signals.polling import fetch, url_host
 from mistral_operator.watch.facts import ready_addresses
 from mistral_operator.watch.store import Store
 
@@ -115,7 +115,7 @@ class ActivatorPoller:
             self._news(key)
 
     async def _ask(self, session: aiohttp.ClientSession, address: str) -> None:
-        url = f"http://{bracketed(address)}:{self._port}/signals"
+        url = f"http://{url_host(address)}:{self._port}/signals"
         said = await fetch(session, url, ActivatorDocument, _MAX_BYTES)
         if said is not None:
             self._said[address] = said

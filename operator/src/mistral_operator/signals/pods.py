@@ -13,7 +13,7 @@ import aiohttp
 
 from mistral_operator.kube.names import HEALTH_PORT
 from mistral_operator.kube.objects import Key
-from mistral_operator.signals.polling import bracketed, fetch
+from mistral_operator.signals.polling import fetch, url_host
 from mistral_operator.watch.facts import PodFacts
 from mistral_operator.watch.store import Store
 from mistral_server.contract import SignalDocument
@@ -109,7 +109,7 @@ class SignalPoller:
         line = self._board.line(pod)
         line.asked_when_ready = pod.ready
         async with self._slots:
-            url = f"http://{bracketed(pod.ip or '')}:{HEALTH_PORT}/signals"
+            url = f"http://{url_host(pod.ip or '')}:{HEALTH_PORT}/signals"
             said = await fetch(session, url, SignalDocument)
         if said is None:
             line.silences += 1

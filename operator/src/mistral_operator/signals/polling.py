@@ -13,7 +13,7 @@ D = TypeVar("D", bound=BaseModel)
 _MAX_BYTES = 65_536
 
 
-def bracketed(address: str) -> str:
+def url_host(address: str) -> str:
     """Return an address as a URL holds it."""
     return f"[{address}]" if ":" in address else address
 
