@@ -79,7 +79,7 @@ class Reconciler:
 
     def _decide(self, key: Key, resource: Resource, previous: Status) -> Desired:
         """Return what the resource is to become, by everything that is known now."""
-        store, activators = self._dependencies.store, self._dependencies.activators.known
+        store, activators = self._dependencies.store, self._dependencies.activators.current
         inputs = DecisionInputs(
             self._dependencies.now(),
             self._dependencies.context,
@@ -150,10 +150,10 @@ class Reconciler:
         return Observed(
             deployment=store.deployment_of(key),
             pods=pods,
-            signals=self._dependencies.signals.of(pods),
+            signals=self._dependencies.signals.documents(pods),
             nodes=tuple(store.nodes.values()),
             keda=self._dependencies.context.scaled_objects,
-            activator=bool(self._dependencies.activators.known.addresses),
+            activator=bool(self._dependencies.activators.current.addresses),
         )
 
     def _forget(self, key: Key) -> Outcome:
