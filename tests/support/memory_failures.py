@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from builders import CONTEXT, NOW, Object, merged, resource
 from mistral_operator.api import Oom, Resource, Spec
 from mistral_operator.oom import (
-    Circumstances,
     Failure,
+    RemedyInputs,
     decide,
     effective_resource,
     settings_in_force,
@@ -67,8 +67,8 @@ class Endpoint:
     def look(self, *, quiet: bool = False, ready: bool = False) -> None:
         """Let the operator look."""
         told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
-        given = Circumstances(self.visible, told, ready=ready, quiet=quiet, now=NOW)
-        self.oom = decide(self.resource, self.oom, given)
+        inputs = RemedyInputs(self.visible, told, ready=ready, quiet=quiet, now=NOW)
+        self.oom = decide(self.resource, self.oom, inputs)
 
     def play(self, world: World, limit: int = 200) -> bool:
         """Start again and again; return whether it came to work before it gave up."""

@@ -88,7 +88,7 @@ class Operator:
     def reconcile(self) -> AutoscalingStatus | None:
         """Do what a reconciliation does: ask, and write it into the status."""
         given = resource(self.spec, generation=self.generation)
-        told = self.scaler.wanted(given, self.previous)
+        told = self.scaler.decision_for(given, self.previous)
         self.previous = self.previous.model_copy(update={"autoscaling": told})
         return told
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from builders import EARLIER, GPU, ON_CPUS, Object, node_body
 from mistral_operator.api import AutoscalingStatus, Reason, ScalingReason
-from mistral_operator.status import Situation
+from mistral_operator.status import StatusInput
 from mistral_operator.watch.facts import Observed
-from status_inputs import situation
+from status_inputs import status_input
 
 
 def scaled(
@@ -16,10 +16,10 @@ def scaled(
     driver: str = "Operator",
     least: int = 1,
     **spec: object,
-) -> Situation:
+) -> StatusInput:
     """Return an endpoint of at most 4 replicas about which something was decided."""
     autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": driver}
-    given = situation(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
+    given = status_input(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
     scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
     return replace(given, scaling=scaling if driver == "Operator" else None)
 
@@ -27,7 +27,7 @@ def scaled(
 TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))
 """They hold 3 replicas of 2 GPUs: a replica is on one node."""
 
-LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
+LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
     "nothing": (scaled(), "False", Reason.WITHIN_LIMITS, "replicas can follow"),
     "loops": (scaled(ScalingReason.FROZEN), "True", Reason.SCALE_UP_FROZEN, "so it is"),
     "the maximum": (scaled(ScalingReason.AT_MAXIMUM), "True", Reason.AT_MAXIMUM, "so it is"),

@@ -14,6 +14,7 @@ from builders import (
     resource_body,
 )
 from mistral_operator.api import AutoscalingStatus, Effective, ScalingReason, Status
+from mistral_operator.control.scaler import Loads
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import Activators
 from scaling_operator import AT_ONCE, KEY, PERIOD, SPEC, Operator
@@ -362,6 +363,60 @@ def test_a_resource_made_anew_under_its_old_name_begins_anew() -> None:
     operator.store.pods.remove(ready_pod("small-1"))
     other = resource(SPEC, uid="another")
 
-    told = operator.scaler.wanted(other, Status())
+    told = operator.scaler.decision_for(other, Status())
     assert told is not None
     assert told.replicas == 1
+
+
+# --- The load, for another autoscaler -------------------------------------------------------------
+
+KEDA: dict[str, Any] = {"autoscaling": {"maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}}
+
+
+def test_the_load_is_reported_in_replicas_with_what_it_is_made_of() -> None:
+    operator = Operator(KEDA)
+    loads = Loads()
+    assert loads(*KEY) == "this replica of the operator stands by"
+
+    loads.scaler = operator.scaler
+    operator.hear(running=15, waiting=5)
+
+    reading = loads(*KEY)
+    assert not isinstance(reading, str)
+    assert (reading["replicas"], reading["load"], reading["target"]) == (2.0, 20, 10)
+
+
+UNKNOWN_LOADS: dict[str, dict[str, Any]] = {
+    "no autoscaling": {},
+    "a spec that cannot be read": {"autoscaling": {"maxReplicas": "many"}},
+    "a target that no engine has reported": {"autoscaling": {"maxReplicas": 4, "driver": "KEDA"}},
+}
+
+
+@pytest.mark.parametrize("spec", UNKNOWN_LOADS.values(), ids=UNKNOWN_LOADS)
+def test_a_load_that_is_not_known_is_no_number(spec: dict[str, Any]) -> None:
+    operator = Operator(spec)
+    operator.hear(running=15)
+
+    assert Loads(operator.scaler)(*KEY) == "no pod of it says what it does"
+    assert operator.scaler.reading(Key(NAMESPACE, "other")) is None
+
+
+def test_an_edit_that_cannot_be_read_leaves_the_decision_as_it_is() -> None:
+    operator = Operator()
+    assert operator.replicas() == 1
+
+    operator.edit({"autoscaling": {"maxReplicas": "many"}})
+
+    assert operator.look(3, lambda: operator.hear(running=90)) == []
+
+
+def test_an_edit_counts_at_the_next_look_if_no_reconciliation_was_sooner() -> None:
+    operator = Operator()
+    assert operator.replicas() == 1
+    operator.hear(running=5)
+
+    operator.edit({"autoscaling": {"minReplicas": 4}})
+
+    assert operator.look(say=lambda: operator.hear(running=5)) == [KEY]
+    assert operator.replicas() == 4

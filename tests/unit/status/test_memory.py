@@ -8,8 +8,8 @@ from mistral_operator.api import (
     Oom,
     Status,
 )
-from mistral_operator.status import Situation, report
-from status_inputs import condition, heard, previously, remembering, said, situation
+from mistral_operator.status import StatusInput, report
+from status_inputs import condition, heard, previously, remembering, said, status_input
 from status_memory_cases import MEMORY_CASES
 
 
@@ -19,7 +19,7 @@ from status_memory_cases import MEMORY_CASES
 def test_the_condition_says_what_ran_out_and_what_is_done(
     oom: Oom | None, status: str, reason: str, fragments: list[str]
 ) -> None:
-    case = situation() if oom is None else remembering(situation(), oom)
+    case = status_input() if oom is None else remembering(status_input(), oom)
 
     found = said(report(case, NOW), ConditionType.OUT_OF_MEMORY)
 
@@ -28,8 +28,8 @@ def test_the_condition_says_what_ran_out_and_what_is_done(
         assert fragment in found.message
 
 
-def pressed(*, high: bool) -> Situation:
-    return heard(situation(ready_pod()), small_1=signal(kv_pressure=high))
+def pressed(*, high: bool) -> StatusInput:
+    return heard(status_input(ready_pod()), small_1=signal(kv_pressure=high))
 
 
 def test_a_cache_that_is_too_small_for_the_load_is_a_soft_lack_of_memory() -> None:
@@ -42,7 +42,7 @@ def test_a_cache_that_is_too_small_for_the_load_is_a_soft_lack_of_memory() -> No
 def test_it_stands_until_the_operator_hears_again() -> None:
     before = Status(conditions=[condition(ConditionType.OUT_OF_MEMORY, "True")])
     before.conditions[0] = before.conditions[0].model_copy(update={"reason": "KVPressure"})
-    silent = previously(situation(ready_pod()), before)
+    silent = previously(status_input(ready_pod()), before)
     calm = previously(pressed(high=False), before)
 
     assert said(report(silent, NOW), ConditionType.OUT_OF_MEMORY).status == "True"

@@ -6,15 +6,15 @@ import pytest
 
 from builders import NOW
 from mistral_operator.api import ConditionType, Reason, ScalingReason
-from mistral_operator.status import Situation, report
+from mistral_operator.status import StatusInput, report
 from mistral_operator.watch.facts import Observed
-from status_inputs import said, situation
+from status_inputs import said, status_input
 from status_scaling_cases import LIMITS, scaled
 
 
 @pytest.mark.parametrize(("case", "status", "reason", "fragment"), LIMITS.values(), ids=LIMITS)
 def test_what_limits_scaling_is_told_with_what_would_help(
-    case: Situation, status: str, reason: Reason, fragment: str
+    case: StatusInput, status: str, reason: Reason, fragment: str
 ) -> None:
     limited = said(report(case, NOW), ConditionType.SCALING_LIMITED)
 
@@ -23,7 +23,7 @@ def test_what_limits_scaling_is_told_with_what_would_help(
 
 
 def test_an_endpoint_without_autoscaling_has_no_such_condition() -> None:
-    told = {one.type for one in report(situation(), NOW).conditions}
+    told = {one.type for one in report(status_input(), NOW).conditions}
 
     assert ConditionType.SCALING_LIMITED not in told
 

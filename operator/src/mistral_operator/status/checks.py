@@ -11,36 +11,36 @@ from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import may_sleep
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.pods import worst_pod
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import DeploymentFacts
 
-Check = Callable[[Situation], Verdict | None]
+Check = Callable[[StatusInput], Verdict | None]
 
 
-def verdict(situation: Situation) -> Verdict:
+def verdict(status_input: StatusInput) -> Verdict:
     """Return the first answer to "why is it not ready?", or that it is."""
     for check in CHECKS:
-        answer = check(situation)
+        answer = check(status_input)
         if answer is not None:
             return answer
     return waiting(Reason.NOT_READY, "waiting for the replicas to become ready")
 
 
-def problems(situation: Situation) -> Verdict | None:
+def problems(status_input: StatusInput) -> Verdict | None:
     """Something kept the operator from applying the children."""
-    if not situation.problems:
+    if not status_input.problems:
         return None
-    message = "; ".join(problem.message for problem in situation.problems)
-    for problem in situation.problems:
+    message = "; ".join(problem.message for problem in status_input.problems)
+    for problem in status_input.problems:
         if problem.reason is not Reason.CREATING:
             return stuck(problem.reason, message)
     return waiting(Reason.CREATING, message)
 
 
-def given_up(situation: Situation) -> Verdict | None:
+def given_up(status_input: StatusInput) -> Verdict | None:
     """It cannot start, and holds no GPUs while that is so."""
-    oom = situation.oom
+    oom = status_input.oom
     if oom is None or not oom.stopped:
         return None
     return stuck(
@@ -50,9 +50,9 @@ def given_up(situation: Situation) -> Verdict | None:
     )
 
 
-def stopped(situation: Situation) -> Verdict | None:
+def stopped(status_input: StatusInput) -> Verdict | None:
     """Nothing runs because nothing should."""
-    spec = situation.resource.spec
+    spec = status_input.resource.spec
     if spec.suspend:
         return Verdict(
             Reason.SUSPENDED,
@@ -60,7 +60,7 @@ def stopped(situation: Situation) -> Verdict | None:
             Outlook.GOOD,
         )
     if spec.replicas == 0 and may_sleep(spec):
-        return _asleep(situation)
+        return _asleep(status_input)
     if spec.replicas == 0:
         return Verdict(
             Reason.SCALED_TO_ZERO,
@@ -70,8 +70,8 @@ def stopped(situation: Situation) -> Verdict | None:
     return None
 
 
-def _asleep(situation: Situation) -> Verdict:
-    if situation.observed.activator:
+def _asleep(status_input: StatusInput) -> Verdict:
+    if status_input.observed.activator:
         return Verdict(
             Reason.ASLEEP,
             "scaled to zero while idle; the next request starts a replica",
@@ -84,40 +84,40 @@ def _asleep(situation: Situation) -> Verdict:
     )
 
 
-def creating(situation: Situation) -> Verdict | None:
+def creating(status_input: StatusInput) -> Verdict | None:
     """The Deployment does not exist yet, or its controller has not seen the newest one."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or facts.observed_generation < facts.generation:
         return waiting(Reason.CREATING, "the child objects are being created")
     return None
 
 
-def serving(situation: Situation) -> Verdict | None:
+def serving(status_input: StatusInput) -> Verdict | None:
     """Every replica is ready in the newest configuration."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or not facts.settled:
         return None
     verb = "answers" if facts.ready == 1 else "answer"
-    message = f"{counted(facts.ready, 'replica')} {verb} as {situation.resource.spec.model.name}"
+    message = f"{counted(facts.ready, 'replica')} {verb} as {status_input.resource.spec.model.name}"
     return Verdict(Reason.READY, message, Outlook.GOOD)
 
 
-def rejected(situation: Situation) -> Verdict | None:
+def rejected(status_input: StatusInput) -> Verdict | None:
     """The API server refuses the pods: a quota, a security policy."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or not facts.replica_failure:
         return None
     return stuck(Reason.POD_REJECTED, f"the API server rejects the pods: {facts.replica_failure}")
 
 
-def pods(situation: Situation) -> Verdict | None:
+def pods(status_input: StatusInput) -> Verdict | None:
     """A pod has something to say."""
-    return worst_pod(situation)
+    return worst_pod(status_input)
 
 
-def rolling_out(situation: Situation) -> Verdict | None:
+def rolling_out(status_input: StatusInput) -> Verdict | None:
     """Old and new pods exist side by side."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or facts.updated >= facts.wanted:
         return None
     return waiting(Reason.ROLLING_OUT, _rollout(facts))

@@ -4,7 +4,7 @@ from typing import Literal
 
 from mistral_operator.api import ConditionType, Oom, Reason, Step
 from mistral_operator.oom.failures import advice
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES
 
 _PRESSURE = (
@@ -15,12 +15,12 @@ _PRESSURE = (
 Said = tuple[Literal["True", "False"], str, str]
 
 
-def memory(situation: Situation) -> Said:
+def memory(status_input: StatusInput) -> Said:
     """Return status, reason and message of OutOfMemory."""
-    oom = situation.oom
+    oom = status_input.oom
     if oom is not None and oom.active in MEMORY_FAILURES and oom.active is not None:
         return "True", oom.active, f"{_what(oom)}. {what_is_done(oom)}"
-    if _pressed(situation):
+    if _pressed(status_input):
         return (
             "True",
             KV_PRESSURE,
@@ -74,11 +74,11 @@ def _remedied(oom: Oom) -> str:
     return f"running with {running}: set this in the spec to keep it"
 
 
-def _pressed(situation: Situation) -> bool:
-    signals = [situation.observed.signal(pod) for pod in situation.observed.pods if pod.ready]
+def _pressed(status_input: StatusInput) -> bool:
+    signals = [status_input.observed.signal(pod) for pod in status_input.observed.pods if pod.ready]
     heard = [one for one in signals if one is not None]
     if heard:
         return any(one.kv_pressure for one in heard)
     # An operator that has just started has not heard from the pods yet; the last word stands.
-    said = situation.said_before(ConditionType.OUT_OF_MEMORY)
+    said = status_input.previous_condition(ConditionType.OUT_OF_MEMORY)
     return said is not None and said.reason == KV_PRESSURE

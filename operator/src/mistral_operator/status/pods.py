@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mistral_operator.api import ConditionType, Reason, Resource
 from mistral_operator.api.fields import in_fields
 from mistral_operator.kube import names
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
 from mistral_server.contract import SignalDocument, Stage
@@ -31,18 +31,18 @@ _STAGE_WORDS: dict[Stage | str, str] = {
 }
 
 
-def worst_pod(situation: Situation) -> Verdict | None:
+def worst_pod(status_input: StatusInput) -> Verdict | None:
     """Return the verdict on the pod that needs most attention."""
-    verdicts = list(_verdicts(situation))
+    verdicts = list(_verdicts(status_input))
     hopeless = [one for one in verdicts if one.outlook is Outlook.STUCK]
     return next(iter(hopeless or verdicts), None)
 
 
-def _verdicts(situation: Situation) -> Iterator[Verdict]:
-    for pod in _present(situation.observed.pods):
+def _verdicts(status_input: StatusInput) -> Iterator[Verdict]:
+    for pod in _present(status_input.observed.pods):
         if pod.ready:
             continue
-        answer = _verdict(situation, pod)
+        answer = _verdict(status_input, pod)
         if answer is not None:
             yield Verdict(answer.reason, f"pod {pod.name}: {answer.message}", answer.outlook)
 
@@ -56,16 +56,16 @@ def _present(pods: tuple[PodFacts, ...]) -> list[PodFacts]:
     return [pod for pod in staying if not pod.evicted] or staying
 
 
-def _verdict(situation: Situation, pod: PodFacts) -> Verdict | None:
+def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     if pod.unschedulable:
-        return _unschedulable(situation.resource, pod, situation.observed.nodes)
+        return _unschedulable(status_input.resource, pod, status_input.observed.nodes)
     if pod.evicted:
         return stuck(Reason.SERVER_FAILED, f"the pod failed: {pod.evicted}")
     for container in pod.containers:
         answer = _container_verdict(container)
         if answer is not None:
             return answer
-    return _server_verdict(situation, pod)
+    return _server_verdict(status_input, pod)
 
 
 def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> Verdict:
@@ -135,21 +135,21 @@ def _last_end(container: ContainerFacts) -> str:
     return f"{cause}, exit code {container.exit_code}{times}{last}"
 
 
-def _server_verdict(situation: Situation, pod: PodFacts) -> Verdict | None:
+def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
     if container is None or not container.running:
         return waiting(Reason.CREATING, "the pod's containers are being created")
-    signal = situation.observed.signal(pod)
+    signal = status_input.observed.signal(pod)
     reason = Reason.NOT_READY if container.started else Reason.STARTING
-    return waiting(reason, _stage(situation, reason, pod, signal))
+    return waiting(reason, _stage(status_input, reason, pod, signal))
 
 
 def _stage(
-    situation: Situation, reason: Reason, pod: PodFacts, signal: SignalDocument | None
+    status_input: StatusInput, reason: Reason, pod: PodFacts, signal: SignalDocument | None
 ) -> str:
     if signal is not None:
         return _STAGE_WORDS.get(signal.stage, f"the server is in stage {signal.stage}")
-    said = situation.said_before(ConditionType.READY)
+    said = status_input.previous_condition(ConditionType.READY)
     prefix = f"pod {pod.name}: "
     if said is not None and said.reason == reason and said.message.startswith(prefix):
         # An operator that has just started has not heard from the pod yet; the last word stands.

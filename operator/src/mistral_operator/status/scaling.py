@@ -6,7 +6,7 @@ from typing import Literal
 from mistral_operator.api import Reason, ScalingReason, Spec
 from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import may_sleep
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import NodeFacts
 
 
@@ -19,19 +19,19 @@ class Limits:
     message: str
 
 
-def scaling_limits(situation: Situation) -> Limits | None:
+def scaling_limits(status_input: StatusInput) -> Limits | None:
     """Say what limits scaling, None of a resource without autoscaling."""
-    spec, scaling = situation.resource.spec, situation.scaling
+    spec, scaling = status_input.resource.spec, status_input.scaling
     if spec.autoscaling is None:
         return None
-    if spec.autoscaling.driver == "KEDA" and not situation.observed.keda:
+    if spec.autoscaling.driver == "KEDA" and not status_input.observed.keda:
         return Limits(
             "True",
             Reason.KEDA_MISSING,
             "the cluster has no CRD for ScaledObject (keda.sh): install KEDA, which the operator"
             " detects at its next resync, or set spec.autoscaling.driver to Operator",
         )
-    if may_sleep(spec) and not situation.observed.activator:
+    if may_sleep(spec) and not status_input.observed.activator:
         return Limits(
             "True",
             Reason.ACTIVATOR_MISSING,
@@ -41,7 +41,7 @@ def scaling_limits(situation: Situation) -> Limits | None:
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:
         return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)
-    room = replicas_that_fit(spec, situation.observed.nodes)
+    room = replicas_that_fit(spec, status_input.observed.nodes)
     most = spec.autoscaling.max_replicas
     if room is not None and room < most:
         return Limits("True", Reason.TOO_FEW_GPUS, _too_few(spec, room, most))
