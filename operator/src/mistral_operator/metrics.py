@@ -27,6 +27,10 @@ QUEUE_RETRYING = Gauge(
     "mistral_operator_queue_retrying", "Resources that wait for a retry or the end of a burst."
 )
 LEADER = Gauge("mistral_operator_leader", "1 while this replica holds the Lease.")
+API_SERVER_REACHABLE = Gauge(
+    "mistral_operator_api_server_reachable",
+    "1 while the API server answers requests of this process.",
+)
 RESYNC_SECONDS = Gauge(
     "mistral_operator_last_resync_timestamp_seconds",
     "When the last full comparison with the API server ended, as Unix time.",

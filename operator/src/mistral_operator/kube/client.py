@@ -18,14 +18,16 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 from tenacity import (
-    before_sleep_log,
+    RetryCallState,
     retry,
     retry_if_exception_type,
     wait_random_exponential,
 )
 
 from mistral_operator.kube import names
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.availability import Availability
+from mistral_operator.kube.errors import ClusterError, KindMissing, NamespaceLeaving, Unavailable
+from mistral_operator.kube.fence import Fence
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
 from mistral_operator.metrics import API_REQUESTS
 
@@ -39,22 +41,33 @@ _LATER = {429, 500, 502, 503, 504}
 """Statuses that say "not now" rather than "not so"."""
 
 
+def _log_first_failure(state: RetryCallState) -> None:
+    """Log the first failure only; what is waited for may take long to come."""
+    level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG
+    log.log(level, "%s", state.outcome and state.outcome.exception())
+
+
 patiently = retry(
     retry=retry_if_exception_type(Unavailable),
-    wait=wait_random_exponential(multiplier=1, max=30),
-    before_sleep=before_sleep_log(log, logging.WARNING),
+    wait=wait_random_exponential(multiplier=0.5, max=5),
+    before_sleep=_log_first_failure,
 )
-"""Decorates what there is no going on without: it is asked again until the API server answers.
+"""Decorates what there is no going on without: it is retried until the API server answers.
 
-That server says 429 for some seconds after a CRD was made, and nothing while it is replaced.
+That server says 429 for some seconds after a CRD was created, and nothing while it is replaced. The
+longest wait is short, since nothing else happens meanwhile.
 """
 
 
 class Cluster:
     """A connection to the API server; use it as a context manager."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, fence: Fence | None = None) -> None:
         self.client = client
+        self.fence = fence or Fence()
+        """Lets writes pass while this replica may write."""
+        self.availability = Availability()
+        """Whether the API server answers."""
 
     @classmethod
     async def connect(cls, connections: int, kubeconfig: str | None = None) -> Self:
@@ -156,12 +169,23 @@ class Cluster:
         if selector is not None:
             query["labelSelector"] = selector
         while True:
-            page = await self._request("GET", kind.path(namespace), query)
+            page = await self._page(kind, namespace, query)
             yield page["items"], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:
                 return
             query["continue"] = token
+
+    async def _page(self, kind: Kind, namespace: str | None, query: dict[str, str]) -> Object:
+        path = kind.path(namespace)
+        try:
+            return await self._request("GET", path, query)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+            reason = f"the API server does not serve {name}; waiting until its CRD is installed"
+            raise KindMissing(404, reason, f"GET {path}") from error
 
     async def post_event(self, namespace: str, event: Object) -> None:
         """Create an Event."""
@@ -185,6 +209,17 @@ class Cluster:
             return False
         return True
 
+    def _timeout(self, method: str, request: str) -> float:
+        """Return the seconds that a request may take; a write must not outlive the Lease.
+
+        Raises:
+            Fenced: it is a write, and this replica may not write.
+        """
+        if method == "GET":
+            return _REQUEST_SECONDS
+        self.fence.check(request)
+        return min(_REQUEST_SECONDS, self.fence.seconds_left)
+
     async def _request(
         self,
         method: str,
@@ -203,11 +238,13 @@ class Cluster:
                 headers, [], ["BearerToken"], path, method, body
             )
             response = await self.client.call_api(
-                method, url, headers, body, _request_timeout=_REQUEST_SECONDS
+                method, url, headers, body, _request_timeout=self._timeout(method, said)
             )
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self.availability.failed(error)
             raise Unavailable(0, f"{type(error).__name__}: {error}", said) from error
+        self.availability.answered()
         API_REQUESTS.labels(method=method, status=str(response.status)).inc()
         if response.status >= 300:
             raise _error(response.status, text, said)

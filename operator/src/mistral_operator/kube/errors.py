@@ -6,6 +6,8 @@ OperatorError
     +-- NameTaken        a child's name belongs to an object that is not ours
     +-- NamespaceLeaving the namespace is being deleted, and everything in it
     +-- Unavailable      the API server cannot be reached or asks to come back later
+        +-- KindMissing  the API server does not serve a kind, or not any more
+        +-- Fenced       this replica may have lost its Lease, so it does not write
 """
 
 
@@ -43,6 +45,14 @@ class ClusterError(OperatorError):
 
 class Unavailable(ClusterError):
     """The API server cannot be reached, or asks to come back later."""
+
+
+class Fenced(Unavailable):
+    """This replica may have lost its Lease to another one, so the write was not sent."""
+
+
+class KindMissing(Unavailable):
+    """The API server does not serve a kind: its CRD is not installed, or not any more."""
 
 
 class NameTaken(ClusterError):
