@@ -44,7 +44,15 @@ class ClusterError(OperatorError):
 
 
 class Unavailable(ClusterError):
-    """The API server cannot be reached, or asks to come back later."""
+    """The API server cannot be reached, or asks to come back later.
+
+    Attributes:
+        retry_after: seconds after which the API server wants to be asked again, 0 if it named none.
+    """
+
+    def __init__(self, status: int, reason: str, request: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(status, reason, request)
+        self.retry_after = retry_after
 
 
 class Fenced(Unavailable):

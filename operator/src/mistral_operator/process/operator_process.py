@@ -37,6 +37,7 @@ from mistral_operator.signals.activators import ActivatorBoard, ActivatorPoller,
 from mistral_operator.signals.pods import SignalBoard, SignalPoller
 from mistral_operator.watch.resync import Resync, Watcher, installed_kinds, until_other_kinds
 from mistral_operator.watch.store import Store
+from mistral_operator.watch.sweep import Sweep
 from mistral_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Operator:
         watched = (kinds.RESOURCE, kinds.NODE, kinds.POD, *child_kinds)
         selectors = {kind: kinds.selector_of(kind) for kind in watched}
         resync = Resync(cluster, watcher, selectors, settings.namespaces)
+        sweep = Sweep(cluster, store, watcher, resync, selectors, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()
         await run_all(
@@ -128,6 +130,7 @@ class Operator:
                 recover=lambda: self._recover(installed, resync),
             ),
             resync.forever(settings.resync_seconds),
+            sweep.forever(),
             self._until_other_kinds(installed),
             _gauge(queue),
             scaler.run(),
