@@ -37,7 +37,8 @@ class Swept:
 
     async def compare(self, *bodies: Body, version: int = 100) -> set[Key]:
         """Sweep over a list, and return which resources are queued."""
-        page = {"metadata": {"resourceVersion": str(version)}, "items": list(bodies)}
+        # The API server writes null for an empty list of metadata.
+        page = {"metadata": {"resourceVersion": str(version)}, "items": list(bodies) or None}
         self.api.answer = page
         await self.sweep.once()
         queued: set[Key] = set()

@@ -209,7 +209,8 @@ class Cluster:
             query["labelSelector"] = selector
         while True:
             page = await self._page(kind, namespace, query, _METADATA if metadata_only else _JSON)
-            yield page["items"], int(page["metadata"]["resourceVersion"])
+            # An empty list of metadata has `items: null`.
+            yield page["items"] or [], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:
                 return
