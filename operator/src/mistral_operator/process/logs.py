@@ -32,5 +32,9 @@ def configure(settings: ProcessSettings) -> None:
     # Kopf logs every event of every object at info.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     # Whatever these report, lifecycle.py and leader_election.py say in one line.
-    for name in ("kopf._core.reactor.running", "kubernetes.aio.leaderelection"):
+    for name in (
+        "kopf._core.reactor.orchestration",
+        "kopf._core.reactor.running",
+        "kubernetes.aio.leaderelection",
+    ):
         logging.getLogger(name).setLevel(logging.CRITICAL)
