@@ -15,6 +15,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=False,
         help="Write the golden files instead of failing where they differ; review the difference.",
     )
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        default=False,
+        help="Inject every fault that tests/faults knows, instead of a sample.",
+    )
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -24,7 +30,7 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
         """Return the name of what has to run in one process."""
         file = nodeid.partition("::")[0]
         tier = Path(file).parent.name
-        if tier in {"cluster", "e2e"}:
+        if tier in {"cluster", "e2e", "faults"}:
             return tier
         if Path(file).name in _OF_ONE_ENGINE:
             return "the shared engine"

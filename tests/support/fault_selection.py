@@ -1,0 +1,30 @@
+"""Which faults a run of the tests injects: a sample in `make test`, all in `make test-faults`."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pytest
+
+
+def cases(names: Iterable[str], sample: Collection[str]) -> list[Any]:
+    """Return parameters; those that are not in the sample need `--exhaustive`."""
+    return [
+        pytest.param(one, marks=() if one in sample else pytest.mark.exhaustive) for one in names
+    ]
+
+
+def selected(request: pytest.FixtureRequest, parameter: str) -> set[Any]:
+    """Return the values of a parameter in the selected tests of the present module."""
+    return {
+        item.callspec.params[parameter]
+        for item in request.session.items
+        if isinstance(item, pytest.Function)
+        and item.module is request.module
+        and hasattr(item, "callspec")
+        and parameter in item.callspec.params
+    }
+
+
+def is_exhaustive(request: pytest.FixtureRequest) -> bool:
+    """Tell whether every fault is to be injected."""
+    return bool(request.config.getoption("--exhaustive"))
