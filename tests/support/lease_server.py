@@ -35,6 +35,8 @@ class LeaseServer:
     """How long requests wait before they are answered."""
     status: int = 200
     """Anything else is the answer to every request."""
+    message: str = "injected"
+    """The sentence of that answer."""
     writes: list[str] = field(default_factory=list)
     """Holders of the Lease, one for each write that was taken."""
     written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -58,7 +60,7 @@ class LeaseServer:
         """Answer one request."""
         await asyncio.sleep(self.hang_seconds)
         if self.status != 200:
-            return _refusal(self.status)
+            return _refusal(self.status, self.message)
         if request.method == "GET":
             return _refusal(404) if self.lease is None else web.json_response(self.lease)
         body = await request.json()
@@ -86,7 +88,8 @@ class LeaseServer:
                     await cluster.client.close()
 
 
-def _refusal(status: int) -> web.Response:
+def _refusal(status: int, message: str = "") -> web.Response:
     reasons = {404: "NotFound", 409: "Conflict"}
     body = {"kind": "Status", "code": status, "reason": reasons.get(status, "InternalError")}
+    body["message"] = message
     return web.json_response(body, status=status)

@@ -253,6 +253,37 @@ async def test_a_leader_that_stops_gives_the_lease_up_at_once() -> None:
         assert await second.attempt()
 
 
+async def test_a_leader_keeps_its_lease_when_the_api_server_was_away_from_both() -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        for one in (first, second):
+            host = one.cluster.client.configuration.host
+            one.cluster.client.configuration.host = "http://127.0.0.1:9"
+            assert not await one.attempt()
+            one.cluster.client.configuration.host = host
+        pass_seconds(60, first, second)
+
+        assert not await second.attempt(), "the leader could not renew either"
+        assert await first.attempt()
+
+
+async def test_a_lease_that_is_not_renewed_after_an_outage_is_taken() -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        host = second.cluster.client.configuration.host
+        second.cluster.client.configuration.host = "http://127.0.0.1:9"
+        assert not await second.attempt()
+        second.cluster.client.configuration.host = host
+        pass_seconds(60, second)
+        assert not await second.attempt()
+
+        pass_seconds(5, second)
+
+        assert await second.attempt()
+
+
 async def test_a_write_does_not_outlive_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     server = LeaseServer()
     async with two_replicas(server) as (first, _):
@@ -265,3 +296,35 @@ async def test_a_write_does_not_outlive_the_lease(monkeypatch: pytest.MonkeyPatc
             await first.cluster.post_event("models", {})
 
         assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["to renew", "to create"])
+async def test_a_right_that_is_missing_is_logged_once_with_the_api_servers_sentence(
+    exists: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, _):
+        if exists:
+            await first.attempt()
+        server.status, server.message = 403, 'User "u" cannot get resource "leases"'
+        for _ in range(3):
+            assert not await first.attempt()
+
+        assert caplog.text.count('cannot get resource "leases"') == 1
+        (record,) = (one for one in caplog.records if "cannot get" in one.getMessage())
+        assert record.levelname == "WARNING"
+
+        server.status = 200
+        assert await first.attempt()
+        server.status = 403
+        assert not await first.attempt()
+        assert caplog.text.count('cannot get resource "leases"') == 2, "it is news again"
+
+
+async def test_a_lease_that_another_replica_was_faster_to_write_is_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await asyncio.gather(first.attempt(), second.attempt())
+
+    assert [one for one in caplog.records if one.levelname == "WARNING"] == []

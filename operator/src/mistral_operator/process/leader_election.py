@@ -19,6 +19,7 @@ from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
 from mistral_operator.kube import names
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import uptime
 from mistral_operator.process.settings import Settings
 
@@ -28,6 +29,8 @@ _ACQUIRE_SECONDS = 1.0
 """Interval at which a standby replica looks at the Lease."""
 _RENEW_SECONDS = 2.0
 """Interval at which the leader renews it; that of kube-controller-manager."""
+_GRACE_SECONDS = 2 * _RENEW_SECONDS
+"""How long a leader has to renew an expired Lease after an outage that its replica shared."""
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
 
 
@@ -59,6 +62,9 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         self._version: str | None = None
         self._version_since = 0.0
         self._duration = float(settings.lease_seconds)
+        self._refusal = ""
+        self._is_outage = False
+        self._outage_end = 0.0
         self.holder: str | None = None
         """Identity of the holder when the Lease was last read or written."""
 
@@ -69,7 +75,11 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
 
     @property
     def _may_be_taken(self) -> bool:
-        return not self.is_of_another or self._clock() >= self._version_since + self._duration
+        if not self.is_of_another:
+            return True
+        # While the API server is away, its leader cannot renew either.
+        expires = max(self._version_since + self._duration, self._outage_end + _GRACE_SECONDS)
+        return self._clock() >= expires
 
     async def get(
         self, name: str, namespace: str
@@ -81,10 +91,14 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
             )
         except ApiException as error:
             self._cluster.availability.answered()
+            if error.status != 404:
+                self._refused(error)
             return False, error
         except _NO_ANSWER as error:
             return False, self._no_answer(error)
         self._cluster.availability.answered()
+        if self._is_outage:
+            self._is_outage, self._outage_end = False, self._clock()
         self._observe(lease)
         record = self.election_record(lease)
         if self.is_of_another and self._may_be_taken:
@@ -134,13 +148,16 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
             lease = await write(*what, _request_timeout=self._timeout)
         except ApiException as error:
             self._cluster.availability.answered()
-            # Another replica was faster, most often; the next attempt reads its Lease.
-            log.info("the Lease was not written: %s", error.reason)
+            if error.status == 409:
+                log.info("another replica was faster to write the Lease")
+            else:
+                self._refused(error)
             return False
         except _NO_ANSWER as error:
             self._no_answer(error)
             return False
         self._cluster.availability.answered()
+        self._refusal = ""
         self._observe(lease)
         self._cluster.fence.open_until(started + self._seconds * 2 / 3)
         return True
@@ -153,8 +170,16 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         if lease.metadata.resource_version != self._version:
             self._version, self._version_since = lease.metadata.resource_version, self._clock()
 
+    def _refused(self, error: ApiException) -> None:
+        """Log a refusal, a missing right most often, unless it is the same as before."""
+        refusal = str(error_of(error.status, {}, (error.body or "").encode(), "the Lease"))
+        if refusal != self._refusal:
+            log.warning("nothing is done without %s", refusal)
+        self._refusal = refusal
+
     def _no_answer(self, error: BaseException) -> ApiException:
         self._cluster.availability.failed(error)
+        self._is_outage = True
         return ApiException(status=0, reason=f"{type(error).__name__}: {error}")
 
 
