@@ -7,8 +7,9 @@ UNIT := tests/unit tests/golden
 # The interpreter that has vLLM, for `make gpu-test`.
 GPU_PYTHON ?= $(PYTHON)
 export PYTHONDONTWRITEBYTECODE = 1
-# What is built is kept outside of the checkout, and so is what mypy found out.
-export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mistral-small-operator/mypy
+# What is built is kept outside of the checkout, and so is what mypy found out: of each checkout
+# apart, since it goes by relative paths.
+export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mistral-small-operator/mypy/$(subst /,_,$(CURDIR))
 
 .DEFAULT_GOAL := help
 .PHONY: help lint setup demo demo-down test check format generate verify bench clean \
@@ -45,6 +46,8 @@ lint: setup
 	$(VENV)/ruff format --check --quiet .
 	$(VENV)/ruff check --quiet .
 	$(VENV)/mypy --no-error-summary
+	$(VENV)/codespell
+	$(DEV) wording
 	$(VENV)/lint-imports --no-logo > /dev/null || $(VENV)/lint-imports --no-logo
 
 format: setup ## Format the code.

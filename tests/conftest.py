@@ -6,6 +6,12 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from scheduling import group_of
+
+_HELPERS = {path.stem for path in Path(__file__).with_name("support").glob("*.py")}
+# A failed assertion of a helper shows what was compared, as one of a test does.
+pytest.register_assert_rewrite(*_HELPERS - {group_of.__module__})
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--update-golden`; the tests that compare with golden files read it."""
@@ -28,20 +34,7 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no ty
 
     def _split_scope(self, nodeid: str) -> str:
         """Return the name of what has to run in one process."""
-        file = nodeid.partition("::")[0]
-        tier = Path(file).parent.name
-        if tier in {"cluster", "e2e", "faults"}:
-            return tier
-        if Path(file).name in _OF_ONE_ENGINE:
-            return "the shared engine"
-        return nodeid if Path(file).name == "test_engine_own_servers.py" else file
-
-
-_OF_ONE_ENGINE = (
-    "test_engine_gate.py",
-    "test_engine_supervision.py",
-    "test_examples_clients.py",
-)
+        return group_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduling:

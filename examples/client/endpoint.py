@@ -40,8 +40,8 @@ def connect(arguments: argparse.Namespace) -> tuple[OpenAI, str]:
         served = [model.id for model in client.models.list()]
     except APIConnectionError as error:
         raise SystemExit(
-            f"Nobody answers at {arguments.base_url}. Set OPENAI_BASE_URL or --base-url, or bring"
-            " the endpoint here: kubectl port-forward service/NAME 8000"
+            f"No endpoint answers at {arguments.base_url}. Set OPENAI_BASE_URL or --base-url, or"
+            " forward a port to it: kubectl port-forward service/NAME 8000"
         ) from error
     model = arguments.model or served[0]
     if model not in served:

@@ -169,7 +169,7 @@ def converse(chat: Chat) -> None:
     question = UserMessage(content="Name three things that make a good bread.")
     show("text", chat, chat.answer([question]))
 
-    parts = [TextChunk(text="Which colour is this?"), ImageChunk(image=red_square())]
+    parts = [TextChunk(text="Which color is this?"), ImageChunk(image=red_square())]
     show("image", chat, chat.answer([UserMessage(content=parts)]))
 
     messages: list[ChatMessage] = [UserMessage(content="Which day is today? Use the tool.")]

@@ -15,14 +15,15 @@ import psutil
 import pytest
 from aiohttp import web
 
+from endpoint_slices import our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
 from server_runner import free_port
-from unit.activator.test_endpoints import our_slice, slice_body
 
+SUPPORT = Path(__file__).parents[1] / "support"
 HELD = 1000
 MOST_KIB = {4_000: 30.0, 1_000_000: 200.0}
 """Of a request that is held, by the size of its body, most of which stays with the client."""
@@ -34,11 +35,10 @@ CHUNKS = 50
 @pytest.mark.parametrize(("size", "most"), MOST_KIB.items())
 async def test_a_held_request_takes_little_memory(size: int, most: float) -> None:
     port = free_port()
-    script = Path(__file__).with_name("held_activator.py")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(script), str(port), str(HELD)),
+        *(sys.executable, "-m", "bench.held_activator", str(port), str(HELD)),
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(script.parents[1])},
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
     )
     try:
         assert process.stdout is not None

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.conftest import StartCluster
+from bench.control_planes import StartCluster
 from cluster_namespace import Namespace, resource
 from mistral_dev.cluster import Cluster
 from mistral_operator.api import parse_resource

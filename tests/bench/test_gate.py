@@ -21,8 +21,8 @@ import pytest
 from bench import fast_engine
 from bench.three_ways import CHUNKS as FAST_CHUNKS
 from bench.three_ways import CONTEXT, fast_answers
-from engine.conftest import BOOT_SECONDS, server_at
-from engine.test_engine_gate import token
+from engine_requests import token
+from engine_server import BOOT_SECONDS, server_at
 from gate_engine import CHAT, FakeEngine, chunk, settings, words
 from mistral_server.contract import SERVER_TOKEN_HEADER
 from mistral_server.gate import Gate

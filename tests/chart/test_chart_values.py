@@ -100,7 +100,7 @@ def test_a_parent_chart_may_share_its_globals() -> None:
 
 
 def test_a_value_without_comment_is_an_error_that_names_it() -> None:
-    undocumented = TEXT.replace("  # Make the ServiceAccount.\n", "")
+    undocumented = TEXT.replace("  # Create the ServiceAccount.\n", "")
     with pytest.raises(UsageError, match=r"serviceAccount\.create has no comment"):
         chart_values.read_values(undocumented)
 
@@ -122,6 +122,6 @@ def test_a_value_that_the_model_does_not_know_is_an_error(text: str, said: str) 
 def test_comments_become_one_paragraph_and_blank_lines_end_them() -> None:
     value = chart_values.read_values(TEXT)["replicas",]
 
-    assert value.description.startswith("Replicas of the operator. One of them acts;")
+    assert value.description.startswith("Number of operator replicas. One is the leader;")
     assert "\n" not in value.description
     assert "The comment above each value" not in value.description

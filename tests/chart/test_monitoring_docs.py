@@ -54,16 +54,6 @@ def test_the_headings_of_the_alerts_are_the_alerts() -> None:
     assert re.findall(r"^### (\w+)$", DOCUMENT, re.MULTILINE) == ALERTS
 
 
-def test_every_alert_links_to_its_heading() -> None:
-    for rule in RULES:
-        if "alert" in rule:
-            path, _, anchor = rule["annotations"]["runbook_url"].partition("#")
-            assert (CHECKOUT / path).is_file()
-            # The anchor that renderers of Markdown make of a heading that is one word.
-            assert f"### {rule['alert']}\n" in DOCUMENT
-            assert anchor == rule["alert"].lower()
-
-
 def test_outcomes_that_are_no_errors_are_those_of_the_rules() -> None:
     (excluded,) = {
         found for rule in RULES for found in re.findall(r'outcome!~"([^"]+)"', rule["expr"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_rendering import CHART, of_kind, render
+from chart_rendering import CHART, HelmRefused, of_kind, render
 from mistral_dev import tools
 from mistral_dev.commands import run
 from mistral_dev.errors import CommandFailedError
@@ -101,24 +101,42 @@ def test_a_value_replaces_what_an_alert_compares_with(
     promtool("check", "rules", tmp_path / "rules.yaml")
 
 
-def test_the_labels_select_the_rule_and_its_alerts_link_to_the_runbook() -> None:
-    rule = rendered({"labels": {"release": "prometheus"}, "runbook": "https://example.com/doc"})
-    links = {
-        one["annotations"]["runbook_url"]
-        for group in rule["spec"]["groups"]
-        for one in group["rules"]
-        if "alert" in one
-    }
+def test_the_labels_select_the_rule() -> None:
+    rule = rendered({"labels": {"release": "prometheus"}})
 
     assert rule["metadata"]["labels"]["release"] == "prometheus"
-    assert links == {f"https://example.com/doc#{name.lower()}" for name in ALERTS}
 
 
-def test_every_alert_says_what_happened_what_to_do_and_where_to_read_on() -> None:
-    for name, rule in ALERTS.items():
+def runbooks(values: dict[str, Any]) -> dict[str, str | None]:
+    """Return the annotation runbook_url of each alert."""
+    return {
+        rule["alert"]: rule["annotations"].get("runbook_url")
+        for group in rendered(values)["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+
+
+def test_alerts_link_to_their_heading_in_the_runbook() -> None:
+    links = runbooks({"runbook": "https://example.com/doc"})
+
+    assert links == {name: f"https://example.com/doc#{name.lower()}" for name in ALERTS}
+
+
+def test_alerts_have_no_link_where_no_runbook_is_set() -> None:
+    assert runbooks({}) == dict.fromkeys(ALERTS)
+
+
+@pytest.mark.parametrize("runbook", ["docs/monitoring.md", "example.com/doc", "https://a b"])
+def test_a_runbook_that_is_no_url_is_rejected(runbook: str) -> None:
+    with pytest.raises(HelmRefused, match=r"/prometheusRule/runbook.*pattern"):
+        rendered({"runbook": runbook})
+
+
+def test_every_alert_says_what_happened_and_what_to_do() -> None:
+    for rule in ALERTS.values():
         said = rule["annotations"]
-        assert set(said) == {"summary", "description", "runbook_url"}
+        assert set(said) == {"summary", "description"}
         assert said["summary"].endswith(".")
         assert said["description"].endswith(".")
-        assert said["runbook_url"] == f"docs/monitoring.md#{name.lower()}"
         assert set(rule["labels"]) == {"severity"}

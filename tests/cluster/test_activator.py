@@ -1,57 +1,33 @@
 """An endpoint without a replica answers: a real activator, a real API server, and fake pods."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import pytest
 
-from cluster.test_autoscaling import replicas, scaled
-from cluster.test_steady import writes
-from cluster_namespace import Namespace, Object
-from mistral_dev.commands import run, wait_until
-from mistral_dev.network import FAKE_POD_CIDR
+from activator_process import (
+    ACTIVATOR,
+    SETTINGS,
+    Activator,
+    ask,
+    network_of_fake_pods,
+    running_activator,
+    sleeper,
+    standing_in,
+    until_asleep,
+)
+from autoscaled_endpoint import replicas
+from cluster_namespace import Namespace
+from mistral_dev.commands import wait_until
 from mistral_operator.kube import names
 from operator_process import OperatorProcess
-from server_runner import free_port
+from operator_writes import writes
 from talking_pods import TalkingPods
-
-NETWORK = ip_network(FAKE_POD_CIDR, strict=False)
-"""Addresses that kwok makes up for pods. A slice takes none of the loopback network."""
-ACTIVATOR = str(NETWORK[-2])
-SERVICE = "activator"
-SETTINGS = {"ACTIVATOR_SERVICE": SERVICE, "NAMESPACE": "default"}
-SOON = {
-    "scaleUp": {"stabilizationWindowSeconds": 0},
-    "scaleDown": {"stabilizationWindowSeconds": 3},
-}
-
-
-def sleeper(**autoscaling: object) -> Object:
-    """Return an endpoint of 0 to 4 replicas of 10 requests each."""
-    return scaled(**{"minReplicas": 0, "behavior": SOON, **autoscaling})
-
-
-@contextmanager
-def network_of_fake_pods() -> Iterator[None]:
-    """Give this machine the addresses of fake pods until the block ends."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may add a network to the loopback interface")
-    run(["ip", "route", "replace", "local", str(NETWORK), "dev", "lo"])
-    yield
-    run(["ip", "route", "del", "local", str(NETWORK), "dev", "lo"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,70 +51,6 @@ def pods(unserved: Namespace, operator: OperatorProcess) -> Iterator[TalkingPods
         yield made
 
 
-@dataclass
-class Activator:
-    """One `mistral-operator activate`."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-
-    def is_ready(self) -> bool:
-        """Tell whether it knows the endpoints."""
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except (HTTPError, URLError, OSError):
-            return False
-
-    def held(self) -> int:
-        """Return the requests that wait."""
-        with urlopen(f"http://127.0.0.1:{self.port}/signals", timeout=5) as answer:
-            return sum(one["held"] for one in json.load(answer)["endpoints"])
-
-
-@contextmanager
-def running_activator(namespace: Namespace, log: Path) -> Iterator[Activator]:
-    """Run an activator that the operator finds by its Service."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(namespace.cluster.kubeconfig),
-        "MISTRAL_ACTIVATOR_PORT": str(port),
-        "MISTRAL_ACTIVATOR_NOTICE_SECONDS": "1",
-    }
-    with log.open("ab") as output:
-        command = [sys.executable, "-m", "mistral_operator", "activate"]
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-    made = Activator(process, port)
-    try:
-        wait_until(made.is_ready, f"the activator; its log is {log}", 30)
-        announce(namespace, [ACTIVATOR], port)
-        yield made
-    finally:
-        announce(namespace, [], port)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    assert "Traceback" not in log.read_text(), log.read_text()
-
-
-def announce(namespace: Namespace, addresses: list[str], port: int) -> None:
-    """Say what the controllers would say of the activator's Service."""
-    found = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": SERVICE,
-            "namespace": "default",
-            "labels": {names.LABEL_SERVICE: SERVICE},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [one], "conditions": {"ready": True}} for one in addresses],
-        "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
-    }
-    namespace.cluster.kubectl("apply", "--server-side", "-f", "-", text=json.dumps(found))
-
-
 @pytest.fixture
 def activator(
     unserved: Namespace, operator: OperatorProcess, tmp_path: Path
@@ -147,34 +59,6 @@ def activator(
     assert operator.process is not None
     with running_activator(unserved, tmp_path / "activator.log") as made:
         yield made
-
-
-def standing_in(namespace: Namespace) -> list[str]:
-    """Return the addresses behind the Service that are the activator's."""
-    found = namespace.get("endpointslice", "small-activator") or {}
-    return [one for endpoint in found.get("endpoints") or () for one in endpoint["addresses"]]
-
-
-def ask(namespace: Namespace) -> tuple[int, dict[str, Any]]:
-    """Send a request to the endpoint where its slice leads."""
-    found = namespace.wait_for("endpointslice", "small-activator")
-    url = f"http://{ACTIVATOR}:{found['ports'][0]['port']}/v1/chat/completions"
-    asked = Request(url, data=b"{}", headers={"Content-Type": "application/json"})
-    try:
-        with urlopen(asked, timeout=60) as answer:  # noqa: S310 - http on this machine
-            return answer.status, json.load(answer)
-    except HTTPError as error:
-        return error.code, json.load(error)
-
-
-def until_asleep(namespace: Namespace, pods: TalkingPods | None = None) -> None:
-    """Wait until no replica is there and somebody answers all the same."""
-    namespace.until(lambda: replicas(namespace) == 0, "no replica")
-    # The next pod may get the address of the last one, which must not be found there.
-    namespace.until(lambda: pods is None or not pods.servers, "silence")
-    namespace.wait_for_reason("small", "Asleep")
-    assert namespace.condition("small")["status"] == "True"
-    assert standing_in(namespace) == [ACTIVATOR]
 
 
 def test_an_idle_endpoint_sleeps_and_the_first_requests_wake_it_and_are_answered(

@@ -3,29 +3,13 @@
 import time
 from collections import Counter
 
-from cluster.test_steady import writes
+from autoscaled_endpoint import replicas, scaled
 from cluster_namespace import Namespace, Object, resource
 from mistral_operator.apply.replica_conflicts import MOST_REPAIRS
 from mistral_operator.kube.names import FIELD_MANAGER
 from operator_process import OperatorProcess
+from operator_writes import writes
 from talking_pods import TalkingPods
-
-AT_ONCE = {
-    "scaleUp": {"stabilizationWindowSeconds": 0},
-    "scaleDown": {"stabilizationWindowSeconds": 0},
-}
-
-
-def scaled(**autoscaling: object) -> Object:
-    """Return an endpoint of 1 to 4 replicas of 10 requests each."""
-    fields = {"maxReplicas": 4, "targetInFlight": 10, "behavior": AT_ONCE, **autoscaling}
-    return resource("small", {"autoscaling": fields})
-
-
-def replicas(namespace: Namespace) -> int:
-    """Return what the Deployment is asked for."""
-    found: int = namespace.wait_for("deployment", "small")["spec"]["replicas"]
-    return found
 
 
 def scaling(namespace: Namespace) -> Object:
@@ -196,4 +180,4 @@ def test_more_replicas_than_the_gpus_hold_are_told_with_the_number_that_fits(
 
     limited = served.wait_for_reason("small", "TooFewGpus", "ScalingLimited")
 
-    assert "the nodes hold 8 replicas of 2 nvidia.com/gpu" in limited["message"]
+    assert "room for 8 replicas with 2 nvidia.com/gpu" in limited["message"]

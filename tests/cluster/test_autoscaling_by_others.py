@@ -11,8 +11,8 @@ from urllib.request import urlopen
 import pytest
 
 import keda_process
-from cluster import test_activator
-from cluster.test_activator import (
+from activator_process import (
+    SETTINGS,
     SOON,
     ask,
     network_of_fake_pods,
@@ -52,7 +52,7 @@ def keda(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def operator_settings() -> dict[str, str]:
     """Let the operator find the activators, for endpoints that may sleep."""
-    return test_activator.SETTINGS
+    return SETTINGS
 
 
 def endpoint(driver: str, **autoscaling: object) -> Object:

@@ -92,7 +92,7 @@ def test_more_gpus_than_any_node_has_is_said_with_the_number_there_is(served: Na
 
     said = served.wait_for_reason("small", "NoFittingNode")["message"]
 
-    assert "needs 2 amd.com/gpu on one node and the best node offers 0" in said
+    assert "needs 2 amd.com/gpu on one node, but the largest node offers 0" in said
     assert "spec.engine.tensorParallelSize" in said
 
 
@@ -116,7 +116,7 @@ def test_the_memory_of_the_gpus_is_read_from_the_nodes_label(served: Namespace) 
     finally:
         served.cluster.kubectl("label", "node", "fake-0", "nvidia.com/gpu.memory-")
 
-    assert "605296 tokens of KV cache remain" in said
+    assert "the KV cache of a replica holds 605296 tokens" in said
 
 
 def test_pods_that_a_quota_refuses_are_reported(served: Namespace) -> None:

@@ -19,7 +19,7 @@ KV_TOO_SMALL = TerminationReport(
     phase="kv-cache",
     message="The engine ended.",
     evidence="the estimated maximum model length is 57344",
-    suggest={"contextLength": 57344},
+    suggest={"engine.context_length": 57344},
 )
 
 
@@ -131,7 +131,7 @@ def test_recommend_says_the_same_and_changes_nothing(served: Namespace) -> None:
     first = let_end(served)
 
     said = served.wait_for_reason("small", "KVCacheTooSmall", "OutOfMemory")["message"]
-    assert "Set spec.engine.contextLength to 57344 (now 131072)" in said
+    assert "Set spec.engine.contextLength to 57344 (currently 131072)" in said
     assert oom(served)["recommendation"]["after"] == "57344"
     assert [one["metadata"]["name"] for one in pods(served)] == [first]
 
@@ -147,7 +147,7 @@ def test_an_endpoint_that_cannot_start_is_stopped_and_an_edit_starts_it_again(
         until_counted(served, number)
 
     said = served.wait_for_reason("small", "CrashLoop")["message"]
-    assert "stopped after 3 ends with CudaOomLoad" in said
+    assert "stopped after 3 consecutive CudaOomLoad failures" in said
     served.until(lambda: pods(served) == [], "no pod")
 
     served.apply(resource("small", {"startupSeconds": 901}))

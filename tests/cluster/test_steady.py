@@ -8,21 +8,11 @@ from signal import SIGKILL
 
 from cluster_namespace import Namespace, resource
 from operator_process import OperatorProcess, running_operator
+from operator_writes import writes
 from resource_definitions import stand_in
 
 QUIET_SECONDS = 15.0
 """Long enough for two looks of every loop that is not a resync."""
-
-
-def writes(namespace: Namespace, start: int) -> Counter[str]:
-    """Count the operator's writes in a namespace since a position of the audit log."""
-    return Counter(
-        f"{event['verb']} {event['objectRef']['resource']}"
-        for event in namespace.cluster.audit_events(start)
-        if event.get("objectRef", {}).get("namespace") == namespace.name
-        and event["verb"] in {"create", "update", "patch", "delete"}
-        and event["user"]["username"] == "admin"
-    )
 
 
 def test_nothing_is_written_while_nothing_changes(unserved: Namespace, log: Path) -> None:
@@ -167,7 +157,7 @@ def test_a_kind_that_is_installed_later_is_made_without_a_hand(
         cluster.kubectl("apply", "-f", "-", text=json.dumps(stand_in("PodMonitor")))
         assert operator.process is not None
         assert operator.process.wait(15) == 0, "an end that looks like a failure"
-        assert "PodMonitor came or went" in log.read_text()
+        assert "installed or removed: PodMonitor" in log.read_text()
 
         operator.start()  # as its Deployment does
 

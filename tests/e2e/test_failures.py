@@ -18,7 +18,7 @@ def test_a_missing_secret_is_named(strict: Namespace) -> None:
     said = strict.wait_for_reason("no-secret", "ConfigMissing", seconds=90)["message"]
 
     assert 'secret "hub-token" not found' in said
-    assert "create what is missing" in said
+    assert "create the missing object" in said
     strict.kubectl("delete", "msd", "no-secret")
 
 
@@ -38,7 +38,7 @@ def test_too_few_gpus_are_said_with_the_number_there_is(strict: Namespace) -> No
 
     said = strict.wait_for_reason("no-gpu", "NoFittingNode", seconds=90)["message"]
 
-    assert "needs 8 nvidia.com/gpu on one node and the best node offers 4" in said
+    assert "needs 8 nvidia.com/gpu on one node, but the largest node offers 4" in said
     strict.kubectl("delete", "msd", "no-gpu")
 
 

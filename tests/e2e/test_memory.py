@@ -125,4 +125,4 @@ def test_events_tell_what_was_changed_and_why(strict: Namespace) -> None:
     notes = [one["note"] for one in events if one["reason"] == "RemedyApplied"]
 
     assert any("spec.engine.contextLength" in note and "instead of 4096" in note for note in notes)
-    assert any("spec.sharedMemory: 1Gi instead of 512Mi" in note for note in notes)
+    assert any("spec.sharedMemory 1Gi instead of 512Mi" in note for note in notes)

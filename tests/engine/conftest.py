@@ -5,62 +5,15 @@ goes. A server takes about a minute to start on two cores, so one is shared by a
 it as it was.
 """
 
-import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mistral_dev.images import checkpoint, engine, learnt
-from mistral_server.contract import (
-    EngineSettings,
-    LifecycleSettings,
-    ModelSettings,
-    ServerSettings,
-    SystemPromptSettings,
-)
-from mistral_server.engine import model_registry
-from server_runner import RunningServer, own_place, running
-
-BOOT_SECONDS = 300.0
-"""Five times what a start takes on an idle machine of two cores."""
-
-TAPPED = str(Path(__file__).parents[1] / "support" / "tapped")
-"""Holds the program `engine_tap`."""
-
-PROMPT = "You are {name}. Today is {today}."
-
-StartServer = Callable[..., RunningServer]
-
-
-def engine_settings(directory: Path, **changes: Any) -> ServerSettings:
-    """Return settings for a small server of the tiny checkpoint."""
-    prompt = directory / "SYSTEM_PROMPT.txt"
-    prompt.write_text(PROMPT)
-    values = {
-        **own_place(directory),
-        "model": ModelSettings(path=str(checkpoint.checkpoint()), served_name="tiny", id="tiny"),
-        "engine": EngineSettings(
-            tensor_parallel_size=1,
-            context_length=2048,
-            max_sequences=8,
-            kv_cache_memory_bytes=64 * 1024 * 1024,
-            images_per_prompt=2,
-            temperature=0.15,
-        ),
-        "lifecycle": LifecycleSettings(
-            startup_seconds=int(BOOT_SECONDS),
-            drain_seconds=30,
-            endpoint_removal_seconds=1,
-            stall_seconds=8,  # the engine is looked at every two seconds
-        ),
-        "system_prompt": SystemPromptSettings(path=str(prompt)),
-    }
-    return ServerSettings.model_validate(values | changes)
+from engine_server import BOOT_SECONDS, StartServer, server_at
+from server_runner import RunningServer
 
 
 @pytest.fixture
@@ -80,26 +33,3 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
     with server_at(tmp_path_factory.mktemp("server"), program="engine_tap") as server:
         server.until_ready(BOOT_SECONDS)
         yield server
-
-
-def server_at(
-    directory: Path, program: str = "mistral_server", **changes: Any
-) -> AbstractContextManager[RunningServer]:
-    """Return a server below a directory, with changed settings and a cache of its own."""
-    python = str(engine.engine() / "bin" / "python")
-    environment = {
-        **engine.environment(),
-        "PYTHONPATH": os.pathsep.join([engine.environment()["PYTHONPATH"], TAPPED]),
-        model_registry.LEARNT_ENV: str(learnt_with_a_mark(directory)),
-        "VLLM_CACHE_ROOT": str(directory / "cache"),
-    }
-    settings = engine_settings(directory, **changes)
-    return running(settings, environment, directory, python, program)
-
-
-def learnt_with_a_mark(directory: Path) -> Path:
-    """Return a copy of what an image learns, marked as one that vLLM has not written itself."""
-    copy = Path(shutil.copytree(learnt.learnt(), directory / "learnt"))
-    for path in copy.rglob("*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"mark": "learnt"}))
-    return copy

@@ -7,7 +7,7 @@ import pytest
 
 from engine_parser import Parsed, parse
 from mistral_server.contract import EngineArgumentError, ServerSettings, check_engine_args
-from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, TYPED_FIELDS
+from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG
 from mistral_server.engine.argv import engine_arguments
 
 MODEL = {"path": "/models/m", "served_name": "mistral", "id": "m"}
@@ -84,7 +84,7 @@ def answers() -> dict[str, Parsed]:
     }
     single = [with_value(flag) for flag in ALLOWED_ENGINE_ARGS]
     single += [spelling for refused in REFUSED for spelling in spellings(refused)]
-    single += [f"{flag}=1" for flag in TYPED_FIELDS]
+    single += [f"{flag}=1" for flag in SETTING_OF_FLAG]
     lines |= {argument: ["/models/m", argument] for argument in single}
     parsed = parse(["serve", *line] for line in lines.values())
     return dict(zip(lines, parsed, strict=True))
@@ -122,7 +122,7 @@ def test_vllm_knows_every_argument_that_is_allowed(answers: dict[str, Parsed], f
     assert answers[with_value(flag)].error is None
 
 
-@pytest.mark.parametrize("flag", sorted(TYPED_FIELDS))
+@pytest.mark.parametrize("flag", sorted(SETTING_OF_FLAG))
 def test_vllm_knows_every_argument_that_has_a_field(answers: dict[str, Parsed], flag: str) -> None:
     assert f"unrecognized arguments: {flag}" not in (answers[f"{flag}=1"].error or "")
 

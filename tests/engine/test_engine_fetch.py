@@ -154,7 +154,7 @@ def test_a_second_fetch_asks_nobody(hub: str, tmp_path: Path) -> None:
     done = fetch(tmp_path, hub)
 
     assert done.returncode == 0
-    assert "is there already" in done.stderr
+    assert "is already present" in done.stderr
     assert Hub.asked == []
     assert not (tmp_path / ".hub").exists()
 
@@ -180,11 +180,11 @@ def test_a_token_is_used_and_never_shown(hub: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("refuse", "changes", "says"),
     [
-        (401, {}, "accept the model's licence"),
-        (403, {}, "accept the model's licence"),
-        (0, {"repository": "mistralai/other"}, "does not know this repository"),
-        (0, {"revision": "v9"}, "no such revision"),
-        (0, {"hub": "http://127.0.0.1:9"}, "check that the pod may reach the hub"),
+        (401, {}, "accept the model's license"),
+        (403, {}, "accept the model's license"),
+        (0, {"repository": "mistralai/other"}, "the repository does not exist on the hub"),
+        (0, {"revision": "v9"}, "the revision does not exist"),
+        (0, {"hub": "http://127.0.0.1:9"}, "check that the pod can reach the hub"),
     ],
 )
 def test_a_failure_says_what_to_do(
@@ -214,4 +214,4 @@ def test_a_repository_without_this_format_is_said_so(
     done = fetch(tmp_path, hub)
 
     assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE]
-    assert "holds no consolidated*.safetensors" in done.stderr
+    assert "contains no consolidated*.safetensors" in done.stderr

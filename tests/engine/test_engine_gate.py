@@ -5,151 +5,27 @@ loop, and `logit_bias` on the format's control tokens forces tool calls.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import pytest
 
-from gate_counts import counts_in, gate_counts
+from engine_counts import the_counts_are_the_clients
+from engine_requests import (
+    ALL_AT_ONCE,
+    ENDLESS_CALL,
+    LOOP,
+    SHAPES,
+    TOOL,
+    TOOLS,
+    Answer,
+    ask,
+    request_of,
+    user,
+)
 from joined_streams import joined, without_identity
-from mistral_server.contract import SERVER_TOKEN_ENV, SERVER_TOKEN_HEADER
-from prometheus_server import Prometheus, Target
 from server_runner import RunningServer, streaming
-from tapped.engine_tap import TAP_HEADER
-
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-ALL_AT_ONCE = 8
-"""Sequences that these servers compute at the same time."""
-LEFT = 8 * ALL_AT_ONCE
-"""Generations of a client that does not wait for them."""
-
-LOOP: dict[str, Any] = {"allowed_token_ids": [1100], "temperature": 0}
-TOOL: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
-        "strict": True,
-    },
-}
-TOOLS: dict[str, Any] = {"tools": [TOOL], "parallel_tool_calls": False}
-CALL: dict[str, Any] = {"logit_bias": {"9": 90, "32": 90, "2": 100, "1125": 60}, **TOOLS}
-"""A call that ends: [TOOL_CALLS], [ARGS], end of sequence and a closing brace."""
-ENDLESS_CALL: dict[str, Any] = {
-    "logit_bias": {"9": 90, "32": 90, "2": -100},
-    "temperature": 0,
-    "max_tokens": 60,
-    "tools": [
-        {
-            "type": "function",
-            "function": {
-                **TOOL["function"],
-                "parameters": {
-                    "type": "object",
-                    "properties": {"city": {"type": "string", "minLength": 1000}},
-                    "required": ["city"],
-                    "additionalProperties": False,
-                },
-            },
-        }
-    ],
-    "parallel_tool_calls": False,
-}
-"""A call whose arguments have no end yet. Random weights say other things on other CPUs, and on one
-kind they closed an object that may be empty."""
-
-
-@dataclass
-class Answer:
-    """What a client got."""
-
-    status: int
-    headers: dict[str, str]
-    body: str
-
-    @property
-    def json(self) -> Any:
-        """The answer, decoded."""
-        return json.loads(self.body)
-
-    @property
-    def events(self) -> list[Any]:
-        """The events of a stream."""
-        data = [line.removeprefix("data: ") for line in self.body.splitlines() if line]
-        assert data[-1] == "[DONE]"
-        return [json.loads(one) for one in data[:-1]]
-
-    @property
-    def finishes(self) -> list[str]:
-        """How each choice ended, as the client reads it."""
-        answers = self.events if self.body.startswith("data:") else [self.json]
-        choices = [choice for answer in answers for choice in answer["choices"]]
-        return [one["finish_reason"] for one in choices if one.get("finish_reason")]
-
-    @property
-    def tool_name(self) -> str:
-        """The name of the first call, as the client puts it together."""
-        answers = self.events if self.body.startswith("data:") else [self.json]
-        said = [
-            one.get("delta") or one.get("message") for each in answers for one in each["choices"]
-        ]
-        calls = [call for each in said for call in each.get("tool_calls") or ()]
-        return "".join(call["function"].get("name") or "" for call in calls)
-
-
-def ask(
-    server: RunningServer,
-    path: str = CHAT,
-    raw: bool = False,
-    loops: str = "",
-    tap: Path | None = None,
-    **body: Any,
-) -> Answer:
-    """Send a request; `raw` goes past the gate, as the supervisor's own requests do.
-
-    What the engine answers, before the gate sees it, is written to `tap`.
-    """
-    said = {"prompt": "Hi"} if path == COMPLETIONS else {"messages": [user("Hi")]}
-    headers = {"content-type": "application/json"}
-    if raw:
-        headers[SERVER_TOKEN_HEADER] = token(server)
-    if loops:
-        headers["X-Mistral-Loops"] = loops
-    if tap is not None:
-        headers[TAP_HEADER] = str(tap)
-    request = Request(
-        f"http://127.0.0.1:{server.settings.port}{path}",
-        json.dumps({"model": "tiny", "max_tokens": 8, **said, **body}).encode(),
-        headers,
-    )
-    try:
-        with urlopen(request, timeout=120) as answer:  # noqa: S310 - our own loopback address
-            sent = {name.lower(): value for name, value in answer.headers.items()}
-            return Answer(answer.status, sent, answer.read().decode())
-    except HTTPError as error:
-        return Answer(error.code, {}, error.read().decode())
-
-
-def user(content: str) -> dict[str, str]:
-    return {"role": "user", "content": content}
-
-
-def token(server: RunningServer) -> str:
-    """Return the supervisor's token, from the environment of the engine."""
-    pid = server.pid_of("-m vllm.entrypoints")
-    content = Path(f"/proc/{pid}/environ").read_bytes()
-    variables = dict(one.partition(b"=")[::2] for one in content.split(b"\0"))
-    return variables[SERVER_TOKEN_ENV.encode()].decode()
-
-
-def exposition(server: RunningServer) -> str:
-    """Return the metrics of the API, the gate's among them."""
-    return server.get("/metrics", health=False)[1]
 
 
 def test_what_is_counted_is_what_the_client_saw(
@@ -158,102 +34,6 @@ def test_what_is_counted_is_what_the_client_saw(
     the_counts_are_the_clients(shared_server, tmp_path)
 
 
-def the_counts_are_the_clients(server: RunningServer, folder: Path) -> None:
-    """Send requests of many kinds; a Prometheus then has the counts that the client made."""
-    before = gate_counts(exposition(server))
-    expected: Counter[str] = Counter()
-
-    def generations(answer: Answer, *reasons: str) -> None:
-        for reason in reasons or answer.finishes:
-            expected[f"generations_total{{finish_reason={reason}}}"] += 1
-
-    def looped(tokens: int, action: str = "observed") -> None:
-        expected[f"generation_loops_total{{action={action},kind=exact}}"] += 1
-        expected["generation_loop_tokens_total"] += tokens
-
-    def called(outcome: str, request: str, stream: bool) -> None:
-        streamed = str(stream).lower()
-        expected[f"tool_calls_total{{outcome={outcome},stream={streamed}}}"] += 1
-        expected[f"tool_requests_total{{outcome={request}}}"] += 1
-
-    for stream in (False, True):
-        for path in (CHAT, COMPLETIONS):
-            generations(ask(server, path, stream=stream))
-            generations(ask(server, path, stream=stream, max_tokens=400, **LOOP))
-            looped(399)
-        two = ask(server, stream=stream, n=2, temperature=1)
-        assert len(two.finishes) == 2
-        generations(two)
-
-        good = ask(server, stream=stream, max_tokens=60, **CALL)
-        assert good.finishes == ["tool_calls"]
-        generations(good)
-        # vLLM strips the white space that random weights put behind a name, but not in a stream.
-        stray = good.tool_name != "get_weather"
-        assert stray is False or stream
-        outcome, of_request = ("unknown_tool",) * 2 if stray else ("ok", "valid")
-        called(outcome, of_request, stream)
-
-        cut = ask(server, stream=stream, **ENDLESS_CALL)
-        assert cut.finishes == ["length"]
-        generations(cut)
-        called("truncated", "invalid_args", stream)
-
-        silent = ask(server, stream=stream, max_tokens=300, **LOOP, **TOOLS)
-        generations(silent)
-        looped(299)
-        expected["tool_requests_total{outcome=no_call}"] += 1
-
-        stopped = ask(server, stream=stream, max_tokens=1900, loops="stop", **LOOP)
-        assert stopped.finishes == ["length"]
-        generations(stopped, "repetition")
-        looped(511, "stopped")
-
-    # Half a minute of work: a busy machine sends nothing for seconds, and then all that was said
-    # meanwhile in one event. The client leaves with the event that opens the last choice, and each
-    # generation has to be counted once.
-    stream_ = server.stream(1900, n=LEFT, **LOOP | {"temperature": 1})
-    for _ in range(LEFT):
-        assert b'"role":"assistant"' in next(stream_)
-    stream_.close()  # type: ignore[attr-defined]
-    expected["generations_total{finish_reason=abort}"] += LEFT
-    assert ask(server, temperature=-1).status == 400
-
-    rules = folder / "no-rules.yaml"
-    rules.write_text("groups: []")
-    target = Target(lambda: exposition(server).encode(), labels={})
-    aborts = "generations_total{finish_reason=abort}"
-    # Two API processes add their metrics up in more than a second on a busy machine.
-    with Prometheus(folder, {"vllm": target}, rules, scrape_seconds=5) as prometheus:
-        prometheus.until(lambda: counts_in(prometheus)[aborts] > before[aborts], seconds=60)
-        got = counts_in(prometheus)
-    got.subtract(before)
-    got = +got
-    # How many tokens reached a client that left is for the network to know.
-    assert got.pop("generation_loop_tokens_total") >= expected.pop("generation_loop_tokens_total")
-    aborted = "generation_loops_total{action=observed,kind=exact}"
-    assert 0 <= got.pop(aborted) - expected.pop(aborted) <= LEFT
-    # A server that gets no CPU hears late that a client left: some have ended by their limit then.
-    lengths = "generations_total{finish_reason=length}"
-    ended = got[lengths] - expected[lengths]
-    assert 0 <= ended < LEFT
-    assert got == expected + Counter({lengths: ended}) - Counter({aborts: ended})
-
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "chat": {},
-    "logprobs": {"logprobs": True, "top_logprobs": 2},
-    "usage": {"stream_options": {"include_usage": True}},
-    "call": {"max_tokens": 60, **CALL},
-    "required": {"max_tokens": 60, "tool_choice": "required", **CALL},
-    "stop": {"stop": ["a", "e"], "max_tokens": 40},
-    "own token ids": {"return_token_ids": True},
-    "parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
-    "loop": {"max_tokens": 300, **LOOP},
-    "completion": {"prompt": "Hi"},
-    "echo": {"prompt": "Hi", "echo": True},
-}
-OWN = {"role": "system", "content": "X"}  # the gate would add the deployment's
 TOKEN_IDS = ("prompt_token_ids", "token_ids")
 
 
@@ -278,17 +58,6 @@ def events(body: str, *, token_ids: bool = True) -> list[str]:
 
 def is_empty(choice: dict[str, Any]) -> bool:
     return (choice.get("delta"), choice["finish_reason"], choice["logprobs"]) == ({}, None, None)
-
-
-def request_of(shape: str, stream: bool) -> tuple[str, dict[str, Any]]:
-    """Return path and body of a request whose answer is the same every time."""
-    body = {"temperature": 0, "seed": 1, "stream": stream, **SHAPES[shape]}
-    path = COMPLETIONS if "prompt" in body else CHAT
-    if not stream:
-        body.pop("stream_options", None)
-    if path == CHAT:
-        body["messages"] = [OWN, *body.get("messages", [user("Hi")])]
-    return path, body
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import BOOT_SECONDS, engine_settings
-from engine.test_engine_gate import the_counts_are_the_clients
+from engine_counts import the_counts_are_the_clients
+from engine_server import BOOT_SECONDS, engine_settings
 from mistral_server.contract import EXIT_CODES, EngineSettings, FailureClass, Stage
 from server_runner import RunningServer
 

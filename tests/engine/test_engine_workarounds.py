@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from engine.conftest import BOOT_SECONDS, StartServer, engine_settings
-from engine.test_engine_gate import CHAT, COMPLETIONS, SHAPES, ask, exposition, request_of
+from engine_requests import CHAT, COMPLETIONS, SHAPES, ask, exposition, request_of
+from engine_server import BOOT_SECONDS, StartServer, engine_settings
 from joined_streams import joined, without_identity
 from mistral_server.contract import EngineSettings
 from mistral_server.engine.drop_info import NAME
@@ -70,7 +70,7 @@ def test_the_engine_as_it_comes_gives_the_same_answers_at_many_times_the_cost(
 
     assert workaround(as_it_comes) == {"true": 0, "false": 1}
     said = as_it_comes.output.read_text() + as_it_comes.errors.read_text()
-    assert f"workaround {NAME} is not active: spec.engine.workarounds is Disabled" in said
+    assert f"workaround {NAME} is not active: engine.workarounds is Disabled" in said
     assert times_a_completion(as_it_comes) > 2 * MOST_TIMES_A_COMPLETION
     for shape, stream in itertools.product(SHAPES, (False, True)):
         path, body = request_of(shape, stream)

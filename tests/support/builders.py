@@ -34,6 +34,10 @@ CONTEXT = RenderContext(SERVER_IMAGE)
 _versions = itertools.count(1000)
 
 
+ON_CPUS: Object = {"device": "cpu", "engine": {"kvCache": {"memory": "4Gi"}}}
+"""The least that a spec without GPUs has to say."""
+
+
 def resource_body(spec: Object | None = None, **metadata: Any) -> Object:
     """Return a resource as the API server sends it."""
     return {

@@ -1,4 +1,4 @@
-"""A namespace of a test's own, with the few verbs that tests need."""
+"""A namespace of one test, with the kubectl verbs that tests need, and waiting in it."""
 
 import json
 from dataclasses import dataclass

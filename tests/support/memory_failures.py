@@ -1,13 +1,13 @@
-"""Makes lacks of memory and plays histories of them; see `builders` for the objects."""
+"""Endpoints whose engine runs out of memory, start after start; see `builders` for the objects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from builders import CONTEXT, NOW, Object, resource
+from builders import CONTEXT, NOW, Object, merged, resource
 from mistral_operator.api import Oom, Resource, Spec
 from mistral_operator.oom import (
-    Circumstances,
     Failure,
+    RemedyInputs,
     decide,
     effective_resource,
     settings_in_force,
@@ -58,7 +58,7 @@ class Endpoint:
     ) -> None:
         """Let the pod end with the settings in force."""
         told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
-        suggest = {} if fits is None else {"contextLength": fits}
+        suggest = {} if fits is None else {"engine.context_length": fits}
         self.ends += 1
         ended = failure(kind, f"end-{self.ends}", configuration=told, phase=phase, suggest=suggest)
         self.visible = [*self.visible, ended][-2:]  # as many as a kubelet knows
@@ -67,8 +67,8 @@ class Endpoint:
     def look(self, *, quiet: bool = False, ready: bool = False) -> None:
         """Let the operator look."""
         told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
-        given = Circumstances(self.visible, told, ready=ready, quiet=quiet, now=NOW)
-        self.oom = decide(self.resource, self.oom, given)
+        inputs = RemedyInputs(self.visible, told, ready=ready, quiet=quiet, now=NOW)
+        self.oom = decide(self.resource, self.oom, inputs)
 
     def play(self, world: World, limit: int = 200) -> bool:
         """Start again and again; return whether it came to work before it gave up."""
@@ -82,3 +82,21 @@ class Endpoint:
                 return True
             self.fail(kind)
         raise AssertionError(f"it did not end within {limit} starts")
+
+
+APPLY: Object = {"oom": {"policy": "Apply"}}
+LONG: Object = merged(APPLY, {"engine": {"contextLength": 131072}})
+
+
+def endpoint(*specs: Object) -> Endpoint:
+    """Return an endpoint with the policy `Apply` and further settings."""
+    merged_spec: Object = {}
+    for spec in (APPLY, *specs):
+        merged_spec = merged(merged_spec, spec)
+    return Endpoint(merged_spec)
+
+
+def changes(of: Endpoint) -> list[tuple[str, str, str]]:
+    """Return setting, new value and outcome of every step."""
+    assert of.oom is not None
+    return [(one.setting.rpartition(".")[2], one.after, one.outcome) for one in of.oom.steps]

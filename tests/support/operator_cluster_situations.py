@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from builders import (
     GPU,
+    ON_CPUS,
     Object,
     deployment_body,
     node_body,
@@ -14,13 +15,13 @@ from builders import (
 )
 from mistral_operator.api import Oom, Reason
 from mistral_operator.api.status import Problem
-from mistral_operator.status import Situation
+from mistral_operator.status import StatusInput
 from mistral_operator.status.verdict import Outlook
 from mistral_operator.watch.facts import Observed
-from status_inputs import remembering, situation
+from status_inputs import remembering, status_input
 
-Case = tuple[Situation, Reason, Outlook, list[str]]
-"""A situation, the reason that is given for it, what will happen, and parts of the message."""
+Case = tuple[StatusInput, Reason, Outlook, list[str]]
+"""A status input, the reason that is given for it, what will happen, and parts of the message."""
 
 READY = deployment_body(1, ready=1)
 NO_GPUS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -28,21 +29,21 @@ NO_GPUS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
 
 
-def without_activator(spec: Object) -> Situation:
+def without_activator(spec: Object) -> StatusInput:
     """Return an endpoint without replicas in a cluster without an activator."""
-    given = situation(spec=spec, deployment=deployment_body(0))
+    given = status_input(spec=spec, deployment=deployment_body(0))
     return replace(given, observed=replace(given.observed, activator=False))
 
 
 CLUSTER_SITUATIONS: dict[str, Case] = {
     "everything runs": (
-        situation(ready_pod(), deployment=READY),
+        status_input(ready_pod(), deployment=READY),
         Reason.READY,
         Outlook.GOOD,
         ["1 replica answers as mistralai/Mistral-Small-3.2-24B-Instruct-2506"],
     ),
     "several replicas run under a name": (
-        situation(
+        status_input(
             spec={"replicas": 2, "model": {"servedName": "small"}},
             deployment=deployment_body(2, ready=2),
         ),
@@ -52,75 +53,79 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
     ),
     "it cannot start and was given up": (
         remembering(
-            situation(spec={"replicas": 0}, deployment=deployment_body(0)),
+            status_input(spec={"replicas": 0}, deployment=deployment_body(0)),
             Oom(active="CudaOomLoad", streak=3, stopped=True),
         ),
         Reason.CRASH_LOOP,
         Outlook.STUCK,
-        ["stopped after 3 ends with CudaOomLoad", "spec.engine.tensorParallelSize", "suspended"],
+        [
+            "stopped after 3 consecutive CudaOomLoad failures",
+            "spec.engine.tensorParallelSize",
+            "suspend and resume",
+        ],
     ),
     "it is suspended": (
-        situation(spec={"suspend": True}, deployment=deployment_body(0)),
+        status_input(spec={"suspend": True}, deployment=deployment_body(0)),
         Reason.SUSPENDED,
         Outlook.GOOD,
         ["spec.suspend is true", "set it to false"],
     ),
     "it is suspended, and the Deployment's controller lags behind": (
-        situation(spec={"suspend": True}, deployment=deployment_body(0, generation=2)),
+        status_input(spec={"suspend": True}, deployment=deployment_body(0, generation=2)),
         Reason.SUSPENDED,
         Outlook.GOOD,
         ["spec.suspend is true"],
     ),
     "it is scaled to zero": (
-        situation(spec={"replicas": 0}, deployment=deployment_body(0)),
+        status_input(spec={"replicas": 0}, deployment=deployment_body(0)),
         Reason.SCALED_TO_ZERO,
         Outlook.GOOD,
         ["spec.replicas is 0", "raise it"],
     ),
-    "it sleeps": (
-        situation(spec={"replicas": 0, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
+    "scaled to zero": (
+        status_input(spec={"replicas": 0, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
         Reason.ASLEEP,
         Outlook.GOOD,
-        ["it sleeps", "the next request starts a replica"],
+        ["scaled to zero", "the next request starts a replica"],
     ),
-    "it sleeps, and nothing would wake it": (
+    "scaled to zero, and nothing would wake it": (
         without_activator(spec={"replicas": 0, "autoscaling": SLEEPER}),
         Reason.ACTIVATOR_MISSING,
         Outlook.STUCK,
         ["no activator is ready", "spec.autoscaling.minReplicas to 1"],
     ),
     "it might sleep if it were not stopped": (
-        situation(spec={"suspend": True, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
+        status_input(spec={"suspend": True, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
         Reason.SUSPENDED,
         Outlook.GOOD,
         ["spec.suspend is true"],
     ),
     "there is no Deployment yet": (
-        Situation(resource(), Observed()),
+        StatusInput(resource(), Observed()),
         Reason.CREATING,
         Outlook.WAITING,
-        ["the children are being created"],
+        ["the child objects are being created"],
     ),
     "the Deployment's controller lags behind": (
-        situation(deployment=deployment_body(1, ready=1, generation=2)),
+        status_input(deployment=deployment_body(1, ready=1, generation=2)),
         Reason.CREATING,
         Outlook.WAITING,
-        ["the children are being created"],
+        ["the child objects are being created"],
     ),
     "a name is taken": (
-        situation(problems=(Problem(Reason.NAME_TAKEN, "Service small exists"),)),
+        status_input(problems=(Problem(Reason.NAME_TAKEN, "Service small exists"),)),
         Reason.NAME_TAKEN,
         Outlook.STUCK,
         ["Service small exists"],
     ),
     "an old child is on its way out": (
-        situation(problems=(Problem(Reason.CREATING, "waiting for the old Service small"),)),
+        status_input(problems=(Problem(Reason.CREATING, "waiting for the old Service small"),)),
         Reason.CREATING,
         Outlook.WAITING,
         ["waiting for the old Service small"],
     ),
     "one child leaves and the name of another is taken": (
-        situation(
+        status_input(
             problems=(
                 Problem(Reason.CREATING, "waiting for the old Service small"),
                 Problem(Reason.NAME_TAKEN, "Deployment small exists"),
@@ -131,7 +136,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ["waiting for the old Service small", "Deployment small exists"],
     ),
     "somebody else keeps writing the replicas": (
-        situation(
+        status_input(
             problems=(Problem(Reason.REPLICAS_CONTESTED, "its number stands for now"),),
             deployment=READY,
         ),
@@ -140,19 +145,19 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ["its number stands"],
     ),
     "the API server refuses a child": (
-        situation(problems=(Problem(Reason.APPLY_FAILED, "Deployment small: no such class"),)),
+        status_input(problems=(Problem(Reason.APPLY_FAILED, "Deployment small: no such class"),)),
         Reason.APPLY_FAILED,
         Outlook.STUCK,
         ["Deployment small: no such class"],
     ),
     "the resource cannot be read": (
-        situation(problems=(Problem(Reason.INVALID_RESOURCE, "spec.replicas: not a number"),)),
+        status_input(problems=(Problem(Reason.INVALID_RESOURCE, "spec.replicas: not a number"),)),
         Reason.INVALID_RESOURCE,
         Outlook.STUCK,
         ["spec.replicas: not a number"],
     ),
     "the ConfigMap of the system prompt is missing": (
-        situation(
+        status_input(
             problems=(Problem(Reason.CONFIG_MAP_MISSING, "ConfigMap prompt does not exist"),)
         ),
         Reason.CONFIG_MAP_MISSING,
@@ -160,54 +165,56 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ["ConfigMap prompt does not exist"],
     ),
     "the claim with the model is missing": (
-        situation(problems=(Problem(Reason.CLAIM_MISSING, "PersistentVolumeClaim m is missing"),)),
+        status_input(
+            problems=(Problem(Reason.CLAIM_MISSING, "PersistentVolumeClaim m is missing"),)
+        ),
         Reason.CLAIM_MISSING,
         Outlook.STUCK,
         ["PersistentVolumeClaim m is missing"],
     ),
     "a quota refuses the pods": (
-        situation(
+        status_input(
             deployment=deployment_body(
                 1, replicas=0, conditions=(replica_failure('pods "small" is forbidden: quota'),)
             )
         ),
         Reason.POD_REJECTED,
         Outlook.STUCK,
-        ["pods are refused", "quota"],
+        ["the API server rejects the pods", "quota"],
     ),
     "no node has enough GPUs": (
-        situation(unschedulable_pod(NO_GPUS), nodes=(node_body(gpus=1), node_body("cpu-0", 0))),
+        status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(gpus=1), node_body("cpu-0", 0))),
         Reason.NO_FITTING_NODE,
         Outlook.STUCK,
         [
             "pod small-1: ",
-            f"needs 2 {GPU} on one node and the best node offers 1",
+            f"needs 2 {GPU} on one node, but the largest node offers 1",
             "lower spec.engine.tensorParallelSize",
             NO_GPUS,
         ],
     ),
     "the only node with GPUs is cordoned": (
-        situation(unschedulable_pod(NO_GPUS), nodes=(node_body(spec={"unschedulable": True}),)),
+        status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(spec={"unschedulable": True}),)),
         Reason.NO_FITTING_NODE,
         Outlook.STUCK,
-        ["the best node offers 0"],
+        ["the largest node offers 0"],
     ),
     "a pod finds no node, and the operator knows of none": (
-        situation(unschedulable_pod("no nodes available to schedule pods")),
+        status_input(unschedulable_pod("no nodes available to schedule pods")),
         Reason.UNSCHEDULABLE,
         Outlook.STUCK,
         ["no nodes available to schedule pods"],
     ),
     "all GPUs are in use": (
-        situation(unschedulable_pod(NO_GPUS), nodes=(node_body(gpus=8),)),
+        status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(gpus=8),)),
         Reason.UNSCHEDULABLE,
         Outlook.STUCK,
-        ["no node can take it now", "free or add one", NO_GPUS],
+        ["no node can run the pod", "free or add a node", NO_GPUS],
     ),
     "a pod without GPUs finds no node": (
-        situation(
+        status_input(
             unschedulable_pod("0/1 nodes are available: 1 Insufficient cpu."),
-            spec={"device": "cpu"},
+            spec=ON_CPUS,
             nodes=(node_body(gpus=0),),
         ),
         Reason.UNSCHEDULABLE,

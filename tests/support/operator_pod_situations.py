@@ -16,13 +16,13 @@ from mistral_operator.api import Reason
 from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import FailureClass, Stage
 from operator_cluster_situations import Case
-from status_inputs import heard, situation
+from status_inputs import heard, status_input
 
 FETCHED = container("fetch", state={"terminated": {"exitCode": 0, "reason": "Completed"}})
 
 POD_SITUATIONS: dict[str, Case] = {
     "an image cannot be pulled": (
-        situation(
+        status_input(
             pod_body(waiting_container("ImagePullBackOff", 'Back-off pulling image "server:1"'))
         ),
         Reason.IMAGE_UNAVAILABLE,
@@ -30,7 +30,7 @@ POD_SITUATIONS: dict[str, Case] = {
         ["check spec.image, and spec.pod.imagePullSecrets", "ImagePullBackOff", '"server:1"'],
     ),
     "the image of the fetching container cannot be pulled": (
-        situation(
+        status_input(
             pod_body(
                 waiting_container("ErrImagePull", "not found", name="fetch"),
                 waiting_container("PodInitializing"),
@@ -41,7 +41,7 @@ POD_SITUATIONS: dict[str, Case] = {
         ["ErrImagePull: not found"],
     ),
     "the Secret of the hub is missing": (
-        situation(
+        status_input(
             pod_body(
                 waiting_container(
                     "CreateContainerConfigError", 'secret "hub-token" not found', name="fetch"
@@ -50,16 +50,16 @@ POD_SITUATIONS: dict[str, Case] = {
         ),
         Reason.CONFIG_MISSING,
         Outlook.STUCK,
-        ['secret "hub-token" not found', "create what is missing"],
+        ['secret "hub-token" not found', "create the missing object"],
     ),
     "the model is being fetched": (
-        situation(pod_body(container("fetch"), waiting_container("PodInitializing"))),
+        status_input(pod_body(container("fetch"), waiting_container("PodInitializing"))),
         Reason.FETCHING,
         Outlook.WAITING,
         ["the model is being fetched from the hub"],
     ),
     "the model cannot be fetched": (
-        situation(
+        status_input(
             pod_body(
                 crashed_container(
                     66,
@@ -74,7 +74,7 @@ POD_SITUATIONS: dict[str, Case] = {
         ["ModelUnavailable (restarted 3 times): the hub says 401"],
     ),
     "the fetch is tried again": (
-        situation(
+        status_input(
             pod_body(
                 container("fetch", restartCount=1, lastState=crashed_container(66)["lastState"])
             )
@@ -84,13 +84,13 @@ POD_SITUATIONS: dict[str, Case] = {
         ["Error, exit code 66"],
     ),
     "the model was fetched and the server comes next": (
-        situation(pod_body(FETCHED, waiting_container("PodInitializing"))),
+        status_input(pod_body(FETCHED, waiting_container("PodInitializing"))),
         Reason.CREATING,
         Outlook.WAITING,
         ["the pod's containers are being created"],
     ),
     "the server died and left a report": (
-        situation(
+        status_input(
             pod_body(
                 crashed_container(
                     71,
@@ -110,25 +110,25 @@ POD_SITUATIONS: dict[str, Case] = {
         ],
     ),
     "the kernel killed the server": (
-        situation(pod_body(crashed_container(137, "OOMKilled", restartCount=1))),
+        status_input(pod_body(crashed_container(137, "OOMKilled", restartCount=1))),
         Reason.SERVER_FAILED,
         Outlook.STUCK,
         ["OOMKilled, exit code 137"],
     ),
     "the server died with nothing but a log": (
-        situation(pod_body(crashed_container(1, message="Traceback\n  ...\nKeyError: 'x'\n"))),
+        status_input(pod_body(crashed_container(1, message="Traceback\n  ...\nKeyError: 'x'\n"))),
         Reason.SERVER_FAILED,
         Outlook.STUCK,
         ["Error, exit code 1 (restarted 3 times): KeyError: 'x'"],
     ),
     "a pod was evicted and nothing took its place": (
-        situation(failed_pod("Evicted", "The node was low on resource: memory.")),
+        status_input(failed_pod("Evicted", "The node was low on resource: memory.")),
         Reason.SERVER_FAILED,
         Outlook.STUCK,
-        ["the pod was ended: The node was low on resource: memory."],
+        ["the pod failed: The node was low on resource: memory."],
     ),
     "a pod was evicted and its successor starts": (
-        situation(
+        status_input(
             failed_pod("Evicted", "The node was low on resource: memory.", "small-0"),
             pod_body(container()),
         ),
@@ -137,62 +137,62 @@ POD_SITUATIONS: dict[str, Case] = {
         ["pod small-1: the server is starting"],
     ),
     "a pod has just been bound to a node": (
-        situation(pod_body(status={"phase": "Pending"})),
+        status_input(pod_body(status={"phase": "Pending"})),
         Reason.CREATING,
         Outlook.WAITING,
         ["the pod's containers are being created"],
     ),
     "the server starts and has not been heard": (
-        situation(pod_body(container())),
+        status_input(pod_body(container())),
         Reason.STARTING,
         Outlook.WAITING,
         ["pod small-1: the server is starting"],
     ),
     "the server loads": (
-        heard(situation(pod_body(container())), small_1=signal(Stage.LOADING)),
+        heard(status_input(pod_body(container())), small_1=signal(Stage.LOADING)),
         Reason.STARTING,
         Outlook.WAITING,
         ["pod small-1: the engine is loading the weights"],
     ),
     "the server had started and is not ready": (
-        situation(pod_body(container(started=True))),
+        status_input(pod_body(container(started=True))),
         Reason.NOT_READY,
         Outlook.WAITING,
         ["the server is not ready"],
     ),
     "the server drains": (
-        heard(situation(pod_body(container(started=True))), small_1=signal(Stage.DRAINING)),
+        heard(status_input(pod_body(container(started=True))), small_1=signal(Stage.DRAINING)),
         Reason.NOT_READY,
         Outlook.WAITING,
-        ["the server is finishing its last requests"],
+        ["the server is finishing the running requests"],
     ),
     "old and new pods exist side by side": (
-        situation(
+        status_input(
             ready_pod(),
             spec={"replicas": 2},
             deployment=deployment_body(2, replicas=2, updated=1, ready=1),
         ),
         Reason.ROLLING_OUT,
         Outlook.WAITING,
-        ["1 of 2 replicas have the newest configuration"],
+        ["1 of 2 replicas updated"],
     ),
     "all pods are new, and the Deployment has not counted them yet": (
-        situation(ready_pod()),
+        status_input(ready_pod()),
         Reason.NOT_READY,
         Outlook.WAITING,
         ["waiting for the replicas to become ready"],
     ),
     "the last old pod is leaving": (
-        situation(
+        status_input(
             pod_body(container(), deletionTimestamp=NOW),
             deployment=deployment_body(1, replicas=0),
         ),
         Reason.ROLLING_OUT,
         Outlook.WAITING,
-        ["0 of 1 replicas have the newest configuration"],
+        ["0 of 1 replica updated"],
     ),
     "one pod starts and another cannot": (
-        situation(
+        status_input(
             pod_body(container(), name="small-1"),
             pod_body(waiting_container("ErrImagePull", "no"), name="small-2"),
             spec={"replicas": 2},

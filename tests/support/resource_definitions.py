@@ -1,4 +1,4 @@
-"""Definitions of kinds: stand-ins for those of others, and waiting until they are served."""
+"""CustomResourceDefinitions: stand-ins for foreign ones, and waiting until the API serves them."""
 
 import json
 from typing import Any

@@ -1,7 +1,7 @@
 """A stand-in for ``vllm.entrypoints.cli.main``: same ports, paths and signals, no model.
 
 ``server_runner`` puts a copy of it where the supervisor finds vLLM. What it does is set by the
-variable FAKE_ENGINE, a JSON object with the fields of `Behaviour`.
+variable FAKE_ENGINE, a JSON object with the fields of `Behavior`.
 """
 
 import json
@@ -33,7 +33,7 @@ time.sleep(600)
 
 
 @dataclass
-class Behaviour:
+class Behavior:
     """What the fake does."""
 
     boot_seconds: float = 0.1
@@ -65,8 +65,8 @@ class Behaviour:
 class State:
     """What the handlers share."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
+    def __init__(self, behavior: Behavior) -> None:
+        self.behavior = behavior
         self.running = 0
         self.tokens = 0
         self.lock = threading.Lock()
@@ -92,9 +92,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        behaviour = self.state.behaviour
-        if behaviour.chat_status != 200:
-            self._answer(behaviour.chat_status, behaviour.chat_text)
+        behavior = self.state.behavior
+        if behavior.chat_status != 200:
+            self._answer(behavior.chat_status, behavior.chat_text)
         elif request.get("stream"):
             self._stream(request["max_tokens"])
         else:
@@ -127,11 +127,11 @@ class Handler(BaseHTTPRequestHandler):
             self.state.running -= 1
 
     def _metrics(self) -> str:
-        starved, looping = self.state.behaviour.starved, self.state.behaviour.looping
-        running = 1 if self.state.behaviour.frozen else self.state.running
+        starved, looping = self.state.behavior.starved, self.state.behavior.looping
+        running = 1 if self.state.behavior.frozen else self.state.running
         return (
             f'vllm:num_requests_running{{engine="0",model_name="tiny"}} {running}.0\n'
-            f'vllm:num_requests_waiting{{engine="0"}} {self.state.behaviour.waiting}.0\n'
+            f'vllm:num_requests_waiting{{engine="0"}} {self.state.behavior.waiting}.0\n'
             f'vllm:num_requests_waiting_by_reason{{reason="capacity"}} {starved}.0\n'
             f'mistral_requests_in_flight{{state="looping"}} {looping}.0\n'
             'vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.25\n'
@@ -142,23 +142,23 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Behave as ``vllm serve`` was told to."""
-    behaviour = Behaviour(**json.loads(os.environ.get("FAKE_ENGINE", "{}")))
+    behavior = Behavior(**json.loads(os.environ.get("FAKE_ENGINE", "{}")))
     port = int(next(a for a in sys.argv if a.startswith("--port=")).removeprefix("--port="))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # `_serve` waits for it
-    if behaviour.children:
+    if behavior.children:
         for own_session in (False, True):
             command = [sys.executable, "-c", CHILD, "1"]
             subprocess.Popen(command, start_new_session=own_session)
-    for line in behaviour.log:
+    for line in behavior.log:
         print(line, flush=True)
-        time.sleep(behaviour.boot_seconds / len(behaviour.log))
-    if behaviour.noise:
-        sys.stdout.buffer.write(Path(behaviour.noise).read_bytes())
+        time.sleep(behavior.boot_seconds / len(behavior.log))
+    if behavior.noise:
+        sys.stdout.buffer.write(Path(behavior.noise).read_bytes())
         sys.stdout.buffer.flush()
-    if behaviour.exit_code is not None:
-        print("\n".join(behaviour.last_words), flush=True)
-        os._exit(behaviour.exit_code)
-    _serve(port, State(behaviour))
+    if behavior.exit_code is not None:
+        print("\n".join(behavior.last_words), flush=True)
+        os._exit(behavior.exit_code)
+    _serve(port, State(behavior))
 
 
 def _serve(port: int, state: State) -> None:
@@ -166,7 +166,7 @@ def _serve(port: int, state: State) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     signal.sigwait({signal.SIGTERM})
-    while state.behaviour.deaf or (state.running and not state.behaviour.abrupt):
+    while state.behavior.deaf or (state.running and not state.behavior.abrupt):
         time.sleep(0.02)
     time.sleep(0.1)
     os._exit(0)

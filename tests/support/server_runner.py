@@ -84,7 +84,7 @@ def fake_site(directory: Path, vllm: str = "0.32.0", mistral_common: str = "1.12
     return site
 
 
-def fake_environment(directory: Path, behaviour: Mapping[str, Any]) -> dict[str, str]:
+def fake_environment(directory: Path, behavior: Mapping[str, Any]) -> dict[str, str]:
     """Return the variables of a server whose engine is the fake."""
     site = directory / "site"
     if not site.exists():
@@ -92,7 +92,7 @@ def fake_environment(directory: Path, behaviour: Mapping[str, Any]) -> dict[str,
     return {
         **os.environ,
         "PYTHONPATH": f"{site}{os.pathsep}{SERVER_SOURCE}",
-        "FAKE_ENGINE": json.dumps(behaviour),
+        "FAKE_ENGINE": json.dumps(behavior),
     }
 
 

@@ -1,4 +1,4 @@
-"""Ask an API server what somebody may do, without doing it."""
+"""Ask an API server which requests a service account may make, without making them."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from mistral_dev.cluster import Cluster
 
 @dataclass(frozen=True)
 class Attempt:
-    """One thing that somebody might try; the fields are those of a SubjectAccessReview."""
+    """A request; the fields are those of a SubjectAccessReview."""
 
     group: str
     resource: str
@@ -18,7 +18,7 @@ class Attempt:
     name: str = ""
 
     def review(self, user: str) -> dict[str, object]:
-        """Return the question whether a user may do it."""
+        """Return the review that tells whether a user may make it."""
         asked = asdict(self)
         asked["resource"], _, asked["subresource"] = self.resource.partition("/")
         return {

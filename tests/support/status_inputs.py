@@ -1,22 +1,22 @@
-"""Makes situations, and reads conditions; see `builders` for the objects they are made of."""
+"""Inputs of a status report, and the conditions in it; see `builders` for the objects."""
 
 from dataclasses import replace
 
 from builders import EARLIER, Object, deployment_body, resource
 from mistral_operator.api import Condition, ConditionType, Oom, Reason, Status
 from mistral_operator.api.status import Problem
-from mistral_operator.status import Situation
+from mistral_operator.status import StatusInput
 from mistral_operator.watch.facts import Observed, deployment_facts, node_facts, pod_facts
 from mistral_server.contract import SignalDocument
 
 
-def situation(
+def status_input(
     *pods: Object,
     spec: Object | None = None,
     deployment: Object | None = None,
     nodes: tuple[Object, ...] = (),
     problems: tuple[Problem, ...] = (),
-) -> Situation:
+) -> StatusInput:
     """Return a resource with what the cluster says of it; by default it has an unready Deployment.
 
     Further facts are added by `heard` and `previously`.
@@ -27,22 +27,22 @@ def situation(
         pods=tuple(pod_facts(pod) for pod in pods),
         nodes=tuple(node_facts(node) for node in nodes),
     )
-    return Situation(resource(spec), observed, problems)
+    return StatusInput(resource(spec), observed, problems)
 
 
-def heard(given: Situation, **signals: SignalDocument) -> Situation:
-    """Return a situation in which pods have said something: `small_1=signal()`."""
+def heard(given: StatusInput, **signals: SignalDocument) -> StatusInput:
+    """Return a status input in which pods have said something: `small_1=signal()`."""
     by_uid = {f"uid-of-{name.replace('_', '-')}": said for name, said in signals.items()}
     return replace(given, observed=replace(given.observed, signals=by_uid))
 
 
-def remembering(given: Situation, oom: Oom) -> Situation:
-    """Return a situation in which lacks of memory are known."""
+def remembering(given: StatusInput, oom: Oom) -> StatusInput:
+    """Return a status input in which lacks of memory are known."""
     return replace(given, oom=oom)
 
 
-def previously(given: Situation, status: Status) -> Situation:
-    """Return a situation in which a status was reported before."""
+def previously(given: StatusInput, status: Status) -> StatusInput:
+    """Return a status input in which a status was reported before."""
     return replace(given, previous=status)
 
 
@@ -50,7 +50,7 @@ def condition(
     kind: ConditionType = ConditionType.READY,
     status: str = "False",
     reason: Reason = Reason.CREATING,
-    message: str = "the children are being created",
+    message: str = "the child objects are being created",
 ) -> Condition:
     """Return a condition as it was reported an hour ago."""
     return Condition.model_validate(

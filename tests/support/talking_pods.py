@@ -58,9 +58,11 @@ class TalkingPods:
                 self._silence(name)
 
     def _silence(self, name: str) -> None:
-        for server in self.servers.pop(name):
+        """Close a pod's servers; `servers` names the pod until its address refuses connections."""
+        for server in self.servers[name]:
             server.shutdown()
             server.server_close()
+        del self.servers[name]
 
     def _follow(self) -> None:
         while not self.stopped.wait(0.5):

@@ -26,12 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a server whose engine is the fake, with the behaviour given by name."""
+    """Start a server whose engine is the fake, with the behavior given by name."""
     with ExitStack() as stack:
 
-        def begin(settings: ServerSettings | None = None, **behaviour: Any) -> RunningServer:
+        def begin(settings: ServerSettings | None = None, **behavior: Any) -> RunningServer:
             chosen = settings or server_settings(tmp_path)
-            environment = fake_environment(tmp_path, behaviour)
+            environment = fake_environment(tmp_path, behavior)
             return stack.enter_context(running(chosen, environment, tmp_path))
 
         yield begin

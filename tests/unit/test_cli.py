@@ -1,34 +1,15 @@
-"""The command line without a cluster: render, fit, crd, and what they say of mistakes."""
+"""The command line without a cluster: render, crd, and what is said of mistakes."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.cli import main
 from mistral_operator.kube.names import API_VERSION, KIND
-
-H100 = "81559Mi"
-
-
-def document(**changes: Any) -> dict[str, Any]:
-    """Return a resource as a user writes it."""
-    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "small"}, **changes}
-
-
-def run(*arguments: str, documents: tuple[Any, ...] = (), text: str | None = None) -> Result:
-    """Run a command; its standard input holds documents, or else a text."""
-    given = yaml.safe_dump_all(documents) if text is None else text
-    return CliRunner().invoke(main, arguments, input=given)
-
-
-def rendered(result: Result) -> list[dict[str, Any]]:
-    """Return the objects that a command printed."""
-    assert result.exit_code == 0, result.output
-    return list(yaml.safe_load_all(result.stdout))
+from operator_commands import H100, document, rendered, run
 
 
 def test_render_prints_every_child_as_a_document_of_its_own() -> None:
@@ -71,15 +52,15 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a number that Python does not read": ("a: 1" + "0" * 5000, "is not YAML"),
     "a day that does not exist": ("a: 2026-02-30", "is not YAML"),
     "lists without an end": ("[" * 10_000, "is not YAML: it is nested too deeply"),
-    "nothing": ("", f"holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"),
-    "another kind": (yaml.safe_dump(document(kind="Deployment")), f"holds no {KIND}"),
+    "nothing": ("", f"contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"),
+    "another kind": (yaml.safe_dump(document(kind="Deployment")), f"contains no {KIND}"),
     "another version": (
         yaml.safe_dump(document(apiVersion="inference.mistral-small.io/v1")),
-        f"apiVersion inference.mistral-small.io/v1 is not known: write {API_VERSION}",
+        f"apiVersion inference.mistral-small.io/v1 is not supported: use {API_VERSION}",
     ),
     "no version": (
         yaml.safe_dump({"kind": KIND, "metadata": {"name": "a"}}),
-        f"write {API_VERSION}",
+        f"use {API_VERSION}",
     ),
     "no name": (yaml.safe_dump(document(metadata={})), "has no metadata.name: add one"),
     "no metadata": (yaml.safe_dump(document(metadata=None)), "has no metadata.name: add one"),
@@ -101,7 +82,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "a refused argument": (
         yaml.safe_dump(document(spec={"engine": {"extraArgs": ["--middleware=x"]}})),
-        "spec.engine.extraArgs: --middleware is not allowed",
+        "spec.engine.extraArgs allows only arguments that tune speed or memory",
     ),
 }
 
@@ -135,242 +116,6 @@ def test_a_file_that_is_not_utf_8_is_refused(
     assert result.exit_code == 1
     assert "is not UTF-8" in result.stderr
     assert result.stderr.count("\n") == 1
-
-
-def test_fit_without_a_file_asks_about_the_recommended_endpoint() -> None:
-    result = run("fit", "--gpu-memory", H100)
-
-    assert result.exit_code == 0
-    assert "on 2 GPUs of 79.6 GiB: fits" in result.stdout
-    assert "(8192 needed)" in result.stdout
-    assert "would help" not in result.stdout
-
-
-def test_fit_reproduces_the_figure_measured_on_two_gpus_within_half_a_percent() -> None:
-    result = run("fit", "--gpu-memory", "143771Mi")
-
-    assert "CUDA graphs             0.87 GiB" in result.stdout
-    assert "1320416 a replica" in result.stdout  # vLLM 0.32 found 1,320,464
-
-
-def test_fit_says_what_would_help_and_fails() -> None:
-    one_gpu = document(spec={"engine": {"tensorParallelSize": 1}})
-
-    result = run("fit", "-f", "-", "--gpu-memory", "40Gi", documents=(document(), one_gpu))
-
-    assert result.exit_code == 1
-    assert "on 2 GPUs of 40.0 GiB: fits" in result.stdout
-    assert "on 1 GPU of 40.0 GiB: does not fit" in result.stdout
-    assert "would help: set spec.engine.tensorParallelSize to 2" in result.stdout
-
-
-MISTYPED_OPTIONS = {
-    "a word for the memory": (
-        ("--gpu-memory", "lots"),
-        "'lots' is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
-    ),
-    "a unit that Kubernetes does not know": (
-        ("--gpu-memory", "80GB"),
-        "'80GB' is not a quantity: write the memory of one GPU such as 81559Mi or 80Gi",
-    ),
-    "no memory": (("--gpu-memory", ""), "'' is not a quantity: write the memory"),
-    "the memory without its unit": (
-        ("--gpu-memory", "81559"),
-        "81559 is less than 1 GiB: write the unit, such as 81559Mi",
-    ),
-    "more than any GPU has": (
-        ("--gpu-memory", "81559Ti"),
-        "81559Ti is more than 1Pi: check the unit, such as 81559Mi",
-    ),
-    "hundreds of digits": (
-        ("--gpu-memory", "1" + "0" * 400 + "Gi"),
-        f"1{'0' * 31}... is more than 1Pi: check the unit, such as 81559Mi",
-    ),
-    "thousands of digits": (
-        ("--gpu-memory", "1" + "0" * 5000),
-        f"1{'0' * 31}... is more than 1Pi: check the unit",
-    ),
-    "a long text": (("--gpu-memory", "x" * 5000), f"'{'x' * 32}...' is not a quantity: write"),
-    "the smallest unit": (("--gpu-memory", "81559Ki"), "81559Ki is less than 1 GiB: write"),
-    "the name of a version": (
-        ("--gpu-memory", H100, "--engine-version", "latest"),
-        "'latest' is not a version of vLLM: write one such as 0.26 or 0.32.0",
-    ),
-    "half a version": (("--gpu-memory", H100, "--engine-version", "32"), "'32' is not a version"),
-    "no version": (("--gpu-memory", H100, "--engine-version", ""), "'' is not a version"),
-}
-
-
-@pytest.mark.parametrize(
-    ("options", "message"), MISTYPED_OPTIONS.values(), ids=MISTYPED_OPTIONS.keys()
-)
-def test_a_mistyped_option_of_fit_is_refused_with_what_to_write(
-    options: tuple[str, ...], message: str
-) -> None:
-    result = run("fit", *options)
-
-    assert result.exit_code == 2
-    assert f"Invalid value for {options[-2]}: {message}" in " ".join(result.stderr.split())
-    assert result.stdout == ""
-
-
-SOURCES = {
-    "the pinned version": ((H100,), {}, "  figures              measured with vLLM 0.32"),
-    "the version that is given": (
-        (H100, "--engine-version", "0.26.0"),
-        {},
-        "  figures              measured with vLLM 0.26\n",
-    ),
-    "a version between two that were measured": (
-        (H100, "--engine-version", "0.31.9"),
-        {},
-        (
-            "  figures              measured with vLLM 0.26; 0.31 was not measured and may take"
-            " more memory, as 0.32 does\n"
-        ),
-    ),
-    "a version after all that were measured": (
-        (H100, "--engine-version", "0.33.0"),
-        {},
-        "  figures              measured with vLLM 0.32; 0.33 was not measured\n",
-    ),
-    "a version before all that were measured": (
-        (H100, "--engine-version", "0.17"),
-        {},
-        "  figures              measured with vLLM 0.26; 0.17 was not measured\n",
-    ),
-    "more GPUs than were measured": (
-        (H100,),
-        {"engine": {"tensorParallelSize": 4}},
-        "  figures              computed for 4 GPUs from those measured with vLLM 0.32\n",
-    ),
-    "batched tokens that were measured on one GPU": (
-        ("143771Mi",),
-        {"engine": {"tensorParallelSize": 1, "maxBatchedTokens": 16_384}},
-        "  figures              measured with vLLM 0.32\n",
-    ),
-    "and not on two": (
-        (H100,),
-        {"engine": {"maxBatchedTokens": 16_384}},
-        "  figures              computed for 16384 batched tokens from those measured with",
-    ),
-    "weights and a service that were not measured": (
-        (H100,),
-        {
-            "model": {"quantization": "awq", "format": "huggingface"},
-            "images": {"perPrompt": 0},
-            "engine": {"tensorParallelSize": 8, "maxBatchedTokens": 2048},
-        },
-        (
-            "  figures              computed for 8 GPUs, 2048 batched tokens, 4-bit weights, text"
-            " only from those measured with vLLM 0.32\n"
-        ),
-    ),
-    "a measured card": (
-        ("143771Mi",),
-        {},
-        "usable memory         139.80 GiB, as measured on an H200\n",
-    ),
-    "a card that is a little larger than one that was measured": (
-        ("81920Mi",),
-        {},
-        "usable memory          79.18 GiB, that of an H100 80GB is assumed, this GPU was not",
-    ),
-    "another card": (
-        ("40Gi",),
-        {},
-        "usable memory          39.00 GiB, 97.5% is assumed, this GPU was not measured",
-    ),
-}
-
-
-@pytest.mark.parametrize(("options", "spec", "line"), SOURCES.values(), ids=SOURCES.keys())
-def test_fit_says_what_its_figures_rest_on(
-    options: tuple[str, ...], spec: dict[str, Any], line: str
-) -> None:
-    result = run("fit", "-f", "-", "--gpu-memory", *options, documents=(document(spec=spec),))
-
-    assert result.exit_code == 0
-    assert line in result.stdout
-
-
-def with_gpu(memory: Any, **spec: Any) -> dict[str, Any]:
-    """Return a resource that says itself how much memory a GPU has."""
-    return document(spec={"pod": {"gpu": {"memory": memory}}, **spec})
-
-
-def test_fit_takes_the_memory_that_the_resource_says() -> None:
-    result = run("fit", "-f", "-", documents=(with_gpu("81559Mi"), with_gpu("16Gi")))
-
-    assert result.exit_code == 1
-    assert "on 2 GPUs of 79.6 GiB: fits" in result.stdout
-    assert "on 2 GPUs of 16.0 GiB: does not fit" in result.stdout
-
-
-def test_fit_says_that_the_option_is_used_and_not_the_memory_of_the_resource() -> None:
-    results = [
-        run("fit", "-f", "-", "--gpu-memory", H100, documents=(with_gpu(memory),)).stdout
-        for memory in ("16Gi", "83516416Ki")
-    ]
-
-    line = "--gpu-memory is used and not spec.pod.gpu.memory, which is"
-    assert f"{line} 16Gi" in results[0]
-    assert line not in results[1]
-
-
-@pytest.mark.parametrize(
-    ("resource", "message"),
-    [
-        (document(), "give --gpu-memory, such as 81559Mi, or set spec.pod.gpu.memory"),
-        (with_gpu(81559), "Invalid value for spec.pod.gpu.memory: 81559 is less than 1 GiB"),
-    ],
-)
-def test_fit_without_a_memory_is_refused_with_what_to_write(
-    resource: dict[str, Any], message: str
-) -> None:
-    result = run("fit", "-f", "-", documents=(resource,))
-
-    assert result.exit_code == 2
-    assert message in " ".join(result.stderr.split())
-
-
-def test_fit_needs_no_memory_of_gpus_for_a_model_on_cpus() -> None:
-    engine = {"kvCache": {"memory": "4Gi"}}
-    result = run("fit", "-f", "-", documents=(document(spec={"device": "cpu", "engine": engine}),))
-
-    assert result.exit_code == 0
-
-
-def test_fit_says_so_where_only_more_memory_helps() -> None:
-    result = run("fit", "--gpu-memory", "2Gi")
-
-    assert result.exit_code == 1
-    assert "  would help: GPUs with more memory" in result.stdout
-
-
-def test_fit_says_so_where_the_block_that_no_request_can_have_is_missing() -> None:
-    engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
-    given = document(spec={"engine": engine})
-    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(given,))
-
-    assert "8192 a replica (8192 needed)\n  one request can have 8176 of these" in result.stdout
-
-
-def test_fit_says_what_a_fixed_cache_claims() -> None:
-    spec = {"engine": {"kvCache": {"memory": "500Gi"}}}
-    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(document(spec=spec),))
-
-    assert result.exit_code == 1
-    assert "  525.08 GiB must be free at the start, and 77.75 GiB are\n" in result.stdout
-
-
-def test_fit_reckons_with_the_version_that_is_given() -> None:
-    eager = {"tensorParallelSize": 1, "extraArgs": ["--enforce-eager"]}
-    before = ("--gpu-memory", H100, "--engine-version", "0.26")
-
-    result = run("fit", "-f", "-", *before, documents=(document(spec={"engine": eager}),))
-
-    assert "161136 a replica" in result.stdout
 
 
 def test_crd_prints_the_definition() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from document_paths import code_paths_in, docstrings, documents, leads_somewhere, paths_in
 from mistral_operator.api import ConditionType, Reason
 from mistral_server.contract import EXIT_CODES, FailureClass
 
@@ -27,16 +28,8 @@ def test_every_failure_is_documented_with_its_exit_code(failure: FailureClass) -
     assert f"| `{failure}` | {EXIT_CODES[failure]} |" in STATUS
 
 
-def test_every_file_that_the_architecture_names_exists() -> None:
-    table = (ROOT / "docs" / "architecture.md").read_text().split("## Which file to open")[1]
-    named = set(re.findall(r"`((?:operator|server|dev|charts)/[^`]+)`", table))
-
-    assert named
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
-
-
 def test_every_link_between_the_documents_leads_somewhere() -> None:
-    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     broken = [
         f"{document.name}: {link}"
         for document in documents
@@ -45,6 +38,25 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
     ]
 
     assert broken == []
+
+
+EXAMPLES: dict[str, str] = {}
+"""Paths that are named and not in the checkout, each with the reason."""
+
+
+def test_every_path_that_a_document_or_a_docstring_names_exists() -> None:
+    in_documents = {
+        (str(document), path)
+        for document in documents()
+        for path in code_paths_in(document.read_text())
+    }
+    in_docstrings = {(module, path) for module, text in docstrings() for path in paths_in(text)}
+    missing = {(by, path) for by, path in in_documents | in_docstrings if not leads_somewhere(path)}
+
+    assert len(in_documents) > 20
+    assert len(in_docstrings) > 10
+    assert {(by, path) for by, path in missing if path not in EXAMPLES} == set()
+    assert {path for _, path in missing} == set(EXAMPLES)
 
 
 def _prose(document: Path) -> str:

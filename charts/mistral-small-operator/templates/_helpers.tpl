@@ -79,7 +79,7 @@ tests/chart/test_rbac.py says for each right who needs it.
   resources: [mistralsmalldeployments/status]
   verbs: [patch]
 # Children name their resource as owner and keep its deletion waiting (blockOwnerDeletion). Where the
-# admission plugin OwnerReferencesPermissionEnforcement is on, as on OpenShift, that takes this right.
+# admission plugin OwnerReferencesPermissionEnforcement is on, as on OpenShift, that needs this rule.
 - apiGroups: [inference.mistral-small.io]
   resources: [mistralsmalldeployments/finalizers]
   verbs: [update]
@@ -90,7 +90,8 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
-# No right to delete: a claim holds a model that took long to fetch, and goes with its resource.
+# No permission to delete: a claim holds a model that took long to fetch, and is deleted with its
+# resource.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch]
@@ -100,9 +101,9 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Slices that lead requests of sleeping endpoints to the activator. Whoever may write slices may lead
-# any Service's requests astray, so that is left out where there is no activator; deleting those that
-# an earlier one left behind is not.
+# Slices that send the requests of endpoints that are scaled to zero to the activator. This permission
+# would let the operator redirect traffic of any Service, so it is granted only with the activator;
+# deleting slices that an earlier activator left behind is always allowed.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch, {{ if .Values.activator.enabled }}create, patch, {{ end }}delete]
@@ -112,11 +113,11 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [keda.sh]
   resources: [scaledobjects]
   verbs: [get, list, watch, create, patch, delete]
-# Pods are read only: their Deployment makes and deletes them.
+# Pods are read only: their Deployment creates and deletes them.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# Does the ConfigMap with the system prompt exist? It is got by name; nothing lists ConfigMaps.
+# Checks whether the ConfigMap with the system prompt exists: get by name, never list.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]

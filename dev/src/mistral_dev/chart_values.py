@@ -20,6 +20,7 @@ from mistral_dev.errors import UsageError
 _Dns = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 _Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Interval = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
+_Url = Annotated[str, Field(pattern=r"^(https?://[^\s#]+)?$")]
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Strings = dict[str, str]
 _Kubernetes = dict[str, Any]
@@ -136,7 +137,7 @@ class PrometheusRule(_Values):
 
     enabled: bool
     labels: _Strings
-    runbook: str = Field(min_length=1)
+    runbook: _Url
     loops: RateAlert
     tool_errors: RateAlert
     looping: LoopingAlert

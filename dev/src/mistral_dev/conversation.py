@@ -1,17 +1,19 @@
-"""What the demo says to an endpoint, and a picture to say it with.
+"""The requests that the demo sends to an endpoint, and the image that it sends.
 
-The model is random, so its answers are noise; a bias on the logits makes it call the tool that a
-real model would choose to call.
+The weights are random, so the answers are noise: the demo prints how long they are, not their text.
+A bias on the logits makes the model call the tool that a real model would choose to call.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import zlib
 
 import click
 from openai import OpenAI
+from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 _QUESTION = "Why is the sky blue? One sentence."
@@ -20,7 +22,7 @@ TOOL: ChatCompletionToolParam = {
     "type": "function",
     "function": {
         "name": "get_time",
-        "description": "Tell the time.",
+        "description": "Return the current time.",
         "strict": True,
         "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
     },
@@ -33,7 +35,7 @@ _SOME_TOKEN = 1100
 
 
 def show(base_url: str) -> None:
-    """Chat, stream, look at an image, call a tool, and loop; print each answer."""
+    """Chat, stream, send an image, call a tool, and loop; print what came back."""
     client = OpenAI(base_url=base_url, api_key="EMPTY", timeout=120)
     model = client.models.list().data[0].id
     _chat(client, model)
@@ -47,11 +49,10 @@ def _chat(client: OpenAI, model: str) -> None:
     answer = client.chat.completions.create(
         model=model, messages=[{"role": "user", "content": _QUESTION}], max_tokens=24
     )
-    _say("chat", answer.choices[0].message.content or "")
-    usage = answer.usage
-    if usage is not None:
-        used = f"{usage.prompt_tokens} tokens of prompt (with the official system prompt)"
-        _say("", f"{used}, {usage.completion_tokens} of answer; {answer.system_fingerprint}")
+    _print("chat", _random_tokens(answer.usage))
+    if answer.usage is not None:
+        prompt = f"{answer.usage.prompt_tokens} prompt tokens with the official system prompt"
+        _print("", f"{prompt}; {answer.system_fingerprint}")
 
 
 def _stream(client: OpenAI, model: str) -> None:
@@ -60,9 +61,12 @@ def _stream(client: OpenAI, model: str) -> None:
         messages=[{"role": "user", "content": _QUESTION}],
         max_tokens=24,
         stream=True,
+        stream_options={"include_usage": True},
     )
-    pieces = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
-    _say("stream", f"{len(pieces)} chunks: {''.join(pieces)}")
+    received = list(chunks)
+    usage = next((chunk.usage for chunk in received if chunk.usage), None)
+    text_chunks = sum(bool(chunk.choices) for chunk in received)
+    _print("stream", f"{_random_tokens(usage)} in {text_chunks} chunks")
 
 
 def _image(client: OpenAI, model: str) -> None:
@@ -77,7 +81,7 @@ def _image(client: OpenAI, model: str) -> None:
         }
     ]
     answer = client.chat.completions.create(model=model, messages=messages, max_tokens=16)
-    _say("image", answer.choices[0].message.content or "")
+    _print("image", _random_tokens(answer.usage))
 
 
 def _tool(client: OpenAI, model: str) -> None:
@@ -92,24 +96,29 @@ def _tool(client: OpenAI, model: str) -> None:
     choice = answer.choices[0]
     for call in choice.message.tool_calls or []:
         if call.type == "function":
-            said = f"{call.function.name}({call.function.arguments.strip()})"
-            _say("tool call", f"{said}, id {call.id}, finish_reason {choice.finish_reason}")
+            text = call_text(call.function.name, call.function.arguments)
+            _print("tool call", f"{text}, id {call.id}, finish_reason {choice.finish_reason}")
+
+
+def call_text(name: str, arguments: str) -> str:
+    """Return a tool call on one line; random weights put line breaks into its JSON."""
+    return f"{name}({json.dumps(json.loads(arguments))})"
 
 
 def _loop(client: OpenAI, model: str) -> None:
-    """Let the model repeat one token for ever, and the gate end it."""
-    asked = 1500
+    """Let the model repeat one token endlessly, and the gate stop it."""
+    limit = 1500
     answer = client.chat.completions.create(
         model=model,
         messages=[{"role": "user", "content": "Say it again."}],
-        max_tokens=asked,
+        max_tokens=limit,
         extra_body={"allowed_token_ids": [_SOME_TOKEN]},
         extra_headers={"X-Mistral-Loops": "stop"},
     )
     usage = answer.usage
     if usage is not None:
-        said = f"{usage.completion_tokens} of {asked} tokens"
-        _say("loop", f"ended after {said}, finish_reason {answer.choices[0].finish_reason}")
+        tokens = f"{usage.completion_tokens} of {limit} tokens"
+        _print("loop", f"stopped after {tokens}, finish_reason {answer.choices[0].finish_reason}")
 
 
 def png(width: int, height: int) -> bytes:
@@ -128,5 +137,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _say(what: str, text: str) -> None:
-    click.echo(f"  {what:<10} {text!r}" if what else f"  {'':<10} {text}")
+def _random_tokens(usage: CompletionUsage | None) -> str:
+    """Return the length of an answer whose text is noise."""
+    return f"{0 if usage is None else usage.completion_tokens} random tokens"
+
+
+def _print(label: str, text: str) -> None:
+    click.echo(f"  {label:<10} {text}")

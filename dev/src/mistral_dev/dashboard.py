@@ -1,4 +1,4 @@
-"""The Grafana dashboard of the chart, made from a table of panels; `generate` writes it.
+"""The Grafana dashboard of the chart, generated from a table of panels.
 
 Rates come from the recording rules in the chart's rules/mistral.yaml, so that the dashboard shows
 what the alerts compare.
@@ -19,8 +19,8 @@ _CHOSEN = 'namespace=~"$namespace", name=~"$name"'
 _WHO = "{{namespace}}/{{name}}"
 
 CARD_RATES = {"model card, 3.1": 0.0211, "model card, 3.2": 0.0129}
-"""Rates of endless generations that the model card tells: prompts and rule are not published, so
-they are lines to look at and never a goal or an alert."""
+"""Rates of endless generations in the model card. Its prompts and rule are not published, so these
+are reference lines, and never a goal or an alert."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,16 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Loops": (
         Panel(
             "Loop rate, last hour",
-            "Share of generations that repeated themselves, with its 95 % interval. Read it with"
-            " the count beside it. The model card's rates are lines for reference only.",
+            "Share of generations that looped, with its 95 % interval. Consider the count in the"
+            " next panel. The dashed lines show the model card's rates for reference.",
             _interval("generation_loops"),
             "percentunit",
             CARD_RATES,
         ),
         Panel(
             "Generations, last hour",
-            "The count that the loop rate is a rate of. To tell 2.11 % from 1.29 % takes 3,900.",
+            "Number of generations behind the loop rate. It takes 3,900 to distinguish 2.11 % from"
+            " 1.29 %.",
             {
                 _WHO: f"mistral:generations:increase1h{{{_CHOSEN}}}",
                 f"{_WHO} looped": f"mistral:generation_loops:increase1h{{{_CHOSEN}}}",
@@ -79,21 +80,21 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Wasted tokens, last hour",
-            "Tokens that only repeated, in a loop, what had been said.",
+            "Tokens that only repeated earlier text in a loop.",
             {_WHO: f"mistral:generation_loop_tokens:increase1h{{{_CHOSEN}}}"},
         ),
     ),
     "Tool calls": (
         Panel(
             "Tool error rate, last hour",
-            "Share of calls that the caller cannot execute, with its 95 % interval. Read it with"
-            " the count beside it.",
+            "Share of tool calls that the client cannot execute, with its 95 % interval. Consider"
+            " the count in the next panel.",
             _interval("tool_call_errors"),
             "percentunit",
         ),
         Panel(
             "Tool calls, last hour",
-            "The count that the error rate is a rate of.",
+            "Number of tool calls behind the error rate.",
             {
                 _WHO: f"mistral:tool_calls:increase1h{{{_CHOSEN}}}",
                 f"{_WHO} errors": f"mistral:tool_call_errors:increase1h{{{_CHOSEN}}}",
@@ -101,7 +102,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Tool calls by outcome",
-            "Why calls cannot be executed. docs/gate.md explains each outcome.",
+            "Why tool calls cannot be executed. docs/gate.md explains each outcome.",
             {"{{outcome}}": _rate("mistral_tool_calls_total", "outcome")},
             "reqps",
         ),
@@ -109,18 +110,19 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Requests": (
         Panel(
             "Requests in flight",
-            "Looping ones hold the GPU and produce nothing that anybody wants.",
+            "Productive and looping requests. Looping ones occupy the GPU and produce nothing"
+            " useful.",
             {"{{state}}": f"sum by (state) (mistral_requests_in_flight{{{_CHOSEN}}})"},
         ),
         Panel(
-            "Generations by how they ended",
-            "`repetition` is a loop that was stopped, `abort` a client that left.",
+            "Generations by finish reason",
+            "`repetition` is a stopped loop, `abort` a client that disconnected.",
             {"{{finish_reason}}": _rate("mistral_generations_total", "finish_reason")},
             "reqps",
         ),
         Panel(
             "The gate",
-            "What it changed and refused, by the resource's policy, and what it could not read.",
+            "Requests that the gate changed or rejected by the resource's policy, and its errors.",
             {
                 "changed: {{change}}": _rate("mistral_requests_changed_total", "change"),
                 "refused: {{reason}}": _rate("mistral_requests_refused_total", "reason"),
@@ -132,19 +134,19 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "vLLM": (
         Panel(
             "Time to first token",
-            "As vLLM measures it.",
+            "Time to first token, as measured by vLLM.",
             {f"{_WHO} p50": _first_token(0.5), f"{_WHO} p95": _first_token(0.95)},
             "s",
         ),
         Panel(
             "KV cache",
-            "Used share of the cache, of the fullest replica.",
+            "KV cache usage of the fullest replica.",
             {_WHO: f"max by (namespace, name) (vllm:kv_cache_usage_perc{{{_CHOSEN}}})"},
             "percentunit",
         ),
         Panel(
             "Queue",
-            "Requests that vLLM computes, and that wait.",
+            "Running and waiting requests in vLLM.",
             {
                 f"{_WHO} running": "sum by (namespace, name)"
                 f" (vllm:num_requests_running{{{_CHOSEN}}})",
@@ -156,7 +158,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Endpoints": (
         Panel(
             "Conditions",
-            "Which conditions are True. `kubectl get msd -o wide` says why.",
+            "Conditions that are True. `kubectl get msd -o wide` shows the reason.",
             {
                 f"{_WHO} {{{{type}}}}": "max by (namespace, name, type)"
                 f' (mistral_deployment_condition{{{_CHOSEN}, status="True"}})'
@@ -167,21 +169,21 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Replicas",
-            "Desired, existing and ready.",
+            "Desired, existing and ready replicas.",
             {
                 f"{_WHO} {{{{state}}}}": "max by (namespace, name, state)"
                 f" (mistral_deployment_replicas{{{_CHOSEN}}})"
             },
         ),
         Panel(
-            "Lacks of memory, last hour",
-            "By class. docs/memory.md says what each means and what is done about it.",
+            "Out-of-memory failures, last hour",
+            "Memory failures by class. docs/memory.md explains each class and its remedies.",
             {f"{_WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{_CHOSEN}}}"},
         ),
         Panel(
             "Autoscaling",
-            "Productive requests in flight, the replicas that the operator decided on for them, and"
-            " whether loops keep it from adding some. docs/autoscaling.md says how.",
+            "Productive requests in flight, the number of replicas that the operator decided, and"
+            " whether loops keep it from adding replicas. See docs/autoscaling.md.",
             {
                 f"{_WHO} load": f"mistral_operator_autoscaling_load{{{_CHOSEN}}}",
                 f"{_WHO} replicas": f"mistral_operator_autoscaling_desired_replicas{{{_CHOSEN}}}",
@@ -192,13 +194,13 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Operator": (
         Panel(
             "Reconciliations by outcome",
-            "`retry` and `error` come back later and later.",
+            "`retry` and `error` are requeued with increasing delay.",
             {"{{outcome}}": "sum by (outcome) (rate(mistral_operator_reconcile_total[5m]))"},
             "ops",
         ),
         Panel(
             "Duration of a reconciliation",
-            "Half of them, and all but one in twenty, take less.",
+            "Median and 95th percentile.",
             {
                 f"p{percent}": f"histogram_quantile({percent / 100}, sum by (le)"
                 " (rate(mistral_operator_reconcile_seconds_bucket[5m])))"
@@ -208,8 +210,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Work queue",
-            "Resources that wait to be reconciled now, resources that wait for another try, and"
-            " replicas that hold the Lease.",
+            "Resources queued for reconciliation, resources that wait for a retry, and replicas"
+            " that hold the Lease.",
             {
                 "waiting": "sum(mistral_operator_queue_depth)",
                 "retrying": "sum(mistral_operator_queue_retrying)",

@@ -69,7 +69,7 @@ def run_demo() -> None:
         cluster.kubectl("--namespace", NAMESPACE, "apply", "-f", str(EXAMPLE))
         _wait_until_ready(cluster, progress)
     with (
-        _stage(5, "the openai client talks to it"),
+        _stage(5, "requests of the openai client"),
         forwarded(cluster, NAMESPACE, f"svc/{NAME}", "http") as url,
     ):
         conversation.show(f"{url}/v1")
@@ -78,7 +78,7 @@ def run_demo() -> None:
     _show_resource(cluster)
     click.secho(f"\nDone in {time.monotonic() - began:.0f} s.", bold=True)
     click.echo(
-        "The endpoint goes on running. Look around:  .venv/bin/python -m mistral_dev cluster run"
+        "The endpoint keeps running. Look around:  .venv/bin/python -m mistral_dev cluster run"
         f" --name {CLUSTER} -- kubectl get msd -A\nStop it all:  make demo-down"
     )
 
@@ -113,7 +113,7 @@ def _wait_until_ready(cluster: Cluster, progress: Progress) -> None:
             return
         time.sleep(0.5)
     raise DevError(
-        f"{NAME} was not ready within {READY_SECONDS} s. The last word was: {said}\n"
+        f"{NAME} was not ready within {READY_SECONDS} s. The last report was: {said}\n"
         + cluster.kubectl("--namespace", NAMESPACE, "get", "pods,events")
     )
 

@@ -18,15 +18,15 @@ _INTRODUCTION = """\
 `{kind}`, short name `{short}`, of `{group}/{version}`. `spec: {{}}` is valid and is the
 recommended endpoint; every field below is optional unless it says *required*.
 
-The API server refuses a resource that breaks a limit or a rule, with the sentence that stands here.
-A field without a default is unset, and its description says what that means. A quantity is what
-Kubernetes calls one: `500m`, `2` or `16Gi`. The same text is in `kubectl explain {singular}.spec`.
+The API server rejects a resource that violates a limit or a rule, with the message listed here. A
+field without a default is unset; its description says what that means. A quantity is a Kubernetes
+quantity, such as `500m`, `2` or `16Gi`. `kubectl explain {singular}.spec` shows the same text.
 """
 
 _COLUMNS = """\
 ## What `kubectl get {short}` shows
 
-A column marked *wide* shows with `-o wide` only.
+Columns marked *wide* appear only with `-o wide`.
 
 | Column | Field |
 |---|---|

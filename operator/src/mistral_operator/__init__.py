@@ -1,6 +1,6 @@
 """The operator: watches MistralSmallDeployment resources, creates their children, reports on them.
 
-Start with `reconcile` (the paragraph that everything else serves) and `handlers` (what is watched).
-`api` is the resource as pydantic models, `render` and `status` are pure, `cluster` alone talks to
-Kubernetes, `names` holds every name. docs/architecture.md has the map.
+Start with `control/reconciler.py` (one reconcile) and `watch/kopf_watch.py` (what is watched).
+`api` is the resource as pydantic models, `render` and `status` are pure, `kube/client.py` sends the
+requests to the API server, `kube/names.py` holds every name. docs/architecture.md has the map.
 """

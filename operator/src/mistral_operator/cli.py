@@ -9,13 +9,15 @@ from typing import IO, Any
 import click
 import yaml
 
-from mistral_operator.api import Resource, parse_resource, parse_spec
+from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.written import parse_written
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
 from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import API_VERSION, KIND
+from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
 from mistral_operator.process.settings import ActivatorSettings, Settings
 from mistral_operator.render import RenderContext, children
@@ -31,7 +33,7 @@ _TEXT = click.File(encoding="utf-8")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mistral-small-operator")
 def main() -> None:
-    """Serve Mistral-Small on vLLM in Kubernetes, and act on what the model does."""
+    """Operate Mistral-Small on vLLM in Kubernetes."""
 
 
 @main.command()
@@ -68,14 +70,16 @@ def activate() -> None:
 
 
 @main.command()
-@click.option("-f", "--file", "source", type=_TEXT, required=True, help="Resource; - is stdin.")
-@click.option("--server-image", help="Server image where the resource names none.")
+@click.option(
+    "-f", "--file", "source", type=_TEXT, required=True, help="Resource file; - is stdin."
+)
+@click.option("--server-image", help="Server image for resources that do not set one.")
 @click.option("--pod-monitor/--no-pod-monitor", default=False, help="Include the PodMonitor.")
 @click.option("--scaled-object/--no-scaled-object", default=False, help="Include the ScaledObject.")
 def render(
     source: IO[str], server_image: str | None, pod_monitor: bool, scaled_object: bool
 ) -> None:
-    """Print the children of a resource, without a cluster."""
+    """Print the child objects of a resource, without a cluster."""
     settings = Settings()
     image = server_image or settings.server_image
     context = RenderContext(image, pod_monitor, scaled_object, settings.url)
@@ -86,7 +90,9 @@ def render(
 
 
 @main.command(name="fit")
-@click.option("-f", "--file", "source", type=_TEXT, help="Resource; unset is `spec: {}`.")
+@click.option(
+    "-f", "--file", "source", type=_TEXT, help="Resource file; - is stdin. Unset: `spec: {}`."
+)
 @click.option(
     "--gpu-memory",
     help="Memory of one GPU as nvidia-smi shows it, such as 81559Mi. Unset: spec.pod.gpu.memory.",
@@ -95,13 +101,16 @@ def render(
     "--engine-version", help="Version of vLLM, such as 0.26. Unset: that of the server image."
 )
 def fit_command(source: IO[str] | None, gpu_memory: str | None, engine_version: str | None) -> None:
-    """Say whether a resource fits its GPUs, and how many tokens of KV cache remain."""
+    """Check whether a resource fits its GPUs.
+
+    Prints the memory of each part, the size of the KV cache and, if it does not fit, what helps.
+    """
     specs = [resource.spec for resource in _resources(source)] if source else [parse_spec({})]
     option = None if gpu_memory is None else _gpu_memory(gpu_memory, "--gpu-memory")
     _check_version(engine_version)
     for spec in specs:
         if spec.device == "cpu":
-            click.echo(f"{spec.model.id} runs on CPUs: there is no GPU to fit")
+            click.echo(f"{spec.model.id} runs on CPUs: there is no GPU memory to check")
     on_gpus = [spec for spec in specs if spec.device != "cpu"]
     requests = [fit_request(one, _memory_of(one, option), engine_version) for one in on_gpus]
     answers = [fit(request) for request in requests]
@@ -112,7 +121,7 @@ def fit_command(source: IO[str] | None, gpu_memory: str | None, engine_version: 
 
 
 @main.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Output file. Unset: stdout.")
 def crd(output: Path | None) -> None:
     """Print the CustomResourceDefinition."""
     text = to_yaml(custom_resource_definition())
@@ -135,7 +144,7 @@ def _resources(source: IO[str]) -> list[Resource]:
     found = [_resource(one) for one in documents if one.get("kind") == KIND]
     if not found:
         raise click.ClickException(
-            f"{source.name} holds no {KIND}: it needs apiVersion: {API_VERSION} and kind: {KIND}"
+            f"{source.name} contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"
         )
     return found
 
@@ -143,14 +152,14 @@ def _resources(source: IO[str]) -> list[Resource]:
 def _resource(document: dict[str, Any]) -> Resource:
     if document.get("apiVersion") != API_VERSION:
         raise click.ClickException(
-            f"apiVersion {document.get('apiVersion')} is not known: write {API_VERSION}"
+            f"apiVersion {document.get('apiVersion')} is not supported: use {API_VERSION}"
         )
     given = document.get("metadata")
     if not isinstance(given, dict) or "name" not in given:
         raise click.ClickException("the resource has no metadata.name: add one")
     metadata = {"namespace": "default", "uid": _NO_CLUSTER_UID} | given
     try:
-        return parse_resource({**document, "metadata": metadata})
+        return parse_written({**document, "metadata": metadata})
     except InvalidResource as error:
         raise click.ClickException(str(error)) from error
 
@@ -183,7 +192,7 @@ def _memory_of(spec: Spec, option: int | None) -> int:
         return option
     if spec.pod.gpu.memory is None:
         raise click.UsageError(
-            "the memory of one GPU is not known: give --gpu-memory, such as 81559Mi, or set"
+            "the memory of one GPU is not set: pass --gpu-memory, such as 81559Mi, or set"
             " spec.pod.gpu.memory"
         )
     return _gpu_memory(spec.pod.gpu.memory, "spec.pod.gpu.memory")
@@ -202,32 +211,34 @@ def _fit_text(spec: Spec, request: FitRequest, answer: Fit) -> str:
     usable, own = usable_memory(memory), spec.pod.gpu.memory
     lines = [
         (
-            f"{spec.model.id} on {ranks} GPU{'' if ranks == 1 else 's'} of {memory / GIB:.1f} GiB:"
+            f"{spec.model.id} on {counted(ranks, 'GPU')} of {memory / GIB:.1f} GiB:"
             f" {'fits' if answer.fits else 'does not fit'}"
         ),
         f"  figures              {source_of_figures(request)}",
         f"  usable memory        {usable.gib:7.2f} GiB, {usable.source}",
-        f"  budget of each GPU   {answer.budget_gib:7.2f} GiB",
+        f"  budget per GPU       {answer.budget_gib:7.2f} GiB",
         f"  weights              {answer.weights_gib:7.2f} GiB",
         f"  activations          {answer.activations_gib:7.2f} GiB",
         f"  CUDA graphs          {answer.graphs_gib:7.2f} GiB",
         f"  KV cache             {answer.kv_cache_gib:7.2f} GiB",
         (
-            f"  KV cache tokens      {answer.kv_cache_tokens:7d} a replica"
+            f"  KV cache tokens      {answer.kv_cache_tokens:7d} per replica"
             f" ({answer.needed_tokens} needed)"
         ),
     ]
     if own is not None and quantity_bytes(own) != memory:
-        lines.append(f"  --gpu-memory is used and not spec.pod.gpu.memory, which is {own}")
+        lines.append(f"  --gpu-memory overrides spec.pod.gpu.memory ({own})")
     if answer.longest_request < answer.needed_tokens <= answer.kv_cache_tokens:
-        lines.append(f"  one request can have {answer.longest_request} of these tokens")
+        lines.append(f"  one request can use {answer.longest_request} of these tokens")
     if not answer.starts:
         lines.append(
-            f"  {answer.claimed_gib:.2f} GiB must be free at the start, and"
+            f"  {answer.claimed_gib:.2f} GiB must be free at startup, but only"
             f" {answer.free_gib:.2f} GiB are"
         )
     if not answer.fits:
         lines += [f"  would help: {advice}" for advice in answer.advice or (MORE_MEMORY,)]
         if may_be_compressed(spec):
-            lines.append("  weights of 16 bits are assumed; files that hold fewer take less")
+            lines.append(
+                "  16-bit weights are assumed; a checkpoint of lower precision needs less memory"
+            )
     return "\n".join(lines)

@@ -4,17 +4,17 @@ from prometheus_client import Counter, Gauge, Histogram
 
 API_REQUESTS = Counter(
     "mistral_operator_api_requests",
-    "Requests to the API server, by method and HTTP status.",
+    "Requests to the API server by method and HTTP status.",
     ["method", "status"],
 )
 WRITES = Counter(
     "mistral_operator_writes",
-    "Writes to the cluster, by kind and verb. A steady fleet makes none.",
+    "Writes to the cluster by kind and verb. A steady fleet causes none.",
     ["kind", "verb"],
 )
 RECONCILES = Counter(
     "mistral_operator_reconcile",
-    "Reconciliations, by outcome: settled, soon (looked at again in a moment), retry or error.",
+    "Reconciliations by outcome: settled, soon (requeued shortly), retry or error.",
     ["outcome"],
 )
 RECONCILE_SECONDS = Histogram(
@@ -22,9 +22,10 @@ RECONCILE_SECONDS = Histogram(
     "Duration of one reconciliation.",
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 30),
 )
-QUEUE_DEPTH = Gauge("mistral_operator_queue_depth", "Resources that wait to be reconciled.")
+QUEUE_DEPTH = Gauge("mistral_operator_queue_depth", "Resources queued for reconciliation.")
 QUEUE_RETRYING = Gauge(
-    "mistral_operator_queue_retrying", "Resources that wait for a retry or the end of a burst."
+    "mistral_operator_queue_retrying",
+    "Resources that wait for a retry or for the end of a burst of events.",
 )
 LEADER = Gauge("mistral_operator_leader", "1 while this replica holds the Lease.")
 API_SERVER_REACHABLE = Gauge(
@@ -33,5 +34,5 @@ API_SERVER_REACHABLE = Gauge(
 )
 RESYNC_SECONDS = Gauge(
     "mistral_operator_last_resync_timestamp_seconds",
-    "When the last full comparison with the API server ended, as Unix time.",
+    "Unix time of the last completed resync with the API server.",
 )

@@ -1,4 +1,4 @@
-"""The ways in which the server gives up.
+"""The failures that end the server's process.
 
     ServerError                    ends the process, with a report and an exit code
     ├── InvalidConfigurationError  the settings cannot be used
@@ -10,11 +10,12 @@
     ├── EngineFailedError          the engine ended, and its log or the kernel says why
     └── StalledError               the engine had work and did none
 
-Each carries the class that the termination report names and the exit code belongs to. The
-supervisor and ``fetch`` raise them; ``cli`` turns them into a report and an exit code.
+Each has the failure class that the termination report names and that determines the exit code.
+``supervisor``, ``engine``, ``gate.api_keys``, ``model`` and ``cli`` raise them. During ``run`` the
+supervisor writes the report; before that, and for ``fetch``, ``cli.commands`` does.
 """
 
-from mistral_server.contract import EXIT_CODES, FailureClass
+from mistral_server.contract import EXIT_CODES, FailureClass, Phase
 
 
 class ServerError(Exception):
@@ -26,7 +27,7 @@ class ServerError(Exception):
         super().__init__(message)
         self.evidence = evidence
         self.engine_exit = engine_exit
-        self.phase = ""
+        self.phase: Phase | None = None
         self.suggest: dict[str, int] = {}
 
     @property
@@ -81,7 +82,7 @@ class EngineFailedError(ServerError):
         *,
         evidence: str,
         engine_exit: int,
-        phase: str = "",
+        phase: Phase | None = None,
         suggest: dict[str, int] | None = None,
     ) -> None:
         super().__init__(message, evidence=evidence, engine_exit=engine_exit)

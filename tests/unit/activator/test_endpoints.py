@@ -5,43 +5,11 @@ from typing import Any
 import pytest
 
 from builders import NAME, NAMESPACE, next_version
+from endpoint_slices import KEY, TERMS, our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, OverBudget
-from mistral_operator.kube import kinds, names
-from mistral_operator.kube.objects import Key, key_of
-from mistral_operator.scale_to_zero import Terms, Waiting
-
-KEY = Key(NAMESPACE, NAME)
-TERMS = Terms(model="small", max_wait_seconds=60, max_requests=2)
-
-
-def slice_body(*addresses: str, port: int = 8000, ready: bool = True, **metadata: Any) -> Any:
-    """Return a slice as Kubernetes makes it, with a Service's labels copied."""
-    given = {
-        "name": f"{NAME}-x7k2",
-        "namespace": NAMESPACE,
-        "uid": "uid-of-slice",
-        "labels": names.labels(NAME) | {names.LABEL_SLICE_MANAGER: "endpointslice-controller"},
-        **metadata,
-    }
-    return {
-        "metadata": given | {"resourceVersion": next_version()},
-        "addressType": "IPv6" if any(":" in one for one in addresses) else "IPv4",
-        "endpoints": [{"addresses": [one], "conditions": {"ready": ready}} for one in addresses],
-        "ports": [{"name": "http", "port": port}],
-    }
-
-
-def our_slice(*addresses: str, port: int = 20_000, terms: str | None = None) -> Any:
-    """Return a slice as the operator makes it."""
-    text = TERMS.model_dump_json() if terms is None else terms
-    return slice_body(
-        *addresses,
-        port=port,
-        name=names.activator_slice(NAME, ipv6=False),
-        uid="uid-of-ours",
-        labels=names.labels(NAME) | {names.LABEL_SLICE_MANAGER: names.MANAGED_BY},
-        annotations={names.ANNOTATION_ACTIVATION: text},
-    )
+from mistral_operator.kube import kinds
+from mistral_operator.kube.objects import key_of
+from mistral_operator.scale_to_zero import Waiting
 
 
 class Watched:

@@ -14,13 +14,13 @@ from prometheus_client import REGISTRY
 from yarl import URL
 
 from builders import NAME, NAMESPACE
+from endpoint_slices import our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoint, Endpoints
 from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
 from server_runner import free_port
-from unit.activator.test_endpoints import our_slice, slice_body
 
 CHAT = "/v1/chat/completions"
 HELLO = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -180,7 +180,8 @@ def test_an_error_names_the_field(spec: dict[str, Any], field: str) -> None:
 
     assert raised.value.field == field
     assert raised.value.message
-    assert str(raised.value) == f"{field}: {raised.value.message}"
+    assert str(raised.value).startswith(field)
+    assert str(raised.value).count(field) == 1
     assert isinstance(raised.value, OperatorError)
 
 

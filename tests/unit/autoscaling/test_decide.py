@@ -92,7 +92,7 @@ def test_a_recommendation_is_what_hpa_would_say(current: int, look: Look, wanted
     assert recommend(look, TARGET, current, 0.1) == wanted
 
 
-# --- Behaviour ------------------------------------------------------------------------------------
+# --- Behavior ------------------------------------------------------------------------------------
 
 PODS_2 = [{"type": "Pods", "value": 2, "periodSeconds": 60}]
 HALF = [{"type": "Percent", "value": 50, "periodSeconds": 60}]
@@ -166,10 +166,10 @@ def test_a_window_does_not_run_out_in_silence() -> None:
 REASONS: dict[str, tuple[Autoscaling, int, Look, ScalingReason, int, str]] = {
     "more": (spec(), 2, Look(pods(20, 15)), ScalingReason.SCALED_UP, 4, "from 2 to 4 replicas: 35"),
     "fewer": (at_once(), 3, Look(pods(5, 5, 5)), ScalingReason.SCALED_DOWN, 2, "from 3 to 2"),
-    "enough": (spec(), 2, Look(pods(10, 10)), ScalingReason.ON_TARGET, 2, "ask for 2 replicas"),
+    "enough": (spec(), 2, Look(pods(10, 10)), ScalingReason.ON_TARGET, 2, "need 2 replicas"),
     "not yet": (
         spec(behavior={"scaleUp": {"selectPolicy": "Disabled"}}),
-        *(2, Look(pods(20, 20)), ScalingReason.STABILIZED, 2, "ask for 4 replicas of 10"),
+        *(2, Look(pods(20, 20)), ScalingReason.STABILIZED, 2, "need 4 replicas at a target of 10"),
     ),
     "no more": (
         spec(maxReplicas=2),
@@ -187,9 +187,16 @@ REASONS: dict[str, tuple[Autoscaling, int, Look, ScalingReason, int, str]] = {
         at_once(),
         *(2, Look(pods(10, 10, looping=8)), ScalingReason.SCALED_DOWN, 1, "16 looping"),
     ),
-    "silence": (spec(), 2, Look((), silent=2), ScalingReason.NO_SIGNALS, 2, "no ready pod says"),
+    "silence": (spec(), 2, Look((), silent=2), ScalingReason.NO_SIGNALS, 2, "no ready pod reports"),
     "no pods": (spec(), 2, Look(), ScalingReason.NOT_READY, 2, "no pod is ready"),
-    "one is silent": (spec(), 2, Look(pods(10), silent=1), ScalingReason.ON_TARGET, 2, "1 pods"),
+    "one is silent": (
+        spec(),
+        2,
+        Look(pods(10), silent=1),
+        ScalingReason.ON_TARGET,
+        2,
+        "1 pod without",
+    ),
     "a higher minimum": (
         spec(minReplicas=3),
         *(1, Look(pods(0)), ScalingReason.SCALED_UP, 3, "from 1 to 3 replicas"),

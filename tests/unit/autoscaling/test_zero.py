@@ -34,10 +34,10 @@ SLEEPING: dict[str, tuple[Autoscaling, int, Look, int | None, ScalingReason, int
             TARGET,
             ScalingReason.SCALED_UP,
             1,
-            "0 to 1 replicas: requests that wait",
+            "0 to 1 replica: 1 request queued",
         ),
     ),
-    "many ask": (ZERO, 0, Look(held=35), TARGET, ScalingReason.SCALED_UP, 4, "to start: 35"),
+    "many ask": (ZERO, 0, Look(held=35), TARGET, ScalingReason.SCALED_UP, 4, "35 requests queued"),
     "more ask than one step may add": (
         ZERO,
         *(0, Look(held=95), TARGET, ScalingReason.SCALED_UP, 4, "from 0 to 4"),
@@ -53,7 +53,7 @@ SLEEPING: dict[str, tuple[Autoscaling, int, Look, int | None, ScalingReason, int
     "it starts": (ZERO, 1, Look(held=3), TARGET, ScalingReason.NOT_READY, 1, "no pod is ready"),
     "it starts, and many ask meanwhile": (
         spec(minReplicas=0, behavior=AT_ONCE_UP),
-        *(1, Look(held=35), TARGET, ScalingReason.SCALED_UP, 4, "to start: 35"),
+        *(1, Look(held=35), TARGET, ScalingReason.SCALED_UP, 4, "35 requests queued"),
     ),
     "held requests count once a pod is ready": (
         spec(minReplicas=0, behavior=AT_ONCE_UP),
@@ -61,7 +61,7 @@ SLEEPING: dict[str, tuple[Autoscaling, int, Look, int | None, ScalingReason, int
     ),
     "idle": (
         ZERO_AT_ONCE,
-        *(3, Look(pods(0, 0, 0)), TARGET, ScalingReason.SCALED_DOWN, 0, "nothing is asked"),
+        *(3, Look(pods(0, 0, 0)), TARGET, ScalingReason.SCALED_DOWN, 0, "all replicas are idle"),
     ),
     "idle without a target": (
         ZERO_AT_ONCE,
@@ -85,7 +85,7 @@ SLEEPING: dict[str, tuple[Autoscaling, int, Look, int | None, ScalingReason, int
     ),
     "all are silent": (
         ZERO_AT_ONCE,
-        *(1, Look((), silent=1), TARGET, ScalingReason.NO_SIGNALS, 1, "no ready pod says"),
+        *(1, Look((), silent=1), TARGET, ScalingReason.NO_SIGNALS, 1, "no ready pod reports"),
     ),
     "none is ready": (ZERO_AT_ONCE, 1, Look(), TARGET, ScalingReason.NOT_READY, 1, "no pod is"),
     "idle, and one has to stay": (

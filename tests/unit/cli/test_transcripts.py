@@ -146,10 +146,10 @@ def test_a_stream_may_have_been_through_an_editor(tmp_path: Path, newline: str) 
 @pytest.mark.parametrize(
     ("request_text", "response", "says"),
     [
-        ("{", "{}", "it is not a chat request"),
-        ("[]", "{}", "it is not a chat request"),
+        ("{", "{}", "not a chat request"),
+        ("[]", "{}", "not a chat request"),
         ('{"messages":[]}', "{}", "offers no tools"),
-        (None, '{"choices": []}', "the answer is not complete"),
+        (None, '{"choices": []}', "the response is not complete"),
         (None, '{"choices": 7}', "Expected `array`"),
         (None, "hello", "neither JSON nor"),
         (None, "", "neither JSON nor"),

@@ -8,12 +8,14 @@ from builders import (
     CONTEXT,
     NAME,
     NAMESPACE,
+    NOW,
     live,
     merged,
     resource,
 )
-from mistral_operator.api import Resource
-from mistral_operator.control.activator_slices import Standby
+from mistral_operator.api import Resource, Status
+from mistral_operator.control.activator_slices import ActivatorSlices
+from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
@@ -24,7 +26,6 @@ from mistral_operator.scale_to_zero import (
     Activators,
     Terms,
 )
-from mistral_operator.signals.activators import ActivatorBoard
 from mistral_operator.watch.store import Store
 
 KEY, OTHER = Key(NAMESPACE, NAME), Key(NAMESPACE, "other")
@@ -43,13 +44,25 @@ def slice_of(given: Resource, activation: Activation) -> Any:
     return next(one for one in rendered if one["kind"] == "EndpointSlice")
 
 
-class World:
-    """A store, a board, and who stands in."""
+class Slices:
+    """A store, the slices in it, and the activators."""
 
     def __init__(self, known: Activators = READY) -> None:
         self.store = Store(kinds.CHILD_KINDS)
-        self.board = ActivatorBoard(known)
-        self.standby = Standby(self.store, self.board)
+        self.known = known
+        self.slices = ActivatorSlices(self.store)
+
+    def desired(self, given: Resource, key: Key = KEY) -> Desired:
+        """Return what an endpoint is to become."""
+        inputs = DecisionInputs(
+            NOW,
+            CONTEXT,
+            deployment=self.store.deployment_of(key),
+            activators=self.known,
+            activator_port=self.slices.port(key, given),
+            activators_serve=self.slices.serve(key),
+        )
+        return decide_desired(given, Status(), inputs)
 
     def hold(self, given: Resource, activation: Activation) -> None:
         """Let the cluster hold the slice of an endpoint."""
@@ -88,9 +101,7 @@ class World:
 def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
     replicas: int, known: Activators, addresses: tuple[str, ...]
 ) -> None:
-    assert World(known).standby.activation(KEY, sleeper(replicas)) == Activation(
-        FIRST_PORT, addresses
-    )
+    assert Slices(known).desired(sleeper(replicas)).activation == Activation(FIRST_PORT, addresses)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +114,7 @@ def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
     ids=["no autoscaling", "one stays", "suspended"],
 )
 def test_who_never_sleeps_has_no_activator(spec: Any) -> None:
-    assert World().standby.activation(KEY, resource(spec)) is None
+    assert Slices().desired(resource(spec)).activation is None
 
 
 def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
@@ -137,22 +148,22 @@ def test_a_slice_of_the_other_family_is_another_slice() -> None:
 
 
 def test_the_last_replica_stays_until_an_activator_is_behind_the_service() -> None:
-    world, given = World(), sleeper(0)
-    world.run(2)
-    assert world.standby.kept_awake(KEY, given).spec.replicas == 2
+    slices, given = Slices(), sleeper(0)
+    slices.run(2)
+    assert slices.desired(given).running.spec.replicas == 2
 
-    world.hold(given, Activation(FIRST_PORT))
-    assert world.standby.kept_awake(KEY, given).spec.replicas == 2, "its slice is empty"
+    slices.hold(given, Activation(FIRST_PORT))
+    assert slices.desired(given).running.spec.replicas == 2, "its slice is empty"
 
-    world.hold(given, Activation(FIRST_PORT, READY.addresses))
-    assert world.standby.kept_awake(KEY, given) == given
+    slices.hold(given, Activation(FIRST_PORT, READY.addresses))
+    assert slices.desired(given).running == given
 
 
 def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
-    world = World(Activators())
-    world.run(0)
+    slices = Slices(Activators())
+    slices.run(0)
 
-    assert world.standby.kept_awake(KEY, sleeper(0)).spec.replicas == 0
+    assert slices.desired(sleeper(0)).running.spec.replicas == 0
 
 
 @pytest.mark.parametrize(
@@ -161,25 +172,25 @@ def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
     ids=["some", "stopped", "suspended"],
 )
 def test_others_have_the_replicas_that_they_ask_for(given: Resource) -> None:
-    world = World()
-    world.run(2)
+    slices = Slices()
+    slices.run(2)
 
-    assert world.standby.kept_awake(KEY, given) == given
+    assert slices.desired(given).running == given
 
 
 # --- Ports ----------------------------------------------------------------------------------------
 
 
-def port(world: World, key: Key) -> int | None:
+def port(slices: Slices, key: Key) -> int | None:
     """Return the port that an endpoint is given."""
-    found = world.standby.activation(key, sleeper())
+    found = slices.desired(sleeper(), key).activation
     return None if found is None else found.port
 
 
 def test_every_endpoint_has_a_port_of_its_own_and_keeps_it() -> None:
-    world = World()
+    slices = Slices()
 
-    assert [port(world, key) for key in (KEY, OTHER, KEY)] == [
+    assert [port(slices, key) for key in (KEY, OTHER, KEY)] == [
         FIRST_PORT,
         FIRST_PORT + 1,
         FIRST_PORT,
@@ -187,35 +198,35 @@ def test_every_endpoint_has_a_port_of_its_own_and_keeps_it() -> None:
 
 
 def test_a_new_operator_gives_the_ports_that_the_cluster_holds() -> None:
-    world = World()
-    world.hold(sleeper(), Activation(FIRST_PORT))
+    slices = Slices()
+    slices.hold(sleeper(), Activation(FIRST_PORT))
 
-    assert port(world, OTHER) == FIRST_PORT + 1, "the first is taken, if nobody asked for it yet"
-    assert port(world, KEY) == FIRST_PORT
+    assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, if nobody asked for it yet"
+    assert port(slices, KEY) == FIRST_PORT
 
 
 def test_a_port_is_free_again_when_its_endpoint_sleeps_no_more() -> None:
-    world = World()
-    port(world, KEY)
+    slices = Slices()
+    port(slices, KEY)
 
-    world.standby.activation(KEY, resource())
+    slices.desired(resource())
 
-    assert port(world, OTHER) == FIRST_PORT
+    assert port(slices, OTHER) == FIRST_PORT
 
 
 @pytest.mark.parametrize("odd", [80, FIRST_PORT + PORTS, 0])
 def test_a_port_that_somebody_wrote_into_a_slice_is_not_followed(odd: int) -> None:
-    world = World()
-    world.hold(sleeper(), Activation(odd))
+    slices = Slices()
+    slices.hold(sleeper(), Activation(odd))
 
-    assert port(world, KEY) == FIRST_PORT
+    assert port(slices, KEY) == FIRST_PORT
 
 
 def test_without_a_free_port_it_stays_awake() -> None:
-    world = World()
+    slices = Slices()
     for number in range(PORTS):
-        assert port(world, Key(NAMESPACE, f"endpoint-{number}")) == FIRST_PORT + number
+        assert port(slices, Key(NAMESPACE, f"endpoint-{number}")) == FIRST_PORT + number
 
-    assert port(world, KEY) is None
-    world.run(1)
-    assert world.standby.kept_awake(KEY, sleeper(0)).spec.replicas == 1
+    assert port(slices, KEY) is None
+    slices.run(1)
+    assert slices.desired(sleeper(0)).running.spec.replicas == 1

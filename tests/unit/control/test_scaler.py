@@ -1,107 +1,23 @@
 """The scaler: what it looks at, what it remembers, and what of it is told."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from builders import (
     EARLIER,
-    NAME,
     NAMESPACE,
     UID,
-    merged,
     next_version,
     ready_pod,
     resource,
     resource_body,
-    signal,
 )
 from mistral_operator.api import AutoscalingStatus, Effective, ScalingReason, Status
-from mistral_operator.control.scaler import Scaler
+from mistral_operator.control.scaler import Loads
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import Activators
-from mistral_operator.signals.activators import ActivatorBoard
-from mistral_operator.signals.pods import SignalBoard, _Line
-from mistral_operator.watch.store import Store
-
-KEY = Key(NAMESPACE, NAME)
-PERIOD = 15.0
-AT_ONCE = {"scaleUp": {"stabilizationWindowSeconds": 0}}
-SPEC: dict[str, Any] = {
-    "autoscaling": {"maxReplicas": 8, "targetInFlight": 10, "behavior": AT_ONCE}
-}
-
-
-@dataclass
-class Operator:
-    """The part of the operator that scales; time passes by `look`."""
-
-    spec: dict[str, Any] = field(default_factory=lambda: SPEC)
-    previous: Status = field(default_factory=Status)
-    generation: int = 1
-    now: float = 1000.0
-    store: Store = field(default_factory=lambda: Store(()))
-    board: SignalBoard = field(default_factory=SignalBoard)
-    activators: ActivatorBoard = field(default_factory=ActivatorBoard)
-    queued: list[Key] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.scaler = Scaler(
-            self.store,
-            self.board,
-            self.activators,
-            self.queued.append,
-            PERIOD,
-            clock=lambda: self.now,
-            wall=lambda: f"2026-03-01T12:00:00.{self.now:06.0f}Z",
-        )
-        self.put()
-
-    def put(self, **metadata: Any) -> None:
-        """Let the watch tell of the resource as it is now."""
-        body = resource_body(self.spec, generation=self.generation, **metadata)
-        self.store.resources.put(body)
-
-    def edit(self, changes: dict[str, Any]) -> None:
-        """Edit the spec."""
-        self.spec, self.generation = merged(self.spec, changes), self.generation + 1
-        self.put(resourceVersion=next_version())
-
-    def hear(self, name: str = "small-1", **numbers: Any) -> None:
-        """Let a ready pod say something."""
-        self.store.pods.put(ready_pod(name))
-        line = self.line(name)
-        line.said, line.said_at = signal(**numbers), self.now
-
-    def line(self, name: str = "small-1") -> _Line:
-        """Return the place of a pod on the board."""
-        pod = self.store.pods.get(Key(NAMESPACE, name))
-        assert pod is not None
-        return self.board.line(pod)
-
-    def look(self, times: int = 1, say: Callable[[], None] = lambda: None) -> list[Key]:
-        """Let time pass, with pods that say the same again; return what was queued."""
-        self.queued.clear()
-        for _ in range(times):
-            self.now += PERIOD
-            say()
-            self.scaler.look_at_all()
-        return self.queued
-
-    def reconcile(self) -> AutoscalingStatus | None:
-        """Do what a reconciliation does: ask, and write it into the status."""
-        given = resource(self.spec, generation=self.generation)
-        told = self.scaler.wanted(given, self.previous)
-        self.previous = self.previous.model_copy(update={"autoscaling": told})
-        return told
-
-    def replicas(self) -> int:
-        """Reconcile; return what was decided."""
-        told = self.reconcile()
-        assert told is not None
-        return told.replicas
+from scaling_operator import AT_ONCE, KEY, PERIOD, SPEC, Operator
 
 
 def test_an_endpoint_begins_with_the_replicas_that_it_asks_for_within_the_bounds() -> None:
@@ -447,6 +363,60 @@ def test_a_resource_made_anew_under_its_old_name_begins_anew() -> None:
     operator.store.pods.remove(ready_pod("small-1"))
     other = resource(SPEC, uid="another")
 
-    told = operator.scaler.wanted(other, Status())
+    told = operator.scaler.decision_for(other, Status())
     assert told is not None
     assert told.replicas == 1
+
+
+# --- The load, for another autoscaler -------------------------------------------------------------
+
+KEDA: dict[str, Any] = {"autoscaling": {"maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}}
+
+
+def test_the_load_is_reported_in_replicas_with_what_it_is_made_of() -> None:
+    operator = Operator(KEDA)
+    loads = Loads()
+    assert loads(*KEY) == "this replica of the operator stands by"
+
+    loads.scaler = operator.scaler
+    operator.hear(running=15, waiting=5)
+
+    reading = loads(*KEY)
+    assert not isinstance(reading, str)
+    assert (reading["replicas"], reading["load"], reading["target"]) == (2.0, 20, 10)
+
+
+UNKNOWN_LOADS: dict[str, dict[str, Any]] = {
+    "no autoscaling": {},
+    "a spec that cannot be read": {"autoscaling": {"maxReplicas": "many"}},
+    "a target that no engine has reported": {"autoscaling": {"maxReplicas": 4, "driver": "KEDA"}},
+}
+
+
+@pytest.mark.parametrize("spec", UNKNOWN_LOADS.values(), ids=UNKNOWN_LOADS)
+def test_a_load_that_is_not_known_is_no_number(spec: dict[str, Any]) -> None:
+    operator = Operator(spec)
+    operator.hear(running=15)
+
+    assert Loads(operator.scaler)(*KEY) == "no pod of it says what it does"
+    assert operator.scaler.reading(Key(NAMESPACE, "other")) is None
+
+
+def test_an_edit_that_cannot_be_read_leaves_the_decision_as_it_is() -> None:
+    operator = Operator()
+    assert operator.replicas() == 1
+
+    operator.edit({"autoscaling": {"maxReplicas": "many"}})
+
+    assert operator.look(3, lambda: operator.hear(running=90)) == []
+
+
+def test_an_edit_counts_at_the_next_look_if_no_reconciliation_was_sooner() -> None:
+    operator = Operator()
+    assert operator.replicas() == 1
+    operator.hear(running=5)
+
+    operator.edit({"autoscaling": {"minReplicas": 4}})
+
+    assert operator.look(say=lambda: operator.hear(running=5)) == [KEY]
+    assert operator.replicas() == 4

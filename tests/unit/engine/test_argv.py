@@ -100,9 +100,9 @@ def test_extra_arguments_stand_last_so_that_nothing_can_follow_them() -> None:
         ("--middleware=os.system", "not allowed"),
         ("--compilation-config={}", "not allowed"),
         ("--block_siz=16", "not allowed"),
-        ("--max_model_len=5", "spec.engine.contextLength"),
+        ("--max_model_len=5", "engine.context_length"),
         ("--max-model-le=5", "not allowed"),
-        ("--tensor_parallel-size=5", "spec.engine.tensorParallelSize"),
+        ("--tensor_parallel-size=5", "engine.tensor_parallel_size"),
         ("-tp=5", "write each item as --flag"),
         ("/other/model", "write each item as --flag"),
         ("--", "write each item as --flag"),
@@ -117,7 +117,7 @@ def test_other_arguments_are_refused_in_every_spelling(argument: str, says: str)
 
 @pytest.mark.parametrize("domain", ["", "https://a.example", "a.example/x", "--port=9", "a b"])
 def test_a_media_domain_is_a_host_name(domain: str) -> None:
-    with pytest.raises(InvalidConfigurationError, match="host name"):
+    with pytest.raises(InvalidConfigurationError, match="is not a hostname"):
         engine_arguments(settings(engine={"media_domains": [domain]}))
 
 

@@ -83,4 +83,4 @@ def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
     with caplog.at_level(logging.WARNING):
         recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(cache)})
 
-    assert "look at the model's classes again" in caplog.text
+    assert "Cannot use the stored model information" in caplog.text

@@ -239,7 +239,7 @@ def raising() -> State:
             False,
             lambda: State.ACTIVE,
             False,
-            "spec.engine.workarounds is Disabled",
+            "engine.workarounds is Disabled",
             id="turned off",
         ),
     ],

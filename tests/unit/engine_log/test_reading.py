@@ -231,4 +231,4 @@ def test_a_stall_takes_its_time() -> None:
     assert progress.stalled() is None
 
     clock.now += 1
-    assert progress.stalled() == "For 100 s 1 requests are running and no token is computed."
+    assert progress.stalled() == "For 100 s no token was computed (running requests: 1)."

@@ -122,14 +122,14 @@ def test_a_chat_sets_neither_temperature_nor_a_number_of_tokens(
 ) -> None:
     endpoint.replies = [said("Blue.")]
 
-    assert chat.ask(client, "tiny", "Which colour?") == ("Blue.", True)
+    assert chat.ask(client, "tiny", "Which color?") == ("Blue.", True)
     assert set(endpoint.asked[0]) == {"model", "messages"}
 
 
 def test_a_chat_notices_that_the_answer_was_cut(endpoint: Endpoint, client: OpenAI) -> None:
     endpoint.replies = [{"finish_reason": "length", **said("Bl")}]
 
-    assert chat.ask(client, "tiny", "Which colour?") == ("Bl", False)
+    assert chat.ask(client, "tiny", "Which color?") == ("Bl", False)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_stream_ends_with_what_it_took(
 ) -> None:
     endpoint.replies = [{"pieces": ["Bl", "ue."], "finish_reason": reason}]
 
-    assert "".join(stream.ask(client, "tiny", "Which colour?")) == shown
+    assert "".join(stream.ask(client, "tiny", "Which color?")) == shown
 
 
 def test_the_image_made_on_the_spot_is_a_png_half_red_half_blue() -> None:
@@ -157,10 +157,10 @@ def test_the_image_made_on_the_spot_is_a_png_half_red_half_blue() -> None:
 
 
 def test_an_image_travels_inside_the_request(endpoint: Endpoint, client: OpenAI) -> None:
-    endpoint.replies = [said("Two colours.")]
+    endpoint.replies = [said("Two colors.")]
     url = image.data_url(b"\x89PNG", "image/png")
 
-    assert image.ask(client, "tiny", "What?", url) == "Two colours."
+    assert image.ask(client, "tiny", "What?", url) == "Two colors."
     part = endpoint.asked[0]["messages"][0]["content"][1]
     assert part == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
 

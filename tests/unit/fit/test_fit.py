@@ -3,32 +3,25 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from fit_requests import (
+    BEFORE,
+    BEFORE_ON_TWO,
+    EAGER,
+    H100,
+    H200_EAGER,
+    H200_GRAPHS,
+    H200_TWO,
+    ONE_GPU,
+    at,
+)
 from mistral_operator.fit import FitRequest, Weights, fit
 from mistral_operator.fit.gpu_memory import ENGINES, GIB
 
-H100 = 81559 * 1024**2
-H200 = 143771 * 1024**2
-L40S = 46068 * 1024**2
-
-ONE_GPU = FitRequest(H100, tensor_parallel_size=1)
-EAGER = replace(ONE_GPU, eager=True)
-BEFORE = replace(EAGER, engine_version="0.26.0")
-BEFORE_ON_TWO = replace(BEFORE, tensor_parallel_size=2)
-H200_EAGER = replace(EAGER, gpu_memory_bytes=H200)
-H200_GRAPHS = replace(H200_EAGER, eager=False)
-H200_TWO = replace(H200_EAGER, tensor_parallel_size=2)
-
 TOLERANCE = 0.005
 """Of the tokens that vLLM reported."""
-
-
-def at(share: float, request: FitRequest, **changes: Any) -> FitRequest:
-    """Return a request with another share of the GPU."""
-    return replace(request, gpu_memory_utilization=share, **changes)
 
 
 OF_0_32 = {
@@ -175,125 +168,6 @@ def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
     assert answer.kv_cache_tokens > 3 * 131_072
 
 
-@pytest.mark.parametrize(
-    ("request_", "advice"),
-    [
-        pytest.param(
-            FitRequest(L40S, tensor_parallel_size=1),
-            [
-                "set spec.engine.tensorParallelSize to 2",
-                "set spec.model.quantization to fp8",
-            ],
-            id="weights that are larger than the GPU",
-        ),
-        pytest.param(
-            replace(ONE_GPU, gpu_memory_utilization=0.70, context_length=80_000),
-            [
-                "set spec.engine.contextLength to 45296 or less",
-                "set spec.engine.gpuMemoryUtilization to 0.95",
-                "set spec.engine.kvCache.dtype to fp8",
-                "set spec.engine.tensorParallelSize to 2",
-                "set spec.model.quantization to fp8",
-            ],
-            id="a context that is longer than the cache",
-        ),
-        pytest.param(
-            FitRequest(H100, kv_cache_memory_bytes=GIB // 4),
-            [
-                "remove spec.engine.kvCache.memory",
-                "set spec.engine.kvCache.memory to 642Mi",  # one block more than 640
-                "set spec.engine.tensorParallelSize to 8",
-            ],
-            id="a fixed cache that is far too small",
-        ),
-        pytest.param(
-            FitRequest(H100, kv_cache_memory_bytes=500 * GIB),
-            [
-                "remove spec.engine.kvCache.memory",
-                # 77.75 free, less 22.47 of weights, 1.74 of activations and 0.87 of graphs.
-                "set spec.engine.kvCache.memory to 53933Mi or less",
-            ],
-            id="a fixed cache that is larger than the GPU",
-        ),
-        pytest.param(
-            FitRequest(H100, kv_cache_memory_bytes=8 * GIB, gpu_memory_utilization=0.99),
-            ["set spec.engine.gpuMemoryUtilization to 0.98 or less"],
-            id="a share that is not free, beside a fixed cache",
-        ),
-        pytest.param(
-            FitRequest(H100, gpu_memory_utilization=0.99),
-            ["set spec.engine.gpuMemoryUtilization to 0.98 or less"],
-            id="a share that is not free",
-        ),
-        pytest.param(
-            at(0.85, FitRequest(14 * GIB, tensor_parallel_size=8, weights=Weights.FP32)),
-            [
-                "set spec.model.quantization to fp8",
-            ],  # 16 GPUs would do, but the model has 8 KV heads
-            id="no more GPUs than the model can use",
-        ),
-        pytest.param(
-            FitRequest(4 * GIB, tensor_parallel_size=8, weights=Weights.FP32),
-            [],
-            id="nothing helps but larger GPUs",
-        ),
-        pytest.param(
-            at(0.5, EAGER),
-            [
-                "set spec.engine.gpuMemoryUtilization to 0.95",
-                "set spec.engine.tensorParallelSize to 2",
-                "set spec.model.quantization to fp8",
-            ],
-            id="a share that is too small",
-        ),
-        pytest.param(
-            FitRequest(L40S, tensor_parallel_size=1, weights=Weights.FP32),
-            [
-                "set spec.engine.tensorParallelSize to 4",
-                "set spec.model.quantization to fp8",
-            ],
-            id="twice as many GPUs are too few",
-        ),
-        pytest.param(
-            at(0.6, ONE_GPU, weights=Weights.FP8, max_batched_tokens=131_072),
-            [
-                "set spec.engine.gpuMemoryUtilization to 0.95",
-                "set spec.engine.maxBatchedTokens to 8192",
-                "set spec.engine.tensorParallelSize to 2",
-            ],
-            id="steps that are too large",
-        ),
-        pytest.param(
-            at(0.95, ONE_GPU, gpu_memory_bytes=54_550 * 1024**2),
-            [
-                "set spec.engine.kvCache.dtype to fp8",
-                "set spec.engine.maxBatchedTokens to 2048",
-                "add --enforce-eager to spec.engine.extraArgs",
-                "set spec.engine.tensorParallelSize to 2",
-                "set spec.model.quantization to fp8",
-                "set spec.images.perPrompt to 0",
-            ],
-            id="half a GiB is missing",
-        ),
-        pytest.param(
-            FitRequest(12 * GIB, tensor_parallel_size=2),
-            [
-                (
-                    "set spec.engine.gpuMemoryUtilization to 0.87 or less"
-                    " and set spec.engine.tensorParallelSize to 8"
-                )
-            ],
-            id="several changes together",
-        ),
-    ],
-)
-def test_what_does_not_fit_is_told_what_would_help(request_: FitRequest, advice: list[str]) -> None:
-    answer = fit(request_)
-
-    assert not answer.fits
-    assert list(answer.advice) == advice
-
-
 def test_weights_that_do_not_fit_leave_no_tokens_and_no_negative_cache() -> None:
     answer = fit(FitRequest(16 * GIB, tensor_parallel_size=1))
 
@@ -315,95 +189,6 @@ def test_cuda_graphs_take_from_the_cache_unless_they_are_off() -> None:
 
     assert (with_graphs.graphs_gib, eager.graphs_gib) == (1.10, 0.0)
     assert eager.kv_cache_gib - with_graphs.kv_cache_gib == pytest.approx(1.10)
-
-
-@pytest.mark.parametrize("gib", [5, 48, 52])
-def test_a_fixed_cache_is_taken_as_it_is_whatever_the_share(gib: int) -> None:
-    answers = [
-        fit(FitRequest(H100, gpu_memory_utilization=share, kv_cache_memory_bytes=gib * GIB))
-        for share in (0.1, 0.90, 0.98)
-    ]
-
-    assert all(answer.fits for answer in answers)
-    assert {answer.kv_cache_gib for answer in answers} == {gib}
-    assert {answer.kv_cache_tokens for answer in answers} == {2 * gib * GIB // 163_840 // 16 * 16}
-
-
-@pytest.mark.parametrize("gib", [53, 56, 500])
-def test_a_fixed_cache_that_is_not_free_beside_the_rest_does_not_fit(gib: int) -> None:
-    answer = fit(FitRequest(H100, kv_cache_memory_bytes=gib * GIB))
-
-    assert not answer.fits
-    assert answer.claimed_gib > answer.free_gib
-
-
-def test_a_fixed_cache_leaves_room_for_the_graphs_that_vllm_0_26_takes_beyond_the_share() -> None:
-    fixed = replace(BEFORE, kv_cache_memory_bytes=31 * GIB)
-
-    assert fit(fixed).fits
-    assert not fit(replace(fixed, eager=False)).fits
-
-
-def test_a_number_of_blocks_stands_in_for_every_size_of_the_cache() -> None:
-    blocks = replace(ONE_GPU, cache_blocks=600, kv_cache_memory_bytes=500 * GIB)
-
-    answer = fit(blocks)
-
-    assert answer.fits
-    assert answer.kv_cache_tokens == 9600
-    assert answer.kv_cache_gib == 9600 * 163_840 / GIB
-
-
-@pytest.mark.parametrize(
-    ("blocks", "size", "advice"),
-    [
-        pytest.param(
-            10,
-            16,
-            ("remove --num-gpu-blocks-override from spec.engine.extraArgs",),
-            id="fewer than a request needs",
-        ),
-        pytest.param(
-            20_000,
-            16,
-            (
-                "remove --num-gpu-blocks-override from spec.engine.extraArgs",
-                "set spec.engine.kvCache.dtype to fp8",
-                "set spec.engine.tensorParallelSize to 2",
-                "set spec.model.quantization to fp8",
-            ),
-            id="more than the GPU holds",
-        ),
-        pytest.param(
-            10_000,
-            32,
-            (
-                "remove --num-gpu-blocks-override from spec.engine.extraArgs",
-                "set spec.engine.kvCache.dtype to fp8",
-                "set spec.engine.tensorParallelSize to 2",
-                "set spec.model.quantization to fp8",
-            ),
-            id="larger blocks",
-        ),
-    ],
-)
-def test_a_number_of_blocks_that_does_not_fit_is_told_what_would_help(
-    blocks: int, size: int, advice: tuple[str, ...]
-) -> None:
-    answer = fit(replace(ONE_GPU, cache_blocks=blocks, block_tokens=size))
-
-    assert not answer.fits
-    assert answer.kv_cache_tokens == blocks * size
-    assert answer.advice == advice
-
-
-@pytest.mark.parametrize(("version", "longest"), [("0.26", 57_344), ("0.32", 57_328)])
-def test_since_0_32_a_request_cannot_have_the_last_block(version: str, longest: int) -> None:
-    # 0.26 suggested a context of 57,344 for a cache of as many, 0.32 one of 53,072 for 53,088.
-    request = replace(ONE_GPU, cache_blocks=57_344 // 16, engine_version=version)
-
-    assert fit(replace(request, context_length=longest)).fits
-    assert not fit(replace(request, context_length=longest + 1)).fits
 
 
 @pytest.mark.parametrize(("ranks", "free"), [(1, 78.66), (2, 77.75)])

@@ -190,7 +190,7 @@ def test_a_server_without_any_key_does_not_start_and_says_why(tmp_path: Path) ->
     check_api_keys(None)
     (tmp_path / "empty").write_text(" \n")
     for directory in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InvalidConfigurationError, match=r"spec\.gate\.apiKeys"):
+        with pytest.raises(InvalidConfigurationError, match=r"remove gate\.api_keys"):
             check_api_keys(str(directory))
 
     (tmp_path / "key").write_text("k")

@@ -194,8 +194,8 @@ SLOW: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize("title", SLOW)
 def test_a_schema_is_not_judged_by_for_ever(title: str) -> None:
     schema, value = SLOW[title]
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UnusableSchema):
         schema_errors(schema.encode(), value)
 
-    assert time.monotonic() - started < 2  # a wide margin: they take milliseconds
+    assert time.process_time() - started < 2  # of CPU; they take milliseconds

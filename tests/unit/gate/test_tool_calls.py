@@ -72,12 +72,12 @@ def test_a_hostile_schema_costs_little_time(name: str) -> None:
     import msgspec
 
     schema = msgspec.json.encode(UNUSABLE[name])
-    started = time.monotonic()
+    started = time.process_time()
     for _ in range(5):
         with pytest.raises(UnusableSchema):
             schema_errors(schema, {"x": "a" * 60})
 
-    assert time.monotonic() - started < 2  # a wide margin: they take milliseconds
+    assert time.process_time() - started < 2  # of CPU; they take milliseconds
 
 
 def test_references_are_followed_as_long_as_they_end() -> None:

@@ -82,7 +82,7 @@ async def test_a_kind_that_is_installed_later_is_noticed_and_named(
         await until_other_kinds(cluster, known, period=0.01)
 
     assert api.pages == []
-    assert "PodMonitor came or went" in caplog.text
+    assert "installed or removed: PodMonitor" in caplog.text
 
 
 async def test_a_kind_that_is_removed_is_noticed_too(cluster: Cluster, api: ApiServer) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mistral_dev.gpu.pack import REQUIREMENTS, archive_of, split, travels
-from mistral_dev.gpu.unpack import (
+from mistral_dev.lab.pack import REQUIREMENTS, archive_of, split, travels
+from mistral_dev.lab.unpack import (
     MANIFEST,
     ZSTANDARD,
     DamagedPieceError,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mistral_dev.gpu import fatbin, slim
-from mistral_dev.gpu.elf import Section, sections
+from mistral_dev.lab import fatbin, slim
+from mistral_dev.lab.elf import Section, sections
 
 CODE = b"\xaa" * 24
 HOPPER, BLACKWELL, AMPERE = 90, 100, 80

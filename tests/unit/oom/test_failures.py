@@ -14,7 +14,7 @@ KV_TOO_SMALL = TerminationReport(
     phase="kv-cache",
     message="The engine ended.",
     evidence="ValueError: the estimated maximum model length is 1344.",
-    suggest={"contextLength": 1344},
+    suggest={"engine.context_length": 1344},
 )
 LOG_OF_A_KILLED_SERVER = (
     '(EngineCore pid=7)   File "gpu_worker.py", line 9, in load_model\n'
@@ -29,7 +29,7 @@ def test_the_report_of_the_server_says_class_phase_and_what_fits() -> None:
 
     assert found.failure is FailureClass.KV_CACHE_TOO_SMALL
     assert found.phase == "kv-cache"
-    assert found.suggest == {"contextLength": 1344}
+    assert found.suggest == {"engine.context_length": 1344}
     assert found.evidence == KV_TOO_SMALL.evidence
     assert found.pod == "small-1"
 

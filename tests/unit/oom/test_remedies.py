@@ -1,31 +1,13 @@
 """What is tried against a lack of memory, one step at a time, and when it ends."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from builders import Object, merged
-from memory_failures import Endpoint
-from mistral_operator.api import Spec
+from memory_failures import LONG, Endpoint, changes, endpoint
 from mistral_operator.fit.gpu_memory import ENGINES
-from mistral_operator.kube.quantities import quantity_bytes
-from mistral_server.contract import MEMORY_FAILURES, FailureClass
+from mistral_server.contract import FailureClass
 
 F = FailureClass
-APPLY: Object = {"oom": {"policy": "Apply"}}
-LONG: Object = merged(APPLY, {"engine": {"contextLength": 131072}})
-
-
-def endpoint(*specs: Object) -> Endpoint:
-    merged_spec: Object = {}
-    for spec in (APPLY, *specs):
-        merged_spec = merged(merged_spec, spec)
-    return Endpoint(merged_spec)
-
-
-def changes(of: Endpoint) -> list[tuple[str, str, str]]:
-    assert of.oom is not None
-    return [(one.setting.rpartition(".")[2], one.after, one.outcome) for one in of.oom.steps]
 
 
 # --- The first step against each class ------------------------------------------------------------
@@ -84,7 +66,7 @@ def test_the_memory_that_smaller_steps_free_is_that_of_the_gpus_in_use(
     assert case.oom.recommendation is not None
     assert (
         case.oom.recommendation.reason
-        == f"each 1024 tokens of a step take about {gib} GiB of each GPU"
+        == f"every 1024 batched tokens take about {gib} GiB of each GPU"
     )
 
 
@@ -261,175 +243,3 @@ def test_observe_counts_and_recommends_nothing() -> None:
     assert case.oom.totals[0].count == 1
     assert case.oom.recommendation is None
     assert case.oom.overrides is None
-
-
-# --- Giving up ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("policy", ["Observe", "Recommend"])
-def test_a_start_that_cannot_succeed_is_given_up_after_three_times(policy: str) -> None:
-    case = Endpoint({"oom": {"policy": policy}})
-    for _ in range(2):
-        case.fail(F.CUDA_OOM_LOAD)
-        assert case.running.replicas == 1
-
-    case.fail(F.CUDA_OOM_LOAD)
-
-    assert case.oom is not None
-    assert case.oom.stopped
-    assert case.running.replicas == 0
-
-
-@pytest.mark.parametrize("kind", [F.NOT_WRITABLE, F.INVALID_CONFIGURATION])
-def test_so_is_one_that_fails_for_another_lasting_cause(kind: FailureClass) -> None:
-    case = Endpoint({})
-    for _ in range(3):
-        case.fail(kind)
-
-    assert case.oom is not None
-    assert case.oom.stopped
-    assert case.oom.totals == []
-
-
-@pytest.mark.parametrize("kind", [F.CUDA_OOM_RUNTIME, F.HOST_OOM, F.GPU_BUSY, F.MODEL_UNAVAILABLE])
-def test_a_cause_that_may_pass_is_never_given_up(kind: FailureClass) -> None:
-    case = Endpoint({})
-    for _ in range(9):
-        case.fail(kind)
-
-    assert case.oom is None or not case.oom.stopped
-
-
-def test_replicas_get_three_tries_each_and_zero_means_for_ever() -> None:
-    many, endless = Endpoint({"replicas": 4}), Endpoint({"oom": {"stopAfter": 0}})
-    for _ in range(11):
-        many.fail(F.CUDA_OOM_LOAD)
-        endless.fail(F.CUDA_OOM_LOAD)
-    assert many.oom is not None
-    assert endless.oom is not None
-    assert not many.oom.stopped
-
-    many.fail(F.CUDA_OOM_LOAD)
-
-    assert many.oom.stopped
-    assert not endless.oom.stopped
-
-
-def test_an_endpoint_that_answers_is_not_stopped_for_one_bad_replica() -> None:
-    case = Endpoint({"replicas": 2})
-    for _ in range(9):
-        case.fail(F.CUDA_OOM_WARMUP, ready=True)
-
-    assert case.oom is not None
-    assert not case.oom.stopped
-
-
-def test_suspending_and_resuming_starts_again() -> None:
-    case = Endpoint({})
-    for _ in range(3):
-        case.fail(F.CUDA_OOM_LOAD)
-    case.spec = {"suspend": True}
-    case.look()
-    case.spec = {}
-    case.look()
-
-    assert case.oom is not None
-    assert not case.oom.stopped
-    assert case.running.replicas == 1
-
-
-# --- Whatever happens -----------------------------------------------------------------------------
-
-REPEATING = [
-    F.KV_CACHE_TOO_SMALL,
-    F.KV_CACHE_NONE,
-    F.CUDA_OOM_LOAD,
-    F.CUDA_OOM_WARMUP,
-    F.CUDA_OOM_RUNTIME,
-    F.SHM_EXHAUSTED,
-    F.HOST_OOM,
-    F.GPU_BUSY,
-    F.INVALID_CONFIGURATION,
-]
-
-
-def state(spec: Spec) -> str:
-    return spec.model_dump_json()
-
-
-@settings(max_examples=300)
-@given(
-    history=st.lists(
-        st.tuples(st.sampled_from(REPEATING), st.integers(64, 140_000)), min_size=1, max_size=60
-    ),
-    calm=st.sets(st.integers(0, 60)),
-    steps=st.integers(1, 8),
-    length=st.sampled_from(["auto", 131072, 16384]),
-)
-def test_any_history_ends_within_the_limits_and_repeats_no_settings(
-    history: list[tuple[FailureClass, int]], calm: set[int], steps: int, length: int | str
-) -> None:
-    case = endpoint(
-        {
-            "engine": {"contextLength": length},
-            "oom": {"maxSteps": steps, "maxMemory": "64Gi"},
-            "pod": {"resources": {"limits": {"memory": "32Gi"}}},
-        }
-    )
-    tried: list[str] = []
-    for number, (kind, fits) in enumerate(history):
-        before = len(case.oom.steps) if case.oom else 0
-        case.fail(kind, fits=fits)
-        if number in calm:
-            case.look(quiet=True, ready=True)
-        assert case.oom is not None
-        after = len(case.oom.steps)
-        assert after <= min(steps, before + 1), "more than one step at a time"
-        if after > before:
-            assert state(case.running) not in tried, "settings were tried twice"
-            tried.append(state(case.running))
-        within_limits(case.running, case.resource.spec)
-        assert sum(one.count for one in case.oom.totals) == sum(
-            one in MEMORY_FAILURES for one, _ in history[: number + 1]
-        )
-
-
-def within_limits(now: Spec, asked: Spec) -> None:
-    oom, engine = asked.oom, now.engine
-    if engine.context_length != asked.engine.context_length:
-        assert isinstance(engine.context_length, int)
-        assert engine.context_length >= oom.min_context_length
-    share = engine.gpu_memory_utilization
-    assert oom.min_gpu_memory_utilization <= share <= oom.max_gpu_memory_utilization
-    assert engine.max_sequences is None or engine.max_sequences >= oom.min_sequences
-    assert engine.max_batched_tokens >= oom.min_batched_tokens
-    assert now.images.per_prompt >= oom.min_images_per_prompt
-    assert quantity_bytes(now.shared_memory) <= quantity_bytes(oom.max_shared_memory)
-    assert quantity_bytes(now.pod.resources.limits["memory"]) <= quantity_bytes("64Gi")
-
-
-@given(
-    share=st.floats(0.7, 0.99),
-    tokens=st.integers(1, 8192),
-    context=st.integers(1, 131_072),
-    sequences=st.integers(1, 1024),
-)
-def test_an_endpoint_that_has_a_way_out_finds_it_or_gives_up(
-    share: float, tokens: int, context: int, sequences: int
-) -> None:
-    """A machine whose failures follow from the settings, two kinds of them at once."""
-
-    def world(spec: Spec) -> FailureClass | None:
-        engine = spec.engine
-        if engine.context_length != "auto" and engine.context_length > context:
-            return F.KV_CACHE_TOO_SMALL
-        if engine.gpu_memory_utilization > share:
-            return F.CUDA_OOM_WARMUP
-        if engine.max_batched_tokens > tokens:
-            return F.CUDA_OOM_RUNTIME
-        return F.CUDA_OOM_WARMUP if (engine.max_sequences or 256) > sequences else None
-
-    case = endpoint(LONG, {"oom": {"maxSteps": 16}})
-    # What may pass is tried for ever, by design: that is the end of the history here.
-    if case.play(lambda spec: world(spec) if len(case.settings) < 40 else None):
-        assert case.oom is None or case.oom.active is None

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from mistral_operator.control.scaler import Loads
 from mistral_operator.process.http_server import Health, application, serve
-from unit.control.test_scaler import Operator
+from scaling_operator import Operator
 
 Client = TestClient[web.Request, web.Application]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from builders import CONTEXT, SERVER_IMAGE, merged, resource
+from builders import CONTEXT, ON_CPUS, SERVER_IMAGE, merged, resource
 from mistral_operator.api import parse_spec
 from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.errors import InvalidResource
@@ -124,7 +124,7 @@ def test_gpus_follow_from_the_tensor_parallel_size() -> None:
 
 
 def test_a_pod_on_cpus_asks_for_no_gpu_and_tolerates_no_taint_of_one() -> None:
-    pod = template({"device": "cpu"})["spec"]
+    pod = template(ON_CPUS)["spec"]
 
     assert "nvidia.com/gpu" not in str(pod)
     assert "tolerations" not in pod

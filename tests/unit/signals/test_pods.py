@@ -141,7 +141,7 @@ async def garbage(_: web.Request) -> web.Response:
 
 
 async def wrong_shape(_: web.Request) -> web.Response:
-    return web.json_response({"stage": "dancing", "stage_seconds": 0, "ready": True})
+    return web.json_response({"stage": "serving", "stage_seconds": "long"})
 
 
 async def not_found(_: web.Request) -> web.Response:

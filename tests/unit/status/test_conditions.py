@@ -1,4 +1,4 @@
-"""From a situation to what is reported: is it ready, why not, and what to do."""
+"""From observations to what is reported: is it ready, why not, and what to do."""
 
 from dataclasses import replace
 
@@ -16,25 +16,25 @@ from builders import (
 )
 from mistral_operator.api import ConditionType, Effective, Reason, Status
 from mistral_operator.api.status import MAX_MESSAGE, Problem
-from mistral_operator.status import Situation, report, report_invalid
+from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import Stage
 from operator_cluster_situations import CLUSTER_SITUATIONS, READY
 from operator_pod_situations import POD_SITUATIONS
-from status_inputs import condition, heard, previously, remembering, said, situation
-from unit.status.test_memory import CASES
-from unit.status.test_model_fits import FITTING
-from unit.status.test_scaling import LIMITS
+from status_inputs import condition, heard, previously, remembering, said, status_input
+from status_memory_cases import MEMORY_CASES
+from status_model_fit_cases import FITTING
+from status_scaling_cases import LIMITS
 
-MEMORY = [oom for oom, *_ in CASES.values() if oom is not None]
+MEMORY = [oom for oom, *_ in MEMORY_CASES.values() if oom is not None]
 SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS
 
 
 @pytest.mark.parametrize(
     ("case", "reason", "outlook", "fragments"), SITUATIONS.values(), ids=SITUATIONS.keys()
 )
-def test_a_situation_is_reported_with_cause_and_remedy(
-    case: Situation, reason: Reason, outlook: Outlook, fragments: list[str]
+def test_an_input_is_reported_with_cause_and_remedy(
+    case: StatusInput, reason: Reason, outlook: Outlook, fragments: list[str]
 ) -> None:
     status = report(case, NOW)
 
@@ -59,7 +59,7 @@ def test_a_situation_is_reported_with_cause_and_remedy(
 
 
 @pytest.mark.parametrize("case", [one[0] for one in SITUATIONS.values()], ids=SITUATIONS.keys())
-def test_reporting_the_same_situation_again_changes_nothing(case: Situation) -> None:
+def test_reporting_the_same_input_again_changes_nothing(case: StatusInput) -> None:
     first = report(case, EARLIER)
     written = Status.model_validate(first.model_dump(by_alias=True, exclude_none=True))
 
@@ -68,7 +68,7 @@ def test_reporting_the_same_situation_again_changes_nothing(case: Situation) -> 
 
 @pytest.mark.parametrize("kind", ConditionType)
 def test_every_condition_is_reported_once(kind: ConditionType) -> None:
-    status = report(situation(spec={"autoscaling": {"maxReplicas": 2}}), NOW)
+    status = report(status_input(spec={"autoscaling": {"maxReplicas": 2}}), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
     assert said(status, kind).observed_generation == status.observed_generation == 1
@@ -77,11 +77,11 @@ def test_every_condition_is_reported_once(kind: ConditionType) -> None:
 def test_every_reason_is_given_by_some_case() -> None:
     statuses = [report(case, NOW) for case, *_ in SITUATIONS.values()]
     statuses += [
-        report(situation(spec=spec, nodes=nodes), NOW) for spec, nodes, *_ in FITTING.values()
+        report(status_input(spec=spec, nodes=nodes), NOW) for spec, nodes, *_ in FITTING.values()
     ]
     statuses += [report(case, NOW) for case, *_ in LIMITS.values()]
 
-    statuses += [report(remembering(situation(), oom), NOW) for oom in MEMORY]
+    statuses += [report(remembering(status_input(), oom), NOW) for oom in MEMORY]
 
     given = {one.reason for status in statuses for one in status.conditions}
 
@@ -91,13 +91,13 @@ def test_every_reason_is_given_by_some_case() -> None:
 @pytest.mark.parametrize(
     ("ready", "status", "message"),
     [
-        (0, "False", "no replica answers chats"),
-        (1, "True", "1 of 2 replicas answer chats"),
-        (2, "True", "2 of 2 replicas answer chats"),
+        (0, "False", "no replica is ready"),
+        (1, "True", "1 of 2 replicas ready"),
+        (2, "True", "2 of 2 replicas ready"),
     ],
 )
 def test_one_ready_replica_makes_it_available(ready: int, status: str, message: str) -> None:
-    case = situation(spec={"replicas": 2}, deployment=deployment_body(2, ready=ready))
+    case = status_input(spec={"replicas": 2}, deployment=deployment_body(2, ready=ready))
 
     available = said(report(case, NOW), ConditionType.AVAILABLE)
 
@@ -106,7 +106,7 @@ def test_one_ready_replica_makes_it_available(ready: int, status: str, message: 
 
 def test_the_status_says_what_clients_and_autoscalers_need() -> None:
     status = report(
-        situation(
+        status_input(
             spec={"model": {"servedName": "small"}},
             deployment=deployment_body(3, replicas=4, updated=2, ready=1),
         ),
@@ -124,7 +124,7 @@ def test_the_status_says_what_clients_and_autoscalers_need() -> None:
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     before = Status(conditions=[condition(status="False", reason=Reason.CREATING)])
-    case = previously(situation(pod_body(container())), before)
+    case = previously(status_input(pod_body(container())), before)
 
     ready = said(report(case, NOW))
 
@@ -134,7 +134,7 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
 
 def test_a_condition_gets_the_time_at_which_its_status_changed() -> None:
     before = Status(conditions=[condition(status="False")])
-    case = previously(situation(ready_pod(), deployment=READY), before)
+    case = previously(status_input(ready_pod(), deployment=READY), before)
 
     status = report(case, NOW)
 
@@ -146,7 +146,7 @@ def test_a_condition_gets_the_time_at_which_its_status_changed() -> None:
 
 
 def test_a_long_quotation_is_cut() -> None:
-    case = situation(pod_body(crashed_container(1, message="x" * 10_000)))
+    case = status_input(pod_body(crashed_container(1, message="x" * 10_000)))
 
     message = said(report(case, NOW)).message
 
@@ -157,31 +157,33 @@ def test_a_long_quotation_is_cut() -> None:
 def test_several_problems_are_all_told() -> None:
     problems = (Problem(Reason.NAME_TAKEN, "one"), Problem(Reason.CLAIM_MISSING, "two"))
 
-    assert said(report(situation(problems=problems), NOW)).message == "one; two"
+    assert said(report(status_input(problems=problems), NOW)).message == "one; two"
 
 
 def test_a_stage_that_was_told_stands_until_the_operator_hears_again() -> None:
-    case = heard(situation(pod_body(container())), small_1=signal(Stage.PROFILING))
+    case = heard(status_input(pod_body(container())), small_1=signal(Stage.PROFILING))
     before = report(case, EARLIER)
     silent = replace(case.observed, signals={})
 
     after = report(previously(replace(case, observed=silent), before), NOW)
 
-    assert said(after).message == "pod small-1: the engine is measuring its memory"
+    assert said(after).message == "pod small-1: the engine is profiling its memory"
 
 
 def test_a_stage_that_was_told_of_another_pod_does_not_stand() -> None:
-    other = heard(situation(pod_body(container(), name="small-9")), small_9=signal(Stage.LOADING))
+    other = heard(
+        status_input(pod_body(container(), name="small-9")), small_9=signal(Stage.LOADING)
+    )
     before = report(other, EARLIER)
 
-    after = report(previously(situation(pod_body(container())), before), NOW)
+    after = report(previously(status_input(pod_body(container())), before), NOW)
 
     assert said(after).message == "pod small-1: the server is starting"
 
 
 @pytest.mark.parametrize("stage", Stage)
 def test_every_stage_has_words(stage: Stage) -> None:
-    case = heard(situation(pod_body(container())), small_1=signal(stage))
+    case = heard(status_input(pod_body(container())), small_1=signal(stage))
 
     assert said(report(case, NOW)).message != "pod small-1: the server is starting"
 
@@ -193,7 +195,7 @@ EFFECTIVE = {"vllm_version": "0.32.0", "context_length": 131072, "kv_cache_token
 
 def test_the_effective_configuration_is_what_a_ready_pod_says() -> None:
     case = heard(
-        situation(pod_body(container(), name="small-0"), ready_pod(), deployment=READY),
+        status_input(pod_body(container(), name="small-0"), ready_pod(), deployment=READY),
         small_0=signal(Stage.LOADING, effective={"vllm_version": "9"}),
         small_1=signal(effective=EFFECTIVE),
     )
@@ -203,14 +205,14 @@ def test_the_effective_configuration_is_what_a_ready_pod_says() -> None:
 
 def test_the_effective_configuration_stands_until_the_operator_hears_again() -> None:
     before = Status(effective=Effective(context_length=1000))
-    case = previously(situation(ready_pod(), deployment=READY), before)
+    case = previously(status_input(ready_pod(), deployment=READY), before)
 
     assert report(case, NOW).effective == Effective(context_length=1000)
 
 
 def test_the_effective_configuration_goes_when_nothing_is_ready() -> None:
     before = Status(effective=Effective(context_length=1000))
-    case = previously(situation(pod_body(container())), before)
+    case = previously(status_input(pod_body(container())), before)
 
     assert report(case, NOW).effective is None
 
@@ -221,7 +223,7 @@ def test_the_effective_configuration_goes_when_nothing_is_ready() -> None:
 def test_nothing_is_said_of_a_spec_that_cannot_be_read() -> None:
     problem = Problem(Reason.INVALID_RESOURCE, "spec.replicas: not a number")
     before = Status(served_model="small")
-    case = previously(situation(problems=(problem,), deployment=READY), before)
+    case = previously(status_input(problems=(problem,), deployment=READY), before)
 
     status = report_invalid(case, NOW)
 

@@ -170,5 +170,5 @@ def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
 
     assert event["type"] == "Normal"
     assert event["note"] == (
-        "spec.engine.contextLength: 1344 instead of 8192, since the KV cache holds 1344 tokens"
+        "spec.engine.contextLength 1344 instead of 8192: the KV cache holds 1344 tokens"
     )

@@ -18,114 +18,18 @@ from builders import (
 from mistral_operator.api import ConditionType, Effective, Reason, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.fit import fit
-from mistral_operator.status import Situation, report, report_invalid
+from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.events import transition_events
 from mistral_operator.status.model_fits import fit_request
-from status_inputs import heard, previously, said, situation
-
-MIG = {"nvidia.com/mig-3g.40gb": "2", "nvidia.com/mig-1g.10gb": "2"}
-SLICED = merged(
-    node_body(memory_mib=81559, status={"allocatable": MIG}),
-    {"metadata": {"labels": {"nvidia.com/mig-3g.40gb.memory": "40192"}}},
-)
-
-FITTING = {
-    "the label of a node tells": (None, (node_body(memory_mib=81559),), "True", Reason.FITS),
-    "the resource tells": ({"pod": {"gpu": {"memory": "80Gi"}}}, (), "True", Reason.FITS),
-    "the resource tells before the label": (
-        {"pod": {"gpu": {"memory": "16Gi"}}},
-        (node_body(memory_mib=81559),),
-        "False",
-        Reason.DOES_NOT_FIT,
-    ),
-    "the best node counts": (
-        None,
-        (node_body("a", memory_mib=16384), node_body("b", memory_mib=81559)),
-        "True",
-        Reason.FITS,
-    ),
-    "a node with too few GPUs does not count": (
-        None,
-        (node_body(gpus=1, memory_mib=81559),),
-        "Unknown",
-        Reason.GPU_MEMORY_UNKNOWN,
-    ),
-    "nobody tells": (None, (node_body(),), "Unknown", Reason.GPU_MEMORY_UNKNOWN),
-    "the label of the node is 0": (
-        None,
-        (node_body(memory_mib=0),),
-        "Unknown",
-        Reason.GPU_MEMORY_UNKNOWN,
-    ),
-    "the resource tells without a unit": (
-        {"pod": {"gpu": {"memory": 81559}}},
-        (node_body(memory_mib=81559),),
-        "Unknown",
-        Reason.GPU_MEMORY_UNKNOWN,
-    ),
-    "a slice is not as large as its card": (
-        {
-            "engine": {"tensorParallelSize": 1},
-            "pod": {"gpu": {"resourceName": "nvidia.com/mig-3g.40gb"}},
-        },
-        (SLICED,),
-        "False",
-        Reason.DOES_NOT_FIT,
-    ),
-    "a slice without a label is unknown": (
-        {"pod": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}}},
-        (SLICED,),
-        "Unknown",
-        Reason.GPU_MEMORY_UNKNOWN,
-    ),
-    "there are no GPUs": ({"device": "cpu"}, (), "Unknown", Reason.NOT_APPLICABLE),
-    "compressed weights fit": (
-        {
-            "model": {"quantization": "awq", "format": "huggingface"},
-            "engine": {"tensorParallelSize": 1},
-        },
-        (node_body(memory_mib=32768),),
-        "True",
-        Reason.FITS,
-    ),
-    "files that may be compressed fit, or not": (
-        {"model": {"quantization": "compressed-tensors"}, "engine": {"tensorParallelSize": 1}},
-        (node_body(memory_mib=32768),),
-        "Unknown",
-        Reason.WEIGHTS_UNKNOWN,
-    ),
-    "so may another model's": (
-        {"model": {"id": "somebody/fine-tuned"}, "engine": {"tensorParallelSize": 1}},
-        (node_body(memory_mib=32768),),
-        "Unknown",
-        Reason.WEIGHTS_UNKNOWN,
-    ),
-    "another model fits as it is": (
-        {"model": {"id": "somebody/fine-tuned"}},
-        (node_body(memory_mib=81559),),
-        "True",
-        Reason.FITS,
-    ),
-    "even compressed files do not fit": (
-        {"model": {"quantization": "compressed-tensors"}, "engine": {"tensorParallelSize": 1}},
-        (node_body(memory_mib=12288),),
-        "False",
-        Reason.DOES_NOT_FIT,
-    ),
-    "wide weights do not": (
-        {"model": {"dtype": "float32"}},
-        (node_body(memory_mib=32768),),
-        "False",
-        Reason.DOES_NOT_FIT,
-    ),
-}
+from status_inputs import heard, previously, said, status_input
+from status_model_fit_cases import FITTING
 
 
 @pytest.mark.parametrize(("spec", "nodes", "status", "reason"), FITTING.values(), ids=FITTING)
 def test_the_model_fits_or_does_not(
     spec: Any, nodes: tuple[Any, ...], status: str, reason: Reason
 ) -> None:
-    condition_ = said(report(situation(spec=spec, nodes=nodes), NOW), ConditionType.MODEL_FITS)
+    condition_ = said(report(status_input(spec=spec, nodes=nodes), NOW), ConditionType.MODEL_FITS)
 
     assert (condition_.status, condition_.reason) == (status, reason)
     assert condition_.message
@@ -189,7 +93,7 @@ def test_the_number_of_blocks_is_that_of_the_last_argument(
 def test_the_version_that_runs_decides_and_else_the_pinned_one(
     ready: int, version: str | None, tokens: int
 ) -> None:
-    one_gpu = situation(
+    one_gpu = status_input(
         ready_pod("small-0"),
         spec={"engine": {"tensorParallelSize": 1}},
         deployment=deployment_body(ready=ready),
@@ -199,7 +103,7 @@ def test_the_version_that_runs_decides_and_else_the_pinned_one(
 
     message = said(report(case, NOW), ConditionType.MODEL_FITS).message
 
-    assert f"{tokens} tokens of KV cache remain" in message
+    assert f"the KV cache of a replica holds {tokens} tokens" in message
 
 
 OLDER = {"image": "me/vllm:0.26", "engine": {"tensorParallelSize": 1, "contextLength": 51_200}}
@@ -207,11 +111,11 @@ OLDER = {"image": "me/vllm:0.26", "engine": {"tensorParallelSize": 1, "contextLe
 
 def older(
     *, ready: int = 1, version: str | None = "0.26.0", spec: Any = None, **deployment: Any
-) -> Situation:
+) -> StatusInput:
     """Return an endpoint of one replica whose settings fit with vLLM 0.26 and not with 0.32."""
     tight = {"engine": {"gpuMemoryUtilization": 0.7}}
     pods = (ready_pod("small-0"),) if ready else ()
-    given = situation(
+    given = status_input(
         *pods,
         spec=merged(merged(OLDER, tight), spec or {}),
         deployment=deployment_body(ready=ready, **deployment),
@@ -294,14 +198,14 @@ def test_another_image_of_the_operator_drops_the_version_where_the_resource_name
         pytest.param(older(version=None), id="nothing was heard"),
     ],
 )
-def test_the_version_is_not_taken_for_that_of_an_image_that_may_not_run(given: Situation) -> None:
+def test_the_version_is_not_taken_for_that_of_an_image_that_may_not_run(given: StatusInput) -> None:
     before = Status(effective=Effective(vllm_version="0.26.0"))
 
     assert report(previously(given, before), NOW).engine is None
 
 
 def test_replicas_of_different_versions_do_not_take_turns() -> None:
-    both = situation(
+    both = status_input(
         ready_pod("small-0"), ready_pod("small-1"), deployment=deployment_body(2, ready=2)
     )
     first, second = (signal(effective={"vllm_version": one}) for one in ("0.26.0", "0.32.0"))
@@ -315,7 +219,7 @@ def test_replicas_of_different_versions_do_not_take_turns() -> None:
 
 def test_a_pod_that_is_going_does_not_speak_for_the_image() -> None:
     going = ready_pod("small-0", deletionTimestamp=EARLIER)
-    given = situation(going, deployment=deployment_body(ready=1))
+    given = status_input(going, deployment=deployment_body(ready=1))
 
     spoken = heard(given, small_0=signal(effective={"vllm_version": "0.26.0"}))
 
@@ -324,13 +228,13 @@ def test_a_pod_that_is_going_does_not_speak_for_the_image() -> None:
 
 def test_a_spec_that_cannot_be_read_leaves_the_version_as_it_is() -> None:
     up = report(older(), EARLIER)
-    broken = previously(situation(), up)
+    broken = previously(status_input(), up)
 
     assert report_invalid(broken, NOW).engine == up.engine
 
 
 def test_what_does_not_fit_is_told_what_would_help() -> None:
-    small = situation(
+    small = status_input(
         spec={"engine": {"tensorParallelSize": 1}}, nodes=(node_body(memory_mib=46068),)
     )
 
@@ -345,13 +249,13 @@ def test_what_does_not_fit_is_told_what_would_help() -> None:
 def test_a_fixed_cache_that_is_larger_than_the_gpu_is_told_what_would_fit() -> None:
     spec = {"engine": {"kvCache": {"memory": "500Gi"}}, "pod": {"gpu": {"memory": "81559Mi"}}}
 
-    condition_ = said(report(situation(spec=spec), NOW), ConditionType.MODEL_FITS)
+    condition_ = said(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS)
 
     assert (condition_.status, condition_.reason) == ("False", Reason.DOES_NOT_FIT)
     assert condition_.message == (
-        "525.08 GiB of each GPU must be free at the start and 77.75 are (weights take 22.47, the KV"
-        " cache 500.00): remove spec.engine.kvCache.memory or set spec.engine.kvCache.memory to"
-        " 53933Mi or less"
+        "the engine needs 525.08 GiB of free memory on each GPU at startup, but only 77.75 GiB are"
+        " free (weights take 22.47 GiB, the KV cache 500.00 GiB): remove spec.engine.kvCache.memory"
+        " or set spec.engine.kvCache.memory to 53933Mi or less"
     )
 
 
@@ -359,17 +263,18 @@ def test_the_block_that_no_request_can_have_is_told_where_it_is_the_one_that_is_
     engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
     spec = {"engine": engine, "pod": {"gpu": {"memory": "81559Mi"}}}
 
-    message = said(report(situation(spec=spec), NOW), ConditionType.MODEL_FITS).message
+    message = said(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS).message
 
     assert (
-        "8192 tokens of KV cache remain for a replica, of which one request can have 8176 and"
-        " needs 8192: remove --num-gpu-blocks-override from spec.engine.extraArgs"
+        "the KV cache of a replica holds 8192 tokens, of which one request can use 8176,"
+        " but 8192 are needed: remove --num-gpu-blocks-override from spec.engine.extraArgs"
     ) in message
 
 
 def test_a_memory_without_its_unit_is_told_what_to_write() -> None:
     message = said(
-        report(situation(spec={"pod": {"gpu": {"memory": 81559}}}), NOW), ConditionType.MODEL_FITS
+        report(status_input(spec={"pod": {"gpu": {"memory": 81559}}}), NOW),
+        ConditionType.MODEL_FITS,
     ).message
 
     assert message == (
@@ -378,11 +283,11 @@ def test_a_memory_without_its_unit_is_told_what_to_write() -> None:
 
 
 def test_a_cluster_with_different_gpus_is_judged_by_the_largest_that_are_enough() -> None:
-    mixed = situation(
+    mixed = status_input(
         spec={"engine": {"tensorParallelSize": 1}},
         nodes=(node_body("a", memory_mib=81559), node_body("b", memory_mib=143771)),
     )
 
     message = said(report(mixed, NOW), ConditionType.MODEL_FITS).message
 
-    assert "506656 tokens of KV cache remain" in message
+    assert "the KV cache of a replica holds 506656 tokens" in message

@@ -4,82 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from builders import EARLIER, GPU, NOW, Object, node_body
-from mistral_operator.api import AutoscalingStatus, ConditionType, Reason, ScalingReason
-from mistral_operator.status import Situation, report
+from builders import NOW
+from mistral_operator.api import ConditionType, Reason, ScalingReason
+from mistral_operator.status import StatusInput, report
 from mistral_operator.watch.facts import Observed
-from status_inputs import said, situation
-
-
-def scaled(
-    reason: ScalingReason = ScalingReason.ON_TARGET,
-    *,
-    nodes: tuple[Object, ...] = (),
-    driver: str = "Operator",
-    least: int = 1,
-    **spec: object,
-) -> Situation:
-    """Return an endpoint of at most 4 replicas about which something was decided."""
-    autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": driver}
-    given = situation(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
-    scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
-    return replace(given, scaling=scaling if driver == "Operator" else None)
-
-
-TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))
-"""They hold 3 replicas of 2 GPUs: a replica is on one node."""
-
-LIMITS: dict[str, tuple[Situation, str, Reason, str]] = {
-    "nothing": (scaled(), "False", Reason.WITHIN_LIMITS, "nothing keeps"),
-    "loops": (scaled(ScalingReason.FROZEN), "True", Reason.SCALE_UP_FROZEN, "so it is"),
-    "the maximum": (scaled(ScalingReason.AT_MAXIMUM), "True", Reason.AT_MAXIMUM, "so it is"),
-    "nobody answers": (scaled(ScalingReason.NO_SIGNALS), "Unknown", Reason.NO_SIGNALS, "so it is"),
-    "too few GPUs": (
-        scaled(nodes=TWO_NODES),
-        *("True", Reason.TOO_FEW_GPUS, f"hold 3 replicas of 2 {GPU}"),
-    ),
-    "too few GPUs for somebody else to scale to": (
-        scaled(nodes=TWO_NODES, driver="External"),
-        *("True", Reason.TOO_FEW_GPUS, "lower it to 3"),
-    ),
-    "no GPUs for a single replica": (
-        scaled(nodes=(node_body(gpus=1),)),
-        *("True", Reason.TOO_FEW_GPUS, "no node holds a replica"),
-    ),
-    "loops before GPUs": (
-        scaled(ScalingReason.FROZEN, nodes=TWO_NODES),
-        *("True", Reason.SCALE_UP_FROZEN, "so it is"),
-    ),
-    "no KEDA": (
-        replace(scaled(driver="KEDA"), observed=Observed(keda=False)),
-        *("True", Reason.KEDA_MISSING, "install KEDA"),
-    ),
-    "nothing would wake it": (
-        replace(scaled(least=0), observed=Observed(activator=False)),
-        *("True", Reason.ACTIVATOR_MISSING, "the last replica stays"),
-    ),
-    "nothing would wake it, and nobody has to": (
-        replace(scaled(), observed=Observed(activator=False)),
-        *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
-    ),
-    "enough GPUs": (
-        scaled(nodes=(*TWO_NODES, node_body("gpu-2", 2))),
-        *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
-    ),
-    "another kind of GPU": (
-        scaled(nodes=TWO_NODES, pod={"gpu": {"resourceName": "amd.com/gpu"}}),
-        *("True", Reason.TOO_FEW_GPUS, "2 amd.com/gpu"),
-    ),
-    "no GPUs are needed": (
-        scaled(nodes=TWO_NODES, device="cpu"),
-        *("False", Reason.WITHIN_LIMITS, "nothing keeps"),
-    ),
-}
+from status_inputs import said, status_input
+from status_scaling_cases import LIMITS, scaled
 
 
 @pytest.mark.parametrize(("case", "status", "reason", "fragment"), LIMITS.values(), ids=LIMITS)
 def test_what_limits_scaling_is_told_with_what_would_help(
-    case: Situation, status: str, reason: Reason, fragment: str
+    case: StatusInput, status: str, reason: Reason, fragment: str
 ) -> None:
     limited = said(report(case, NOW), ConditionType.SCALING_LIMITED)
 
@@ -88,7 +23,7 @@ def test_what_limits_scaling_is_told_with_what_would_help(
 
 
 def test_an_endpoint_without_autoscaling_has_no_such_condition() -> None:
-    told = {one.type for one in report(situation(), NOW).conditions}
+    told = {one.type for one in report(status_input(), NOW).conditions}
 
     assert ConditionType.SCALING_LIMITED not in told
 
@@ -97,3 +32,11 @@ def test_the_decision_stands_in_the_status() -> None:
     case = scaled(ScalingReason.SCALED_UP)
 
     assert report(case, NOW).autoscaling == case.scaling
+
+
+def test_a_cluster_without_keda_needs_no_restart_of_the_operator_once_keda_is_there() -> None:
+    case = replace(scaled(driver="KEDA"), observed=Observed(keda=False))
+    limited = said(report(case, NOW), ConditionType.SCALING_LIMITED)
+
+    assert "at its next resync" in limited.message
+    assert "restart" not in limited.message

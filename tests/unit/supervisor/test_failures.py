@@ -42,17 +42,17 @@ def test_a_failed_start_reports_the_first_cause(start: Start) -> None:
                 " estimated maximum model length is 4096."
             ),
             FailureClass.KV_CACHE_TOO_SMALL,
-            "spec.engine.contextLength",
+            "engine.context_length",
         ),
         (
             "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 32.00 GiB.",
             FailureClass.CUDA_OOM_WARMUP,
-            "spec.engine.gpuMemoryUtilization",
+            "engine.gpu_memory_utilization",
         ),
         (
             "RuntimeError: Insufficient space in /dev/shm: 240 MiB required, 64 MiB free",
             FailureClass.SHM_EXHAUSTED,
-            "spec.sharedMemory",
+            "Raise the size of /dev/shm",
         ),
     ],
 )
@@ -130,7 +130,7 @@ def test_an_unwritable_termination_log_changes_nothing_else(start: Start, tmp_pa
     server = start(settings, exit_code=1)
 
     assert server.wait() == EXIT_CODES[FailureClass.START_FAILED]
-    assert "cannot be written" in server.errors.read_text()
+    assert "Cannot write the termination report" in server.errors.read_text()
 
 
 def test_a_pair_that_does_not_fit_never_starts(start: Start, tmp_path: Path) -> None:

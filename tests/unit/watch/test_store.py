@@ -18,31 +18,7 @@ from builders import (
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key
 from mistral_operator.watch.store import Shelf, Store, live_child
-
-OWNER = Key(NAMESPACE, NAME)
-OTHER = Key(NAMESPACE, "other")
-
-Object = dict[str, Any]
-
-
-def thing(name: str = "one", version: int = 1, owner: str | None = NAME, **fields: Any) -> Object:
-    """Return an object that belongs to a resource by its label."""
-    return {
-        "metadata": {
-            "name": name,
-            "namespace": NAMESPACE,
-            "uid": f"uid-of-{name}",
-            "resourceVersion": str(version),
-            "labels": {names.LABEL_DEPLOYMENT: owner} if owner else {},
-        },
-        **fields,
-    }
-
-
-def owner_by_label(body: Any) -> Key | None:
-    """Return the resource that a thing belongs to."""
-    owner = names.owner_of(body["metadata"]["labels"])
-    return None if owner is None else Key(NAMESPACE, owner)
+from store_objects import OTHER, OWNER, Object, owner_by_label, thing
 
 
 @pytest.fixture

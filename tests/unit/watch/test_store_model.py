@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from builders import NAME, swept
 from mistral_operator.watch.store import Shelf
-from unit.watch.test_store import OTHER, OWNER, Object, owner_by_label, thing
+from store_objects import OTHER, OWNER, Object, owner_by_label, thing
 
 
 class ShelfAgainstModel(RuleBasedStateMachine):

@@ -7,32 +7,16 @@ from pathlib import Path
 
 import click
 
+from mistral_dev.lab.cli import pack, unpack
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def gpu() -> None:
     """Prove the server on real GPUs; see docs/gpu.md."""
 
 
-@gpu.command()
-@click.option("--output", type=click.Path(path_type=Path), help="Default: gpu-pieces in the cache.")
-def pack(output: Path | None) -> None:
-    """Pack vLLM and torch for CUDA, for a machine without a package index."""
-    from mistral_dev.gpu import pack as packing
-    from mistral_dev.progress import Progress
-
-    for folder in packing.pack(output, Progress()):
-        click.echo(folder)
-
-
-@gpu.command()
-@click.argument("arrived", type=click.Path(path_type=Path, exists=True))
-@click.argument("home", type=click.Path(path_type=Path))
-def unpack(arrived: Path, home: Path) -> None:
-    """Take pieces from ARRIVED; once all are there, put them together in HOME/site."""
-    from mistral_dev.gpu import unpack as unpacking
-
-    missing = unpacking.unpack(arrived, home)
-    click.echo(f"missing: {', '.join(missing)}" if missing else f"unpacked to {home / 'site'}")
+for _command in (pack, unpack):
+    gpu.add_command(_command)
 
 
 @gpu.command("list")

@@ -106,7 +106,7 @@ class Tensor:
 
     @property
     def norm(self) -> bool:
-        """Whether this is the weight of a normalisation layer."""
+        """Whether this is the weight of a normalization layer."""
         return len(self.shape) == 1
 
 

@@ -39,7 +39,9 @@ def while_asleep(
     Probes of load balancers and lists of models come again and again; they would keep it awake.
     """
     if terms.keys and "Authorization" not in headers and method != "OPTIONS":
-        return refusal(401, "no API key: send it as Authorization: Bearer KEY", "invalid_api_key")
+        return refusal(
+            401, "API key missing: send it as Authorization: Bearer KEY", "invalid_api_key"
+        )
     if method not in {"GET", "HEAD"}:
         return None
     if path in _LIVELY:
@@ -47,4 +49,6 @@ def while_asleep(
     if path == "/v1/models":
         model = {"id": terms.model, "object": "model", "created": 0, "owned_by": "vllm"}
         return web.json_response({"object": "list", "data": [model]})
-    return refusal(503, f"the endpoint sleeps; {method} does not wake it, POST does", "asleep", 60)
+    return refusal(
+        503, f"the endpoint is scaled to zero; {method} does not start it, POST does", "asleep", 60
+    )

@@ -143,7 +143,7 @@ class Doors:
             try:
                 await site.start()
             except OSError as error:
-                log.warning("port %s cannot be opened: %s", port, error)
+                log.warning("cannot listen on port %s: %s", port, error)
             else:
                 self._sites[port] = site
 

@@ -12,6 +12,7 @@ from yarl import URL
 from mistral_operator.activator.answers import refusal, while_asleep
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, OverBudget
 from mistral_operator.activator.metrics import HELD, REQUESTS, WAIT_SECONDS
+from mistral_operator.kube.plurals import counted
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Proxy:
         """Answer one request; the port on which it arrived says to whom it goes."""
         endpoint = self._endpoints.at(_port(request))
         if endpoint is None:
-            return refusal(503, "no endpoint is behind this port any more", "unavailable", 5)
+            return refusal(503, "no endpoint uses this port any more", "unavailable", 5)
         try:
             outcome, response = await self._answer(request, endpoint)
         except asyncio.CancelledError:
@@ -94,7 +95,7 @@ class Proxy:
                 await asyncio.sleep(_RETRY_SECONDS)
             except (aiohttp.ClientError, OSError) as error:
                 log.warning("%s/%s: %s: %s", *endpoint.key, target, error)
-                return "failed", refusal(502, "the replica broke the connection", "broken", 5)
+                return "failed", refusal(502, "the connection to the replica failed", "broken", 5)
             else:
                 WAIT_SECONDS.observe(time.monotonic() - started)
                 return await _pass_on(request, upstream, endpoint)
@@ -153,7 +154,7 @@ async def _pass_on(
             async for piece in upstream.content.iter_any():
                 await response.write(piece)
         except aiohttp.ClientError as error:
-            log.warning("%s/%s: the answer broke off: %s", *endpoint.key, error)
+            log.warning("%s/%s: the response was interrupted: %s", *endpoint.key, error)
             # A proper end would make a whole answer of half a one.
             if request.transport is not None:
                 request.transport.abort()
@@ -169,12 +170,12 @@ def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _too_many(endpoint: Endpoint) -> web.Response:
-    said = f"the endpoint is starting, and {endpoint.held} requests wait for it already"
+    said = f"the endpoint is starting with {counted(endpoint.held, 'request')} already queued"
     return _later(endpoint, said, "maxRequests", "over_budget")
 
 
 def _too_long(endpoint: Endpoint) -> web.Response:
-    said = f"the endpoint did not start within {endpoint.terms.max_wait_seconds} seconds"
+    said = f"the endpoint did not start within {counted(endpoint.terms.max_wait_seconds, 'second')}"
     return _later(endpoint, said, "maxWaitSeconds", "timed_out")
 
 

@@ -1,33 +1,35 @@
-"""`spec.autoscaling` and `status.autoscaling`: how many replicas, and who decides it."""
+"""`spec.autoscaling` and `status.autoscaling`: how many replicas run, and what decides it."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, rule, with_rules
+from mistral_operator.api.base import ApiModel, Rule
 
 
 class ScalingPolicy(ApiModel):
-    """How much may change within a period."""
+    """A limit on how much the number of replicas may change within a period."""
 
     type: Literal["Pods", "Percent"]
-    """Whether `value` counts replicas, or is a share of those at the beginning of the period."""
+    """Unit of `value`: `Pods` is a number of replicas, `Percent` a share of the replicas at the
+    beginning of the period."""
     value: int = Field(ge=1, le=10_000)
-    """Replicas, or percent."""
+    """Largest change within the period, in replicas or percent."""
     period_seconds: int = Field(ge=1, le=1800)
-    """Length of the period."""
+    """Length of the period, in seconds."""
 
 
 class ScalingRules(ApiModel):
-    """How fast replicas change in one direction."""
+    """How fast the number of replicas changes in one direction."""
 
     stabilization_window_seconds: int = Field(default=30, ge=0, le=3600)
-    """Seconds that are looked back on: replicas only rise to the least that was wanted meanwhile. A
-    replica takes minutes to start; one that a single high look asked for comes too late anyway."""
+    """Stabilization window, in seconds: scale up only to the lowest recommendation of this window.
+    Raise it if short bursts add replicas that start too late to help; a replica takes minutes to
+    start."""
     select_policy: Literal["Max", "Min", "Disabled"] = "Max"
-    """Which policy counts where there are several: the one that allows most, or least. `Disabled`
-    never scales in this direction."""
+    """Policy that applies if there are several: `Max` the one that allows the largest change, `Min`
+    the smallest. `Disabled` never scales in this direction."""
     policies: list[ScalingPolicy] = Field(
         default=[
             ScalingPolicy(type="Percent", value=100, period_seconds=15),
@@ -36,156 +38,169 @@ class ScalingRules(ApiModel):
         min_length=1,
         max_length=8,
     )
-    """How much may change within which period."""
+    """Limits on how much the number of replicas may change within a period."""
 
 
 class ScaleDownRules(ScalingRules):
-    """How fast replicas become fewer."""
+    """How fast the number of replicas decreases."""
 
     stabilization_window_seconds: int = Field(default=300, ge=0, le=3600)
-    """Seconds that are looked back on: replicas only fall to the most that was wanted meanwhile. A
-    replica that goes too early takes minutes to come back."""
+    """Stabilization window, in seconds: scale down only to the highest recommendation of this
+    window. Raise it if the load often returns; a removed replica takes minutes to come back."""
     policies: list[ScalingPolicy] = Field(
         default=[ScalingPolicy(type="Percent", value=100, period_seconds=15)],
         min_length=1,
         max_length=8,
     )
-    """How much may change within which period."""
+    """Limits on how much the number of replicas may change within a period."""
 
 
 class ScalingBehavior(ApiModel):
     """How fast replicas follow the load; the fields are those of a HorizontalPodAutoscaler."""
 
     scale_up: ScalingRules = ScalingRules()
-    """Towards more replicas. By default doubling or 4 replicas every 15 seconds, once the load was
-    higher for 30 seconds."""
+    """Scaling up. By default replicas may double, or increase by 4, every 15 seconds after the load
+    has been higher for 30 seconds."""
     scale_down: ScaleDownRules = ScaleDownRules()
-    """Towards fewer replicas. By default not before the load was lower for 5 minutes."""
+    """Scaling down. By default replicas decrease only after the load has been lower for 5
+    minutes."""
 
 
 class Keda(ApiModel):
-    """How KEDA learns of the load."""
+    """How KEDA reads the load."""
 
     prometheus: str | None = Field(default=None, max_length=512, pattern=r"^https?://[^\s]+$")
-    """Address of a Prometheus that KEDA asks, such as http://prometheus.monitoring.svc:9090. It
-    needs `targetInFlight`, and knows no freeze. Unset: KEDA asks the operator."""
+    """URL of a Prometheus server that KEDA queries, such as http://prometheus.monitoring.svc:9090.
+    It requires `targetInFlight` and does not support `freezeLoopShare`. Unset: KEDA queries the
+    operator."""
     polling_seconds: int = Field(default=15, ge=1, le=3600)
-    """Seconds between two looks of KEDA."""
+    """Polling interval of KEDA, in seconds."""
 
 
 class Activation(ApiModel):
-    """What the activator does with requests while no replica is ready."""
+    """How the activator handles requests while no replica is ready."""
 
     max_wait_seconds: int = Field(default=300, ge=1, le=3600)
-    """Seconds that a request is held for a replica to start; then it is answered with 503 and
-    Retry-After. Load balancers and clients on the way must be as patient."""
+    """Longest time that a request is queued while a replica starts, in seconds. After that the
+    client receives 503 with Retry-After. Timeouts of clients and load balancers must be at least as
+    long."""
     max_requests: int = Field(default=100, ge=1, le=10_000)
-    """Requests that each activator holds at most; more are answered with 503 at once."""
+    """Maximum number of queued requests in each activator. Further requests receive 503
+    immediately."""
+
+
+def _asks_prometheus(autoscaling: Any) -> bool:
+    return autoscaling.keda is not None and autoscaling.keda.prometheus is not None
 
 
 class Autoscaling(ApiModel):
-    """How many replicas follow the load, and who decides it."""
+    """Autoscaling: how many replicas the load needs, and what decides it."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "self.minReplicas <= self.maxReplicas",
-                "spec.autoscaling.minReplicas is more than maxReplicas: lower it, or raise"
-                " maxReplicas",
-            ),
-            rule(
-                "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
-                "a Prometheus cannot tell an endpoint that sleeps from one that is not scraped:"
-                " remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
-            ),
-            rule(
-                "!has(self.keda) || self.driver == 'KEDA'",
-                "spec.autoscaling.keda is for driver: KEDA: remove it, or set that driver",
-            ),
-            rule(
-                "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
-                "spec.autoscaling.keda.prometheus cannot know what the engine's KV cache holds: set"
-                " spec.autoscaling.targetInFlight",
-            ),
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.minReplicas <= self.maxReplicas",
+            "spec.autoscaling.minReplicas is greater than maxReplicas: make the minimum no larger"
+            " than the maximum",
+            lambda one: one.min_replicas <= one.max_replicas,
+        ),
+        Rule(
+            "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
+            "Prometheus cannot distinguish an endpoint that is scaled to zero from one that is not"
+            " scraped: remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
+            lambda one: one.min_replicas > 0 or not _asks_prometheus(one),
+        ),
+        Rule(
+            "!has(self.keda) || self.driver == 'KEDA'",
+            "spec.autoscaling.keda requires driver: KEDA: set spec.autoscaling.driver to KEDA, or"
+            " remove spec.autoscaling.keda",
+            lambda one: one.keda is None or one.driver == "KEDA",
+        ),
+        Rule(
+            "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
+            "spec.autoscaling.keda.prometheus requires spec.autoscaling.targetInFlight: set it,"
+            " since Prometheus does not know the size of the KV cache",
+            lambda one: not _asks_prometheus(one) or one.target_in_flight is not None,
+        ),
     )
 
     driver: Literal["Operator", "KEDA", "External"] = "Operator"
-    """Who decides. `Operator`: this operator, by the load that pods report; nothing else needs to
-    be installed, and `spec.replicas` then only says where to begin, or 0 to stop. `KEDA`: a
-    ScaledObject that the operator makes. `External`: whoever writes the scale subresource, such as
-    a HorizontalPodAutoscaler of yours."""
+    """What decides the number of replicas. `Operator`: this operator, based on the load that pods
+    report. It needs no other component, and `spec.replicas` is then only the initial number, or 0
+    to stop the endpoint. `KEDA`: a ScaledObject that the operator creates. `External`: any client
+    of the scale subresource, such as your own HorizontalPodAutoscaler."""
     min_replicas: int = Field(default=1, ge=0, le=1000)
-    """Fewest replicas. 0 lets an idle endpoint sleep: the chart's activator then takes its
-    requests, holds them and wakes it."""
+    """Minimum number of replicas. 0 scales an idle endpoint to zero: the chart's activator then
+    queues its requests and scales it from zero."""
     max_replicas: int = Field(ge=1, le=1000)
-    """Most replicas. The condition ScalingLimited says if the cluster has too few GPUs for them."""
+    """Maximum number of replicas. The condition ScalingLimited reports if the cluster has too few
+    GPUs for this many."""
     target_in_flight: int | None = Field(default=None, ge=1, le=100_000)
-    """Requests in flight that a replica should have, running and waiting, without those that loop.
-    Unset: as many of 4096 tokens as the engine's KV cache holds, at most 256 or
-    `engine.maxSequences`."""
+    """Target number of requests in flight per replica: running and waiting, without looping ones.
+    Unset: as many requests of 4096 tokens as the KV cache of the engine holds, but at most
+    `engine.maxSequences` (or 256 if that is unset)."""
     tolerance: float = Field(default=0.1, ge=0, le=1)
-    """Share by which the load may differ from the target before anything is done."""
+    """Relative difference between load and target that does not change the number of replicas."""
     freeze_loop_share: float = Field(default=0.8, ge=0, le=1)
-    """Share of looping requests among the running ones above which no replica is added: more GPUs
-    would serve junk. 1 never freezes."""
+    """Share of looping requests among the running ones above which no replica is added, since more
+    GPUs would serve only loops. 1 never freezes."""
     activation: Activation = Activation()
-    """What becomes of requests to an endpoint that sleeps; for minReplicas 0."""
+    """How requests are handled while the endpoint is scaled to zero (minReplicas: 0)."""
     keda: Keda | None = None
-    """How KEDA learns of the load. Unset: from the operator, every 15 seconds."""
+    """How KEDA reads the load. Unset: from the operator, every 15 seconds."""
     behavior: ScalingBehavior = ScalingBehavior()
-    """How fast replicas follow the load."""
+    """How fast the number of replicas follows the load."""
 
 
 class ScalingReason(StrEnum):
-    """Why the operator's own driver decided as it did; docs/autoscaling.md lists them."""
+    """Why the operator's own driver made a decision; docs/autoscaling.md lists the reasons."""
 
     STARTED = "Started"
-    """Nothing was decided yet: the number is where it began."""
+    """Nothing was decided yet: this is the initial number."""
     SCALED_UP = "ScaledUp"
-    """The load asked for more replicas."""
+    """The load needs more replicas."""
     SCALED_DOWN = "ScaledDown"
-    """The load asked for fewer replicas."""
+    """The load needs fewer replicas."""
     ON_TARGET = "OnTarget"
     """The load is near the target."""
     STABILIZED = "Stabilized"
-    """Another number is wanted, and the window or the rate says not yet."""
+    """The load needs another number of replicas, but the window or the rate does not allow it
+    yet."""
     AT_MAXIMUM = "AtMaximum"
-    """More than maxReplicas are wanted."""
+    """The load needs more than maxReplicas."""
     FROZEN = "ScaleUpFrozen"
-    """More replicas are wanted, and too many requests loop."""
+    """The load needs more replicas, but too many requests loop."""
     NO_SIGNALS = "NoSignals"
-    """No ready pod says what it does, or what its engine holds."""
+    """No ready pod reports its load or the size of its KV cache."""
     NOT_READY = "NotReady"
     """No pod is ready."""
     ASLEEP = "Asleep"
-    """Nothing was asked for long enough; the next request starts a replica."""
+    """Scaled to zero while idle; the next request starts a replica."""
     STOPPED = "Stopped"
     """The endpoint is suspended, or `spec.replicas` is 0 and minReplicas is not."""
 
 
 class AutoscalingStatus(ApiModel):
-    """The last decision and what it was made of; written when the decision changes."""
+    """The last decision and its inputs; updated when the decision changes."""
 
     replicas: int
-    """Replicas that were decided on."""
+    """Number of replicas that was decided."""
     reason: str = Field(max_length=64)
-    """Why, in one word of docs/autoscaling.md."""
+    """Reason of the decision, in one word; docs/autoscaling.md lists the reasons."""
     message: str = Field(default="", max_length=1024)
-    """Why, in a sentence."""
+    """Reason of the decision, in a sentence."""
     time: str = Field(json_schema_extra={"format": "date-time"})
-    """When this was decided."""
+    """Time of the decision."""
     load: int | None = None
-    """Productive requests in flight: running and waiting, without those that loop."""
+    """Productive requests in flight: running and waiting, without looping ones."""
     target_in_flight: int | None = None
-    """Requests in flight that a replica should have."""
+    """Target number of requests in flight per replica."""
     running: int | None = None
-    """Requests that were computed."""
+    """Running requests."""
     waiting: int | None = None
-    """Requests in the queues of the engines."""
+    """Requests that wait in the queues of the engines."""
     held: int | None = None
-    """Requests that the activator held."""
+    """Requests queued in the activator."""
     looping: int | None = None
-    """Requests among the running ones that only repeated themselves."""
+    """Looping requests among the running ones."""
     silent_pods: int | None = None
-    """Ready pods that did not say what they do."""
+    """Ready pods without a load report."""

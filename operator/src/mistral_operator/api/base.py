@@ -1,11 +1,68 @@
 """The base of the resource's models, and the types that several of them share."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A validation rule, for the API server in CEL and for the models in Python.
+
+    `render` and `fit` work without an API server, and refuse what it refuses in the same words.
+    """
+
+    expression: str
+    """The rule in CEL."""
+    message: str
+    """What to write instead."""
+    holds: Callable[[Any], bool] | None
+    """The same rule in Python; None if it compares with the previous version of the object, which
+    only the API server knows."""
+
+    def permits(self, value: Any) -> bool:
+        """Tell whether the rule holds, as far as that can be known here."""
+        return self.holds is None or self.holds(value)
+
+    def check(self, value: Any) -> Any:
+        """Return the value.
+
+        Raises:
+            ValueError: the rule does not hold.
+        """
+        if not self.permits(value):
+            raise ValueError(self.message)
+        return value
+
+    @property
+    def cel(self) -> dict[str, str]:
+        """The rule as it stands in a CRD."""
+        return {"rule": self.expression, "message": self.message}
+
+    @property
+    def after(self) -> AfterValidator:
+        """Check a field's value."""
+        return AfterValidator(self.check)
+
+    @property
+    def before(self) -> BeforeValidator:
+        """Check a field as it was written, before a number becomes a text or a text a number."""
+        return BeforeValidator(self.check)
 
 
 class ApiModel(BaseModel):
@@ -23,15 +80,29 @@ class ApiModel(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """Rules for the fields together."""
 
-def rule(expression: str, message: str, **more: str) -> dict[str, str]:
-    """Return one CEL validation rule: `message` says what to write instead."""
-    return {"rule": expression, "message": message, **more}
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        for one in self.rules:
+            one.check(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> JsonSchemaValue:
+        """Return the schema with the rules in it."""
+        schema = handler(core_schema)
+        if cls.rules:
+            handler.resolve_ref_schema(schema).update(with_rules(*cls.rules))
+        return schema
 
 
-def with_rules(*rules: dict[str, str]) -> dict[str, Any]:
+def with_rules(*rules: Rule) -> dict[str, Any]:
     """Return the schema extension that carries CEL rules."""
-    return {"x-kubernetes-validations": list(rules)}
+    return {"x-kubernetes-validations": [one.cel for one in rules]}
 
 
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
@@ -40,10 +111,16 @@ _MAX_QUANTITY_LENGTH = 32
 """Digits enough for every quantity that the API server itself can hold, and few enough for a
 float."""
 
+
+def _as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
 Quantity = Annotated[
     str,
-    Field(coerce_numbers_to_str=True, pattern=QUANTITY_PATTERN, max_length=_MAX_QUANTITY_LENGTH),
+    Field(pattern=QUANTITY_PATTERN, max_length=_MAX_QUANTITY_LENGTH),
     # Kubernetes takes 2 and "2" alike; the CRD generator knows this marker.
+    BeforeValidator(_as_text),
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 """A Kubernetes quantity such as 500m, 2 or 16Gi."""
@@ -52,7 +129,7 @@ Quantity = Annotated[
 def _that_a_machine_has(quantity: str) -> str:
     memory = quantity_bytes(quantity)
     if memory == 0:
-        raise ValueError(f"{quantity} is no memory at all: write more than 0, such as 4Gi")
+        raise ValueError(f"{quantity} is not a usable size: write more than 0, such as 4Gi")
     if memory > MAX_MEMORY:
         raise ValueError(f"{quantity} is more than 1Pi: check the unit, such as 48Gi")
     return quantity

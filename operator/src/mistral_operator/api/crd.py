@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from mistral_operator.api.base import ApiModel, rule
+from mistral_operator.api.base import ApiModel
+from mistral_operator.api.resource import NAME_RULE, allowed_keys
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import Status
 from mistral_operator.kube import names
@@ -21,13 +22,6 @@ _KEPT = {
     "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 _DROPPED = {"title", "$defs"}
-
-_NAME_RULE = rule(
-    f"self.metadata.name.size() <= {names.MAX_NAME}"
-    " && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-    f"metadata.name also names a Service: at most {names.MAX_NAME} characters, lower-case letters,"
-    " digits and '-', starting with a letter",
-)
 
 _PRINTER_COLUMNS = [
     {
@@ -130,11 +124,8 @@ def _finished(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, An
         result["default"] = {}
     allowed = schema.get("propertyNames", {}).get("enum")
     if allowed:
-        keys = ", ".join(f"'{key}'" for key in allowed)
         result.setdefault("maxProperties", len(allowed))
-        result["x-kubernetes-validations"] = [
-            rule(f"self.all(key, key in [{keys}])", f"allowed keys are {', '.join(allowed)}")
-        ]
+        result["x-kubernetes-validations"] = [allowed_keys(allowed).cel]
     if schema.get("required"):
         result["required"] = sorted(schema["required"])
     return result
@@ -179,18 +170,21 @@ def _version() -> dict[str, Any]:
             },
         },
         "additionalPrinterColumns": _PRINTER_COLUMNS,
-        "schema": {
-            "openAPIV3Schema": {
-                "type": "object",
-                "description": "One served endpoint of Mistral-Small on vLLM.",
-                "required": ["spec"],
-                "properties": {
-                    "spec": structural(Spec),
-                    "status": structural(Status),
-                },
-                "x-kubernetes-validations": [_NAME_RULE],
-            }
+        "schema": {"openAPIV3Schema": resource_schema()},
+    }
+
+
+def resource_schema() -> dict[str, Any]:
+    """Return the structural schema of the whole resource."""
+    return {
+        "type": "object",
+        "description": "One served endpoint of Mistral-Small on vLLM.",
+        "required": ["spec"],
+        "properties": {
+            "spec": structural(Spec),
+            "status": structural(Status),
         },
+        "x-kubernetes-validations": [NAME_RULE.cel],
     }
 
 

@@ -1,11 +1,20 @@
 """`spec.engine`, `spec.images`, `spec.tools` and `spec.systemPrompt`: how the model is run."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from mistral_operator.api.base import ApiModel, Memory, Name, rule, with_rules
-from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, check_engine_args
+from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
+from mistral_operator.api.fields import NAMES
+from mistral_server.contract.engine_args import (
+    ALLOWED_ENGINE_ARGS,
+    SETTING_OF_FLAG,
+    canonical_flag,
+)
+
+MIN_CONTEXT = 1024
+"""The shortest context that a resource may ask for, and the shortest that `spec.oom` may set."""
 
 MAX_CONTEXT = 131_072
 """Tokens that the model was trained for (params.json, max_position_embeddings)."""
@@ -16,95 +25,113 @@ TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
 _ALLOWED = ", ".join(sorted(ALLOWED_ENGINE_ARGS))
 _ALLOWED_CEL = "[" + ", ".join(f"'{flag}'" for flag in sorted(ALLOWED_ENGINE_ARGS)) + "]"
 
+
+def _is_context_length(value: Any) -> bool:
+    return value == "auto" or (type(value) is int and MIN_CONTEXT <= value <= MAX_CONTEXT)
+
+
+_CONTEXT_LENGTH = Rule(
+    "type(self) == string ? self == 'auto'"
+    f" : (type(self) == int && int(self) >= {MIN_CONTEXT} && int(self) <= {MAX_CONTEXT})",
+    f"spec.engine.contextLength must be auto or a number of tokens from {MIN_CONTEXT}"
+    f" to {MAX_CONTEXT}, without quotes",
+    _is_context_length,
+)
+
 ContextLength = Annotated[
-    Annotated[int, Field(ge=1024, le=MAX_CONTEXT)] | Literal["auto"],
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            **with_rules(
-                rule(
-                    "type(self) == string ? self == 'auto'"
-                    f" : (type(self) == int && int(self) >= 1024 && int(self) <= {MAX_CONTEXT})",
-                    "spec.engine.contextLength must be auto or a number of tokens from 1024"
-                    f" to {MAX_CONTEXT}, without quotes",
-                )
-            ),
-        }
-    ),
+    int | Literal["auto"],
+    _CONTEXT_LENGTH.before,
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True, **with_rules(_CONTEXT_LENGTH)}),
 ]
+
+_TENSOR_PARALLEL_SIZE = Rule(
+    f"self in [{', '.join(map(str, TENSOR_PARALLEL_SIZES))}]",
+    "spec.engine.tensorParallelSize must divide the model's 32 attention heads and"
+    " 8 KV heads: write 1, 2, 4 or 8",
+    lambda size: size in TENSOR_PARALLEL_SIZES,
+)
+
+_ARGUMENT = re.compile(r"--[A-Za-z0-9]([A-Za-z0-9_.-]*)(=.*)?")
+
+_ARGUMENT_SHAPE = Rule(
+    f"self.all(item, item.matches('^{_ARGUMENT.pattern}$'))",
+    "spec.engine.extraArgs: write each item as --flag or --flag=value",
+    lambda arguments: all(map(_ARGUMENT.fullmatch, arguments)),
+)
+
+_ARGUMENT_ALLOWED = Rule(
+    f"self.all(item, item.split('=')[0].replace('_', '-') in {_ALLOWED_CEL})",
+    "spec.engine.extraArgs allows only arguments that tune speed or memory; use the resource's own"
+    f" field where there is one. Allowed: {_ALLOWED}",
+    lambda arguments: ALLOWED_ENGINE_ARGS.issuperset(map(canonical_flag, arguments)),
+)
 
 
 class KVCache(ApiModel):
-    """The memory of past tokens."""
+    """Type and size of the KV cache."""
 
     dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
-    """Type of the cache. `auto` is the type of the weights; `fp8` doubles the tokens that fit."""
+    """Data type of the KV cache. `auto` is the type of the weights; `fp8` doubles the number of
+    tokens that fit."""
     memory: Memory | None = None
-    """Memory of the cache on each GPU, whatever `gpuMemoryUtilization` says. Unset: what remains of
-    the memory share after weights and activations. Needed with `device: cpu`, where there is no
-    share to derive it from."""
+    """Size of the KV cache on each GPU, regardless of `gpuMemoryUtilization`. Unset: what remains
+    of the engine's memory after weights and activations. Required with `device: cpu`."""
 
 
 class Engine(ApiModel):
     """How vLLM runs the model."""
 
-    tensor_parallel_size: int = Field(
+    tensor_parallel_size: Annotated[int, _TENSOR_PARALLEL_SIZE.after] = Field(
         default=2,
         ge=1,
         le=8,
-        json_schema_extra=with_rules(
-            rule(
-                f"self in [{', '.join(map(str, TENSOR_PARALLEL_SIZES))}]",
-                "spec.engine.tensorParallelSize must divide the model's 32 attention heads and"
-                " 8 KV heads: write 1, 2, 4 or 8",
-            )
-        ),
+        json_schema_extra=with_rules(_TENSOR_PARALLEL_SIZE),
     )
-    """GPUs that share one copy of the model; each replica asks for this many on one node."""
+    """Number of GPUs that share one copy of the model. Each replica requests this many GPUs on one
+    node."""
     context_length: ContextLength = "auto"
-    """Tokens of prompt and answer together, at most 131072. `auto` is the most that fits the
-    memory."""
+    """Context length in tokens, prompt and answer together, at most 131072. `auto` is the longest
+    context that fits the memory."""
     max_sequences: int | None = Field(default=None, ge=1, le=4096)
-    """Requests computed at the same time. Unset: vLLM's own default for the GPU."""
+    """Maximum number of requests that are computed at the same time. Unset: vLLM's default for the
+    GPU."""
     max_batched_tokens: int = Field(default=8192, ge=256, le=131_072)
-    """Tokens computed in one step. More speeds up long prompts. Every 1024 take 0.22 GiB on one
-    GPU and 0.13 GiB on each of two. With vLLM 0.26, a single request with 10 large images has
-    crashed a server at 16384."""
+    """Maximum number of tokens computed in one step. Raise it to speed up long prompts. Every 1024
+    tokens take 0.22 GiB on one GPU, or 0.13 GiB on each of two. With vLLM 0.26, a single request
+    with 10 large images has crashed a server at 16384."""
     gpu_memory_utilization: float = Field(default=0.90, ge=0.1, le=0.99)
-    """Share of each GPU's memory that the engine may take, 0.1 to 0.99."""
+    """Share of each GPU's memory that the engine may use, from 0.1 to 0.99."""
     kv_cache: KVCache = KVCache()
-    """The memory of past tokens."""
+    """Type and size of the KV cache."""
     temperature: float = Field(default=0.15, ge=0, le=2)
-    """Sampling temperature of requests that name none. The model card recommends 0.15."""
+    """Sampling temperature of requests that do not set one. The model card recommends 0.15."""
     api_servers: int = Field(default=1, ge=1, le=16)
-    """API server processes in front of one engine. Leave 1 unless the API process keeps a CPU core
-    busy while the GPU waits, as with some 256 streams on an H200, where 2 gave a quarter more
-    tokens per second. Each needs a CPU core more in `pod.resources`."""
+    """Number of API server processes in front of one engine. Keep 1 unless the API process uses a
+    full CPU core while the GPU waits, as with about 256 streams on an H200, where 2 processes
+    served a quarter more tokens per second. Each further process needs one more CPU core in
+    `pod.resources`."""
     extra_args: list[Annotated[str, Field(min_length=3, max_length=512)]] = Field(
         default=[],
         max_length=16,
-        json_schema_extra=with_rules(
-            rule(
-                r"self.all(item, item.matches('^--[A-Za-z0-9]([A-Za-z0-9_.-]*)(=.*)?$'))",
-                "spec.engine.extraArgs: write each item as --flag or --flag=value",
-            ),
-            rule(
-                f"self.all(item, item.split('=')[0].replace('_', '-') in {_ALLOWED_CEL})",
-                "spec.engine.extraArgs allows arguments that tune speed or memory and nothing else;"
-                f" what the resource has a field for belongs into that field. Allowed: {_ALLOWED}",
-            ),
-        ),
+        json_schema_extra=with_rules(_ARGUMENT_SHAPE, _ARGUMENT_ALLOWED),
     )
-    """Further arguments of `vllm serve`, each `--flag` or `--flag=value`, from the allow-list."""
+    """Additional arguments of `vllm serve`, each `--flag` or `--flag=value`, from the
+    allow-list."""
     workarounds: Literal["Auto", "Disabled"] = "Auto"
-    """Workarounds for known defects of the engine. `Auto` applies the ones that fit its version;
-    `Disabled` runs the engine as it comes, to find out whether a workaround causes a problem."""
+    """Workarounds for known defects of the engine. `Auto` applies those for its version. `Disabled`
+    applies none; use it to find out whether a workaround causes a problem."""
 
     @field_validator("extra_args")
     @classmethod
     def _check_extra_args(cls, arguments: list[str]) -> list[str]:
-        """Ask the same list as the CRD's rule: `render` and `fit` work without an API server."""
-        check_engine_args(arguments)
+        """Check each argument by itself, so that the sentence names it."""
+        for argument in arguments:
+            flag = canonical_flag(argument)
+            hint = f" Set {NAMES[SETTING_OF_FLAG[flag]]}." if flag in SETTING_OF_FLAG else ""
+            try:
+                _ARGUMENT_ALLOWED.check(_ARGUMENT_SHAPE.check([argument]))
+            except ValueError as error:
+                raise ValueError(f"{error}. Refused: {argument}.{hint}") from error
         return arguments
 
 
@@ -115,32 +142,31 @@ class Images(ApiModel):
     """Images in prompts."""
 
     per_prompt: int = Field(default=10, ge=0, le=64)
-    """Images that one prompt may hold. 0 serves text only and frees 0.8 GiB of each replica."""
+    """Maximum number of images in one prompt. 0 serves text only and frees 0.8 GiB per replica."""
     domains: list[Domain] = Field(default=[], max_length=64)
-    """Hosts that `image_url` may name, such as images.example.com. None: images come inside the
-    request as data: URLs, and the server fetches nothing on a caller's behalf."""
+    """Hosts that `image_url` may reference, such as images.example.com. Empty: images are accepted
+    only as data: URLs, and the server downloads nothing for clients."""
 
 
 class Tools(ApiModel):
     """Tool calling."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
-                "spec.tools.strict: Enforce needs tool calls: remove it, or set"
-                " spec.tools.enabled: true",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
+            "spec.tools.strict: Enforce requires tool calls: set spec.tools.enabled to true, or"
+            " remove spec.tools.strict",
+            lambda one: one.strict != "Enforce" or one.enabled,
+        ),
     )
 
     enabled: bool = True
-    """Parse tool calls, and let the model choose when to make them."""
+    """Parse tool calls, and let the model decide when to make them."""
     strict: Literal["Observe", "Enforce"] = "Observe"
-    """`Observe` counts calls that the caller cannot execute. `Enforce` also binds the model: the
-    engine's grammar then allows the caller's tools only, with arguments that follow their schemas.
-    A tool that says itself whether it is `strict` keeps what it says."""
+    """`Observe` counts tool calls that the client cannot execute. `Enforce` also constrains the
+    model: the engine's grammar then allows only the tools of the request, with arguments that match
+    their schemas. A tool that sets `strict` itself keeps its value."""
 
 
 class ConfigMapKey(ApiModel):
@@ -153,22 +179,21 @@ class ConfigMapKey(ApiModel):
 
 
 class SystemPrompt(ApiModel):
-    """The system prompt of conversations that bring none of their own."""
+    """System prompt for conversations that do not provide one."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
-                "spec.systemPrompt.configMap goes with source: ConfigMap, and only with it:"
-                " set both or neither",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
+            "spec.systemPrompt.configMap requires source: ConfigMap, and source: ConfigMap"
+            " requires configMap: set both or neither",
+            lambda one: (one.source == "ConfigMap") == (one.config_map is not None),
+        ),
     )
 
     source: Literal["None", "Official", "ConfigMap"] = "None"
-    """`None` adds nothing. `Official` is the SYSTEM_PROMPT.txt that comes with the model.
-    `ConfigMap` is yours. In both, `{name}`, `{today}` and `{yesterday}` are filled in at each
-    request."""
+    """Source of the system prompt. `None` adds none. `Official` is the SYSTEM_PROMPT.txt that comes
+    with the model. `ConfigMap` is your own. In both, `{name}`, `{today}` and `{yesterday}` are
+    replaced at each request."""
     config_map: ConfigMapKey | None = None
-    """Where your system prompt is."""
+    """ConfigMap that holds the system prompt, for `source: ConfigMap`."""

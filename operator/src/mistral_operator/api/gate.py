@@ -1,82 +1,84 @@
-"""`spec.loops` and `spec.gate`: what happens to requests and answers on their way."""
+"""`spec.loops` and `spec.gate`: loop detection, and what the gate does with requests."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, Name, rule, with_rules
+from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
+from mistral_operator.kube.quantities import is_at_least
 
 
 class Loops(ApiModel):
-    """Generations that repeat themselves for ever."""
+    """Generations that repeat themselves endlessly."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                # has() first: the API server tries the rule on the default {} as it stands.
-                "(!has(self.stopRepeats) || self.stopRepeats >= self.repeats)"
-                " && (!has(self.stopMinTokens) || self.stopMinTokens >= self.minTokens)",
-                "spec.loops: what is stopped must count as a loop first: set stopRepeats to at"
-                " least repeats, and stopMinTokens to at least minTokens",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server tries the rule on the default {} as it stands.
+            "(!has(self.stopRepeats) || self.stopRepeats >= self.repeats)"
+            " && (!has(self.stopMinTokens) || self.stopMinTokens >= self.minTokens)",
+            "spec.loops: stopRepeats must be at least repeats, and stopMinTokens at least"
+            " minTokens: raise the stop values, or lower the others",
+            lambda one: one.stop_repeats >= one.repeats and one.stop_min_tokens >= one.min_tokens,
+        ),
     )
 
     action: Literal["Off", "Observe", "Stop"] = "Observe"
-    """`Observe` counts loops in metrics and changes nothing. `Stop` also ends a generation once it
-    has repeated itself for long; the answer then says `length`. `Off` does not look. Write "Off"
-    with quotes: YAML reads it as false without them. A request overrides it by the header
-    `X-Mistral-Loops: off`, `observe` or `stop`."""
+    """What happens to a generation that repeats itself. `Observe` counts it in metrics and changes
+    nothing. `Stop` also ends it once it has repeated itself long enough; the finish reason is then
+    `length`. `Off` disables the detection. Write "Off" in quotes: YAML reads it as false without
+    them. A request overrides it with the header `X-Mistral-Loops: off`, `observe` or `stop`."""
     repeats: int = Field(default=4, ge=2, le=100)
-    """Copies from which on a repeated piece of text counts as a loop."""
+    """Minimum number of consecutive repetitions that counts as a loop."""
     min_tokens: int = Field(default=256, ge=16, le=16_384)
-    """Tokens that the copies must have together."""
+    """Minimum number of tokens that these repetitions have together."""
     stop_repeats: int = Field(default=8, ge=2, le=1000)
-    """Copies from which on `Stop` ends a generation. Legitimate text repeats itself too: tables of
-    zeros, base64."""
+    """Minimum number of consecutive repetitions at which `Stop` ends a generation. Raise it for
+    legitimate text that repeats itself, such as tables of zeros or base64."""
     stop_min_tokens: int = Field(default=512, ge=16, le=65_536)
-    """Tokens that these copies must have together."""
+    """Minimum number of tokens that these repetitions have together."""
 
 
 class ApiKeys(ApiModel):
-    """Keys that callers must show."""
+    """API keys that clients must send."""
 
     secret: Name
     """Name of a Secret in the namespace of the resource. Each of its values is one valid key. A
-    changed Secret counts within about a minute, without a restart. Nothing but the pods reads
-    it."""
+    changed Secret takes effect within about a minute, without a restart. Only the pods read it."""
 
 
 Path = Annotated[str, Field(min_length=2, max_length=253, pattern=r"^/[A-Za-z0-9._/-]*(/\*)?$")]
 
 
+_MAX_BODY_SIZE = Rule(
+    "type(self) == string ? quantity(self).compareTo(quantity('1Mi')) >= 0 : int(self) >= 1048576",
+    "spec.gate.maxBodySize must be at least 1Mi",
+    lambda size: is_at_least(str(size), 1024**2),
+)
+
+
 class Gate(ApiModel):
-    """Policy for requests, and honesty in answers."""
+    """Request policy and accurate finish reasons."""
 
     api_keys: ApiKeys | None = None
-    """Keys that callers must show, as `Authorization: Bearer KEY`. Unset: none is asked for, and
-    whoever reaches the Service may use it. Probes and metrics need none."""
+    """API keys that clients must send as `Authorization: Bearer KEY`. Unset: no authentication;
+    anyone who can reach the Service can use it. Probes and metrics need no key."""
     paths: list[Path] = Field(default=[], max_length=32)
-    """Further paths of vLLM's server to open, each exact or ending in `/*`. Open are chat
-    completions, completions, models, tokenize and probes; every other answers 404, since most are
-    ways to generate past loop detection and tool checks."""
-    max_body_size: Memory = Field(
-        default="64Mi",
-        json_schema_extra=with_rules(
-            rule(
-                "type(self) == string ? quantity(self).compareTo(quantity('1Mi')) >= 0"
-                " : int(self) >= 1048576",
-                "spec.gate.maxBodySize must be at least 1Mi",
-            )
-        ),
+    """Additional paths of vLLM's server that clients may use, each exact or ending in `/*`. Always
+    available are chat completions, completions, models, tokenize and probes. Every other path
+    returns 404, since most of them generate text without loop detection and tool checks."""
+    max_body_size: Annotated[Memory, _MAX_BODY_SIZE.before] = Field(
+        default="64Mi", json_schema_extra=with_rules(_MAX_BODY_SIZE)
     )
-    """Largest request. Ten images of 4 MB take 53 MB."""
+    """Maximum size of a request body. Ten images of 4 MB take 53 MB."""
     fit_max_tokens: bool = True
-    """Take a `max_tokens` of the whole context or more for as many as fit; vLLM refuses it."""
+    """Clamp `max_tokens` to the remaining context window if it is the whole context length or more.
+    If false, vLLM rejects the request."""
     normalize_tool_ids: bool = True
-    """Turn tool call ids in a conversation into the nine letters and digits that the model's format
-    demands; clients of other servers bring longer ones."""
+    """Convert tool call ids in a conversation to the nine letters and digits that the model's
+    format requires. Clients of other servers send longer ones."""
     accept_developer: bool = True
-    """Take the role `developer` for `system`; the model's format knows no other."""
+    """Convert the role `developer` to `system`, since the model's format has no role
+    `developer`."""
     honest_finish: bool = True
-    """Say `length` where vLLM says `tool_calls` of a call that it cut, and of a stopped loop."""
+    """Report finish reason `length` when a tool call was truncated or a loop was stopped; vLLM
+    reports `tool_calls` for a truncated call."""

@@ -1,10 +1,10 @@
 """`spec.model`: which model is served and where its files come from."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Name, rule, with_rules
+from mistral_operator.api.base import ApiModel, Name, Rule
 
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
 
@@ -28,14 +28,14 @@ class HubSource(ApiModel):
     """Fetch the model from the Hugging Face hub before the server starts."""
 
     token_secret: SecretKey | None = None
-    """Secret that holds the access token for a gated repository. Only the init container that
-    fetches the model sees it, never the server."""
+    """Secret with the access token for a gated repository. Only the init container that fetches the
+    model reads it, never the server."""
     endpoint: str | None = Field(default=None, max_length=512, pattern=r"^https?://[^\s]+$")
     """URL of a mirror of the hub. Unset: the public hub."""
 
 
 class ClaimSource(ApiModel):
-    """Read the model from a PersistentVolumeClaim that somebody filled before."""
+    """Read the model from an existing PersistentVolumeClaim that contains it."""
 
     claim_name: Name
     """Name of the PersistentVolumeClaim. It is mounted read-only."""
@@ -44,10 +44,10 @@ class ClaimSource(ApiModel):
 
 
 class ImageSource(ApiModel):
-    """Read the model from an OCI image, mounted read-only. Needs Kubernetes 1.33."""
+    """Read the model from an OCI image, mounted read-only. Requires Kubernetes 1.33."""
 
     reference: str = Field(min_length=1, max_length=1024)
-    """Image that holds the model's files, such as
+    """Image that contains the model's files, such as
     registry.example.com/models/mistral-small@sha256:..."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When the kubelet pulls the image."""
@@ -58,37 +58,40 @@ class ImageSource(ApiModel):
 class ModelSource(ApiModel):
     """Where the model's files come from: at most one of hub, persistentVolumeClaim and image."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "[has(self.hub), has(self.persistentVolumeClaim), has(self.image)]"
-                ".filter(given, given).size() <= 1",
-                "spec.model.source takes one of hub, persistentVolumeClaim and image:"
-                " remove the others",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "[has(self.hub), has(self.persistentVolumeClaim), has(self.image)]"
+            ".filter(given, given).size() <= 1",
+            "spec.model.source allows only one of hub, persistentVolumeClaim and image: remove the"
+            " others",
+            lambda one: [one.hub, one.persistent_volume_claim, one.image].count(None) >= 2,
+        ),
     )
 
     hub: HubSource | None = None
-    """Fetch the model from the Hugging Face hub. This is what happens when no source is given."""
+    """Fetch the model from the Hugging Face hub. This is the default."""
     persistent_volume_claim: ClaimSource | None = None
     """Read the model from a PersistentVolumeClaim."""
     image: ImageSource | None = None
     """Read the model from an OCI image."""
 
+    @property
+    def is_mounted(self) -> bool:
+        """Whether the files are there before the pod starts, so that nothing is fetched."""
+        return self.persistent_volume_claim is not None or self.image is not None
+
 
 class Model(ApiModel):
     """Which model is served, and how its files are read."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "!(has(self.quantization) && self.quantization in ['awq', 'gptq'])"
-                " || (has(self.format) && self.format == 'huggingface')",
-                "spec.model.quantization awq and gptq exist in Hugging Face format only:"
-                " add format: huggingface and the id of a quantised repository",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!(has(self.quantization) && self.quantization in ['awq', 'gptq'])"
+            " || (has(self.format) && self.format == 'huggingface')",
+            "spec.model.quantization awq and gptq require the Hugging Face format: set"
+            " spec.model.format to huggingface and spec.model.id to a quantized repository",
+            lambda one: one.quantization not in {"awq", "gptq"} or one.format == "huggingface",
+        ),
     )
 
     id: str = Field(
@@ -97,8 +100,8 @@ class Model(ApiModel):
         max_length=200,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$",
     )
-    """Repository of the model on the hub, owner/name. With another source it only names the
-    model."""
+    """Repository of the model on the hub, owner/name. With another source it is only the name of
+    the model."""
     revision: str = Field(
         default="main",
         min_length=1,
@@ -110,21 +113,22 @@ class Model(ApiModel):
     served_name: str | None = Field(
         default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._/:-]+$"
     )
-    """Name that clients write in `model`. Unset: the id."""
+    """Model name that clients send in `model`. Unset: the id."""
     source: ModelSource = ModelSource()
     """Where the model's files come from."""
     format: Literal["mistral", "huggingface"] = "mistral"
-    """Which files are read. `mistral`: params.json, tekken.json and consolidated*.safetensors, with
-    Mistral's own tokenizer and tool-call grammar. `huggingface`: config.json and sharded weights,
-    as most quantised repositories have them."""
+    """Format of the model's files. `mistral`: params.json, tekken.json and
+    consolidated*.safetensors, with Mistral's own tokenizer and tool-call grammar. `huggingface`:
+    config.json and sharded weights, as in most quantized repositories."""
     random_weights: bool = False
-    """Make random weights of the model's shape instead of reading any. For tests of a cluster: the
-    server behaves as with real weights, the answers are noise."""
+    """Use random weights of the model's shape instead of reading the files. For tests of a cluster:
+    the server behaves as with real weights, but the answers are noise."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
-    """Type of weights and activations. The model was trained in bfloat16; float16 can overflow."""
+    """Data type of weights and activations. The model was trained in bfloat16; float16 can
+    overflow."""
     quantization: Literal["fp8", "awq", "gptq", "compressed-tensors"] | None = None
-    """Compress the weights. `fp8` does it while loading and halves their memory; the others name
-    what the files hold already. Unset: as the model's own configuration says."""
+    """Quantization of the weights. `fp8` quantizes while loading and halves their memory. The
+    others name the quantization of the files. Unset: as the model's own configuration says."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""`status.oom`: what is known of lacks of memory, and what was done about them."""
+"""`status.oom`: the memory failures of an endpoint, and how the operator reacted."""
 
 from typing import Literal
 
@@ -7,79 +7,80 @@ from pydantic import Field
 from mistral_operator.api.base import ApiModel
 
 MAX_EVENTS = 10
-"""Events that a status keeps; the totals know of all."""
+"""Events that a status keeps; the totals count all of them."""
 
 
 class OomTotal(ApiModel):
-    """How often a class was seen."""
+    """Number of memory failures of one class."""
 
     failure: str = Field(alias="class", max_length=64)
-    """The class, as in docs/status.md."""
+    """Class of the failure, as in docs/status.md."""
     count: int = Field(ge=1)
-    """How often, since the resource exists."""
+    """Number of failures since the resource was created."""
 
 
 class OomEvent(ApiModel):
-    """One lack of memory."""
+    """One memory failure."""
 
     failure: str = Field(alias="class", max_length=64)
-    """The class, as in docs/status.md."""
+    """Class of the failure, as in docs/status.md."""
     pod: str = Field(max_length=253)
-    """Pod that it happened to."""
+    """Pod that failed."""
     phase: str = Field(default="", max_length=64)
     """What the server was doing."""
     evidence: str = Field(default="", max_length=1024)
-    """The line that shows the cause."""
+    """Log line that shows the cause."""
     time: str = Field(default="", max_length=32)
-    """When the container ended."""
+    """When the container exited."""
 
 
 class Overrides(ApiModel):
-    """Settings that stand in for those of the spec."""
+    """Settings that override those of the spec."""
 
     context_length: int | None = None
-    """Instead of spec.engine.contextLength."""
+    """Overrides spec.engine.contextLength."""
     gpu_memory_utilization: float | None = None
-    """Instead of spec.engine.gpuMemoryUtilization."""
+    """Overrides spec.engine.gpuMemoryUtilization."""
     max_sequences: int | None = None
-    """Instead of spec.engine.maxSequences."""
+    """Overrides spec.engine.maxSequences."""
     max_batched_tokens: int | None = None
-    """Instead of spec.engine.maxBatchedTokens."""
+    """Overrides spec.engine.maxBatchedTokens."""
     images_per_prompt: int | None = None
-    """Instead of spec.images.perPrompt."""
+    """Overrides spec.images.perPrompt."""
     shared_memory: str | None = None
-    """Instead of spec.sharedMemory."""
+    """Overrides spec.sharedMemory."""
     memory: str | None = None
-    """Instead of spec.pod.resources.limits.memory."""
+    """Overrides spec.pod.resources.limits.memory."""
 
 
 class Change(ApiModel):
-    """One setting, changed or to be changed."""
+    """A change of one setting, made or recommended."""
 
     setting: str = Field(max_length=128)
-    """The field of the resource."""
+    """Field of the resource."""
     before: str = Field(max_length=32)
-    """Its value."""
+    """Value before the change."""
     after: str = Field(max_length=32)
-    """What it becomes."""
+    """Value after the change."""
     reason: str = Field(max_length=512)
-    """Why."""
+    """Why the change helps."""
 
 
 class Step(Change):
     """One change that was tried."""
 
     failure: str = Field(alias="class", max_length=64)
-    """The class that it is against."""
+    """Class of the failure that the change is meant to fix."""
     time: str = Field(max_length=32)
-    """When it was made."""
+    """When the change was made."""
     outcome: Literal["Trying", "Helped", "Kept", "Reverted"] = "Trying"
-    """`Helped`: every replica was ready for spec.oom.quietSeconds. `Kept`: that lack of memory did
-    not come back, another one did. `Reverted`: it did not help."""
+    """Result of the change. `Trying`: not known yet. `Helped`: every replica stayed ready for
+    spec.oom.quietSeconds. `Kept`: this failure did not recur, but another one did. `Reverted`: it
+    did not help."""
 
 
 class Oom(ApiModel):
-    """What is known of lacks of memory, and what was done about them."""
+    """Memory failures of the endpoint, and how the operator reacted."""
 
     totals: list[OomTotal] = Field(
         default=[],
@@ -88,26 +89,27 @@ class Oom(ApiModel):
             "x-kubernetes-list-map-keys": ["class"],
         },
     )
-    """How often each class was seen."""
+    """Number of memory failures by class."""
     events: list[OomEvent] = Field(default=[], max_length=MAX_EVENTS)
-    """The last lacks of memory, the newest last."""
+    """Most recent memory failures, the newest last."""
     active: str | None = None
-    """Class of what keeps the endpoint from working, or did until not long ago."""
+    """Class of the current failure: it keeps the endpoint from working, or did so recently."""
     recommendation: Change | None = None
-    """What would help next, under policy Recommend."""
+    """Next recommended change, under policy Recommend."""
     overrides: Overrides | None = None
-    """Settings that stand in for those of the spec, under policy Apply."""
+    """Settings that override those of the spec, under policy Apply."""
     steps: list[Step] = Field(default=[])
-    """What was tried since the spec was last edited."""
+    """Changes that were tried since the spec was last edited."""
     exhausted: bool = False
-    """Nothing is left to try within the limits of spec.oom."""
+    """Whether all changes within the limits of spec.oom have been tried."""
     stopped: bool = False
-    """No replica runs, since none can start: edit the spec, or suspend and resume it."""
+    """Whether the endpoint was scaled to zero because no replica can start. Edit the spec, or
+    suspend and resume it, to start again."""
     streak: int = 0
-    """Ends of the active class in a row."""
+    """Consecutive failures of the active class."""
     configuration: str | None = None
-    """Digest of the spec that this was said of; what was tried is forgotten with it."""
+    """Hash of the spec that these records belong to; they are reset when it changes."""
     tried: list[str] = Field(default=[])
-    """Digests of the settings that were tried, so that none is tried twice."""
+    """Hashes of the settings that were tried, so that none is tried twice."""
     counted: list[str] = Field(default=[])
-    """Ends that are counted and still visible in a pod, so that none is counted twice."""
+    """Failures that are counted and still visible in a pod, so that none is counted twice."""

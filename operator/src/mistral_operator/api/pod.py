@@ -1,10 +1,10 @@
-"""`spec.pod`, `spec.cache`: where the pods run and what they get."""
+"""`spec.pod`, `spec.cache`: where the pods run and which resources they get."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, rule, with_rules
+from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, Rule
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
 LabelValue = Annotated[str, Field(max_length=63)]
@@ -14,24 +14,24 @@ class Resources(ApiModel):
     """CPU and memory of the server's container; GPUs follow from the tensor parallel size."""
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
-    """What a node must have free. Unset: 4 CPUs and 24Gi a replica on GPUs, 2 CPUs and 4Gi on
-    CPUs, or the limit where that is less."""
+    """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, or the
+    limit if that is lower."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
-    """What the container may use at most. Unset: no limit."""
+    """Resource limits. Unset: no limit."""
 
 
 class Gpu(ApiModel):
-    """How GPUs are asked for."""
+    """How GPUs are requested."""
 
     resource_name: str = Field(
         default="nvidia.com/gpu",
         max_length=317,
         pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
     )
-    """Extended resource that stands for one GPU."""
+    """Extended resource that represents one GPU."""
     memory: Memory | None = None
-    """Memory of one GPU, such as 80Gi, for the condition ModelFits. Unset: the node label
-    nvidia.com/gpu.memory, or that of the MIG slice, where GPU feature discovery sets it."""
+    """Memory of one GPU, such as 80Gi, for the condition ModelFits. Unset: the value of the node
+    label nvidia.com/gpu.memory, or that of the MIG slice, if GPU feature discovery sets it."""
 
 
 class Toleration(ApiModel):
@@ -46,7 +46,7 @@ class Toleration(ApiModel):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Effect of the taint. Unset: every effect."""
     toleration_seconds: int | None = Field(default=None, ge=0)
-    """Seconds that a NoExecute taint is tolerated. Unset: for ever."""
+    """How long a NoExecute taint is tolerated, in seconds. Unset: forever."""
 
 
 class TopologySpread(ApiModel):
@@ -56,26 +56,26 @@ class TopologySpread(ApiModel):
     """Node label whose values are the domains to spread over, such as
     topology.kubernetes.io/zone."""
     max_skew: int = Field(default=1, ge=1)
-    """Largest difference in replicas between two domains."""
+    """Maximum difference in replicas between two domains."""
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
-    """What happens when the constraint cannot be kept."""
+    """What the scheduler does if the constraint cannot be satisfied."""
 
 
 class Pod(ApiModel):
-    """Where the pods run and what they get.
+    """Where the pods run and which resources they get.
 
-    There is no pod template: fields that could raise a pod's rights (service account, security
-    context, host paths, init containers) are not offered.
+    There is no pod template: fields that could raise a pod's privileges (service account, security
+    context, host paths, init containers) are not available.
     """
 
     resources: Resources = Resources()
     """CPU and memory of the server."""
     gpu: Gpu = Gpu()
-    """How GPUs are asked for."""
+    """How GPUs are requested."""
     node_selector: dict[str, LabelValue] = Field(default={}, max_length=32)
     """Labels that a node must have."""
     tolerations: list[Toleration] = Field(default=[], max_length=32)
-    """Taints that are tolerated, besides those of the GPU resource itself."""
+    """Tolerations of the pods, in addition to those of the GPU resource itself."""
     topology_spread: list[TopologySpread] = Field(default=[], max_length=8)
     """How replicas are spread over nodes or zones."""
     priority_class_name: Name | None = None
@@ -91,16 +91,15 @@ class Pod(ApiModel):
 class Cache(ApiModel):
     """A PersistentVolumeClaim that keeps the fetched model between restarts."""
 
-    model_config = ConfigDict(
-        json_schema_extra=with_rules(
-            rule(
-                "has(self.storageClassName) == has(oldSelf.storageClassName)"
-                " && (!has(self.storageClassName)"
-                " || self.storageClassName == oldSelf.storageClassName)",
-                "spec.cache.storageClassName cannot be changed: a claim keeps its class."
-                " Remove spec.cache, delete the claim, then set spec.cache again",
-            )
-        )
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.storageClassName) == has(oldSelf.storageClassName)"
+            " && (!has(self.storageClassName)"
+            " || self.storageClassName == oldSelf.storageClassName)",
+            "spec.cache.storageClassName is immutable, as it is in a PersistentVolumeClaim: remove"
+            " spec.cache, delete the claim, then set spec.cache again",
+            None,
+        ),
     )
 
     size: Quantity = "80Gi"
@@ -108,10 +107,10 @@ class Cache(ApiModel):
     storage_class_name: Name | None = None
     """StorageClass of the claim. Unset: the cluster's default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"
-    """ReadWriteMany lets replicas on several nodes share the claim. ReadWriteOnce serves one
-    node."""
+    """Access mode of the claim. ReadWriteMany lets replicas on several nodes share the claim.
+    ReadWriteOnce supports one node."""
 
 
 def kubernetes_form(model: ApiModel) -> dict[str, Any]:
-    """Return a model as Kubernetes would write it: camelCase, without what is unset."""
+    """Return a model as Kubernetes would write it: camelCase, without unset fields."""
     return model.model_dump(by_alias=True, exclude_none=True)

@@ -11,31 +11,31 @@ from mistral_operator.api.base import ApiModel
 from mistral_operator.api.oom_status import Oom
 
 MAX_MESSAGE = 1024
-"""Longest message of a condition; what is quoted from elsewhere is cut to fit."""
+"""Maximum length of a condition's message; longer quotations are truncated."""
 
 
 class ConditionType(StrEnum):
     """The conditions of a resource."""
 
     READY = "Ready"
-    """Every replica that was asked for answers chats, in the configuration that was asked for; or
-    the endpoint sleeps, and a request wakes it."""
+    """Every desired replica answers chats in the desired configuration, or the endpoint is scaled
+    to zero and starts on the next request."""
     AVAILABLE = "Available"
     """At least one replica answers chats."""
     PROGRESSING = "Progressing"
-    """Something is on its way: children, a rollout, a start."""
+    """A change is in progress: child objects, a rollout, a start."""
     MODEL_FITS = "ModelFits"
     """The model and a context of useful length fit the memory of the GPUs."""
     OUT_OF_MEMORY = "OutOfMemory"
-    """Memory of some kind ran out, and that is not over yet."""
+    """A memory failure occurred and is not resolved yet."""
     DEGRADED = "Degraded"
-    """Something is wrong that waiting will not mend."""
+    """Something is wrong that will not resolve by itself."""
     SCALING_LIMITED = "ScalingLimited"
-    """Something keeps an endpoint with autoscaling from the replicas that its load asks for."""
+    """An endpoint with autoscaling cannot have the replicas that its load needs."""
 
 
 class Reason(StrEnum):
-    """Why a condition is as it is; docs/status.md says what to do about each."""
+    """Why a condition has its status; docs/status.md says how to resolve each."""
 
     READY = "Ready"
     SUSPENDED = "Suspended"
@@ -83,85 +83,85 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What keeps the operator from doing what a resource asks for, as its author reads it."""
+    """What keeps the operator from applying a resource, in a sentence for its author."""
 
     reason: Reason
     message: str
 
 
 class Condition(ApiModel):
-    """One aspect of the resource, as other controllers and `kubectl wait` read it."""
+    """One aspect of the resource, for other controllers and `kubectl wait`."""
 
     type: str = Field(max_length=316)
-    """Which aspect."""
+    """Type of the condition."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Status of the condition."""
     reason: str = Field(max_length=1024)
-    """Why, in one word of docs/status.md."""
+    """Reason of the status, in one word of docs/status.md."""
     message: str = Field(default="", max_length=32_768)
-    """Why, in sentences, with what to do about it."""
+    """Reason of the status in sentences, and how to resolve it."""
     observed_generation: int | None = Field(default=None, ge=0)
-    """Generation of the spec that this was said of."""
+    """Generation of the spec that the condition was computed from."""
     last_transition_time: str = Field(json_schema_extra={"format": "date-time"})
     """When the status last changed."""
 
 
 class Effective(ApiModel):
-    """The configuration as a running engine reports it, not as it was asked for."""
+    """Configuration that a running engine reports."""
 
     vllm_version: str | None = None
     """Version of vLLM."""
     mistral_common_version: str | None = None
     """Version of mistral-common."""
     tensor_parallel_size: int | None = None
-    """Ranks that share one copy of the model."""
+    """Number of ranks that share one copy of the model."""
     context_length: int | None = None
-    """Tokens of prompt and answer together."""
+    """Context length in tokens, prompt and answer together."""
     kv_cache_tokens: int | None = None
-    """Tokens that the KV cache of one replica holds."""
+    """Number of tokens that the KV cache of one replica holds."""
 
 
 class ImageEngine(ApiModel):
-    """The engine inside a server image."""
+    """Engine of a server image."""
 
     image: str
-    """The server image."""
+    """Server image."""
     vllm_version: str
-    """Version of vLLM, as a ready replica last reported it."""
+    """Version of vLLM, as last reported by a ready replica."""
 
 
 class Status(ApiModel):
-    """What the operator reports."""
+    """Status that the operator reports."""
 
     observed_generation: int | None = None
-    """Generation of the spec that this status describes."""
+    """Generation of the spec that this status was computed from."""
     conditions: list[Condition] = Field(
         default=[],
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
-    """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; ScalingLimited with
-    autoscaling."""
+    """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; with autoscaling also
+    ScalingLimited."""
     desired_replicas: int = 0
-    """Pods that the endpoint should have: `spec.replicas`, what the operator's own autoscaling
-    decided, or none while it is suspended."""
+    """Desired number of pods: `spec.replicas`, or the decision of the operator's own autoscaling,
+    or 0 while suspended."""
     replicas: int = 0
-    """Pods of the endpoint that exist."""
+    """Number of pods that exist."""
     ready_replicas: int = 0
-    """Pods that answer chats."""
+    """Number of pods that answer chats."""
     updated_replicas: int = 0
-    """Pods of the current configuration."""
+    """Number of pods with the current configuration."""
     selector: str | None = None
     """Label selector of the pods, for the scale subresource."""
     url: str | None = None
     """Base URL for OpenAI clients inside the cluster."""
     served_model: str | None = None
-    """Name that clients write in `model`."""
+    """Model name that clients send in `model`."""
     effective: Effective | None = None
-    """The configuration as a running engine reports it."""
+    """Configuration that a running engine reports."""
     engine: ImageEngine | None = None
-    """The engine in the server image, kept while no replica is ready. The condition ModelFits uses
-    the memory figures of its version. Absent until a replica of the current image was ready."""
+    """Engine of the server image, kept while no replica is ready. The condition ModelFits uses the
+    memory figures of its version. Unset until a replica of the current image was ready."""
     oom: Oom | None = None
-    """Lacks of memory, and what was done about them; absent while there was none."""
+    """Memory failures of the endpoint, and how the operator reacted. Unset if there were none."""
     autoscaling: AutoscalingStatus | None = None
-    """What the operator's own autoscaling decided last."""
+    """Last decision of the operator's own autoscaling."""

@@ -2,7 +2,7 @@
 
 `load` says what of a pod's requests is demand, `recommend` how many replicas that asks for,
 `behavior` how fast they may follow, and `decide` puts the three together. Recommendation and
-behaviour are those of Kubernetes' HorizontalPodAutoscaler (v2); demand is not: requests that only
+behavior are those of Kubernetes' HorizontalPodAutoscaler (v2); demand is not: requests that only
 repeat themselves are none.
 """
 

@@ -7,6 +7,7 @@ from mistral_operator.api.autoscaling import Autoscaling, ScalingReason
 from mistral_operator.autoscaling.behavior import Past, kept_seconds, limited, stabilized
 from mistral_operator.autoscaling.load import Look
 from mistral_operator.autoscaling.recommend import recommend
+from mistral_operator.kube.plurals import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def decide(
     """Return what to do, and what to remember of it.
 
     Args:
-        spec: bounds and behaviour.
+        spec: bounds and behavior.
         memory: of the decision before.
         look: what the pods say.
         target: requests in flight that a replica should have, None if that is not known.
@@ -85,7 +86,7 @@ def decide(
 
 
 def _wanted(spec: Autoscaling, current: int, look: Look, target: int | None) -> Decision:
-    """Return what the demand asks for now, whatever bounds and behaviour say."""
+    """Return what the demand asks for now, whatever bounds and behavior say."""
     if not current or (look.idle and not spec.min_replicas):
         reason = ScalingReason.ON_TARGET if current or look.held else ScalingReason.ASLEEP
         return Decision(_waiting_for(look, target), reason, look=look, target=target)
@@ -121,37 +122,41 @@ def _reason(spec: Autoscaling, wanted: Decision, current: int, goal: int) -> Sca
 
 def _message(decision: Decision, before: int, asked: int) -> str:
     if decision.reason is ScalingReason.NO_SIGNALS:
-        return "no ready pod says what it does, so nothing is changed"
+        return "no ready pod reports its load; replicas are unchanged"
     if decision.reason is ScalingReason.NOT_READY:
-        return "no pod is ready, so nothing is changed"
+        return "no pod is ready; replicas are unchanged"
     if decision.reason is ScalingReason.ASLEEP:
-        return "no replica runs; the next request starts one"
-    change = f"from {before} to {decision.replicas} replicas: " * (decision.replicas != before)
+        return "scaled to zero while idle; the next request starts a replica"
+    after = counted(decision.replicas, "replica")
+    change = f"from {before} to {after}: " * (decision.replicas != before)
     return change + _grounds(decision, asked) + _exception(decision)
 
 
 def _grounds(decision: Decision, asked: int) -> str:
     look = decision.look
     if not look.heard:
-        return f"requests that wait for a replica to start: {look.held}"
+        return f"{counted(look.held, 'request')} queued in the activator"
     if not asked:
-        return "nothing is asked of any replica"
+        return "all replicas are idle"
+    requests = counted(decision.load or 0, "productive request")
     return (
-        f"{decision.load} productive requests in flight ({look.running} running,"
-        f" {look.waiting + look.held} waiting, {look.looping} looping) ask for"
-        f" {'more than ' * decision.frozen}{asked} replicas of {decision.target}"
+        f"{requests} in flight ({look.running} running, {look.waiting + look.held} waiting,"
+        f" {look.looping} looping) need{'s' * (decision.load == 1)}"
+        f" {'more than ' * decision.frozen}{counted(asked, 'replica')}"
+        f" at a target of {decision.target} per replica"
     )
 
 
 def _exception(decision: Decision) -> str:
     if decision.reason is ScalingReason.FROZEN:
         return (
-            "; none is added while so many loop: set spec.loops.action to Stop, or raise"
-            " spec.autoscaling.freezeLoopShare"
+            "; no replica is added while so many requests loop: set spec.loops.action to Stop, or"
+            " raise spec.autoscaling.freezeLoopShare"
         )
     if decision.reason is ScalingReason.AT_MAXIMUM:
-        return "; raise spec.autoscaling.maxReplicas to add some"
-    return f"; {decision.look.silent} pods are silent" if decision.look.silent else ""
+        return "; raise spec.autoscaling.maxReplicas to allow more"
+    silent = decision.look.silent
+    return f"; {counted(silent, 'pod')} without a load report" if silent else ""
 
 
 def _clamped(spec: Autoscaling, replicas: int) -> int:

@@ -1,47 +1,35 @@
-"""Where the activators stand in for endpoints, and what has to be in place before one sleeps."""
+"""The EndpointSlices that put the activators behind the Services of endpoints that may sleep."""
 
 from collections.abc import Iterable
 
 from mistral_operator.api import Resource
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import Key
-from mistral_operator.scale_to_zero import FIRST_PORT, PORTS, Activation, activation, may_sleep
-from mistral_operator.signals.activators import ActivatorBoard
+from mistral_operator.scale_to_zero import FIRST_PORT, PORTS, may_sleep
 from mistral_operator.watch.store import LiveChild, Store
 
 
-class Standby:
-    """Puts the activators behind the Services of endpoints that may sleep."""
+class ActivatorSlices:
+    """What the slices in the cluster say, and which port each endpoint gets."""
 
-    def __init__(self, store: Store, board: ActivatorBoard) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._board = board
         self._ports = Ports(store)
 
-    def activation(self, key: Key, resource: Resource) -> Activation | None:
-        """Return where the activators stand in for an endpoint, None of one that never sleeps."""
+    def port(self, key: Key, resource: Resource) -> int | None:
+        """Return the port of the activators for an endpoint, None if it is never scaled to zero."""
         if not may_sleep(resource.spec):
             self.forget(key)
             return None
-        port = self._ports.of(key)
-        return None if port is None else activation(resource, port, self._board.known)
+        return self._ports.of(key)
 
-    def kept_awake(self, key: Key, resource: Resource) -> Resource:
-        """Return the resource with the replicas that it has, if they may not go to zero yet.
-
-        Whoever takes the last replica away, the activators have to be behind the Service first.
-        """
-        facts = self._store.deployment_of(key)
-        if resource.spec.replicas or facts is None or not may_sleep(resource.spec):
-            return resource
-        return resource if self._is_in_place(key) else resource.scaled_to(facts.wanted)
+    def serve(self, key: Key) -> bool:
+        """Tell whether the activators are behind the Service of an endpoint."""
+        return any(child.object().get("endpoints") for child in _slices(self._store, key))
 
     def forget(self, key: Key) -> None:
-        """Take back what an endpoint was given."""
+        """Take back the port of an endpoint."""
         self._ports.forget(key)
-
-    def _is_in_place(self, key: Key) -> bool:
-        return any(child.object().get("endpoints") for child in _slices(self._store, key))
 
 
 class Ports:

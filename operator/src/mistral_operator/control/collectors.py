@@ -26,10 +26,10 @@ class FleetCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one family each for conditions, replicas and lacks of memory."""
+        """Yield one family each for conditions, replicas and memory failures."""
         conditions = GaugeMetricFamily(
             "mistral_deployment_condition",
-            "1 for the status that a condition of a resource has.",
+            "1 for the current status of each condition of a resource.",
             labels=["namespace", "name", "type", "status"],
         )
         replicas = GaugeMetricFamily(
@@ -52,7 +52,7 @@ class FleetCollector(Collector):
         # zero before the first event, so every class is there from the start.
         family = CounterMetricFamily(
             "mistral_operator_oom_events",
-            "Lacks of memory of a resource's pods since it exists, by class.",
+            "Out-of-memory failures of a resource's pods by class, since the resource was created.",
             labels=["namespace", "name", "class"],
         )
         for (namespace, name), (status, _) in self.statuses.items():
@@ -77,17 +77,18 @@ class ScalingCollector(Collector):
         labels = ["namespace", "name"]
         desired = GaugeMetricFamily(
             "mistral_operator_autoscaling_desired_replicas",
-            "Replicas that the operator's autoscaling decided on.",
+            "Number of replicas that the operator's autoscaling decided.",
             labels=labels,
         )
         load = GaugeMetricFamily(
             "mistral_operator_autoscaling_load",
-            "Productive requests in flight: running and waiting, without those that loop.",
+            "Productive requests in flight: running and waiting, without looping ones.",
             labels=labels,
         )
         frozen = GaugeMetricFamily(
             "mistral_operator_autoscaling_frozen",
-            "1 while replicas are wanted and not added, because too many requests loop.",
+            "1 while no replica is added although the load needs more, since too many requests"
+            " loop.",
             labels=labels,
         )
         for (namespace, name), decision in self.decisions.items():

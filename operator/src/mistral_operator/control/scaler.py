@@ -72,7 +72,7 @@ class _Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LoadReading:
     """The load of an endpoint, for an autoscaler that divides it by a target."""
 
     replicas: float
@@ -156,18 +156,16 @@ class Scaler:
         body = self.store.resources.get(key)
         return None if body is None or not _may(body) else self.period
 
-    def reading(self, key: Key) -> Reading | None:
+    def reading(self, key: Key) -> LoadReading | None:
         """Return the load of an endpoint, None if nobody knows it."""
         body = self.store.resources.get(key)
         if body is None or not _may(body):
             return None
         try:
-            spec = parse_resource(body).spec
+            resource = parse_resource(body)
         except InvalidResource:
             return None
-        if spec.autoscaling is None:
-            return None
-        look = self._see(key)
+        spec, look = resource.spec, self._see(key)
         if may_sleep(spec) and not self.activators.known.addresses:
             # Nothing would wake it: its last replica is not idle for whoever takes idle ones away.
             look = replace(look, active=True)
@@ -176,14 +174,14 @@ class Scaler:
             target = max(look.held, 1)  # one replica, which then says what it takes
         if target is None:
             return None
-        frozen = look.loop_share > spec.autoscaling.freeze_loop_share
+        frozen = look.loop_share > _spec(resource).freeze_loop_share
         load = polled_load(look, target, spec.replicas, frozen=frozen)
         if load is None:
             return None
         numbers = (target, look.running, look.waiting, look.held, look.looping, look.silent)
-        return Reading(load / target, load, *numbers)
+        return LoadReading(load / target, load, *numbers)
 
-    def wanted(self, resource: Resource, previous: Status) -> AutoscalingStatus | None:
+    def decision_for(self, resource: Resource, previous: Status) -> AutoscalingStatus | None:
         """Return the decision that holds for a resource, None if it decides itself."""
         key = Key(resource.namespace, resource.name)
         if not _scaled_here(resource):

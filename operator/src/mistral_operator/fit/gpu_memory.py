@@ -57,7 +57,7 @@ def usable_memory(shown_bytes: int) -> UsableMemory:
     shown_gib = shown_bytes / GIB
     usable = UsableMemory(
         shown_gib * UNMEASURED_SHARE,
-        f"{UNMEASURED_SHARE:.1%} is assumed, this GPU was not measured",
+        f"{UNMEASURED_SHARE:.1%} is assumed; this GPU was not measured",
     )
     for card in CARDS:
         if shown_gib * _MIB_PER_GIB >= card.shown_mib and card.usable_gib >= usable.gib:
@@ -68,7 +68,7 @@ def usable_memory(shown_bytes: int) -> UsableMemory:
 
 
 def _as_of(card: Card) -> str:
-    return f"that of an {card.name} is assumed, this GPU was not measured"
+    return f"that of an {card.name} is assumed; this GPU was not measured"
 
 
 _FREE_BELOW_USABLE_GIB = 0.52

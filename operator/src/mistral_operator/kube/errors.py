@@ -1,4 +1,4 @@
-"""The operator's errors, as a tree.
+"""Errors of resources and of the API server, as a tree.
 
 OperatorError
 +-- InvalidResource      the resource cannot be served as written; only its author can fix it
@@ -8,11 +8,15 @@ OperatorError
     +-- Unavailable      the API server cannot be reached or asks to come back later
         +-- KindMissing  the API server does not serve a kind, or not any more
         +-- Fenced       this replica may have lost its Lease, so it does not write
+
+`control/reconciler.py` turns them into conditions or retries. What ends the whole process is not in
+this tree: `StopRequested` and `PartEnded` (`process/lifecycle.py`), `LeaseLost`
+(`process/leader_election.py`).
 """
 
 
 class OperatorError(Exception):
-    """Base of every error that the operator raises itself."""
+    """Base of the errors that a reconcile handles."""
 
 
 class InvalidResource(OperatorError):
@@ -24,7 +28,8 @@ class InvalidResource(OperatorError):
     """
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
+        # The sentence of a rule names its field already.
+        super().__init__(message if message.startswith(field) else f"{field}: {message}")
         self.field = field
         self.message = message
 

@@ -46,6 +46,14 @@ def quantity_bytes(text: str) -> int:
     return int(parse_quantity(text))
 
 
+def is_at_least(text: str, least: int) -> bool:
+    """Tell whether a text is a quantity of at least so much."""
+    try:
+        return parse_quantity(text) >= least
+    except ValueError:
+        return False
+
+
 def same_quantity(one: object, other: object) -> bool:
     """Tell whether two values are the same quantity, however it is written."""
     try:

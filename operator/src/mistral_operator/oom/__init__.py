@@ -8,11 +8,11 @@ it survives the operator.
 from mistral_operator.oom.failures import Failure, failures_of
 from mistral_operator.oom.overrides import effective_resource
 from mistral_operator.oom.quiet_period import is_watched, seconds_until_quiet
-from mistral_operator.oom.remedy import Circumstances, decide, settings_in_force
+from mistral_operator.oom.remedy import RemedyInputs, decide, settings_in_force
 
 __all__ = [
-    "Circumstances",
     "Failure",
+    "RemedyInputs",
     "decide",
     "effective_resource",
     "failures_of",

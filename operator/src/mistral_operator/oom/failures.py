@@ -8,10 +8,14 @@ it is killed; and so the operator needs no right to read logs.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from mistral_operator.api.fields import in_fields
 from mistral_operator.kube import names
 from mistral_operator.watch.facts import ContainerFacts, EndFacts, PodFacts
-from mistral_server.contract import FailureClass
+from mistral_server.contract import PHASE_OF_STAGE, FailureClass, Phase, Stage, TerminationReport
 from mistral_server.engine_log.classify import ADVICE, Classifier, Verdict
+
+_OLD_NAMES = {"contextLength": "engine.context_length"}
+"""Servers of the first images named the resource's field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Failure:
     evidence: str = ""
     time: str = ""
     suggest: dict[str, int] = field(default_factory=dict)
-    """Values that the engine says would work, by the name of the resource's field."""
+    """Values that the engine says would work, by the name of the server's setting."""
 
 
 def failures_of(pods: Iterable[PodFacts]) -> list[Failure]:
@@ -57,17 +61,19 @@ def _of_eviction(pod: PodFacts) -> Failure | None:
         failure = FailureClass.SHM_EXHAUSTED
     else:
         return None
-    return Failure(f"{pod.uid[-12:]}", pod.name, pod.configuration, failure, "serving", text[:400])
+    return Failure(
+        f"{pod.uid[-12:]}", pod.name, pod.configuration, failure, Phase.SERVING, text[:400]
+    )
 
 
 def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure | None:
     report = end.report
     if report is not None:
-        failure, phase = report.failure, report.phase or report.stage
-        evidence, suggest = report.evidence or report.message, report.suggest
+        failure, phase = report.failure, report.phase or _phase_of(report.stage)
+        evidence, suggest = report.evidence or in_fields(report.message), _suggested(report)
     elif end.reason == "OOMKilled":
         failure, phase, suggest = FailureClass.HOST_OOM, "", {}
-        evidence = f"container {container.name} was killed for want of memory (OOMKilled)"
+        evidence = f"container {container.name} ran out of memory and was killed (OOMKilled)"
     elif container.name == names.CONTAINER and (verdict := _classified(end.message)) is not None:
         failure, phase = verdict.failure, verdict.phase
         evidence, suggest = verdict.evidence, verdict.values
@@ -76,6 +82,16 @@ def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure 
     return Failure(
         end.identity, pod.name, pod.configuration, failure, phase, evidence, end.finished, suggest
     )
+
+
+def _suggested(report: TerminationReport) -> dict[str, int]:
+    """Return what the engine suggests, by the names that settings have today."""
+    return {_OLD_NAMES.get(name, name): value for name, value in report.suggest.items()}
+
+
+def _phase_of(stage: Stage | str) -> str:
+    """Return the phase that goes with a stage; the stage itself if its version is not known."""
+    return PHASE_OF_STAGE.get(stage, stage) if isinstance(stage, Stage) else stage
 
 
 def _classified(log: str) -> Verdict | None:
@@ -87,5 +103,5 @@ def _classified(log: str) -> Verdict | None:
 
 def advice(failure: str) -> str:
     """Return what a person may do about a class."""
-    known = {one.value: sentence for one, sentence in ADVICE.items()}
-    return known.get(failure, "See docs/status.md for what to do about it.")
+    known = {one.value: in_fields(sentence) for one, sentence in ADVICE.items()}
+    return known.get(failure, "See docs/status.md for the remedy.")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mistral_operator.api import Spec
+from mistral_operator.api.fields import OVERRIDDEN
 from mistral_operator.fit.gpu_memory import engine_overhead
 from mistral_operator.kube.quantities import quantity_bytes
 from mistral_operator.oom.failures import Failure
-from mistral_operator.oom.overrides import SETTINGS
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, Phase
 
 _UTILIZATION_STEP = 0.03
 """2.4 GiB of an 80 GB GPU. That is more than the 1.2 GiB by which the CUDA graphs of vLLM 0.26
@@ -47,7 +47,7 @@ class Rung:
     @property
     def setting(self) -> str:
         """The field of the resource."""
-        return SETTINGS[self.key]
+        return OVERRIDDEN[self.key].name
 
 
 def rungs(spec: Spec, failure: Failure, streak: int) -> Iterator[Rung]:
@@ -78,7 +78,7 @@ def _context(spec: Spec, failure: Failure) -> Iterator[Rung]:
     if length == "auto":
         return
     floor = spec.oom.min_context_length
-    fits = failure.suggest.get("contextLength")
+    fits = failure.suggest.get("engine.context_length")
     if fits is not None and fits < length:
         value = fits - fits % _ROUND_CONTEXT if fits >= _ROUND_FROM else fits
         values: Iterable[int] = (value,)
@@ -113,7 +113,7 @@ def _utilization(sign: int) -> Callable[[Spec, Failure], Iterator[Rung]]:
                 f"{engine.gpu_memory_utilization:g}",
                 f"{value:g}",
                 value,
-                "the engine may take more of the GPU" if sign > 0 else "more of the GPU stays free",
+                "the engine may use more GPU memory" if sign > 0 else "more GPU memory stays free",
             )
 
     return make
@@ -129,7 +129,7 @@ def _sequences(spec: Spec, failure: Failure) -> Iterator[Rung]:
             "unset" if now is None else str(now),
             str(value),
             value,
-            "fewer requests at the same time need less memory",
+            "fewer concurrent requests need less memory",
         )
 
 
@@ -145,7 +145,7 @@ def _batched_tokens(spec: Spec, failure: Failure) -> Iterator[Rung]:
             str(now),
             str(value),
             value,
-            f"each 1024 tokens of a step take about {gib:.2f} GiB of each GPU",
+            f"every 1024 batched tokens take about {gib:.2f} GiB of each GPU",
         )
 
 
@@ -158,7 +158,7 @@ def _images(spec: Spec, failure: Failure) -> Iterator[Rung]:
                 str(now),
                 str(value),
                 value,
-                "memory is set aside for the largest prompt",
+                "memory is reserved for the largest prompt",
             )
 
 
@@ -170,7 +170,7 @@ def _shared_memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
             spec.shared_memory,
             _written(value),
             _written(value),
-            "the ranks talk through it",
+            "the ranks communicate through it",
         )
 
 
@@ -216,11 +216,11 @@ _LADDERS: dict[tuple[FailureClass, str], tuple[Maker, ...]] = {
     (FailureClass.GPU_BUSY, ""): (_LESS,),
     (FailureClass.CUDA_OOM_LOAD, ""): (),
     (FailureClass.CUDA_OOM_WARMUP, ""): (_LESS, _sequences, _batched_tokens),
-    (FailureClass.CUDA_OOM_WARMUP, "profiling"): (_batched_tokens, _images, _sequences),
+    (FailureClass.CUDA_OOM_WARMUP, Phase.PROFILING): (_batched_tokens, _images, _sequences),
     (FailureClass.CUDA_OOM_RUNTIME, ""): (_LESS, _batched_tokens, _sequences),
-    (FailureClass.CUDA_OOM_RUNTIME, "images"): (_batched_tokens, _images, _LESS),
+    (FailureClass.CUDA_OOM_RUNTIME, Phase.IMAGES): (_batched_tokens, _images, _LESS),
     (FailureClass.HOST_OOM, ""): (_memory, _images),
     (FailureClass.SHM_EXHAUSTED, ""): (_shared_memory,),
 }
-"""Ladders by class and, where it matters, phase. Nothing but other hardware or quantisation helps
+"""Ladders by class and, where it matters, phase. Nothing but other hardware or quantization helps
 against weights that do not fit: no rung."""

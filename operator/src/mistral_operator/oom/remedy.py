@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mistral_operator.api import Change, Oom, Overrides, Resource, Spec, Step
+from mistral_operator.api.fields import OVERRIDDEN
 from mistral_operator.oom.counting import account
 from mistral_operator.oom.failures import Failure
 from mistral_operator.oom.ladder import Rung, is_waited_out, rungs
-from mistral_operator.oom.overrides import SETTINGS, effective_resource, with_overrides
+from mistral_operator.oom.overrides import effective_resource, with_overrides
 from mistral_server.contract import MEMORY_FAILURES, FailureClass
 
 _REPEATING = frozenset(
@@ -31,11 +32,11 @@ _REPEATING = frozenset(
     }
 )
 """Classes that another start of the same settings meets again. A model that is not there may come,
-a neighbour on the GPU may leave."""
+a neighbor on the GPU may leave."""
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class RemedyInputs:
     """What a decision depends on beside the resource and the books."""
 
     failures: Sequence[Failure]
@@ -49,20 +50,20 @@ class Circumstances:
     now: str = ""
 
 
-def decide(resource: Resource, before: Oom | None, given: Circumstances) -> Oom | None:
+def decide(resource: Resource, before: Oom | None, inputs: RemedyInputs) -> Oom | None:
     """Return the books after what was seen; None while there never was anything to remember."""
     spec = resource.spec
     books = _of_this_spec(before or Oom(), spec)
-    relevant = [one for one in given.failures if _matters(books, one)]
+    relevant = [one for one in inputs.failures if _matters(books, one)]
     if before is None and not relevant:
         return None
     books, new = account(books, relevant)
-    if given.quiet and not new:
+    if inputs.quiet and not new:
         books = _calm(books)
     for failure in new:
-        if failure.configuration != given.configuration:
+        if failure.configuration != inputs.configuration:
             continue  # settings that are not in force any more, or not yet known to be
-        changed = _judge(books, spec, failure, given)
+        changed = _judge(books, spec, failure, inputs)
         done = changed.overrides != books.overrides or changed.stopped
         books = changed
         if done:
@@ -115,7 +116,7 @@ def _calm(books: Oom) -> Oom:
     return books.model_copy(update={"steps": steps, "active": None, "streak": 0})
 
 
-def _judge(books: Oom, spec: Spec, failure: Failure, given: Circumstances) -> Oom:
+def _judge(books: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oom:
     """Take one end of the settings in force into account."""
     streak = books.streak + 1 if books.active in {None, failure.failure} else 1
     books = books.model_copy(update={"active": failure.failure.value, "streak": streak})
@@ -124,8 +125,8 @@ def _judge(books: Oom, spec: Spec, failure: Failure, given: Circumstances) -> Oo
         # The change broke something else: it is as good as one that did not help.
         failure = replace(failure, failure=FailureClass(trying.failure), phase="", suggest={})
     if failure.failure in MEMORY_FAILURES and spec.oom.policy != "Observe":
-        books = _treat(books, spec, failure, given.now)
-    return _give_up(books, spec, failure, given.ready)
+        books = _treat(books, spec, failure, inputs.now)
+    return _give_up(books, spec, failure, inputs.ready)
 
 
 def _treat(books: Oom, spec: Spec, failure: Failure, now: str) -> Oom:
@@ -162,7 +163,7 @@ def _without(books: Oom, step: Step) -> Overrides | None:
 def _overrides(steps: Sequence[Step]) -> Overrides | None:
     """Return what steps add up to; each knows the setting and its value as text."""
     latest = {one.setting: one.after for one in steps}
-    values = {key: latest[setting] for key, setting in SETTINGS.items() if setting in latest}
+    values = {key: latest[one.name] for key, one in OVERRIDDEN.items() if one.name in latest}
     return Overrides.model_validate(values) if values else None
 
 

@@ -148,7 +148,7 @@ async def run_all(*parts: Coroutine[None, None, None]) -> None:
 
 async def _endless(part: Coroutine[None, None, None]) -> None:
     await part
-    raise PartEnded(f"{part} ended by itself")
+    raise PartEnded(f"{part} exited unexpectedly")
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 
 from mistral_operator import metrics
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
-from mistral_operator.control.reconciler import Reconciler, World
+from mistral_operator.control.dependencies import Dependencies
+from mistral_operator.control.reconciler import Reconciler
 from mistral_operator.control.scaler import Loads, Scaler
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, patiently
@@ -114,10 +115,12 @@ class Operator:
             collector=self._scaling,
         )
         self._loads.scaler = scaler
-        world = World(
-            cluster, store, board, scaler, activators, context, self._fleet, queue.add_after
+        dependencies = Dependencies(
+            *(cluster, store, board, scaler, activators, context, self._fleet),
+            requeue=queue.add,
+            requeue_after=queue.add_after,
         )
-        reconciler = Reconciler(world)
+        reconciler = Reconciler(dependencies)
         watched = (kinds.RESOURCE, kinds.NODE, kinds.POD, *child_kinds)
         selectors = {kind: kinds.selector_of(kind) for kind in watched}
         resync = Resync(cluster, watcher, selectors, settings.namespaces)

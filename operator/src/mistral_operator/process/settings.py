@@ -7,21 +7,21 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class ProcessSettings(BaseSettings):
-    """What every process of ours is told."""
+    """Settings of every process."""
 
     model_config = SettingsConfigDict(frozen=True, use_attribute_docstrings=True)
 
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
-    """Namespaces to watch, separated by commas; none means all."""
+    """Namespaces to watch, separated by commas. Empty: all namespaces."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port of /metrics, /healthz and /readyz; also of the operator's /autoscaling, and of the
     activator's /signals."""
     resync_seconds: float = Field(default=600, gt=0)
-    """Seconds between two full comparisons with the API server."""
+    """Interval between two full comparisons with the API server, in seconds."""
     log_level: str = "INFO"
-    """Level of the log."""
+    """Minimum log level."""
     log_format: str = Field(default="text", pattern="^(text|json)$")
-    """Shape of the log: text or json."""
+    """Log format: text or json."""
 
     @field_validator("namespaces", mode="before")
     @classmethod
@@ -38,9 +38,9 @@ class ActivatorSettings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="MISTRAL_ACTIVATOR_")
 
     notice_seconds: float = Field(default=10, ge=0)
-    """Seconds after a signal during which requests are still taken, since some still arrive."""
+    """How long the activator accepts requests after SIGTERM, in seconds: some still arrive."""
     drain_seconds: float = Field(default=600, gt=0)
-    """Seconds that requests under way have to end, after that."""
+    """Time that running requests have to finish after that, in seconds."""
 
 
 class Settings(ProcessSettings):
@@ -49,25 +49,25 @@ class Settings(ProcessSettings):
     model_config = SettingsConfigDict(env_prefix="MISTRAL_OPERATOR_")
 
     server_image: str = "mistral-small-server:0.1.0"
-    """Image of the server where a resource names none."""
+    """Server image for resources that do not set one."""
     namespace: str = "default"
     """Namespace of the operator itself; holds its Lease."""
     identity: str = "mistral-small-operator"
     """Name of this replica in the Lease: the name of its pod."""
     leader_election: bool = True
-    """Take part in leader election; without it exactly one operator must run."""
+    """Take part in leader election. Without it, exactly one operator must run."""
     lease_seconds: int = Field(default=12, ge=3)
-    """Seconds after which a silent leader is replaced."""
+    """Lease duration: seconds without renewal after which another replica takes over."""
     url: str = "http://mistral-small-operator.mistral-system.svc:8080"
-    """Where KEDA reaches this operator, for resources with `driver: KEDA`."""
+    """URL at which KEDA reaches this operator, for resources with `driver: KEDA`."""
     activator_service: str = ""
-    """Service in the operator's own namespace whose pods are the activators; empty: there are none,
-    and no endpoint sleeps."""
+    """Service in the operator's own namespace whose pods are the activators. Empty: there are none,
+    and no endpoint is scaled to zero."""
     concurrency: int = Field(default=20, ge=1)
-    """Resources reconciled at the same time."""
+    """Maximum number of resources that are reconciled at the same time."""
     signal_seconds: float = Field(default=10, ge=0)
-    """Seconds between two looks at a pod's /signals. 0: never; status then lacks what only a pod
-    can tell, its stage and its effective configuration."""
+    """Polling interval for a starting pod's /signals, in seconds. 0: never; the status then lacks
+    the stage and the effective configuration, which only the pod reports."""
     autoscaling_seconds: float = Field(default=15, gt=0)
-    """Seconds between two decisions of the operator's own autoscaling, and between two looks at a
-    ready pod whose load they are made of."""
+    """Interval between two decisions of the operator's own autoscaling, and polling interval for
+    the load of ready pods, in seconds."""

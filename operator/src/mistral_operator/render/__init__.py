@@ -1,7 +1,7 @@
 """From a resource to its children, as plain objects. Pure: same input, same bytes.
 
-One file a kind. `reconcile` applies what `children` returns; `mistral-operator render` prints it;
-the golden files in tests/golden hold it for review.
+One file per kind. `control/reconciler.py` applies what `children` returns, `mistral-operator
+render` prints it, and the golden files in tests/golden hold it for review.
 """
 
 from mistral_operator.api import Resource

@@ -40,7 +40,7 @@ def scaled_object(resource: Resource, context: RenderContext) -> KubernetesObjec
             "pollingInterval": keda.polling_seconds,
             "minReplicaCount": autoscaling.min_replicas,
             "maxReplicaCount": autoscaling.max_replicas,
-            # Of the last step, to zero; the others are bound by the behaviour below.
+            # Of the last step, to zero; the others are bound by the behavior below.
             "cooldownPeriod": autoscaling.behavior.scale_down.stabilization_window_seconds,
             "advanced": {
                 "horizontalPodAutoscalerConfig": {"behavior": kubernetes_form(autoscaling.behavior)}

@@ -1,5 +1,6 @@
 """From a spec to the settings of the server: the only place that knows both."""
 
+from mistral_operator.api.fields import FIELDS
 from mistral_operator.api.model import Model
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
@@ -82,24 +83,11 @@ def _model_settings(model: Model) -> ModelSettings:
 
 
 def _engine_settings(spec: Spec) -> EngineSettings:
-    engine = spec.engine
-    memory = engine.kv_cache.memory
-    return EngineSettings(
-        tensor_parallel_size=engine.tensor_parallel_size,
-        context_length=None if engine.context_length == "auto" else engine.context_length,
-        max_sequences=engine.max_sequences,
-        max_batched_tokens=engine.max_batched_tokens,
-        gpu_memory_utilization=engine.gpu_memory_utilization if spec.device == "cuda" else None,
-        kv_cache_dtype=engine.kv_cache.dtype,
-        kv_cache_memory_bytes=None if memory is None else quantity_bytes(memory),
-        images_per_prompt=spec.images.per_prompt,
-        temperature=engine.temperature,
-        tools=spec.tools.enabled,
-        api_servers=engine.api_servers,
-        media_domains=tuple(spec.images.domains),
-        extra_args=tuple(engine.extra_args),
-        workarounds=engine.workarounds,
-    )
+    rows = [(one, *one.setting.partition(".")) for one in FIELDS]
+    values = {name: one.value(spec) for one, group, _, name in rows if group == "engine"}
+    if spec.device != "cuda":
+        values["gpu_memory_utilization"] = None
+    return EngineSettings.model_validate(values)
 
 
 def _gate_settings(spec: Spec) -> GateSettings:

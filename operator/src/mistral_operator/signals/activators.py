@@ -94,7 +94,7 @@ class ActivatorPoller:
                     await self._look(session)
                 except ClusterError as error:
                     # What was known stands.
-                    log.warning("the activators cannot be listed: %s", error)
+                    log.warning("cannot list the activators: %s", error)
 
     async def _look(self, session: aiohttp.ClientSession) -> None:
         before = self._board.known
@@ -107,7 +107,7 @@ class ActivatorPoller:
         self._said = {one: self._said[one] for one in addresses if one in self._said}
         self._board.known = together(addresses, self._said.values())
         if addresses != before.addresses:
-            log.info("activators: %s", ", ".join(addresses) or "none is ready")
+            log.info("ready activators: %s", ", ".join(addresses) or "none")
             news = {*self._sleepers()}
         else:
             news = changed(before, self._board.known)

@@ -27,7 +27,7 @@ async def fetch(
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         log.debug("%s does not answer: %s", url, error)
     except ValidationError as error:
-        log.warning("%s cannot be read: %s", url, error)
+        log.warning("cannot read the response of %s: %s", url, error)
     return None
 
 
@@ -38,5 +38,5 @@ async def _read(session: aiohttp.ClientSession, url: str, most: int) -> bytes:
         async for piece in response.content.iter_any():
             text += piece
             if len(text) > most:
-                raise aiohttp.ClientPayloadError(f"an answer of more than {most} bytes")
+                raise aiohttp.ClientPayloadError(f"response larger than {most} bytes")
     return bytes(text)

@@ -7,57 +7,60 @@ the scheduler's sentence about it.
 from collections.abc import Callable
 
 from mistral_operator.api import Reason
+from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import may_sleep
-from mistral_operator.status.memory import what_is_done
+from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.pods import worst_pod
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import DeploymentFacts
 
-Check = Callable[[Situation], Verdict | None]
+Check = Callable[[StatusInput], Verdict | None]
 
 
-def verdict(situation: Situation) -> Verdict:
+def verdict(status_input: StatusInput) -> Verdict:
     """Return the first answer to "why is it not ready?", or that it is."""
     for check in CHECKS:
-        answer = check(situation)
+        answer = check(status_input)
         if answer is not None:
             return answer
     return waiting(Reason.NOT_READY, "waiting for the replicas to become ready")
 
 
-def problems(situation: Situation) -> Verdict | None:
+def problems(status_input: StatusInput) -> Verdict | None:
     """Something kept the operator from applying the children."""
-    if not situation.problems:
+    if not status_input.problems:
         return None
-    message = "; ".join(problem.message for problem in situation.problems)
-    for problem in situation.problems:
+    message = "; ".join(problem.message for problem in status_input.problems)
+    for problem in status_input.problems:
         if problem.reason is not Reason.CREATING:
             return stuck(problem.reason, message)
     return waiting(Reason.CREATING, message)
 
 
-def given_up(situation: Situation) -> Verdict | None:
+def given_up(status_input: StatusInput) -> Verdict | None:
     """It cannot start, and holds no GPUs while that is so."""
-    oom = situation.oom
+    oom = status_input.oom
     if oom is None or not oom.stopped:
         return None
     return stuck(
         Reason.CRASH_LOOP,
-        f"stopped after {oom.streak} ends with {oom.active}, so that it holds no GPUs."
-        f" {what_is_done(oom)} It starts again when the spec is edited, or suspended and resumed.",
+        f"{stopped_after(oom)}. {what_is_done(oom)} Edit the spec, or suspend and resume it, to"
+        " start the endpoint again.",
     )
 
 
-def stopped(situation: Situation) -> Verdict | None:
+def stopped(status_input: StatusInput) -> Verdict | None:
     """Nothing runs because nothing should."""
-    spec = situation.resource.spec
+    spec = status_input.resource.spec
     if spec.suspend:
         return Verdict(
-            Reason.SUSPENDED, "spec.suspend is true: set it to false to start again", Outlook.GOOD
+            Reason.SUSPENDED,
+            "spec.suspend is true: set it to false to start the endpoint",
+            Outlook.GOOD,
         )
     if spec.replicas == 0 and may_sleep(spec):
-        return _asleep(situation)
+        return _asleep(status_input)
     if spec.replicas == 0:
         return Verdict(
             Reason.SCALED_TO_ZERO,
@@ -67,56 +70,62 @@ def stopped(situation: Situation) -> Verdict | None:
     return None
 
 
-def _asleep(situation: Situation) -> Verdict:
-    if situation.observed.activator:
-        return Verdict(Reason.ASLEEP, "it sleeps: the next request starts a replica", Outlook.GOOD)
+def _asleep(status_input: StatusInput) -> Verdict:
+    if status_input.observed.activator:
+        return Verdict(
+            Reason.ASLEEP,
+            "scaled to zero while idle; the next request starts a replica",
+            Outlook.GOOD,
+        )
     return stuck(
         Reason.ACTIVATOR_MISSING,
-        "it sleeps, and no activator is ready to take a request: see the Deployment of the"
+        "scaled to zero, and no activator is ready to accept requests: check the Deployment of the"
         " activator, or set spec.autoscaling.minReplicas to 1",
     )
 
 
-def creating(situation: Situation) -> Verdict | None:
+def creating(status_input: StatusInput) -> Verdict | None:
     """The Deployment does not exist yet, or its controller has not seen the newest one."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or facts.observed_generation < facts.generation:
-        return waiting(Reason.CREATING, "the children are being created")
+        return waiting(Reason.CREATING, "the child objects are being created")
     return None
 
 
-def serving(situation: Situation) -> Verdict | None:
+def serving(status_input: StatusInput) -> Verdict | None:
     """Every replica is ready in the newest configuration."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or not facts.settled:
         return None
-    answer = "1 replica answers" if facts.ready == 1 else f"{facts.ready} replicas answer"
-    return Verdict(Reason.READY, f"{answer} as {situation.resource.spec.model.name}", Outlook.GOOD)
+    verb = "answers" if facts.ready == 1 else "answer"
+    message = f"{counted(facts.ready, 'replica')} {verb} as {status_input.resource.spec.model.name}"
+    return Verdict(Reason.READY, message, Outlook.GOOD)
 
 
-def rejected(situation: Situation) -> Verdict | None:
+def rejected(status_input: StatusInput) -> Verdict | None:
     """The API server refuses the pods: a quota, a security policy."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or not facts.replica_failure:
         return None
-    return stuck(Reason.POD_REJECTED, f"pods are refused: {facts.replica_failure}")
+    return stuck(Reason.POD_REJECTED, f"the API server rejects the pods: {facts.replica_failure}")
 
 
-def pods(situation: Situation) -> Verdict | None:
+def pods(status_input: StatusInput) -> Verdict | None:
     """A pod has something to say."""
-    return worst_pod(situation)
+    return worst_pod(status_input)
 
 
-def rolling_out(situation: Situation) -> Verdict | None:
+def rolling_out(status_input: StatusInput) -> Verdict | None:
     """Old and new pods exist side by side."""
-    facts = situation.observed.deployment
+    facts = status_input.observed.deployment
     if facts is None or facts.updated >= facts.wanted:
         return None
     return waiting(Reason.ROLLING_OUT, _rollout(facts))
 
 
 def _rollout(facts: DeploymentFacts) -> str:
-    return f"{facts.updated} of {facts.wanted} replicas have the newest configuration"
+    replicas = counted(facts.wanted, "replica")
+    return f"{facts.updated} of {replicas} updated to the newest configuration"
 
 
 CHECKS: tuple[Check, ...] = (

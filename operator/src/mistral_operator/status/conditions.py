@@ -4,32 +4,33 @@ from typing import Literal
 
 from mistral_operator.api import Condition, ConditionType, Reason
 from mistral_operator.api.status import MAX_MESSAGE
+from mistral_operator.kube.plurals import counted
 from mistral_operator.status.memory import memory
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.scaling import scaling_limits
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
 def conditions(
-    situation: Situation, verdict: Verdict, fits: FitVerdict, now: str
+    status_input: StatusInput, verdict: Verdict, fits: FitVerdict, now: str
 ) -> list[Condition]:
     """Return every condition of a resource."""
     said = [
         (ConditionType.READY, *_ready(verdict)),
-        (ConditionType.AVAILABLE, *_available(situation)),
+        (ConditionType.AVAILABLE, *_available(status_input)),
         (ConditionType.PROGRESSING, *_progressing(verdict)),
         (ConditionType.MODEL_FITS, fits.status, fits.reason, fits.message),
-        (ConditionType.OUT_OF_MEMORY, *memory(situation)),
+        (ConditionType.OUT_OF_MEMORY, *memory(status_input)),
         (ConditionType.DEGRADED, *_degraded(verdict)),
     ]
-    limits = scaling_limits(situation)
+    limits = scaling_limits(status_input)
     if limits is not None:
         said.append((ConditionType.SCALING_LIMITED, limits.status, limits.reason, limits.message))
     return [
-        _condition(situation, kind, status, reason, message, now)
+        _condition(status_input, kind, status, reason, message, now)
         for kind, status, reason, message in said
     ]
 
@@ -40,13 +41,13 @@ def _ready(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
     return status, verdict.reason, verdict.message
 
 
-def _available(situation: Situation) -> tuple[ConditionStatus, Reason, str]:
-    facts = situation.observed.deployment
+def _available(status_input: StatusInput) -> tuple[ConditionStatus, Reason, str]:
+    facts = status_input.observed.deployment
     ready = facts.ready if facts else 0
     if ready:
-        wanted = facts.wanted if facts else 0
-        return "True", Reason.AVAILABLE, f"{ready} of {wanted} replicas answer chats"
-    return "False", Reason.UNAVAILABLE, "no replica answers chats"
+        replicas = counted(facts.wanted if facts else 0, "replica")
+        return "True", Reason.AVAILABLE, f"{ready} of {replicas} ready"
+    return "False", Reason.UNAVAILABLE, "no replica is ready"
 
 
 def _progressing(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
@@ -54,9 +55,9 @@ def _progressing(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
         case Outlook.WAITING:
             return "True", verdict.reason, verdict.message
         case Outlook.STUCK:
-            return "False", Reason.BLOCKED, f"{verdict.reason} has to be resolved first"
+            return "False", Reason.BLOCKED, f"resolve {verdict.reason} first"
         case Outlook.GOOD:
-            return "False", Reason.COMPLETE, "nothing is left to do"
+            return "False", Reason.COMPLETE, "the rollout is complete"
 
 
 def _degraded(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
@@ -66,14 +67,14 @@ def _degraded(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
 
 
 def _condition(
-    situation: Situation,
+    status_input: StatusInput,
     kind: ConditionType,
     status: ConditionStatus,
     reason: str,
     message: str,
     now: str,
 ) -> Condition:
-    before = situation.said_before(kind)
+    before = status_input.previous_condition(kind)
     # The time says when the status changed, not when it was last looked at.
     kept = before is not None and before.status == status
     return Condition(
@@ -81,7 +82,7 @@ def _condition(
         status=status,
         reason=reason,
         message=shortened(message),
-        observed_generation=situation.resource.generation,
+        observed_generation=status_input.resource.generation,
         last_transition_time=before.last_transition_time if kept and before else now,
     )
 

@@ -14,6 +14,7 @@ from mistral_operator.api import (
     Status,
 )
 from mistral_operator.kube import names
+from mistral_operator.status.memory import stopped_after
 
 _TOLD = (ConditionType.READY, ConditionType.MODEL_FITS, ConditionType.SCALING_LIMITED)
 """Conditions whose changes are worth an Event; the others follow from these."""
@@ -62,7 +63,7 @@ def memory_events(
     if new.recommendation is not None and new.recommendation != old.recommendation:
         told.append((False, "RemedyRecommended", _said(new.recommendation)))
     if new.stopped and not old.stopped:
-        told.append((True, Reason.CRASH_LOOP, f"stopped after {new.streak} ends: {new.active}"))
+        told.append((True, Reason.CRASH_LOOP, stopped_after(new)))
     return [
         _event(resource, reason, note, now, warning=warning, identity=f"{number}/{reason}")
         for number, (warning, reason, note) in enumerate(told)
@@ -78,7 +79,7 @@ _STEP_REASONS = {
 
 
 def _said(change: Change) -> str:
-    return f"{change.setting}: {change.after} instead of {change.before}, since {change.reason}"
+    return f"{change.setting} {change.after} instead of {change.before}: {change.reason}"
 
 
 def _changed(before: Condition | None, after: Condition) -> bool:

@@ -4,23 +4,23 @@ from typing import Literal
 
 from mistral_operator.api import ConditionType, Oom, Reason, Step
 from mistral_operator.oom.failures import advice
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES
 
 _PRESSURE = (
-    "the KV cache is full and requests are preempted, which costs them their progress:"
+    "the KV cache is full, and preempted requests lose their progress:"
     " raise spec.replicas, or lower spec.engine.maxSequences or contextLength"
 )
 
 Said = tuple[Literal["True", "False"], str, str]
 
 
-def memory(situation: Situation) -> Said:
+def memory(status_input: StatusInput) -> Said:
     """Return status, reason and message of OutOfMemory."""
-    oom = situation.oom
+    oom = status_input.oom
     if oom is not None and oom.active in MEMORY_FAILURES and oom.active is not None:
         return "True", oom.active, f"{_what(oom)}. {what_is_done(oom)}"
-    if _pressed(situation):
+    if _pressed(status_input):
         return (
             "True",
             KV_PRESSURE,
@@ -28,26 +28,30 @@ def memory(situation: Situation) -> Said:
         )
     if oom is not None and oom.overrides is not None:
         return "False", Reason.REMEDIED, _remedied(oom)
-    return "False", Reason.MEMORY_SUFFICES, "no lack of memory is known"
+    return "False", Reason.MEMORY_SUFFICES, "no unresolved out-of-memory failure"
 
 
 def what_is_done(oom: Oom) -> str:
     """Say what is tried, or should be changed."""
     last = oom.steps[-1] if oom.steps else None
     if oom.exhausted:
-        return (
-            f"Nothing that spec.oom allows is left to try: {_tried(oom.steps)}."
-            f" {advice(oom.active or '')}"
-        )
+        return f"{_tried(oom.steps)} {advice(oom.active or '')}"
     if last is not None and last.outcome == "Trying":
         return f"Trying {last.setting} {last.after} instead of {last.before}: {last.reason}."
     if oom.recommendation is not None:
         change = oom.recommendation
         return (
-            f"Set {change.setting} to {change.after} (now {change.before}), or spec.oom.policy to"
-            f" Apply: {change.reason}."
+            f"Set {change.setting} to {change.after} (currently {change.before}), or"
+            f" spec.oom.policy to Apply: {change.reason}."
         )
     return advice(oom.active or "")
+
+
+def stopped_after(oom: Oom) -> str:
+    """Say why no replica runs."""
+    if oom.streak == 1:
+        return f"stopped after a {oom.active} failure to free its GPUs"
+    return f"stopped after {oom.streak} consecutive {oom.active} failures to free its GPUs"
 
 
 def _what(oom: Oom) -> str:
@@ -59,21 +63,22 @@ def _what(oom: Oom) -> str:
 
 def _tried(steps: list[Step]) -> str:
     if not steps:
-        return "no setting helps against it"
-    return "; ".join(f"{one.setting} {one.after} ({one.outcome.lower()})" for one in steps)
+        return "No change within the limits of spec.oom can fix it."
+    tried = "; ".join(f"{one.setting} {one.after} ({one.outcome.lower()})" for one in steps)
+    return f"All changes within the limits of spec.oom have been tried: {tried}."
 
 
 def _remedied(oom: Oom) -> str:
     settings = {one.setting: one for one in oom.steps if one.outcome != "Reverted"}
-    said = ", ".join(f"{one.setting} {one.after}" for one in settings.values())
-    return f"it runs with {said}: write that into the spec to keep it"
+    running = ", ".join(f"{one.setting} {one.after}" for one in settings.values())
+    return f"running with {running}: set this in the spec to keep it"
 
 
-def _pressed(situation: Situation) -> bool:
-    signals = [situation.observed.signal(pod) for pod in situation.observed.pods if pod.ready]
+def _pressed(status_input: StatusInput) -> bool:
+    signals = [status_input.observed.signal(pod) for pod in status_input.observed.pods if pod.ready]
     heard = [one for one in signals if one is not None]
     if heard:
         return any(one.kv_pressure for one in heard)
     # An operator that has just started has not heard from the pods yet; the last word stands.
-    said = situation.said_before(ConditionType.OUT_OF_MEMORY)
+    said = status_input.previous_condition(ConditionType.OUT_OF_MEMORY)
     return said is not None and said.reason == KV_PRESSURE

@@ -78,7 +78,7 @@ def model_fits(
             "Unknown",
             Reason.GPU_MEMORY_UNKNOWN,
             f"no node with enough GPUs has the label {memory_label(spec.pod.gpu.resource_name)}:"
-            " set spec.pod.gpu.memory to the memory of one GPU to have this checked",
+            " set spec.pod.gpu.memory to the memory of one GPU to enable this check",
         )
     if memory < GIB:
         return FitVerdict(
@@ -95,8 +95,8 @@ def model_fits(
             return FitVerdict(
                 "Unknown",
                 Reason.WEIGHTS_UNKNOWN,
-                f"weights of 16 bits do not fit ({_numbers(answer)}), and those of 4 bits would"
-                f" ({_numbers(least)}): what the model's files hold decides",
+                f"16-bit weights do not fit ({_numbers(answer)}) but 4-bit weights would"
+                f" ({_numbers(least)}); it depends on the precision of the checkpoint",
             )
     return _verdict(answer)
 
@@ -112,13 +112,13 @@ def may_be_compressed(spec: Spec) -> bool:
 def _numbers(answer: Fit) -> str:
     if not answer.starts:
         return (
-            f"{answer.claimed_gib:.2f} GiB of each GPU must be free at the start and"
-            f" {answer.free_gib:.2f} are (weights take {answer.weights_gib:.2f}, the KV cache"
-            f" {answer.kv_cache_gib:.2f})"
+            f"the engine needs {answer.claimed_gib:.2f} GiB of free memory on each GPU at startup,"
+            f" but only {answer.free_gib:.2f} GiB are free (weights take {answer.weights_gib:.2f}"
+            f" GiB, the KV cache {answer.kv_cache_gib:.2f} GiB)"
         )
     return (
         f"weights take {answer.weights_gib:.1f} of {answer.budget_gib:.1f} GiB on each GPU,"
-        f" and {answer.kv_cache_tokens} tokens of KV cache remain for a replica"
+        f" and the KV cache of a replica holds {answer.kv_cache_tokens} tokens"
     )
 
 
@@ -135,8 +135,8 @@ def _needed(answer: Fit) -> str:
     """Say how many tokens are needed and, where that explains it, how many a request can have."""
     if answer.longest_request < answer.needed_tokens <= answer.kv_cache_tokens:
         longest, needed = answer.longest_request, answer.needed_tokens
-        return f"of which one request can have {longest} and needs {needed}"
-    return f"where {answer.needed_tokens} are needed"
+        return f"of which one request can use {longest}, but {needed} are needed"
+    return f"but {answer.needed_tokens} are needed"
 
 
 def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
+from mistral_operator.api.fields import in_fields
 from mistral_operator.kube import names
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
-from mistral_server.contract import SignalDocument
+from mistral_server.contract import SignalDocument, Stage
 
 _IMAGE_REASONS = {
     "ErrImagePull",
@@ -19,29 +20,29 @@ _IMAGE_REASONS = {
 }
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
-_STAGE_WORDS = {
-    "starting": "the engine is starting",
-    "loading": "the engine is loading the weights",
-    "profiling": "the engine is measuring its memory",
-    "warming-up": "the engine is warming up",
-    "canary": "the server is trying a first chat",
-    "serving": "the server answers; the pod becomes ready",
-    "draining": "the server is finishing its last requests",
+_STAGE_WORDS: dict[Stage | str, str] = {
+    Stage.STARTING: "the engine is starting",
+    Stage.LOADING: "the engine is loading the weights",
+    Stage.PROFILING: "the engine is profiling its memory",
+    Stage.WARMING_UP: "the engine is warming up",
+    Stage.CANARY: "the server is sending a first test chat",
+    Stage.SERVING: "the server answers, and the pod is becoming ready",
+    Stage.DRAINING: "the server is finishing the running requests",
 }
 
 
-def worst_pod(situation: Situation) -> Verdict | None:
+def worst_pod(status_input: StatusInput) -> Verdict | None:
     """Return the verdict on the pod that needs most attention."""
-    verdicts = list(_verdicts(situation))
+    verdicts = list(_verdicts(status_input))
     hopeless = [one for one in verdicts if one.outlook is Outlook.STUCK]
     return next(iter(hopeless or verdicts), None)
 
 
-def _verdicts(situation: Situation) -> Iterator[Verdict]:
-    for pod in _present(situation.observed.pods):
+def _verdicts(status_input: StatusInput) -> Iterator[Verdict]:
+    for pod in _present(status_input.observed.pods):
         if pod.ready:
             continue
-        answer = _verdict(situation, pod)
+        answer = _verdict(status_input, pod)
         if answer is not None:
             yield Verdict(answer.reason, f"pod {pod.name}: {answer.message}", answer.outlook)
 
@@ -55,16 +56,16 @@ def _present(pods: tuple[PodFacts, ...]) -> list[PodFacts]:
     return [pod for pod in staying if not pod.evicted] or staying
 
 
-def _verdict(situation: Situation, pod: PodFacts) -> Verdict | None:
+def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     if pod.unschedulable:
-        return _unschedulable(situation.resource, pod, situation.observed.nodes)
+        return _unschedulable(status_input.resource, pod, status_input.observed.nodes)
     if pod.evicted:
-        return stuck(Reason.SERVER_FAILED, f"the pod was ended: {pod.evicted}")
+        return stuck(Reason.SERVER_FAILED, f"the pod failed: {pod.evicted}")
     for container in pod.containers:
         answer = _container_verdict(container)
         if answer is not None:
             return answer
-    return _server_verdict(situation, pod)
+    return _server_verdict(status_input, pod)
 
 
 def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> Verdict:
@@ -74,21 +75,21 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
     if resource.spec.device == "cuda" and nodes and most < needed:
         return stuck(
             Reason.NO_FITTING_NODE,
-            f"a replica needs {needed} {gpu} on one node and the best node offers {most}:"
-            " add such a node, lower spec.engine.tensorParallelSize (see ModelFits), or set"
-            f" spec.pod.gpu.resourceName. The scheduler says: {pod.unschedulable}",
+            f"a replica needs {needed} {gpu} on one node, but the largest node offers {most}:"
+            " add a larger node, lower spec.engine.tensorParallelSize (see ModelFits), or correct"
+            f" spec.pod.gpu.resourceName. The scheduler reports: {pod.unschedulable}",
         )
     if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
         # Every new claim passes through this; one that stays here has no volume to be bound to.
         return waiting(
             Reason.UNSCHEDULABLE,
-            "waiting for its PersistentVolumeClaim to be bound. If that lasts, look at the claim:"
-            f" its StorageClass may not exist. The scheduler says: {pod.unschedulable}",
+            "waiting for its PersistentVolumeClaim to be bound. If this takes long, check the"
+            f" claim: its StorageClass may not exist. The scheduler reports: {pod.unschedulable}",
         )
     return stuck(
         Reason.UNSCHEDULABLE,
-        "no node can take it now: free or add one, or change spec.pod."
-        f" The scheduler says: {pod.unschedulable}",
+        "no node can run the pod: free or add a node, or change spec.pod."
+        f" The scheduler reports: {pod.unschedulable}",
     )
 
 
@@ -98,13 +99,13 @@ def _container_verdict(container: ContainerFacts) -> Verdict | None:
         return stuck(
             Reason.IMAGE_UNAVAILABLE,
             "the image cannot be pulled: check spec.image, and spec.pod.imagePullSecrets for a"
-            f" private registry. The kubelet says: {reason}: {message}",
+            f" private registry. The kubelet reports: {reason}: {message}",
         )
     if reason in _CONFIG_REASONS:
         return stuck(
             Reason.CONFIG_MISSING,
-            "the container cannot be created: create what is missing, or correct the reference in"
-            f" the resource. The kubelet says: {message or reason}",
+            "the container cannot be created: create the missing object, or correct the reference"
+            f" in the resource. The kubelet reports: {message or reason}",
         )
     if container.name == names.FETCH_CONTAINER:
         return _fetch_verdict(container)
@@ -127,28 +128,28 @@ def _last_end(container: ContainerFacts) -> str:
     times = f" (restarted {container.restarts} times)" if container.restarts > 1 else ""
     if report is not None:
         evidence = f" Evidence: {report.evidence}" if report.evidence else ""
-        return f"{report.failure}{times}: {report.message}{evidence}"
+        return f"{report.failure}{times}: {in_fields(report.message)}{evidence}"
     quoted = container.exit_message.strip().splitlines()
     last = f": {quoted[-1]}" if quoted else ""
     cause = container.exit_reason or "Error"
     return f"{cause}, exit code {container.exit_code}{times}{last}"
 
 
-def _server_verdict(situation: Situation, pod: PodFacts) -> Verdict | None:
+def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
     if container is None or not container.running:
         return waiting(Reason.CREATING, "the pod's containers are being created")
-    signal = situation.observed.signal(pod)
+    signal = status_input.observed.signal(pod)
     reason = Reason.NOT_READY if container.started else Reason.STARTING
-    return waiting(reason, _stage(situation, reason, pod, signal))
+    return waiting(reason, _stage(status_input, reason, pod, signal))
 
 
 def _stage(
-    situation: Situation, reason: Reason, pod: PodFacts, signal: SignalDocument | None
+    status_input: StatusInput, reason: Reason, pod: PodFacts, signal: SignalDocument | None
 ) -> str:
     if signal is not None:
-        return _STAGE_WORDS[signal.stage]
-    said = situation.said_before(ConditionType.READY)
+        return _STAGE_WORDS.get(signal.stage, f"the server is in stage {signal.stage}")
+    said = status_input.previous_condition(ConditionType.READY)
     prefix = f"pod {pod.name}: "
     if said is not None and said.reason == reason and said.message.startswith(prefix):
         # An operator that has just started has not heard from the pod yet; the last word stands.

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mistral_operator.api import Reason, ScalingReason, Spec
+from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import may_sleep
-from mistral_operator.status.situation import Situation
+from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import NodeFacts
 
 
@@ -18,29 +19,29 @@ class Limits:
     message: str
 
 
-def scaling_limits(situation: Situation) -> Limits | None:
+def scaling_limits(status_input: StatusInput) -> Limits | None:
     """Say what limits scaling, None of a resource without autoscaling."""
-    spec, scaling = situation.resource.spec, situation.scaling
+    spec, scaling = status_input.resource.spec, status_input.scaling
     if spec.autoscaling is None:
         return None
-    if spec.autoscaling.driver == "KEDA" and not situation.observed.keda:
+    if spec.autoscaling.driver == "KEDA" and not status_input.observed.keda:
         return Limits(
             "True",
             Reason.KEDA_MISSING,
-            "the cluster knows no ScaledObject (keda.sh): install KEDA and restart the operator, or"
-            " set spec.autoscaling.driver: Operator",
+            "the cluster has no CRD for ScaledObject (keda.sh): install KEDA, which the operator"
+            " detects at its next resync, or set spec.autoscaling.driver to Operator",
         )
-    if may_sleep(spec) and not situation.observed.activator:
+    if may_sleep(spec) and not status_input.observed.activator:
         return Limits(
             "True",
             Reason.ACTIVATOR_MISSING,
-            "spec.autoscaling.minReplicas is 0 and no activator is ready, so the last replica"
-            " stays: set activator.enabled in the chart's values, or minReplicas to 1",
+            "spec.autoscaling.minReplicas is 0 but no activator is ready, so the last replica keeps"
+            " running: set activator.enabled in the chart's values, or set minReplicas to 1",
         )
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:
         return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)
-    room = replicas_that_fit(spec, situation.observed.nodes)
+    room = replicas_that_fit(spec, status_input.observed.nodes)
     most = spec.autoscaling.max_replicas
     if room is not None and room < most:
         return Limits("True", Reason.TOO_FEW_GPUS, _too_few(spec, room, most))
@@ -48,7 +49,7 @@ def scaling_limits(situation: Situation) -> Limits | None:
         return Limits("True", Reason.AT_MAXIMUM, scaling.message)
     if scaling is not None and reason == ScalingReason.NO_SIGNALS:
         return Limits("Unknown", Reason.NO_SIGNALS, scaling.message)
-    return Limits("False", Reason.WITHIN_LIMITS, "nothing keeps replicas from following the load")
+    return Limits("False", Reason.WITHIN_LIMITS, "replicas can follow the load")
 
 
 def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
@@ -65,8 +66,8 @@ def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
 def _too_few(spec: Spec, room: int, most: int) -> str:
     gpu, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
     return (
-        f"the nodes hold {room} replicas of {needed} {gpu}, even if nobody else uses any, and"
+        f"all nodes together have room for {counted(room, 'replica')} with {needed} {gpu} each, but"
         f" spec.autoscaling.maxReplicas is {most}: add nodes, or lower it to {room}"
         if room
-        else f"no node holds a replica of {needed} {gpu}: add nodes"
+        else f"no node has {needed} {gpu} for a replica: add nodes"
     )

@@ -130,4 +130,4 @@ async def until_other_kinds(cluster: Cluster, known: tuple[Kind, ...], period: f
         await asyncio.sleep(period)
         changed = {*await installed_kinds(cluster)} ^ {*known}
     told = " and ".join(sorted(kind.kind for kind in changed))
-    log.warning("%s came or went: starting anew, to go by what is installed now", told)
+    log.warning("installed or removed: %s; restarting to use the installed CRDs", told)

@@ -28,9 +28,9 @@ class Outcome(enum.Enum):
     """What became of a key that was worked on."""
 
     SETTLED = "settled"
-    """Nothing to do until something changes."""
+    """The last observed generation was reconciled to the end, and another pass is not needed."""
     SOON = "soon"
-    """Something was done whose consequences are about to show: look when the burst is over."""
+    """Something was written whose consequences are about to show: look when the burst is over."""
     RETRY = "retry"
     """Something stood in the way: look again later, and later each time."""
 

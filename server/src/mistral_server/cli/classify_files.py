@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mistral_server.cli.json_lines import print_lines
-from mistral_server.engine_log.classify import Classifier
+from mistral_server.contract.setting_names import with_flags
+from mistral_server.engine_log.classify import Classifier, Verdict
 
 
 def classify_files(files: Sequence[Path]) -> int:
@@ -22,7 +23,12 @@ def _classified(lines: Iterable[bytes]) -> dict[str, Any]:
         return {"class": None, "phase": None, "evidence": "", "suggest": {}}
     return {
         "class": verdict.failure.value,
-        "phase": verdict.phase,
+        "phase": verdict.phase.value,
         "evidence": verdict.evidence,
-        "suggest": verdict.suggest,
+        "suggest": {**verdict.values, **_advice(verdict)},
     }
+
+
+def _advice(verdict: Verdict) -> dict[str, str]:
+    """Return what would help, with vLLM's flags for those who run it without this server."""
+    return {"advice": with_flags(verdict.advice)} if verdict.advice else {}

@@ -24,7 +24,7 @@ def cli() -> None:
 
 @cli.command()
 def run() -> None:
-    """Start the engine, watch over it, and drain it on SIGTERM.
+    """Start the engine, supervise it, and drain it on SIGTERM.
 
     Settings come from the environment variable MISTRAL_SERVER_SETTINGS.
     """
@@ -47,16 +47,27 @@ def fetch() -> None:
 
 @cli.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--repeats", default=4, show_default=True, help="Copies from which on it is a loop.")
 @click.option(
-    "--min-tokens", default=256, show_default=True, help="Tokens that they have at least."
+    "--repeats",
+    default=4,
+    show_default=True,
+    help="Minimum number of consecutive repetitions that counts as a loop.",
 )
-@click.option("--max-period", default=1024, show_default=True, help="Tokens of the longest copy.")
+@click.option(
+    "--min-tokens",
+    default=256,
+    show_default=True,
+    help="Minimum number of tokens in these repetitions.",
+)
+@click.option(
+    "--max-period", default=1024, show_default=True, help="Longest repetition, in tokens."
+)
 def detect_loop(files: tuple[Path, ...], *, repeats: int, min_tokens: int, max_period: int) -> None:
-    """Say whether generations loop, one JSON line for each file.
+    """Detect loops in generations.
 
-    A file is a text, or a JSON list of token ids; without files it is standard input. Positions
-    and lengths are in tokens, or in characters of a text, four of which count for a token.
+    Prints one JSON line per file. A file contains text or a JSON list of token ids. Without files,
+    standard input is read. Positions and lengths are in tokens, or in characters of text: four
+    count as one token.
     """
     from mistral_server.cli import transcripts
 
@@ -69,7 +80,7 @@ def detect_loop(files: tuple[Path, ...], *, repeats: int, min_tokens: int, max_p
     "--request",
     type=click.Path(path_type=Path),
     required=True,
-    help="The request, as it was sent to /v1/chat/completions.",
+    help="Request, as sent to /v1/chat/completions.",
 )
 @click.option(
     "--response",
@@ -77,10 +88,13 @@ def detect_loop(files: tuple[Path, ...], *, repeats: int, min_tokens: int, max_p
     type=click.Path(path_type=Path),
     required=True,
     multiple=True,
-    help="The answer: JSON, or the events of a stream as they came. May be given several times.",
+    help="Response: JSON, or the events of a stream as received. Can be repeated.",
 )
 def check_tool_call(request: Path, responses: tuple[Path, ...]) -> None:
-    """Judge the tool calls of answers by the request's own tools, one JSON line for each."""
+    """Check tool calls against the request's tools.
+
+    Prints one JSON line per response.
+    """
     from mistral_server.cli import transcripts
 
     sys.exit(transcripts.check_tool_calls(request, responses))
@@ -89,9 +103,10 @@ def check_tool_call(request: Path, responses: tuple[Path, ...]) -> None:
 @cli.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 def classify(files: tuple[Path, ...]) -> None:
-    """Say from engines' logs why they ended, one JSON line for each file.
+    """Classify failures from engine logs.
 
-    Without files the log is standard input. The class of a healthy log is null.
+    Prints one JSON line per file. Without files, standard input is read. The class of a healthy log
+    is null.
     """
     from mistral_server.cli import classify_files
 
@@ -101,10 +116,10 @@ def classify(files: tuple[Path, ...]) -> None:
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def learn_model(directory: Path) -> None:
-    """Keep in a directory what vLLM has to find out about the model's classes.
+    """Store model information for faster starts.
 
-    Run it when an image is built and set MISTRAL_LEARNT to the directory: its pods start some
-    seconds earlier.
+    vLLM otherwise determines it at each start. Run this command while an image is built, and set
+    MISTRAL_LEARNT to the directory: pods of the image start some seconds faster.
     """
     from mistral_server.engine import model_registry
 

@@ -1,4 +1,4 @@
-"""The gate's judgements on files: ``detect-loop`` and ``check-tool-call``.
+"""The gate's judgments on files: ``detect-loop`` and ``check-tool-call``.
 
 The same code as in the gate, for people with a transcript in hand.
 """
@@ -37,7 +37,7 @@ def check_tool_calls(request: Path, responses: Sequence[Path]) -> int:
         with opened(request) as content:
             asked = read(content.read(), chat=True, loops="Off")
     except UNREADABLE as error:
-        return complain(request, f"it is not a chat request: {error}")
+        return complain(request, f"not a chat request: {error}")
     return print_lines(responses, lambda file: _calls_of(asked, file.read()))
 
 
@@ -85,7 +85,7 @@ def _calls_of(asked: Asked, content: bytes) -> dict[str, Any]:
     judged = observer.judged()
     if judged is None:
         reason = (
-            "the request offers no tools" if asked.tools is None else "the answer is not complete"
+            "the request offers no tools" if asked.tools is None else "the response is not complete"
         )
         raise ValueError(reason)
     calls, outcome = judged
@@ -100,4 +100,4 @@ def _read_stream(content: bytes, observer: Observer) -> None:
     # Transcripts were through editors: other line ends, a last event without its empty line.
     stream.feed(content.replace(b"\r\n", b"\n").strip() + b"\n\n")
     if stream.unread or not observer.generations:
-        raise ValueError("it is neither JSON nor the `data:` events of a stream")
+        raise ValueError("neither JSON nor the `data:` events of a stream")

@@ -14,6 +14,7 @@ from mistral_server.contract.failures import (
 )
 from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
+from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
@@ -26,14 +27,17 @@ from mistral_server.contract.settings import (
     ServerSettings,
     SystemPromptSettings,
 )
-from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument, Stage
+from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument
+from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
+    "FLAGS",
     "KV_PRESSURE",
     "MEMORY_FAILURES",
     "OPEN_PATHS",
+    "PHASE_OF_STAGE",
     "REPORT_LIMIT_BYTES",
     "SERVER_SETTINGS_ENV",
     "SERVER_TOKEN_ENV",
@@ -48,6 +52,7 @@ __all__ = [
     "LoopAction",
     "LoopSettings",
     "ModelSettings",
+    "Phase",
     "ServerSettings",
     "SignalDocument",
     "Stage",

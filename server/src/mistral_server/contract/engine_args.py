@@ -15,6 +15,8 @@ about every name.
 import re
 from collections.abc import Iterable
 
+from mistral_server.contract.setting_names import FLAGS
+
 ALLOWED_ENGINE_ARGS: frozenset[str] = frozenset(
     {
         "--async-scheduling",
@@ -46,26 +48,8 @@ Those that bound the queue, and `--sse-keep-alive-interval`, are younger than vL
 refuses them by name; all others, and all that `argv` renders, its parser takes too.
 """
 
-TYPED_FIELDS: dict[str, str] = {
-    "--allowed-media-domains": "spec.images.domains",
-    "--api-server-count": "spec.engine.apiServers",
-    "--dtype": "spec.model.dtype",
-    "--gpu-memory-utilization": "spec.engine.gpuMemoryUtilization",
-    "--kv-cache-dtype": "spec.engine.kvCache.dtype",
-    "--kv-cache-memory-bytes": "spec.engine.kvCache.memory",
-    "--limit-mm-per-prompt": "spec.images.perPrompt",
-    "--max-model-len": "spec.engine.contextLength",
-    "--max-num-batched-tokens": "spec.engine.maxBatchedTokens",
-    "--max-num-seqs": "spec.engine.maxSequences",
-    "--model": "spec.model.id",
-    "--override-generation-config": "spec.engine.temperature",
-    "--quantization": "spec.model.quantization",
-    "--revision": "spec.model.revision",
-    "--served-model-name": "spec.model.servedName",
-    "--shutdown-timeout": "spec.drainSeconds",
-    "--tensor-parallel-size": "spec.engine.tensorParallelSize",
-}
-"""Arguments that the resource has a field for."""
+SETTING_OF_FLAG: dict[str, str] = {flag: setting for setting, flag in FLAGS.items()}
+"""The setting of each flag that has one."""
 
 _SHAPE = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*(=.*)?", re.DOTALL)
 
@@ -87,8 +71,10 @@ def check_engine_args(arguments: Iterable[str]) -> None:
                 f"{argument!r} is not an engine argument: write each item as --flag or --flag=value"
             )
         flag = canonical_flag(argument)
-        if flag in TYPED_FIELDS:
-            raise EngineArgumentError(f"{flag} has a field of its own: set {TYPED_FIELDS[flag]}")
+        if flag in SETTING_OF_FLAG:
+            raise EngineArgumentError(
+                f"{flag} has a setting of its own: set {SETTING_OF_FLAG[flag]}"
+            )
         if flag not in ALLOWED_ENGINE_ARGS:
             raise EngineArgumentError(
                 f"{flag} is not allowed; allowed are {', '.join(sorted(ALLOWED_ENGINE_ARGS))}"

@@ -4,28 +4,29 @@ from typing import Self
 
 from pydantic import Field
 
-from mistral_server.contract.base import ContractModel
+from mistral_server.contract.base import ServerDocument
 from mistral_server.contract.failures import FailureClass
+from mistral_server.contract.stages import ReportedPhase, ReportedStage
 
 REPORT_LIMIT_BYTES = 4096
 """The kubelet keeps this much of a termination message."""
 
 
-class TerminationReport(ContractModel):
+class TerminationReport(ServerDocument):
     """Why the server ended."""
 
     failure: FailureClass
     """The class of the failure."""
-    stage: str
-    """What the server was doing: a `Stage`."""
+    stage: ReportedStage
+    """What the server was doing."""
     message: str
     """One or two sentences for a person: what happened and what to change."""
-    phase: str = ""
-    """What the engine was doing in particular, such as kv-cache; empty if its log does not say."""
+    phase: ReportedPhase = ""
+    """What the engine was doing; empty if its log does not show it."""
     evidence: str = ""
     """The line of the engine's output that shows the cause."""
     suggest: dict[str, int] = Field(default={})
-    """Values that the engine itself says would work, by the name of the resource's field."""
+    """Values that the engine itself says would work, by the name of the setting."""
     engine_exit: int | None = None
     """Exit code of `vllm serve`, negative for a signal; None if it was still running."""
     uptime_seconds: int = 0

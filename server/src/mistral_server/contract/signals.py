@@ -1,25 +1,12 @@
 """What a living server says of itself: the document behind `/signals`."""
 
-from enum import StrEnum
-
 from pydantic import Field
 
-from mistral_server.contract.base import ContractModel
+from mistral_server.contract.base import ServerDocument
+from mistral_server.contract.stages import ReportedStage
 
 
-class Stage(StrEnum):
-    """What a server is doing, in the order in which the stages happen."""
-
-    STARTING = "starting"
-    LOADING = "loading"
-    PROFILING = "profiling"
-    WARMING_UP = "warming-up"
-    CANARY = "canary"
-    SERVING = "serving"
-    DRAINING = "draining"
-
-
-class EffectiveConfiguration(ContractModel):
+class EffectiveConfiguration(ServerDocument):
     """The configuration as the engine reports it, not as it was asked for."""
 
     vllm_version: str | None = None
@@ -34,10 +21,10 @@ class EffectiveConfiguration(ContractModel):
     """Tokens that the KV cache holds."""
 
 
-class SignalDocument(ContractModel):
+class SignalDocument(ServerDocument):
     """One look at a server."""
 
-    stage: Stage
+    stage: ReportedStage
     """What the server is doing."""
     stage_seconds: float = Field(ge=0)
     """Seconds since that stage began."""

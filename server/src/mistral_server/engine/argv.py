@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from mistral_server.contract import (
+    FLAGS,
     SERVER_TOKEN_ENV,
     EngineArgumentError,
     EngineSettings,
@@ -116,13 +117,13 @@ def engine_environment(
 
 
 def _model(model: ModelSettings) -> Iterator[str]:
-    yield f"--served-model-name={model.served_name}"
+    yield _argument("model.served_name", model.served_name)
     yield f"--tokenizer-mode={_mode(model)}"
     yield f"--config-format={_mode(model)}"
     yield f"--load-format={'dummy' if model.random_weights else _mode(model)}"
-    yield f"--dtype={model.dtype}"
+    yield _argument("model.dtype", model.dtype)
     if model.quantization is not None:
-        yield f"--quantization={model.quantization}"
+        yield _argument("model.quantization", model.quantization)
 
 
 def _mode(model: ModelSettings) -> str:
@@ -130,42 +131,42 @@ def _mode(model: ModelSettings) -> str:
 
 
 def _engine(engine: EngineSettings) -> Iterator[str]:
-    yield f"--tensor-parallel-size={engine.tensor_parallel_size}"
-    yield f"--max-model-len={engine.context_length or 'auto'}"
-    yield f"--kv-cache-dtype={engine.kv_cache_dtype}"
+    yield _argument("engine.tensor_parallel_size", engine.tensor_parallel_size)
+    yield _argument("engine.context_length", engine.context_length or "auto")
+    yield _argument("engine.kv_cache_dtype", engine.kv_cache_dtype)
     optional = {
-        "--max-num-seqs": engine.max_sequences,
-        "--max-num-batched-tokens": engine.max_batched_tokens,
-        "--gpu-memory-utilization": engine.gpu_memory_utilization,
-        "--kv-cache-memory-bytes": engine.kv_cache_memory_bytes,
+        "engine.max_sequences": engine.max_sequences,
+        "engine.max_batched_tokens": engine.max_batched_tokens,
+        "engine.gpu_memory_utilization": engine.gpu_memory_utilization,
+        "engine.kv_cache_memory_bytes": engine.kv_cache_memory_bytes,
     }
-    yield from (f"{flag}={value}" for flag, value in optional.items() if value is not None)
+    yield from (_argument(name, value) for name, value in optional.items() if value is not None)
 
 
 def _requests(engine: EngineSettings) -> Iterator[str]:
     if engine.tools:
         yield "--tool-call-parser=mistral"
         yield "--enable-auto-tool-choice"
-    yield f"--limit-mm-per-prompt={_json({'image': engine.images_per_prompt})}"
+    yield _argument("engine.images_per_prompt", _json({"image": engine.images_per_prompt}))
     # What a model's generation_config.json says changes with its revision; the resource does not.
     yield "--generation-config=vllm"
     if engine.temperature is not None:
-        yield f"--override-generation-config={_json({'temperature': engine.temperature})}"
-    yield f"--api-server-count={engine.api_servers}"
+        yield _argument("engine.temperature", _json({"temperature": engine.temperature}))
+    yield _argument("engine.api_servers", engine.api_servers)
 
 
 def _serving(lifecycle: LifecycleSettings) -> Iterator[str]:
     # vLLM's default of 0 leaves running streams open and silent for ever.
-    yield f"--shutdown-timeout={lifecycle.drain_seconds}"
+    yield _argument("lifecycle.drain_seconds", lifecycle.drain_seconds)
     yield f"--disable-access-log-for-endpoints={PROBE_PATHS}"
 
 
 def _media_domains(engine: EngineSettings) -> Iterator[str]:
-    yield "--allowed-media-domains"
+    yield FLAGS["engine.media_domains"]
     for domain in engine.media_domains or (NO_MEDIA_DOMAIN,):
         if not _HOST.fullmatch(domain):
             raise InvalidConfigurationError(
-                f"{domain!r} is not a host name: write media domains without scheme, port or path, "
+                f"{domain!r} is not a hostname: write media domains without scheme, port or path, "
                 "such as images.example.com"
             )
         yield domain
@@ -177,6 +178,10 @@ def _extra(arguments: tuple[str, ...]) -> tuple[str, ...]:
     except EngineArgumentError as error:
         raise InvalidConfigurationError(f"engine.extra_args: {error}") from error
     return arguments
+
+
+def _argument(setting: str, value: object) -> str:
+    return f"{FLAGS[setting]}={value}"
 
 
 def _json(value: Mapping[str, float]) -> str:

@@ -89,7 +89,7 @@ class EngineClient:
         """Return what the engine counts."""
         answer = await self._ask("GET", "/metrics", METRICS_SECONDS)
         if answer.status != 200:
-            raise EngineUnreachableError(f"/metrics answered {answer.status}")
+            raise EngineUnreachableError(f"/metrics returned {answer.status}")
         return exposition.parse(answer.text)
 
     async def version(self) -> str | None:
@@ -127,7 +127,7 @@ async def _bounded(response: aiohttp.ClientResponse) -> str:
     async for chunk in response.content.iter_chunked(64 * 1024):
         body += chunk
         if len(body) > ANSWER_LIMIT:
-            raise EngineUnreachableError(f"an answer of more than {ANSWER_LIMIT} bytes")
+            raise EngineUnreachableError(f"response larger than {ANSWER_LIMIT} bytes")
     return body.decode(errors="replace")
 
 

@@ -63,7 +63,7 @@ def installed_versions() -> tuple[str, str]:
     if vllm is None or mistral_common is None:
         missing = "vLLM" if vllm is None else "mistral-common"
         raise IncompatibleVersionsError(
-            f"{missing} is not installed beside this server: use an image that brings vLLM, or "
+            f"{missing} is not installed: use an image that contains vLLM, or "
             'install "mistral-small-operator[server,engine]".'
         )
     return vllm, mistral_common
@@ -77,7 +77,7 @@ def check_versions(vllm: str, mistral_common: str) -> None:
     """
     if parse_version(vllm) < VLLM_FLOOR:
         raise IncompatibleVersionsError(
-            f"vLLM {vllm} is older than {_text(VLLM_FLOOR)}, the oldest that is supported: "
+            f"vLLM {vllm} is older than {_text(VLLM_FLOOR)}, the oldest supported version: "
             "use a newer image."
         )
     wanted = _range_for(parse_version(vllm))

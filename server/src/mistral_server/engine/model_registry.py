@@ -59,4 +59,4 @@ def recall(environment: Mapping[str, str]) -> None:
             part = target / f".{source.name}.{uuid.uuid4().hex}"
             shutil.copyfile(source, part).replace(target / source.name)
     except OSError as error:
-        _log.warning("vLLM has to look at the model's classes again: %s", error)
+        _log.warning("Cannot use the stored model information; the start takes longer: %s", error)

@@ -47,7 +47,7 @@ def apply(*, enabled: bool, workarounds: Mapping[str, Workaround] = WORKAROUNDS)
 
 def _outcome(name: str, workaround: Workaround, enabled: bool) -> Outcome:
     if not enabled:
-        return Outcome(name, active=False, reason="spec.engine.workarounds is Disabled")
+        return Outcome(name, active=False, reason="engine.workarounds is Disabled")
     try:
         state = workaround()
     except Exception as error:  # whatever a future vLLM raises, the API starts without it

@@ -9,9 +9,9 @@ over, since they quote errors; so are lines that an engine survived.
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, Phase
+from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY
 from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
 
 _LONGEST_LINE = 20_000
@@ -29,22 +29,17 @@ class Verdict:
     """Why an engine ended."""
 
     failure: FailureClass
-    phase: str
-    """What it was doing: start, weights, profiling, kv-cache, warm-up, serving or images."""
+    phase: Phase
+    """What it was doing."""
     evidence: str
     """The line that shows the cause."""
     values: dict[str, int] = field(default_factory=dict)
-    """What the engine itself says would work, by the name of the resource's field."""
+    """What the engine itself says would work, by the name of the setting."""
 
     @property
     def advice(self) -> str:
         """What would help, for a person; empty where nothing is known."""
         return ADVICE.get(self.failure, "")
-
-    @property
-    def suggest(self) -> dict[str, Any]:
-        """What would help: the values, and `advice`."""
-        return {**self.values, **({"advice": self.advice} if self.advice else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,52 +148,52 @@ _SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 _LOADED = re.compile(r"Model loading took|[CG]PU KV cache size:")
 _STATISTICS = re.compile(r"Avg prompt throughput")
 
-_PHASES: tuple[tuple[str, frozenset[str]], ...] = (
+_PHASES: tuple[tuple[Phase, frozenset[str]], ...] = (
     (
-        "warm-up",
+        Phase.WARM_UP,
         frozenset(
             {"compile_or_warm_up_model", "capture_model", "warmup_kernels", "kernel_warmup"}
             | {"_dummy_sampler_run", "warmup_model", "graph_capture"}
         ),
     ),
     (
-        "kv-cache",
+        Phase.KV_CACHE,
         frozenset(
             {"initialize_kv_cache", "initialize_from_config", "_allocate_kv_cache"}
             | {"initialize_kv_cache_tensors", "allocate_kv_cache"}
         ),
     ),
-    ("profiling", frozenset({"determine_available_memory", "profile_run", "_dummy_run"})),
+    (Phase.PROFILING, frozenset({"determine_available_memory", "profile_run", "_dummy_run"})),
     (
-        "images",
+        Phase.IMAGES,
         frozenset({"execute_mm_encoder", "_execute_mm_encoder", "embed_multimodal"}),
     ),
     (
-        "weights",
+        Phase.WEIGHTS,
         frozenset({"load_model", "create_weights", "load_weights", "initialize_model"}),
     ),
-    ("serving", frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
-    ("start", frozenset({"init_device", "init_worker_distributed_environment"})),
+    (Phase.SERVING, frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
+    (Phase.START, frozenset({"init_device", "init_worker_distributed_environment"})),
 )
 """Functions of vLLM by what the engine does in them, the first that is found.
 
 The executor's `initialize_from_config` calls the warm-up too, which therefore goes first.
 """
 
-_START_FUNCTIONS = dict(_PHASES)["start"]
+_START_FUNCTIONS = dict(_PHASES)[Phase.START]
 
 _OF_PHASE = {
-    "start": FailureClass.GPU_BUSY,
-    "weights": FailureClass.CUDA_OOM_LOAD,
-    "serving": FailureClass.CUDA_OOM_RUNTIME,
-    "images": FailureClass.CUDA_OOM_RUNTIME,
+    Phase.START: FailureClass.GPU_BUSY,
+    Phase.WEIGHTS: FailureClass.CUDA_OOM_LOAD,
+    Phase.SERVING: FailureClass.CUDA_OOM_RUNTIME,
+    Phase.IMAGES: FailureClass.CUDA_OOM_RUNTIME,
 }
 """A lack of GPU memory by its phase; anything between weights and ready is the warm-up."""
 
 _PHASE_OF = {
-    FailureClass.KV_CACHE_TOO_SMALL: "kv-cache",
-    FailureClass.KV_CACHE_NONE: "kv-cache",
-    FailureClass.GPU_BUSY: "start",
+    FailureClass.KV_CACHE_TOO_SMALL: Phase.KV_CACHE,
+    FailureClass.KV_CACHE_NONE: Phase.KV_CACHE,
+    FailureClass.GPU_BUSY: Phase.START,
 }
 """Causes that can only show in one phase, whatever the log leaves out."""
 
@@ -213,28 +208,29 @@ _LENGTHS = (
 )
 
 ADVICE: dict[FailureClass, str] = {
-    FailureClass.KV_CACHE_TOO_SMALL: "Set spec.engine.contextLength to what fits, or to auto.",
+    FailureClass.KV_CACHE_TOO_SMALL: (
+        "Set engine.context_length to what fits, or leave it unset for the most that fits."
+    ),
     FailureClass.KV_CACHE_NONE: (
-        "The weights leave no memory for the KV cache: raise spec.engine.gpuMemoryUtilization or"
-        " spec.engine.tensorParallelSize, or quantise the model."
+        "The weights leave no memory for the KV cache: raise engine.gpu_memory_utilization or"
+        " engine.tensor_parallel_size, or set model.quantization."
     ),
     FailureClass.GPU_BUSY: (
-        "Another process holds the GPU's memory: free it, or lower"
-        " spec.engine.gpuMemoryUtilization."
+        "Another process holds the GPU's memory: free it, or lower engine.gpu_memory_utilization."
     ),
     FailureClass.CUDA_OOM_LOAD: (
-        "The weights do not fit: raise spec.engine.tensorParallelSize, or quantise the model."
+        "The weights do not fit: raise engine.tensor_parallel_size, or set model.quantization."
     ),
     FailureClass.CUDA_OOM_WARMUP: (
-        "Lower spec.engine.gpuMemoryUtilization, maxSequences or maxBatchedTokens, or"
-        " spec.images.perPrompt."
+        "Lower engine.gpu_memory_utilization, engine.max_sequences, engine.max_batched_tokens or"
+        " engine.images_per_prompt."
     ),
     FailureClass.CUDA_OOM_RUNTIME: (
-        "Lower spec.engine.gpuMemoryUtilization or maxBatchedTokens; with images,"
-        " spec.images.perPrompt."
+        "Lower engine.gpu_memory_utilization or engine.max_batched_tokens; with images,"
+        " engine.images_per_prompt."
     ),
-    FailureClass.HOST_OOM: "Raise the memory limit in spec.pod.resources.limits.",
-    FailureClass.SHM_EXHAUSTED: "Raise spec.sharedMemory.",
+    FailureClass.HOST_OOM: f"Raise {MEMORY_LIMIT}.",
+    FailureClass.SHM_EXHAUSTED: f"Raise {SHARED_MEMORY}.",
     FailureClass.GPU_HARDWARE: "Look at the node's GPU, and move the pod to another node.",
     FailureClass.NOT_WRITABLE: "The server writes to /tmp and /home only: keep their volumes.",
 }
@@ -282,7 +278,7 @@ class Classifier:
             return None
         unknown = self._failed and self._exception
         failure = FailureClass.START_FAILED if unknown else FailureClass.ENGINE_DIED
-        phase = "serving" if self._serving else "start"
+        phase = Phase.SERVING if self._serving else Phase.START
         return Verdict(failure, phase, self._exception or self._died or self._failed)
 
     def _progress(self, text: str) -> None:
@@ -312,9 +308,9 @@ class Classifier:
         if out_of_memory or _NO_CONTEXT.search(text):
             phase = self._phase()
             # Nothing is allocated before the weights, but a context.
-            unsaid = phase == "start" and self._functions.isdisjoint(_START_FUNCTIONS)
+            unsaid = phase is Phase.START and self._functions.isdisjoint(_START_FUNCTIONS)
             if out_of_memory and (unsaid or _OF_WEIGHTS.search(text)):
-                phase = "weights"
+                phase = Phase.WEIGHTS
             return self._of(_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text)
         for rule in _RULES:
             if rule.pattern.search(text):
@@ -322,18 +318,18 @@ class Classifier:
                 return self._of(rule.failure, phase, text)
         return None
 
-    def _of(self, failure: FailureClass, phase: str, text: str) -> Verdict:
+    def _of(self, failure: FailureClass, phase: Phase, text: str) -> Verdict:
         values: dict[str, int] = {}
         for pattern in _LENGTHS if failure is FailureClass.KV_CACHE_TOO_SMALL else ():
             if found := pattern.search(text):
-                values["contextLength"] = int(found[1])
+                values["engine.context_length"] = int(found[1])
         return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], values)
 
-    def _phase(self) -> str:
+    def _phase(self) -> Phase:
         """Return what the engine was doing: by the traceback, else by what it had said."""
         for phase, functions in _PHASES:
             if not functions.isdisjoint(self._functions):
                 return phase
         if self._serving:
-            return "serving"
-        return "warm-up" if self._loaded else "start"
+            return Phase.SERVING
+        return Phase.WARM_UP if self._loaded else Phase.START

@@ -1,10 +1,11 @@
 """Find the line of the engine's output that shows why it failed.
 
-``log_reader`` feeds it. The root cause stands up to thousands of lines before the end, followed by
-an exception of every process and every open request that learned of it; so the *first* exception of
-the engine's own processes is kept. Before the server is ready an exception of the API process is as
-good: that is where a refused configuration shows. Afterwards an exception counts for two minutes:
-the engine survived those before, and nothing slower than that has been seen between cause and end.
+The supervisor passes every line of ``output`` to it. The root cause can be thousands of lines
+before the end, followed by one exception for each process and each open request that it affected.
+So the *first* exception of the engine's own processes is kept. Before the server is ready, an
+exception of the API process counts as well: that is where a rejected configuration shows. Once the
+server is ready, an exception counts for two minutes. The engine has survived older ones, and no
+longer delay between cause and exit has been seen.
 """
 
 import re

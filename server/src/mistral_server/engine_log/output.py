@@ -80,7 +80,7 @@ class Output:
             except OSError as error:
                 # Nobody reads any more. The engine must not notice, or it would block.
                 self._sink = None
-                _log.warning("The engine's output is not passed on any more: %s", error)
+                _log.warning("Cannot forward the engine's output any more: %s", error)
 
     def _read(self, lines: Iterator[str]) -> None:
         for line in lines:
@@ -91,4 +91,4 @@ class Output:
             except Exception:
                 # The engine stops when nobody empties its pipe: serve on with one eye less.
                 self._observe = None
-                _log.exception("The engine's output is not read any more, only passed on")
+                _log.exception("The engine's output is only forwarded from now on, not analyzed")

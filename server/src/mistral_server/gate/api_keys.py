@@ -48,11 +48,11 @@ class ApiKeys:
             keys = _keys(self._directory)
         except OSError as error:
             # The keys that were known stay valid: half a Secret must lock nobody out.
-            _log.warning("The API keys in %s cannot be read: %s", self._directory, error)
+            _log.warning("Cannot read the API keys in %s: %s", self._directory, error)
             return
         self._digests = frozenset(map(_digest, keys))
         self._version = version
-        _log.info("%d API keys are valid", len(self._digests))
+        _log.info("Valid API keys: %d", len(self._digests))
 
 
 def check_api_keys(directory: str | None) -> None:
@@ -69,8 +69,8 @@ def check_api_keys(directory: str | None) -> None:
         found = []
     if not found:
         raise InvalidConfigurationError(
-            "There is no API key: the Secret of spec.gate.apiKeys does not exist or is empty."
-            " Create it with one key a value, or remove spec.gate.apiKeys."
+            "No API key found: the directory of gate.api_keys does not exist or is empty. Add a"
+            " key to it, or remove gate.api_keys."
         )
 
 

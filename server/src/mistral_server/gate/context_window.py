@@ -61,6 +61,6 @@ class Window:
         try:
             models = msgspec.json.decode(b"".join(parts), type=_Models).data
         except msgspec.MsgspecError as error:
-            _log.warning("The engine does not tell its window: %s", error)
+            _log.warning("The engine does not report its context length: %s", error)
             return None
         return next((one.max_model_len for one in models if one.max_model_len), None)

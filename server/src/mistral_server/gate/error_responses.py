@@ -35,8 +35,8 @@ def closed_path(path: str) -> Refusal:
     """Return the answer to a path that is not on the list."""
     return Refusal(
         *("path", 404, "invalid_request_error", "path_not_open"),
-        f"{path} is not served here; chats go to /v1/chat/completions. The resource's"
-        " spec.gate.paths opens further paths.",
+        f"{path} is not available: send chats to /v1/chat/completions, or add the path to the"
+        " server's setting gate.paths.",
     )
 
 
@@ -44,7 +44,7 @@ def unknown_key() -> Refusal:
     """Return the answer to a request without a valid key."""
     return Refusal(
         *("api_key", 401, "invalid_request_error", "invalid_api_key"),
-        "The API key is missing or not known here: send it as `Authorization: Bearer KEY`.",
+        "The API key is missing or invalid: send a valid one as `Authorization: Bearer KEY`.",
     )
 
 
@@ -52,6 +52,6 @@ def too_large(limit: int) -> Refusal:
     """Return the answer to a request that is larger than allowed."""
     return Refusal(
         *("body_too_large", 413, "invalid_request_error", "request_too_large"),
-        f"The request is larger than {limit} bytes. Send smaller images, or raise the resource's"
-        " spec.gate.maxBodySize.",
+        f"The request is larger than {limit} bytes: send smaller images, or raise the server's"
+        " setting gate.max_body_bytes.",
     )

@@ -72,7 +72,7 @@ class Exchange:
         try:
             self._count()
         except Exception:
-            _log.exception("A request could not be counted")
+            _log.exception("Cannot count a request")
             metrics.ERRORS.labels("answer").inc()
 
     async def _begin(self, start: Message) -> None:

@@ -9,46 +9,52 @@ from prometheus_client import Counter, Gauge
 from mistral_server.gate.tool_calls import Outcome, RequestOutcome
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "repetition", "abort", "other")
-"""`repetition` is a loop that was stopped, `abort` a client that left."""
+"""`repetition` is a stopped loop, `abort` a client that disconnected."""
 
 GENERATIONS = Counter(
-    "mistral_generations", "Generations that ended, by how they ended.", ["finish_reason"]
+    "mistral_generations", "Finished generations by finish reason.", ["finish_reason"]
 )
 LOOPS = Counter(
     "mistral_generation_loops",
-    "Generations that looped: exact ones, and those that count while they repeat.",
+    "Generations that looped: exact, or counter (repeated except for changing numbers).",
     ["kind", "action"],
 )
 LOOP_TOKENS = Counter(
-    "mistral_generation_loop_tokens", "Tokens that only repeated, in a loop, what had been said."
+    "mistral_generation_loop_tokens", "Tokens that only repeated earlier text in a loop."
 )
 TOOL_CALLS = Counter(
     "mistral_tool_calls",
-    "Tool calls, by whether the caller can execute them, and why not.",
+    "Tool calls by outcome: ok, or why the client cannot execute them.",
     ["outcome", "stream"],
 )
 TOOL_REQUESTS = Counter(
     "mistral_tool_requests",
-    "Requests that offered tools, by the worst of their calls.",
+    "Requests with tools by the worst outcome of their tool calls.",
     ["outcome"],
 )
 IN_FLIGHT = Gauge(
     "mistral_requests_in_flight",
-    "Generating requests under way; looping ones produce nothing that anybody wants.",
+    "Requests in flight that generate text, by state: productive or looping.",
     ["state"],
     multiprocess_mode="livesum",
 )
-CHANGES = Counter("mistral_requests_changed", "Requests that the gate changed, by how.", ["change"])
-REFUSALS = Counter("mistral_requests_refused", "Requests that the gate refused.", ["reason"])
+CHANGES = Counter(
+    "mistral_requests_changed",
+    "Requests and responses that the gate changed, by change.",
+    ["change"],
+)
+REFUSALS = Counter(
+    "mistral_requests_refused", "Requests that the gate rejected, by reason.", ["reason"]
+)
 ERRORS = Counter(
     "mistral_gate_errors",
-    "Errors of the gate itself; what it could not read passed untouched.",
+    "Errors of the gate; what it cannot read passes unchanged.",
     ["where"],
 )
 
 WORKAROUNDS = Gauge(
     "mistral_engine_workarounds",
-    "API processes by workaround for a defect of the engine, and whether it is active in them.",
+    "API processes by workaround for a defect of the engine and whether it is active.",
     ["name", "active"],
     multiprocess_mode="livesum",
 )

@@ -140,7 +140,7 @@ class Gate:
         except UNREADABLE:
             return None  # vLLM tells the client what is wrong with it
         except Exception:
-            _log.exception("A request could not be prepared")
+            _log.exception("Cannot process a request; it is passed on unchanged")
             metrics.ERRORS.labels("request").inc()
             return None
         for change in prepared.changes:

@@ -54,4 +54,4 @@ class SystemPrompt:
                 self._template = self._path.read_text(encoding="utf-8")
                 self._version = version
         except (OSError, UnicodeDecodeError) as error:
-            _log.warning("The system prompt %s cannot be read: %s", self._path, error)
+            _log.warning("Cannot read the system prompt %s: %s", self._path, error)

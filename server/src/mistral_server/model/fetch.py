@@ -52,7 +52,7 @@ def fetch(settings: FetchSettings) -> None:
     """
     directory = Path(settings.directory)
     if _is_complete(directory, settings):
-        _log.info("%s@%s is there already", settings.repository, settings.revision)
+        _log.info("%s@%s is already present", settings.repository, settings.revision)
         return
     began = time.monotonic()
     _log.info("Fetching %s@%s to %s", settings.repository, settings.revision, directory)
@@ -63,8 +63,8 @@ def fetch(settings: FetchSettings) -> None:
         raise ModelUnavailableError(_explain(error, settings)) from error
     if lacking := model_files.missing(directory, settings.format):
         raise ModelUnavailableError(
-            f"The repository {settings.repository} holds no {lacking}, which the format "
-            f"{settings.format} needs: choose another format or repository."
+            f"The repository {settings.repository} contains no {lacking}, which the format "
+            f"{settings.format} requires: choose another format or repository."
         )
     (directory / MARKER).write_text(settings.model_dump_json(), encoding="utf-8")
     _log.info("Fetched %s in %.0f s", settings.repository, time.monotonic() - began)
@@ -106,21 +106,21 @@ def _explain(error: Exception, settings: FetchSettings) -> str:
     kind = type(error).__name__
     status = _status(error)
     if kind == "RevisionNotFoundError":
-        advice = "the repository has no such revision: name an existing commit, tag or branch"
+        advice = "the revision does not exist: set an existing commit, tag or branch"
     elif kind == "GatedRepoError" or status in {401, 403}:
         advice = (
-            "the hub refused: accept the model's licence on its page, set a token that may read it "
-            "(HF_TOKEN), and check the repository's name, which the hub hides from strangers"
+            "the hub denied access: accept the model's license on its page, set a token with read "
+            "access (HF_TOKEN), and check the repository's name"
         )
     elif kind == "RepositoryNotFoundError" or status == 404:
-        advice = "the hub does not know this repository: correct its name"
+        advice = "the repository does not exist on the hub: correct its name"
     elif getattr(error, "errno", None) == errno.ENOSPC:
-        advice = f"the volume of {settings.directory} is full: make it larger"
+        advice = f"the volume of {settings.directory} is full: increase its size"
     elif isinstance(error, PermissionError):
         advice = f"{settings.directory} is not writable: correct the volume's owner or mode"
     else:
-        advice = "check that the pod may reach the hub, or serve the model from a volume"
-    return f"{what} could not be fetched: {advice} ({kind}: {str(error)[:500]})."
+        advice = "check that the pod can reach the hub, or serve the model from a volume"
+    return f"Cannot fetch {what}: {advice} ({kind}: {str(error)[:500]})."
 
 
 def _cause(error: Exception) -> Exception:
@@ -148,7 +148,7 @@ def _progress(directory: Path) -> Iterator[None]:
 
     def tell() -> None:
         while not done.wait(PROGRESS_SECONDS):
-            _log.info("%.1f GB so far", _size(directory) / 1e9)
+            _log.info("Fetched %.1f GB so far", _size(directory) / 1e9)
 
     thread = threading.Thread(target=tell, name="fetch-progress", daemon=True)
     thread.start()

@@ -39,6 +39,6 @@ def check_model(model: ModelSettings) -> None:
         )
     if lacking := missing(directory, model.format, weights=not model.random_weights):
         raise ModelUnavailableError(
-            f"The model's directory {model.path} holds no {lacking}, which the format "
-            f"{model.format} needs: fetch the model again, or correct its path or format."
+            f"The model's directory {model.path} contains no {lacking}, which the format "
+            f"{model.format} requires: fetch the model again, or correct its path or format."
         )

@@ -42,12 +42,12 @@ async def first_chat(client: EngineClient) -> int | None:
         try:
             answer = await client.chat()
         except EngineUnreachableError as error:
-            _log.info("The canary was not answered: %s", error)
+            _log.info("No answer to the test chat: %s", error)
         else:
             if answer.status == 200 and answer.json().get("choices"):
                 return _ranks(answer)
             refusals = refusals + 1 if 400 <= answer.status < 500 else 0
-            _log.warning("The canary got %d: %.200s", answer.status, answer.text)
+            _log.warning("The test chat was answered with %d: %.200s", answer.status, answer.text)
             if refusals >= REFUSALS:
                 raise _refused(answer)
         await asyncio.sleep(_PAUSE_SECONDS)
@@ -57,12 +57,12 @@ def _refused(answer: Answer) -> StartFailedError | IncompatibleVersionsError:
     quote = answer.text[:_QUOTE]
     if _GRAMMAR.search(answer.text):
         return IncompatibleVersionsError(
-            "vLLM and mistral-common do not work together: every chat is refused. "
+            "vLLM and mistral-common are incompatible: every chat is rejected. "
             'Install "mistral-common>=1.11.6,<1.13" in the image.',
             evidence=quote,
         )
     return StartFailedError(
-        f"The engine started and refuses every chat with HTTP {answer.status}.", evidence=quote
+        f"The engine started but rejects every chat with HTTP {answer.status}.", evidence=quote
     )
 
 

@@ -26,7 +26,7 @@ async def until_idle(client: EngineClient) -> None:
         try:
             metrics = await client.metrics()
         except EngineUnreachableError as error:
-            _log.warning("The engine cannot be asked what it still has to do: %s", error)
+            _log.warning("Cannot query the engine's running requests: %s", error)
             return
         idle = 0 if metrics.running or metrics.waiting else idle + 1
         if idle < IDLE_LOOKS:

@@ -22,7 +22,7 @@ async def watch(client: EngineClient, state: ServerState, progress: Progress) ->
         try:
             state.metrics = await client.metrics()
         except EngineUnreachableError as error:
-            _log.warning("The engine's metrics cannot be read: %s", error)
+            _log.warning("Cannot read the engine's metrics: %s", error)
             progress.miss()
         else:
             progress.see(state.metrics)

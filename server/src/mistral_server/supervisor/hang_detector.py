@@ -20,18 +20,18 @@ class Progress:
         self._clock = clock
         self._counters: tuple[float, ...] | None = None
         self._alive_at = clock()
-        self._why = "the API process does not answer"
+        self._why = "the API process did not answer"
 
     def see(self, metrics: EngineMetrics) -> None:
         """Take a look at the engine into account."""
         if not metrics.busy or metrics.progress != self._counters:
             self._alive_at = self._clock()
         self._counters = metrics.progress
-        self._why = f"{metrics.running} requests are running and no token is computed"
+        self._why = f"no token was computed (running requests: {metrics.running})"
 
     def miss(self) -> None:
         """Take into account that the engine could not be looked at."""
-        self._why = "the API process does not answer"
+        self._why = "the API process did not answer"
 
     def stalled(self) -> str | None:
         """Return what is wrong if the engine hangs, else None."""

@@ -113,7 +113,7 @@ def _kill_leftovers() -> None:
     while left := process_tree.descendants(me):
         now = time.monotonic()
         if now >= give_up:
-            sys.stderr.write(f"mistral-server: processes {left} do not die\n")
+            sys.stderr.write(f"mistral-server: processes {left} do not exit\n")
             return
         process_tree.kill(left if now >= spare_until else process_tree.without_trackers(left))
         time.sleep(0.02)

@@ -20,19 +20,19 @@ class ServerMetrics:
         self._registry = CollectorRegistry()
         self._start = Gauge(
             "mistral_engine_start_seconds",
-            "Seconds that each stage of the engine's start took.",
+            "Duration of each stage of the engine's start, in seconds.",
             ["stage"],
             registry=self._registry,
         )
         self._exits = Counter(
             "mistral_engine_exits",
-            "Ends of the engine that nobody asked for.",
+            "Unexpected engine exits.",
             ["class"],
             registry=self._registry,
         )
         self._oom = Counter(
             "mistral_engine_oom",
-            "Lacks of memory by class; KVPressure is one that nothing ended of.",
+            "Out-of-memory failures by class. KVPressure does not terminate the engine.",
             ["class"],
             registry=self._registry,
         )

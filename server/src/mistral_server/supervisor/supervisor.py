@@ -123,7 +123,7 @@ class Supervisor:
         except OSError as error:
             port = self._settings.health_port
             raise InvalidConfigurationError(
-                f"The health port {port} cannot be used: {error}"
+                f"Cannot listen on the health port {port}: {error}"
             ) from error
 
     @asynccontextmanager
@@ -169,8 +169,8 @@ class Supervisor:
         if not self._stop.is_set():
             stage = self._state.stages.current.value
             raise StartTimeoutError(
-                f"No chat was answered within {budget} s; the engine was still {stage}. Raise the "
-                "start-up budget if the model only needs longer.",
+                f"No chat was answered within {budget} s; the engine was still {stage}. Raise"
+                " lifecycle.startup_seconds if the model needs more time.",
                 evidence=self._evidence.line,
             )
 
@@ -184,7 +184,7 @@ class Supervisor:
             update["vllm_version"] = await client.version()
             update["context_length"] = await client.context_length()
         except EngineUnreachableError as error:
-            _log.warning("The engine's configuration cannot be read: %s", error)
+            _log.warning("Cannot read the engine's configuration: %s", error)
         self._state.effective = self._state.effective.model_copy(update=update)
         self._evidence.serving()
         self._state.started = True
@@ -224,7 +224,7 @@ class Supervisor:
             return
         if not self._exit.done():
             raise EngineDiedError(
-                f"The engine did not end within {limit} s of being told to, and was killed.",
+                f"The engine did not exit within {limit} s of SIGTERM and was killed.",
                 evidence=self._evidence.line,
             )
         if self._exit.result() != 0:
@@ -242,7 +242,9 @@ class Supervisor:
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not idle.done():
-            _log.warning("Requests are left after %d s and may be cut", lifecycle.drain_seconds)
+            _log.warning(
+                "Requests are still running after %d s and may be cut off", lifecycle.drain_seconds
+            )
         idle.cancel()
         await asyncio.gather(idle, return_exceptions=True)
 
@@ -268,7 +270,7 @@ class Supervisor:
     def _start_failure(self, code: int) -> ServerError:
         if code == _USAGE_EXIT:
             return InvalidConfigurationError(
-                "vLLM refused its arguments: correct the extra engine arguments.",
+                "vLLM rejected its arguments: correct engine.extra_args.",
                 evidence=self._evidence.line,
                 engine_exit=code,
             )
@@ -285,7 +287,7 @@ class Supervisor:
         """Return what the engine's log, or the kernel, says of its end."""
         verdict = self._classifier.verdict()
         if verdict is not None and verdict.failure not in UNEXPLAINED:
-            said = f"The engine ended while {self._state.stages.current.value}: {verdict.evidence}"
+            said = f"The engine failed while {self._state.stages.current.value}: {verdict.evidence}"
             return EngineFailedError(
                 verdict.failure,
                 f"{said.rstrip('.')}. {verdict.advice}".strip(),
@@ -297,7 +299,7 @@ class Supervisor:
         if cgroup.oom_kills() > self._oom_kills:
             return EngineFailedError(
                 FailureClass.HOST_OOM,
-                "The kernel killed a process of the engine: the pod's memory limit is reached."
+                "The kernel killed a process of the engine: the pod reached its memory limit."
                 f" {ADVICE[FailureClass.HOST_OOM]}",
                 evidence=self._evidence.line,
                 engine_exit=code,
@@ -305,7 +307,7 @@ class Supervisor:
         return None
 
     def _ending(self, code: int) -> str:
-        how = f"was ended by signal {-code}" if code < 0 else f"exited with code {code}"
+        how = f"was terminated by signal {-code}" if code < 0 else f"exited with code {code}"
         # The log of an engine that is killed from outside just stops.
-        why = self._evidence.line.rstrip(".") or "it did not say why, as when it is killed"
+        why = self._evidence.line.rstrip(".") or "its log gives no cause, as when it is killed"
         return f"The engine {how} while {self._state.stages.current.value}: {why}."

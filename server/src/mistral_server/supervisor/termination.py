@@ -16,9 +16,9 @@ def report(error: ServerError, stage: Stage, uptime_seconds: float) -> Terminati
     """Return the report about `error`."""
     return TerminationReport(
         failure=error.failure,
-        stage=stage.value,
+        stage=stage,
         message=str(error),
-        phase=error.phase,
+        phase=error.phase or "",
         evidence=error.evidence,
         suggest=error.suggest,
         engine_exit=error.engine_exit,
@@ -34,7 +34,7 @@ def write(words: TerminationReport, path: str) -> None:
         # The file belongs to the kubelet and exists in a pod: it is filled, never replaced.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     except OSError as error:
-        _log.warning("The termination report cannot be written to %s: %s", path, error)
+        _log.warning("Cannot write the termination report to %s: %s", path, error)
         return
     with os.fdopen(descriptor, "wb") as file:
         file.write(encoded)

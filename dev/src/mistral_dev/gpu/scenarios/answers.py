@@ -62,9 +62,9 @@ def image_prompt(count: int, side: int) -> dict[str, Any]:
 
 @functools.cache
 def picture(side: int, seed: int) -> bytes:
-    """Return a square PNG of one colour; no imaging library is needed for that."""
-    colour = bytes(random.Random(seed).randrange(256) for _ in range(3))  # noqa: S311 - a colour
-    rows = (b"\0" + colour * side) * side
+    """Return a square PNG of one color; no imaging library is needed for that."""
+    color = bytes(random.Random(seed).randrange(256) for _ in range(3))  # noqa: S311 - a color
+    rows = (b"\0" + color * side) * side
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     file = io.BytesIO(b"\x89PNG\r\n\x1a\n")
     file.seek(0, io.SEEK_END)

@@ -29,8 +29,8 @@ def expect(room: Room, failure: FailureClass, seconds: float, since: float | Non
     if begins is not None:
         found.note(exit_s=round(end.at - begins, 2))
     verdict = server.log.verdict
-    if verdict is not None and "contextLength" in verdict.suggest:
-        found.note(suggested=verdict.suggest["contextLength"])
+    if verdict is not None and "engine.context_length" in verdict.values:
+        found.note(suggested=verdict.values["engine.context_length"])
     return end
 
 

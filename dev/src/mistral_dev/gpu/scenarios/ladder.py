@@ -10,7 +10,7 @@ from mistral_dev.gpu.scenario import Room, Scenario, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_operator.api import Oom, Resource, parse_spec
 from mistral_operator.api.pod import kubernetes_form
-from mistral_operator.oom import Circumstances, Failure, decide, effective_resource
+from mistral_operator.oom import Failure, RemedyInputs, decide, effective_resource
 from mistral_server.contract import TerminationReport
 
 Engine = Mapping[str, Any]
@@ -47,8 +47,8 @@ class OperatorsRemedies:
             suggest=report.suggest,
         )
         self._ends.append(ended)
-        given = Circumstances(self._ends, ended.configuration)
-        self._oom = decide(self._resource, self._oom, given)
+        inputs = RemedyInputs(self._ends, ended.configuration)
+        self._oom = decide(self._resource, self._oom, inputs)
         if self._oom is None or self._oom.exhausted or self._oom.stopped:
             return None
         engine = kubernetes_form(effective_resource(self._resource, self._oom).spec.engine)

@@ -18,7 +18,7 @@ from mistral_dev.gpu.scenarios.answers import image_prompt
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_dev.gpu.scenarios.deaths import busy
 from mistral_dev.gpu.scenarios.ends import expect, expect_free
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, Phase
 
 _START_SECONDS = 90.0
 _COMPILE_SECONDS = 120.0
@@ -67,7 +67,7 @@ def _plan_of_huge_steps(name: str, memory: _Memory, rig: Rig) -> tuple[Plan, ...
 
 
 def fail_to_start(failure: FailureClass, held_back: str, room: Room) -> None:
-    """Start it, on a GPU of which a neighbour may hold some, and see it fail."""
+    """Start it, on a GPU of which a neighbor may hold some, and see it fail."""
     if held_back:
         with Hog(room.gpus[0]) as hog:
             room.findings.note(hog=hog.tell(held_back))
@@ -93,9 +93,9 @@ def fail_to_warm_up(room: Room) -> None:
 
 
 def fail_at_images(room: Room) -> None:
-    """Send the largest request that the API allows, on a GPU that a neighbour has filled.
+    """Send the largest request that the API allows, on a GPU that a neighbor has filled.
 
-    Without the neighbour vLLM 0.32 answers it at every share: it profiles the image encoder too.
+    Without the neighbor vLLM 0.32 answers it at every share: it profiles the image encoder too.
     """
     scale = room.rig.scale
     room.alive()
@@ -105,12 +105,12 @@ def fail_at_images(room: Room) -> None:
         room.findings.note(status=reply.status)
         expect(room, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
         verdict = room.server.log.verdict
-        room.findings.equal("phase", verdict and verdict.phase, "images")
+        room.findings.equal("phase", verdict and verdict.phase, Phase.IMAGES)
     expect_free(room)
 
 
 def fail_at_a_long_prompt(room: Room) -> None:
-    """Compute a long prompt on a GPU that a neighbour has filled."""
+    """Compute a long prompt on a GPU that a neighbor has filled."""
     tokens = [1000 + 7 * at % 100_000 for at in range(room.rig.scale.fill_tokens)]
     body = {"prompt": tokens, "max_tokens": 2}
     for _ in range(_IN_FLIGHT):

@@ -160,7 +160,7 @@ def test_the_ladder_is_the_operators() -> None:
         failure=FailureClass.KV_CACHE_TOO_SMALL,
         stage="profiling",
         message="",
-        suggest={"contextLength": 57_344},
+        suggest={"engine.context_length": 57_344},
     )
 
     first = remedies(report)

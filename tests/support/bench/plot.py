@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 860, 330
 LEFT, RIGHT, TOP, BOTTOM = 45, 15, 50, 40
-COLOURS = ("#0b6e4f", "#c1440e", "#7a7a7a", "#3b5ba5")
+COLORS = ("#0b6e4f", "#c1440e", "#7a7a7a", "#3b5ba5")
 
 Steps = Sequence[tuple[float, int]]
 """From when on which number holds."""
@@ -21,12 +21,12 @@ def step_plot(title: str, lines: Mapping[str, Steps], seconds: float) -> str:
         *_grid(most, seconds),
     ]
     for number, (name, steps) in enumerate(lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        color = COLORS[number % len(COLORS)]
         x = LEFT + 210 * number
-        parts.append(f'<path d="M{x} 36h22" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<path d="M{x} 36h22" stroke="{color}" stroke-width="2"/>')
         parts.append(f'<text x="{x + 28}" y="40">{name}</text>')
         path = _path(steps, most, seconds)
-        parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        parts.append(f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>')
     return "\n".join([*parts, "</svg>\n"])
 
 

@@ -18,14 +18,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from mistral_dev.errors import CommandFailedError
-from mistral_dev.gpu.slim import slim
-from mistral_dev.gpu.unpack import MANIFEST, ZSTANDARD, Manifest
 from mistral_dev.images.steps import size_of
+from mistral_dev.lab.slim import slim
+from mistral_dev.lab.unpack import MANIFEST, ZSTANDARD, Manifest
 from mistral_dev.paths import CHECKOUT_DEV, cache_dir
 from mistral_dev.progress import Progress
 from mistral_dev.uv import uv
 
-REQUIREMENTS = CHECKOUT_DEV / "gpu" / "requirements.txt"
+REQUIREMENTS = CHECKOUT_DEV / "lab" / "requirements.txt"
 """What is packed."""
 
 PYTHON = "3.12"

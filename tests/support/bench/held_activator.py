@@ -1,14 +1,14 @@
-"""An activator that only holds requests, for test_activator: `held_activator.py PORT PLACES`."""
+"""An activator that only holds requests: `python -m bench.held_activator PORT PLACES`."""
 
 import asyncio
 import sys
 
+from endpoint_slices import our_slice
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.process import Doors
 from mistral_operator.activator.proxy import session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
-from unit.activator.test_endpoints import our_slice
 
 
 async def main(port: int, places: int) -> None:

@@ -38,8 +38,8 @@ class FakeRig(Rig):
         plan = super().plan(name, eager, **engine)
         length = plan.spec.engine.context_length
         fails = self.log and (length == "auto" or length >= self.too_long)
-        behaviour = {"noise": str(LOGS / self.log), "exit_code": 1} if fails else {}
-        return Plan(name, plan.spec, environment={"FAKE_ENGINE": json.dumps(behaviour)})
+        behavior = {"noise": str(LOGS / self.log), "exit_code": 1} if fails else {}
+        return Plan(name, plan.spec, environment={"FAKE_ENGINE": json.dumps(behavior)})
 
 
 def fake_rig(directory: Path, log: str = "", too_long: int = 0) -> FakeRig:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from mmap import mmap
 from pathlib import Path
 
-from mistral_dev.gpu import fatbin
-from mistral_dev.gpu.elf import Buffer, Section, sections
+from mistral_dev.lab import fatbin
+from mistral_dev.lab.elf import Buffer, Section, sections
 
 SMALLEST_BYTES = 300_000
 """Below that there is little to be had, and there are thousands of files."""

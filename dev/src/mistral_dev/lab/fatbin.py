@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mistral_dev.gpu.elf import Buffer, Section
+from mistral_dev.lab.elf import Buffer, Section
 
 ARCHITECTURE = 90
 """Hopper: H100 and H200."""

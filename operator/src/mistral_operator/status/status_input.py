@@ -8,7 +8,7 @@ from mistral_operator.watch.facts import Observed
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class StatusInput:
     """One resource at one moment."""
 
     resource: Resource
@@ -24,6 +24,6 @@ class Situation:
     server_image: str = ""
     """Image of the server where the resource names none."""
 
-    def said_before(self, kind: str) -> Condition | None:
+    def previous_condition(self, kind: str) -> Condition | None:
         """Return a condition as it was last reported."""
         return next((one for one in self.previous.conditions if one.type == kind), None)

@@ -36,7 +36,7 @@ CONTEXT = 32_768
 START_SECONDS = 120.0
 """LiteLLM takes some ten of them on two idle cores."""
 
-TESTS = Path(__file__).parents[1]
+SUPPORT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _running(
                 "PATH": f"{binaries}{os.pathsep}{os.defpath}",
                 "HOME": str(directory),
                 "PYTHONDONTWRITEBYTECODE": "1",
-                "PYTHONPATH": os.pathsep.join(map(str, (SERVER_SOURCE, TESTS, TESTS / "support"))),
+                "PYTHONPATH": os.pathsep.join(map(str, (SERVER_SOURCE, SUPPORT))),
                 **environment,
             },
             stdout=output,

@@ -1,0 +1,297 @@
+"""The word list: terms and phrases that user-facing text avoids, with what to write instead.
+
+`make check` applies it to the CRD, the chart, the documents, the messages in the code (string
+literals of more than one word, such as conditions, log lines and help texts) and to identifiers.
+Spelling is codespell's part. Add a term here when a reader stumbled over it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import click
+
+from mistral_dev.paths import CHECKOUT
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term to avoid.
+
+    Args:
+        pattern: of a regular expression; case is ignored, and a space matches a line break.
+        instead: what to write.
+        allowed: exact pieces of text around a match that are fine, each with its reason.
+    """
+
+    pattern: str
+    instead: str
+    allowed: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One place where a term is used."""
+
+    path: Path
+    line: int
+    found: str
+    instead: str
+
+    def __str__(self) -> str:
+        """Return the line that `make check` prints."""
+        return f"{self.path}:{self.line}: {self.found!r}: write {self.instead}"
+
+
+_ASLEEP = ("Asleep", "the condition reason, which is API")
+
+TERMS: tuple[Term, ...] = (
+    Term(r"lacks? of memory|want of memory", "out-of-memory failure, memory failure"),
+    Term(r"ends of the engine|ends in a row|ends with CudaOom", "exits, failures"),
+    Term(
+        r"\b(?:sleeps?|slept|sleeping|asleep)\b",
+        "scaled to zero",
+        (
+            _ASLEEP,
+            ("sleeping.yaml", "the name of an example"),
+            ("name: sleeping", "the name of an endpoint in it"),
+        ),
+    ),
+    Term(
+        r"\b(?:wakes?|woken|woke|waking)\b(?!-)",
+        "scale from zero, start",
+    ),
+    Term(r"\b(?:held requests?|requests? (?:that )?(?:is|are) held)\b", "queued request"),
+    Term(r"copies (?:from which|and \d)|(?:\d+|that the|these) copies\b", "repetitions"),
+    Term(
+        r"silent pods?|pods? (?:is|are) silent|says? what (?:it|they) (?:does|do)\b",
+        "reported load, pods without a load report",
+    ),
+    Term(r"\bwho(?:ever| calls)\b", "the client, anyone who"),
+    Term(r"\bhonest(?:y|ly)?\b", "accurate"),
+    Term(r"\b(?:stands?|standing|stood) by\b", "standby replica"),
+    Term(r"\b(?:stands?|standing|stood) in for\b", "override, serve in place of"),
+    Term(r"\b(?:some|no|any|every)body\b", "the actor by name, anyone, another owner"),
+    Term(r"\bpatien(?:t|tly|ce)\b", "retry, timeout"),
+    Term(r"\bfor ever\b", "forever, endlessly"),
+    Term(r"quantis", "quantiz..."),
+    Term(r"in the way of requests", "on the request path"),
+    Term(r"the last word\b", "the last reported value"),
+    Term(r"operator (?:that )?(?:is|may be) away", "while the operator is down"),
+    Term(r"without a hand\b", "automatically"),
+    Term(r"\bastray\b", "redirect"),
+    Term(r"\b(?:fewest|most) replicas\.|largest request\.", "minimum, maximum"),
+    Term(r"least level|shape of a line", "minimum log level, log format"),
+    Term(r"(?-i:\bMake the [A-Z]\w+)", "create the ..."),
+    Term(r"# rights\.", "RBAC."),
+    Term(r"between two looks|two looks", "polling interval"),
+    Term(r"a quarter of an hour|a minute and a half\b", "15 minutes, 90 seconds"),
+    Term(r"will not mend", "will not resolve by itself"),
+    Term(r"belongs into", "use the field, belongs in"),
+    Term(r"swap or equal", "make the minimum no larger than the maximum"),
+    Term(r"what is changed stands", "the changes are recorded"),
+    Term(r"they stand in vllm|stand in vllm's", "are exposed on"),
+    Term(r"has a class\b", "is classified"),
+    Term(r"\b(?:gpus?|images) a (?:replica|prompt)\b|\d a replica\b", "per replica, per prompt"),
+    Term(r"reach nothing that", "can reach only"),
+    Term(r"\bof yours\b", "your own"),
+    Term(r"believes that", "assumes that"),
+    Term(r"no whole numbers", "not whole numbers"),
+    Term(r"idle is what", "an endpoint is idle when"),
+    Term(r"begins with (?:\d+|\{\w+\}) replicas", "starting with ..."),
+    Term(r"\b1 (?:gpus|replicas|pods|requests|ends|failures)\b", "the singular"),
+    Term(r"no lack of|nothing is left to do", "none seen, the rollout is complete"),
+    Term(r"nothing is asked of", "all replicas are idle"),
+    Term(r"ask for (?:\d+|\{\w+\}) replicas", "need ... replicas"),
+    Term(r"something else keeps writing", "another controller keeps changing"),
+    Term(r"what the model'?s files hold decides", "it depends on the checkpoint"),
+    Term(r"weights of \d+ bits", "16-bit weights"),
+    Term(r"nothing ended of|nobody asked for", "does not terminate, unexpected"),
+    Term(r"leader that says nothing|silent leader", "seconds without renewal"),
+    Term(r"fewest \w+ .{0,30}that may be set|that may be set\.", "lower limit for ..."),
+    Term(r"that are looked back on", "stabilization window"),
+    Term(r"said of; what was tried", "belong to; reset when"),
+    Term(r"bring none of their own", "do not provide one"),
+    Term(r"what becomes of", "how ... is handled"),
+    Term(r"none is asked for", "no authentication"),
+    Term(r"say `length` where", "report finish reason `length` when"),
+    Term(r"cannot be looked into before", "is known only once"),
+    Term(r"somewhat of its own accord", "automatically"),
+)
+"""For user-facing text."""
+
+IDENTIFIERS: dict[str, str] = {
+    "Circumstances": "Inputs",
+    "Doors": "Listeners",
+    "Look": "LoadSample",
+    "NamespaceLeaving": "NamespaceTerminating",
+    "Reading": "LoadReading",
+    "Shelf": "an index",
+    "Situation": "StatusInput",
+    "World": "Dependencies",
+    "account": "record",
+    "asked": "desired, requested",
+    "beat": "heartbeat",
+    "bid_farewell": "on_pod_deleted",
+    "books": "history",
+    "bury": "tombstone",
+    "busy_patience": "busy_retries",
+    "calm": "mark_resolved",
+    "drop_unseen": "delete_missing",
+    "found": "match, result",
+    "given": "inputs",
+    "going": "terminating",
+    "heard": "reported",
+    "is_waited_out": "should_retry_unchanged",
+    "judge": "evaluate",
+    "known": "registered, recorded",
+    "leaving": "terminating",
+    "over_budget": "limit_exceeded",
+    "overlook_generators": "ignore_generator_close_errors",
+    "patiently": "a name with retry",
+    "place": "slot",
+    "retreat": "revert_all",
+    "said": "message, report",
+    "saw": "on_event",
+    "swept": "replace",
+    "told": "reported",
+    "treat": "remediate",
+    "wanted": "desired",
+}
+"""Names that code avoids, with better ones; leading underscores and the case of constants aside."""
+
+RENAMED: tuple[str, ...] = (
+    "dev/src/mistral_dev/conversation.py",
+    "dev/src/mistral_dev/wording.py",
+    "examples/transformers",
+    "operator/src/mistral_operator/metrics.py",
+    "operator/src/mistral_operator/scale_to_zero.py",
+    "server/src/mistral_server/errors.py",
+)
+"""Files and directories where none of these names is left. The others follow."""
+
+_TEXTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "examples", "charts", "crds")
+_TEXT_SUFFIXES = {".md", ".yaml", ".tpl", ".txt"}
+_CODE = ("operator/src", "server/src", "dev/src", "examples")
+_SKIPPED = {
+    "charts/mistral-small-operator/templates/crds": "a copy of crds/",
+    "docs/decisions": "decisions are kept as they were made",
+    "dev/src/mistral_dev/wording.py": "the list itself",
+    "operator/src/mistral_operator/apply": "its messages change with its rework",
+    "operator/src/mistral_operator/control": "its messages change with its rework",
+}
+_BREAK = r"(?:\s|#)+"
+"""Between two words: also the beginning of the next line of a comment."""
+
+
+def find_all(root: Path = CHECKOUT) -> list[Finding]:
+    """Return every use of a term, in the order of files and lines."""
+    findings = [
+        finding
+        for path in _files(root, _TEXTS, _TEXT_SUFFIXES)
+        for finding in in_text(path.relative_to(root), path.read_text(encoding="utf-8"))
+    ]
+    findings += [
+        finding
+        for path in _files(root, _CODE, {".py"})
+        for finding in in_code(path.relative_to(root), path.read_text(encoding="utf-8"))
+    ]
+    return findings
+
+
+def _files(root: Path, names: tuple[str, ...], suffixes: set[str]) -> Iterator[Path]:
+    for name in names:
+        top = root / name
+        paths = [top] if top.is_file() else sorted(top.rglob("*"))
+        for path in paths:
+            relative = path.relative_to(root).as_posix()
+            skipped = any(relative.startswith(one) for one in _SKIPPED)
+            if path.suffix in suffixes and not skipped:
+                yield path
+
+
+def in_text(path: Path, text: str) -> Iterator[Finding]:
+    """Yield the terms in a text, by line."""
+    for found, term in sorted(_matches(text), key=lambda one: one[0].start()):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Finding(path, line, " ".join(found[0].split()), term.instead)
+
+
+def _matches(text: str) -> Iterator[tuple[re.Match[str], Term]]:
+    for term in TERMS:
+        for found in _compiled(term).finditer(text):
+            if not any(_covers(text, found, piece) for piece, _ in term.allowed):
+                yield found, term
+
+
+@cache
+def _compiled(term: Term) -> re.Pattern[str]:
+    return re.compile(term.pattern.replace(" ", _BREAK), re.IGNORECASE)
+
+
+def _covers(text: str, found: re.Match[str], piece: str) -> bool:
+    """Tell whether a match lies within an allowed piece of text; its case counts."""
+    around = text[max(0, found.start() - len(piece)) : found.end() + len(piece)]
+    return piece in around and found[0] in piece
+
+
+def in_code(path: Path, source: str) -> Iterator[Finding]:
+    """Yield the terms in the messages of a Python file, and the names that code avoids."""
+    tree = ast.parse(source)
+    documentation = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for text, line in _messages(tree, documentation):
+        yield from (Finding(path, line, one.found, one.instead) for one in in_text(path, text))
+    if path.as_posix().startswith(RENAMED):
+        yield from _identifiers(path, tree)
+
+
+def _messages(tree: ast.Module, documentation: set[int]) -> Iterator[tuple[str, int]]:
+    """Yield the string literals of more than one word that are no docstrings, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and id(node) not in documentation:
+            text = node.value
+            if isinstance(text, str) and " " in text:
+                yield text, node.lineno
+
+
+def _identifiers(path: Path, tree: ast.Module) -> Iterator[Finding]:
+    for node in ast.walk(tree):
+        if (name := _name(node)) in IDENTIFIERS:
+            line: int = getattr(node, "lineno", 1)
+            yield Finding(path, line, name, IDENTIFIERS[name])
+
+
+def _name(node: ast.AST) -> str:
+    """Return the name that a node defines or uses, as `IDENTIFIERS` has it."""
+    match node:
+        case (
+            ast.Name(id=name)
+            | ast.Attribute(attr=name)
+            | ast.arg(arg=name)
+            | ast.keyword(arg=str(name))
+            | ast.FunctionDef(name=name)
+            | ast.AsyncFunctionDef(name=name)
+            | ast.ClassDef(name=name)
+        ):
+            plain = name.lstrip("_")
+            return plain.lower() if plain.isupper() else plain
+    return ""
+
+
+@click.command()
+def wording() -> None:
+    """Check the texts that users read against the word list."""
+    findings = find_all()
+    for finding in findings:
+        click.echo(finding, err=True)
+    if findings:
+        raise SystemExit(1)

@@ -1,0 +1,114 @@
+"""The fields of the resource that set up the engine, with the setting that each becomes.
+
+One row per field. Rendering, overrides, hints and the translation of the server's sentences are
+derived from these rows, so a new setting of the engine is a field of the model, one of the contract
+and a row here.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic.alias_generators import to_camel
+
+from mistral_operator.api.base import ApiModel
+from mistral_operator.kube.quantities import quantity_bytes
+from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY, renamed
+
+S = TypeVar("S", bound=ApiModel)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class SpecField:
+    """One field."""
+
+    path: str
+    """Where it is in `Spec`, by the names of the attributes."""
+    setting: str
+    """What the server calls it."""
+    override: str = ""
+    """The field of `Overrides` that replaces it."""
+    convert: Callable[[Any], Any] = _unchanged
+    """From the field's value to that of the setting."""
+
+    @property
+    def name(self) -> str:
+        """The field as its user writes it."""
+        return ".".join(["spec", *map(to_camel, self.path.split("."))])
+
+    def value(self, spec: ApiModel) -> Any:
+        """Return the setting's value."""
+        value: Any = spec
+        for part in self.path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else getattr(value, part)
+        return self.convert(value)
+
+    def replaced(self, spec: S, value: Any) -> S:
+        """Return a spec with another value of the field."""
+        changed: S = _replaced(spec, self.path.split("."), value)
+        return changed
+
+
+def _replaced(value: Any, path: list[str], new: Any) -> Any:
+    if not path:
+        return new
+    first, *rest = path
+    if isinstance(value, Mapping):
+        return {**value, first: _replaced(value.get(first), rest, new)}
+    return value.model_copy(update={first: _replaced(getattr(value, first), rest, new)})
+
+
+def _number_or_none(length: int | str) -> int | None:
+    return None if length == "auto" else int(length)
+
+
+def _bytes_or_none(memory: str | None) -> int | None:
+    return None if memory is None else quantity_bytes(memory)
+
+
+FIELDS = (
+    SpecField("model", "model.path"),
+    SpecField("model.id", "fetch.repository"),
+    SpecField("model.revision", "fetch.revision"),
+    SpecField("model.served_name", "model.served_name"),
+    SpecField("model.dtype", "model.dtype"),
+    SpecField("model.quantization", "model.quantization"),
+    SpecField("engine.tensor_parallel_size", "engine.tensor_parallel_size"),
+    SpecField("engine.context_length", "engine.context_length", "context_length", _number_or_none),
+    SpecField("engine.max_sequences", "engine.max_sequences", "max_sequences"),
+    SpecField("engine.max_batched_tokens", "engine.max_batched_tokens", "max_batched_tokens"),
+    SpecField(
+        "engine.gpu_memory_utilization", "engine.gpu_memory_utilization", "gpu_memory_utilization"
+    ),
+    SpecField("engine.kv_cache.dtype", "engine.kv_cache_dtype"),
+    SpecField("engine.kv_cache.memory", "engine.kv_cache_memory_bytes", convert=_bytes_or_none),
+    SpecField("images.per_prompt", "engine.images_per_prompt", "images_per_prompt"),
+    SpecField("images.domains", "engine.media_domains", convert=tuple),
+    SpecField("engine.temperature", "engine.temperature"),
+    SpecField("tools.enabled", "engine.tools"),
+    SpecField("engine.api_servers", "engine.api_servers"),
+    SpecField("engine.extra_args", "engine.extra_args", convert=tuple),
+    SpecField("engine.workarounds", "engine.workarounds"),
+    SpecField("startup_seconds", "lifecycle.startup_seconds"),
+    SpecField("drain_seconds", "lifecycle.drain_seconds"),
+    SpecField("gate.paths", "gate.paths"),
+    SpecField("gate.max_body_size", "gate.max_body_bytes"),
+    SpecField("gate.api_keys", "gate.api_keys"),
+    SpecField("shared_memory", SHARED_MEMORY, "shared_memory"),
+    SpecField("pod.resources.limits.memory", MEMORY_LIMIT, "memory"),
+)
+
+NAMES: dict[str, str] = {one.setting: one.name for one in FIELDS}
+"""The field of each setting."""
+
+OVERRIDDEN: dict[str, SpecField] = {one.override: one for one in FIELDS if one.override}
+"""The field that each field of `Overrides` replaces."""
+
+
+def in_fields(text: str) -> str:
+    """Return a sentence of the server with the resource's fields for its own settings."""
+    return renamed(text, NAMES)

@@ -1,0 +1,151 @@
+"""What a resource is to become, with the reasons: one value for each pass. Pure.
+
+In this order: autoscaling sets the replicas, remedies against out-of-memory failures set the
+engine's settings, and the last replica stays until the activators serve in its place.
+"""
+
+from dataclasses import dataclass, field
+
+from mistral_operator.api import AutoscalingStatus, Oom, Resource, ScalingReason, Status
+from mistral_operator.kube.timestamps import to_seconds
+from mistral_operator.oom import (
+    RemedyInputs,
+    decide,
+    effective_resource,
+    failures_of,
+    seconds_until_quiet,
+    settings_in_force,
+)
+from mistral_operator.render import RenderContext
+from mistral_operator.render.pod import configuration
+from mistral_operator.scale_to_zero import Activation, Activators, activation, may_sleep
+from mistral_operator.watch.facts import DeploymentFacts, PodFacts
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionInputs:
+    """What a decision depends on besides the resource and its last status."""
+
+    now: str
+    context: RenderContext
+    scaling: AutoscalingStatus | None = None
+    """What the operator's own autoscaling decided; None if it does not scale the resource."""
+    pods: tuple[PodFacts, ...] = ()
+    deleted_pods: tuple[PodFacts, ...] = ()
+    """Pods that failed and were deleted before their failures were recorded."""
+    deployment: DeploymentFacts | None = None
+    activators: Activators = field(default_factory=Activators)
+    activator_port: int | None = None
+    """Port of the activators for this endpoint; None if it is never scaled to zero."""
+    activators_serve: bool = False
+    """The live slice has the activators behind the Service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What a resource is to become."""
+
+    written: Resource
+    """As its user wrote it."""
+    running: Resource
+    """As it is to run: with the replicas and settings that were decided."""
+    scaling: AutoscalingStatus | None = None
+    """Replicas that autoscaling decided on, with its reason."""
+    oom: Oom | None = None
+    """Out-of-memory failures, and each setting that is overridden because of them."""
+    activation: Activation | None = None
+    """Where the activators serve in place of replicas."""
+    deleted_pods: tuple[PodFacts, ...] = ()
+    """Deleted pods whose failures are in `oom`."""
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that are asked for, even where none can start or the last one has to stay."""
+        return self.written.spec.replicas if self.scaling is None else self.scaling.replicas
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the resource runs otherwise than its user wrote it, each in a sentence."""
+        found = []
+        if self.scaling is not None and self.scaling.replicas != self.written.spec.replicas:
+            found.append(f"autoscaling, {self.scaling.reason}: {self.scaling.message}")
+        if self._is_kept_awake:
+            found.append("the last replica stays until the activators are behind the Service")
+        if self.oom is not None and self.oom.stopped:
+            found.append(f"stopped after {self.oom.streak} failures with {self.oom.active}")
+        if self.oom is not None and self.oom.overrides is not None:
+            settings = {step.setting: step for step in self.oom.steps if step.outcome != "Reverted"}
+            found += [f"{one.setting} {one.after}: {one.reason}" for one in settings.values()]
+        return tuple(found)
+
+    @property
+    def _is_kept_awake(self) -> bool:
+        return not self.replicas and bool(self.running.spec.replicas)
+
+    def to_record(self, previous: Status) -> Status | None:
+        """Return the status that records the decisions before they are acted on.
+
+        None if they are recorded, or if an operator without the record would decide the same.
+        """
+        if not (self.scales_anew(previous) or _visible(self.oom) != _visible(previous.oom)):
+            return None
+        return previous.model_copy(update={"oom": self.oom, "autoscaling": self.scaling})
+
+    def scales_anew(self, previous: Status) -> bool:
+        """Tell whether autoscaling decided on another number of replicas."""
+        if self.scaling is None:
+            return False
+        if previous.autoscaling is None:
+            return self.scaling.reason not in {ScalingReason.STARTED, ScalingReason.STOPPED}
+        return previous.autoscaling.replicas != self.scaling.replicas
+
+
+def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) -> Desired:
+    """Return what a resource is to become."""
+    scaled = written if inputs.scaling is None else written.scaled_to(inputs.scaling.replicas)
+    oom = _decide_oom(scaled, previous, inputs)
+    stopped = oom is not None and oom.stopped
+    # The requests to an endpoint that cannot start are not held.
+    port = None if stopped else inputs.activator_port
+    return Desired(
+        written,
+        running=effective_resource(_kept_awake(scaled, inputs), oom),
+        scaling=inputs.scaling,
+        oom=oom,
+        activation=None if port is None else activation(scaled, port, inputs.activators),
+        deleted_pods=inputs.deleted_pods,
+    )
+
+
+def _kept_awake(scaled: Resource, inputs: DecisionInputs) -> Resource:
+    """Return the resource with its current replicas, if they may not go to zero yet.
+
+    Whatever takes the last replica away, the activators have to be behind the Service first.
+    """
+    facts = inputs.deployment
+    if scaled.spec.replicas or facts is None or not may_sleep(scaled.spec):
+        return scaled
+    return scaled if inputs.activators_serve else scaled.scaled_to(facts.wanted)
+
+
+def _decide_oom(scaled: Resource, previous: Status, inputs: DecisionInputs) -> Oom | None:
+    """Return what is known of out-of-memory failures, and what is done about them."""
+    before, facts = previous.oom, inputs.deployment
+    failures = failures_of((*inputs.pods, *inputs.deleted_pods))
+    if before is None and not failures:
+        return None
+    until = seconds_until_quiet(scaled.spec, previous, inputs.now)
+    settled = facts is not None and facts.settled
+    remedy_inputs = RemedyInputs(
+        failures,
+        configuration=configuration(settings_in_force(scaled, before), inputs.context),
+        ready=facts is not None and facts.ready > 0,
+        quiet=until is not None and until <= 0 and settled,
+        now=to_seconds(inputs.now),
+    )
+    return decide(scaled, before, remedy_inputs)
+
+
+def _visible(oom: Oom | None) -> Oom | None:
+    """Return the records without the identities that only serve to count each failure once."""
+    return oom and oom.model_copy(update={"counted": []})

@@ -1,0 +1,51 @@
+"""Names of the server's settings, and the flag of vLLM that each becomes.
+
+A setting is named by its path in `ServerSettings`, such as `engine.context_length`; `fetch.` stands
+for `FetchSettings`. The server's sentences, reports and refusals use these names. The operator
+translates them into fields of the resource, and `mistral-server classify` into flags.
+"""
+
+import re
+from collections.abc import Mapping
+
+FLAGS: dict[str, str] = {
+    "engine.api_servers": "--api-server-count",
+    "engine.context_length": "--max-model-len",
+    "engine.gpu_memory_utilization": "--gpu-memory-utilization",
+    "engine.images_per_prompt": "--limit-mm-per-prompt",
+    "engine.kv_cache_dtype": "--kv-cache-dtype",
+    "engine.kv_cache_memory_bytes": "--kv-cache-memory-bytes",
+    "engine.max_batched_tokens": "--max-num-batched-tokens",
+    "engine.max_sequences": "--max-num-seqs",
+    "engine.media_domains": "--allowed-media-domains",
+    "engine.temperature": "--override-generation-config",
+    "engine.tensor_parallel_size": "--tensor-parallel-size",
+    "fetch.revision": "--revision",
+    "lifecycle.drain_seconds": "--shutdown-timeout",
+    "model.dtype": "--dtype",
+    "model.path": "--model",
+    "model.quantization": "--quantization",
+    "model.served_name": "--served-model-name",
+}
+"""The flag of each setting that has one. `argv` renders them; as an extra argument each is refused
+with the name of its setting."""
+
+MEMORY_LIMIT = "the container's memory limit"
+SHARED_MEMORY = "the size of /dev/shm"
+"""These two limit the server as well and belong to whoever runs its container."""
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """Return a text with settings called by other names.
+
+    A name counts where it stands alone: neither `spec.engine.temperature` nor `engine.temperatures`
+    holds the setting `engine.temperature`.
+    """
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]|\.\w)"
+    return re.sub(pattern, lambda found: names[found[0]], text)
+
+
+def with_flags(text: str) -> str:
+    """Return a text with the flag behind the name of each setting that has one."""
+    return renamed(text, {setting: f"{setting} ({flag})" for setting, flag in FLAGS.items()})

@@ -1,0 +1,57 @@
+"""Where in its life a server is: stages for what it does now, phases for where it failed."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+
+class Stage(StrEnum):
+    """What a server is doing, in the order in which the stages happen."""
+
+    STARTING = "starting"
+    LOADING = "loading"
+    PROFILING = "profiling"
+    WARMING_UP = "warming-up"
+    CANARY = "canary"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+class Phase(StrEnum):
+    """What the engine was doing when it failed, as its log shows. The names are API."""
+
+    START = "start"
+    """Processes start and open the GPU; nothing is loaded yet."""
+    WEIGHTS = "weights"
+    """The weights are loaded."""
+    PROFILING = "profiling"
+    """The largest step is computed to measure the memory that activations take."""
+    KV_CACHE = "kv-cache"
+    """The KV cache is sized and allocated."""
+    WARM_UP = "warm-up"
+    """Kernels are compiled and CUDA graphs captured."""
+    SERVING = "serving"
+    """Requests are computed."""
+    IMAGES = "images"
+    """The images of a request are encoded."""
+
+
+PHASE_OF_STAGE = {
+    Stage.STARTING: Phase.START,
+    Stage.LOADING: Phase.WEIGHTS,
+    Stage.PROFILING: Phase.PROFILING,
+    Stage.WARMING_UP: Phase.WARM_UP,
+    Stage.CANARY: Phase.SERVING,
+    Stage.SERVING: Phase.SERVING,
+    Stage.DRAINING: Phase.SERVING,
+}
+"""The phase of a failure whose log does not show one."""
+
+_Unknown = Annotated[str, Field(max_length=64)]
+
+ReportedStage = Annotated[Stage | _Unknown, Field(union_mode="left_to_right")]
+"""A stage, or the text of one that only a server of another version knows."""
+
+ReportedPhase = Annotated[Phase | _Unknown, Field(union_mode="left_to_right")]
+"""A phase, or the text of one that only a server of another version knows."""

@@ -1,0 +1,212 @@
+"""A fake API server: what `kube/client.py` asks is answered over HTTP from objects in memory.
+
+Behind it stand `fake_objects` (versions, owners of fields, deletions, the watch feed) and
+`fake_fields` (server-side apply). `fake_workloads` adds controllers and a kubelet.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import ApiClient, Configuration
+
+from builders import Object
+from fake_objects import ApiError, FakeObjects
+from mistral_operator.kube import kinds
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.kinds import Kind
+from mistral_operator.kube.objects import Key
+
+_SERVED = (*kinds.CHILD_KINDS, kinds.RESOURCE, kinds.POD, kinds.NODE, kinds.CONFIG_MAP, kinds.EVENT)
+_APPLY = "application/apply-patch+yaml"
+
+
+class Address(NamedTuple):
+    """What a path means."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    subresource: str
+
+
+class Write(NamedTuple):
+    """One request that changes something, as far as a test tells writes apart."""
+
+    verb: str
+    """apply, status, patch, delete or post."""
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return it as a word or two."""
+        return f"{self.verb} {self.kind} {self.name}"
+
+
+Hook = Callable[[Write], Awaitable[None]]
+"""Called before or after a write; an `ApiError` that it raises is the response."""
+
+
+@dataclass
+class FakeApiServer:
+    """Answers requests from objects in memory, and remembers the writes."""
+
+    objects: FakeObjects = field(default_factory=FakeObjects)
+    optional_kinds: tuple[Kind, ...] = ()
+    """Optional kinds that are installed."""
+    writes: list[Write] = field(default_factory=list)
+    """Every write that arrived, refused or not."""
+    before_write: Hook | None = None
+    after_write: Hook | None = None
+
+    @asynccontextmanager
+    async def cluster(self) -> AsyncIterator[Cluster]:
+        """Serve, and return a connection."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        async with TestServer(app) as server:
+            configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
+            # As `Cluster.connect` does: no thread is asked for ~/.netrc.
+            configuration.client_session_kwargs = {"trust_env": False}
+            async with Cluster(ApiClient(configuration)) as made:
+                yield made
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        text = await request.read()
+        body = json.loads(text) if text else None
+        try:
+            return web.json_response(await self._answer(request, body))
+        except ApiError as error:
+            return web.json_response(error.document, status=error.status)
+
+    async def _answer(self, request: web.Request, body: Any) -> Any:
+        if request.path == "/version":
+            return {"gitVersion": "v1.36.0"}
+        address = self._address(request.path)
+        if address is None:
+            return self._discovery(request.path)
+        query = dict(request.query)
+        if request.method == "GET":
+            return self._read(address, query)
+        write = _write_of(request, address, body)
+        self.writes.append(write)
+        if self.before_write is not None:
+            await self.before_write(write)
+        answer = self._carry_out(write, address, query, body)
+        if self.after_write is not None:
+            await self.after_write(write)
+        return answer
+
+    def _served(self) -> tuple[Kind, ...]:
+        return (*_SERVED, *self.optional_kinds)
+
+    def _address(self, path: str) -> Address | None:
+        parts = path.strip("/").split("/")
+        root = 2 if parts[0] == "api" else 3
+        api_version, rest = "/".join(parts[1:root]), parts[root:]
+        namespace = ""
+        if rest[:1] == ["namespaces"] and len(rest) > 2:
+            namespace, rest = rest[1], rest[2:]
+        for kind in self._served():
+            if rest and (kind.api_version, kind.plural) == (api_version, rest[0]):
+                name, subresource, *_ = [*rest[1:], "", ""]
+                return Address(kind, namespace, name, subresource)
+        return None
+
+    def _discovery(self, path: str) -> Object:
+        group = path.removeprefix("/apis/")
+        found = [kind for kind in self._served() if kind.api_version == group]
+        if not found:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        return {"resources": [{"name": kind.plural} for kind in found]}
+
+    def _read(self, address: Address, query: dict[str, str]) -> Object:
+        if address.name:
+            return self.objects.get(address.kind, Key(address.namespace, address.name))
+        items = [
+            {key: one for key, one in body.items() if key not in {"apiVersion", "kind"}}
+            for body in self.objects.all(address.kind)
+            if is_selected(body, address.namespace, query.get("labelSelector", ""))
+        ]
+        return {"metadata": {"resourceVersion": str(self.objects.version)}, "items": items}
+
+    def _carry_out(
+        self, write: Write, address: Address, query: dict[str, str], body: Any
+    ) -> Object:
+        kind, key = address.kind, Key(address.namespace, address.name)
+        if write.verb == "post":
+            return self.objects.create(kind, body, manager="mistral-operator")
+        if write.verb == "delete":
+            self.objects.delete(kind, key, (body or {}).get("preconditions", {}).get("uid"))
+            return {"kind": "Status", "status": "Success"}
+        if write.verb == "patch":
+            return self.objects.update(
+                kind, key, lambda live: patched(live, body), manager=query["fieldManager"]
+            )
+        return self.objects.apply(
+            *(kind, key, body),
+            manager=query["fieldManager"],
+            force=query.get("force") == "true",
+            status=write.verb == "status",
+        )
+
+
+def _write_of(request: web.Request, address: Address, body: Any) -> Write:
+    """Return what a request is; what the operator never asks is a fault of the test."""
+    verb = request.method.lower()
+    if verb == "patch" and request.content_type == _APPLY:
+        verb = address.subresource or "apply"
+    if verb not in {"apply", "status", "patch", "delete", "post"}:
+        raise ApiError(405, "MethodNotAllowed", f"{request.method} {request.path}")
+    return Write(verb, address.kind.kind, address.name or body["metadata"]["name"])
+
+
+def is_selected(body: Object, namespace: str, selector: str) -> bool:
+    labels = body["metadata"].get("labels", {})
+    if namespace and body["metadata"].get("namespace") != namespace:
+        return False
+    terms = [one.partition("=") for one in selector.split(",") if one]
+    return all(labels.get(key) == value for key, _, value in terms)
+
+
+def patched(live: Object, operations: list[Object]) -> Object:
+    """Return an object after JSON Patch operations.
+
+    Raises:
+        ApiError: a test does not hold, or a place does not exist.
+    """
+    result = json.loads(json.dumps(live))
+    for one in operations:
+        *parents, last = [
+            part.replace("~1", "/").replace("~0", "~") for part in one["path"].split("/")[1:]
+        ]
+        place = result
+        try:
+            for part in parents:
+                place = place[int(part)] if isinstance(place, list) else place[part]
+            _operate(place, int(last) if isinstance(place, list) else last, one)
+        except (LookupError, TypeError) as error:
+            message = f"the server rejected our request due to an error in our request: {one}"
+            raise ApiError(422, "Invalid", message) from error
+    changed: Object = result
+    return changed
+
+
+def _operate(place: Any, last: Any, operation: Object) -> None:
+    match operation["op"]:
+        case "test":
+            if place[last] != operation["value"]:
+                raise LookupError(last)
+        case "replace":
+            place[last]  # what is replaced has to be there
+            place[last] = operation["value"]
+        case "add" if isinstance(place, list):
+            place.insert(last, operation["value"])
+        case "add":
+            place[last] = operation["value"]
+        case "remove":
+            del place[last]

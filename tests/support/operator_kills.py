@@ -1,0 +1,146 @@
+"""Plays scenarios again and again, with the operator killed at another write each time."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from fake_api_server import Write
+from fake_objects import ApiError
+from mistral_operator.kube import kinds, names
+from operator_life import Life
+from operator_scenarios import Scenario
+
+When = Literal["before", "after"]
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_UID = re.compile(r"00000000-0000-4000-8000-\d{12}")
+_DROPPED = {"resourceVersion", "creationTimestamp"}
+_COUNTERS = {"generation", "observedGeneration"}
+"""Those of the children count the operator's writes, and one that was killed may write again."""
+
+
+@dataclass
+class Played:
+    """One time that a scenario was played."""
+
+    end: dict[str, Any]
+    """Every object at the end, without uids, versions and times."""
+    created: Counter[str]
+    deleted: Counter[str]
+    writes: list[Write] = field(default_factory=list)
+
+
+async def differences(scenario: Scenario, make: Callable[[], Life]) -> list[str]:
+    """Return where an operator that is killed at any write ends otherwise than one that is not."""
+    rehearsal = Rehearsal(scenario, make)
+    await rehearsal.prepare()
+    reference = await rehearsal.play(idle=1300)
+    found = []
+    for number, write in enumerate(reference.writes, start=1):
+        for when in get_args(When):
+            try:
+                problem = _difference(reference, await rehearsal.play(number, when))
+            except AssertionError as error:
+                problem = str(error)
+            if problem:
+                found.append(f"killed {when} write {number}, {write}: {problem}")
+    return found
+
+
+def _difference(reference: Played, played: Played) -> str:
+    created = played.created - reference.created
+    deleted = played.deleted - reference.deleted
+    said = [f"creates {created}"] * bool(created) + [f"deletes {deleted}"] * bool(deleted)
+    for name in sorted({*reference.end, *played.end}):
+        if reference.end.get(name) != played.end.get(name):
+            said.append(f"{name} is {played.end.get(name)}, not {reference.end.get(name)}")
+    return "; ".join(said)
+
+
+class Rehearsal:
+    """A scenario whose beginning was played once."""
+
+    def __init__(self, scenario: Scenario, make: Callable[[], Life]) -> None:
+        self._scenario = scenario
+        self._make = make
+
+    async def prepare(self) -> None:
+        """Play what comes before the scenario."""
+        life = self._make()
+        life.activators, life.load = self._scenario.activators, self._scenario.load
+        await life.start()
+        if self._scenario.spec is not None:
+            life.create(self._scenario.spec)
+        await life.settle()
+        self._objects = life.objects.snapshot()
+        self._pods_made = life.workloads.pods_made
+
+    async def play(self, kill_at: int = 0, when: When = "before", idle: float = 0.0) -> Played:
+        """Play the scenario; the operator is killed before or after its write `kill_at`."""
+        life = self._make()
+        life.objects.restore(self._objects)
+        life.activators, life.load = self._scenario.activators, self._scenario.load
+        life.workloads.pods_made = self._pods_made
+        await life.start()
+        kill(life, kill_at, when)
+        events = len(life.objects.feed)
+        await self._scenario.act(life)
+        assert life.reason() == self._scenario.reason, life.status
+        writes = list(life.api.writes)
+        if idle:
+            await life.settle(idle)
+            assert life.api.writes == writes, "an idle period costs nothing"
+            life.kill()
+            await life.settle()
+            assert life.api.writes == writes, "a restart costs nothing"
+        feed = [one for one in life.objects.feed[events:] if one.kind != kinds.EVENT]
+        return Played(
+            content(life),
+            Counter(one.kind.kind for one in feed if one.action == "ADDED"),
+            Counter(one.kind.kind for one in feed if one.action == "DELETED"),
+            writes,
+        )
+
+
+def kill(life: Life, number: int, when: When) -> None:
+    """Kill the operator before or after one of its next writes; 0 is none."""
+    first = len(life.api.writes)
+
+    async def before(_: Write) -> None:
+        if len(life.api.writes) - first == number:
+            life.kill()
+            raise ApiError(503, "ServiceUnavailable", "its client is gone")
+
+    async def after(_: Write) -> None:
+        if len(life.api.writes) - first == number:
+            life.kill()
+
+    if when == "before":
+        life.api.before_write = before
+    else:
+        life.api.after_write = after
+
+
+def content(life: Life) -> dict[str, Any]:
+    """Return every object but Events, without uids, versions and times."""
+    return {
+        f"{kind.kind} {key.name}": _plain(
+            owned.body, _DROPPED | (_COUNTERS if kind != kinds.RESOURCE else set())
+        )
+        for (kind, key), owned in sorted(life.objects.stored.items(), key=str)
+        if kind != kinds.EVENT
+    }
+
+
+def _plain(value: Any, dropped: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: "digest" if key == names.ANNOTATION_APPLIED else _plain(one, dropped)
+            for key, one in value.items()
+            if key not in dropped
+        }
+    if isinstance(value, list):
+        return [_plain(one, dropped) for one in value]
+    return _UID.sub("uid", _TIME.sub("time", value)) if isinstance(value, str) else value

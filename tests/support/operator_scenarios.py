@@ -1,0 +1,192 @@
+"""What happens to a resource between its creation and its deletion, as scenarios to play."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from builders import NAMESPACE, Object, merged
+from mistral_operator.kube import kinds
+from mistral_operator.kube.objects import Key
+from mistral_server.contract import FailureClass, TerminationReport
+from operator_life import KEY, Life
+
+Act = Callable[[Life], Awaitable[None]]
+
+FITS = 57_344
+"""The longest context that fits, where a scenario is about memory."""
+BUSY = {"running": 20, "waiting": 5}
+MEMORY: Object = {"oom": {"policy": "Apply", "quietSeconds": 10}}
+AUTOSCALED: Object = {
+    "autoscaling": {
+        "maxReplicas": 8,
+        "targetInFlight": 10,
+        "behavior": {
+            "scaleUp": {"stabilizationWindowSeconds": 0},
+            "scaleDown": {"stabilizationWindowSeconds": 30},
+        },
+    }
+}
+SLEEPER: Object = merged(AUTOSCALED, {"autoscaling": {"minReplicas": 0}})
+ACTIVATORS = ("10.0.0.8", "10.0.0.9")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Something that happens to a resource in a cluster at rest."""
+
+    act: Act
+    """What happens; it ends when the operator has dealt with it."""
+    reason: str
+    """Reason of the condition Ready at the end; empty if the resource is gone."""
+    spec: Object | None = None
+    """The resource that exists before; None if there is none."""
+    load: Mapping[str, int] = field(default_factory=dict)
+    """What the pods report at the beginning."""
+    activators: tuple[str, ...] = ()
+
+
+def report_of(failure: FailureClass, suggest: dict[str, int] | None = None) -> TerminationReport:
+    """Return the termination report of a server that failed to start."""
+    return TerminationReport(
+        failure=failure,
+        stage="profiling",
+        message="It failed.",
+        evidence="why",
+        suggest=suggest or {},
+    )
+
+
+TOO_SMALL = report_of(FailureClass.KV_CACHE_TOO_SMALL, {"engine.context_length": FITS})
+
+
+def edits(*changes: Object) -> Act:
+    """Return the edits of a resource, each when the one before was dealt with."""
+
+    async def act(life: Life) -> None:
+        for one in changes:
+            life.edit(one)
+            await life.settle()
+
+    return act
+
+
+async def create(life: Life) -> None:
+    """Create the resource."""
+    life.create({})
+    await life.settle()
+
+
+async def edit_twice(life: Life) -> None:
+    """Edit a resource, and once more while the first edit is dealt with."""
+    life.edit({"networkPolicy": False})
+    await asyncio.sleep(0.2)
+    life.edit({"replicas": 2})
+    await life.settle()
+
+
+async def follow_load(life: Life) -> None:
+    """Let more requests arrive, and then none."""
+    life.load = BUSY
+    await life.settle(80)
+    life.load = {}
+    await life.settle(80)
+
+
+def failing(fails: Callable[[Object], TerminationReport | None]) -> Act:
+    """Return the failure of a server whose every start depends on its settings."""
+
+    async def act(life: Life) -> None:
+        life.workloads.start_result = fails
+        for pod in life.pods():
+            report = fails({})
+            assert report is not None
+            life.workloads.fail(Key(NAMESPACE, pod["metadata"]["name"]), report)
+        await life.settle(80)
+
+    return act
+
+
+def too_long_a_context(settings: Object) -> TerminationReport | None:
+    """Fail until the context fits."""
+    length = settings.get("engine", {}).get("context_length", 131_072)
+    return TOO_SMALL if length > FITS else None
+
+
+def until_second_remedy(settings: Object) -> TerminationReport | None:
+    """Fail in spite of the first remedy."""
+    fits = settings.get("engine", {}).get("images_per_prompt", 10) <= 4
+    return None if fits else report_of(FailureClass.CUDA_OOM_WARMUP)
+
+
+async def fall_asleep(life: Life) -> None:
+    """Let an endpoint be idle."""
+    life.load = {}
+    await life.settle(80)
+
+
+async def wake(life: Life) -> None:
+    """Let requests wait for an endpoint until it is ready."""
+    life.held = 3
+    await life.settle(80)
+    life.held, life.load = 0, {"running": 3}
+    await life.settle(80)
+
+
+async def delete(life: Life) -> None:
+    """Delete a resource while an edit is dealt with."""
+    life.edit({"replicas": 2})
+    await asyncio.sleep(0.3)
+    life.delete()
+    await life.settle()
+
+
+async def delete_and_recreate(life: Life) -> None:
+    """Delete a resource, and create it anew before its children are gone."""
+    life.delete()
+    life.create({"replicas": 2})
+    await life.settle()
+
+
+async def drift(life: Life) -> None:
+    """Let somebody edit and delete children."""
+    life.objects.update(kinds.DEPLOYMENT, KEY, lambda live: merged(live, {"spec": {"replicas": 4}}))
+    await life.settle()
+    life.objects.update(
+        kinds.SERVICE,
+        KEY,
+        lambda live: merged(live, {"spec": {"ports": [{"name": "http", "port": 9000}]}}),
+    )
+    life.objects.delete(kinds.NETWORK_POLICY, KEY)
+    await life.settle()
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "create": Scenario(create, "Ready"),
+    "roll out": Scenario(edits({"startupSeconds": 900}), "Ready", {"replicas": 2}),
+    "scale by edit": Scenario(edits({"replicas": 3}, {"replicas": 1}), "Ready", {}),
+    "edit twice": Scenario(edit_twice, "Ready", {}),
+    "scale by load": Scenario(follow_load, "Ready", AUTOSCALED),
+    "autoscale under load": Scenario(edits(AUTOSCALED), "Ready", {}, load=BUSY),
+    "remedy": Scenario(
+        failing(too_long_a_context), "Ready", {**MEMORY, "engine": {"contextLength": 131_072}}
+    ),
+    "remedy that does not help": Scenario(failing(until_second_remedy), "Ready", MEMORY),
+    "stop": Scenario(
+        failing(lambda _: report_of(FailureClass.CUDA_OOM_LOAD)), "CrashLoop", {"replicas": 1}
+    ),
+    "sleep by edit": Scenario(
+        edits({"replicas": 0}),
+        "Asleep",
+        merged(SLEEPER, {"autoscaling": {"driver": "External"}}),
+        activators=ACTIVATORS,
+    ),
+    "sleep": Scenario(fall_asleep, "Asleep", SLEEPER, load={"running": 1}, activators=ACTIVATORS),
+    "wake": Scenario(wake, "Ready", {**SLEEPER, "replicas": 0}, activators=ACTIVATORS),
+    "suspend and resume": Scenario(edits({"suspend": True}, {"suspend": False}), "Ready", {}),
+    "suspend what is autoscaled": Scenario(
+        edits({"suspend": True}, {"suspend": False}), "Ready", AUTOSCALED
+    ),
+    "delete": Scenario(delete, "", {}),
+    "delete and recreate": Scenario(delete_and_recreate, "Ready", {}),
+    "drift": Scenario(drift, "Ready", {}),
+}

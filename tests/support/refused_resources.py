@@ -1,0 +1,184 @@
+"""Resources that are refused, with the sentence that says so: by the API server and by the models.
+
+`tests/cluster` gives them to a real API server, whose CEL evaluates the rules; the unit tests give
+them to `render` and `fit`, and check that no rule of the CRD is without a case.
+"""
+
+from typing import Any
+
+from mistral_operator.kube.names import MAX_NAME
+
+Spec = dict[str, Any]
+
+_KEDA = {"driver": "KEDA", "maxReplicas": 2}
+_PROMETHEUS = {"prometheus": "http://prometheus:9090"}
+
+RULES: dict[str, tuple[Spec, str]] = {
+    "a tensor parallel size that does not divide the heads": (
+        {"engine": {"tensorParallelSize": 3}},
+        "must divide the model's 32 attention heads and 8 KV heads: write 1, 2, 4 or 8",
+    ),
+    "a context length in quotes": ({"engine": {"contextLength": "4096"}}, "without quotes"),
+    "a context longer than the model's": (
+        {"engine": {"contextLength": 131073}},
+        "must be auto or a number of tokens from 1024 to 131072",
+    ),
+    "a context that is too short": (
+        {"engine": {"contextLength": 5}},
+        "must be auto or a number of tokens from 1024 to 131072",
+    ),
+    "an argument that runs code": (
+        {"engine": {"extraArgs": ["--trust-remote-code"]}},
+        "allows only arguments that tune speed or memory",
+    ),
+    "the same with underscores": (
+        {"engine": {"extraArgs": ["--trust_remote_code"]}},
+        "allows only arguments that tune",
+    ),
+    "an abbreviation of it": (
+        {"engine": {"extraArgs": ["--trust-remote"]}},
+        "allows only arguments that tune",
+    ),
+    "an allowed argument with another inside": (
+        {"engine": {"extraArgs": ["--seed 1 --trust-remote-code"]}},
+        "write each item as --flag or --flag=value",
+    ),
+    "an argument of two lines": (
+        {"engine": {"extraArgs": ["--seed=1\n2"]}},
+        "write each item as --flag or --flag=value",
+    ),
+    "an argument that has a field": (
+        {"engine": {"extraArgs": ["--max-num-seqs=4"]}},
+        "use the resource's own field",
+    ),
+    "a loop that is stopped before it counts": (
+        {"loops": {"repeats": 9, "stopRepeats": 8}},
+        "stopRepeats must be at least repeats",
+    ),
+    "a loop that is stopped with fewer tokens than count": (
+        {"loops": {"minTokens": 512, "stopMinTokens": 511}},
+        "stopMinTokens at least minTokens",
+    ),
+    "more replicas at least than at most": (
+        {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+        "spec.autoscaling.minReplicas is greater than maxReplicas",
+    ),
+    "KEDA's settings without KEDA": (
+        {"autoscaling": {"maxReplicas": 2, "keda": {}}},
+        "requires driver: KEDA",
+    ),
+    "a Prometheus that cannot know the target": (
+        {"autoscaling": {**_KEDA, "keda": _PROMETHEUS}},
+        "requires spec.autoscaling.targetInFlight",
+    ),
+    "a Prometheus that would have to tell who sleeps": (
+        {"autoscaling": {**_KEDA, "minReplicas": 0, "targetInFlight": 8, "keda": _PROMETHEUS}},
+        "remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
+    ),
+    "strict tools without tools": (
+        {"tools": {"enabled": False, "strict": "Enforce"}},
+        "Enforce requires tool calls",
+    ),
+    "requests of no size": (
+        {"gate": {"maxBodySize": "0"}},
+        "spec.gate.maxBodySize must be at least 1Mi",
+    ),
+    "requests of a size in bytes that is too small": (
+        {"gate": {"maxBodySize": 1048575}},
+        "spec.gate.maxBodySize must be at least 1Mi",
+    ),
+    "a CPU endpoint without a size of its KV cache": (
+        {"device": "cpu"},
+        "set spec.engine.kvCache.memory, for example to 4Gi",
+    ),
+    "AWQ weights in Mistral's format": (
+        {"model": {"quantization": "awq"}},
+        "set spec.model.format to huggingface",
+    ),
+    "two sources of the model": (
+        {"model": {"source": {"hub": {}, "image": {"reference": "x"}}}},
+        "allows only one of hub, persistentVolumeClaim and image",
+    ),
+    "a cache for a model that is not fetched": (
+        {"cache": {}, "model": {"source": {"image": {"reference": "x"}}}},
+        "remove spec.cache, or spec.model.source",
+    ),
+    "random weights without a tokenizer": (
+        {"model": {"randomWeights": True}},
+        "still requires params.json and tekken.json",
+    ),
+    "a system prompt without its ConfigMap": (
+        {"systemPrompt": {"source": "ConfigMap"}},
+        "set both or neither",
+    ),
+    "a ConfigMap that is not used": (
+        {"systemPrompt": {"configMap": {"name": "x"}}},
+        "set both or neither",
+    ),
+    "a smallest share above the largest": (
+        {"oom": {"minGpuMemoryUtilization": 0.9, "maxGpuMemoryUtilization": 0.8}},
+        "is greater than spec.oom.maxGpuMemoryUtilization",
+    ),
+    "GPUs among the limits": (
+        {"pod": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
+        "allowed keys are cpu, memory, ephemeral-storage",
+    ),
+    "GPUs among the requests": (
+        {"pod": {"resources": {"requests": {"nvidia.com/gpu": 1}}}},
+        "allowed keys are cpu, memory, ephemeral-storage",
+    ),
+    "too little shared memory": ({"sharedMemory": "64Mi"}, "at least 512Mi"),
+    "shared memory in bytes": ({"sharedMemory": 2147483648}, "at least 512Mi"),
+}
+"""By the CEL rules of the CRD: the sentence is the same from both."""
+
+SCHEMA: dict[str, tuple[Spec, str, str]] = {
+    "autoscaling without a limit": (
+        {"autoscaling": {}},
+        'missing required field "maxReplicas"',
+        "spec.autoscaling.maxReplicas: Field required",
+    ),
+    "a path that is a pattern": (
+        {"gate": {"paths": ["/v1/.*"]}},
+        "spec.gate.paths[0]",
+        "spec.gate.paths.0: String should match",
+    ),
+    "a replica count below zero": (
+        {"replicas": -1},
+        "greater than or equal to 0",
+        "greater than or equal to 0",
+    ),
+    "a replica count in words": ({"replicas": "two"}, "integer", "integer"),
+    "a replica count in quotes": ({"replicas": "2"}, "integer", "integer"),
+    "a truth value in words": ({"suspend": "yes"}, "boolean", "boolean"),
+    "a memory that is no quantity": ({"pod": {"gpu": {"memory": "much"}}}, "should match", "match"),
+    "a field that does not exist": (
+        {"replica": 2},
+        "unknown field",
+        "spec.replica: unknown field; did you mean spec.replicas?",
+    ),
+    "a URL where a host belongs": (
+        {"images": {"domains": ["https://example.com"]}},
+        "should match",
+        "should match",
+    ),
+    "a path that leaves the volume": (
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "x", "path": "../y"}}}},
+        "should match",
+        "should match",
+    ),
+    "a shortest context below the shortest that is served": (
+        {"oom": {"minContextLength": 1023}},
+        "greater than or equal to 1024",
+        "greater than or equal to 1024",
+    ),
+}
+"""By the CRD's schema: what the API server says, and what `render` and `fit` say."""
+
+NAMES = ("9lives", "a" * (MAX_NAME + 1), "dots.in.it")
+"""Names that cannot name a Service."""
+
+NAME_SENTENCE = "metadata.name is also the name of a Service"
+
+STORAGE_CLASS_SENTENCE = "storageClassName is immutable"
+"""Of the one rule that compares with the previous object: only the API server can know."""

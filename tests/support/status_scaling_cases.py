@@ -1,0 +1,75 @@
+"""Endpoints with autoscaling, with what the condition ScalingLimited says of each."""
+
+from dataclasses import replace
+
+from builders import EARLIER, GPU, ON_CPUS, Object, node_body
+from mistral_operator.api import AutoscalingStatus, Reason, ScalingReason
+from mistral_operator.status import StatusInput
+from mistral_operator.watch.facts import Observed
+from status_inputs import status_input
+
+
+def scaled(
+    reason: ScalingReason = ScalingReason.ON_TARGET,
+    *,
+    nodes: tuple[Object, ...] = (),
+    driver: str = "Operator",
+    least: int = 1,
+    **spec: object,
+) -> StatusInput:
+    """Return an endpoint of at most 4 replicas about which something was decided."""
+    autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": driver}
+    given = status_input(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
+    scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
+    return replace(given, scaling=scaling if driver == "Operator" else None)
+
+
+TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))
+"""They hold 3 replicas of 2 GPUs: a replica is on one node."""
+
+LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
+    "nothing": (scaled(), "False", Reason.WITHIN_LIMITS, "replicas can follow"),
+    "loops": (scaled(ScalingReason.FROZEN), "True", Reason.SCALE_UP_FROZEN, "so it is"),
+    "the maximum": (scaled(ScalingReason.AT_MAXIMUM), "True", Reason.AT_MAXIMUM, "so it is"),
+    "nobody answers": (scaled(ScalingReason.NO_SIGNALS), "Unknown", Reason.NO_SIGNALS, "so it is"),
+    "too few GPUs": (
+        scaled(nodes=TWO_NODES),
+        *("True", Reason.TOO_FEW_GPUS, f"room for 3 replicas with 2 {GPU}"),
+    ),
+    "too few GPUs for somebody else to scale to": (
+        scaled(nodes=TWO_NODES, driver="External"),
+        *("True", Reason.TOO_FEW_GPUS, "lower it to 3"),
+    ),
+    "no GPUs for a single replica": (
+        scaled(nodes=(node_body(gpus=1),)),
+        *("True", Reason.TOO_FEW_GPUS, "no node has 2"),
+    ),
+    "loops before GPUs": (
+        scaled(ScalingReason.FROZEN, nodes=TWO_NODES),
+        *("True", Reason.SCALE_UP_FROZEN, "so it is"),
+    ),
+    "no KEDA": (
+        replace(scaled(driver="KEDA"), observed=Observed(keda=False)),
+        *("True", Reason.KEDA_MISSING, "install KEDA"),
+    ),
+    "nothing would wake it": (
+        replace(scaled(least=0), observed=Observed(activator=False)),
+        *("True", Reason.ACTIVATOR_MISSING, "the last replica keeps running"),
+    ),
+    "nothing would wake it, and nobody has to": (
+        replace(scaled(), observed=Observed(activator=False)),
+        *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
+    ),
+    "enough GPUs": (
+        scaled(nodes=(*TWO_NODES, node_body("gpu-2", 2))),
+        *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
+    ),
+    "another kind of GPU": (
+        scaled(nodes=TWO_NODES, pod={"gpu": {"resourceName": "amd.com/gpu"}}),
+        *("True", Reason.TOO_FEW_GPUS, "2 amd.com/gpu"),
+    ),
+    "no GPUs are needed": (
+        scaled(nodes=TWO_NODES, **ON_CPUS),
+        *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
+    ),
+}

@@ -1,0 +1,151 @@
+"""What the API server would refuse, `render` and `fit` refuse too, in the same words."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from builders import resource_body
+from mistral_operator.api import Spec, parse_spec
+from mistral_operator.api.crd import resource_schema
+from mistral_operator.api.written import parse_written
+from mistral_operator.cli import main
+from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.kube.names import API_VERSION, KIND
+from refused_resources import NAME_SENTENCE, NAMES, RULES, SCHEMA, STORAGE_CLASS_SENTENCE
+
+COMMANDS = [("render", "--server-image=x"), ("fit", "--gpu-memory=81559Mi")]
+
+
+def document(spec: Any, name: str = "small") -> dict[str, Any]:
+    """Return a resource as it stands in a file."""
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
+
+
+def run(command: tuple[str, ...], written: dict[str, Any]) -> Result:
+    """Give a file to a command."""
+    return CliRunner().invoke(main, [*command, "-f", "-"], input=yaml.safe_dump(written))
+
+
+def messages(schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the sentence of every rule in a schema."""
+    yield from (one["message"] for one in schema.get("x-kubernetes-validations", ()))
+    for inner in schema.get("properties", {}).values():
+        yield from messages(inner)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from messages(schema[key])
+
+
+def refusal(spec: Any) -> str:
+    """Return why a spec in a file is refused."""
+    with pytest.raises(InvalidResource) as refused:
+        parse_written(resource_body(spec))
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(("spec", "sentence"), RULES.values(), ids=RULES)
+def test_a_rule_of_the_crd_is_one_of_the_models_too(spec: dict[str, Any], sentence: str) -> None:
+    (rule,) = {one for one in messages(resource_schema()) if sentence in one}
+
+    assert rule in refusal(spec)
+
+
+@pytest.mark.parametrize("message", sorted(set(messages(resource_schema()))))
+def test_every_rule_of_the_crd_has_a_case_that_the_models_refuse(message: str) -> None:
+    sentences = [sentence for _, sentence in RULES.values()]
+
+    assert any(one in message for one in [*sentences, NAME_SENTENCE, STORAGE_CLASS_SENTENCE])
+
+
+@pytest.mark.parametrize(("spec", "_", "sentence"), SCHEMA.values(), ids=SCHEMA)
+def test_what_the_schema_refuses_the_models_refuse_too(
+    spec: dict[str, Any], _: str, sentence: str
+) -> None:
+    assert sentence in refusal(spec)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_cannot_name_a_service_is_refused(command: tuple[str, ...], name: str) -> None:
+    result = run(command, document({}, name))
+
+    assert result.exit_code == 1
+    assert NAME_SENTENCE in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_commands_end_with_the_sentence_of_the_rule(command: tuple[str, ...]) -> None:
+    result = run(command, document({"engine": {"tensorParallelSize": 3}}))
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        "Error: spec.engine.tensorParallelSize must divide the model's 32 attention heads and"
+        " 8 KV heads: write 1, 2, 4 or 8\n"
+    )
+
+
+def test_an_argument_that_has_a_field_is_refused_with_the_field() -> None:
+    said = refusal({"engine": {"extraArgs": ["--seed=1", "--max_num_seqs=4"]}})
+
+    assert said.endswith(" Refused: --max_num_seqs=4. Set spec.engine.maxSequences.")
+
+
+UNKNOWN = {
+    "a typing error": ({"engine": {"contextLenght": 1}}, "spec.engine.contextLength"),
+    "another case": ({"Engine": {}}, "spec.engine"),
+    "a word as other tools write it": (
+        {"engine": {"max_sequences": 1}},
+        "spec.engine.maxSequences",
+    ),
+    "a field in the wrong place": ({"contextLength": 4096}, "spec.engine.contextLength"),
+    "an item of a list": (
+        {"pod": {"tolerations": [{"key": "a"}, {"efect": "NoExecute"}]}},
+        "spec.pod.tolerations.effect",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "meant"), UNKNOWN.values(), ids=UNKNOWN)
+def test_an_unknown_field_is_refused_with_the_nearest_one(spec: dict[str, Any], meant: str) -> None:
+    assert refusal(spec).endswith(f": unknown field; did you mean {meant}?")
+
+
+def test_an_unknown_field_like_no_other_is_refused_without_a_guess() -> None:
+    assert refusal({"zzz": 1}) == "spec.zzz: unknown field"
+
+
+def test_an_unknown_part_of_a_document_is_refused() -> None:
+    with pytest.raises(InvalidResource, match=r"specs: unknown field; did you mean spec\?"):
+        parse_written({**resource_body({}), "specs": {}})
+
+
+def test_what_the_api_server_adds_to_a_resource_is_no_mistake() -> None:
+    exported = {**resource_body({}, managedFields=[], labels={}), "status": {"replicas": 1}}
+
+    assert parse_written(exported).spec == Spec()
+
+
+def test_labels_are_no_fields() -> None:
+    written = resource_body({"pod": {"nodeSelector": {"zone": "a"}}})
+
+    assert parse_written(written).spec.pod.node_selector == {"zone": "a"}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"engine": {"contextLenght": 1}}, {"replica": 2}, {"suspend": False, "x": {}}],
+    ids=str,
+)
+def test_the_operator_itself_goes_on_ignoring_unknown_fields(spec: dict[str, Any]) -> None:
+    assert parse_spec(spec) == Spec()
+
+
+@pytest.mark.parametrize("quantity", [2, "2", "2000m"])
+def test_a_quantity_may_be_a_number_in_a_file_too(quantity: object) -> None:
+    written = resource_body({"pod": {"resources": {"requests": {"cpu": quantity}}}})
+
+    assert parse_written(written).spec.pod.resources.requests == {"cpu": str(quantity)}

@@ -1,0 +1,102 @@
+"""The server speaks of its own settings, by names that exist; others are derived from these."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from mistral_dev.paths import CHECKOUT
+from mistral_server.contract import FLAGS, FetchSettings, ServerSettings
+from mistral_server.contract.setting_names import renamed, with_flags
+from mistral_server.engine.argv import engine_arguments
+
+SERVER = CHECKOUT / "server" / "src"
+
+MODEL = {"path": "/m", "served_name": "m", "id": "m"}
+OTHER: dict[str, object] = {
+    "model.served_name": "other",
+    "model.path": "/other",
+    "model.dtype": "float32",
+    "model.quantization": "fp8",
+    "engine.media_domains": ["example.com"],
+    "engine.kv_cache_dtype": "fp8",
+    "engine.gpu_memory_utilization": 0.5,
+    "engine.temperature": 0.5,
+}
+"""Values that the other settings, which take 7, do not take."""
+
+
+def paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the path of every setting."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from paths(kind, f"{prefix}{name}.")
+
+
+SETTINGS = {*paths(ServerSettings), *paths(FetchSettings, "fetch.")}
+
+
+def argv(**groups: dict[str, object]) -> list[str]:
+    """Return the engine's command line for some settings."""
+    model = MODEL | groups.pop("model", {})
+    return engine_arguments(ServerSettings.model_validate({"model": model, **groups}))
+
+
+def constants() -> Iterator[tuple[str, str]]:
+    """Yield every text in the server's code that is no docstring."""
+    for file in sorted(SERVER.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            texts = [] if isinstance(node, ast.Expr) else ast.iter_child_nodes(node)
+            for text in texts:
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    yield file.name, text.value
+
+
+@pytest.mark.parametrize("setting", FLAGS)
+def test_every_named_setting_exists(setting: str) -> None:
+    assert setting in SETTINGS
+
+
+@pytest.mark.parametrize("setting", [one for one in FLAGS if not one.startswith("fetch.")])
+def test_a_setting_becomes_its_flag_and_nothing_else(setting: str) -> None:
+    group, name = setting.split(".")
+
+    before, after = argv(), argv(**{group: {name: OTHER.get(setting, 7)}})
+
+    changed = {one.partition("=")[0] for one in set(before) ^ set(after) if one.startswith("--")}
+    if setting == "model.path":  # the one that vLLM takes without its flag
+        assert (after[0], changed) == ("/other", set())
+    elif setting == "engine.media_domains":  # a list stands behind its flag
+        assert after[after.index(FLAGS[setting]) + 1] == "example.com"
+    else:
+        assert changed == {FLAGS[setting]}
+
+
+def test_no_sentence_of_the_server_names_a_field_of_the_resource() -> None:
+    assert [(file, text) for file, text in constants() if "spec." in text] == []
+
+
+RENAMED = {
+    "a setting": ("lower engine.max_sequences", "lower X"),
+    "at the end of a sentence": ("Lower engine.max_sequences.", "Lower X."),
+    "two of them": ("engine.max_sequences or model.dtype", "X or Y"),
+    "a field of the resource": ("spec.engine.max_sequences", "spec.engine.max_sequences"),
+    "a longer name": ("engine.max_sequences_each", "engine.max_sequences_each"),
+    "a part of a path": ("/engine.max_sequences", "/engine.max_sequences"),
+    "a deeper name": ("engine.max_sequences.each", "engine.max_sequences.each"),
+    "before another mark": ("engine.max_sequences: too many", "X: too many"),
+}
+
+
+@pytest.mark.parametrize(("text", "want"), RENAMED.values(), ids=RENAMED)
+def test_a_name_is_replaced_where_it_stands_alone(text: str, want: str) -> None:
+    assert renamed(text, {"engine.max_sequences": "X", "model.dtype": "Y"}) == want
+
+
+def test_flags_stand_behind_their_settings() -> None:
+    text = "Set engine.context_length to what fits."
+
+    assert with_flags(text) == "Set engine.context_length (--max-model-len) to what fits."

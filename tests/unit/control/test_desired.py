@@ -1,0 +1,173 @@
+"""What a resource is to become: replicas, settings and activators, each with its reason."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from builders import (
+    CONTEXT,
+    EARLIER,
+    NOW,
+    Object,
+    container,
+    deployment_body,
+    ended,
+    pod_body,
+    ready_pod,
+    resource,
+    termination,
+)
+from mistral_operator.api import AutoscalingStatus, Oom, ScalingReason, Status
+from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
+from mistral_operator.oom import settings_in_force
+from mistral_operator.render.pod import configuration
+from mistral_operator.scale_to_zero import Activation, Activators
+from mistral_operator.watch.facts import PodFacts, deployment_facts, pod_facts
+from mistral_server.contract import FailureClass
+
+INPUTS = DecisionInputs(NOW, CONTEXT, deployment=deployment_facts(deployment_body(2, ready=2)))
+ACTIVATORS = Activators(("10.0.0.8",))
+SLEEPER: Object = {"autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
+APPLY: Object = {"oom": {"policy": "Apply"}}
+
+
+def scaling(replicas: int, reason: ScalingReason = ScalingReason.SCALED_UP) -> AutoscalingStatus:
+    """Return a decision of autoscaling."""
+    return AutoscalingStatus(replicas=replicas, reason=reason, message="why", time=EARLIER)
+
+
+def failed_pod(
+    spec: Object | None = None, failure: FailureClass = FailureClass.CUDA_OOM_WARMUP
+) -> PodFacts:
+    """Return a pod whose server failed with the settings of a spec."""
+    state = ended(81, message=termination(failure, "no room", "the line"), containerID="1")
+    return replace(
+        pod_facts(pod_body(container(lastState=state, restartCount=1))),
+        configuration=configuration(settings_in_force(resource(spec), None), CONTEXT),
+    )
+
+
+def desired(spec: Object | None = None, previous: Status | None = None, **inputs: Any) -> Desired:
+    """Decide on a resource."""
+    return decide_desired(resource(spec), previous or Status(), replace(INPUTS, **inputs))
+
+
+def test_a_resource_runs_as_it_is_written_where_nothing_else_is_decided() -> None:
+    given = desired({"replicas": 2}, pods=(pod_facts(ready_pod()),))
+
+    assert given.running == given.written
+    assert (given.scaling, given.oom, given.activation, given.reasons) == (None, None, None, ())
+    assert given.to_record(Status()) is None
+
+
+def test_autoscaling_sets_the_replicas_and_says_why() -> None:
+    given = desired({"replicas": 1}, scaling=scaling(3))
+
+    assert (given.written.spec.replicas, given.running.spec.replicas, given.replicas) == (1, 3, 3)
+    assert given.reasons == ("autoscaling, ScaledUp: why",)
+
+
+def test_a_remedy_changes_a_setting_and_says_why() -> None:
+    given = desired(APPLY, pods=(failed_pod(APPLY),))
+
+    assert given.oom is not None
+    assert given.oom.overrides is not None
+    assert given.written.spec.engine.gpu_memory_utilization == 0.9
+    assert given.running.spec.engine.gpu_memory_utilization == 0.87
+    (reason,) = given.reasons
+    assert reason.startswith("spec.engine.gpuMemoryUtilization 0.87: ")
+
+
+def test_a_failure_of_a_deleted_pod_counts_and_the_pod_is_remembered_as_accounted() -> None:
+    pod = failed_pod()
+    given = desired(deleted_pods=(pod,))
+
+    assert given.oom is not None
+    assert [one.count for one in given.oom.totals] == [1]
+    assert given.deleted_pods == (pod,)
+
+
+def test_an_endpoint_that_cannot_start_runs_no_replica_and_no_activator_waits_for_it() -> None:
+    before = desired(SLEEPER, pods=(failed_pod(SLEEPER),)).oom
+    assert before is not None
+    stopped = before.model_copy(update={"stopped": True, "streak": 3})
+
+    given = desired(
+        SLEEPER, Status(oom=stopped), activators=ACTIVATORS, activator_port=20_000, pods=()
+    )
+
+    assert (given.running.spec.replicas, given.replicas) == (0, 1), "it is asked for all the same"
+    assert given.activation is None
+    assert given.reasons == ("stopped after 3 failures with CudaOomWarmup",)
+
+
+@pytest.mark.parametrize(
+    ("serve", "replicas", "reasons"),
+    [(False, 2, 1), (True, 0, 0)],
+    ids=["not in place", "in place"],
+)
+def test_the_last_replica_stays_until_the_activators_serve(
+    serve: bool, replicas: int, reasons: int
+) -> None:
+    given = desired(
+        {**SLEEPER, "replicas": 0},
+        activators=ACTIVATORS,
+        activator_port=20_000,
+        activators_serve=serve,
+    )
+
+    assert (given.running.spec.replicas, given.replicas) == (replicas, 0)
+    assert given.activation == Activation(20_000, ("10.0.0.8",))
+    assert len(given.reasons) == reasons
+
+
+RECORDED: dict[str, tuple[AutoscalingStatus | None, AutoscalingStatus | None, bool]] = {
+    "another number": (scaling(1), scaling(3), True),
+    "the same number for another reason": (
+        scaling(3),
+        scaling(3, ScalingReason.AT_MAXIMUM),
+        False,
+    ),
+    "the first number, which follows from the spec": (
+        None,
+        scaling(3, ScalingReason.STARTED),
+        False,
+    ),
+    "the first number, which follows from the load": (None, scaling(3), True),
+    "none": (scaling(3), None, False),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "recorded"), RECORDED.values(), ids=RECORDED)
+def test_what_a_new_operator_would_not_decide_again_is_recorded_first(
+    before: AutoscalingStatus | None, now: AutoscalingStatus | None, recorded: bool
+) -> None:
+    previous = Status(autoscaling=before, url="kept")
+
+    status = desired(previous=previous, scaling=now).to_record(previous)
+
+    assert (status is not None) is recorded
+    if status is not None:
+        assert (status.autoscaling, status.url) == (now, "kept")
+
+
+def test_scaling_and_memory_are_recorded_together() -> None:
+    previous = Status(autoscaling=scaling(1))
+    given = desired(APPLY, previous, scaling=scaling(3), pods=(failed_pod(APPLY),))
+
+    status = given.to_record(previous)
+
+    assert status is not None
+    assert status.autoscaling == scaling(3)
+    assert status.oom == given.oom
+    assert given.to_record(status) is None
+
+
+def test_which_failures_are_still_visible_is_no_decision() -> None:
+    given = desired(pods=(failed_pod(),))
+    assert given.oom is not None
+    forgotten = given.oom.model_copy(update={"counted": []})
+
+    assert given.to_record(Status(oom=forgotten)) is None
+    assert given.to_record(Status(oom=Oom())) is not None

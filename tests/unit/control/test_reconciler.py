@@ -1,0 +1,354 @@
+"""One reconciliation after another: what is written, in which order, and what stands in the way."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from builders import NAMESPACE, Object, merged
+from fake_api_server import Write
+from fake_objects import ApiError
+from mistral_operator.kube import kinds
+from mistral_operator.kube.objects import Key
+from mistral_server.contract import FailureClass
+from operator_life import KEY, Life, play
+from operator_scenarios import ACTIVATORS, AUTOSCALED, BUSY, SLEEPER, TOO_SMALL, report_of
+
+TOO_LONG: Object = {"engine": {"contextLength": 131_072}, "oom": {"policy": "Apply"}}
+"""An endpoint whose context does not fit, and is made to."""
+
+
+async def ready(life: Life, spec: Object | None = None) -> int:
+    """Bring an endpoint to where it answers; return how many writes that took."""
+    await life.start()
+    life.create(spec)
+    await life.settle()
+    assert life.reason() == "Ready"
+    return len(life.api.writes)
+
+
+def fail(life: Life, failure: FailureClass = FailureClass.CUDA_OOM_LOAD) -> None:
+    """Let the server of every pod fail."""
+    report = TOO_SMALL if failure is FailureClass.KV_CACHE_TOO_SMALL else report_of(failure)
+    for pod in life.pods():
+        life.workloads.fail(Key(NAMESPACE, pod["metadata"]["name"]), report)
+
+
+def reject(
+    life: Life, error: ApiError, which: Callable[[Write], bool], times: int = 10_000
+) -> list[Write]:
+    """Let the API server reject some writes; return those that it rejected."""
+    rejected: list[Write] = []
+
+    async def before(write: Write) -> None:
+        if which(write) and len(rejected) < times:
+            rejected.append(write)
+            raise error
+
+    life.api.before_write = before
+    return rejected
+
+
+def verbs(life: Life, since: int) -> list[str]:
+    """Return the verbs of the writes since a number of them, without Events."""
+    return [write.verb for write in life.api.writes[since:] if write.verb != "post"]
+
+
+# --- What is written, in which order --------------------------------------------------------------
+
+
+def test_a_new_resource_gets_its_children_and_one_status_for_all_of_them() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await asyncio.sleep(1.0)
+
+        assert verbs(life, 0) == ["apply"] * 5 + ["status"]
+        assert life.reason() == "Starting"
+
+    play(scenario)
+
+
+def test_autoscaling_and_memory_are_recorded_by_one_write_before_anything_is_done() -> None:
+    async def scenario(life: Life) -> None:
+        life.load = {"running": 1}
+        start = await ready(life, merged(AUTOSCALED, TOO_LONG))
+
+        life.watch_seconds = 0.3  # both are known when the pass begins
+        life.edit({"suspend": True})
+        fail(life, FailureClass.KV_CACHE_TOO_SMALL)
+        await life.settle()
+
+        assert verbs(life, start)[:2] == ["status", "apply"]
+        first = next(
+            event
+            for event in life.objects.feed
+            if event.kind == kinds.RESOURCE and "oom" in event.body.get("status", {})
+        )
+        assert first.body["status"]["autoscaling"]["reason"] == "Stopped"
+        assert first.body["status"]["oom"]["overrides"] == {"contextLength": 57_344}
+        assert {"Stopped", "KVCacheTooSmall", "RemedyApplied"} <= {*life.event_reasons()}
+
+    play(scenario)
+
+
+def test_a_resource_that_nothing_happens_to_costs_nothing_and_neither_does_a_restart() -> None:
+    async def scenario(life: Life) -> None:
+        writes = await ready(life)
+
+        await life.settle(3600)
+        life.kill()
+        await life.settle(3600)
+
+        assert len(life.api.writes) == writes
+        assert life.starts == 2
+
+    play(scenario)
+
+
+def test_a_restart_writes_nothing_after_an_endpoint_was_stopped() -> None:
+    async def scenario(life: Life) -> None:
+        life.workloads.start_result = lambda _: report_of(FailureClass.CUDA_OOM_LOAD)
+        await life.start()
+        life.create()
+        await life.settle(80)
+        assert (life.reason(), life.pods()) == ("CrashLoop", [])
+        writes = len(life.api.writes)
+
+        life.kill()
+        await life.settle()
+
+        assert life.api.writes[writes:] == []
+
+    play(scenario)
+
+
+def test_a_remedy_has_helped_when_the_quiet_period_is_over() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life, merged(TOO_LONG, {"oom": {"quietSeconds": 900}}))
+        fail(life, FailureClass.KV_CACHE_TOO_SMALL)
+        await life.settle()
+        (step,) = life.status["oom"]["steps"]
+        assert (step["after"], step["outcome"]) == ("57344", "Trying")
+
+        await life.settle(950)
+
+        (step,) = life.status["oom"]["steps"]
+        assert step["outcome"] == "Helped"
+
+    play(scenario)
+
+
+def test_a_failure_of_a_pod_that_is_deleted_at_once_counts() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        fail(life)
+        for pod in life.pods():
+            life.objects.delete(kinds.POD, Key(NAMESPACE, pod["metadata"]["name"]))
+        await life.settle()
+
+        assert life.status["oom"]["totals"] == [{"class": "CudaOomLoad", "count": 1}]
+
+    play(scenario)
+
+
+def test_a_deleted_resource_leaves_nothing_behind() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        assert life.operator is not None
+        assert KEY in life.operator.fleet.statuses
+
+        life.delete()
+        await life.settle()
+
+        assert life.operator.fleet.statuses == {}
+        assert [one for one, _ in life.objects.stored if one != kinds.EVENT] == [kinds.NODE]
+
+    play(scenario)
+
+
+def test_an_activator_that_comes_later_lets_an_endpoint_sleep() -> None:
+    async def scenario(life: Life) -> None:
+        spec = merged(SLEEPER, {"autoscaling": {"driver": "External"}})
+        await ready(life, spec)
+        life.edit({"replicas": 0})
+        await life.settle()
+        assert len(life.pods()) == 1
+        assert life.reason("ScalingLimited") == "ActivatorMissing"
+
+        life.activators = ACTIVATORS
+        await life.settle()
+
+        assert (life.pods(), life.reason()) == ([], "Asleep")
+
+    play(scenario)
+
+
+def test_load_adds_replicas_and_says_why() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life, AUTOSCALED)
+        life.load = BUSY
+        await life.settle()
+
+        assert len(life.pods()) == life.status["desiredReplicas"] == 3
+        assert life.status["autoscaling"]["reason"] == "ScaledUp"
+        assert "ScaledUp" in life.event_reasons()
+
+    play(scenario)
+
+
+# --- What stands in the way -----------------------------------------------------------------------
+
+
+def test_a_resource_that_cannot_be_read_is_reported_and_its_children_stay() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life, {"replicas": 2})
+
+        life.edit({"replicas": "two"})
+        await life.settle()
+        assert life.reason() == "InvalidResource"
+        assert (len(life.pods()), life.status["desiredReplicas"]) == (2, 2)
+
+        life.edit({"replicas": 1})
+        await life.settle()
+        assert (life.reason(), len(life.pods())) == ("Ready", 1)
+
+    play(scenario)
+
+
+def test_a_name_that_is_taken_is_reported_until_it_is_free() -> None:
+    async def scenario(life: Life) -> None:
+        metadata = {"name": KEY.name, "namespace": NAMESPACE}
+        theirs: Object = {"metadata": metadata, "spec": {"selector": {"a": "b"}, "ports": []}}
+        life.objects.create(kinds.SERVICE, theirs)
+        await life.start()
+        life.create()
+        await asyncio.sleep(60)
+        assert life.reason() == "NameTaken"
+        found = life.objects.find(kinds.SERVICE, KEY)
+        assert found is not None
+        assert found["spec"]["selector"] == {"a": "b"}
+
+        life.objects.delete(kinds.SERVICE, KEY)
+        await life.settle(400)
+
+        assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+def test_what_a_resource_refers_to_and_does_not_exist_is_reported() -> None:
+    async def scenario(life: Life) -> None:
+        life.workloads.pod_error = "no pod is created"
+        await life.start()
+        life.create({"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}})
+        await asyncio.sleep(10)
+
+        assert life.reason() == "ClaimMissing"
+
+    play(scenario)
+
+
+def test_somebody_who_keeps_writing_the_replicas_is_reported() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        for _ in range(8):
+            life.objects.update(
+                kinds.DEPLOYMENT, KEY, lambda live: merged(live, {"spec": {"replicas": 2}})
+            )
+            await asyncio.sleep(10)
+
+        assert life.reason() == "ReplicasContested"
+        assert life.deployment()["spec"]["replicas"] == 2
+        await asyncio.sleep(4000)
+        assert life.reason() == "Ready"
+        assert life.deployment()["spec"]["replicas"] == 1
+
+    play(scenario)
+
+
+UNAVAILABLE = ApiError(503, "ServiceUnavailable", "etcd is away")
+
+
+@pytest.mark.parametrize("verb", ["apply", "status"])
+def test_an_api_server_that_is_away_for_a_moment_only_delays(verb: str) -> None:
+    async def scenario(life: Life) -> None:
+        rejected = reject(life, UNAVAILABLE, lambda write: write.verb == verb, times=3)
+        await life.start()
+        life.create()
+        await life.settle()
+
+        assert len(rejected) == 3
+        assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+def test_a_fault_of_one_resource_is_logged_and_retried() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        assert life.operator is not None
+        errors = life.operator.errors
+        forbidden = ApiError(403, "Forbidden", "no right to patch the status")
+        rejected = reject(life, forbidden, lambda write: write.verb == "status", times=2)
+        life.create()
+        await asyncio.sleep(20)
+
+        assert len(rejected) == 2
+        assert [("unexpected error" in one) for one in errors] == [True, True]
+        errors.clear()
+        await life.settle()
+        assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+def test_a_namespace_that_is_being_deleted_is_left_to_itself() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        life.objects.terminating_namespaces.add(NAMESPACE)
+        writes = len(life.api.writes)
+
+        life.objects.delete(kinds.SERVICE, KEY)
+        await asyncio.sleep(500)
+
+        assert verbs(life, writes) == ["apply"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("failing", [False, True], ids=["report", "decision"])
+def test_a_resource_that_is_deleted_before_its_status_is_written_gets_no_event(
+    failing: bool,
+) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        events = life.event_reasons()
+
+        async def delete(write: Write) -> None:
+            if write.verb == "status":
+                life.api.before_write = None
+                life.delete()
+
+        life.api.before_write = delete
+        if failing:
+            fail(life)
+        else:
+            life.edit({"suspend": True})
+        await life.settle()
+
+        assert life.event_reasons() == events
+
+    play(scenario)
+
+
+def test_an_event_that_is_rejected_holds_nothing_up() -> None:
+    async def scenario(life: Life) -> None:
+        error = ApiError(403, "Forbidden", "no Events here")
+        rejected = reject(life, error, lambda write: write.verb == "post")
+        await ready(life)
+
+        assert len(rejected) == 2
+        assert life.event_reasons() == []
+
+    play(scenario)

@@ -1,0 +1,105 @@
+"""The word list: what it finds, where, and what it leaves alone."""
+
+from pathlib import Path
+
+import pytest
+
+from mistral_dev import wording
+from mistral_dev.paths import CHECKOUT
+from mistral_dev.wording import TERMS, Term, find_all, in_code, in_text
+
+FILE = Path("docs/some.md")
+
+AVOIDED: dict[str, str] = {
+    "lacks? of memory|want of memory": "Lacks of memory are counted",
+    r"\b(?:sleeps?|slept|sleeping|asleep)\b": "it sleeps: the next request starts a replica",
+    r"\bwho(?:ever| calls)\b": "whoever reaches the Service may use it",
+    r"\b(?:stands?|standing|stood) by\b": "a replica that stands by",
+    r"\bfor ever\b": "Generations that repeat themselves for ever",
+    "quantis": "quantise the model",
+    r"(?-i:\bMake the [A-Z]\w+)": "Make the Service.",
+    r"\b(?:gpus?|images) a (?:replica|prompt)\b|\d a replica\b": "two GPUs a replica",
+    r"fewest \w+ .{0,30}that may be set|that may be set\.": "Fewest images that may be set.",
+    r"\b1 (?:gpus|replicas|pods|requests|ends|failures)\b": "1 GPUs",
+    "swap or equal": "swap or equal them",
+    "nothing ended of|nobody asked for": "KVPressure is one that nothing ended of",
+}
+"""An old sentence for some of the patterns."""
+
+
+def found(text: str) -> list[tuple[int, str]]:
+    """Return line and words of each finding in a text."""
+    return [(one.line, one.found) for one in in_text(FILE, text)]
+
+
+def test_nothing_in_the_project_is_worded_so() -> None:
+    assert [str(one) for one in find_all()] == []
+
+
+@pytest.mark.parametrize(("pattern", "sentence"), AVOIDED.items(), ids=AVOIDED.values())
+def test_an_old_sentence_is_found_with_what_to_write(pattern: str, sentence: str) -> None:
+    (term,) = (one for one in TERMS if one.pattern == pattern)
+
+    assert term.instead in {one.instead for one in in_text(FILE, sentence)}
+
+
+@pytest.mark.parametrize("term", TERMS, ids=lambda term: term.pattern)
+def test_a_term_says_what_to_write_and_why_a_use_is_allowed(term: Term) -> None:
+    assert term.instead
+    assert all(piece and reason for piece, reason in term.allowed)
+
+
+def test_a_finding_names_file_line_words_and_remedy() -> None:
+    (finding,) = in_text(FILE, "first\nit lasts\nfor ever\n")
+
+    assert str(finding) == "docs/some.md:3: 'for ever': write forever, endlessly"
+
+
+@pytest.mark.parametrize(
+    "text", ["a lack\nof memory", "# a lack\n# of memory", "  # a lack of\n  # memory"]
+)
+def test_a_phrase_is_found_across_lines_and_comments(text: str) -> None:
+    assert [words.replace("# ", "") for _, words in found(text)] == ["lack of memory"]
+
+
+@pytest.mark.parametrize(
+    "text", ["the reason `Asleep`", "see sleeping.yaml", "honestFinish", "the wake-up of a thread"]
+)
+def test_names_of_the_api_are_allowed(text: str) -> None:
+    assert found(text) == []
+
+
+def test_an_allowed_piece_does_not_cover_its_neighbor() -> None:
+    assert found("`Asleep`: it sleeps") == [(1, "sleeps")]
+
+
+def test_messages_in_code_are_read_and_docstrings_and_words_are_not() -> None:
+    source = '"""It sleeps."""\nSTATE = "asleep"\nraise ValueError(f"{name} sleeps now")\n'
+
+    assert [(one.line, one.found) for one in in_code(FILE, source)] == [(3, "sleeps")]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "told = 1",
+        "def told(): ...",
+        "class _Shelf: ...",
+        "a.swept",
+        "f(wanted=1)",
+        "_BUSY_PATIENCE",
+    ],
+)
+def test_a_name_is_found_where_names_were_replaced(
+    monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(wording, "RENAMED", ("docs",))
+
+    assert len(list(in_code(FILE, source))) == 1
+    assert list(in_code(Path("dev/other.py"), source)) == []
+
+
+def test_what_is_renamed_or_skipped_exists() -> None:
+    paths = [*wording.RENAMED, *wording._SKIPPED]
+
+    assert [path for path in paths if not (CHECKOUT / path).exists()] == []
