@@ -13,8 +13,9 @@ from fault_operations import OPERATIONS
 from fault_selection import cases, is_exhaustive, selected
 from mistral_dev.cluster import Cluster
 
-LANES = 5
+LANES = 9
 """Operations that are played at the same time: most of it is waiting."""
+QUIET_SECONDS = 5.0
 SAMPLE = {"create", "memory"}
 
 
@@ -44,9 +45,7 @@ def played(
     exhaustive, names = is_exhaustive(request), selected(request, "operation")
     crashes = [Crashes(one) for one in OPERATIONS if one.name in names]
     points = slice(None) if exhaustive else slice(2, None, 5)
-    asyncio.run(
-        play(cluster, tmp_path_factory.mktemp("crashes"), crashes, points, 20 if exhaustive else 3)
-    )
+    asyncio.run(play(cluster, tmp_path_factory.mktemp("crashes"), crashes, points, QUIET_SECONDS))
     return {one.operation.name: one for one in crashes}
 
 

@@ -71,7 +71,7 @@ class Missing:
         started = time.monotonic()
         made.operator.kill()
         await made.api.delete(kinds.SERVICE, made.namespace, NAME)
-        await made.edit({"networkPolicy": False, "engine": {"contextLength": 16384}})
+        await made.edit({"networkPolicy": False, "suspend": True})
         self.told_seconds = await until(lambda: self._is_told(made), "a word", TOLD_SECONDS)
         await asyncio.sleep(max(0.0, 15 + started - time.monotonic()))
         await rights.give_back()
@@ -96,7 +96,8 @@ class Missing:
 
 async def _is_whole(made: Lane) -> bool:
     service, policy = await made.get(kinds.SERVICE), await made.get(kinds.NETWORK_POLICY)
-    return service != {} and policy == {} and await made.is_ready()
+    suspended = (await made.condition()).get("reason") == "Suspended"
+    return service != {} and policy == {} and suspended
 
 
 async def play(cluster: Cluster, directory: Path, every: list[Missing]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fault_api import Api, Object, Refused, until
+from fault_api import NAMESPACE, Api, Object, Refused, until
 from fault_operator import OperatorUnderFaults
 from fault_proxy import FaultProxy
 from mistral_operator.kube import kinds, names
@@ -249,3 +249,5 @@ async def lane(
             made = Lane(api, namespace, proxy, operator)
             made.begin()
             yield made
+    # Its pods hold GPUs that others need.
+    await api.delete(NAMESPACE, "", namespace)

@@ -63,7 +63,7 @@ class Rounds:
             else:
                 self.next_action.append(acted)
             if not self.takes_over and any(one.by == standby for one in writes):
-                self.failures.append(f"round {number}: {standby} wrote beside a healthy leader")
+                self.failures.append(f"round {number}: {standby} took over without a reason")
         self.tracebacks = pair.tracebacks
 
     def __str__(self) -> str:
