@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 12.0
 """Interval between two sweeps. A lost deletion is found by the next one, another lost event by the
-one after that: both within 30 seconds. docs/performance.md says what a sweep costs."""
+one after that: both within 30 seconds. `pytest tests/bench/test_fleet.py -k sweep`
+measures what a sweep costs."""
 FIRST_SWEEP_SECONDS = 3.0
 """The first sweep follows soon on Kopf's own first lists, before which nothing was watched."""
 
