@@ -1,4 +1,4 @@
-"""The command line without a cluster: render, crd, and what is said of mistakes."""
+"""The command line without a cluster: render, crd, and the messages for mistakes."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_render_prints_every_child_as_a_document_of_its_own() -> None:
     assert {one["metadata"]["namespace"] for one in objects} == {"default"}
 
 
-def test_render_takes_image_and_namespace_as_they_are_given() -> None:
+def test_render_uses_the_configured_image_and_namespace() -> None:
     metadata = {"name": "small", "namespace": "models"}
     options = ("--server-image", "server:9", "--pod-monitor")
     objects = rendered(run("render", "-f", "-", *options, documents=(document(metadata=metadata),)))

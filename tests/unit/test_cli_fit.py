@@ -20,7 +20,7 @@ def test_fit_reproduces_the_figure_measured_on_two_gpus_within_half_a_percent() 
     result = run("fit", "--gpu-memory", "143771Mi")
 
     assert "CUDA graphs             0.87 GiB" in result.stdout
-    assert "1320416 per replica" in result.stdout  # vLLM 0.32 found 1,320,464
+    assert "1320416 per replica" in result.stdout  # vLLM 0.32 reported 1,320,464
 
 
 def test_fit_says_what_would_help_and_fails() -> None:
@@ -86,7 +86,7 @@ def test_a_mistyped_option_of_fit_is_refused_with_what_to_write(
 
 SOURCES = {
     "the pinned version": ((H100,), {}, "  figures              measured with vLLM 0.32"),
-    "the version that is given": (
+    "the configured version": (
         (H100, "--engine-version", "0.26.0"),
         {},
         "  figures              measured with vLLM 0.26\n",
@@ -220,8 +220,8 @@ def test_fit_says_so_where_only_more_memory_helps() -> None:
 
 def test_fit_says_so_where_the_block_that_no_request_can_have_is_missing() -> None:
     engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
-    given = document(spec={"engine": engine})
-    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(given,))
+    configured = document(spec={"engine": engine})
+    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(configured,))
 
     assert "8192 per replica (8192 needed)\n  one request can use 8176 of these" in result.stdout
 
@@ -234,7 +234,7 @@ def test_fit_says_what_a_fixed_cache_claims() -> None:
     assert "  525.08 GiB must be free at startup, but only 77.75 GiB are\n" in result.stdout
 
 
-def test_fit_reckons_with_the_version_that_is_given() -> None:
+def test_fit_uses_the_configured_version() -> None:
     eager = {"tensorParallelSize": 1, "extraArgs": ["--enforce-eager"]}
     before = ("--gpu-memory", H100, "--engine-version", "0.26")
 

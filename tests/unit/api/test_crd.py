@@ -15,7 +15,7 @@ from mistral_operator.api.crd import (
     structural,
     to_yaml,
 )
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 
@@ -53,7 +53,7 @@ class TwoTypes(ApiModel):
 
 
 class Steps(ApiModel):
-    """A keyword that nobody has translated yet."""
+    """A keyword without a translation."""
 
     number: Annotated[int, Field(multiple_of=8)] = 8
     """A multiple of eight."""
@@ -82,8 +82,8 @@ class Optional(ApiModel):
 
 def version() -> Schema:
     """Return the one version of the CRD."""
-    (found,) = custom_resource_definition()["spec"]["versions"]
-    result: Schema = found
+    (served,) = custom_resource_definition()["spec"]["versions"]
+    result: Schema = served
     return result
 
 
@@ -139,7 +139,7 @@ def test_every_schema_is_structural() -> None:
             assert "anyOf" not in schema, path
 
 
-def test_nothing_is_kept_without_being_known() -> None:
+def test_unknown_fields_are_never_preserved() -> None:
     for path, schema in schemas(root(), "resource"):
         assert schema.get("additionalProperties") is not True, path
         assert "x-kubernetes-preserve-unknown-fields" not in schema, path
@@ -164,7 +164,7 @@ def test_every_rule_says_what_is_wrong() -> None:
 def test_the_api_server_fills_in_the_defaults_that_the_operator_assumes() -> None:
     spec = root()["properties"]["spec"]
 
-    assert defaulted(spec, {}) == kubernetes_form(Spec())
+    assert defaulted(spec, {}) == to_kubernetes(Spec())
 
 
 def test_required_fields_are_fields() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from mistral_operator.api import parse_spec
-from mistral_operator.api.fields import NAMES
+from mistral_operator.api.fields import FIELD_NAMES
 from mistral_operator.kube.errors import InvalidResource
 from mistral_server.contract import EngineArgumentError, check_engine_args
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG, canonical_flag
@@ -79,7 +79,7 @@ def test_a_resource_is_refused_with_the_field_instead(flag: str, setting: str) -
     with pytest.raises(InvalidResource) as refused:
         parse_spec({"engine": {"extraArgs": [flag]}})
 
-    assert refused.value.message.endswith(f"Refused: {flag}. Set {NAMES[setting]}.")
+    assert refused.value.message.endswith(f"Refused: {flag}. Set {FIELD_NAMES[setting]}.")
 
 
 def test_no_argument_is_allowed_that_has_a_setting() -> None:

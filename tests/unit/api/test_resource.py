@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mistral_operator.api import Spec, parse_resource, parse_spec
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.kube.errors import InvalidResource, OperatorError
 from mistral_operator.kube.names import API_VERSION, KIND
 
@@ -123,20 +123,20 @@ def body(spec: Any, **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": own, "spec": spec}
 
 
-def leaves(document: dict[str, Any], known: set[str], path: str = "") -> dict[str, Any]:
+def leaves(document: dict[str, Any], paths: set[str], path: str = "") -> dict[str, Any]:
     """Return the values of a document by path, no deeper than the known paths."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in document.items():
         here = f"{path}{key}"
-        if isinstance(value, dict) and here not in known:
-            found |= leaves(value, known, f"{here}.")
+        if isinstance(value, dict) and here not in paths:
+            result |= leaves(value, paths, f"{here}.")
         else:
-            found[here] = value
-    return found
+            result[here] = value
+    return result
 
 
 def test_an_empty_spec_is_the_endpoint_that_was_promised() -> None:
-    assert leaves(kubernetes_form(parse_spec({})), set(DEFAULTS)) == DEFAULTS
+    assert leaves(to_kubernetes(parse_spec({})), set(DEFAULTS)) == DEFAULTS
 
 
 def test_a_missing_spec_is_an_empty_one() -> None:

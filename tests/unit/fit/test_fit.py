@@ -62,9 +62,9 @@ MEASURED = {f"0.32 {name}": row for name, row in OF_0_32.items()} | {
 }
 
 
-@pytest.mark.parametrize(("request_", "found"), MEASURED.values(), ids=MEASURED)
-def test_the_tokens_are_those_that_vllm_found(request_: FitRequest, found: int) -> None:
-    assert fit(request_).kv_cache_tokens == pytest.approx(found, rel=TOLERANCE)
+@pytest.mark.parametrize(("request_", "measured"), MEASURED.values(), ids=MEASURED)
+def test_the_tokens_are_those_that_vllm_reported(request_: FitRequest, measured: int) -> None:
+    assert fit(request_).kv_cache_tokens == pytest.approx(measured, rel=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_each_rank_loads_the_weights_that_the_log_of_vllm_says(ranks: int, gib: 
 def test_a_version_has_the_row_of_the_next_lower_one_and_an_unknown_one_that_of_the_pinned(
     version: str | None, same_as: str
 ) -> None:
-    asked, expected = (replace(ONE_GPU, engine_version=one) for one in (version, same_as))
+    other, expected = (replace(ONE_GPU, engine_version=one) for one in (version, same_as))
 
-    assert fit(asked) == fit(expected)
+    assert fit(other) == fit(expected)
 
 
 def test_the_last_row_is_of_the_version_that_is_pinned() -> None:
@@ -138,7 +138,7 @@ def test_the_last_row_is_of_the_version_that_is_pinned() -> None:
         pytest.param(24_564, 23.64, id="RTX 4090"),
         pytest.param(24_576, 23.53, id="A30"),
         pytest.param(23_034, 21.96, id="L4"),
-        pytest.param(40_192, 40_192 / 1024, id="slice of an H100, of which nothing is known"),
+        pytest.param(40_192, 40_192 / 1024, id="slice of an H100, that was not measured"),
     ],
 )
 def test_no_more_of_a_gpu_is_counted_on_than_a_program_can_use(

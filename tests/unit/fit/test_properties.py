@@ -29,7 +29,7 @@ requests = st.builds(
 
 
 def followed(request: FitRequest, advice: str) -> FitRequest:
-    """Return the request of somebody who did all that an advice says."""
+    """Return the request after all changes of an advice were made."""
     for change in advice.split(" and "):
         request = changed(request, change)
     return request
@@ -63,7 +63,7 @@ def changed(request: FitRequest, change: str) -> FitRequest:
             return replace(request, cache_blocks=None)
         case "add", "--enforce-eager":
             return replace(request, eager=True)
-    raise AssertionError(f"nobody knows how to follow: {change}")
+    raise AssertionError(f"no rule to apply: {change}")
 
 
 @given(requests)

@@ -18,21 +18,21 @@ Object = dict[str, Any]
 
 def rendered(kind: str, spec: Object | None = None, context: RenderContext = CONTEXT) -> Object:
     """Return the one child of a kind."""
-    (found,) = [one for one in children(resource(spec), context) if one["kind"] == kind]
-    return found
+    (result,) = [one for one in children(resource(spec), context) if one["kind"] == kind]
+    return result
 
 
 def template(spec: Object, context: RenderContext = CONTEXT) -> Object:
     """Return the pod template."""
-    found: Object = rendered("Deployment", spec, context)["spec"]["template"]
-    return found
+    result: Object = rendered("Deployment", spec, context)["spec"]["template"]
+    return result
 
 
-def resources(**given: Object) -> Object:
+def resources(**configured: Object) -> Object:
     """Return the resources of the server's container."""
-    pod = template({"pod": {"resources": given}})["spec"]
-    found: Object = pod["containers"][0]["resources"]
-    return found
+    pod = template({"pod": {"resources": configured}})["spec"]
+    result: Object = pod["containers"][0]["resources"]
+    return result
 
 
 SAME_POD: dict[str, tuple[Object, Object]] = {
@@ -78,7 +78,7 @@ def test_an_upgrade_of_the_operator_restarts_only_pods_of_its_own_image() -> Non
 
 
 @pytest.mark.parametrize(
-    ("given", "requests", "limits"),
+    ("configured", "requests", "limits"),
     [
         ({}, {"cpu": "4", "memory": "24Gi"}, {}),
         ({"requests": {"cpu": "8"}}, {"cpu": "8", "memory": "24Gi"}, {}),
@@ -105,12 +105,12 @@ def test_an_upgrade_of_the_operator_restarts_only_pods_of_its_own_image() -> Non
         ),
     ],
 )
-def test_what_is_not_asked_for_has_a_default_below_its_limit(
-    given: Object, requests: Object, limits: Object
+def test_an_unset_request_has_a_default_below_its_limit(
+    configured: Object, requests: Object, limits: Object
 ) -> None:
     gpus = {"nvidia.com/gpu": "2"}
 
-    assert resources(**given) == {"requests": requests | gpus, "limits": limits | gpus}
+    assert resources(**configured) == {"requests": requests | gpus, "limits": limits | gpus}
 
 
 def test_gpus_follow_from_the_tensor_parallel_size() -> None:
@@ -139,10 +139,10 @@ def test_a_pod_on_cpus_asks_for_no_gpu_and_tolerates_no_taint_of_one() -> None:
 )
 def test_empty_words_are_left_out_as_the_api_server_drops_them(toleration: Object) -> None:
     # What is dropped would differ from what we want for ever, and be written again and again.
-    wanted = template({"pod": {"tolerations": [toleration]}})
+    desired = template({"pod": {"tolerations": [toleration]}})
     live = template({"pod": {"tolerations": [{k: v for k, v in toleration.items() if v}]}})
 
-    assert first_difference(wanted, live) is None
+    assert first_difference(desired, live) is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mistral_operator.oom import (
     settings_in_force,
 )
 from mistral_operator.render import RenderContext
-from mistral_operator.render.pod import configuration
+from mistral_operator.render.pod import configuration_digest
 from mistral_operator.scale_to_zero import (
     ActivatorRoute,
     Activators,
@@ -143,7 +143,7 @@ def _decide_oom(scaled: Resource, previous: Status, inputs: DecisionInputs) -> O
     settled = facts is not None and facts.settled
     remedy_inputs = RemedyInputs(
         failures,
-        configuration=configuration(settings_in_force(scaled, before), inputs.context),
+        configuration=configuration_digest(settings_in_force(scaled, before), inputs.context),
         ready=facts is not None and facts.ready > 0,
         quiet=until is not None and until <= 0 and settled,
         now=to_seconds(inputs.now),

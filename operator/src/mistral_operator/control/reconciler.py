@@ -12,8 +12,8 @@ from mistral_operator.api import (
     Resource,
     Spec,
     Status,
-    identified,
     parse_resource,
+    resource_with_spec,
 )
 from mistral_operator.api.status import Problem
 from mistral_operator.control.activator_slices import ActivatorSlices
@@ -134,7 +134,7 @@ class Reconciler:
         """Report what is wrong with a resource; its children stay as they are."""
         previous = _status_of(body)
         status_input = StatusInput(
-            identified(body, Spec()),
+            resource_with_spec(body, Spec()),
             self._observe(key),
             (Problem(Reason.INVALID_RESOURCE, str(error)),),
             previous,

@@ -1,7 +1,7 @@
-"""From a resource to its children, as plain objects. Pure: same input, same bytes.
+"""Renders a resource into its children, as plain objects. Pure: same input, same bytes.
 
-One file per kind. `control/reconciler.py` applies what `children` returns, `mistral-operator
-render` prints it, and the golden files in tests/golden hold it for review.
+One file per kind. `control/reconciler.py` applies the result of `children`, `mistral-operator
+render` prints it, and the golden files in tests/golden keep it for review.
 """
 
 from mistral_operator.api import Resource
@@ -10,7 +10,7 @@ from mistral_operator.render.context import RenderContext
 from mistral_operator.render.deployment import deployment
 from mistral_operator.render.disruption import disruption_budget
 from mistral_operator.render.endpointslice import activator_slice
-from mistral_operator.render.metadata import KubernetesObject, seal
+from mistral_operator.render.metadata import KubernetesObject, with_applied_digest
 from mistral_operator.render.monitor import pod_monitor
 from mistral_operator.render.network import network_policy
 from mistral_operator.render.scaledobject import is_scaled_by_keda, scaled_object
@@ -24,7 +24,7 @@ __all__ = ["KubernetesObject", "RenderContext", "children"]
 def children(
     resource: Resource, context: RenderContext, route: ActivatorRoute | None = None
 ) -> tuple[KubernetesObject, ...]:
-    """Return every child of a resource, in the order in which they should be applied.
+    """Return every child of a resource, in the order in which to apply them.
 
     Args:
         resource: the desired endpoint.
@@ -47,4 +47,4 @@ def children(
         rendered.append(pod_monitor(resource))
     if context.scaled_objects and is_scaled_by_keda(resource):
         rendered.append(scaled_object(resource, context))
-    return tuple(seal(child) for child in rendered)
+    return tuple(with_applied_digest(child) for child in rendered)

@@ -1,4 +1,4 @@
-"""The EndpointSlice that puts the activator behind the Service of an endpoint that may sleep."""
+"""The EndpointSlice that routes the Service of an idle endpoint to the activator."""
 
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
@@ -7,7 +7,7 @@ from mistral_operator.scale_to_zero import ActivatorRoute, Terms
 
 
 def activator_slice(resource: Resource, route: ActivatorRoute) -> KubernetesObject:
-    """Return the slice; it stays while nothing is in it, so that the endpoint keeps its port."""
+    """Return the slice. It also exists without addresses, so that the endpoint keeps its port."""
     rendered = child(
         resource,
         "discovery.k8s.io/v1",

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from builders import resource_body
 from mistral_operator.api import Spec, parse_spec
 from mistral_operator.api.crd import resource_schema
-from mistral_operator.api.written import parse_written
+from mistral_operator.api.manifest import parse_manifest
 from mistral_operator.cli import main
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import API_VERSION, KIND
@@ -24,9 +24,9 @@ def document(spec: Any, name: str = "small") -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
 
-def run(command: tuple[str, ...], written: dict[str, Any]) -> Result:
+def run(command: tuple[str, ...], manifest: dict[str, Any]) -> Result:
     """Give a file to a command."""
-    return CliRunner().invoke(main, [*command, "-f", "-"], input=yaml.safe_dump(written))
+    return CliRunner().invoke(main, [*command, "-f", "-"], input=yaml.safe_dump(manifest))
 
 
 def messages(schema: dict[str, Any]) -> Iterator[str]:
@@ -42,7 +42,7 @@ def messages(schema: dict[str, Any]) -> Iterator[str]:
 def refusal(spec: Any) -> str:
     """Return why a spec in a file is refused."""
     with pytest.raises(InvalidResource) as refused:
-        parse_written(resource_body(spec))
+        parse_manifest(resource_body(spec))
     return str(refused.value)
 
 
@@ -89,9 +89,9 @@ def test_the_commands_end_with_the_sentence_of_the_rule(command: tuple[str, ...]
 
 
 def test_an_argument_that_has_a_field_is_refused_with_the_field() -> None:
-    said = refusal({"engine": {"extraArgs": ["--seed=1", "--max_num_seqs=4"]}})
+    message = refusal({"engine": {"extraArgs": ["--seed=1", "--max_num_seqs=4"]}})
 
-    assert said.endswith(" Refused: --max_num_seqs=4. Set spec.engine.maxSequences.")
+    assert message.endswith(" Refused: --max_num_seqs=4. Set spec.engine.maxSequences.")
 
 
 UNKNOWN = {
@@ -120,19 +120,19 @@ def test_an_unknown_field_like_no_other_is_refused_without_a_guess() -> None:
 
 def test_an_unknown_part_of_a_document_is_refused() -> None:
     with pytest.raises(InvalidResource, match=r"specs: unknown field; did you mean spec\?"):
-        parse_written({**resource_body({}), "specs": {}})
+        parse_manifest({**resource_body({}), "specs": {}})
 
 
 def test_what_the_api_server_adds_to_a_resource_is_no_mistake() -> None:
     exported = {**resource_body({}, managedFields=[], labels={}), "status": {"replicas": 1}}
 
-    assert parse_written(exported).spec == Spec()
+    assert parse_manifest(exported).spec == Spec()
 
 
 def test_labels_are_no_fields() -> None:
-    written = resource_body({"pod": {"nodeSelector": {"zone": "a"}}})
+    manifest = resource_body({"pod": {"nodeSelector": {"zone": "a"}}})
 
-    assert parse_written(written).spec.pod.node_selector == {"zone": "a"}
+    assert parse_manifest(manifest).spec.pod.node_selector == {"zone": "a"}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,6 @@ def test_the_operator_itself_goes_on_ignoring_unknown_fields(spec: dict[str, Any
 
 @pytest.mark.parametrize("quantity", [2, "2", "2000m"])
 def test_a_quantity_may_be_a_number_in_a_file_too(quantity: object) -> None:
-    written = resource_body({"pod": {"resources": {"requests": {"cpu": quantity}}}})
+    manifest = resource_body({"pod": {"resources": {"requests": {"cpu": quantity}}}})
 
-    assert parse_written(written).spec.pod.resources.requests == {"cpu": str(quantity)}
+    assert parse_manifest(manifest).spec.pod.resources.requests == {"cpu": str(quantity)}
