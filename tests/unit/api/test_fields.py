@@ -124,7 +124,7 @@ def test_every_setting_of_the_engine_and_every_flag_has_a_row() -> None:
     assert set(FLAGS) <= rows
 
 
-def test_every_override_has_a_row_and_says_which_field_it_replaces() -> None:
+def test_every_override_has_a_row_and_names_the_field_it_replaces() -> None:
     assert set(OVERRIDDEN) == set(Overrides.model_fields)
     for name, field in Overrides.model_fields.items():
         assert field.description == f"Overrides {OVERRIDDEN[name].name}."
@@ -183,7 +183,7 @@ def crashed(message: str, **fields: Any) -> dict[str, Any]:
     ],
     ids=["a server of today", "a server of the first images"],
 )
-def test_a_condition_names_the_field_whatever_the_server_calls_it(message: str) -> None:
+def test_a_condition_names_the_field_instead_of_the_server_setting(message: str) -> None:
     condition = said(report(status_input(crashed(message)), NOW))
 
     assert "It exited. Set spec.engine.contextLength to what fits." in condition.message

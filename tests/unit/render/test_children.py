@@ -49,7 +49,7 @@ SAME_POD: dict[str, tuple[Object, Object]] = {
 
 
 @pytest.mark.parametrize(("spec", "change"), SAME_POD.values(), ids=SAME_POD)
-def test_what_does_not_concern_a_pod_restarts_none(spec: Object, change: Object) -> None:
+def test_a_change_that_does_not_affect_pods_restarts_none(spec: Object, change: Object) -> None:
     assert template(merged(spec, change)) == template(spec)
 
 
@@ -65,7 +65,7 @@ OTHER_POD: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("change", OTHER_POD.values(), ids=OTHER_POD)
-def test_what_concerns_a_pod_restarts_it(change: Object) -> None:
+def test_a_change_that_affects_pods_restarts_them(change: Object) -> None:
     assert template(change) != template({})
 
 
@@ -123,7 +123,7 @@ def test_gpus_follow_from_the_tensor_parallel_size() -> None:
     ]
 
 
-def test_a_pod_on_cpus_asks_for_no_gpu_and_tolerates_no_taint_of_one() -> None:
+def test_a_pod_on_cpus_requests_no_gpu_and_tolerates_no_gpu_taint() -> None:
     pod = template(ON_CPUS)["spec"]
 
     assert "nvidia.com/gpu" not in str(pod)
@@ -137,7 +137,7 @@ def test_a_pod_on_cpus_asks_for_no_gpu_and_tolerates_no_taint_of_one() -> None:
         {"key": "", "operator": "Exists"},
     ],
 )
-def test_empty_words_are_left_out_as_the_api_server_drops_them(toleration: Object) -> None:
+def test_empty_strings_are_omitted_as_the_api_server_drops_them(toleration: Object) -> None:
     # What is dropped would differ from what we want for ever, and be written again and again.
     desired = template({"pod": {"tolerations": [toleration]}})
     live = template({"pod": {"tolerations": [{k: v for k, v in toleration.items() if v}]}})
@@ -153,7 +153,7 @@ def test_empty_words_are_left_out_as_the_api_server_drops_them(toleration: Objec
         ("spec.pod.gpu.memory", {"pod": {"gpu": {"memory": 0}}}),
     ],
 )
-def test_memory_of_nothing_is_refused_before_anything_is_rendered(field: str, spec: Object) -> None:
+def test_a_memory_of_zero_is_rejected_before_rendering(field: str, spec: Object) -> None:
     with pytest.raises(InvalidResource, match="write more than 0") as refused:
         parse_spec(spec)
 
@@ -169,7 +169,7 @@ def test_memory_of_nothing_is_refused_before_anything_is_rendered(field: str, sp
         ({"image": {"reference": "models/mistral:1"}}, [], False),
     ],
 )
-def test_a_pod_may_leave_only_to_fetch_something(
+def test_egress_is_allowed_only_to_fetch_something(
     source: Object, domains: list[str], open_to_the_world: bool
 ) -> None:
     spec = {"model": {"source": source}, "images": {"domains": domains}}
@@ -197,7 +197,7 @@ def test_the_kubelet_waits_longer_than_the_server_drains(spec: Object, seconds: 
 
 
 @pytest.mark.parametrize("startup", [60, 600, 1801])
-def test_the_kubelet_gives_up_on_a_start_after_the_server_does(startup: int) -> None:
+def test_the_startup_probe_fails_after_the_server_gives_up(startup: int) -> None:
     deployment = rendered("Deployment", {"startupSeconds": startup})["spec"]
     probe = deployment["template"]["spec"]["containers"][0]["startupProbe"]
 

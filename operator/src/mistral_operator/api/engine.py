@@ -153,7 +153,7 @@ class Tools(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # has() first: the API server tries the rule on the default {} as it stands.
+            # has() first: the API server evaluates the rule on the bare default {}.
             "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
             "spec.tools.strict: Enforce requires tool calls: set spec.tools.enabled to true, or"
             " remove spec.tools.strict",
@@ -183,7 +183,7 @@ class SystemPrompt(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # has() first: the API server tries the rule on the default {} as it stands.
+            # has() first: the API server evaluates the rule on the bare default {}.
             "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
             "spec.systemPrompt.configMap requires source: ConfigMap, and source: ConfigMap"
             " requires configMap: set both or neither",
