@@ -106,7 +106,8 @@ class Oom(ApiModel):
     """Whether the endpoint was scaled to zero because no replica can start. Edit the spec, or
     suspend and resume it, to start again."""
     streak: int = 0
-    """Consecutive failures of the active class."""
+    """Consecutive failures of the active class. Failures that a restart cannot fix are counted only
+    while no replica is ready."""
     configuration: str | None = None
     """Hash of the spec that these records belong to; they are reset when it changes."""
     tried: list[str] = Field(default=[])

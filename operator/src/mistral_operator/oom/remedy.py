@@ -44,7 +44,7 @@ class RemedyInputs:
     configuration: str
     """Digest of the settings in force, as pods with them carry it."""
     ready: bool = False
-    """At least one replica answers."""
+    """A replica is ready, by the same objects that the failures are from."""
     quiet: bool = False
     """Every replica has been ready for the quiet period."""
     now: str = ""
@@ -119,6 +119,9 @@ def _calm(books: Oom) -> Oom:
 def _judge(books: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oom:
     """Take one end of the settings in force into account."""
     streak = books.streak + 1 if books.active in {None, failure.failure} else 1
+    if inputs.ready and failure.failure in _REPEATING:
+        # Another replica answers with these settings, or this one does again: a start succeeded.
+        streak = 0
     books = books.model_copy(update={"active": failure.failure.value, "streak": streak})
     trying = _trying(books)
     if failure.failure not in MEMORY_FAILURES and trying is not None:
@@ -126,7 +129,7 @@ def _judge(books: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oo
         failure = replace(failure, failure=FailureClass(trying.failure), phase="", suggest={})
     if failure.failure in MEMORY_FAILURES and spec.oom.policy != "Observe":
         books = _treat(books, spec, failure, inputs.now)
-    return _give_up(books, spec, failure, inputs.ready)
+    return _give_up(books, spec, failure)
 
 
 def _treat(books: Oom, spec: Spec, failure: Failure, now: str) -> Oom:
@@ -221,13 +224,13 @@ def _retreat(books: Oom) -> Oom:
     return books.model_copy(update={"steps": steps, "overrides": standing, "exhausted": True})
 
 
-def _give_up(books: Oom, spec: Spec, failure: Failure, ready: bool) -> Oom:
+def _give_up(books: Oom, spec: Spec, failure: Failure) -> Oom:
     """Stop an endpoint whose start cannot succeed, so that it holds no GPUs."""
     treating = (
         spec.oom.policy == "Apply" and failure.failure in MEMORY_FAILURES and not books.exhausted
     )
     limit = spec.oom.stop_after * max(1, spec.replicas)
-    hopeless = failure.failure in _REPEATING and not ready and not treating
+    hopeless = failure.failure in _REPEATING and not treating
     if hopeless and limit and books.streak >= limit:
         return books.model_copy(update={"stopped": True})
     return books
