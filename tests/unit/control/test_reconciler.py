@@ -317,31 +317,6 @@ def test_a_namespace_that_is_being_deleted_is_left_to_itself() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("failing", [False, True], ids=["report", "decision"])
-def test_a_resource_that_is_deleted_before_its_status_is_written_gets_no_event(
-    failing: bool,
-) -> None:
-    async def scenario(life: Life) -> None:
-        await ready(life)
-        events = life.event_reasons()
-
-        async def delete(write: Write) -> None:
-            if write.verb == "status":
-                life.api.before_write = None
-                life.delete()
-
-        life.api.before_write = delete
-        if failing:
-            fail(life)
-        else:
-            life.edit({"suspend": True})
-        await life.settle()
-
-        assert life.event_reasons() == events
-
-    play(scenario)
-
-
 def test_an_event_that_is_rejected_holds_nothing_up() -> None:
     async def scenario(life: Life) -> None:
         error = ApiError(403, "Forbidden", "no Events here")

@@ -135,6 +135,8 @@ class Status(ApiModel):
 
     observed_generation: int | None = None
     """Generation of the spec that this status was computed from."""
+    last_update_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the operator last changed this status."""
     conditions: list[Condition] = Field(
         default=[],
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},

@@ -160,7 +160,7 @@ class Reconciler:
         """Drop what is kept of a resource that is gone."""
         self._children.forget(key)
         self._slices.forget(key)
-        self._dependencies.fleet.statuses.pop(key, None)
+        self._statuses.forget(key)
         return Outcome.SETTLED
 
 

@@ -1,20 +1,17 @@
-"""Writes the status of resources, and posts the Events about what changed in it."""
+"""Writes the status of resources, after the Events about what changed in it."""
 
-import logging
 from collections.abc import Callable
-from typing import Any
 
 from mistral_operator.api import Resource, Status
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
+from mistral_operator.control.event_poster import EventPoster
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.metrics import WRITES
 from mistral_operator.status import StatusInput
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
-
-log = logging.getLogger(__name__)
 
 Report = Callable[[StatusInput, str], Status]
 """Makes a status of what is observed, at a time."""
@@ -25,6 +22,7 @@ class StatusWriter:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
+        self._events = EventPoster(dependencies)
 
     async def record(self, desired: Desired, previous: Status) -> Status:
         """Write the decisions that are not recorded yet; return the status as it is then.
@@ -36,24 +34,35 @@ class StatusWriter:
         if status is None:
             return previous
         now, resource = self._dependencies.now(), desired.written
-        if await self._write(resource, status):
-            events = memory_events(resource, previous.oom, desired.oom, now)
-            announced = previous.autoscaling is not None and desired.scales_anew(previous)
-            if announced and desired.scaling is not None:
-                events = [scaling_event(resource, desired.scaling, now), *events]
-            await self._post_all(resource, events)
+        events = memory_events(resource, previous, desired.oom, now)
+        announced = previous.autoscaling is not None and desired.scales_anew(previous)
+        if announced and desired.scaling is not None:
+            events = [scaling_event(resource, previous, desired.scaling, now), *events]
+        await self._events.post(_key(resource), events)
+        status = status.model_copy(update={"last_update_time": now})
+        await self._write(resource, status)
         return status
 
     async def report(self, status_input: StatusInput, make: Report) -> Status:
         """Write the status if it changed, with an Event for each transition, and return it."""
         now = self._dependencies.now()
-        status = make(status_input, to_seconds(now))
         resource, before = status_input.resource, status_input.previous
-        key = Key(resource.namespace, resource.name)
-        self._dependencies.fleet.statuses[key] = status, status.desired_replicas
-        if status != before and await self._write(resource, status):
-            await self._post_all(resource, transition_events(resource, before, status, now))
+        status = make(status_input, to_seconds(now))
+        status = status.model_copy(update={"last_update_time": before.last_update_time})
+        self._dependencies.fleet.statuses[_key(resource)] = status, status.desired_replicas
+        changed = status != before
+        events = transition_events(resource, before, status, now) if changed else []
+        await self._events.post(_key(resource), events)
+        if not changed:
+            return status
+        status = status.model_copy(update={"last_update_time": now})
+        await self._write(resource, status)
         return status
+
+    def forget(self, key: Key) -> None:
+        """Forget a resource that is gone."""
+        self._events.forget(key)
+        self._dependencies.fleet.statuses.pop(key, None)
 
     async def _write(self, resource: Resource, status: Status) -> bool:
         """Write a status; return whether the resource still exists."""
@@ -81,13 +90,9 @@ class StatusWriter:
         if before is None or after is None or _without_status(before) != _without_status(after):
             self._dependencies.requeue(key)
 
-    async def _post_all(self, resource: Resource, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            try:
-                await self._dependencies.cluster.post_event(resource.namespace, event)
-            except ClusterError as error:
-                # The status says the same; a rejected Event must not hold the resource up.
-                log.warning("%s/%s: event rejected: %s", resource.namespace, resource.name, error)
+
+def _key(resource: Resource) -> Key:
+    return Key(resource.namespace, resource.name)
 
 
 def _without_status(body: Body) -> Body:
