@@ -119,10 +119,10 @@ async def test_the_load_of_an_endpoint_is_told_to_who_asks(client: Client, loads
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        (None, "stands by"),
-        ({}, "says what it does"),
-        ({"autoscaling": {"maxReplicas": 4, "targetInFlight": 10}}, "says what it does"),
-        ({"autoscaling": {"maxReplicas": 4}}, "says what it does"),
+        (None, "standby replica"),
+        ({}, "reports its load"),
+        ({"autoscaling": {"maxReplicas": 4, "targetInFlight": 10}}, "reports its load"),
+        ({"autoscaling": {"maxReplicas": 4}}, "reports its load"),
     ],
     ids=["standby", "no autoscaling", "silence", "no target yet"],
 )
