@@ -21,6 +21,7 @@ from mistral_operator.control.children import Children, Progress
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.control.references import missing_references
+from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.status_writer import StatusWriter
 from mistral_operator.kube.errors import InvalidResource, NamespaceLeaving, Unavailable
 from mistral_operator.kube.objects import Body, Key
@@ -48,6 +49,10 @@ class Reconciler:
         try:
             outcome = await self._reconcile(key)
             label = outcome.value
+        except ResourceGone as error:
+            log.info("%s", error)
+            outcome = self._forget(key)
+            label = outcome.value
         except NamespaceLeaving:
             outcome, label = Outcome.SETTLED, "settled"
         except Unavailable as error:
@@ -72,7 +77,7 @@ class Reconciler:
             return await self._reject(key, body, error)
         desired = self._decide(key, resource, _status_of(body))
         recorded = await self._record(key, desired, _status_of(body))
-        progress = await self._children.bring_about(key, desired)
+        progress = await self._children.bring_about(key, desired, _status_of(body))
         if progress.status_can_wait:
             return Outcome.SOON
         return await self._report(key, desired, recorded, progress)
@@ -158,6 +163,8 @@ class Reconciler:
 
     def _forget(self, key: Key) -> Outcome:
         """Drop what is kept of a resource that is gone."""
+        store = self._dependencies.store
+        store.settle_departed(key, store.departed(key))
         self._children.forget(key)
         self._slices.forget(key)
         self._statuses.forget(key)

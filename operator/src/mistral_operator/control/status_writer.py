@@ -6,7 +6,8 @@ from mistral_operator.api import Resource, Status
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
-from mistral_operator.kube.errors import ClusterError
+from mistral_operator.control.resource_gone import drop
+from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.metrics import WRITES
@@ -64,19 +65,22 @@ class StatusWriter:
         self._events.forget(key)
         self._dependencies.fleet.statuses.pop(key, None)
 
-    async def _write(self, resource: Resource, status: Status) -> bool:
-        """Write a status; return whether the resource still exists."""
+    async def _write(self, resource: Resource, status: Status) -> None:
+        """Write a status.
+
+        Raises:
+            ResourceGone: the resource does not exist.
+        """
         content = status.model_dump(by_alias=True, exclude_none=True)
         cluster = self._dependencies.cluster
         try:
             live = await cluster.apply_status(resource.name, resource.namespace, content)
         except ClusterError as error:
-            if error.status == 404:
-                return False
+            if error.status == 404 and not isinstance(error, Unavailable):
+                raise drop(self._dependencies, resource) from error
             raise
         WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
         self._take_in(live)
-        return True
 
     def _take_in(self, live: Body) -> None:
         """Keep the response to a write; requeue a resource that was edited meanwhile.
