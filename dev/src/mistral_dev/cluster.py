@@ -142,6 +142,10 @@ class Cluster:
                     shutil.rmtree(self.layout.root)
                     lock.unlink()
 
+    def revive(self) -> None:
+        """Start the parts of the control plane that have ended, at their old addresses."""
+        self._control_plane().start()
+
     def is_up(self) -> bool:
         """Say whether every part runs, the API server is ready and so is the node, if any."""
         parts = (*PARTS, *NODE_PARTS, *exposure.PARTS) if self._is_node else PARTS

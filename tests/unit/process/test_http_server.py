@@ -82,7 +82,7 @@ async def test_it_is_ready_once_the_api_server_was_reached(client: Client, healt
         "the API server has not been reached yet\n",
     )
 
-    health.ready = True
+    health.problem = None
 
     assert await answer(client, "/readyz") == (200, "ok\n")
 
