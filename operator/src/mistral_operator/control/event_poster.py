@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 HELD_BACK = 4
 """Attempts for which a status waits for its Events: with the queue's back-off, about 10 s."""
-RETRY_SECONDS = 30.0
+RETRY_SECONDS = 15.0
 """Until the next attempt once the status does not wait any more."""
 
 

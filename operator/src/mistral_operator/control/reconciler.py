@@ -23,7 +23,12 @@ from mistral_operator.control.desired import DecisionInputs, Desired, decide_des
 from mistral_operator.control.references import missing_references
 from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.status_writer import StatusWriter
-from mistral_operator.kube.errors import InvalidResource, NamespaceLeaving, Unavailable
+from mistral_operator.kube.errors import (
+    ClusterError,
+    InvalidResource,
+    NamespaceLeaving,
+    Unavailable,
+)
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES
 from mistral_operator.oom import is_watched, seconds_until_quiet
@@ -42,12 +47,15 @@ class Reconciler:
         self._statuses = StatusWriter(dependencies)
         self._children = Children(dependencies)
         self._slices = ActivatorSlices(dependencies.store)
+        self._rejections: dict[Key, str] = {}
+        """What the API server rejected last, by resource."""
 
     async def __call__(self, key: Key) -> Outcome:
         """Reconcile a resource."""
         started = time.monotonic()
         try:
             outcome = await self._reconcile(key)
+            self._rejections.pop(key, None)
             label = outcome.value
         except ResourceGone as error:
             log.info("%s", error)
@@ -58,6 +66,10 @@ class Reconciler:
         except Unavailable as error:
             log.warning("%s/%s: %s; trying again later", *key, error)
             outcome, label = Outcome.RETRY, "error"
+        except ClusterError as error:
+            # What the API server rejects besides children is the status: no condition can tell.
+            self._log_rejection(key, error)
+            outcome, label = Outcome.RETRY, "error"
         except Exception:
             # One resource that cannot be handled must not stop the others; it is retried, and the
             # metric and the log say so.
@@ -66,6 +78,12 @@ class Reconciler:
         RECONCILES.labels(outcome=label).inc()
         RECONCILE_SECONDS.observe(time.monotonic() - started)
         return outcome
+
+    def _log_rejection(self, key: Key, error: ClusterError) -> None:
+        """Log a rejected request once, until another one is rejected or none is."""
+        if self._rejections.get(key) != str(error):
+            log.warning("%s/%s: %s; trying again later", *key, error)
+        self._rejections[key] = str(error)
 
     async def _reconcile(self, key: Key) -> Outcome:
         body = self._dependencies.store.resources.get(key)
@@ -167,6 +185,7 @@ class Reconciler:
         store.settle_departed(key, store.departed(key))
         self._children.forget(key)
         self._slices.forget(key)
+        self._rejections.pop(key, None)
         self._statuses.forget(key)
         return Outcome.SETTLED
 
