@@ -150,7 +150,9 @@ class FakeApiServer:
             return {"kind": "Status", "status": "Success"}
         if write.verb == "patch":
             return self.objects.update(
-                kind, key, lambda live: patched(live, body), manager=query["fieldManager"]
+                *(kind, key, lambda live: patched(live, body)),
+                manager=query["fieldManager"],
+                status=address.subresource == "status",
             )
         return self.objects.apply(
             *(kind, key, body),

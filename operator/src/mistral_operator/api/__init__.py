@@ -8,6 +8,7 @@ from mistral_operator.api.autoscaling import (
 )
 from mistral_operator.api.model import DEFAULT_MODEL
 from mistral_operator.api.oom_status import Change, Oom, OomEvent, OomTotal, Overrides, Step
+from mistral_operator.api.parsed_status import parse_status
 from mistral_operator.api.resource import Resource, identified, parse_resource, parse_spec
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import (
@@ -42,4 +43,5 @@ __all__ = [
     "identified",
     "parse_resource",
     "parse_spec",
+    "parse_status",
 ]

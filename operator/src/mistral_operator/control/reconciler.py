@@ -14,6 +14,7 @@ from mistral_operator.api import (
     Status,
     identified,
     parse_resource,
+    parse_status,
 )
 from mistral_operator.api.status import Problem
 from mistral_operator.control.activator_slices import ActivatorSlices
@@ -31,7 +32,7 @@ from mistral_operator.kube.errors import (
 )
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES
-from mistral_operator.oom import is_watched, seconds_until_quiet
+from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import Outcome
@@ -93,9 +94,10 @@ class Reconciler:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._reject(key, body, error)
-        desired = self._decide(key, resource, _status_of(body))
-        recorded = await self._record(key, desired, _status_of(body))
-        progress = await self._children.bring_about(key, desired, _status_of(body))
+        previous = _status_of(body, resource.spec)
+        desired = self._decide(key, resource, previous)
+        recorded = await self._record(key, desired, previous)
+        progress = await self._children.bring_about(key, desired, previous)
         if progress.status_can_wait:
             return Outcome.SOON
         return await self._report(key, desired, recorded, progress)
@@ -155,7 +157,7 @@ class Reconciler:
 
     async def _reject(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
         """Report what is wrong with a resource; its children stay as they are."""
-        previous = _status_of(body)
+        previous = parse_status(body.get("status")).status
         status_input = StatusInput(
             identified(body, Spec()),
             self._observe(key),
@@ -190,5 +192,9 @@ class Reconciler:
         return Outcome.SETTLED
 
 
-def _status_of(body: Body) -> Status:
-    return Status.model_validate(body.get("status") or {})
+def _status_of(body: Body, spec: Spec) -> Status:
+    """Return what was reported last, as far as the operator can have reported it."""
+    status = parse_status(body.get("status")).status
+    if status.oom is None:
+        return status
+    return status.model_copy(update={"oom": believed(status.oom, spec)})

@@ -1,18 +1,24 @@
 """Writes the status of resources, after the Events about what changed in it."""
 
+import logging
 from collections.abc import Callable
 
-from mistral_operator.api import Resource, Status
+from mistral_operator.api import Resource, Status, parse_status
+from mistral_operator.api.parsed_status import foreign_conditions
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
 from mistral_operator.control.resource_gone import drop
+from mistral_operator.kube.client import Object
 from mistral_operator.kube.errors import ClusterError, Unavailable
+from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.metrics import WRITES
 from mistral_operator.status import StatusInput
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[StatusInput, str], Status]
 """Makes a status of what is observed, at a time."""
@@ -51,7 +57,7 @@ class StatusWriter:
         status = make(status_input, to_seconds(now))
         status = status.model_copy(update={"last_update_time": before.last_update_time})
         self._dependencies.fleet.statuses[_key(resource)] = status, status.desired_replicas
-        changed = status != before
+        changed = status != before or not self._is_live(resource, before)
         events = transition_events(resource, before, status, now) if changed else []
         await self._events.post(_key(resource), events)
         if not changed:
@@ -80,7 +86,23 @@ class StatusWriter:
                 raise drop(self._dependencies, resource) from error
             raise
         WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
+        if parse_status(live.get("status")) != (status, True):
+            live = await self._replace(resource, content, live)
         self._take_in(live)
+
+    async def _replace(self, resource: Resource, content: Object, live: Object) -> Object:
+        """Remove what others added to a status; a server-side apply leaves it there."""
+        conditions = [*content["conditions"], *foreign_conditions(live.get("status"))]
+        log.info("%s/%s: replacing an edited status", resource.namespace, resource.name)
+        value = {**content, "conditions": conditions}
+        operations = [{"op": "replace", "path": "/status", "value": value}]
+        cluster, name = self._dependencies.cluster, f"{resource.name}/status"
+        return await cluster.patch(RESOURCE, resource.namespace, name, operations)
+
+    def _is_live(self, resource: Resource, status: Status) -> bool:
+        """Tell whether the API server holds a status, and nothing that does not belong there."""
+        body = self._dependencies.store.resources.get(_key(resource))
+        return body is None or parse_status(body.get("status")) == (status, True)
 
     def _take_in(self, live: Body) -> None:
         """Keep the response to a write; requeue a resource that was edited meanwhile.
