@@ -17,8 +17,8 @@ from aiohttp import web
 
 from endpoint_slices import our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoints
-from mistral_operator.activator.process import Doors
-from mistral_operator.activator.proxy import session
+from mistral_operator.activator.process import Listeners
+from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
 from server_runner import free_port
@@ -128,8 +128,8 @@ async def _activator(engine: int) -> AsyncIterator[int]:
         slice_body("127.0.0.1", port=engine),
     ):
         endpoints.saw(kinds.ENDPOINT_SLICE, body, deleted=False)
-    async with session() as upstream:
-        doors = Doors(endpoints, upstream, drain_seconds=5)
-        await doors.open()
+    async with upstream_session() as upstream:
+        listeners = Listeners(endpoints, upstream, drain_seconds=5)
+        await listeners.sync()
         yield port
-        await doors.close()
+        await listeners.close()

@@ -21,7 +21,7 @@ from mistral_dev.dashboard import SECTIONS, dashboard
 from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
 from mistral_operator.api import ConditionType, Oom, OomTotal, ScalingReason, Status
-from mistral_operator.autoscaling import Decision, Look, PodLoad
+from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
 from mistral_server.gate import metrics as gate_metrics
@@ -184,8 +184,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         ready_replicas=1,
     )
     folder = tmp_path_factory.mktemp("prometheus")
-    look = Look((PodLoad(running=9, looping=8),))
-    frozen = Decision(2, ScalingReason.FROZEN, look=look, target=10)
+    sample = LoadSample((PodLoad(running=9, looping=8),))
+    frozen = Decision(2, ScalingReason.FROZEN, sample=sample, target=10)
     signals.fleet.statuses[NAMESPACE, NAME] = status, 2
     signals.scaling.decisions[NAMESPACE, NAME] = frozen
     with Prometheus(folder, targets, RULES) as started:

@@ -21,10 +21,10 @@ from golden_cases import (
 )
 from mistral_operator.api import parse_resource
 from mistral_operator.api.crd import to_yaml
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.kube.names import ANNOTATION_APPLIED, KIND
 from mistral_operator.render import KubernetesObject, RenderContext, children
-from mistral_operator.render.metadata import seal
+from mistral_operator.render.metadata import with_applied_digest
 from mistral_operator.render.server_settings import fetch_settings, server_settings
 
 every_case = pytest.mark.parametrize("case", cases().values(), ids=cases())
@@ -99,7 +99,7 @@ def test_every_example_begins_with_two_lines_on_when_to_use_it(file: Any) -> Non
 @every_case
 def test_no_field_of_a_case_is_misspelled(case: Case) -> None:
     # Unknown fields are ignored, so a wrong name would render a default and look right.
-    assert contains(kubernetes_form(case.resource.spec), case.body["spec"])
+    assert contains(to_kubernetes(case.resource.spec), case.body["spec"])
 
 
 @every_case
@@ -204,10 +204,10 @@ def test_a_digest_changes_when_the_object_changes_and_only_then() -> None:
 def test_a_digest_notices_every_field_that_disappears(case: Case) -> None:
     for rendered in case.children():
         bare = without_digest(rendered)
-        assert digest(seal(bare)) == digest(rendered)
+        assert digest(with_applied_digest(bare)) == digest(rendered)
         for field in bare.get("spec", {}):
             spec = {key: value for key, value in bare["spec"].items() if key != field}
-            assert digest(seal({**bare, "spec": spec})) != digest(rendered), field
+            assert digest(with_applied_digest({**bare, "spec": spec})) != digest(rendered), field
 
 
 @every_case

@@ -12,7 +12,7 @@ from mistral_dev.paths import CHECKOUT
 from mistral_operator.api import Resource, parse_resource
 from mistral_operator.kube.names import API_VERSION, KIND
 from mistral_operator.render import KubernetesObject, RenderContext, children
-from mistral_operator.scale_to_zero import Activation
+from mistral_operator.scale_to_zero import ActivatorRoute
 from mistral_server.contract import (
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
@@ -99,7 +99,7 @@ class Case:
     name: str
     body: dict[str, Any]
     context: RenderContext = field(default_factory=lambda: RenderContext(IMAGE))
-    activation: Activation | None = None
+    activation: ActivatorRoute | None = None
 
     @property
     def file(self) -> Path:
@@ -140,7 +140,7 @@ def _variants() -> Iterator[Case]:
         context = RenderContext(
             IMAGE, pod_monitors=name == "pod-monitor", scaled_objects=name.startswith("keda")
         )
-        activation = Activation(20_000, ("10.0.0.9",)) if name == "asleep" else None
+        activation = ActivatorRoute(20_000, ("10.0.0.9",)) if name == "asleep" else None
         yield Case(name, body("mistral-small", spec), context, activation)
 
 

@@ -12,7 +12,7 @@ from mistral_operator.oom import (
     effective_resource,
     settings_in_force,
 )
-from mistral_operator.render.pod import configuration
+from mistral_operator.render.pod import configuration_digest
 from mistral_server.contract import FailureClass
 
 World = Callable[[Spec], FailureClass | None]
@@ -57,7 +57,7 @@ class Endpoint:
         fits: int | None = None,
     ) -> None:
         """Let the pod end with the settings in force."""
-        told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
+        told = configuration_digest(settings_in_force(self.resource, self.oom), CONTEXT)
         suggest = {} if fits is None else {"engine.context_length": fits}
         self.ends += 1
         ended = failure(kind, f"end-{self.ends}", configuration=told, phase=phase, suggest=suggest)
@@ -66,7 +66,7 @@ class Endpoint:
 
     def look(self, *, quiet: bool = False, ready: bool = False) -> None:
         """Let the operator look."""
-        told = configuration(settings_in_force(self.resource, self.oom), CONTEXT)
+        told = configuration_digest(settings_in_force(self.resource, self.oom), CONTEXT)
         inputs = RemedyInputs(self.visible, told, ready=ready, quiet=quiet, now=NOW)
         self.oom = decide(self.resource, self.oom, inputs)
 

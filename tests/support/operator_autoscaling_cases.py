@@ -1,9 +1,15 @@
-"""Specs, looks and histories for the tests of how many replicas the load asks for."""
+"""Specs, load samples and histories for the tests of how many replicas the load needs."""
 
 from hypothesis import strategies as st
 
 from mistral_operator.api import Autoscaling
-from mistral_operator.autoscaling import Decision, Look, Memory, PodLoad, decide
+from mistral_operator.autoscaling import (
+    Decision,
+    LoadSample,
+    PodLoad,
+    ScalingHistory,
+    decide_replicas,
+)
 
 TARGET = 10
 AT_ONCE_UP = {"scaleUp": {"stabilizationWindowSeconds": 0}}
@@ -25,24 +31,30 @@ def at_once(**fields: object) -> Autoscaling:
     return spec(behavior={"scaleDown": {"stabilizationWindowSeconds": 0}}, **fields)
 
 
-def first(given: Autoscaling, replicas: int, look: Look, target: int | None = TARGET) -> Decision:
+def first(
+    autoscaling: Autoscaling, replicas: int, sample: LoadSample, target: int | None = TARGET
+) -> Decision:
     """Return the first decision on some replicas."""
-    return decide(given, Memory(replicas), look, target, now=1000.0)[0]
+    return decide_replicas(autoscaling, ScalingHistory(replicas), sample, target, now=1000.0)[0]
 
 
-def followed(given: Autoscaling, start: int, loads: list[int], step: float = STEP) -> list[int]:
-    """Return the replicas at each look while a load is spread over as many pods as there are."""
-    memory, path = Memory(start), []
+def followed(
+    autoscaling: Autoscaling, start: int, loads: list[int], step: float = STEP
+) -> list[int]:
+    """Return the replicas at each step while a load is spread over all pods."""
+    history, path = ScalingHistory(start), []
     for number, load in enumerate(loads):
-        share, rest = divmod(load, memory.replicas)
-        spread = [share + (pod < rest) for pod in range(memory.replicas)]
-        _, memory = decide(given, memory, Look(pods(*spread)), TARGET, number * step)
-        path.append(memory.replicas)
+        share, rest = divmod(load, history.replicas)
+        spread = [share + (pod < rest) for pod in range(history.replicas)]
+        _, history = decide_replicas(
+            autoscaling, history, LoadSample(pods(*spread)), TARGET, number * step
+        )
+        path.append(history.replicas)
     return path
 
 
-def bounded(given_spec: Autoscaling, replicas: int) -> int:
-    return min(max(replicas, given_spec.min_replicas), given_spec.max_replicas)
+def bounded(autoscaling: Autoscaling, replicas: int) -> int:
+    return min(max(replicas, autoscaling.min_replicas), autoscaling.max_replicas)
 
 
 counts = st.integers(0, 200)
@@ -54,8 +66,8 @@ pod_loads = st.builds(
     looping=counts,
     kv_cache_usage=st.floats(0, 1),
 )
-looks = st.builds(
-    Look,
+samples = st.builds(
+    LoadSample,
     st.lists(pod_loads, max_size=12).map(tuple),
     st.integers(0, 12),
     st.sampled_from([0, 0, 1, 50]),
@@ -83,11 +95,11 @@ rules = st.fixed_dictionaries(
 
 @st.composite
 def specs(draw: st.DrawFn) -> Autoscaling:
-    least = draw(st.integers(0, 10))
+    minimum = draw(st.integers(0, 10))
     return Autoscaling.model_validate(
         {
-            "minReplicas": least,
-            "maxReplicas": max(least, 1) + draw(st.integers(0, 30)),
+            "minReplicas": minimum,
+            "maxReplicas": max(minimum, 1) + draw(st.integers(0, 30)),
             "tolerance": draw(st.floats(0, 1)),
             "freezeLoopShare": draw(st.floats(0, 1)),
             "behavior": {"scaleUp": draw(rules), "scaleDown": draw(rules)},
@@ -96,4 +108,4 @@ def specs(draw: st.DrawFn) -> Autoscaling:
 
 
 targets = st.none() | st.integers(1, 100)
-histories = st.lists(st.tuples(looks, targets, st.floats(0.1, 200)), min_size=1, max_size=20)
+histories = st.lists(st.tuples(samples, targets, st.floats(0.1, 200)), min_size=1, max_size=20)

@@ -25,7 +25,7 @@ from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import Activators
-from mistral_operator.signals.activators import ActivatorBoard, changed
+from mistral_operator.signals.activators import ActivatorBoard, changed_keys
 from mistral_operator.signals.pods import SignalBoard
 from mistral_operator.watch.resync import Resync, Watcher
 from mistral_operator.watch.store import Store
@@ -260,22 +260,22 @@ class OneOperator:
                 name: total // len(ready) + (number < total % len(ready))
                 for name, total in self._life.load.items()
             }
-            line = self._board.line(pod)
-            first = line.said is None
+            line = self._board.record(pod)
+            first = line.document is None
             document: Object = {**shares, "effective": {"kv_cache_tokens": 40_960}}
-            line.said = signal(**document)
-            line.said_at = loop.time()
+            line.document = signal(**document)
+            line.received_at = loop.time()
             if first:
                 self._queue.add(KEY)
 
     def _poll_activators(self) -> None:
-        before, life = self._activators.known, self._life
+        before, life = self._activators.current, self._life
         if not (life.activators or before.addresses):
             return
         seen = sum(map(is_ready, life.pods()))
         known = Activators(life.activators, {KEY: life.held}, {KEY: seen})
-        self._activators.known = known
-        for key in {KEY} if known.addresses != before.addresses else changed(before, known):
+        self._activators.current = known
+        for key in {KEY} if known.addresses != before.addresses else changed_keys(before, known):
             self._scaler.wake(key)
             self._queue.add(key)
 

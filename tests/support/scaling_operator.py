@@ -18,7 +18,7 @@ from mistral_operator.api import AutoscalingStatus, Status
 from mistral_operator.control.scaler import Scaler
 from mistral_operator.kube.objects import Key
 from mistral_operator.signals.activators import ActivatorBoard
-from mistral_operator.signals.pods import SignalBoard, _Line
+from mistral_operator.signals.pods import SignalBoard, _PodRecord
 from mistral_operator.watch.store import Store
 
 KEY = Key(NAMESPACE, NAME)
@@ -68,13 +68,13 @@ class Operator:
         """Let a ready pod say something."""
         self.store.pods.put(ready_pod(name))
         line = self.line(name)
-        line.said, line.said_at = signal(**numbers), self.now
+        line.document, line.received_at = signal(**numbers), self.now
 
-    def line(self, name: str = "small-1") -> _Line:
+    def line(self, name: str = "small-1") -> _PodRecord:
         """Return the place of a pod on the board."""
         pod = self.store.pods.get(Key(NAMESPACE, name))
         assert pod is not None
-        return self.board.line(pod)
+        return self.board.record(pod)
 
     def look(self, times: int = 1, say: Callable[[], None] = lambda: None) -> list[Key]:
         """Let time pass, with pods that say the same again; return what was queued."""

@@ -1,4 +1,4 @@
-"""The command line without a cluster: render, crd, and what is said of mistakes."""
+"""The command line without a cluster: render, crd, and the messages for mistakes."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_render_prints_every_child_as_a_document_of_its_own() -> None:
     assert {one["metadata"]["namespace"] for one in objects} == {"default"}
 
 
-def test_render_takes_image_and_namespace_as_they_are_given() -> None:
+def test_render_uses_the_configured_image_and_namespace() -> None:
     metadata = {"name": "small", "namespace": "models"}
     options = ("--server-image", "server:9", "--pod-monitor")
     objects = rendered(run("render", "-f", "-", *options, documents=(document(metadata=metadata),)))
@@ -36,7 +36,7 @@ def test_render_takes_image_and_namespace_as_they_are_given() -> None:
     assert objects[-1]["kind"] == "PodMonitor"
 
 
-def test_render_reads_the_resources_of_a_file_and_passes_over_the_rest(tmp_path: Path) -> None:
+def test_render_reads_the_resources_of_a_file_and_skips_other_kinds(tmp_path: Path) -> None:
     file = tmp_path / "all.yaml"
     others = ({"apiVersion": "v1", "kind": "ConfigMap"}, None, "text")
     second = document(metadata={"name": "second"})
@@ -91,7 +91,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(
     "command", [("render",), ("fit", "--gpu-memory", H100)], ids=lambda c: c[0]
 )
-def test_a_mistake_is_told_in_one_sentence(
+def test_a_mistake_is_reported_in_one_sentence(
     command: tuple[str, ...], text: str, message: str
 ) -> None:
     result = run(*command, "-f", "-", text=text)
@@ -104,7 +104,7 @@ def test_a_mistake_is_told_in_one_sentence(
 
 @pytest.mark.parametrize("command", [("render",), ("fit", "--gpu-memory", H100)])
 @pytest.mark.parametrize("source", ["a file", "standard input"])
-def test_a_file_that_is_not_utf_8_is_refused(
+def test_a_file_that_is_not_utf_8_is_rejected(
     command: tuple[str, ...], source: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "latin.yaml"

@@ -7,7 +7,7 @@ import pytest
 from operator_commands import H100, document, run
 
 
-def test_fit_without_a_file_asks_about_the_recommended_endpoint() -> None:
+def test_fit_without_a_file_checks_the_recommended_endpoint() -> None:
     result = run("fit", "--gpu-memory", H100)
 
     assert result.exit_code == 0
@@ -20,10 +20,10 @@ def test_fit_reproduces_the_figure_measured_on_two_gpus_within_half_a_percent() 
     result = run("fit", "--gpu-memory", "143771Mi")
 
     assert "CUDA graphs             0.87 GiB" in result.stdout
-    assert "1320416 per replica" in result.stdout  # vLLM 0.32 found 1,320,464
+    assert "1320416 per replica" in result.stdout  # vLLM 0.32 reported 1,320,464
 
 
-def test_fit_says_what_would_help_and_fails() -> None:
+def test_fit_prints_advice_and_fails() -> None:
     one_gpu = document(spec={"engine": {"tensorParallelSize": 1}})
 
     result = run("fit", "-f", "-", "--gpu-memory", "40Gi", documents=(document(), one_gpu))
@@ -74,7 +74,7 @@ MISTYPED_OPTIONS = {
 @pytest.mark.parametrize(
     ("options", "message"), MISTYPED_OPTIONS.values(), ids=MISTYPED_OPTIONS.keys()
 )
-def test_a_mistyped_option_of_fit_is_refused_with_what_to_write(
+def test_an_invalid_option_of_fit_is_rejected_with_the_format(
     options: tuple[str, ...], message: str
 ) -> None:
     result = run("fit", *options)
@@ -86,7 +86,7 @@ def test_a_mistyped_option_of_fit_is_refused_with_what_to_write(
 
 SOURCES = {
     "the pinned version": ((H100,), {}, "  figures              measured with vLLM 0.32"),
-    "the version that is given": (
+    "the configured version": (
         (H100, "--engine-version", "0.26.0"),
         {},
         "  figures              measured with vLLM 0.26\n",
@@ -155,7 +155,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize(("options", "spec", "line"), SOURCES.values(), ids=SOURCES.keys())
-def test_fit_says_what_its_figures_rest_on(
+def test_fit_prints_the_source_of_its_figures(
     options: tuple[str, ...], spec: dict[str, Any], line: str
 ) -> None:
     result = run("fit", "-f", "-", "--gpu-memory", *options, documents=(document(spec=spec),))
@@ -169,7 +169,7 @@ def with_gpu(memory: Any, **spec: Any) -> dict[str, Any]:
     return document(spec={"pod": {"gpu": {"memory": memory}}, **spec})
 
 
-def test_fit_takes_the_memory_that_the_resource_says() -> None:
+def test_fit_uses_the_memory_in_the_resource() -> None:
     result = run("fit", "-f", "-", documents=(with_gpu("81559Mi"), with_gpu("16Gi")))
 
     assert result.exit_code == 1
@@ -177,7 +177,7 @@ def test_fit_takes_the_memory_that_the_resource_says() -> None:
     assert "on 2 GPUs of 16.0 GiB: does not fit" in result.stdout
 
 
-def test_fit_says_that_the_option_is_used_and_not_the_memory_of_the_resource() -> None:
+def test_fit_reports_that_the_option_overrides_the_memory_of_the_resource() -> None:
     results = [
         run("fit", "-f", "-", "--gpu-memory", H100, documents=(with_gpu(memory),)).stdout
         for memory in ("16Gi", "83516416Ki")
@@ -195,7 +195,7 @@ def test_fit_says_that_the_option_is_used_and_not_the_memory_of_the_resource() -
         (with_gpu(81559), "Invalid value for spec.pod.gpu.memory: 81559 is less than 1 GiB"),
     ],
 )
-def test_fit_without_a_memory_is_refused_with_what_to_write(
+def test_fit_without_a_memory_is_rejected_with_a_remedy(
     resource: dict[str, Any], message: str
 ) -> None:
     result = run("fit", "-f", "-", documents=(resource,))
@@ -211,22 +211,22 @@ def test_fit_needs_no_memory_of_gpus_for_a_model_on_cpus() -> None:
     assert result.exit_code == 0
 
 
-def test_fit_says_so_where_only_more_memory_helps() -> None:
+def test_fit_reports_if_only_more_memory_helps() -> None:
     result = run("fit", "--gpu-memory", "2Gi")
 
     assert result.exit_code == 1
     assert "  would help: GPUs with more memory" in result.stdout
 
 
-def test_fit_says_so_where_the_block_that_no_request_can_have_is_missing() -> None:
+def test_fit_reports_if_only_the_reserved_block_is_missing() -> None:
     engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
-    given = document(spec={"engine": engine})
-    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(given,))
+    configured = document(spec={"engine": engine})
+    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(configured,))
 
     assert "8192 per replica (8192 needed)\n  one request can use 8176 of these" in result.stdout
 
 
-def test_fit_says_what_a_fixed_cache_claims() -> None:
+def test_fit_prints_the_memory_that_a_fixed_cache_claims() -> None:
     spec = {"engine": {"kvCache": {"memory": "500Gi"}}}
     result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(document(spec=spec),))
 
@@ -234,7 +234,7 @@ def test_fit_says_what_a_fixed_cache_claims() -> None:
     assert "  525.08 GiB must be free at startup, but only 77.75 GiB are\n" in result.stdout
 
 
-def test_fit_reckons_with_the_version_that_is_given() -> None:
+def test_fit_uses_the_configured_version() -> None:
     eager = {"tensorParallelSize": 1, "extraArgs": ["--enforce-eager"]}
     before = ("--gpu-memory", H100, "--engine-version", "0.26")
 

@@ -11,8 +11,8 @@ import yaml
 
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
+from mistral_operator.api.manifest import parse_manifest
 from mistral_operator.api.spec import Spec
-from mistral_operator.api.written import parse_written
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
 from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
 from mistral_operator.kube.errors import InvalidResource
@@ -24,7 +24,7 @@ from mistral_operator.render import RenderContext, children
 from mistral_operator.status.model_fits import MORE_MEMORY, fit_request, may_be_compressed
 
 _LONGEST_SHOWN = 32
-"""Characters of a mistyped option that are quoted."""
+"""Characters of an invalid option that are quoted."""
 _NO_CLUSTER_UID = "00000000-0000-0000-0000-000000000000"
 
 _TEXT = click.File(encoding="utf-8")
@@ -47,8 +47,8 @@ def run() -> None:
 
     settings = Settings()
     logs.configure(settings)
-    # Every watched object makes hundreds of containers that die at once, and none of them in
-    # cycles; Python's own threshold of 700 walks through the store of a fleet again and again.
+    # Every watched object creates hundreds of short-lived containers without cycles. Python's
+    # default threshold of 700 would traverse the store of a fleet again and again.
     gc.set_threshold(10_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         exit_code = runner.run(runtime.run(settings))
@@ -66,7 +66,7 @@ def activate() -> None:
     settings = ActivatorSettings()
     logs.configure(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(process.run(settings))
+        runner.run(process.run_activator(settings))
 
 
 @main.command()
@@ -113,10 +113,10 @@ def fit_command(source: IO[str] | None, gpu_memory: str | None, engine_version: 
             click.echo(f"{spec.model.id} runs on CPUs: there is no GPU memory to check")
     on_gpus = [spec for spec in specs if spec.device != "cpu"]
     requests = [fit_request(one, _memory_of(one, option), engine_version) for one in on_gpus]
-    answers = [fit(request) for request in requests]
-    for spec, request, answer in zip(on_gpus, requests, answers, strict=True):
-        click.echo(_fit_text(spec, request, answer))
-    if not all(answer.fits for answer in answers):
+    results = [fit(request) for request in requests]
+    for spec, request, result in zip(on_gpus, requests, results, strict=True):
+        click.echo(_fit_text(spec, request, result))
+    if not all(result.fits for result in results):
         raise SystemExit(1)
 
 
@@ -132,7 +132,7 @@ def crd(output: Path | None) -> None:
 
 
 def _resources(source: IO[str]) -> list[Resource]:
-    """Read every resource of a YAML file; other kinds of object are passed over."""
+    """Return every resource of a YAML file; objects of other kinds are skipped."""
     try:
         documents = [one for one in yaml.safe_load_all(source) if isinstance(one, dict)]
     except UnicodeDecodeError as error:
@@ -141,12 +141,12 @@ def _resources(source: IO[str]) -> list[Resource]:
         raise click.ClickException(f"{source.name} is not YAML: it is nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: numbers, days
         raise click.ClickException(f"{source.name} is not YAML: {error}") from error
-    found = [_resource(one) for one in documents if one.get("kind") == KIND]
-    if not found:
+    resources = [_resource(one) for one in documents if one.get("kind") == KIND]
+    if not resources:
         raise click.ClickException(
             f"{source.name} contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"
         )
-    return found
+    return resources
 
 
 def _resource(document: dict[str, Any]) -> Resource:
@@ -154,18 +154,18 @@ def _resource(document: dict[str, Any]) -> Resource:
         raise click.ClickException(
             f"apiVersion {document.get('apiVersion')} is not supported: use {API_VERSION}"
         )
-    given = document.get("metadata")
-    if not isinstance(given, dict) or "name" not in given:
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or "name" not in metadata:
         raise click.ClickException("the resource has no metadata.name: add one")
-    metadata = {"namespace": "default", "uid": _NO_CLUSTER_UID} | given
+    defaults = {"namespace": "default", "uid": _NO_CLUSTER_UID}
     try:
-        return parse_written({**document, "metadata": metadata})
+        return parse_manifest({**document, "metadata": defaults | metadata})
     except InvalidResource as error:
         raise click.ClickException(str(error)) from error
 
 
 def _gpu_memory(text: str, origin: str) -> int:
-    """Read the memory of one GPU in bytes."""
+    """Parse the memory of one GPU in bytes."""
     shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
     try:
         memory = quantity_bytes(text)
@@ -187,7 +187,7 @@ def _gpu_memory(text: str, origin: str) -> int:
 
 
 def _memory_of(spec: Spec, option: int | None) -> int:
-    """Return the memory of one GPU: that of the option, or else that of the resource."""
+    """Return the memory of one GPU: the option, or else the field of the resource."""
     if option is not None:
         return option
     if spec.pod.gpu.memory is None:
@@ -206,37 +206,37 @@ def _check_version(version: str | None) -> None:
         )
 
 
-def _fit_text(spec: Spec, request: FitRequest, answer: Fit) -> str:
+def _fit_text(spec: Spec, request: FitRequest, result: Fit) -> str:
     ranks, memory = request.tensor_parallel_size, request.gpu_memory_bytes
     usable, own = usable_memory(memory), spec.pod.gpu.memory
     lines = [
         (
             f"{spec.model.id} on {counted(ranks, 'GPU')} of {memory / GIB:.1f} GiB:"
-            f" {'fits' if answer.fits else 'does not fit'}"
+            f" {'fits' if result.fits else 'does not fit'}"
         ),
         f"  figures              {source_of_figures(request)}",
         f"  usable memory        {usable.gib:7.2f} GiB, {usable.source}",
-        f"  budget per GPU       {answer.budget_gib:7.2f} GiB",
-        f"  weights              {answer.weights_gib:7.2f} GiB",
-        f"  activations          {answer.activations_gib:7.2f} GiB",
-        f"  CUDA graphs          {answer.graphs_gib:7.2f} GiB",
-        f"  KV cache             {answer.kv_cache_gib:7.2f} GiB",
+        f"  budget per GPU       {result.budget_gib:7.2f} GiB",
+        f"  weights              {result.weights_gib:7.2f} GiB",
+        f"  activations          {result.activations_gib:7.2f} GiB",
+        f"  CUDA graphs          {result.graphs_gib:7.2f} GiB",
+        f"  KV cache             {result.kv_cache_gib:7.2f} GiB",
         (
-            f"  KV cache tokens      {answer.kv_cache_tokens:7d} per replica"
-            f" ({answer.needed_tokens} needed)"
+            f"  KV cache tokens      {result.kv_cache_tokens:7d} per replica"
+            f" ({result.needed_tokens} needed)"
         ),
     ]
     if own is not None and quantity_bytes(own) != memory:
         lines.append(f"  --gpu-memory overrides spec.pod.gpu.memory ({own})")
-    if answer.longest_request < answer.needed_tokens <= answer.kv_cache_tokens:
-        lines.append(f"  one request can use {answer.longest_request} of these tokens")
-    if not answer.starts:
+    if result.longest_request < result.needed_tokens <= result.kv_cache_tokens:
+        lines.append(f"  one request can use {result.longest_request} of these tokens")
+    if not result.starts:
         lines.append(
-            f"  {answer.claimed_gib:.2f} GiB must be free at startup, but only"
-            f" {answer.free_gib:.2f} GiB are"
+            f"  {result.claimed_gib:.2f} GiB must be free at startup, but only"
+            f" {result.free_gib:.2f} GiB are"
         )
-    if not answer.fits:
-        lines += [f"  would help: {advice}" for advice in answer.advice or (MORE_MEMORY,)]
+    if not result.fits:
+        lines += [f"  would help: {advice}" for advice in result.advice or (MORE_MEMORY,)]
         if may_be_compressed(spec):
             lines.append(
                 "  16-bit weights are assumed; a checkpoint of lower precision needs less memory"

@@ -1,8 +1,9 @@
-"""What the operator and the activator agree on, and when an endpoint needs the activator. Pure.
+"""The interface of operator and activator, and when an endpoint needs the activator. Pure.
 
-An endpoint that may sleep has an EndpointSlice of its own beside those that Kubernetes makes for
-its Service. While no replica is ready, the slice holds the addresses of the activators; its port
-says which endpoint is meant, since a request that arrives has lost the Service's address.
+An endpoint that can scale to zero has an EndpointSlice of the operator in addition to those that
+Kubernetes creates for its Service. While no replica is ready, the slice contains the addresses of
+the activators. Its port identifies the endpoint, since a request that arrives no longer carries the
+address of the Service.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ from mistral_operator.api import Resource, Spec
 
 FIRST_PORT = 20_000
 PORTS = 2_000
-"""Ports of the activator, one for each endpoint that may sleep. They end below those that Linux
-gives to outgoing connections (32768)."""
+"""Number of ports of the activator, one per endpoint that can scale to zero. They end below the
+ephemeral ports of Linux (32768)."""
 
 _Endpoint = tuple[str, str]
 
@@ -25,77 +26,78 @@ class _Document(BaseModel):
 
 
 class Terms(_Document):
-    """What the activator has to know of an endpoint: the annotation on its slice."""
+    """Settings of an endpoint for the activator: the annotation on its slice."""
 
     model: str
     """Name of the served model, for /v1/models."""
     keys: bool = False
-    """Callers have to show an API key. Which are right is known to the replicas alone; a request
-    without any wakes nobody."""
+    """Whether clients must send an API key. Only the replicas check its value; a request without a
+    key does not start one."""
     max_wait_seconds: int = Field(ge=1)
-    """Seconds that a request is held."""
+    """Longest time that a request is queued, in seconds."""
     max_requests: int = Field(ge=1)
-    """Requests that are held at most."""
+    """Maximum number of queued requests."""
 
 
-class Waiting(_Document):
-    """One endpoint, as an activator sees it."""
+class EndpointReport(_Document):
+    """What an activator reports of one endpoint."""
 
     namespace: str
     name: str
     held: int = Field(default=0, ge=0)
-    """Requests that wait for a replica."""
+    """Number of queued requests."""
     targets: int = Field(default=0, ge=0)
-    """Ready replicas that the Service knows."""
+    """Number of ready replicas in the slices of the Service."""
 
 
 class ActivatorDocument(_Document):
-    """What an activator says at /signals: the endpoints of which there is something to say."""
+    """The document at /signals of an activator: endpoints with queued requests or replicas."""
 
-    endpoints: tuple[Waiting, ...] = ()
+    endpoints: tuple[EndpointReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Activation:
-    """Where the activator stands in for an endpoint that may sleep."""
+class ActivatorRoute:
+    """How requests reach the activator for an endpoint that can scale to zero."""
 
     port: int
-    """Port of the activator that means this endpoint."""
+    """Port of the activator for this endpoint."""
     addresses: tuple[str, ...] = ()
-    """Addresses of the activator; empty while it is not in the way of requests."""
+    """Addresses of the activators; empty while they are not on the request path."""
     ipv6: bool = False
-    """Family of the addresses."""
+    """Whether the addresses are IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activators:
-    """What is known of all activators together."""
+    """Combined reports of all activators."""
 
     addresses: tuple[str, ...] = ()
-    """Addresses of those that are ready."""
+    """Addresses of the ready activators."""
     held: Mapping[_Endpoint, int] = field(default_factory=dict)
-    """Held requests, by namespace and name of the endpoint."""
+    """Number of queued requests, by namespace and name of the endpoint."""
     targets: Mapping[_Endpoint, int] = field(default_factory=dict)
-    """Ready replicas that an activator sees, by namespace and name of the endpoint."""
+    """Number of ready replicas that an activator sees, by namespace and name of the endpoint."""
 
     @property
     def ipv6(self) -> bool:
-        """Family of the addresses."""
+        """Whether the addresses are IPv6."""
         return any(":" in one for one in self.addresses)
 
 
-def may_sleep(spec: Spec) -> bool:
-    """Tell whether an endpoint may have no replica and still answers."""
+def can_scale_to_zero(spec: Spec) -> bool:
+    """Return whether an endpoint may run without replicas and start one on request."""
     return spec.autoscaling is not None and not spec.autoscaling.min_replicas and not spec.suspend
 
 
-def activation(resource: Resource, port: int, activators: Activators) -> Activation:
-    """Return where the activator stands in for an endpoint that may sleep.
+def activator_route(resource: Resource, port: int, activators: Activators) -> ActivatorRoute:
+    """Return the route to the activator for an endpoint that can scale to zero.
 
-    It goes as soon as it sees a ready replica itself: whoever sees its slice empty saw the slice
-    with that replica before, since both are versions of one kind of object.
+    The addresses are removed once an activator itself has a ready replica in its slices. A watcher
+    that sees the operator's slice empty has then already seen that replica, since both are objects
+    of one kind.
     """
     key = resource.namespace, resource.name
     needed = not resource.spec.replicas or not activators.targets.get(key)
     addresses = activators.addresses if needed else ()
-    return Activation(port, addresses, activators.ipv6)
+    return ActivatorRoute(port, addresses, activators.ipv6)

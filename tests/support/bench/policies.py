@@ -11,9 +11,15 @@ from collections.abc import Callable
 from bench.replicas import KV_TOKENS, LEAST, LOOK_SECONDS, MOST, Policy, State, token_seconds
 from bench.traces import Request, Trace
 from mistral_operator.api import Autoscaling
-from mistral_operator.autoscaling import Look, PodLoad, begin, decide, target_of
+from mistral_operator.autoscaling import (
+    LoadSample,
+    PodLoad,
+    decide_replicas,
+    effective_target,
+    initial_history,
+)
 
-TARGET = target_of(None, KV_TOKENS, None) or 1
+TARGET = effective_target(None, KV_TOKENS, None) or 1
 """Requests in flight a replica: the default, for all."""
 
 TARGET_TOKENS = round(TARGET / token_seconds(TARGET))
@@ -33,12 +39,14 @@ AS_HPA = Autoscaling.model_validate(
 """The same with HPA's defaults; all others are equal."""
 
 
-def _following(look: Callable[[State], Look], target: int, spec: Autoscaling = SPEC) -> Policy:
-    memory = begin(LEAST, 0.0)
+def _following(
+    sample: Callable[[State], LoadSample], target: int, spec: Autoscaling = SPEC
+) -> Policy:
+    history = initial_history(LEAST, 0.0)
 
     def policy(state: State) -> int:
-        nonlocal memory
-        decision, memory = decide(spec, memory, look(state), target, state.now)
+        nonlocal history
+        decision, history = decide_replicas(spec, history, sample(state), target, state.now)
         return decision.replicas
 
     return policy
@@ -64,9 +72,9 @@ def ours_with_hpas_windows(_: Trace) -> Policy:
     return _following(_signals, TARGET, AS_HPA)
 
 
-def _signals(state: State) -> Look:
+def _signals(state: State) -> LoadSample:
     waiting = _spread(state.waiting, len(state.pods))
-    return Look(
+    return LoadSample(
         tuple(
             PodLoad(running, queued, queued, looping, usage)
             for (running, looping, usage), queued in zip(state.pods, waiting, strict=True)
@@ -77,32 +85,32 @@ def _signals(state: State) -> Look:
 def hpa_on_running(_: Trace) -> Policy:
     """Return HPA on `vllm:num_requests_running`."""
     return _following(
-        lambda state: Look(tuple(PodLoad(one) for one, *_ in state.pods)), TARGET, AS_HPA
+        lambda state: LoadSample(tuple(PodLoad(one) for one, *_ in state.pods)), TARGET, AS_HPA
     )
 
 
 def hpa_on_running_and_waiting(_: Trace) -> Policy:
     """Return HPA on running and waiting requests together."""
 
-    def look(state: State) -> Look:
+    def sample(state: State) -> LoadSample:
         waiting = _spread(state.waiting, len(state.pods))
-        return Look(
+        return LoadSample(
             tuple(PodLoad(one, more) for (one, *_), more in zip(state.pods, waiting, strict=True))
         )
 
-    return _following(look, TARGET, AS_HPA)
+    return _following(sample, TARGET, AS_HPA)
 
 
 def keda_on_tokens(_: Trace) -> Policy:
     """Return HPA on the rate of generated tokens, as KEDA's Prometheus trigger gives it."""
     rates: deque[float] = deque(maxlen=int(RATE_WINDOW / LOOK_SECONDS))
 
-    def look(state: State) -> Look:
+    def sample(state: State) -> LoadSample:
         rates.append(state.tokens_a_second)
         mean = round(sum(rates) / len(rates))
-        return Look(tuple(PodLoad(one) for one in _spread(mean, len(state.pods))))
+        return LoadSample(tuple(PodLoad(one) for one in _spread(mean, len(state.pods))))
 
-    return _following(look, TARGET_TOKENS, AS_HPA)
+    return _following(sample, TARGET_TOKENS, AS_HPA)
 
 
 def oracle(trace: Trace) -> Policy:

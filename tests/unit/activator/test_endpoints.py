@@ -1,4 +1,4 @@
-"""Which endpoint a port of the activator means, and what it tells of those that wait."""
+"""The endpoint of each port of the activator, and the report of queued requests."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import pytest
 
 from builders import NAME, NAMESPACE, next_version
 from endpoint_slices import KEY, TERMS, our_slice, slice_body
-from mistral_operator.activator.endpoints import Endpoint, Endpoints, OverBudget
+from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import key_of
-from mistral_operator.scale_to_zero import Waiting
+from mistral_operator.scale_to_zero import EndpointReport
 
 
 class Watched:
@@ -30,33 +30,33 @@ class Watched:
     @property
     def one(self) -> Endpoint:
         """The endpoint at the first port."""
-        found = self.endpoints.at(20_000)
-        assert found is not None
-        return found
+        endpoint = self.endpoints.by_port(20_000)
+        assert endpoint is not None
+        return endpoint
 
 
-def test_a_port_means_the_endpoint_whose_slice_names_it() -> None:
+def test_a_port_identifies_the_endpoint_whose_slice_has_it() -> None:
     watched = Watched(our_slice("10.0.0.9"), slice_body("10.0.1.1", "10.0.1.2"))
 
     assert watched.endpoints.ports() == {20_000}
-    assert watched.endpoints.at(20_001) is None
+    assert watched.endpoints.by_port(20_001) is None
     assert (watched.one.key, watched.one.terms, watched.one.in_path) == (KEY, TERMS, True)
     assert watched.one.targets == ("10.0.1.1:8000", "10.0.1.2:8000")
 
 
-def test_an_address_of_the_activator_is_no_replica() -> None:
+def test_an_address_of_the_activator_is_not_a_replica() -> None:
     assert Watched(our_slice("10.0.0.9")).one.targets == ()
 
 
-def test_a_replica_that_is_not_ready_is_none() -> None:
+def test_a_replica_that_is_not_ready_is_not_a_target() -> None:
     assert Watched(our_slice(), slice_body("10.0.1.1", ready=False)).one.targets == ()
 
 
-def test_a_replica_of_the_ipv6_network_is_written_as_urls_want_it() -> None:
+def test_an_ipv6_address_is_bracketed_as_in_urls() -> None:
     assert Watched(our_slice(), slice_body("fd00::1")).one.targets == ("[fd00::1]:8000",)
 
 
-def test_it_is_out_of_the_path_when_its_slice_is_empty() -> None:
+def test_the_activator_is_off_the_request_path_when_its_slice_is_empty() -> None:
     watched = Watched(our_slice("10.0.0.9"))
 
     watched.see(our_slice())
@@ -65,7 +65,7 @@ def test_it_is_out_of_the_path_when_its_slice_is_empty() -> None:
     assert watched.endpoints.ports() == {20_000}, "connections may still arrive"
 
 
-def test_an_endpoint_whose_slice_is_gone_has_no_port() -> None:
+def test_an_endpoint_whose_slice_was_deleted_has_no_port() -> None:
     watched, body = Watched(), our_slice()
     watched.see(body)
 
@@ -74,7 +74,7 @@ def test_an_endpoint_whose_slice_is_gone_has_no_port() -> None:
     assert watched.endpoints.ports() == set()
 
 
-def test_a_deletion_that_nobody_told_of_is_found_by_a_list() -> None:
+def test_a_list_reveals_a_deletion_that_the_watch_missed() -> None:
     watched, kept = Watched(our_slice()), slice_body("10.0.1.1")
     watched.see(kept)
 
@@ -83,7 +83,7 @@ def test_a_deletion_that_nobody_told_of_is_found_by_a_list() -> None:
     assert watched.endpoints.ports() == set()
 
 
-def test_another_port_is_another_door() -> None:
+def test_a_changed_port_replaces_the_old_one() -> None:
     watched = Watched(our_slice())
 
     watched.see(our_slice(port=20_007))
@@ -92,7 +92,7 @@ def test_another_port_is_another_door() -> None:
 
 
 @pytest.mark.parametrize("terms", ["", "{}", '{"model": 1', "null"])
-def test_terms_that_somebody_broke_close_the_door_and_nothing_else(terms: str) -> None:
+def test_invalid_terms_close_only_the_port_of_the_endpoint(terms: str) -> None:
     watched = Watched(our_slice())
 
     watched.see(our_slice(terms=terms))
@@ -100,48 +100,48 @@ def test_terms_that_somebody_broke_close_the_door_and_nothing_else(terms: str) -
     assert watched.endpoints.ports() == set()
 
 
-def test_the_operator_is_told_who_waits_and_whose_replicas_are_seen() -> None:
+def test_the_report_has_queued_requests_and_ready_replicas() -> None:
     watched = Watched(our_slice("10.0.0.9"))
     assert watched.endpoints.document().endpoints == ()
 
-    with watched.one.place():
-        told = watched.endpoints.document().endpoints
-    assert told == (Waiting(namespace=NAMESPACE, name=NAME, held=1),)
+    with watched.one.slot():
+        reports = watched.endpoints.document().endpoints
+    assert reports == (EndpointReport(namespace=NAMESPACE, name=NAME, held=1),)
 
     for ours in (our_slice("10.0.0.9"), our_slice()):
-        # Also when it is out of the way: else it would be put there again.
+        # Also when it is off the request path: otherwise it would be put there again.
         watched.see(ours, slice_body("10.0.1.1"))
-        told = watched.endpoints.document().endpoints
-        assert told == (Waiting(namespace=NAMESPACE, name=NAME, targets=1),)
+        reports = watched.endpoints.document().endpoints
+        assert reports == (EndpointReport(namespace=NAMESPACE, name=NAME, targets=1),)
 
 
-def test_there_are_as_many_places_as_the_terms_say() -> None:
+def test_the_terms_limit_the_number_of_slots() -> None:
     endpoint = Watched(our_slice()).one
 
-    with endpoint.place(), endpoint.place(), pytest.raises(OverBudget), endpoint.place():
+    with endpoint.slot(), endpoint.slot(), pytest.raises(LimitExceeded), endpoint.slot():
         pass
 
     assert endpoint.held == 0
 
 
-async def test_replicas_take_turns() -> None:
+async def test_targets_are_used_round_robin() -> None:
     endpoint = Watched(our_slice(), slice_body("10.0.1.1", "10.0.1.2")).one
 
-    chosen = [await endpoint.ready() for _ in range(4)]
+    chosen = [await endpoint.ready_target() for _ in range(4)]
 
     assert sorted(chosen) == ["10.0.1.1:8000"] * 2 + ["10.0.1.2:8000"] * 2
 
 
-def test_a_retry_is_advised_for_when_a_start_should_be_over() -> None:
+def test_retry_after_is_when_a_start_should_be_complete() -> None:
     now = [100.0]
     endpoint = Endpoint(KEY, TERMS, 20_000, clock=lambda: now[0])
-    assert endpoint.retry_after() == 60, "a guess, as long as none was seen"
+    assert endpoint.retry_after() == 60, "the default until a start was measured"
 
-    with endpoint.place():
+    with endpoint.slot():
         now[0] += 200
         endpoint.update(TERMS, ("10.0.1.1:8000",), in_path=True)
     endpoint.update(TERMS, (), in_path=True)
-    with endpoint.place():
+    with endpoint.slot():
         now[0] += 50
         assert endpoint.retry_after() == 150, "the last start took 200 seconds"
         now[0] += 500

@@ -1,4 +1,4 @@
-"""Requests to an endpoint that sleeps: held, forwarded, streamed back, or refused with a reason."""
+"""Requests to an endpoint that is scaled to zero: queued, forwarded, streamed back or rejected."""
 
 import asyncio
 import json
@@ -16,8 +16,8 @@ from yarl import URL
 from builders import NAME, NAMESPACE
 from endpoint_slices import our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoint, Endpoints
-from mistral_operator.activator.process import Doors
-from mistral_operator.activator.proxy import session
+from mistral_operator.activator.process import Listeners
+from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
 from server_runner import free_port
@@ -28,10 +28,10 @@ HELLO = {"messages": [{"role": "user", "content": "Hi"}]}
 
 @dataclass
 class Replica:
-    """An engine that answers with what it was asked, or in pieces, as `/stream` wants."""
+    """An engine that echoes the request, or streams the response for `/stream`."""
 
     port: int = field(default_factory=free_port)
-    asked: list[web.Request] = field(default_factory=list)
+    received: list[web.Request] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     more: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -52,7 +52,7 @@ class Replica:
             await runner.cleanup()
 
     async def _echo(self, request: web.Request) -> web.Response:
-        self.asked.append(request)
+        self.received.append(request)
         body = await request.read()
         headers = {"X-Loop": "none", "Connection": "X-Hop", "X-Hop": "mine"}
         return web.Response(
@@ -60,7 +60,7 @@ class Replica:
         )
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request)
+        self.received.append(request)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(b"data: one\n\n")
@@ -83,7 +83,7 @@ class Replica:
 
 @dataclass
 class Activator:
-    """An activator for one endpoint, and a client that asks it."""
+    """An activator for one endpoint, and its client."""
 
     endpoints: Endpoints
     port: int
@@ -91,18 +91,18 @@ class Activator:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The endpoint that it stands in for."""
-        found = self.endpoints.at(self.port)
-        assert found is not None
-        return found
+        """The endpoint that it serves in place of."""
+        endpoint = self.endpoints.by_port(self.port)
+        assert endpoint is not None
+        return endpoint
 
     def see(self, *bodies: Any) -> None:
-        """Let the watch tell of slices."""
+        """Send watch events of slices."""
         for body in bodies:
             self.endpoints.saw(kinds.ENDPOINT_SLICE, body, deleted=False)
 
-    def wake(self, replica: Replica) -> None:
-        """Let a replica become ready."""
+    def make_ready(self, replica: Replica) -> None:
+        """Add a ready replica."""
         self.see(slice_body("127.0.0.1", port=replica.port))
 
     def url(self, path: str) -> URL:
@@ -110,40 +110,40 @@ class Activator:
         return URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
 
     async def post(self, path: str = CHAT, **options: Any) -> tuple[int, Any, Any]:
-        """Return status, headers and body of an answer."""
+        """Return status, headers and body of a response."""
         options = {"json": HELLO} | options
-        async with self.client.post(self.url(path), **options) as answer:
-            return answer.status, answer.headers, await answer.read()
+        async with self.client.post(self.url(path), **options) as response:
+            return response.status, response.headers, await response.read()
 
-    async def until_held(self, count: int) -> None:
-        """Wait until as many requests are held."""
+    async def until_queued(self, count: int) -> None:
+        """Wait until this many requests are queued."""
         for _ in range(5000):
             if self.endpoint.held == count:
                 return
             await asyncio.sleep(0.001)
-        raise TimeoutError(f"{self.endpoint.held} requests are held, not {count}")
+        raise TimeoutError(f"{self.endpoint.held} requests are queued, not {count}")
 
 
 @asynccontextmanager
 async def activator(**terms: Any) -> AsyncIterator[Activator]:
     """Run an activator."""
     port = free_port()
-    given = Terms(**{"model": "small", "max_wait_seconds": 30, "max_requests": 10, **terms})
+    own_terms = Terms(**{"model": "small", "max_wait_seconds": 30, "max_requests": 10, **terms})
     endpoints = Endpoints()
-    ours = our_slice("127.0.0.1", port=port, terms=given.model_dump_json())
-    async with session() as upstream, aiohttp.ClientSession() as client:
-        doors = Doors(endpoints, upstream, drain_seconds=5)
+    ours = our_slice("127.0.0.1", port=port, terms=own_terms.model_dump_json())
+    async with upstream_session() as upstream, aiohttp.ClientSession() as client:
+        listeners = Listeners(endpoints, upstream, drain_seconds=5)
         made = Activator(endpoints, port, client)
         made.see(ours)
-        await doors.open()
+        await listeners.sync()
         try:
             yield made
         finally:
-            await doors.close()
+            await listeners.close()
 
 
 def counted(outcome: str) -> float:
-    """Return how many requests ended so."""
+    """Return how many requests had this outcome."""
     labels = {"namespace": NAMESPACE, "name": NAME, "outcome": outcome}
     return REGISTRY.get_sample_value("mistral_activator_requests_total", labels) or 0.0
 
@@ -155,44 +155,44 @@ def error_of(body: bytes) -> dict[str, Any]:
     return error
 
 
-async def test_a_request_is_held_until_a_replica_is_ready_and_then_answered() -> None:
+async def test_a_request_is_queued_until_a_replica_is_ready_and_then_answered() -> None:
     before = counted("forwarded")
     async with activator() as made, Replica().serving() as replica:
-        asking = asyncio.create_task(made.post(data=b"a body", json=None))
-        await made.until_held(1)
+        pending = asyncio.create_task(made.post(data=b"a body", json=None))
+        await made.until_queued(1)
 
-        made.wake(replica)
+        made.make_ready(replica)
 
-        status, headers, body = await asking
+        status, headers, body = await pending
         assert (status, body, headers["Content-Type"]) == (418, b"a body", "text/odd")
         assert made.endpoint.held == 0
     assert counted("forwarded") == before + 1
 
 
-async def test_headers_of_one_connection_stay_there_and_all_others_pass() -> None:
+async def test_hop_by_hop_headers_are_removed_and_all_others_forwarded() -> None:
     async with activator() as made, Replica().serving() as replica:
-        made.wake(replica)
+        made.make_ready(replica)
         headers = {"Authorization": "Bearer key", "Connection": "X-Private", "X-Private": "1"}
 
-        _, answered, _ = await made.post("/v1/%61?b=%20", headers=headers)
+        _, got, _ = await made.post("/v1/%61?b=%20", headers=headers)
 
-        (asked,) = replica.asked
-        assert asked.raw_path == "/v1/%61?b=%20"
-        assert asked.headers["Authorization"] == "Bearer key"
-        assert asked.headers["Host"] == f"127.0.0.1:{made.port}"
-        assert asked.headers["Content-Type"] == "application/json"
-        assert "X-Private" not in asked.headers
-        assert answered["X-Loop"] == "none"
-        assert "X-Hop" not in answered
+        (received,) = replica.received
+        assert received.raw_path == "/v1/%61?b=%20"
+        assert received.headers["Authorization"] == "Bearer key"
+        assert received.headers["Host"] == f"127.0.0.1:{made.port}"
+        assert received.headers["Content-Type"] == "application/json"
+        assert "X-Private" not in received.headers
+        assert got["X-Loop"] == "none"
+        assert "X-Hop" not in got
 
 
-async def test_a_large_body_and_a_chunked_one_arrive_whole() -> None:
+async def test_large_and_chunked_bodies_arrive_complete() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for number in range(100):
             yield b"%04d" % number * 1000
 
     async with activator() as made, Replica().serving() as replica:
-        made.wake(replica)
+        made.make_ready(replica)
         large = b"x" * 1_000_000
 
         assert (await made.post(json=None, data=large))[2] == large
@@ -200,48 +200,48 @@ async def test_a_large_body_and_a_chunked_one_arrive_whole() -> None:
         assert sent == b"".join([b"%04d" % number * 1000 for number in range(100)])
 
 
-async def test_a_stream_comes_as_it_is_made() -> None:
+async def test_a_stream_is_forwarded_chunk_by_chunk() -> None:
     async with activator() as made, Replica().serving() as replica:
-        made.wake(replica)
-        async with made.client.post(made.url("/stream"), json=HELLO) as answer:
-            assert await answer.content.readuntil(b"\n\n") == b"data: one\n\n"
+        made.make_ready(replica)
+        async with made.client.post(made.url("/stream"), json=HELLO) as response:
+            assert await response.content.readuntil(b"\n\n") == b"data: one\n\n"
             replica.more.set()
-            assert await answer.content.read() == b"data: two\n\n"
+            assert await response.content.read() == b"data: two\n\n"
 
 
-async def test_a_client_that_leaves_ends_its_generation() -> None:
+async def test_a_client_that_disconnects_cancels_its_generation() -> None:
     async with activator() as made, Replica().serving() as replica:
-        made.wake(replica)
-        async with made.client.post(made.url("/stream"), json=HELLO) as answer:
-            await answer.content.readuntil(b"\n\n")
-            answer.close()
+        made.make_ready(replica)
+        async with made.client.post(made.url("/stream"), json=HELLO) as response:
+            await response.content.readuntil(b"\n\n")
+            response.close()
         async with asyncio.timeout(5):
             await replica.left.wait()
 
 
-async def test_a_client_that_leaves_while_it_waits_gives_its_place_back() -> None:
+async def test_a_client_that_disconnects_while_queued_frees_its_slot() -> None:
     before = counted("left")
     async with activator() as made:
-        asking = asyncio.create_task(made.post())
-        await made.until_held(1)
+        pending = asyncio.create_task(made.post())
+        await made.until_queued(1)
 
-        asking.cancel()
+        pending.cancel()
 
-        await made.until_held(0)
+        await made.until_queued(0)
     assert counted("left") == before + 1
 
 
-async def test_an_answer_that_breaks_off_is_never_passed_on_as_a_whole_one() -> None:
+async def test_a_truncated_response_never_looks_complete() -> None:
     async with activator() as made, Replica().serving() as replica:
-        made.wake(replica)
+        made.make_ready(replica)
         with pytest.raises(aiohttp.ClientPayloadError):
             await made.post("/broken")
 
 
-async def test_one_too_many_is_refused_at_once_and_told_when_to_come_back() -> None:
+async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_after() -> None:
     async with activator(max_requests=2) as made, Replica().serving() as replica:
-        asking = [asyncio.create_task(made.post()) for _ in range(2)]
-        await made.until_held(2)
+        pending = [asyncio.create_task(made.post()) for _ in range(2)]
+        await made.until_queued(2)
 
         status, headers, body = await made.post()
 
@@ -250,11 +250,11 @@ async def test_one_too_many_is_refused_at_once_and_told_when_to_come_back() -> N
         assert headers["Connection"] == "close"
         assert error_of(body)["code"] == "over_budget"
         assert "activation.maxRequests" in error_of(body)["message"]
-        made.wake(replica)
-        assert [status for status, _, _ in await asyncio.gather(*asking)] == [418, 418]
+        made.make_ready(replica)
+        assert [status for status, _, _ in await asyncio.gather(*pending)] == [418, 418]
 
 
-async def test_who_waited_too_long_is_told_so() -> None:
+async def test_a_request_that_is_queued_too_long_times_out() -> None:
     async with activator(max_wait_seconds=1) as made:
         status, headers, body = await made.post()
 
@@ -263,20 +263,20 @@ async def test_who_waited_too_long_is_told_so() -> None:
     assert error_of(body)["code"] == "timed_out"
 
 
-async def test_a_replica_that_takes_no_connection_is_tried_again() -> None:
+async def test_a_replica_that_refuses_the_connection_is_retried() -> None:
     async with activator() as made, Replica().serving() as replica:
         gone = Replica()
         made.see(slice_body("127.0.0.1", port=gone.port))
-        asking = asyncio.create_task(made.post(data=b"whole", json=None))
+        pending = asyncio.create_task(made.post(data=b"whole", json=None))
         await asyncio.sleep(0.1)
-        assert not asking.done()
+        assert not pending.done()
 
-        made.wake(replica)
+        made.make_ready(replica)
 
-        assert (await asking)[2] == b"whole"
+        assert (await pending)[2] == b"whole"
 
 
-async def test_a_replica_that_never_takes_a_connection_is_not_tried_for_ever() -> None:
+async def test_a_replica_that_never_accepts_a_connection_is_not_retried_forever() -> None:
     async with activator(max_wait_seconds=1) as made:
         made.see(slice_body("127.0.0.1", port=Replica().port))
 
@@ -286,9 +286,11 @@ async def test_a_replica_that_never_takes_a_connection_is_not_tried_for_ever() -
     assert (status, error_of(body)["code"]) == (503, "timed_out")
 
 
-async def test_connections_move_to_the_replicas_once_the_activator_is_out_of_the_way() -> None:
+async def test_connections_move_to_the_replicas_once_the_activator_is_off_the_request_path() -> (
+    None
+):
     async with activator() as made, Replica().serving() as replica:
-        made.wake(replica)
+        made.make_ready(replica)
         assert "Connection" not in (await made.post())[1]
 
         made.see(our_slice(port=made.port))
@@ -297,53 +299,53 @@ async def test_connections_move_to_the_replicas_once_the_activator_is_out_of_the
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping", "/v1/models"])
-async def test_what_comes_again_and_again_wakes_nobody_and_is_answered(path: str) -> None:
-    async with activator() as made, made.client.get(made.url(path)) as answer:
-        assert answer.status == 200
+async def test_periodic_requests_are_answered_without_starting_a_replica(path: str) -> None:
+    async with activator() as made, made.client.get(made.url(path)) as response:
+        assert response.status == 200
         assert made.endpoint.held == 0
         if path == "/v1/models":
-            assert [one["id"] for one in (await answer.json())["data"]] == ["small"]
+            assert [one["id"] for one in (await response.json())["data"]] == ["small"]
 
 
-async def test_a_get_of_anything_else_wakes_nobody_either() -> None:
-    async with activator() as made, made.client.get(made.url("/metrics")) as answer:
-        assert answer.status == 503
-        assert "POST does" in error_of(await answer.read())["message"]
+async def test_any_other_get_does_not_start_a_replica_either() -> None:
+    async with activator() as made, made.client.get(made.url("/metrics")) as response:
+        assert response.status == 503
+        assert "POST does" in error_of(await response.read())["message"]
         assert made.endpoint.held == 0
 
 
-async def test_without_a_key_nobody_is_woken_where_keys_are_asked_for() -> None:
+async def test_a_request_without_a_required_key_does_not_start_a_replica() -> None:
     async with activator(keys=True) as made, Replica().serving() as replica:
         status, _, body = await made.post()
         assert (status, error_of(body)["code"]) == (401, "invalid_api_key")
 
-        asking = asyncio.create_task(made.post(headers={"Authorization": "Bearer x"}))
-        await made.until_held(1)
-        made.wake(replica)
-        assert (await asking)[0] == 418
+        pending = asyncio.create_task(made.post(headers={"Authorization": "Bearer x"}))
+        await made.until_queued(1)
+        made.make_ready(replica)
+        assert (await pending)[0] == 418
 
 
-async def test_a_port_that_means_nobody_any_more_says_so() -> None:
+async def test_a_port_without_an_endpoint_responds_with_an_error() -> None:
     async with activator() as made:
         port, ours = made.port, our_slice(port=made.port)
         made.endpoints.saw(kinds.ENDPOINT_SLICE, ours, deleted=True)
-        async with made.client.post(f"http://127.0.0.1:{port}{CHAT}", json=HELLO) as answer:
-            assert answer.status == 503
+        async with made.client.post(f"http://127.0.0.1:{port}{CHAT}", json=HELLO) as response:
+            assert response.status == 503
 
 
-async def test_doors_close_behind_endpoints_that_are_gone() -> None:
+async def test_the_port_of_a_deleted_endpoint_is_closed() -> None:
     endpoints = Endpoints()
-    async with session() as upstream, aiohttp.ClientSession() as client:
-        doors = Doors(endpoints, upstream, drain_seconds=1)
+    async with upstream_session() as upstream, aiohttp.ClientSession() as client:
+        listeners = Listeners(endpoints, upstream, drain_seconds=1)
         first, second = free_port(), free_port()
         endpoints.saw(kinds.ENDPOINT_SLICE, our_slice(port=first), deleted=False)
-        await doors.open()
+        await listeners.sync()
 
         endpoints.saw(kinds.ENDPOINT_SLICE, our_slice(port=second), deleted=False)
-        await doors.open()
+        await listeners.sync()
 
-        async with client.get(f"http://127.0.0.1:{second}/health") as answer:
-            assert answer.status == 200
+        async with client.get(f"http://127.0.0.1:{second}/health") as response:
+            assert response.status == 200
         with pytest.raises(aiohttp.ClientConnectorError):
             await client.get(f"http://127.0.0.1:{first}/health")
-        await doors.close()
+        await listeners.close()

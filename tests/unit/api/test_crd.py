@@ -15,7 +15,7 @@ from mistral_operator.api.crd import (
     structural,
     to_yaml,
 )
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 
@@ -53,7 +53,7 @@ class TwoTypes(ApiModel):
 
 
 class Steps(ApiModel):
-    """A keyword that nobody has translated yet."""
+    """A keyword without a translation."""
 
     number: Annotated[int, Field(multiple_of=8)] = 8
     """A multiple of eight."""
@@ -82,8 +82,8 @@ class Optional(ApiModel):
 
 def version() -> Schema:
     """Return the one version of the CRD."""
-    (found,) = custom_resource_definition()["spec"]["versions"]
-    result: Schema = found
+    (served,) = custom_resource_definition()["spec"]["versions"]
+    result: Schema = served
     return result
 
 
@@ -118,11 +118,11 @@ def defaulted(schema: Schema, value: Any) -> Any:
     }
 
 
-def test_the_file_in_the_checkout_is_the_one_that_the_models_make() -> None:
+def test_the_checked_in_crd_is_generated_from_the_models() -> None:
     assert FILE.read_text() == to_yaml(custom_resource_definition()), "run `make generate`"
 
 
-def test_the_yaml_holds_no_anchors() -> None:
+def test_the_yaml_has_no_anchors() -> None:
     tokens = yaml.scan(to_yaml(custom_resource_definition()))
 
     assert [one for one in tokens if isinstance(one, yaml.AnchorToken | yaml.AliasToken)] == []
@@ -139,7 +139,7 @@ def test_every_schema_is_structural() -> None:
             assert "anyOf" not in schema, path
 
 
-def test_nothing_is_kept_without_being_known() -> None:
+def test_unknown_fields_are_never_preserved() -> None:
     for path, schema in schemas(root(), "resource"):
         assert schema.get("additionalProperties") is not True, path
         assert "x-kubernetes-preserve-unknown-fields" not in schema, path
@@ -152,7 +152,7 @@ def test_every_property_has_a_description_that_ends_like_a_sentence() -> None:
             assert "\n" not in part["description"], f"{path}.{name}"
 
 
-def test_every_rule_says_what_is_wrong() -> None:
+def test_every_rule_has_a_message() -> None:
     for path, schema in schemas(root(), "resource"):
         for one in schema.get("x-kubernetes-validations", []):
             assert one["rule"], path
@@ -161,10 +161,10 @@ def test_every_rule_says_what_is_wrong() -> None:
             assert len(one["message"]) <= 2048, path
 
 
-def test_the_api_server_fills_in_the_defaults_that_the_operator_assumes() -> None:
+def test_the_api_server_sets_the_defaults_that_the_operator_assumes() -> None:
     spec = root()["properties"]["spec"]
 
-    assert defaulted(spec, {}) == kubernetes_form(Spec())
+    assert defaulted(spec, {}) == to_kubernetes(Spec())
 
 
 def test_required_fields_are_fields() -> None:
@@ -175,12 +175,12 @@ def test_required_fields_are_fields() -> None:
 @pytest.mark.parametrize(
     "model", [TwoModels, TwoTypes, Steps, Pair, OptionalWithDefault], ids=lambda one: one.__name__
 )
-def test_what_has_no_translation_raises_before_it_reaches_a_cluster(model: type[ApiModel]) -> None:
+def test_an_unsupported_keyword_raises_an_error(model: type[ApiModel]) -> None:
     with pytest.raises(UnsupportedSchema):
         structural(model)
 
 
-def test_an_optional_part_loses_its_null_and_keeps_its_fields() -> None:
+def test_an_optional_object_loses_its_null_and_keeps_its_fields() -> None:
     maybe = structural(Optional)["properties"]["maybe"]
 
     assert maybe == {

@@ -3,7 +3,7 @@
 import pytest
 
 from mistral_operator.api import parse_spec
-from mistral_operator.api.fields import NAMES
+from mistral_operator.api.fields import FIELD_NAMES
 from mistral_operator.kube.errors import InvalidResource
 from mistral_server.contract import EngineArgumentError, check_engine_args
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG, canonical_flag
@@ -49,12 +49,12 @@ NO_ARGUMENT = [
 
 
 @pytest.mark.parametrize("argument", ALLOWED)
-def test_what_tunes_speed_or_memory_is_allowed(argument: str) -> None:
+def test_arguments_that_tune_speed_or_memory_are_allowed(argument: str) -> None:
     check_engine_args([argument])
 
 
 @pytest.mark.parametrize("argument", REFUSED.values(), ids=REFUSED)
-def test_everything_else_is_refused_with_what_is_allowed(argument: str) -> None:
+def test_other_arguments_are_rejected_with_the_allow_list(argument: str) -> None:
     with pytest.raises(EngineArgumentError, match="is not allowed; allowed are --async") as refused:
         check_engine_args(["--seed=1", argument])
 
@@ -62,31 +62,33 @@ def test_everything_else_is_refused_with_what_is_allowed(argument: str) -> None:
 
 
 @pytest.mark.parametrize("argument", NO_ARGUMENT)
-def test_what_is_no_argument_is_refused_with_how_to_write_one(argument: str) -> None:
+def test_an_item_that_is_not_an_argument_is_rejected_with_the_format(argument: str) -> None:
     with pytest.raises(EngineArgumentError, match="write each item as --flag or --flag=value"):
         check_engine_args([argument])
 
 
 @pytest.mark.parametrize(("flag", "setting"), SETTING_OF_FLAG.items())
-def test_what_has_a_setting_is_refused_with_it(flag: str, setting: str) -> None:
+def test_an_argument_that_has_a_setting_is_rejected_with_the_setting(
+    flag: str, setting: str
+) -> None:
     for spelling in (flag, f"{flag}=1", "--" + flag[2:].replace("-", "_") + "=1"):
         with pytest.raises(EngineArgumentError, match=f"has a setting of its own: set {setting}"):
             check_engine_args([spelling])
 
 
 @pytest.mark.parametrize(("flag", "setting"), SETTING_OF_FLAG.items())
-def test_a_resource_is_refused_with_the_field_instead(flag: str, setting: str) -> None:
+def test_a_resource_is_rejected_with_the_field_to_use(flag: str, setting: str) -> None:
     with pytest.raises(InvalidResource) as refused:
         parse_spec({"engine": {"extraArgs": [flag]}})
 
-    assert refused.value.message.endswith(f"Refused: {flag}. Set {NAMES[setting]}.")
+    assert refused.value.message.endswith(f"Refused: {flag}. Set {FIELD_NAMES[setting]}.")
 
 
-def test_no_argument_is_allowed_that_has_a_setting() -> None:
+def test_no_allowed_argument_has_a_setting() -> None:
     assert ALLOWED_ENGINE_ARGS.isdisjoint(SETTING_OF_FLAG)
 
 
-def test_a_resource_with_a_refused_argument_is_refused_even_where_no_api_server_looked() -> None:
+def test_a_forbidden_argument_is_rejected_without_an_api_server() -> None:
     with pytest.raises(InvalidResource, match=r"Refused: --middleware=os\.system") as refused:
         parse_spec({"engine": {"extraArgs": ["--seed=1", "--middleware=os.system"]}})
 

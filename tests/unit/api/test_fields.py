@@ -11,7 +11,7 @@ from builders import NOW, crashed_container, pod_body
 from mistral_dev.paths import CHECKOUT
 from mistral_operator.api import Effective, Overrides, Spec
 from mistral_operator.api.crd import resource_schema
-from mistral_operator.api.fields import FIELDS, OVERRIDDEN, SpecField, in_fields
+from mistral_operator.api.fields import FIELDS, OVERRIDDEN, SpecField, with_field_names
 from mistral_operator.oom import Failure, failures_of
 from mistral_operator.oom.failures import advice
 from mistral_operator.oom.overrides import with_overrides
@@ -79,22 +79,22 @@ def settings_of(spec: Spec) -> dict[str, Any]:
 
 def flattened(document: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
     """Return the leaves of a document with their paths."""
-    found: list[tuple[str, Any]] = []
+    result: list[tuple[str, Any]] = []
     for name, value in document.items():
         here = f"{prefix}{name}"
-        found += flattened(value, f"{here}.") if isinstance(value, dict) else [(here, value)]
-    return found
+        result += flattened(value, f"{here}.") if isinstance(value, dict) else [(here, value)]
+    return result
 
 
-def known_fields(schema: dict[str, Any], path: str) -> set[str]:
+def schema_fields(schema: dict[str, Any], path: str) -> set[str]:
     """Return the path of every field below a schema."""
-    found = {path}
+    result = {path}
     for name, inner in schema.get("properties", {}).items():
-        found |= known_fields(inner.get("items", inner), f"{path}.{name}")
-    return found
+        result |= schema_fields(inner.get("items", inner), f"{path}.{name}")
+    return result
 
 
-SPEC = known_fields(resource_schema()["properties"]["spec"], "spec")
+SPEC = schema_fields(resource_schema()["properties"]["spec"], "spec")
 
 
 @pytest.mark.parametrize("field", SETTABLE, ids=lambda one: one.name)
@@ -124,7 +124,7 @@ def test_every_setting_of_the_engine_and_every_flag_has_a_row() -> None:
     assert set(FLAGS) <= rows
 
 
-def test_every_override_has_a_row_and_says_which_field_it_replaces() -> None:
+def test_every_override_has_a_row_and_names_the_field_it_replaces() -> None:
     assert set(OVERRIDDEN) == set(Overrides.model_fields)
     for name, field in Overrides.model_fields.items():
         assert field.description == f"Overrides {OVERRIDDEN[name].name}."
@@ -183,7 +183,7 @@ def crashed(message: str, **fields: Any) -> dict[str, Any]:
     ],
     ids=["a server of today", "a server of the first images"],
 )
-def test_a_condition_names_the_field_whatever_the_server_calls_it(message: str) -> None:
+def test_a_condition_names_the_field_instead_of_the_server_setting(message: str) -> None:
     condition = said(report(status_input(crashed(message)), NOW))
 
     assert "It exited. Set spec.engine.contextLength to what fits." in condition.message
@@ -208,7 +208,7 @@ def test_a_recorded_report_of_an_old_server_reads_as_it_was_written() -> None:
     messages = recorded_reports()
 
     assert any("spec.engine." in one for one in messages)
-    assert [in_fields(one) for one in messages] == messages
+    assert [with_field_names(one) for one in messages] == messages
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mistral_operator.api import Spec, parse_resource, parse_spec
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.kube.errors import InvalidResource, OperatorError
 from mistral_operator.kube.names import API_VERSION, KIND
 
@@ -123,20 +123,20 @@ def body(spec: Any, **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": own, "spec": spec}
 
 
-def leaves(document: dict[str, Any], known: set[str], path: str = "") -> dict[str, Any]:
+def leaves(document: dict[str, Any], paths: set[str], path: str = "") -> dict[str, Any]:
     """Return the values of a document by path, no deeper than the known paths."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for key, value in document.items():
         here = f"{path}{key}"
-        if isinstance(value, dict) and here not in known:
-            found |= leaves(value, known, f"{here}.")
+        if isinstance(value, dict) and here not in paths:
+            result |= leaves(value, paths, f"{here}.")
         else:
-            found[here] = value
-    return found
+            result[here] = value
+    return result
 
 
-def test_an_empty_spec_is_the_endpoint_that_was_promised() -> None:
-    assert leaves(kubernetes_form(parse_spec({})), set(DEFAULTS)) == DEFAULTS
+def test_an_empty_spec_is_the_documented_endpoint() -> None:
+    assert leaves(to_kubernetes(parse_spec({})), set(DEFAULTS)) == DEFAULTS
 
 
 def test_a_missing_spec_is_an_empty_one() -> None:
@@ -144,7 +144,7 @@ def test_a_missing_spec_is_an_empty_one() -> None:
 
 
 @pytest.mark.parametrize("field", sorted(UNSET))
-def test_what_is_unset_stays_unset(field: str) -> None:
+def test_unset_fields_stay_unset(field: str) -> None:
     assert getattr(parse_spec({}), field) is None
 
 
@@ -186,7 +186,7 @@ def test_an_error_names_the_field(spec: dict[str, Any], field: str) -> None:
 
 
 @pytest.mark.parametrize("spec", ["loops: {action: Off}", "loops: {action: No}"])
-def test_a_word_that_yaml_takes_for_a_truth_value_is_to_be_quoted(spec: str) -> None:
+def test_a_word_that_yaml_reads_as_a_boolean_must_be_quoted(spec: str) -> None:
     with pytest.raises(InvalidResource, match="put the value in quotes") as raised:
         parse_spec(yaml.safe_load(spec))
 
@@ -204,7 +204,7 @@ def test_a_parsed_spec_cannot_be_changed() -> None:
         parse_spec({}).replicas = 2  # type: ignore[misc]
 
 
-def test_a_resource_knows_its_identity() -> None:
+def test_a_resource_has_the_identity_of_its_body() -> None:
     resource = parse_resource(body({}, generation=7))
 
     assert (resource.name, resource.namespace, resource.uid) == ("mistral", "team", "u-1")

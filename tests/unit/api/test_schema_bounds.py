@@ -87,9 +87,7 @@ CROSSINGS = list(crossings(at("spec")))
     CROSSINGS,
     ids=[f"{'.'.join(map(str, path))}={str(value)[:20]!r}" for path, value in CROSSINGS],
 )
-def test_what_the_schema_refuses_the_models_refuse_at_the_same_field(
-    path: Path, value: Any
-) -> None:
+def test_the_models_reject_the_same_field_as_the_schema(path: Path, value: Any) -> None:
     with pytest.raises(ValidationError) as refused:
         Spec.model_validate(written(path, value), strict=True)
 
@@ -97,7 +95,7 @@ def test_what_the_schema_refuses_the_models_refuse_at_the_same_field(
 
 
 @pytest.mark.parametrize(("field", "limit"), LIMITS)
-def test_a_memory_remedy_goes_no_further_than_the_field_itself(field: str, limit: str) -> None:
+def test_a_memory_remedy_stays_within_the_bounds_of_its_field(field: str, limit: str) -> None:
     assert (at(limit)["minimum"], at(limit)["maximum"]) == (
         at(field)["minimum"],
         at(field)["maximum"],

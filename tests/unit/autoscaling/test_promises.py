@@ -1,4 +1,4 @@
-"""What holds of every decision, whatever the spec and the load."""
+"""Properties of every decision, for any spec and load."""
 
 from dataclasses import replace
 
@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from mistral_operator.api import Autoscaling
 from mistral_operator.autoscaling import (
-    Look,
-    Memory,
+    LoadSample,
     PodLoad,
-    begin,
-    decide,
+    ScalingHistory,
+    decide_replicas,
+    initial_history,
     polled_load,
     recommend,
 )
@@ -20,8 +20,8 @@ from operator_autoscaling_cases import (
     first,
     followed,
     histories,
-    looks,
     policies,
+    samples,
     spec,
     specs,
     targets,
@@ -30,78 +30,80 @@ from operator_autoscaling_cases import (
 
 @given(specs(), st.integers(1, 60), histories)
 def test_a_decision_is_between_the_bounds_and_follows_from_its_inputs_alone(
-    given_spec: Autoscaling, start: int, history: list[tuple[Look, int | None, float]]
+    autoscaling: Autoscaling, start: int, steps: list[tuple[LoadSample, int | None, float]]
 ) -> None:
-    now, memory = 0.0, begin(start, 0.0)
-    for look, target, wait in history:
+    now, history = 0.0, initial_history(start, 0.0)
+    for sample, target, wait in steps:
         now += wait
-        decision, after = decide(given_spec, memory, look, target, now)
-        assert given_spec.min_replicas <= decision.replicas <= given_spec.max_replicas
-        assert decide(given_spec, memory, look, target, now) == (decision, after)
+        decision, after = decide_replicas(autoscaling, history, sample, target, now)
+        assert autoscaling.min_replicas <= decision.replicas <= autoscaling.max_replicas
+        assert decide_replicas(autoscaling, history, sample, target, now) == (decision, after)
         assert after.replicas == decision.replicas
-        assert len(after.wanted) <= len(memory.wanted) + 1
-        memory = after
+        assert len(after.recommendations) <= len(history.recommendations) + 1
+        history = after
 
 
 @given(specs(), st.integers(1, 60), st.integers(0, 30), targets)
-def test_silence_moves_nothing_but_into_the_bounds(
-    given_spec: Autoscaling, current: int, silent: int, target: int | None
+def test_missing_reports_change_replicas_only_into_the_bounds(
+    autoscaling: Autoscaling, current: int, silent: int, target: int | None
 ) -> None:
-    decision = first(given_spec, current, Look((), silent), target)
+    decision = first(autoscaling, current, LoadSample((), silent), target)
 
-    assert decision.replicas == bounded(given_spec, current)
+    assert decision.replicas == bounded(autoscaling, current)
 
 
-@given(st.integers(1, 40), looks, st.integers(1, 100), st.integers(1, 12))
-def test_what_is_not_known_never_asks_for_fewer_than_a_full_pod_would(
-    current: int, look: Look, target: int, lost: int
+@given(st.integers(1, 40), samples, st.integers(1, 100), st.integers(1, 12))
+def test_unknown_load_never_needs_fewer_replicas_than_a_full_pod(
+    current: int, sample: LoadSample, target: int, lost: int
 ) -> None:
-    known = replace(look, heard=(*look.heard, *[PodLoad(running=target)] * lost), silent=0)
-    lossy = replace(look, silent=lost)
+    complete = replace(
+        sample, reported=(*sample.reported, *[PodLoad(running=target)] * lost), unreported=0
+    )
+    lossy = replace(sample, unreported=lost)
 
     assert recommend(lossy, target, current, 0.0) >= min(
-        current, recommend(known, target, current, 0.0)
+        current, recommend(complete, target, current, 0.0)
     )
 
 
-@given(specs(), st.integers(1, 60), looks, st.integers(1, 100))
-def test_what_is_frozen_is_never_scaled_up_beyond_the_minimum(
-    given_spec: Autoscaling, current: int, look: Look, target: int
+@given(specs(), st.integers(1, 60), samples, st.integers(1, 100))
+def test_a_frozen_endpoint_is_never_scaled_up_beyond_the_minimum(
+    autoscaling: Autoscaling, current: int, sample: LoadSample, target: int
 ) -> None:
-    decision = first(given_spec, current, look, target)
+    decision = first(autoscaling, current, sample, target)
 
-    if look.loop_share > given_spec.freeze_loop_share:
-        assert decision.replicas <= max(current, given_spec.min_replicas)
+    if sample.loop_share > autoscaling.freeze_loop_share:
+        assert decision.replicas <= max(current, autoscaling.min_replicas)
 
 
 @given(specs(), policies.map(lambda some: some[0]), st.integers(1, 40), histories)
 def test_replicas_rise_no_faster_than_their_policy_allows(
-    given_spec: Autoscaling,
+    autoscaling: Autoscaling,
     policy: dict[str, object],
     start: int,
-    history: list[tuple[Look, int | None, float]],
+    steps: list[tuple[LoadSample, int | None, float]],
 ) -> None:
     fast = spec(
-        minReplicas=given_spec.min_replicas,
-        maxReplicas=given_spec.max_replicas,
+        minReplicas=autoscaling.min_replicas,
+        maxReplicas=autoscaling.max_replicas,
         behavior={"scaleUp": {"policies": [policy]}},
     )
     (rule,) = fast.behavior.scale_up.policies
-    now, memory = 0.0, Memory(bounded(fast, start))
-    past = [(now, memory.replicas)]
-    for look, target, wait in history:
+    now, history = 0.0, ScalingHistory(bounded(fast, start))
+    past = [(now, history.replicas)]
+    for sample, target, wait in steps:
         now += wait
-        before = memory.replicas
-        _, memory = decide(fast, memory, look, target, now)
-        known = [count for at, count in past if at <= now - rule.period_seconds]
-        begun = known[-1] if known else past[0][1]
+        before = history.replicas
+        _, history = decide_replicas(fast, history, sample, target, now)
+        records = [count for at, count in past if at <= now - rule.period_seconds]
+        begun = records[-1] if records else past[0][1]
         added = rule.value if rule.type == "Pods" else -(-begun * rule.value // 100)
-        assert memory.replicas <= max(before, begun + added)
-        past.append((now, memory.replicas))
+        assert history.replicas <= max(before, begun + added)
+        past.append((now, history.replicas))
 
 
 @given(st.integers(0, 300), st.integers(1, 20), st.floats(0, 0.5))
-def test_a_load_that_does_not_change_settles_once_and_for_all(
+def test_a_constant_load_settles_without_oscillation(
     load: int, start: int, tolerance: float
 ) -> None:
     path = followed(spec(tolerance=tolerance), start, [load] * 80)
@@ -112,19 +114,19 @@ def test_a_load_that_does_not_change_settles_once_and_for_all(
     assert len({change > 0 for change in moved}) <= 1, "never there and back"
 
 
-@given(looks, st.integers(1, 100), st.integers(1, 40), st.booleans())
-def test_the_load_for_another_autoscaler_never_moves_it_by_what_is_not_known(
-    look: Look, target: int, current: int, frozen: bool
+@given(samples, st.integers(1, 100), st.integers(1, 40), st.booleans())
+def test_unknown_load_never_changes_the_replicas_of_another_autoscaler(
+    sample: LoadSample, target: int, current: int, frozen: bool
 ) -> None:
-    load = polled_load(look, target, current, frozen=frozen)
+    load = polled_load(sample, target, current, frozen=frozen)
 
     if load is None:
-        assert not look.heard
-    elif not look.heard:
-        assert load == look.held > 0
+        assert not sample.reported
+    elif not sample.reported:
+        assert load == sample.held > 0
     elif load > target * current:
         assert not frozen
-        assert load == look.demand(target)
+        assert load == sample.demand(target)
     else:
-        assert load >= min(look.demand(target), target * current)
-        assert load or not look.active
+        assert load >= min(sample.demand(target), target * current)
+        assert load or not sample.active

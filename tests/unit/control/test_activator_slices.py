@@ -22,7 +22,7 @@ from mistral_operator.render import children
 from mistral_operator.scale_to_zero import (
     FIRST_PORT,
     PORTS,
-    Activation,
+    ActivatorRoute,
     Activators,
     Terms,
 )
@@ -38,7 +38,7 @@ def sleeper(replicas: int = 0, **changes: Any) -> Resource:
     return resource(merged(spec, changes))
 
 
-def slice_of(given: Resource, activation: Activation) -> Any:
+def slice_of(given: Resource, activation: ActivatorRoute) -> Any:
     """Return the rendered slice of an endpoint."""
     rendered = children(given, CONTEXT, activation)
     return next(one for one in rendered if one["kind"] == "EndpointSlice")
@@ -64,7 +64,7 @@ class Slices:
         )
         return decide_desired(given, Status(), inputs)
 
-    def hold(self, given: Resource, activation: Activation) -> None:
+    def hold(self, given: Resource, activation: ActivatorRoute) -> None:
         """Let the cluster hold the slice of an endpoint."""
         body = live(slice_of(given, activation))
         self.store.children[kinds.ENDPOINT_SLICE].put(body)
@@ -101,7 +101,9 @@ class Slices:
 def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
     replicas: int, known: Activators, addresses: tuple[str, ...]
 ) -> None:
-    assert Slices(known).desired(sleeper(replicas)).activation == Activation(FIRST_PORT, addresses)
+    assert Slices(known).desired(sleeper(replicas)).activation == ActivatorRoute(
+        FIRST_PORT, addresses
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_who_never_sleeps_has_no_activator(spec: Any) -> None:
 def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
     given = sleeper(gate={"apiKeys": {"secret": "keys"}})
 
-    rendered = slice_of(given, Activation(20_007, ("10.0.0.9",)))
+    rendered = slice_of(given, ActivatorRoute(20_007, ("10.0.0.9",)))
 
     metadata = rendered["metadata"]
     assert metadata["labels"][names.LABEL_SERVICE] == NAME
@@ -137,8 +139,8 @@ def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
 
 
 def test_a_slice_of_the_other_family_is_another_slice() -> None:
-    four = slice_of(sleeper(), Activation(20_000))
-    six = slice_of(sleeper(), Activation(20_000, ("fd00::9",), ipv6=True))
+    four = slice_of(sleeper(), ActivatorRoute(20_000))
+    six = slice_of(sleeper(), ActivatorRoute(20_000, ("fd00::9",), ipv6=True))
 
     assert (four["addressType"], six["addressType"]) == ("IPv4", "IPv6")
     assert four["metadata"]["name"] != six["metadata"]["name"]
@@ -152,10 +154,10 @@ def test_the_last_replica_stays_until_an_activator_is_behind_the_service() -> No
     slices.run(2)
     assert slices.desired(given).running.spec.replicas == 2
 
-    slices.hold(given, Activation(FIRST_PORT))
+    slices.hold(given, ActivatorRoute(FIRST_PORT))
     assert slices.desired(given).running.spec.replicas == 2, "its slice is empty"
 
-    slices.hold(given, Activation(FIRST_PORT, READY.addresses))
+    slices.hold(given, ActivatorRoute(FIRST_PORT, READY.addresses))
     assert slices.desired(given).running == given
 
 
@@ -199,7 +201,7 @@ def test_every_endpoint_has_a_port_of_its_own_and_keeps_it() -> None:
 
 def test_a_new_operator_gives_the_ports_that_the_cluster_holds() -> None:
     slices = Slices()
-    slices.hold(sleeper(), Activation(FIRST_PORT))
+    slices.hold(sleeper(), ActivatorRoute(FIRST_PORT))
 
     assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, if nobody asked for it yet"
     assert port(slices, KEY) == FIRST_PORT
@@ -217,7 +219,7 @@ def test_a_port_is_free_again_when_its_endpoint_sleeps_no_more() -> None:
 @pytest.mark.parametrize("odd", [80, FIRST_PORT + PORTS, 0])
 def test_a_port_that_somebody_wrote_into_a_slice_is_not_followed(odd: int) -> None:
     slices = Slices()
-    slices.hold(sleeper(), Activation(odd))
+    slices.hold(sleeper(), ActivatorRoute(odd))
 
     assert port(slices, KEY) == FIRST_PORT
 

@@ -5,7 +5,7 @@ from prometheus_client.exposition import generate_latest
 
 from mistral_operator import metrics
 from mistral_operator.api import ConditionType, Oom, OomTotal, Reason, ScalingReason, Status
-from mistral_operator.autoscaling import Decision, Look, PodLoad
+from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_server.contract import MEMORY_FAILURES
 from status_inputs import condition
@@ -42,9 +42,9 @@ def test_a_resource_shows_its_conditions_and_replicas() -> None:
 
 
 def test_a_resource_that_is_scaled_here_shows_the_decision_and_its_load() -> None:
-    look = Look((PodLoad(running=9, looping=6),))
+    sample = LoadSample((PodLoad(running=9, looping=6),))
     decisions = {
-        ("models", "small"): Decision(2, ScalingReason.FROZEN, look=look, target=10),
+        ("models", "small"): Decision(2, ScalingReason.FROZEN, sample=sample, target=10),
         ("models", "new"): Decision(1, ScalingReason.NO_SIGNALS),
     }
 

@@ -21,8 +21,8 @@ from builders import (
 from mistral_operator.api import AutoscalingStatus, Oom, ScalingReason, Status
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.oom import settings_in_force
-from mistral_operator.render.pod import configuration
-from mistral_operator.scale_to_zero import Activation, Activators
+from mistral_operator.render.pod import configuration_digest
+from mistral_operator.scale_to_zero import ActivatorRoute, Activators
 from mistral_operator.watch.facts import PodFacts, deployment_facts, pod_facts
 from mistral_server.contract import FailureClass
 
@@ -47,7 +47,7 @@ def failed_pod(
     state = ended(81, message=message, containerID=identity)
     return replace(
         pod_facts(pod_body(container(lastState=state, restartCount=1))),
-        configuration=configuration(settings_in_force(resource(spec), None), CONTEXT),
+        configuration=configuration_digest(settings_in_force(resource(spec), None), CONTEXT),
     )
 
 
@@ -121,7 +121,7 @@ def test_the_last_replica_stays_until_the_activators_serve(
     )
 
     assert (given.running.spec.replicas, given.replicas) == (replicas, 0)
-    assert given.activation == Activation(20_000, ("10.0.0.8",))
+    assert given.activation == ActivatorRoute(20_000, ("10.0.0.8",))
     assert len(given.reasons) == reasons
 
 

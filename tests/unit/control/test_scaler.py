@@ -121,7 +121,7 @@ def test_a_pod_that_answered_a_minute_ago_is_silent() -> None:
     assert operator.scaler.collector.decisions[KEY].load == 5, "one lost answer is nothing"
     operator.look(2)
     assert operator.scaler.collector.decisions[KEY].load is None
-    assert operator.scaler.collector.decisions[KEY].look.silent == 1
+    assert operator.scaler.collector.decisions[KEY].sample.unreported == 1
 
 
 def test_a_pod_that_is_not_ready_or_going_does_not_count() -> None:
@@ -213,7 +213,7 @@ AWAKE_SECONDS = 300
 def sleeper(**options: Any) -> Operator:
     """Return an operator of an endpoint that may sleep, with an activator that is ready."""
     operator = Operator(SLEEPER, **options)
-    operator.activators.known = Activators(("10.0.0.9",))
+    operator.activators.current = Activators(("10.0.0.9",))
     return operator
 
 
@@ -247,7 +247,7 @@ def test_a_request_that_nobody_saw_running_keeps_it_awake() -> None:
     idle_for(operator, AWAKE_SECONDS - PERIOD)
 
     operator.hear(running=0)
-    operator.line().busy_at = operator.now
+    operator.line().last_busy_at = operator.now
     idle_for(operator, AWAKE_SECONDS - PERIOD)
 
     assert operator.replicas() == 1
@@ -256,12 +256,12 @@ def test_a_request_that_nobody_saw_running_keeps_it_awake() -> None:
 def test_without_an_activator_the_last_replica_stays_and_one_that_sleeps_does() -> None:
     operator = sleeper()
     operator.replicas()
-    operator.activators.known = Activators()
+    operator.activators.current = Activators()
     idle_for(operator, 2 * AWAKE_SECONDS)
     assert operator.replicas() == 1
 
     operator = asleep()
-    operator.activators.known = Activators()
+    operator.activators.current = Activators()
     operator.look(5)
     assert operator.replicas() == 0
 
@@ -270,7 +270,7 @@ def test_whoever_waits_wakes_it_at_once() -> None:
     operator = asleep()
     assert operator.look(3) == []
 
-    operator.activators.known = Activators(("10.0.0.9",), held={KEY: 12})
+    operator.activators.current = Activators(("10.0.0.9",), held={KEY: 12})
     operator.scaler.wake(KEY)
 
     assert operator.queued == [KEY]
@@ -309,7 +309,7 @@ def test_another_autoscaler_learns_of_those_that_wait(
 ) -> None:
     autoscaling = {"minReplicas": 0, "maxReplicas": 4, "driver": "KEDA", "targetInFlight": target}
     operator = Operator({"replicas": 0, "autoscaling": autoscaling})
-    operator.activators.known = Activators(("10.0.0.9",), held={KEY: held})
+    operator.activators.current = Activators(("10.0.0.9",), held={KEY: held})
 
     reading = operator.scaler.reading(KEY)
 
@@ -325,7 +325,7 @@ def test_another_autoscaler_finds_no_idle_endpoint_where_nothing_would_wake_it(
 ) -> None:
     autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}
     operator = Operator({"autoscaling": autoscaling})
-    operator.activators.known = Activators(activators)
+    operator.activators.current = Activators(activators)
     operator.hear(running=0)
 
     reading = operator.scaler.reading(KEY)

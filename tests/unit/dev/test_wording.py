@@ -85,7 +85,7 @@ def test_messages_in_code_are_read_and_docstrings_and_words_are_not() -> None:
         "told = 1",
         "def told(): ...",
         "class _Shelf: ...",
-        "a.swept",
+        "a.heard",
         "f(wanted=1)",
         "_BUSY_PATIENCE",
     ],
@@ -97,6 +97,31 @@ def test_a_name_is_found_where_names_were_replaced(
 
     assert len(list(in_code(FILE, source))) == 1
     assert list(in_code(Path("dev/other.py"), source)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from hypothesis import given\n\n@given(1)\ndef check(): ...",
+        "from other import beat as told\ntold()",
+        *(f"a.{name}()" for name in wording.PENDING),
+    ],
+)
+def test_a_name_of_another_file_is_left_to_it(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr(wording, "RENAMED", ("docs",))
+
+    assert list(in_code(FILE, source)) == []
+
+
+def test_an_imported_name_does_not_hide_an_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wording, "RENAMED", ("docs",))
+
+    assert len(list(in_code(FILE, "from other import told\na.told"))) == 1
+
+
+@pytest.mark.parametrize(("name", "path"), wording.PENDING.items())
+def test_a_pending_name_is_still_defined(name: str, path: str) -> None:
+    assert f"def {name}(" in (CHECKOUT / path).read_text(encoding="utf-8")
 
 
 def test_what_is_renamed_or_skipped_exists() -> None:

@@ -121,11 +121,11 @@ from mistral_operator.fit.gpu_memory import GIB
         ),
     ],
 )
-def test_what_does_not_fit_is_told_what_would_help(request_: FitRequest, advice: list[str]) -> None:
-    answer = fit(request_)
+def test_a_request_that_does_not_fit_gets_advice(request_: FitRequest, advice: list[str]) -> None:
+    result = fit(request_)
 
-    assert not answer.fits
-    assert list(answer.advice) == advice
+    assert not result.fits
+    assert list(result.advice) == advice
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_what_does_not_fit_is_told_what_would_help(request_: FitRequest, advice:
         ),
     ],
 )
-def test_a_number_of_blocks_that_does_not_fit_is_told_what_would_help(
+def test_a_number_of_blocks_that_does_not_fit_gets_advice(
     blocks: int, size: int, advice: tuple[str, ...]
 ) -> None:
-    answer = fit(replace(ONE_GPU, cache_blocks=blocks, block_tokens=size))
+    result = fit(replace(ONE_GPU, cache_blocks=blocks, block_tokens=size))
 
-    assert not answer.fits
-    assert answer.kv_cache_tokens == blocks * size
-    assert answer.advice == advice
+    assert not result.fits
+    assert result.kv_cache_tokens == blocks * size
+    assert result.advice == advice

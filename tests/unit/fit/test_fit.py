@@ -62,9 +62,9 @@ MEASURED = {f"0.32 {name}": row for name, row in OF_0_32.items()} | {
 }
 
 
-@pytest.mark.parametrize(("request_", "found"), MEASURED.values(), ids=MEASURED)
-def test_the_tokens_are_those_that_vllm_found(request_: FitRequest, found: int) -> None:
-    assert fit(request_).kv_cache_tokens == pytest.approx(found, rel=TOLERANCE)
+@pytest.mark.parametrize(("request_", "measured"), MEASURED.values(), ids=MEASURED)
+def test_the_tokens_are_those_that_vllm_reported(request_: FitRequest, measured: int) -> None:
+    assert fit(request_).kv_cache_tokens == pytest.approx(measured, rel=TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ def test_the_tokens_are_those_that_vllm_found(request_: FitRequest, found: int) 
         pytest.param(BEFORE_ON_TWO, 1.00, id="0.26 on 2 GPUs"),
     ],
 )
-def test_what_is_neither_weights_nor_cache_is_as_measured(
+def test_the_rest_beside_weights_and_cache_is_as_measured(
     request_: FitRequest, others: float
 ) -> None:
-    answer = fit(request_)
+    result = fit(request_)
 
-    assert answer.activations_gib + answer.graphs_gib == pytest.approx(others, abs=0.006)
+    assert result.activations_gib + result.graphs_gib == pytest.approx(others, abs=0.006)
 
 
 @pytest.mark.parametrize(("ranks", "gib"), [(1, 44.76), (2, 22.47)])
-def test_each_rank_loads_the_weights_that_the_log_of_vllm_says(ranks: int, gib: float) -> None:
+def test_each_rank_loads_the_weights_in_the_log_of_vllm(ranks: int, gib: float) -> None:
     request = replace(ONE_GPU, tensor_parallel_size=ranks)
 
     assert fit(request).weights_gib == pytest.approx(gib, abs=0.005)
@@ -111,15 +111,15 @@ def test_each_rank_loads_the_weights_that_the_log_of_vllm_says(ranks: int, gib: 
         ("32", "0.32"),
     ],
 )
-def test_a_version_has_the_row_of_the_next_lower_one_and_an_unknown_one_that_of_the_pinned(
+def test_a_version_uses_the_next_lower_row_and_an_unknown_one_the_pinned_row(
     version: str | None, same_as: str
 ) -> None:
-    asked, expected = (replace(ONE_GPU, engine_version=one) for one in (version, same_as))
+    other, expected = (replace(ONE_GPU, engine_version=one) for one in (version, same_as))
 
-    assert fit(asked) == fit(expected)
+    assert fit(other) == fit(expected)
 
 
-def test_the_last_row_is_of_the_version_that_is_pinned() -> None:
+def test_the_last_row_is_that_of_the_pinned_version() -> None:
     text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     pinned = re.search(r'"vllm==([\d.]+)"', text)
 
@@ -138,12 +138,10 @@ def test_the_last_row_is_of_the_version_that_is_pinned() -> None:
         pytest.param(24_564, 23.64, id="RTX 4090"),
         pytest.param(24_576, 23.53, id="A30"),
         pytest.param(23_034, 21.96, id="L4"),
-        pytest.param(40_192, 40_192 / 1024, id="slice of an H100, of which nothing is known"),
+        pytest.param(40_192, 40_192 / 1024, id="unmeasured slice of an H100"),
     ],
 )
-def test_no_more_of_a_gpu_is_counted_on_than_a_program_can_use(
-    shown_mib: int, usable_gib: float
-) -> None:
+def test_usable_memory_is_never_overestimated(shown_mib: int, usable_gib: float) -> None:
     whole = fit(at(1.0, ONE_GPU, gpu_memory_bytes=shown_mib * 1024**2)).budget_gib
 
     assert 0.97 * usable_gib < whole <= usable_gib
@@ -151,27 +149,25 @@ def test_no_more_of_a_gpu_is_counted_on_than_a_program_can_use(
 
 @pytest.mark.parametrize("version", ["0.26", "0.32"])
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
-def test_small_steps_and_many_ranks_are_not_reckoned_with_less_than_was_ever_measured(
-    version: str, ranks: int
-) -> None:
+def test_activations_are_never_below_the_smallest_measured_ones(version: str, ranks: int) -> None:
     request = FitRequest(H100, ranks, eager=True, engine_version=version)
     two = fit(replace(request, tensor_parallel_size=2)).activations_gib
 
     assert fit(replace(request, max_batched_tokens=256)).activations_gib >= two
 
 
-def test_the_default_on_two_gpus_of_80_gib_holds_the_whole_context() -> None:
-    answer = fit(FitRequest(H100, context_length=131_072))
+def test_the_default_on_two_gpus_of_80_gib_fits_the_whole_context() -> None:
+    result = fit(FitRequest(H100, context_length=131_072))
 
-    assert answer.fits
-    assert answer.advice == ()
-    assert answer.kv_cache_tokens > 3 * 131_072
+    assert result.fits
+    assert result.advice == ()
+    assert result.kv_cache_tokens > 3 * 131_072
 
 
 def test_weights_that_do_not_fit_leave_no_tokens_and_no_negative_cache() -> None:
-    answer = fit(FitRequest(16 * GIB, tensor_parallel_size=1))
+    result = fit(FitRequest(16 * GIB, tensor_parallel_size=1))
 
-    assert (answer.kv_cache_tokens, answer.kv_cache_gib) == (0, 0.0)
+    assert (result.kv_cache_tokens, result.kv_cache_gib) == (0, 0.0)
 
 
 def test_the_ranks_share_the_vision_encoder() -> None:
@@ -184,7 +180,7 @@ def test_the_ranks_share_the_vision_encoder() -> None:
     assert spared == pytest.approx([0.82, 0.41])
 
 
-def test_cuda_graphs_take_from_the_cache_unless_they_are_off() -> None:
+def test_cuda_graphs_reduce_the_cache_unless_they_are_disabled() -> None:
     with_graphs, eager = fit(ONE_GPU), fit(EAGER)
 
     assert (with_graphs.graphs_gib, eager.graphs_gib) == (1.10, 0.0)
@@ -192,11 +188,11 @@ def test_cuda_graphs_take_from_the_cache_unless_they_are_off() -> None:
 
 
 @pytest.mark.parametrize(("ranks", "free"), [(1, 78.66), (2, 77.75)])
-def test_what_is_free_at_the_start_is_what_the_logs_of_vllm_say(ranks: int, free: float) -> None:
+def test_free_memory_at_startup_is_that_in_the_logs_of_vllm(ranks: int, free: float) -> None:
     assert fit(replace(ONE_GPU, tensor_parallel_size=ranks)).free_gib == pytest.approx(free)
 
 
-def test_the_largest_request_that_a_resource_can_make_has_an_answer() -> None:
+def test_the_largest_possible_request_has_a_result() -> None:
     request = FitRequest(1024**5, kv_cache_memory_bytes=1024**5, context_length=131_072)
 
     assert not fit(request).fits

@@ -29,7 +29,7 @@ requests = st.builds(
 
 
 def followed(request: FitRequest, advice: str) -> FitRequest:
-    """Return the request of somebody who did all that an advice says."""
+    """Return the request after all changes of an advice were made."""
     for change in advice.split(" and "):
         request = changed(request, change)
     return request
@@ -63,7 +63,7 @@ def changed(request: FitRequest, change: str) -> FitRequest:
             return replace(request, cache_blocks=None)
         case "add", "--enforce-eager":
             return replace(request, eager=True)
-    raise AssertionError(f"nobody knows how to follow: {change}")
+    raise AssertionError(f"no rule to apply: {change}")
 
 
 @given(requests)
@@ -73,7 +73,7 @@ def test_following_any_advice_makes_it_fit(request_: FitRequest) -> None:
 
 
 @given(requests)
-def test_no_part_of_an_advice_can_be_spared(request_: FitRequest) -> None:
+def test_every_part_of_an_advice_is_needed(request_: FitRequest) -> None:
     for advice in fit(request_).advice:
         changes = advice.split(" and ")
         for spared in changes:
@@ -82,8 +82,8 @@ def test_no_part_of_an_advice_can_be_spared(request_: FitRequest) -> None:
 
 
 @given(requests)
-def test_more_memory_is_the_answer_only_where_no_setting_is(request_: FitRequest) -> None:
-    answer = fit(request_)
+def test_more_memory_is_advised_only_if_no_setting_helps(request_: FitRequest) -> None:
+    result = fit(request_)
     roomiest = replace(
         request_,
         tensor_parallel_size=8,
@@ -98,18 +98,18 @@ def test_more_memory_is_the_answer_only_where_no_setting_is(request_: FitRequest
         eager=True,
     )
 
-    if not answer.fits and not answer.advice:
+    if not result.fits and not result.advice:
         assert not fit(roomiest).fits
 
 
 @given(requests)
-def test_an_answer_is_consistent(request_: FitRequest) -> None:
-    answer = fit(request_)
+def test_a_result_is_consistent(request_: FitRequest) -> None:
+    result = fit(request_)
 
-    enough = answer.longest_request >= answer.needed_tokens
-    assert answer.fits == (enough and answer.claimed_gib <= answer.free_gib)
-    assert answer.kv_cache_tokens % 16 == 0
-    assert not (answer.fits and answer.advice)
+    enough = result.longest_request >= result.needed_tokens
+    assert result.fits == (enough and result.claimed_gib <= result.free_gib)
+    assert result.kv_cache_tokens % 16 == 0
+    assert not (result.fits and result.advice)
 
 
 @pytest.mark.parametrize(

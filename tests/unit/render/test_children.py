@@ -18,21 +18,21 @@ Object = dict[str, Any]
 
 def rendered(kind: str, spec: Object | None = None, context: RenderContext = CONTEXT) -> Object:
     """Return the one child of a kind."""
-    (found,) = [one for one in children(resource(spec), context) if one["kind"] == kind]
-    return found
+    (result,) = [one for one in children(resource(spec), context) if one["kind"] == kind]
+    return result
 
 
 def template(spec: Object, context: RenderContext = CONTEXT) -> Object:
     """Return the pod template."""
-    found: Object = rendered("Deployment", spec, context)["spec"]["template"]
-    return found
+    result: Object = rendered("Deployment", spec, context)["spec"]["template"]
+    return result
 
 
-def resources(**given: Object) -> Object:
+def resources(**configured: Object) -> Object:
     """Return the resources of the server's container."""
-    pod = template({"pod": {"resources": given}})["spec"]
-    found: Object = pod["containers"][0]["resources"]
-    return found
+    pod = template({"pod": {"resources": configured}})["spec"]
+    result: Object = pod["containers"][0]["resources"]
+    return result
 
 
 SAME_POD: dict[str, tuple[Object, Object]] = {
@@ -49,7 +49,7 @@ SAME_POD: dict[str, tuple[Object, Object]] = {
 
 
 @pytest.mark.parametrize(("spec", "change"), SAME_POD.values(), ids=SAME_POD)
-def test_what_does_not_concern_a_pod_restarts_none(spec: Object, change: Object) -> None:
+def test_a_change_that_does_not_affect_pods_restarts_none(spec: Object, change: Object) -> None:
     assert template(merged(spec, change)) == template(spec)
 
 
@@ -65,7 +65,7 @@ OTHER_POD: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("change", OTHER_POD.values(), ids=OTHER_POD)
-def test_what_concerns_a_pod_restarts_it(change: Object) -> None:
+def test_a_change_that_affects_pods_restarts_them(change: Object) -> None:
     assert template(change) != template({})
 
 
@@ -78,7 +78,7 @@ def test_an_upgrade_of_the_operator_restarts_only_pods_of_its_own_image() -> Non
 
 
 @pytest.mark.parametrize(
-    ("given", "requests", "limits"),
+    ("configured", "requests", "limits"),
     [
         ({}, {"cpu": "4", "memory": "24Gi"}, {}),
         ({"requests": {"cpu": "8"}}, {"cpu": "8", "memory": "24Gi"}, {}),
@@ -105,12 +105,12 @@ def test_an_upgrade_of_the_operator_restarts_only_pods_of_its_own_image() -> Non
         ),
     ],
 )
-def test_what_is_not_asked_for_has_a_default_below_its_limit(
-    given: Object, requests: Object, limits: Object
+def test_an_unset_request_has_a_default_below_its_limit(
+    configured: Object, requests: Object, limits: Object
 ) -> None:
     gpus = {"nvidia.com/gpu": "2"}
 
-    assert resources(**given) == {"requests": requests | gpus, "limits": limits | gpus}
+    assert resources(**configured) == {"requests": requests | gpus, "limits": limits | gpus}
 
 
 def test_gpus_follow_from_the_tensor_parallel_size() -> None:
@@ -123,7 +123,7 @@ def test_gpus_follow_from_the_tensor_parallel_size() -> None:
     ]
 
 
-def test_a_pod_on_cpus_asks_for_no_gpu_and_tolerates_no_taint_of_one() -> None:
+def test_a_pod_on_cpus_requests_no_gpu_and_tolerates_no_gpu_taint() -> None:
     pod = template(ON_CPUS)["spec"]
 
     assert "nvidia.com/gpu" not in str(pod)
@@ -137,12 +137,12 @@ def test_a_pod_on_cpus_asks_for_no_gpu_and_tolerates_no_taint_of_one() -> None:
         {"key": "", "operator": "Exists"},
     ],
 )
-def test_empty_words_are_left_out_as_the_api_server_drops_them(toleration: Object) -> None:
+def test_empty_strings_are_omitted_as_the_api_server_drops_them(toleration: Object) -> None:
     # What is dropped would differ from what we want for ever, and be written again and again.
-    wanted = template({"pod": {"tolerations": [toleration]}})
+    desired = template({"pod": {"tolerations": [toleration]}})
     live = template({"pod": {"tolerations": [{k: v for k, v in toleration.items() if v}]}})
 
-    assert first_difference(wanted, live) is None
+    assert first_difference(desired, live) is None
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_empty_words_are_left_out_as_the_api_server_drops_them(toleration: Objec
         ("spec.pod.gpu.memory", {"pod": {"gpu": {"memory": 0}}}),
     ],
 )
-def test_memory_of_nothing_is_refused_before_anything_is_rendered(field: str, spec: Object) -> None:
+def test_a_memory_of_zero_is_rejected_before_rendering(field: str, spec: Object) -> None:
     with pytest.raises(InvalidResource, match="write more than 0") as refused:
         parse_spec(spec)
 
@@ -169,7 +169,7 @@ def test_memory_of_nothing_is_refused_before_anything_is_rendered(field: str, sp
         ({"image": {"reference": "models/mistral:1"}}, [], False),
     ],
 )
-def test_a_pod_may_leave_only_to_fetch_something(
+def test_egress_is_allowed_only_to_fetch_something(
     source: Object, domains: list[str], open_to_the_world: bool
 ) -> None:
     spec = {"model": {"source": source}, "images": {"domains": domains}}
@@ -197,7 +197,7 @@ def test_the_kubelet_waits_longer_than_the_server_drains(spec: Object, seconds: 
 
 
 @pytest.mark.parametrize("startup", [60, 600, 1801])
-def test_the_kubelet_gives_up_on_a_start_after_the_server_does(startup: int) -> None:
+def test_the_startup_probe_fails_after_the_server_gives_up(startup: int) -> None:
     deployment = rendered("Deployment", {"startupSeconds": startup})["spec"]
     probe = deployment["template"]["spec"]["containers"][0]["startupProbe"]
 

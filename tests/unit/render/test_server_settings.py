@@ -25,7 +25,7 @@ texts = st.text(max_size=3000) | st.text(st.characters(max_codepoint=31)).map(la
 
 
 @given(message=texts, evidence=texts, failure=st.sampled_from(FailureClass))
-def test_a_report_always_fits_what_the_kubelet_keeps_and_can_be_read(
+def test_a_report_always_fits_the_termination_message_and_can_be_parsed(
     message: str, evidence: str, failure: FailureClass
 ) -> None:
     report = TerminationReport(failure=failure, stage="loading", message=message, evidence=evidence)
@@ -56,7 +56,7 @@ def test_a_long_report_keeps_the_beginning_of_both_texts(character: str) -> None
     assert read["evidence"].startswith(f"evidence {character * 50}")
 
 
-def test_a_short_report_is_written_as_it_is() -> None:
+def test_a_short_report_is_written_unchanged() -> None:
     report = TerminationReport(
         failure=FailureClass.ENGINE_DIED, stage="serving", message="ä", engine_exit=-9
     )
@@ -85,7 +85,7 @@ def test_the_status_shows_every_part_of_the_effective_configuration() -> None:
         {"model": {"path": "/m", "served_name": "m", "id": "m", "unheard": 1}},
     ],
 )
-def test_settings_of_another_release_are_refused(document: dict[str, object]) -> None:
+def test_settings_of_another_release_are_rejected(document: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="unheard"):
         ServerSettings.model_validate(document)
 
@@ -99,7 +99,7 @@ def test_settings_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize("field", ["stage_seconds", "running", "waiting", "kv_cache_usage"])
-def test_a_signal_holds_no_negative_numbers(field: str) -> None:
+def test_a_signal_has_no_negative_numbers(field: str) -> None:
     document = {"stage": "serving", "stage_seconds": 0, "ready": True, field: -1}
 
     with pytest.raises(ValidationError, match=field):

@@ -1,4 +1,4 @@
-"""What the activators say, and how the operator asks them."""
+"""The documents of activators, and how the operator polls them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,14 +14,14 @@ from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.objects import Key
-from mistral_operator.scale_to_zero import ActivatorDocument, Activators, Waiting
+from mistral_operator.scale_to_zero import ActivatorDocument, Activators, EndpointReport
 from mistral_operator.signals.activators import (
     ActivatorBoard,
     ActivatorPoller,
     addresses_in,
-    changed,
-    sleepers,
-    together,
+    aggregate,
+    changed_keys,
+    keys_scaling_to_zero,
 )
 from mistral_operator.watch.store import Store
 
@@ -44,7 +44,7 @@ def slices(*families: tuple[str, list[tuple[str, bool | None]]]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("given", "addresses"),
+    ("own_slices", "addresses"),
     [
         ([], ()),
         (slices(("IPv4", [("10.0.0.9", True), ("10.0.0.8", True)])), ("10.0.0.8", "10.0.0.9")),
@@ -54,60 +54,60 @@ def slices(*families: tuple[str, list[tuple[str, bool | None]]]) -> list[Any]:
         ([{"addressType": "IPv4", "endpoints": None}], ()),
     ],
 )
-def test_the_activators_that_are_ready_are_known_by_their_service(
-    given: list[Any], addresses: tuple[str, ...]
+def test_ready_activators_are_listed_in_the_slices_of_their_service(
+    own_slices: list[Any], addresses: tuple[str, ...]
 ) -> None:
-    assert addresses_in(given) == addresses
+    assert addresses_in(own_slices) == addresses
 
 
 def document(held: int, targets: int) -> ActivatorDocument:
-    """Return what an activator says of one endpoint."""
-    one = Waiting(namespace=NAMESPACE, name=NAME, held=held, targets=targets)
+    """Return the document of an activator with one endpoint."""
+    one = EndpointReport(namespace=NAMESPACE, name=NAME, held=held, targets=targets)
     return ActivatorDocument(endpoints=(one,))
 
 
-def test_what_wait_is_added_up_and_replicas_are_seen_by_all() -> None:
-    known = together(READY, [document(3, 1), document(4, 2), ActivatorDocument()])
+def test_queued_requests_are_summed_and_replicas_are_not() -> None:
+    combined = aggregate(READY, [document(3, 1), document(4, 2), ActivatorDocument()])
 
-    assert (known.held[KEY], known.targets[KEY]) == (7, 2)
+    assert (combined.held[KEY], combined.targets[KEY]) == (7, 2)
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "news"),
+    ("before", "now", "changes"),
     [
-        pytest.param((0, 0), (1, 0), True, id="somebody waits"),
-        pytest.param((1, 0), (9, 0), False, id="more wait"),
-        pytest.param((1, 0), (0, 0), False, id="nobody waits any more"),
+        pytest.param((0, 0), (1, 0), True, id="the first request is queued"),
+        pytest.param((1, 0), (9, 0), False, id="more are queued"),
+        pytest.param((1, 0), (0, 0), False, id="none is queued any more"),
         pytest.param((1, 0), (1, 1), True, id="a replica is there"),
         pytest.param((0, 1), (0, 2), False, id="another replica"),
         pytest.param((0, 1), (0, 0), True, id="no replica any more"),
     ],
 )
-def test_news_is_what_changes_anything(
-    before: tuple[int, int], now: tuple[int, int], *, news: bool
+def test_only_relevant_changes_are_reported(
+    before: tuple[int, int], now: tuple[int, int], *, changes: bool
 ) -> None:
-    earlier, later = (together((), [document(*one)]) for one in (before, now))
+    earlier, later = (aggregate((), [document(*one)]) for one in (before, now))
 
-    assert changed(earlier, later) == ({KEY} if news else set())
+    assert changed_keys(earlier, later) == ({KEY} if changes else set())
 
 
-# --- Asking ---------------------------------------------------------------------------------------
+# --- Polling --------------------------------------------------------------------------------------
 
 
 @dataclass
-class World:
-    """A cluster that knows the activators' slices, and an activator that may be mute."""
+class ActivatorService:
+    """A cluster with the activators' slices, and an activator that may send an empty body."""
 
     addresses: list[str] = field(default_factory=list)
-    said: ActivatorDocument = field(default_factory=ActivatorDocument)
+    document: ActivatorDocument = field(default_factory=ActivatorDocument)
     port: int = 0
-    mute: bool = False
+    silent: bool = False
     reachable: bool = True
-    news: list[Key] = field(default_factory=list)
+    changes: list[Key] = field(default_factory=list)
     board: ActivatorBoard = field(default_factory=ActivatorBoard)
 
     async def list_pages(self, kind: Any, namespace: str, selector: str) -> AsyncIterator[Any]:
-        """Answer as `Cluster` does."""
+        """Return pages as `Cluster` does."""
         assert (kind, namespace) == (kinds.ENDPOINT_SLICE, "mistral-system")
         assert selector == "kubernetes.io/service-name=activator"
         if not self.reachable:
@@ -116,7 +116,7 @@ class World:
         yield [{**one, "ports": [{"port": self.port}]}], 1
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator["World"]:
+    async def serving(self) -> AsyncIterator["ActivatorService"]:
         app = web.Application()
         app.router.add_get("/signals", self._answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -130,7 +130,7 @@ class World:
             await runner.cleanup()
 
     async def _answer(self, _: web.Request) -> web.Response:
-        return web.Response(status=200, text="" if self.mute else self.said.model_dump_json())
+        return web.Response(status=200, text="" if self.silent else self.document.model_dump_json())
 
     def poller(self, period: float = 0.01) -> ActivatorPoller:
         return ActivatorPoller(
@@ -138,68 +138,68 @@ class World:
             namespace="mistral-system",
             service="activator",
             board=self.board,
-            sleepers=lambda: [KEY],
-            news=self.news.append,
+            endpoints=lambda: [KEY],
+            on_change=self.changes.append,
             period=period,
         )
 
 
-async def test_one_look_finds_the_activators_and_what_they_hold() -> None:
-    async with World(said=document(3, 1)).serving() as world:
-        await world.poller().once()
+async def test_one_poll_returns_the_activators_and_their_queued_requests() -> None:
+    async with ActivatorService(document=document(3, 1)).serving() as service:
+        await service.poller().once()
 
-    assert world.board.known == together(("127.0.0.1",), [document(3, 1)])
-    assert world.board.held(KEY) == 3
-    assert world.news == [KEY], "its activators came"
+    assert service.board.current == aggregate(("127.0.0.1",), [document(3, 1)])
+    assert service.board.held(KEY) == 3
+    assert service.changes == [KEY], "its activators became ready"
 
 
-async def test_who_has_nothing_new_is_not_looked_at() -> None:
-    async with World(said=document(3, 1)).serving() as world:
-        poller = world.poller()
+async def test_an_endpoint_without_changes_is_not_reported() -> None:
+    async with ActivatorService(document=document(3, 1)).serving() as service:
+        poller = service.poller()
         await poller.once()
-        world.news.clear()
-        world.said = document(2, 1)
-
-        await poller.once()
-
-    assert world.news == []
-    assert world.board.held(KEY) == 2
-
-
-async def test_the_last_word_of_an_activator_stands_while_it_is_ready() -> None:
-    async with World(said=document(3, 1)).serving() as world:
-        poller = world.poller()
-        await poller.once()
-        world.mute = True
+        service.changes.clear()
+        service.document = document(2, 1)
 
         await poller.once()
-        assert world.board.held(KEY) == 3
 
-        world.addresses = []
+    assert service.changes == []
+    assert service.board.held(KEY) == 2
+
+
+async def test_the_last_document_of_an_activator_is_kept_while_it_is_ready() -> None:
+    async with ActivatorService(document=document(3, 1)).serving() as service:
+        poller = service.poller()
         await poller.once()
-        assert world.board.known == Activators()
+        service.silent = True
+
+        await poller.once()
+        assert service.board.held(KEY) == 3
+
+        service.addresses = []
+        await poller.once()
+        assert service.board.current == Activators()
 
 
-async def test_the_first_look_has_to_succeed_and_later_ones_do_not() -> None:
-    async with World(said=document(3, 1)).serving() as world:
-        world.reachable = False
+async def test_the_first_poll_must_succeed_and_later_ones_are_retried() -> None:
+    async with ActivatorService(document=document(3, 1)).serving() as service:
+        service.reachable = False
         with pytest.raises(Unavailable):
-            await world.poller().once()
+            await service.poller().once()
 
-        world.reachable = True
-        poller = world.poller()
+        service.reachable = True
+        poller = service.poller()
         await poller.once()
-        world.reachable = False
+        service.reachable = False
         task = asyncio.create_task(poller.run())
         await asyncio.sleep(0.1)
         assert not task.done()
-        assert world.board.held(KEY) == 3
-        world.reachable, world.said = True, document(5, 1)
+        assert service.board.held(KEY) == 3
+        service.reachable, service.document = True, document(5, 1)
         for _ in range(500):
-            if world.board.held(KEY) == 5:
+            if service.board.held(KEY) == 5:
                 break
             await asyncio.sleep(0.01)
-        assert world.board.held(KEY) == 5
+        assert service.board.held(KEY) == 5
         task.cancel()
 
 
@@ -212,8 +212,10 @@ async def test_the_first_look_has_to_succeed_and_later_ones_do_not() -> None:
         ({"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}, True),
     ],
 )
-def test_those_that_may_sleep_are_found_by_their_bodies(spec: Any, *, sleeps: bool) -> None:
+def test_endpoints_that_can_scale_to_zero_are_listed_from_their_bodies(
+    spec: Any, *, sleeps: bool
+) -> None:
     store = Store(())
     store.resources.put(resource_body(spec))
 
-    assert sleepers(store) == ([KEY] if sleeps else [])
+    assert keys_scaling_to_zero(store) == ([KEY] if sleeps else [])

@@ -1,4 +1,4 @@
-"""Asking pods what they say of themselves, over real connections on the loopback network."""
+"""Polling the signals of pods, over real connections on the loopback network."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ PERIOD = 0.01
 OWNER = Key(NAMESPACE, NAME)
 LOADING = signal(Stage.LOADING)
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def address(number: int) -> str:
@@ -37,10 +37,10 @@ IP, OTHER_IP = address(1), address(2)
 class Pod:
     """Serves /signals as a pod does; `answers` may be changed while it runs."""
 
-    def __init__(self, ip: str, answer: SignalDocument | Answer) -> None:
+    def __init__(self, ip: str, answer: SignalDocument | Handler) -> None:
         self.ip = ip
         self.answer = answer
-        self.asked = 0
+        self.polls = 0
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Pod"]:
@@ -55,14 +55,14 @@ class Pod:
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.asked += 1
+        self.polls += 1
         if isinstance(self.answer, SignalDocument):
             return web.json_response(text=self.answer.model_dump_json())
         return await self.answer(request)
 
 
 class Operator:
-    """The part of the operator that polls: a store with pods, a board, and who was queued."""
+    """The part of the operator that polls: a store with pods, a board, and the queued keys."""
 
     def __init__(self, *bodies: dict[str, Any]) -> None:
         self.store = Store(())
@@ -88,14 +88,14 @@ class Operator:
         return list(self.store.pods.values())
 
     @property
-    def heard(self) -> list[SignalDocument]:
-        """What the pods last said."""
-        return list(self.board.of(self.pods).values())
+    def documents(self) -> list[SignalDocument]:
+        """The last documents of the pods."""
+        return list(self.board.documents(self.pods).values())
 
     @property
-    def silences(self) -> int:
-        """How often the first pod was asked in vain."""
-        return self.board.line(self.pods[0]).silences
+    def failed_polls(self) -> int:
+        """Failed polls of the first pod in a row."""
+        return self.board.record(self.pods[0]).failed_polls
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -110,28 +110,28 @@ def starting(ip: str = IP, **metadata: Any) -> dict[str, Any]:
     return pod_body(container(), status={"podIP": ip}, **metadata)
 
 
-async def test_what_a_pod_says_is_kept_and_its_resource_looked_at() -> None:
+async def test_the_document_of_a_pod_is_kept_and_its_resource_queued() -> None:
     operator = Operator(starting())
     async with Pod(IP, LOADING).serving():
         with operator.polling():
-            await until(lambda: operator.heard == [LOADING])
+            await until(lambda: operator.documents == [LOADING])
 
     assert operator.queued == [OWNER]
 
 
-async def test_only_what_a_status_shows_wakes_the_resource() -> None:
+async def test_only_changes_that_the_status_shows_queue_the_resource() -> None:
     operator = Operator(starting())
     async with Pod(IP, LOADING).serving() as pod:
         with operator.polling():
-            await until(lambda: operator.heard == [LOADING])
+            await until(lambda: operator.documents == [LOADING])
             pod.answer = signal(Stage.LOADING, stage_seconds=9, running=3, kv_cache_usage=0.5)
-            await until(lambda: operator.heard == [pod.answer])
+            await until(lambda: operator.documents == [pod.answer])
             assert operator.queued == [OWNER]
             pod.answer = signal(Stage.CANARY)
-            await until(lambda: operator.heard == [pod.answer])
+            await until(lambda: operator.documents == [pod.answer])
             assert operator.queued == [OWNER, OWNER]
             pod.answer = signal(Stage.CANARY, effective={"context_length": 4096})
-            await until(lambda: operator.heard == [pod.answer])
+            await until(lambda: operator.documents == [pod.answer])
 
     assert operator.queued == [OWNER, OWNER, OWNER]
 
@@ -173,19 +173,19 @@ async def redirects(_: web.Request) -> web.Response:
 @pytest.mark.parametrize(
     "answer", [garbage, wrong_shape, not_found, oversize, breaks_off, says_nothing, redirects]
 )
-async def test_an_answer_that_is_none_is_a_silence_and_the_last_word_stands(
-    answer: Answer,
+async def test_an_invalid_response_is_a_failed_poll_and_the_last_document_is_kept(
+    answer: Handler,
 ) -> None:
     operator = Operator(starting())
     async with Pod(IP, LOADING).serving() as pod, Pod(OTHER_IP, signal()).serving():
         with operator.polling(timeout=0.2):
-            await until(lambda: operator.heard == [LOADING])
+            await until(lambda: operator.documents == [LOADING])
             pod.answer = answer
-            await until(lambda: operator.silences == 2)
-            assert operator.heard == [LOADING]
+            await until(lambda: operator.failed_polls == 2)
+            assert operator.documents == [LOADING]
             pod.answer = signal(Stage.CANARY)
-            await until(lambda: operator.heard == [pod.answer])
-            assert operator.silences == 0
+            await until(lambda: operator.documents == [pod.answer])
+            assert operator.failed_polls == 0
 
 
 async def in_pieces(request: web.Request) -> web.StreamResponse:
@@ -198,52 +198,52 @@ async def in_pieces(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def test_an_answer_may_come_in_pieces() -> None:
+async def test_a_response_may_arrive_in_chunks() -> None:
     operator = Operator(starting())
     async with Pod(IP, in_pieces).serving():
         with operator.polling():
-            await until(lambda: bool(operator.heard) or operator.silences > 0)
+            await until(lambda: bool(operator.documents) or operator.failed_polls > 0)
 
-    assert operator.heard == [LOADING]
+    assert operator.documents == [LOADING]
 
 
-async def test_a_pod_that_refuses_connections_is_asked_less_and_less() -> None:
+async def test_a_pod_that_refuses_connections_is_polled_with_increasing_delay() -> None:
     operator = Operator(starting())
     with operator.polling():
-        await until(lambda: operator.silences == 3)
+        await until(lambda: operator.failed_polls == 3)
 
-    assert operator.heard == []
+    assert operator.documents == []
     assert operator.queued == []
 
 
-async def test_a_pod_that_hangs_does_not_keep_others_from_being_heard() -> None:
+async def test_a_pod_that_hangs_does_not_delay_others() -> None:
     operator = Operator(starting(OTHER_IP, name="small-0"), starting())
     async with Pod(OTHER_IP, says_nothing).serving(), Pod(IP, LOADING).serving():
         with operator.polling(timeout=60):
-            await until(lambda: operator.heard == [LOADING])
+            await until(lambda: operator.documents == [LOADING])
 
 
-async def test_a_ready_pod_is_asked_less_often_than_a_starting_one() -> None:
+async def test_a_ready_pod_is_polled_less_often_than_a_starting_one() -> None:
     serving = merged(ready_pod("small-2"), {"status": {"podIP": OTHER_IP}})
     operator = Operator(starting(), serving)
     async with Pod(IP, LOADING).serving() as slow, Pod(OTHER_IP, signal()).serving() as ready:
         with operator.polling():
-            await until(lambda: slow.asked >= 12)
+            await until(lambda: slow.polls >= 12)
 
-    assert 1 <= ready.asked <= slow.asked / 2
+    assert 1 <= ready.polls <= slow.polls / 2
 
 
-async def test_a_ready_pod_whose_load_matters_is_asked_as_often_as_that_takes() -> None:
+async def test_a_ready_pod_whose_load_counts_is_polled_at_the_scaling_interval() -> None:
     serving = merged(ready_pod("small-2"), {"status": {"podIP": OTHER_IP}})
     operator = Operator(starting(), serving)
     async with Pod(IP, LOADING).serving() as slow, Pod(OTHER_IP, signal()).serving() as ready:
         with operator.polling(ready_period=PERIOD):
-            await until(lambda: slow.asked >= 12)
+            await until(lambda: slow.polls >= 12)
 
-    assert ready.asked > slow.asked / 2
+    assert ready.polls > slow.polls / 2
     (pod,) = [pod for pod in operator.pods if pod.ready]
-    assert operator.board.lately(pod, since=0.0) == signal()
-    assert operator.board.lately(pod, since=time.monotonic()) is None
+    assert operator.board.recent(pod, since=0.0) == signal()
+    assert operator.board.recent(pod, since=time.monotonic()) is None
 
 
 @pytest.mark.parametrize(
@@ -251,29 +251,29 @@ async def test_a_ready_pod_whose_load_matters_is_asked_as_often_as_that_takes() 
     [
         pytest.param(pod_body(status={"phase": "Pending", "podIP": IP}), id="not running"),
         pytest.param(pod_body(status={"podIP": None}), id="no address yet"),
-        pytest.param(starting(deletionTimestamp="2026-03-01T12:00:00Z"), id="going"),
+        pytest.param(starting(deletionTimestamp="2026-03-01T12:00:00Z"), id="terminating"),
     ],
 )
-async def test_a_pod_that_cannot_answer_is_not_asked(body: dict[str, Any]) -> None:
+async def test_an_unreachable_pod_is_not_polled(body: dict[str, Any]) -> None:
     operator = Operator(body, starting(OTHER_IP, name="small-2"))
     async with Pod(IP, LOADING).serving() as pod, Pod(OTHER_IP, LOADING).serving() as other:
         with operator.polling():
-            await until(lambda: other.asked >= 3)
+            await until(lambda: other.polls >= 3)
 
-    assert pod.asked == 0
+    assert pod.polls == 0
 
 
-async def test_a_pod_that_is_gone_is_forgotten() -> None:
+async def test_the_record_of_a_deleted_pod_is_removed() -> None:
     operator = Operator(starting())
     (pod,) = operator.pods
     async with Pod(IP, LOADING).serving():
         with operator.polling():
-            await until(lambda: operator.heard == [LOADING])
+            await until(lambda: operator.documents == [LOADING])
             operator.store.pods.remove(starting())
-            await until(lambda: operator.board.of([pod]) == {})
+            await until(lambda: operator.board.documents([pod]) == {})
 
 
-async def test_a_pod_of_the_ipv6_network_is_asked_too() -> None:
+async def test_a_pod_with_an_ipv6_address_is_polled() -> None:
     operator = Operator(starting("::1"))
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -281,4 +281,4 @@ async def test_a_pod_of_the_ipv6_network_is_asked_too() -> None:
         except OSError as error:
             pytest.skip(f"this machine has no IPv6 loopback: {error}")
         with operator.polling():
-            await until(lambda: operator.heard == [LOADING])
+            await until(lambda: operator.documents == [LOADING])

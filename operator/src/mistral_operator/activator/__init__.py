@@ -1,6 +1,6 @@
-"""The activator: answers for endpoints that sleep, wakes them, and forwards what waited.
+"""The activator: queues requests to endpoints that are scaled to zero, and forwards them.
 
-It is a process of its own, `mistral-operator activate`, since it stands in the way of requests. It
-reads EndpointSlices and nothing else: those of the operator say which endpoint a port means, those
-of Kubernetes which replicas are ready. The operator asks it who waits.
+It is a process of its own, `mistral-operator activate`, since it is on the request path. It reads
+only EndpointSlices: those of the operator map a port to an endpoint, those of Kubernetes list the
+ready replicas. The operator polls it for the number of queued requests.
 """

@@ -1,4 +1,4 @@
-"""Which endpoint a port means, which replicas are ready, and who waits for one."""
+"""The endpoints of the activator: their ports, ready replicas and queued requests."""
 
 import asyncio
 import math
@@ -12,35 +12,35 @@ from pydantic import ValidationError
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, labelled_owner
-from mistral_operator.scale_to_zero import ActivatorDocument, Terms, Waiting
-from mistral_operator.signals.polling import bracketed
+from mistral_operator.scale_to_zero import ActivatorDocument, EndpointReport, Terms
+from mistral_operator.signals.polling import url_host
 from mistral_operator.watch.facts import ready_addresses
 from mistral_operator.watch.store import Shelf
 
-FIRST_GUESS_SECONDS = 60.0
-"""Time that a start takes, as long as none was seen."""
+DEFAULT_START_SECONDS = 60.0
+"""Estimated duration of a start until one was measured."""
 
 
-class OverBudget(Exception):
-    """As many requests wait for an endpoint as may."""
+class LimitExceeded(Exception):
+    """The queue of an endpoint is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceFacts:
-    """One EndpointSlice: either ours, which has terms, or one that Kubernetes made."""
+    """One EndpointSlice, either of the operator (with terms) or of Kubernetes."""
 
     port: int | None = None
     addresses: tuple[str, ...] = ()
-    """Those that are ready."""
+    """Ready addresses."""
     terms: Terms | None = None
-    """Only the operator's slices have them."""
+    """Set only in slices of the operator."""
 
     @property
     def targets(self) -> tuple[str, ...]:
         """Hosts and ports of ready replicas."""
         if self.terms or not self.port:
             return ()
-        return tuple(f"{bracketed(one)}:{self.port}" for one in self.addresses)
+        return tuple(f"{url_host(one)}:{self.port}" for one in self.addresses)
 
 
 def slice_facts(body: Body) -> SliceFacts:
@@ -58,53 +58,53 @@ def _terms(body: Body) -> Terms | None:
     try:
         return Terms.model_validate_json(text)
     except ValidationError:
-        # Somebody's edit, which the operator takes back.
+        # A foreign edit, which the operator reverts.
         return None
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """One endpoint that may sleep.
+    """One endpoint that can scale to zero.
 
     Args:
         key: the resource.
-        terms: how it is stood in for.
-        port: where requests to it arrive.
+        terms: how the activator serves in place of it.
+        port: port of the activator that receives its requests.
     """
 
     key: Key
     terms: Terms
     port: int
     in_path: bool = False
-    """Its Service leads here."""
+    """Whether its Service routes to the activator."""
     targets: tuple[str, ...] = ()
     """Hosts and ports of ready replicas."""
     held: int = 0
-    """Requests that wait for a replica."""
+    """Number of queued requests."""
     clock: Callable[[], float] = time.monotonic
-    _turn: int = 0
+    _next_target: int = 0
     _waiting_since: float | None = None
-    _start_seconds: float = FIRST_GUESS_SECONDS
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _start_seconds: float = DEFAULT_START_SECONDS
+    _updated: asyncio.Event = field(default_factory=asyncio.Event)
 
     def update(self, terms: Terms, targets: tuple[str, ...], *, in_path: bool) -> None:
-        """Take what the slices say now."""
+        """Set the state that the slices report."""
         if targets and not self.targets and self._waiting_since is not None:
             self._start_seconds = self.clock() - self._waiting_since
             self._waiting_since = None
         self.terms, self.targets, self.in_path = terms, targets, in_path
-        self._news.set()
-        self._news = asyncio.Event()
+        self._updated.set()
+        self._updated = asyncio.Event()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take one of the places of those that wait.
+    def slot(self) -> Iterator[None]:
+        """Occupy one slot of the queue.
 
         Raises:
-            OverBudget: there is none.
+            OverBudget: the queue is full.
         """
         if self.held >= self.terms.max_requests:
-            raise OverBudget
+            raise LimitExceeded
         if self._waiting_since is None:
             self._waiting_since = self.clock()
         self.held += 1
@@ -113,77 +113,77 @@ class Endpoint:
         finally:
             self.held -= 1
 
-    async def ready(self) -> str:
-        """Wait for a ready replica; return its host and port, another one each time."""
+    async def ready_target(self) -> str:
+        """Wait for a ready replica and return its host and port, round robin."""
         while not self.targets:
-            await self._news.wait()
-        self._turn += 1
-        return self.targets[self._turn % len(self.targets)]
+            await self._updated.wait()
+        self._next_target += 1
+        return self.targets[self._next_target % len(self.targets)]
 
     def retry_after(self) -> int:
-        """Return the seconds after which a replica should be ready, by how long the last took."""
+        """Return the seconds until a replica should be ready, as long as the last start took."""
         waited = 0.0 if self._waiting_since is None else self.clock() - self._waiting_since
         return max(5, math.ceil(self._start_seconds - waited))
 
 
 class Endpoints:
-    """All endpoints that may sleep, from what the watch says.
+    """All endpoints that can scale to zero, from the watched slices.
 
     Args:
-        changed: is called when ports may have come or gone.
+        changed: called when the set of ports may have changed.
     """
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
         self._slices: Shelf[SliceFacts] = Shelf(slice_facts, labelled_owner)
-        self._known: dict[Key, Endpoint] = {}
+        self._endpoints: dict[Key, Endpoint] = {}
 
     def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
-        """Take one event of the watch, or one object of a list."""
+        """Process a watch event, or an object of a list."""
         if kind == kinds.ENDPOINT_SLICE:
-            shelf = self._slices
-            self._take(shelf.remove(body) if deleted else shelf.put(body))
+            index = self._slices
+            self._refresh(index.remove(body) if deleted else index.put(body))
 
     def swept(self, kind: Kind, seen: set[Key], as_of: int) -> None:
-        """Forget what a full list did not hold."""
+        """Remove the slices that a full list does not contain."""
         if kind == kinds.ENDPOINT_SLICE:
             for owner in self._slices.drop_unseen(seen, as_of):
-                self._take(owner)
+                self._refresh(owner)
 
     def ports(self) -> set[int]:
-        """Return the ports on which requests may arrive."""
-        return {one.port for one in self._known.values()}
+        """Return the ports to listen on."""
+        return {one.port for one in self._endpoints.values()}
 
-    def at(self, port: int) -> Endpoint | None:
-        """Return the endpoint that a port means."""
-        return next((one for one in self._known.values() if one.port == port), None)
+    def by_port(self, port: int) -> Endpoint | None:
+        """Return the endpoint of a port."""
+        return next((one for one in self._endpoints.values() if one.port == port), None)
 
     def document(self) -> ActivatorDocument:
-        """Return what the operator wants to know: who waits, and whose replicas are seen."""
-        told = (
-            Waiting(
+        """Return queued requests and ready replicas per endpoint, for the operator."""
+        reports = (
+            EndpointReport(
                 namespace=one.key.namespace,
                 name=one.key.name,
                 held=one.held,
                 targets=len(one.targets),
             )
-            for one in self._known.values()
+            for one in self._endpoints.values()
         )
-        return ActivatorDocument(endpoints=tuple(one for one in told if one.held or one.targets))
+        return ActivatorDocument(endpoints=tuple(one for one in reports if one.held or one.targets))
 
-    def _take(self, owner: Key | None) -> None:
+    def _refresh(self, owner: Key | None) -> None:
         if owner is None:
             return
         slices = list(self._slices.owned(owner))
         targets = tuple(target for one in slices for target in one.targets)
-        ours = next((one for one in slices if one.terms is not None), None)
-        endpoint = self._known.get(owner)
-        if ours is not None and ours.terms is not None and ours.port:
-            if endpoint is None or endpoint.port != ours.port:
-                endpoint = self._known[owner] = Endpoint(owner, ours.terms, ours.port)
-            endpoint.update(ours.terms, targets, in_path=bool(ours.addresses))
+        own = next((one for one in slices if one.terms is not None), None)
+        endpoint = self._endpoints.get(owner)
+        if own is not None and own.terms is not None and own.port:
+            if endpoint is None or endpoint.port != own.port:
+                endpoint = self._endpoints[owner] = Endpoint(owner, own.terms, own.port)
+            endpoint.update(own.terms, targets, in_path=bool(own.addresses))
         elif endpoint is not None:
-            # It sleeps no more; those that still wait need a replica all the same.
-            del self._known[owner]
+            # It no longer scales to zero. Requests that are still queued need a replica anyway.
+            del self._endpoints[owner]
             endpoint.update(endpoint.terms, targets, in_path=False)
         self._changed()

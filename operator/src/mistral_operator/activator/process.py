@@ -1,4 +1,4 @@
-"""The running activator: watches slices, listens where they say, and tells who waits."""
+"""The activator process: watches slices, listens on their ports and reports queued requests."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import aiohttp
 from aiohttp import web
 
 from mistral_operator.activator.endpoints import Endpoints
-from mistral_operator.activator.proxy import Proxy, session
+from mistral_operator.activator.proxy import Proxy, upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.process.http_server import Health, application, serve
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
 _READ_BYTES = 8192
-"""What is read ahead of a request that is held: with aiohttp's 64 KiB, most of a body of a megabyte
-ended up in memory (tests/bench/test_activator.py)."""
+"""Read buffer of a queued request. With aiohttp's 64 KiB, most of a 1 MB body was held in memory
+(tests/bench/test_activator.py)."""
 
 
-async def run(settings: ActivatorSettings) -> None:
-    """Run until SIGTERM, and then until nobody waits any more, or until something breaks."""
+async def run_activator(settings: ActivatorSettings) -> None:
+    """Run until SIGTERM and the end of the running requests, or until a task fails."""
     health = Health()
-    async with await Cluster.connect(connections=3) as cluster, session() as client:
+    async with await Cluster.connect(connections=3) as cluster, upstream_session() as client:
         activator = Activator(settings, cluster, client, health)
         try:
             await activator.run()
@@ -61,43 +61,43 @@ class Activator:
         self._changed = asyncio.Event()
         self._endpoints = Endpoints(self._changed.set)
         self._admin: web.AppRunner | None = None
-        self._doors = Doors(self._endpoints, client, settings.drain_seconds)
+        self._listeners = Listeners(self._endpoints, client, settings.drain_seconds)
 
     async def run(self) -> None:
-        """Watch, listen and answer until a signal arrives."""
+        """Watch, listen and serve until a signal arrives."""
         self._admin = await serve(_admin(self._health, self._endpoints), self._settings.port)
         selectors = {kinds.ENDPOINT_SLICE: kinds.SELECTOR}
         namespaces = self._settings.namespaces
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
         await resync.once()
-        await self._doors.open()
+        await self._listeners.sync()
         kopf_has_signals = asyncio.Event()
         await run_all(
             watch(self._endpoints, selectors, namespaces, kopf_has_signals),
             resync.forever(self._settings.resync_seconds),
             beat(self._cluster, self._health, stays_ready=True),
-            self._follow(),
-            self._stop_gently(kopf_has_signals),
+            self._sync_listeners(),
+            self._drain(kopf_has_signals),
         )
 
     async def close(self) -> None:
         """Stop listening."""
-        await self._doors.close()
+        await self._listeners.close()
         if self._admin is not None:
             await self._admin.cleanup()
 
-    async def _follow(self) -> None:
-        """Open and close doors as endpoints come and go, and try again what did not open."""
+    async def _sync_listeners(self) -> None:
+        """Update the listeners when endpoints change, and retry ports that could not be opened."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _RETRY_SECONDS)
             self._changed.clear()
-            await self._doors.open()
+            await self._listeners.sync()
 
-    async def _stop_gently(self, kopf_has_signals: asyncio.Event) -> None:
-        """Take no new requests upon a signal, and go on watching for those that wait.
+    async def _drain(self, kopf_has_signals: asyncio.Event) -> None:
+        """On a signal, stop accepting requests, and keep watching for the queued ones.
 
-        Kopf would end its watches at once, so the signals are taken from it.
+        Kopf would stop its watches immediately, so its signal handlers are replaced.
         """
         await kopf_has_signals.wait()
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -105,22 +105,22 @@ class Activator:
             loop.add_signal_handler(one, stopped.set)
         await stopped.wait()
         self._health.leave()
-        # The operator has to take this address out of the slices, and every node to notice.
+        # The operator removes this address from the slices, and every node has to apply that.
         await asyncio.sleep(self._settings.notice_seconds)
-        await self._doors.close()
+        await self._listeners.close()
         raise StopRequested
 
 
-class Doors:
-    """The ports on which requests arrive, one for each endpoint that may sleep."""
+class Listeners:
+    """The listening ports, one for each endpoint that can scale to zero."""
 
     def __init__(
         self, endpoints: Endpoints, client: aiohttp.ClientSession, drain_seconds: float
     ) -> None:
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", Proxy(endpoints, client).answer)
+        app.router.add_route("*", "/{path:.*}", Proxy(endpoints, client).handle)
         self._endpoints = endpoints
-        # A client that leaves must not keep a place, and its body is passed on as it is.
+        # A client that disconnects must free its slot. Bodies are forwarded unchanged.
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -131,14 +131,14 @@ class Doors:
         )
         self._sites: dict[int, web.TCPSite] = {}
 
-    async def open(self) -> None:
-        """Listen where endpoints are, and nowhere else."""
+    async def sync(self) -> None:
+        """Listen on exactly the ports of the current endpoints."""
         if self._runner.server is None:
             await self._runner.setup()
-        wanted = self._endpoints.ports()
-        for port in self._sites.keys() - wanted:
+        desired = self._endpoints.ports()
+        for port in self._sites.keys() - desired:
             await self._sites.pop(port).stop()
-        for port in sorted(wanted - self._sites.keys()):
+        for port in sorted(desired - self._sites.keys()):
             site = web.TCPSite(self._runner, host=None, port=port, backlog=1024)
             try:
                 await site.start()
@@ -148,7 +148,7 @@ class Doors:
                 self._sites[port] = site
 
     async def close(self) -> None:
-        """Take no more requests; wait for those that are under way."""
+        """Stop accepting requests and wait for the running ones."""
         await self._runner.cleanup()
         self._sites.clear()
 

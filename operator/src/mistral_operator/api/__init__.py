@@ -1,4 +1,4 @@
-"""The public API: MistralSmallDeployment as pydantic models. `crd.py` makes the CRD from them."""
+"""The public API: MistralSmallDeployment as pydantic models. `crd.py` generates the CRD."""
 
 from mistral_operator.api.autoscaling import (
     Activation,
@@ -9,7 +9,7 @@ from mistral_operator.api.autoscaling import (
 from mistral_operator.api.model import DEFAULT_MODEL
 from mistral_operator.api.oom_status import Change, Oom, OomEvent, OomTotal, Overrides, Step
 from mistral_operator.api.parsed_status import parse_status
-from mistral_operator.api.resource import Resource, identified, parse_resource, parse_spec
+from mistral_operator.api.resource import Resource, parse_resource, parse_spec, resource_with_spec
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import (
     Condition,
@@ -40,8 +40,8 @@ __all__ = [
     "Spec",
     "Status",
     "Step",
-    "identified",
     "parse_resource",
     "parse_spec",
     "parse_status",
+    "resource_with_spec",
 ]

@@ -1,4 +1,4 @@
-"""`spec.autoscaling` and `status.autoscaling`: how many replicas run, and what decides it."""
+"""`spec.autoscaling` and `status.autoscaling`: how many replicas run, and what decides that."""
 
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
@@ -89,7 +89,7 @@ class Activation(ApiModel):
     immediately."""
 
 
-def _asks_prometheus(autoscaling: Any) -> bool:
+def _queries_prometheus(autoscaling: Any) -> bool:
     return autoscaling.keda is not None and autoscaling.keda.prometheus is not None
 
 
@@ -107,7 +107,7 @@ class Autoscaling(ApiModel):
             "self.minReplicas > 0 || !has(self.keda) || !has(self.keda.prometheus)",
             "Prometheus cannot distinguish an endpoint that is scaled to zero from one that is not"
             " scraped: remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
-            lambda one: one.min_replicas > 0 or not _asks_prometheus(one),
+            lambda one: one.min_replicas > 0 or not _queries_prometheus(one),
         ),
         Rule(
             "!has(self.keda) || self.driver == 'KEDA'",
@@ -119,7 +119,7 @@ class Autoscaling(ApiModel):
             "!has(self.keda) || !has(self.keda.prometheus) || has(self.targetInFlight)",
             "spec.autoscaling.keda.prometheus requires spec.autoscaling.targetInFlight: set it,"
             " since Prometheus does not know the size of the KV cache",
-            lambda one: not _asks_prometheus(one) or one.target_in_flight is not None,
+            lambda one: not _queries_prometheus(one) or one.target_in_flight is not None,
         ),
     )
 

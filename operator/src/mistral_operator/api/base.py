@@ -25,7 +25,7 @@ from mistral_operator.kube.timestamps import parse_time
 class Rule:
     """A validation rule, for the API server in CEL and for the models in Python.
 
-    `render` and `fit` work without an API server, and refuse what it refuses in the same words.
+    `render` and `fit` work without an API server, and reject the same input with the same message.
     """
 
     expression: str
@@ -34,10 +34,10 @@ class Rule:
     """What to write instead."""
     holds: Callable[[Any], bool] | None
     """The same rule in Python; None if it compares with the previous version of the object, which
-    only the API server knows."""
+    only the API server has."""
 
     def permits(self, value: Any) -> bool:
-        """Tell whether the rule holds, as far as that can be known here."""
+        """Return whether the rule holds, as far as it can be evaluated here."""
         return self.holds is None or self.holds(value)
 
     def check(self, value: Any) -> Any:
@@ -52,7 +52,7 @@ class Rule:
 
     @property
     def cel(self) -> dict[str, str]:
-        """The rule as it stands in a CRD."""
+        """The rule as in a CRD."""
         return {"rule": self.expression, "message": self.message}
 
     @property
@@ -62,15 +62,15 @@ class Rule:
 
     @property
     def before(self) -> BeforeValidator:
-        """Check a field as it was written, before a number becomes a text or a text a number."""
+        """Check the original value of a field, before a number is converted to a string or back."""
         return BeforeValidator(self.check)
 
 
 class ApiModel(BaseModel):
     """A frozen model whose fields are camelCase in YAML.
 
-    The sentence under each field becomes the field's description in the CRD, in `kubectl explain`
-    and in docs/reference.md. Unknown fields are ignored, so that an operator survives a newer CRD.
+    The docstring of each field is its description in the CRD, in `kubectl explain` and in
+    docs/reference.md. Unknown fields are ignored, so that the operator works with a newer CRD.
     """
 
     model_config = ConfigDict(
@@ -94,7 +94,7 @@ class ApiModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /
     ) -> JsonSchemaValue:
-        """Return the schema with the rules in it."""
+        """Return the schema including the rules."""
         schema = handler(core_schema)
         if cls.rules:
             handler.resolve_ref_schema(schema).update(with_rules(*cls.rules))
@@ -109,8 +109,7 @@ def with_rules(*rules: Rule) -> dict[str, Any]:
 QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
 
 _MAX_QUANTITY_LENGTH = 32
-"""Digits enough for every quantity that the API server itself can hold, and few enough for a
-float."""
+"""Long enough for every quantity of the API server, and short enough for a float."""
 
 
 def _as_text(value: Any) -> Any:
@@ -120,14 +119,14 @@ def _as_text(value: Any) -> Any:
 Quantity = Annotated[
     str,
     Field(pattern=QUANTITY_PATTERN, max_length=_MAX_QUANTITY_LENGTH),
-    # Kubernetes takes 2 and "2" alike; the CRD generator knows this marker.
+    # Kubernetes accepts 2 and "2"; the CRD generator translates this marker.
     BeforeValidator(_as_text),
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 """A Kubernetes quantity such as 500m, 2 or 16Gi."""
 
 
-def _that_a_machine_has(quantity: str) -> str:
+def _check_memory_size(quantity: str) -> str:
     memory = quantity_bytes(quantity)
     if memory == 0:
         raise ValueError(f"{quantity} is not a usable size: write more than 0, such as 4Gi")
@@ -136,7 +135,7 @@ def _that_a_machine_has(quantity: str) -> str:
     return quantity
 
 
-Memory = Annotated[Quantity, AfterValidator(_that_a_machine_has)]
+Memory = Annotated[Quantity, AfterValidator(_check_memory_size)]
 """A quantity of memory, at least a byte and at most 1Pi."""
 
 

@@ -1,8 +1,8 @@
 """The CRD, generated from the models in `api`.
 
-`mistral-operator crd` prints it; `make generate` writes it to crds/ and into the chart; a test
-compares both with what this module makes. Pydantic's JSON schema is not a structural schema, so
-each difference is translated, and what is not known raises instead of reaching a cluster.
+`mistral-operator crd` prints it, `make generate` writes it to crds/ and into the chart, and a test
+compares both with the output of this module. Pydantic's JSON schema is not a structural schema, so
+each difference is translated. An unsupported keyword raises an error.
 """
 
 from collections.abc import Mapping
@@ -49,14 +49,14 @@ _PRINTER_COLUMNS = [
 
 
 class UnsupportedSchema(TypeError):
-    """A model uses something that a structural schema cannot say."""
+    """A model uses a feature that a structural schema cannot express."""
 
 
 def structural(model: type[ApiModel]) -> dict[str, Any]:
     """Return the structural schema of a model.
 
     Raises:
-        UnsupportedSchema: the model uses something that has no translation yet.
+        UnsupportedSchema: the model uses a feature without a translation.
     """
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _translate(schema, schema.get("$defs", {}))
@@ -82,11 +82,11 @@ def _translate(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, 
             result["enum"] = [value]
         else:
             raise UnsupportedSchema(f"{key} in {dict(schema)}")
-    return _finished(result, schema)
+    return _completed(result, schema)
 
 
 def _inlined(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace a reference by what it refers to; what stands beside the reference wins."""
+    """Replace a reference by its target; keys beside the reference override those of the target."""
     if "$ref" not in schema:
         return dict(schema)
     target = defs[schema["$ref"].removeprefix("#/$defs/")]
@@ -117,10 +117,10 @@ def _int_or_string(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finished(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what depends on the whole: nested defaults, allowed keys, required fields."""
+def _completed(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the parts that depend on the whole schema: defaults, allowed keys, required fields."""
     if "properties" in result and isinstance(result.get("default"), dict):
-        # {} lets the API server fill in the defaults of the fields one by one.
+        # With {} the API server sets the default of each field.
         result["default"] = {}
     allowed = schema.get("propertyNames", {}).get("enum")
     if allowed:
@@ -189,12 +189,12 @@ def resource_schema() -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes shared parts in full (a CRD may not hold anchors) and long texts on one line."""
+    """Writes shared parts in full (a CRD must not have anchors) and long texts on one line."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:
-    """Return an object as YAML that reads like what people write."""
+    """Return an object as YAML in the usual style."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)

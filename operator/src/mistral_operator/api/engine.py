@@ -1,4 +1,4 @@
-"""`spec.engine`, `spec.images`, `spec.tools` and `spec.systemPrompt`: how the model is run."""
+"""`spec.engine`, `spec.images`, `spec.tools` and `spec.systemPrompt`: how the model runs."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
-from mistral_operator.api.fields import NAMES
+from mistral_operator.api.fields import FIELD_NAMES
 from mistral_server.contract.engine_args import (
     ALLOWED_ENGINE_ARGS,
     SETTING_OF_FLAG,
@@ -14,7 +14,7 @@ from mistral_server.contract.engine_args import (
 )
 
 MIN_CONTEXT = 1024
-"""The shortest context that a resource may ask for, and the shortest that `spec.oom` may set."""
+"""Minimum context length of a resource, and the minimum that `spec.oom` may set."""
 
 MAX_CONTEXT = 131_072
 """Tokens that the model was trained for (params.json, max_position_embeddings)."""
@@ -124,10 +124,10 @@ class Engine(ApiModel):
     @field_validator("extra_args")
     @classmethod
     def _check_extra_args(cls, arguments: list[str]) -> list[str]:
-        """Check each argument by itself, so that the sentence names it."""
+        """Check each argument separately, so that the message names it."""
         for argument in arguments:
             flag = canonical_flag(argument)
-            hint = f" Set {NAMES[SETTING_OF_FLAG[flag]]}." if flag in SETTING_OF_FLAG else ""
+            hint = f" Set {FIELD_NAMES[SETTING_OF_FLAG[flag]]}." if flag in SETTING_OF_FLAG else ""
             try:
                 _ARGUMENT_ALLOWED.check(_ARGUMENT_SHAPE.check([argument]))
             except ValueError as error:
@@ -153,7 +153,7 @@ class Tools(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # has() first: the API server tries the rule on the default {} as it stands.
+            # has() first: the API server evaluates the rule on the bare default {}.
             "!has(self.strict) || self.strict != 'Enforce' || self.enabled",
             "spec.tools.strict: Enforce requires tool calls: set spec.tools.enabled to true, or"
             " remove spec.tools.strict",
@@ -183,7 +183,7 @@ class SystemPrompt(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # has() first: the API server tries the rule on the default {} as it stands.
+            # has() first: the API server evaluates the rule on the bare default {}.
             "(has(self.source) && self.source == 'ConfigMap') == has(self.configMap)",
             "spec.systemPrompt.configMap requires source: ConfigMap, and source: ConfigMap"
             " requires configMap: set both or neither",

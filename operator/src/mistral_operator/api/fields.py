@@ -1,7 +1,7 @@
-"""The fields of the resource that set up the engine, with the setting that each becomes.
+"""The fields of the resource that configure the engine, with the server setting of each.
 
-One row per field. Rendering, overrides, hints and the translation of the server's sentences are
-derived from these rows, so a new setting of the engine is a field of the model, one of the contract
+One row per field. Rendering, overrides, hints and the translation of the server's messages are
+derived from these rows. A new setting of the engine is a field of the model, one of the contract
 and a row here.
 """
 
@@ -27,17 +27,17 @@ class SpecField:
     """One field."""
 
     path: str
-    """Where it is in `Spec`, by the names of the attributes."""
+    """Path in `Spec`, by attribute names."""
     setting: str
-    """What the server calls it."""
+    """Name of the server setting."""
     override: str = ""
-    """The field of `Overrides` that replaces it."""
+    """Field of `Overrides` that replaces it."""
     convert: Callable[[Any], Any] = _unchanged
-    """From the field's value to that of the setting."""
+    """Converts the value of the field to that of the setting."""
 
     @property
     def name(self) -> str:
-        """The field as its user writes it."""
+        """Path of the field in YAML."""
         return ".".join(["spec", *map(to_camel, self.path.split("."))])
 
     def value(self, spec: ApiModel) -> Any:
@@ -102,13 +102,13 @@ FIELDS = (
     SpecField("pod.resources.limits.memory", MEMORY_LIMIT, "memory"),
 )
 
-NAMES: dict[str, str] = {one.setting: one.name for one in FIELDS}
-"""The field of each setting."""
+FIELD_NAMES: dict[str, str] = {one.setting: one.name for one in FIELDS}
+"""Path of the field by setting."""
 
 OVERRIDDEN: dict[str, SpecField] = {one.override: one for one in FIELDS if one.override}
 """The field that each field of `Overrides` replaces."""
 
 
-def in_fields(text: str) -> str:
-    """Return a sentence of the server with the resource's fields for its own settings."""
-    return renamed(text, NAMES)
+def with_field_names(text: str) -> str:
+    """Return a message of the server with its settings replaced by fields of the resource."""
+    return renamed(text, FIELD_NAMES)

@@ -13,7 +13,7 @@ class Loops(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # has() first: the API server tries the rule on the default {} as it stands.
+            # has() first: the API server evaluates the rule on the bare default {}.
             "(!has(self.stopRepeats) || self.stopRepeats >= self.repeats)"
             " && (!has(self.stopMinTokens) || self.stopMinTokens >= self.minTokens)",
             "spec.loops: stopRepeats must be at least repeats, and stopMinTokens at least"

@@ -9,7 +9,7 @@ from mistral_operator.api.base import ApiModel, Name, Rule
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
 
 _PARTS = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
-"""Parts between slashes: none starts with a dot, so none leads out of where it belongs."""
+"""Parts between slashes. None starts with a dot, so a path cannot leave its root."""
 
 RELATIVE_PATH = f"^({_PARTS})?$"
 """A path below a mount."""
@@ -77,7 +77,7 @@ class ModelSource(ApiModel):
 
     @property
     def is_mounted(self) -> bool:
-        """Whether the files are there before the pod starts, so that nothing is fetched."""
+        """Whether the files exist before the pod starts, so that nothing is fetched."""
         return self.persistent_volume_claim is not None or self.image is not None
 
 

@@ -13,7 +13,7 @@ class OutOfMemory(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            # has() first: the API server tries the rule on the default {} as it stands.
+            # has() first: the API server evaluates the rule on the bare default {}.
             "!has(self.minGpuMemoryUtilization) || !has(self.maxGpuMemoryUtilization)"
             " || self.minGpuMemoryUtilization <= self.maxGpuMemoryUtilization",
             "spec.oom.minGpuMemoryUtilization is greater than spec.oom.maxGpuMemoryUtilization:"

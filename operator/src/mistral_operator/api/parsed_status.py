@@ -48,23 +48,25 @@ def _understood(raw: Any) -> Status:
 
 def foreign_conditions(raw: Any) -> list[Any]:
     """Return the conditions that other controllers added to a status."""
-    found = raw.get("conditions") if isinstance(raw, Mapping) else None
-    return [one for one in found or () if isinstance(one, Mapping) and one.get("type") not in _OURS]
+    conditions = raw.get("conditions") if isinstance(raw, Mapping) else None
+    return [
+        one for one in conditions or () if isinstance(one, Mapping) and one.get("type") not in _OURS
+    ]
 
 
 def _remove(document: dict[str, Any], path: tuple[int | str, ...]) -> None:
     """Remove what is at a path, or the part of the path that is there."""
-    place: Any = document
+    container: Any = document
     for part, following in pairwise(path):
-        if not _holds(place[part], following):
+        if not _holds(container[part], following):
             break
-        place = place[part]
+        container = container[part]
     else:
         part = path[-1]
-    del place[part]
+    del container[part]
 
 
-def _holds(place: Any, part: int | str) -> bool:
-    if isinstance(place, list):
-        return isinstance(part, int) and part < len(place)
-    return isinstance(place, dict) and part in place
+def _holds(container: Any, part: int | str) -> bool:
+    if isinstance(container, list):
+        return isinstance(part, int) and part < len(container)
+    return isinstance(container, dict) and part in container

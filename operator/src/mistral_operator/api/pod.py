@@ -111,6 +111,6 @@ class Cache(ApiModel):
     ReadWriteOnce supports one node."""
 
 
-def kubernetes_form(model: ApiModel) -> dict[str, Any]:
-    """Return a model as Kubernetes would write it: camelCase, without unset fields."""
+def to_kubernetes(model: ApiModel) -> dict[str, Any]:
+    """Return a model in the form of Kubernetes: camelCase, without unset fields."""
     return model.model_dump(by_alias=True, exclude_none=True)

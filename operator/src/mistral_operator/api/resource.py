@@ -1,4 +1,4 @@
-"""A MistralSmallDeployment as the operator sees it: identity and parsed spec."""
+"""A MistralSmallDeployment in the operator: identity and parsed spec."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import API_VERSION, KIND, MAX_NAME
 
 _CHOICE = re.compile(r"int|str|literal\[.*\]|constrained-.*|function-.*")
-"""What pydantic calls the alternatives of a field with several types."""
+"""Pydantic's names for the alternatives of a field with several types."""
 
 _QUOTED = re.compile(r"'([^']*)'")
 
@@ -26,18 +26,18 @@ NAME_RULE = Rule(
     " digits and '-', starting with a letter",
     lambda name: len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None,
 )
-"""In CEL for the whole resource, in Python for the name: an object's own metadata is no field of
+"""In CEL for the whole resource, in Python for the name: the metadata of an object is not part of
 the models."""
 
 
 def allowed_keys(keys: Iterable[str]) -> Rule:
-    """Return the rule for a map whose keys are known."""
-    known = tuple(keys)
-    quoted = ", ".join(f"'{key}'" for key in known)
+    """Return the rule for a map with a fixed set of keys."""
+    allowed = tuple(keys)
+    quoted = ", ".join(f"'{key}'" for key in allowed)
     return Rule(
         f"self.all(key, key in [{quoted}])",
-        f"allowed keys are {', '.join(known)}",
-        lambda value: set(value) <= set(known),
+        f"allowed keys are {', '.join(allowed)}",
+        lambda value: set(value) <= set(allowed),
     )
 
 
@@ -64,7 +64,7 @@ class Resource:
         }
 
     def scaled_to(self, replicas: int) -> Self:
-        """Return the resource as if it asked for this many replicas."""
+        """Return the resource with this many replicas in its spec."""
         return replace(self, spec=self.spec.model_copy(update={"replicas": replicas}))
 
 
@@ -72,12 +72,13 @@ def parse_spec(spec: Mapping[str, Any] | None, *, strict: bool = False) -> Spec:
     """Return the spec as a model.
 
     Args:
-        spec: what the resource says.
-        strict: refuse a text where a number belongs, and the like, as the API server does.
+        spec: the spec of the resource.
+        strict: reject values of the wrong type, such as a string for a number, as the API server
+            does.
 
     Raises:
-        InvalidResource: a field cannot be understood. The API server refuses most such resources
-            itself, unless its CRD is of another version than the operator.
+        InvalidResource: a field is invalid. The API server rejects most such resources itself,
+            unless its CRD has another version than the operator.
     """
     try:
         return Spec.model_validate({} if spec is None else spec, strict=strict)
@@ -88,24 +89,26 @@ def parse_spec(spec: Mapping[str, Any] | None, *, strict: bool = False) -> Spec:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Return what is wrong, and what to write instead where YAML has changed what was written."""
-    said = error["msg"].removeprefix("Value error, ")
+    """Return the message of an error, with a hint where YAML converted the value."""
+    message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "literal_error" and isinstance(error["input"], bool):
-        return f"{said}; put the value in quotes: YAML reads Off, On, No and Yes as true or false"
+        return (
+            f"{message}; put the value in quotes: YAML reads Off, On, No and Yes as true or false"
+        )
     if error["type"] == "literal_error" and error["loc"][-1] == "[key]":
         return allowed_keys(_QUOTED.findall(error.get("ctx", {})["expected"])).message
-    return said
+    return message
 
 
 def _field_names(location: tuple[int | str, ...]) -> Iterator[str]:
-    """Return a location without what pydantic adds for itself: the types of a choice, `[key]`."""
+    """Return a location without the parts that pydantic adds: types of a union, `[key]`."""
     for part in map(str, location):
         if part != "[key]" and not _CHOICE.fullmatch(part):
             yield part
 
 
 def parse_resource(body: Mapping[str, Any], *, strict: bool = False) -> Resource:
-    """Return a resource from its body as the API server sends it.
+    """Return the resource of a body from the API server.
 
     Args:
         body: the object.
@@ -114,11 +117,11 @@ def parse_resource(body: Mapping[str, Any], *, strict: bool = False) -> Resource
     Raises:
         InvalidResource: see `parse_spec`.
     """
-    return identified(body, parse_spec(body.get("spec"), strict=strict))
+    return resource_with_spec(body, parse_spec(body.get("spec"), strict=strict))
 
 
-def identified(body: Mapping[str, Any], spec: Spec) -> Resource:
-    """Return a resource with the identity of a body and a given spec."""
+def resource_with_spec(body: Mapping[str, Any], spec: Spec) -> Resource:
+    """Return a resource with the identity of a body and another spec."""
     metadata = body["metadata"]
     return Resource(
         name=metadata["name"],

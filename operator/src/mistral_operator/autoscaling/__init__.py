@@ -1,23 +1,27 @@
-"""How many replicas the load asks for. Pure: the clock is an argument.
+"""How many replicas the load needs. Pure: the clock is an argument.
 
-`load` says what of a pod's requests is demand, `recommend` how many replicas that asks for,
-`behavior` how fast they may follow, and `decide` puts the three together. Recommendation and
-behavior are those of Kubernetes' HorizontalPodAutoscaler (v2); demand is not: requests that only
-repeat themselves are none.
+`load` computes the demand of a pod's requests, `recommend` the replicas that it needs, and
+`behavior` limits how fast replicas follow. `decide` combines the three. Recommendation and behavior
+are those of Kubernetes' HorizontalPodAutoscaler (v2). Demand is not: looping requests do not count.
 """
 
-from mistral_operator.autoscaling.decide import Decision, Memory, begin, decide
-from mistral_operator.autoscaling.load import Look, PodLoad, polled_load, target_of
+from mistral_operator.autoscaling.decide import (
+    Decision,
+    ScalingHistory,
+    decide_replicas,
+    initial_history,
+)
+from mistral_operator.autoscaling.load import LoadSample, PodLoad, effective_target, polled_load
 from mistral_operator.autoscaling.recommend import recommend
 
 __all__ = [
     "Decision",
-    "Look",
-    "Memory",
+    "LoadSample",
     "PodLoad",
-    "begin",
-    "decide",
+    "ScalingHistory",
+    "decide_replicas",
+    "effective_target",
+    "initial_history",
     "polled_load",
     "recommend",
-    "target_of",
 ]

@@ -1,45 +1,45 @@
-"""What of the requests in flight is demand for more replicas."""
+"""The productive load: which requests in flight count as demand for replicas."""
 
 from dataclasses import dataclass
 
 TYPICAL_TOKENS = 4096
-"""Tokens of prompt and answer that a chat holds in the KV cache while it runs: the default target
-has to assume something, since the whole context length would allow one or two requests."""
+"""Tokens of prompt and answer that a running chat is assumed to hold in the KV cache. The default
+target needs an assumption, since the full context length would allow one or two requests."""
 
-MOST_IN_FLIGHT = 256
-"""A batch of more makes every token slower and hardly raises the throughput."""
+MAX_IN_FLIGHT = 256
+"""A larger batch slows every token down and hardly increases the throughput."""
 
 FULL_CACHE = 0.95
-"""Share of the KV cache from which on an engine that lets requests wait has no room for them. It
-keeps some blocks back, so 1 is never reached."""
+"""Usage above which the KV cache counts as full if requests wait. The engine reserves some blocks,
+so 1 is never reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodLoad:
-    """What one ready pod said of its requests."""
+    """The requests of one ready pod, as it reports them."""
 
     running: int = 0
     waiting: int = 0
     starved: int = 0
-    """Requests that wait for room in the engine; a part of `waiting`."""
+    """Requests that wait for space in the KV cache; a part of `waiting`."""
     looping: int = 0
     kv_cache_usage: float = 0.0
 
     @property
     def productive(self) -> int:
-        """Running requests whose answers somebody may want."""
+        """Running requests without looping ones."""
         return max(self.running - self.looping, 0)
 
     @property
     def under_pressure(self) -> bool:
-        """Requests wait because the KV cache is full."""
+        """Whether requests wait because the KV cache is full."""
         return self.starved > 0 and self.kv_cache_usage >= FULL_CACHE
 
     def demand(self, target: int) -> float:
         """Return productive requests, in units in which a full replica has `target`.
 
-        An engine whose cache is full is full, however few long requests it took: what it runs
-        counts as `target`, less the share that loops, and every waiting request comes on top.
+        An engine whose KV cache is full counts as full, even with few long requests: its running
+        requests count as `target`, less the looping share. Every waiting request is added.
         """
         running = float(self.productive)
         if self.under_pressure and self.running:
@@ -48,38 +48,38 @@ class PodLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One look at the pods of an endpoint."""
+class LoadSample:
+    """The load of an endpoint at one time."""
 
-    heard: tuple[PodLoad, ...] = ()
-    """What the ready pods said that answered lately."""
-    silent: int = 0
-    """Ready pods that did not."""
+    reported: tuple[PodLoad, ...] = ()
+    """Loads of the ready pods that reported recently."""
+    unreported: int = 0
+    """Number of ready pods without a recent report."""
     held: int = 0
-    """Requests that wait in the activator for a pod to become ready."""
+    """Requests that are queued in the activator until a pod is ready."""
     active: bool = False
-    """A pod computed something lately, if only between two looks."""
+    """Whether a pod was busy recently, even if only between two polls."""
 
     @property
     def idle(self) -> bool:
-        """All ready pods say that they have nothing to do, and had nothing to do lately."""
+        """Whether all ready pods report that they are idle, and were idle recently."""
         nothing = not (self.running or self.waiting or self.held)
-        return bool(self.heard) and not self.silent and nothing and not self.active
+        return bool(self.reported) and not self.unreported and nothing and not self.active
 
     @property
     def running(self) -> int:
         """Running requests."""
-        return sum(pod.running for pod in self.heard)
+        return sum(pod.running for pod in self.reported)
 
     @property
     def waiting(self) -> int:
         """Waiting requests."""
-        return sum(pod.waiting for pod in self.heard)
+        return sum(pod.waiting for pod in self.reported)
 
     @property
     def looping(self) -> int:
-        """Running requests that loop; a pod's two numbers are not of the same moment."""
-        return sum(min(pod.looping, pod.running) for pod in self.heard)
+        """Running requests that loop. A pod does not sample both numbers at the same time."""
+        return sum(min(pod.looping, pod.running) for pod in self.reported)
 
     @property
     def loop_share(self) -> float:
@@ -87,42 +87,43 @@ class Look:
         return self.looping / self.running if self.running else 0.0
 
     def demand(self, target: int) -> float:
-        """Return the demand of all pods that were heard, and of what waits for one."""
-        return sum(pod.demand(target) for pod in self.heard) + self.held
+        """Return the demand of all reported pods and of the queued requests."""
+        return sum(pod.demand(target) for pod in self.reported) + self.held
 
 
-def target_of(
-    asked: int | None, kv_cache_tokens: int | None, max_sequences: int | None
+def effective_target(
+    configured: int | None, kv_cache_tokens: int | None, max_sequences: int | None
 ) -> int | None:
-    """Return the requests in flight that a replica should have, None if nobody can tell yet."""
-    if asked is not None:
-        return asked
+    """Return the target number of requests in flight per replica, None if not yet known."""
+    if configured is not None:
+        return configured
     if kv_cache_tokens is None:
         return None
-    most = max_sequences or MOST_IN_FLIGHT
-    return max(1, min(kv_cache_tokens // TYPICAL_TOKENS, most))
+    limit = max_sequences or MAX_IN_FLIGHT
+    return max(1, min(kv_cache_tokens // TYPICAL_TOKENS, limit))
 
 
-def polled_load(look: Look, target: int, current: int, *, frozen: bool) -> float | None:
-    """Return the load for an autoscaler that divides it by the target, None if nothing is known.
+def polled_load(sample: LoadSample, target: int, current: int, *, frozen: bool) -> float | None:
+    """Return the load for an autoscaler that divides it by the target, None if unknown.
 
-    What is not known must not move it: silent pods count as full, but not beyond what runs now.
-    Requests that came and went between two looks count as one, so that their endpoint is not taken
-    for idle.
+    Unknown load must not change the number of replicas: pods without a report count as full, up to
+    the capacity of the current replicas. Requests that started and finished between two polls count
+    as one, so that the endpoint does not count as idle.
     """
-    if not look.heard:
-        return _load_without_pods(look, current)
-    known, full = max(look.demand(target), float(look.active)), float(target * current)
-    if known <= full:
-        return min(known + look.silent * target, full)
-    return full if frozen else known
+    if not sample.reported:
+        return _load_without_pods(sample, current)
+    demand, capacity = max(sample.demand(target), float(sample.active)), float(target * current)
+    if demand <= capacity:
+        return min(demand + sample.unreported * target, capacity)
+    return capacity if frozen else demand
 
 
-def _load_without_pods(look: Look, current: int) -> float | None:
-    """Return the load where no pod says anything: all of it waits in the activator, if it is known.
+def _load_without_pods(sample: LoadSample, current: int) -> float | None:
+    """Return the load if no pod reports: the queued requests, None if unknown.
 
-    Of an endpoint that starts, or whose pods are silent, an empty activator tells nothing.
+    If the endpoint is starting or its pods do not report, an empty queue says nothing about the
+    load.
     """
-    if look.held and not look.silent:
-        return float(look.held)
-    return None if current or look.silent else 0.0
+    if sample.held and not sample.unreported:
+        return float(sample.held)
+    return None if current or sample.unreported else 0.0

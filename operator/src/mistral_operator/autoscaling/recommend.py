@@ -1,33 +1,41 @@
-"""How many replicas the demand asks for: HPA's rule for an average over pods."""
+"""How many replicas the demand needs: the rule of HPA for an average over pods."""
 
 import math
 
-from mistral_operator.autoscaling.load import Look
+from mistral_operator.autoscaling.load import LoadSample
 
 
-def recommend(look: Look, target: int, current: int, tolerance: float) -> int:
-    """Return how many replicas the demand asks for, `current` if there is no reason to change.
+def recommend(sample: LoadSample, target: int, current: int, tolerance: float) -> int:
+    """Return how many replicas the demand needs, `current` if there is no reason to change.
 
-    Replicas that are on their way count as idle when more might be needed, so that a burst is not
-    answered twice. Pods that are silent count as idle then, and as full when fewer might do: what
-    is not known never moves anything by itself.
+    For scaling up, starting replicas count as idle, so that a burst does not add replicas twice.
+    Pods without a report count as idle for scaling up and as full for scaling down: unknown load
+    alone never changes the number of replicas.
     """
-    if not look.heard or not current:
+    if not sample.reported or not current:
         return current
-    known = look.demand(target)
-    heard = len(look.heard)
-    if known > target * heard:
-        return _more(known, target, max(current, heard + look.silent), current, tolerance)
-    return _fewer(known + look.silent * target, target, heard + look.silent, current, tolerance)
+    demand = sample.demand(target)
+    reported = len(sample.reported)
+    if demand > target * reported:
+        return _scale_up(
+            demand, target, max(current, reported + sample.unreported), current, tolerance
+        )
+    return _scale_down(
+        demand + sample.unreported * target,
+        target,
+        reported + sample.unreported,
+        current,
+        tolerance,
+    )
 
 
-def _more(known: float, target: int, pods: int, current: int, tolerance: float) -> int:
-    if known <= target * pods * (1 + tolerance):
+def _scale_up(demand: float, target: int, pods: int, current: int, tolerance: float) -> int:
+    if demand <= target * pods * (1 + tolerance):
         return current
-    return max(math.ceil(known / target), current)
+    return max(math.ceil(demand / target), current)
 
 
-def _fewer(assumed: float, target: int, pods: int, current: int, tolerance: float) -> int:
+def _scale_down(assumed: float, target: int, pods: int, current: int, tolerance: float) -> int:
     if assumed >= target * pods * (1 - tolerance):
         return current
     return min(max(math.ceil(assumed / target), 1), current)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from mistral_operator.api import Resource
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import Key
-from mistral_operator.scale_to_zero import FIRST_PORT, PORTS, may_sleep
+from mistral_operator.scale_to_zero import FIRST_PORT, PORTS, can_scale_to_zero
 from mistral_operator.watch.store import LiveChild, Store
 
 
@@ -18,7 +18,7 @@ class ActivatorSlices:
 
     def port(self, key: Key, resource: Resource) -> int | None:
         """Return the port of the activators for an endpoint, None if it is never scaled to zero."""
-        if not may_sleep(resource.spec):
+        if not can_scale_to_zero(resource.spec):
             self.forget(key)
             return None
         return self._ports.of(key)

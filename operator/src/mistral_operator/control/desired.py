@@ -17,8 +17,13 @@ from mistral_operator.oom import (
     settings_in_force,
 )
 from mistral_operator.render import RenderContext
-from mistral_operator.render.pod import configuration
-from mistral_operator.scale_to_zero import Activation, Activators, activation, may_sleep
+from mistral_operator.render.pod import configuration_digest
+from mistral_operator.scale_to_zero import (
+    ActivatorRoute,
+    Activators,
+    activator_route,
+    can_scale_to_zero,
+)
 from mistral_operator.watch.facts import DeploymentFacts, PodFacts
 
 
@@ -53,7 +58,7 @@ class Desired:
     """Replicas that autoscaling decided on, with its reason."""
     oom: Oom | None = None
     """Out-of-memory failures, and each setting that is overridden because of them."""
-    activation: Activation | None = None
+    activation: ActivatorRoute | None = None
     """Where the activators serve in place of replicas."""
     deleted_pods: tuple[PodFacts, ...] = ()
     """Deleted pods whose failures are in `oom`."""
@@ -112,7 +117,7 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
         running=effective_resource(_kept_awake(scaled, inputs), oom),
         scaling=inputs.scaling,
         oom=oom,
-        activation=None if port is None else activation(scaled, port, inputs.activators),
+        activation=None if port is None else activator_route(scaled, port, inputs.activators),
         deleted_pods=inputs.deleted_pods,
     )
 
@@ -123,7 +128,7 @@ def _kept_awake(scaled: Resource, inputs: DecisionInputs) -> Resource:
     Whatever takes the last replica away, the activators have to be behind the Service first.
     """
     facts = inputs.deployment
-    if scaled.spec.replicas or facts is None or not may_sleep(scaled.spec):
+    if scaled.spec.replicas or facts is None or not can_scale_to_zero(scaled.spec):
         return scaled
     return scaled if inputs.activators_serve else scaled.scaled_to(facts.wanted)
 
@@ -138,7 +143,7 @@ def _decide_oom(scaled: Resource, previous: Status, inputs: DecisionInputs) -> O
     settled = facts is not None and facts.settled
     remedy_inputs = RemedyInputs(
         failures,
-        configuration=configuration(settings_in_force(scaled, before), inputs.context),
+        configuration=configuration_digest(settings_in_force(scaled, before), inputs.context),
         # The Deployment counts its ready replicas later than the pods report a failure.
         ready=any(pod.ready and not pod.terminating for pod in inputs.pods),
         quiet=until is not None and until <= 0 and settled,

@@ -12,9 +12,9 @@ from mistral_operator.api import (
     Resource,
     Spec,
     Status,
-    identified,
     parse_resource,
     parse_status,
+    resource_with_spec,
 )
 from mistral_operator.api.status import Problem
 from mistral_operator.control.activator_slices import ActivatorSlices
@@ -104,7 +104,7 @@ class Reconciler:
 
     def _decide(self, key: Key, resource: Resource, previous: Status) -> Desired:
         """Return what the resource is to become, by everything that is known now."""
-        store, activators = self._dependencies.store, self._dependencies.activators.known
+        store, activators = self._dependencies.store, self._dependencies.activators.current
         inputs = DecisionInputs(
             self._dependencies.now(),
             self._dependencies.context,
@@ -159,7 +159,7 @@ class Reconciler:
         """Report what is wrong with a resource; its children stay as they are."""
         previous = parse_status(body.get("status")).status
         status_input = StatusInput(
-            identified(body, Spec()),
+            resource_with_spec(body, Spec()),
             self._observe(key),
             (Problem(Reason.INVALID_RESOURCE, str(error)),),
             previous,
@@ -175,10 +175,10 @@ class Reconciler:
         return Observed(
             deployment=store.deployment_of(key),
             pods=pods,
-            signals=self._dependencies.signals.of(pods),
+            signals=self._dependencies.signals.documents(pods),
             nodes=tuple(store.nodes.values()),
             keda=self._dependencies.context.scaled_objects,
-            activator=bool(self._dependencies.activators.known.addresses),
+            activator=bool(self._dependencies.activators.current.addresses),
         )
 
     def _forget(self, key: Key) -> Outcome:

@@ -21,20 +21,20 @@ from mistral_operator.api import (
 )
 from mistral_operator.autoscaling import (
     Decision,
-    Look,
-    Memory,
+    LoadSample,
     PodLoad,
-    begin,
-    decide,
+    ScalingHistory,
+    decide_replicas,
+    effective_target,
+    initial_history,
     polled_load,
-    target_of,
 )
 from mistral_operator.control.collectors import ScalingCollector
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import now_text, to_seconds
-from mistral_operator.scale_to_zero import may_sleep
+from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.signals.activators import ActivatorBoard
 from mistral_operator.signals.pods import SignalBoard
 from mistral_operator.watch.store import Store
@@ -64,7 +64,7 @@ class _Line:
     """One endpoint: what was decided, and what of it was told."""
 
     resource: Resource
-    memory: Memory
+    memory: ScalingHistory
     told: AutoscalingStatus
     kv_cache_tokens: int | None = None
     decision: Decision | None = None
@@ -167,11 +167,11 @@ class Scaler:
         except InvalidResource:
             return None
         spec, look = resource.spec, self._see(key)
-        if may_sleep(spec) and not self.activators.known.addresses:
+        if can_scale_to_zero(spec) and not self.activators.current.addresses:
             # Nothing would wake it: its last replica is not idle for whoever takes idle ones away.
             look = replace(look, active=True)
         target = _target(spec, _kv_cache_tokens(body))
-        if target is None and not look.heard:
+        if target is None and not look.reported:
             target = max(look.held, 1)  # one replica, which then says what it takes
         if target is None:
             return None
@@ -179,7 +179,7 @@ class Scaler:
         load = polled_load(look, target, spec.replicas, frozen=frozen)
         if load is None:
             return None
-        numbers = (target, look.running, look.waiting, look.held, look.looping, look.silent)
+        numbers = (target, look.running, look.waiting, look.held, look.looping, look.unreported)
         return LoadReading(load / target, load, *numbers)
 
     def decision_for(self, resource: Resource, previous: Status) -> AutoscalingStatus | None:
@@ -226,17 +226,17 @@ class Scaler:
                 time=to_seconds(self.wall()),
             )
         tokens = previous.effective.kv_cache_tokens if previous.effective is not None else None
-        return _Line(resource, begin(start, self.clock()), told, tokens)
+        return _Line(resource, initial_history(start, self.clock()), told, tokens)
 
     def _look(self, key: Key, line: _Line) -> bool:
         """Decide for one endpoint; return whether there is something to tell."""
         spec = _spec(line.resource)
-        if line.memory.replicas and not self.activators.known.addresses:
+        if line.memory.replicas and not self.activators.current.addresses:
             # Nothing would wake it. An endpoint that sleeps already is left to.
             spec = spec.model_copy(update={"min_replicas": max(spec.min_replicas, 1)})
         now, before = self.clock(), line.decision
         target = _target(line.resource.spec, line.kv_cache_tokens)
-        line.decision, line.memory = decide(spec, line.memory, self._see(key), target, now)
+        line.decision, line.memory = decide_replicas(spec, line.memory, self._see(key), target, now)
         self.collector.decisions[key] = line.decision
         if before is None or _kind(before.reason) != _kind(line.decision.reason):
             line.reason_since = now
@@ -252,15 +252,15 @@ class Scaler:
         another = _kind(decision.reason) != _kind(told.reason)
         return another and now - line.reason_since >= _SETTLE_LOOKS * self.period
 
-    def _see(self, key: Key) -> Look:
+    def _see(self, key: Key) -> LoadSample:
         now = self.clock()
         since = now - max(_FRESH_LOOKS * self.period, 30.0)
         ready = [pod for pod in self.store.pods.owned(key) if pod.ready and not pod.terminating]
-        said = [self.board.lately(pod, since) for pod in ready]
+        said = [self.board.recent(pod, since) for pod in ready]
         heard = tuple(_load(one) for one in said if one is not None)
-        return Look(
+        return LoadSample(
             heard,
-            silent=len(ready) - len(heard),
+            unreported=len(ready) - len(heard),
             held=self.activators.held(key),
             active=any(self.board.was_busy(pod, now - 2 * self.period) for pod in ready),
         )
@@ -279,12 +279,12 @@ def _may(body: Body) -> bool:
 def _scaled_here(resource: Resource) -> bool:
     spec = resource.spec
     wanted = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
-    return wanted and not spec.suspend and (spec.replicas > 0 or may_sleep(spec))
+    return wanted and not spec.suspend and (spec.replicas > 0 or can_scale_to_zero(spec))
 
 
 def _target(spec: Spec, kv_cache_tokens: int | None) -> int | None:
     asked = None if spec.autoscaling is None else spec.autoscaling.target_in_flight
-    return target_of(asked, kv_cache_tokens, spec.engine.max_sequences)
+    return effective_target(asked, kv_cache_tokens, spec.engine.max_sequences)
 
 
 def _kv_cache_tokens(body: Body) -> int | None:
@@ -321,7 +321,7 @@ def _kind(reason: str) -> str:
 
 
 def _told(decision: Decision, now: str) -> AutoscalingStatus:
-    look = decision.look
+    look = decision.sample
     return AutoscalingStatus(
         replicas=decision.replicas,
         reason=decision.reason,
@@ -333,7 +333,7 @@ def _told(decision: Decision, now: str) -> AutoscalingStatus:
         waiting=look.waiting,
         held=look.held,
         looping=look.looping,
-        silent_pods=look.silent,
+        silent_pods=look.unreported,
     )
 
 

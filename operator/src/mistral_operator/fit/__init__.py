@@ -1,7 +1,7 @@
-"""Does the model fit, and how many tokens of KV cache remain?
+"""Whether the model fits the GPUs, and the remaining tokens of KV cache.
 
-One pure function, behind the condition ModelFits and behind `mistral-operator fit`. `rule` has the
-arithmetic, `advice` what would help.
+One pure function, for the condition ModelFits and for `mistral-operator fit`. `rule` has the
+arithmetic, `advice` the changes that would help.
 """
 
 from dataclasses import replace
@@ -14,6 +14,6 @@ __all__ = ["BLOCK_TOKENS", "Fit", "FitRequest", "Weights", "fit", "source_of_fig
 
 
 def fit(request: FitRequest) -> Fit:
-    """Say whether a model fits, what remains for the KV cache and, if not, what would help."""
-    answer = compute(request)
-    return answer if answer.fits else replace(answer, advice=advice(request, answer))
+    """Return whether a model fits, the KV cache that remains and, if not, what would help."""
+    result = compute(request)
+    return result if result.fits else replace(result, advice=advice(request, result))

@@ -1,4 +1,4 @@
-"""What would make a model fit that does not: single changes, or else several together."""
+"""Changes that would make a model fit: single ones, or else several together."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,23 +18,22 @@ _MIB = 1024**2
 _MIB_PER_GIB = 1024
 _SIZES = (2, 4, 8)
 """Numbers of GPUs; the model has 8 KV heads."""
-_LARGEST_SHARE = 0.95
-"""What is left is for what vLLM takes beyond its share, and as far as `spec.oom` goes by itself."""
+_MAX_SHARE = 0.95
+"""The rest is for memory that vLLM takes beyond its share. Also the maximum of `spec.oom`."""
 _BATCHED_TOKENS = (8192, 2048)
-"""The default, and the fewest that `spec.oom` goes to by itself."""
+"""The default, and the minimum that `spec.oom` sets."""
 
 _Changes = Iterator[tuple[FitRequest, str]]
 _Kind = Callable[[FitRequest, Fit], _Changes]
 """Yields the changes of one setting, the smallest first."""
 
 
-def advice(request: FitRequest, answer: Fit) -> tuple[str, ...]:
-    """Name each single change that helps, the cheapest for the user first.
+def advice(request: FitRequest, result: Fit) -> tuple[str, ...]:
+    """Return each single change that helps, the cheapest for the user first.
 
-    Where none does, name changes of which all together help and none can be spared; nothing if
-    that is not possible either.
+    If none does, return a minimal set of changes that help together, or nothing if there is none.
     """
-    single = [_first_that_fits(kind(request, answer)) for kind in _KINDS]
+    single = [_first_that_fits(kind(request, result)) for kind in _KINDS]
     helping = tuple(sentence for sentence in single if sentence)
     if helping:
         return helping
@@ -47,7 +46,7 @@ def _first_that_fits(changes: _Changes) -> str:
 
 
 def _together(request: FitRequest) -> tuple[str, ...]:
-    """Start with every kind of change, and leave out what can be spared, the costliest first."""
+    """Start with every kind of change, and drop those that are not needed, the costliest first."""
     kinds = list(_KINDS)
     if not _combined(request, kinds):
         return ()
@@ -61,41 +60,41 @@ def _together(request: FitRequest) -> tuple[str, ...]:
 def _combined(request: FitRequest, kinds: Sequence[_Kind]) -> tuple[str, ...]:
     """Return the sentences of the first combination of these kinds of change that fits.
 
-    The last kinds come first: how long a context may be depends on all other settings.
+    The last kinds are tried first: the longest context depends on all other settings.
     """
     if not kinds:
         return ()
-    answer = compute(request)
+    result = compute(request)
     *others, kind = kinds
-    for changed, sentence in list(kind(request, answer)) or [(request, "")]:
-        said = (sentence,) if sentence else ()
+    for changed, sentence in list(kind(request, result)) or [(request, "")]:
+        sentences = (sentence,) if sentence else ()
         if compute(changed).fits:
-            return said
-        more = _combined(changed, others)
-        if more:
-            return more + said
+            return sentences
+        other_sentences = _combined(changed, others)
+        if other_sentences:
+            return other_sentences + sentences
     return ()
 
 
-def _context(request: FitRequest, answer: Fit) -> _Changes:
-    longest = answer.longest_request
-    if MIN_USEFUL_CONTEXT <= longest < answer.needed_tokens:
+def _context(request: FitRequest, result: Fit) -> _Changes:
+    longest = result.longest_request
+    if MIN_USEFUL_CONTEXT <= longest < result.needed_tokens:
         yield (
             replace(request, context_length=longest),
             f"set spec.engine.contextLength to {longest} or less",
         )
 
 
-def _share(request: FitRequest, answer: Fit) -> _Changes:
-    """Take more of the GPU, or no more than is free at the start."""
+def _share(request: FitRequest, result: Fit) -> _Changes:
+    """Raise the share of the GPU, or lower it to the memory that is free at startup."""
     share = request.gpu_memory_utilization
     follows = request.kv_cache_memory_bytes is None and request.cache_blocks is None
-    if share < _LARGEST_SHARE and follows:
+    if share < _MAX_SHARE and follows:
         yield (
-            replace(request, gpu_memory_utilization=_LARGEST_SHARE),
-            f"set spec.engine.gpuMemoryUtilization to {_LARGEST_SHARE:g}",
+            replace(request, gpu_memory_utilization=_MAX_SHARE),
+            f"set spec.engine.gpuMemoryUtilization to {_MAX_SHARE:g}",
         )
-    free = math.floor(100 * share * answer.free_gib / answer.claimed_gib) / 100
+    free = math.floor(100 * share * result.free_gib / result.claimed_gib) / 100
     if 0 < free < share:
         yield (
             replace(request, gpu_memory_utilization=free),
@@ -103,18 +102,18 @@ def _share(request: FitRequest, answer: Fit) -> _Changes:
         )
 
 
-def _no_fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
+def _no_fixed_cache(request: FitRequest, result: Fit) -> _Changes:
     if request.kv_cache_memory_bytes is not None:
         yield replace(request, kv_cache_memory_bytes=None), "remove spec.engine.kvCache.memory"
 
 
-def _other_fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
+def _other_fixed_cache(request: FitRequest, result: Fit) -> _Changes:
     fixed = request.kv_cache_memory_bytes
     if fixed is None or request.cache_blocks is not None:
         return
-    others = answer.weights_gib + answer.activations_gib + answer.graphs_gib
-    most = math.floor((answer.free_gib - others) * _MIB_PER_GIB)
-    blocks = math.ceil(answer.needed_tokens / request.block_tokens)
+    others = result.weights_gib + result.activations_gib + result.graphs_gib
+    most = math.floor((result.free_gib - others) * _MIB_PER_GIB)
+    blocks = math.ceil(result.needed_tokens / request.block_tokens)
     tokens = blocks * request.block_tokens + reserved_tokens(request)
     least = math.ceil(tokens * bytes_per_token(request) / _MIB)
     if least <= most < fixed / _MIB:
@@ -129,7 +128,7 @@ def _other_fixed_cache(request: FitRequest, answer: Fit) -> _Changes:
         )
 
 
-def _no_fixed_blocks(request: FitRequest, answer: Fit) -> _Changes:
+def _no_fixed_blocks(request: FitRequest, result: Fit) -> _Changes:
     if request.cache_blocks is not None:
         yield (
             replace(request, cache_blocks=None),
@@ -137,12 +136,12 @@ def _no_fixed_blocks(request: FitRequest, answer: Fit) -> _Changes:
         )
 
 
-def _narrow_cache(request: FitRequest, answer: Fit) -> _Changes:
+def _narrow_cache(request: FitRequest, result: Fit) -> _Changes:
     if not request.kv_cache_8bit:
         yield replace(request, kv_cache_8bit=True), "set spec.engine.kvCache.dtype to fp8"
 
 
-def _batched_tokens(request: FitRequest, answer: Fit) -> _Changes:
+def _batched_tokens(request: FitRequest, result: Fit) -> _Changes:
     for tokens in _BATCHED_TOKENS:
         if tokens < request.max_batched_tokens:
             yield (
@@ -151,12 +150,12 @@ def _batched_tokens(request: FitRequest, answer: Fit) -> _Changes:
             )
 
 
-def _eager(request: FitRequest, answer: Fit) -> _Changes:
+def _eager(request: FitRequest, result: Fit) -> _Changes:
     if not request.eager:
         yield replace(request, eager=True), "add --enforce-eager to spec.engine.extraArgs"
 
 
-def _more_gpus(request: FitRequest, answer: Fit) -> _Changes:
+def _more_gpus(request: FitRequest, result: Fit) -> _Changes:
     for size in _SIZES:
         if size > request.tensor_parallel_size:
             yield (
@@ -165,12 +164,12 @@ def _more_gpus(request: FitRequest, answer: Fit) -> _Changes:
             )
 
 
-def _narrow_weights(request: FitRequest, answer: Fit) -> _Changes:
+def _narrow_weights(request: FitRequest, result: Fit) -> _Changes:
     if request.weights in {Weights.BF16, Weights.FP32}:
         yield replace(request, weights=Weights.FP8), "set spec.model.quantization to fp8"
 
 
-def _no_images(request: FitRequest, answer: Fit) -> _Changes:
+def _no_images(request: FitRequest, result: Fit) -> _Changes:
     if request.images:
         yield replace(request, images=False), "set spec.images.perPrompt to 0"
 
@@ -188,4 +187,4 @@ _KINDS: tuple[_Kind, ...] = (
     _narrow_weights,
     _no_images,
 )
-"""In the order of what they cost the user: speed, then GPUs, then what the model can do."""
+"""In the order of their cost to the user: speed, then GPUs, then features."""

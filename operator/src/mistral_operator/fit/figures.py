@@ -1,20 +1,20 @@
-"""Where the figures behind an answer come from, for people to read."""
+"""The source of the figures in a result, as text for users."""
 
 from mistral_operator.fit.gpu_memory import ENGINES, engine_overhead, parse_version
 from mistral_operator.fit.rule import FitRequest, Weights
 
 _MEASURED_TOKENS = {1: (8192, 16_384), 2: (8192,)}
 """Batched tokens per step that were measured, by number of GPUs."""
-_MOST_GPUS = max(_MEASURED_TOKENS)
-_UNTRIED_WEIGHTS = {Weights.FP32: "32-bit weights", Weights.INT4: "4-bit weights"}
+_MAX_GPUS = max(_MEASURED_TOKENS)
+_UNMEASURED_WEIGHTS = {Weights.FP32: "32-bit weights", Weights.INT4: "4-bit weights"}
 
 
 def source_of_figures(request: FitRequest) -> str:
-    """Say which version was measured, and what of the request was not."""
+    """Return which version was measured, and which parts of the request were not."""
     row = engine_overhead(request.engine_version)
     measured = "measured with vLLM {}.{}".format(*row.version)
-    untried = _untried(request)
-    text = f"computed for {', '.join(untried)} from those {measured}" if untried else measured
+    unmeasured = _unmeasured(request)
+    text = f"computed for {', '.join(unmeasured)} from those {measured}" if unmeasured else measured
     version = parse_version(request.engine_version or "")
     if version is None or version == row.version:
         return text
@@ -25,15 +25,15 @@ def source_of_figures(request: FitRequest) -> str:
     return text
 
 
-def _untried(request: FitRequest) -> list[str]:
+def _unmeasured(request: FitRequest) -> list[str]:
     ranks, tokens = request.tensor_parallel_size, request.max_batched_tokens
-    untried = []
-    if ranks > _MOST_GPUS:
-        untried.append(f"{ranks} GPUs")
-    if tokens not in _MEASURED_TOKENS[min(ranks, _MOST_GPUS)]:
-        untried.append(f"{tokens} batched tokens")
-    if request.weights in _UNTRIED_WEIGHTS:
-        untried.append(_UNTRIED_WEIGHTS[request.weights])
+    unmeasured = []
+    if ranks > _MAX_GPUS:
+        unmeasured.append(f"{ranks} GPUs")
+    if tokens not in _MEASURED_TOKENS[min(ranks, _MAX_GPUS)]:
+        unmeasured.append(f"{tokens} batched tokens")
+    if request.weights in _UNMEASURED_WEIGHTS:
+        unmeasured.append(_UNMEASURED_WEIGHTS[request.weights])
     if not request.images:
-        untried.append("text only")
-    return untried
+        unmeasured.append("text only")
+    return unmeasured

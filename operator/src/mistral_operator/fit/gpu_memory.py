@@ -1,4 +1,4 @@
-"""How much of a GPU a program can use, and what vLLM takes beside weights and KV cache.
+"""The usable memory of GPUs, and the memory that vLLM takes beside weights and KV cache.
 
 The measured figures behind `fit`, one row per card and one per version of vLLM. They come from the
 full-size model with random weights on one and two GPUs (docs/gpu.md), without flashinfer.
@@ -18,22 +18,22 @@ class Card:
 
     name: str
     shown_mib: int
-    """Memory as nvidia-smi and the node label nvidia.com/gpu.memory show it."""
+    """Memory as shown by nvidia-smi and the node label nvidia.com/gpu.memory."""
     usable_gib: float
-    """Memory as torch sees it, which is what vLLM takes its share of."""
+    """Memory as reported by torch; vLLM takes its share of this."""
 
 
 CARDS = (
-    # 99.413 % and 99.572 % of what is shown.
+    # 99.413 % and 99.572 % of the shown memory.
     Card("H100 80GB", 81_559, 79.18),
     Card("H200", 143_771, 139.801),
 )
 """The measured cards, by ascending memory."""
 
 UNMEASURED_SHARE = 0.975
-"""Usable part of a GPU that was not measured. The lowest that users report in error messages of
-torch, and a little less: 21.96 GiB on a GPU of 24 GB, 97.6 % of the 23,034 MiB of the L4 that the
-user has (rhymes-ai/Aria, issue 24). Others: 98.0 % on A30 (23.53 of 24 GiB), 98.6 % on RTX 4090,
+"""Usable share of a GPU that was not measured. Slightly below the lowest value in users' error
+messages of torch: 21.96 GiB on a GPU of 24 GB, 97.6 % of the 23,034 MiB of that user's L4
+(rhymes-ai/Aria, issue 24). Others: 98.0 % on A30 (23.53 of 24 GiB), 98.6 % on RTX 4090,
 98.7 % on L40, 99.1 % on A100 80GB."""
 
 
@@ -43,16 +43,16 @@ class UsableMemory:
 
     gib: float
     source: str
-    """Where the figure comes from, for people to read."""
+    """Source of the figure, as text for users."""
 
 
 def usable_memory(shown_bytes: int) -> UsableMemory:
-    """Return what a program can use of a GPU, from the memory that nvidia-smi shows.
+    """Return the usable memory of a GPU, from the memory that nvidia-smi shows.
 
-    The size identifies the card: it is all that the node label, the resource and the command line
-    have in common, and a slice of a card (MIG) has the card's product name but not its size. A GPU
-    has at least as much usable memory as any measured card that is no larger, so more memory shown
-    never means less to use.
+    The size identifies the card: only the size is available from the node label, the resource and
+    the command line, and a MIG slice has the product name of the card but not its size. A GPU has
+    at least as much usable memory as any measured card that is not larger, so more shown memory
+    never means less usable memory.
     """
     shown_gib = shown_bytes / GIB
     usable = UsableMemory(
@@ -76,11 +76,11 @@ _FREE_BELOW_USABLE_WITH_RANKS_GIB = 1.43
 
 
 def free_memory(usable_gib: float, ranks: int) -> float:
-    """Return what is free of a GPU's usable memory when vLLM starts, in GiB.
+    """Return the free part of a GPU's usable memory when vLLM starts, in GiB.
 
-    The CUDA context and, with several ranks, NCCL's buffers are there before vLLM takes its first
-    measure. An H100 80GB with nothing else on it has 78.66 and 77.75 of 79.18 GiB free in the logs
-    of vLLM 0.26. More than two ranks are taken for two.
+    The CUDA context and, with several ranks, the buffers of NCCL are allocated before vLLM measures
+    the free memory. An otherwise empty H100 80GB has 78.66 and 77.75 of 79.18 GiB free in the logs
+    of vLLM 0.26. More than two ranks count as two.
     """
     taken = _FREE_BELOW_USABLE_GIB if ranks == 1 else _FREE_BELOW_USABLE_WITH_RANKS_GIB
     return usable_gib - taken
@@ -91,11 +91,11 @@ Version = tuple[int, int]
 _SHARDED_GIB_PER_1024_TOKENS = 3 * 32_768 * 2 * 1024 / GIB
 """0.1875: gate, up and their product in the widest layer, 32,768 values of 2 bytes each per token.
 The ranks split them; the rest of the activations is on every rank. With this split, vLLM 0.26
-should have 0.94 GiB of activations on two ranks at 8,192 tokens, and its log says 0.94."""
+should have 0.94 GiB of activations on two ranks at 8,192 tokens; its log reports 0.94."""
 
-_LEAST_TOKENS = 8192
-_MOST_RANKS = 2
-"""No fewer tokens per step and no more ranks were measured."""
+_MIN_TOKENS = 8192
+_MAX_RANKS = 2
+"""Fewer tokens per step and more ranks were not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +115,15 @@ class EngineOverhead:
     constant_with_ranks: float
     """The same on each of several GPUs."""
     graphs: float
-    """CUDA graphs on one GPU, as far as they are inside the share of memory."""
+    """CUDA graphs on one GPU, the part within the share of memory."""
     graphs_with_ranks: float
     """The same on each of several GPUs."""
     reserved_blocks: int = 0
-    """Blocks of the KV cache that no request can have. vLLM 0.32 takes its null block off before it
+    """Blocks of the KV cache that no request can use. vLLM 0.32 subtracts its null block before it
     compares the cache with the context: it suggests 53,072 tokens for a cache of 53,088."""
     graphs_beyond: float = 0.0
-    """CUDA graphs beyond the share of memory. A KV cache of a fixed size has to leave room for
-    them, too."""
+    """CUDA graphs beyond the share of memory. A KV cache of a fixed size must leave room for them,
+    too."""
 
     def per_1024_tokens_on(self, ranks: int) -> float:
         """Return the activations of one GPU for each 1,024 batched tokens."""
@@ -134,18 +134,17 @@ class EngineOverhead:
         """Return activations and constant of one GPU, without CUDA graphs.
 
         4 and 8 ranks, and other numbers of tokens than 8,192 and 16,384, are computed and not
-        measured. The smallest activations that were measured are the least that is reckoned with:
-        below them something that neither ranks nor tokens reduce, such as the sampler's logits, may
-        be the peak.
+        measured. The result is never below the smallest measured activations: below them the peak
+        may be something that neither ranks nor tokens reduce, such as the sampler's logits.
         """
         activations = max(
             self.per_1024_tokens_on(ranks) * batched_tokens / 1024,
-            self.per_1024_tokens_on(_MOST_RANKS) * _LEAST_TOKENS / 1024,
+            self.per_1024_tokens_on(_MAX_RANKS) * _MIN_TOKENS / 1024,
         )
         return activations + (self.constant if ranks == 1 else self.constant_with_ranks)
 
     def cuda_graphs(self, ranks: int) -> float:
-        """Return the CUDA graphs of one GPU; more than two ranks are taken for two."""
+        """Return the CUDA graphs of one GPU; more than two ranks count as two."""
         return self.graphs if ranks == 1 else self.graphs_with_ranks
 
 
@@ -160,7 +159,7 @@ ENGINES = (
     # which is also the difference in vLLM 0.26.
     EngineOverhead((0, 32), 0.2238, 0.86, 0.70, 1.10, 0.87, reserved_blocks=1),
 )
-"""The measured versions, ascending. The last is the one that is pinned."""
+"""The measured versions, ascending. The last one is pinned."""
 
 
 def engine_overhead(version: str | None) -> EngineOverhead:
@@ -176,5 +175,5 @@ def engine_overhead(version: str | None) -> EngineOverhead:
 
 def parse_version(text: str) -> Version | None:
     """Return major and minor version: 0.32, 0.32.0+cu130 and v0.32.1rc1 are (0, 32)."""
-    found = re.match(r"v?(\d{1,4})\.(\d{1,4})(?!\d)", text)
-    return (int(found[1]), int(found[2])) if found else None
+    match = re.match(r"v?(\d{1,4})\.(\d{1,4})(?!\d)", text)
+    return (int(match[1]), int(match[2])) if match else None

@@ -1,14 +1,14 @@
-"""How the memory of the GPUs is divided, and whether that is enough.
+"""How vLLM divides the memory of the GPUs, and whether it suffices.
 
-The rule is vLLM's own: the memory of the GPU that a program can use times the share, less weights,
-less the peak of activations, less a constant, less CUDA graphs. `gpu_memory` has the measured
-figures by card and by version of vLLM. On one and two GPUs every measured KV cache is within 0.5 %
-of the result; 4 and 8 GPUs are arithmetic.
+The rule is that of vLLM: the usable memory of the GPU times the share, less weights, peak
+activations, a constant and CUDA graphs. `gpu_memory` has the measured figures by card and by
+version of vLLM. On one and two GPUs every measured KV cache is within 0.5 % of the result; 4 and 8
+GPUs are arithmetic.
 
-A KV cache of a fixed size is taken as it is. vLLM then ignores the share (`gpu_worker.py`,
-`determine_available_memory`), except that the share must still be free when it starts
-(`request_memory`). Whether the cache fits shows only when it is allocated, so everything together
-is compared with the memory that is free at the start.
+With a KV cache of a fixed size vLLM ignores the share (`gpu_worker.py`,
+`determine_available_memory`), except that the share must be free at startup (`request_memory`).
+vLLM detects only at allocation whether the cache fits, so the sum of all parts is compared with the
+memory that is free at startup.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ VISION_WEIGHTS_GIB = 0.82
 """bf16 weights of vision encoder and projector."""
 REPLICATED_WEIGHTS_GIB = 0.18
 """Part of the weights that every rank holds: projector, patch embedding, rotary table. Solved for
-the 22.47 GiB that each of two ranks loads of 44.76, in the log of vLLM 0.26 and in what the KV
-cache of 0.32 leaves. All else is sharded, also the layers of the vision encoder."""
+the 22.47 GiB that each of two ranks loads of 44.76, in the log of vLLM 0.26 and from the size of
+the KV cache of 0.32. All other weights are sharded, including the layers of the vision encoder."""
 FP8_WEIGHTS_GIB = 23.64
 """Language model with 8-bit linear layers; embeddings stay bf16."""
 INT4_WEIGHTS_GIB = 14.2
@@ -31,13 +31,13 @@ INT4_WEIGHTS_GIB = 14.2
 KV_BYTES_PER_TOKEN = 163_840
 """2 (key and value) x 40 layers x 8 KV heads x 128 x 2 bytes; halved for an 8-bit cache."""
 BLOCK_TOKENS = 16
-"""vLLM hands out the KV cache in blocks of this many tokens."""
+"""vLLM allocates the KV cache in blocks of this many tokens."""
 MIN_USEFUL_CONTEXT = 8192
 """A context shorter than this is not worth a GPU; `auto` must reach it to count as fitting."""
 
 
 class Weights(StrEnum):
-    """How the weights are held."""
+    """Format of the weights in memory."""
 
     BF16 = "bf16"
     FP32 = "fp32"
@@ -55,20 +55,20 @@ _TEXT_GIB = {
 
 @dataclass(frozen=True, slots=True)
 class FitRequest:
-    """What should fit on what."""
+    """A model configuration, and the GPUs that it should fit."""
 
     gpu_memory_bytes: int
-    """Memory of one GPU as nvidia-smi and the node label nvidia.com/gpu.memory show it."""
+    """Memory of one GPU as shown by nvidia-smi and the node label nvidia.com/gpu.memory."""
     tensor_parallel_size: int = 2
     weights: Weights = Weights.BF16
     kv_cache_8bit: bool = False
     gpu_memory_utilization: float = 0.90
     max_batched_tokens: int = 8192
     context_length: int | None = None
-    """Tokens that one request may need; None asks for the most."""
+    """Tokens that one request may need; None is the maximum that fits."""
     images: bool = True
     kv_cache_memory_bytes: int | None = None
-    """A fixed size of the KV cache on each GPU instead of what remains of the share."""
+    """A fixed size of the KV cache on each GPU instead of the rest of the share."""
     cache_blocks: int | None = None
     """A fixed number of blocks instead of any size: `--num-gpu-blocks-override`."""
     block_tokens: int = BLOCK_TOKENS
@@ -81,41 +81,41 @@ class FitRequest:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The answer, in GiB for each GPU unless said."""
+    """The result, in GiB per GPU unless noted otherwise."""
 
     fits: bool
     budget_gib: float
-    """What weights, activations, graphs and KV cache may take: the share, or all that is free if
-    the KV cache has a fixed size."""
+    """Memory for weights, activations, graphs and KV cache: the share, or all free memory if the KV
+    cache has a fixed size."""
     free_gib: float
-    """Free when the engine starts."""
+    """Memory that is free when the engine starts."""
     claimed_gib: float
-    """What has to be free then: the share and, with a fixed KV cache, the sum of all parts."""
+    """Memory that must be free then: the share and, with a fixed KV cache, the sum of all parts."""
     weights_gib: float
     activations_gib: float
-    """Peak of activations, and the constant that vLLM takes besides."""
+    """Peak activations, and the constant that vLLM takes in addition."""
     graphs_gib: float
     """CUDA graphs inside the budget."""
     kv_cache_gib: float
-    """What remains of the budget, or the fixed size even where it does not fit."""
+    """The rest of the budget, or the fixed size even if it does not fit."""
     kv_cache_tokens: int
     """Tokens of that KV cache in one replica, over all its GPUs."""
     longest_request: int
-    """Tokens of it that one request can have."""
+    """Tokens of it that one request can use."""
     needed_tokens: int
     """Tokens that one request may need."""
     advice: tuple[str, ...] = ()
-    """Changes as fields of the resource, each of which would make it fit; if no single change does,
-    one item with several changes that do together."""
+    """Changes of fields, each of which would make the model fit. If no single change does, one item
+    with several changes that do together."""
 
     @property
     def starts(self) -> bool:
-        """Tell whether the memory that is claimed is there at all."""
+        """Whether the claimed memory is free at startup."""
         return self.claimed_gib <= self.free_gib
 
 
 def compute(request: FitRequest) -> Fit:
-    """Return the answer without advice."""
+    """Return the result without advice."""
     overhead, ranks = engine_overhead(request.engine_version), request.tensor_parallel_size
     usable = usable_memory(request.gpu_memory_bytes)
     free = free_memory(usable.gib, ranks)
@@ -155,18 +155,18 @@ def _weights_gib(request: FitRequest) -> float:
 
 
 def bytes_per_token(request: FitRequest) -> float:
-    """Return what a token of KV cache takes of each GPU."""
+    """Return the memory of one token of KV cache on each GPU."""
     halves = 2 if request.kv_cache_8bit else 1
     return KV_BYTES_PER_TOKEN / halves / request.tensor_parallel_size
 
 
 def reserved_tokens(request: FitRequest) -> int:
-    """Return the tokens of the KV cache that no request can have."""
+    """Return the tokens of the KV cache that no request can use."""
     return engine_overhead(request.engine_version).reserved_blocks * request.block_tokens
 
 
 def _fixed_gib(request: FitRequest) -> float | None:
-    """Return the size of a KV cache that does not follow from the share.
+    """Return the size of a KV cache that does not depend on the share.
 
     A number of blocks overrides every size (`kv_cache_utils.py`, `get_kv_cache_configs`).
     """

@@ -8,7 +8,7 @@ it is killed; and so the operator needs no right to read logs.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from mistral_operator.api.fields import in_fields
+from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
 from mistral_operator.watch.facts import ContainerFacts, EndFacts, PodFacts
 from mistral_server.contract import PHASE_OF_STAGE, FailureClass, Phase, Stage, TerminationReport
@@ -70,7 +70,7 @@ def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure 
     report = end.report
     if report is not None:
         failure, phase = report.failure, report.phase or _phase_of(report.stage)
-        evidence, suggest = report.evidence or in_fields(report.message), _suggested(report)
+        evidence, suggest = report.evidence or with_field_names(report.message), _suggested(report)
     elif end.reason == "OOMKilled":
         failure, phase, suggest = FailureClass.HOST_OOM, "", {}
         evidence = f"container {container.name} ran out of memory and was killed (OOMKilled)"
@@ -103,5 +103,5 @@ def _classified(log: str) -> Verdict | None:
 
 def advice(failure: str) -> str:
     """Return what a person may do about a class."""
-    known = {one.value: in_fields(sentence) for one, sentence in ADVICE.items()}
+    known = {one.value: with_field_names(sentence) for one, sentence in ADVICE.items()}
     return known.get(failure, "See docs/status.md for the remedy.")

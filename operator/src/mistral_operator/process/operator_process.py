@@ -34,7 +34,11 @@ from mistral_operator.process.lifecycle import (
 )
 from mistral_operator.process.settings import Settings
 from mistral_operator.render import RenderContext
-from mistral_operator.signals.activators import ActivatorBoard, ActivatorPoller, sleepers
+from mistral_operator.signals.activators import (
+    ActivatorBoard,
+    ActivatorPoller,
+    keys_scaling_to_zero,
+)
 from mistral_operator.signals.pods import SignalBoard, SignalPoller
 from mistral_operator.watch.resync import Resync, Watcher, installed_kinds, until_other_kinds
 from mistral_operator.watch.store import Store
@@ -163,8 +167,8 @@ class Operator:
                 namespace=settings.namespace,
                 service=settings.activator_service,
                 board=scaler.activators,
-                sleepers=lambda: sleepers(scaler.store),
-                news=waits,
+                endpoints=lambda: keys_scaling_to_zero(scaler.store),
+                on_change=waits,
             )
             # Who sleeps must not lose its activators because nobody has asked for them yet.
             await patiently(activators.once)()

@@ -7,7 +7,7 @@ from mistral_operator.render.metadata import KubernetesObject, child
 
 
 def cache_claim(resource: Resource, cache: Cache) -> KubernetesObject:
-    """Return the claim. Like every child it goes when its resource goes."""
+    """Return the claim. Like every child it is deleted with its resource."""
     spec: dict[str, object] = {
         "accessModes": [cache.access_mode],
         "resources": {"requests": {"storage": cache.size}},

@@ -1,4 +1,4 @@
-"""The containers of a pod: the server, and the one that fetches the model before it."""
+"""The containers of a pod: the server, and the init container that fetches the model."""
 
 from typing import Any
 
@@ -18,16 +18,16 @@ _SECURITY_CONTEXT = {
 }
 
 _DEFAULT_REQUESTS = {
-    # The host side of vLLM at full size: API server, engine and one worker a GPU, and the page
-    # cache that the weights pass through.
+    # The host side of vLLM at full size: API server, engine, one worker per GPU, and the page cache
+    # that the weights are read through.
     "cuda": {"cpu": "4", "memory": "24Gi"},
     "cpu": {"cpu": "2", "memory": "4Gi"},
 }
 
 _STARTUP_PROBE_SECONDS = 5
 _STARTUP_MARGIN_SECONDS = 60
-"""The supervisor keeps the start-up budget itself and says why it was missed; the kubelet, which
-can only kill, comes later."""
+"""The supervisor enforces `startupSeconds` and reports the cause. The kubelet, which can only
+kill, acts later."""
 
 
 def server_container(spec: Spec, image: str) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def server_container(spec: Spec, image: str) -> dict[str, Any]:
 
 
 def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, Any]:
-    """Return the init container that fetches the model; it alone sees the hub's token."""
+    """Return the init container that fetches the model, the only one with the hub's token."""
     env: list[dict[str, Any]] = [_settings_variable(FETCH_SETTINGS_ENV, fetch)]
     hub = spec.model.source.hub
     if hub is not None and hub.endpoint is not None:
@@ -77,19 +77,19 @@ def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, A
 
 
 def _settings_variable(name: str, settings: ContractModel) -> dict[str, Any]:
-    """Render settings without defaults: a new field with a default then restarts no pod."""
+    """Render settings without defaults, so that a new field with a default restarts no pod."""
     return {"name": name, "value": settings.model_dump_json(exclude_defaults=True)}
 
 
 def _resources(spec: Spec) -> dict[str, Any]:
-    asked = spec.pod.resources
-    limits = {str(key): value for key, value in asked.limits.items()}
+    resources = spec.pod.resources
+    limits = {str(key): value for key, value in resources.limits.items()}
     defaults = {
-        # A request above its limit would be refused.
+        # The API server rejects a request above its limit.
         key: min(value, limits.get(key, value), key=parse_quantity)
         for key, value in _DEFAULT_REQUESTS[spec.device].items()
     }
-    requests = defaults | {str(key): value for key, value in asked.requests.items()}
+    requests = defaults | {str(key): value for key, value in resources.requests.items()}
     if spec.device == "cuda":
         gpus = {spec.pod.gpu.resource_name: str(spec.engine.tensor_parallel_size)}
         # Extended resources cannot be overcommitted: request and limit are the same.
@@ -99,7 +99,7 @@ def _resources(spec: Spec) -> dict[str, Any]:
 
 
 def _probe(path: str, period: int, budget: int) -> dict[str, Any]:
-    """Return a probe of the supervisor that fails for good after `budget` seconds."""
+    """Return a probe of the supervisor that fails after `budget` seconds without success."""
     return {
         "httpGet": {"path": path, "port": names.PORT_HEALTH},
         "periodSeconds": period,

@@ -1,17 +1,17 @@
-"""What rendering needs beside the resource."""
+"""The input of rendering beside the resource."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """Facts of the installation that shape every child."""
+    """Facts of the installation that affect every child."""
 
     server_image: str
-    """Image of the server where a resource names none."""
+    """Server image of resources that do not set one."""
     pod_monitors: bool = False
-    """The cluster knows PodMonitor, so each resource gets one."""
+    """Whether the cluster has the kind PodMonitor; each resource then gets one."""
     scaled_objects: bool = False
-    """The cluster knows KEDA's ScaledObject, so resources with `driver: KEDA` get one."""
+    """Whether the cluster has the kind ScaledObject; resources with `driver: KEDA` then get one."""
     operator_url: str = "http://mistral-small-operator.mistral-system.svc:8080"
-    """Where KEDA reaches the operator."""
+    """URL of the operator for KEDA."""

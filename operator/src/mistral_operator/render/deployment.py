@@ -8,7 +8,7 @@ from mistral_operator.render.pod import pod_template
 
 
 def deployment(resource: Resource, context: RenderContext) -> KubernetesObject:
-    """Return the Deployment; the operator is the single writer of its replicas."""
+    """Return the Deployment. Only the operator writes its replicas."""
     spec = resource.spec
     return child(
         resource,
@@ -18,12 +18,12 @@ def deployment(resource: Resource, context: RenderContext) -> KubernetesObject:
         spec={
             "replicas": 0 if spec.suspend else spec.replicas,
             "revisionHistoryLimit": 3,
-            # A slow start is not a failed rollout: the startup probe decides that.
+            # A slow start is not a failed rollout; the startup probe limits it.
             "progressDeadlineSeconds": spec.startup_seconds + 600,
             "selector": {"matchLabels": names.selector(resource.name)},
             "strategy": {
                 "type": "RollingUpdate",
-                # No surge: the new pod would wait for GPUs that the old one holds, for ever.
+                # No surge: the new pod would wait forever for the GPUs of the old one.
                 "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
             },
             "template": pod_template(resource, context),

@@ -1,4 +1,4 @@
-"""The PodDisruptionBudget: node drains take one replica at a time."""
+"""The PodDisruptionBudget: node drains evict one replica at a time."""
 
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
@@ -8,8 +8,8 @@ from mistral_operator.render.metadata import KubernetesObject, child
 def disruption_budget(resource: Resource) -> KubernetesObject:
     """Return the PodDisruptionBudget.
 
-    A replica that is not healthy may always be evicted: a crash-looping server must not block the
-    drain of its node.
+    A replica that is not ready may always be evicted, so that a crash-looping server does not block
+    the drain of its node.
     """
     return child(
         resource,

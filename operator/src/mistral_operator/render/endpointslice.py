@@ -1,27 +1,26 @@
-"""The EndpointSlice that puts the activator behind the Service of an endpoint that may sleep."""
+"""The EndpointSlice that routes the Service of an idle endpoint to the activator."""
 
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
 from mistral_operator.render.metadata import KubernetesObject, child
-from mistral_operator.scale_to_zero import Activation, Terms
+from mistral_operator.scale_to_zero import ActivatorRoute, Terms
 
 
-def activator_slice(resource: Resource, activation: Activation) -> KubernetesObject:
-    """Return the slice; it stays while nothing is in it, so that the endpoint keeps its port."""
+def activator_slice(resource: Resource, route: ActivatorRoute) -> KubernetesObject:
+    """Return the slice. It also exists without addresses, so that the endpoint keeps its port."""
     rendered = child(
         resource,
         "discovery.k8s.io/v1",
         "EndpointSlice",
-        names.activator_slice(resource.name, ipv6=activation.ipv6),
-        addressType="IPv6" if activation.ipv6 else "IPv4",
+        names.activator_slice(resource.name, ipv6=route.ipv6),
+        addressType="IPv6" if route.ipv6 else "IPv4",
         endpoints=[
-            {"addresses": [address], "conditions": {"ready": True}}
-            for address in activation.addresses
+            {"addresses": [address], "conditions": {"ready": True}} for address in route.addresses
         ],
         ports=[
             {
                 "name": names.PORT_HTTP,
-                "port": activation.port,
+                "port": route.port,
                 "protocol": "TCP",
                 "appProtocol": "http",
             }

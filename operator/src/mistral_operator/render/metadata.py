@@ -1,4 +1,4 @@
-"""The metadata that every child carries, and the digest that seals it."""
+"""The metadata of every child, and the digest of its content."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from mistral_operator.api import Resource
 from mistral_operator.kube import names
 
 KubernetesObject = dict[str, Any]
-"""An object as the API server takes it. Rendering makes them, nothing changes them afterwards."""
+"""An object in the form of the API server. It is never modified after rendering."""
 
 
 def child(
@@ -28,11 +28,11 @@ def child(
     }
 
 
-def seal(rendered: KubernetesObject) -> KubernetesObject:
+def with_applied_digest(rendered: KubernetesObject) -> KubernetesObject:
     """Return an object with the digest of its content in an annotation.
 
-    The digest changes when a field disappears from what we render. Comparing fields alone cannot
-    see that: the live object still holds the field, and so holds everything that is still wanted.
+    The digest changes when a field is no longer rendered. A comparison of fields cannot detect
+    that: the live object still has the field, and with it every desired field.
     """
     metadata = rendered["metadata"]
     annotations = {**metadata.get("annotations", {}), names.ANNOTATION_APPLIED: digest(rendered)}

@@ -9,7 +9,7 @@ from mistral_operator.render.metadata import KubernetesObject, child
 
 
 def pod_monitor(resource: Resource) -> KubernetesObject:
-    """Return the PodMonitor over vLLM's own metrics and the supervisor's."""
+    """Return the PodMonitor for the metrics of vLLM and of the supervisor."""
     return child(
         resource,
         "monitoring.coreos.com/v1",
@@ -23,7 +23,7 @@ def pod_monitor(resource: Resource) -> KubernetesObject:
 
 
 def _endpoint(port: str) -> dict[str, Any]:
-    """Return what to scrape, each series with the resource's name as the operator's own have it."""
+    """Return a port to scrape; each series gets the label `name`, as in the operator's metrics."""
     label = re.sub(r"[^a-zA-Z0-9]", "_", names.LABEL_DEPLOYMENT)
     source = f"__meta_kubernetes_pod_label_{label}"
     name = {"sourceLabels": [source], "targetLabel": "name"}

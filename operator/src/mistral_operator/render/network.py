@@ -1,4 +1,4 @@
-"""The NetworkPolicy: who may talk to the pods, and whom they may talk to."""
+"""The NetworkPolicy: allowed ingress and egress of the pods."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
 from mistral_operator.render.metadata import KubernetesObject, child
 
 _EVERYWHERE_BUT_METADATA = [
-    # 169.254.0.0/16 and fe80::/10 hold the clouds' metadata services: an image URL that redirects
-    # there would hand out the node's credentials.
+    # 169.254.0.0/16 and fe80::/10 contain the metadata services of clouds: an image URL that
+    # redirects there would expose the node's credentials.
     {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
     {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}},
 ]
@@ -19,8 +19,8 @@ _EVERYWHERE_BUT_METADATA = [
 def network_policy(resource: Resource) -> KubernetesObject:
     """Return the NetworkPolicy.
 
-    The ranks of a replica talk through sockets that listen on every interface, without a password;
-    the policy closes them to the rest of the cluster.
+    The ranks of a replica communicate through sockets that listen on every interface, without
+    authentication. The policy closes them to the rest of the cluster.
     """
     return child(
         resource,
@@ -44,7 +44,7 @@ def network_policy(resource: Resource) -> KubernetesObject:
 
 
 def _egress(spec: Spec) -> list[dict[str, Any]]:
-    """Let a pod out only if it fetches its model or the images that callers name."""
+    """Allow egress only if the pod fetches its model, or images from clients' URLs."""
     local = spec.model.source.persistent_volume_claim or spec.model.source.image
     if local and not spec.images.domains:
         return []

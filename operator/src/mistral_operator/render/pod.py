@@ -3,7 +3,7 @@
 from typing import Any
 
 from mistral_operator.api import Resource
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.render.container import fetch_container, server_container
@@ -13,10 +13,10 @@ from mistral_operator.render.server_settings import ENDPOINT_REMOVAL_SECONDS, fe
 from mistral_operator.render.volumes import volumes
 
 USER = 1000
-"""User and group of both images; the file system of the cache belongs to the group."""
+"""User and group of both images. The group owns the file system of the cache."""
 
 _EXIT_MARGIN_SECONDS = 30
-"""For vLLM to stop its workers and for the supervisor to reap them, after the drain."""
+"""Time after the drain in which vLLM stops its workers and the supervisor reaps them."""
 
 
 def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
     }
 
 
-def configuration(resource: Resource, context: RenderContext) -> str:
-    """Return what the pods of a resource carry as the digest of their template."""
+def configuration_digest(resource: Resource, context: RenderContext) -> str:
+    """Return the digest of the pod template, as in the annotation of the pods."""
     return digest(_pod_spec(resource, context))
 
 
@@ -64,16 +64,16 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
 
 
 def _placement(name: str, spec: Spec) -> dict[str, Any]:
-    """Return the fields that say where the pod runs."""
+    """Return the fields for scheduling."""
     pod = spec.pod
     placement: dict[str, Any] = {
         "nodeSelector": dict(pod.node_selector),
         "tolerations": _tolerations(spec),
         "topologySpreadConstraints": [
             {
-                **kubernetes_form(constraint),
+                **to_kubernetes(constraint),
                 "labelSelector": {"matchLabels": names.selector(name)},
-                # Count the pods of one revision only: old ones are about to go.
+                # Count only pods of the same revision; old ones are about to be deleted.
                 "matchLabelKeys": ["pod-template-hash"],
             }
             for constraint in pod.topology_spread
@@ -87,10 +87,14 @@ def _placement(name: str, spec: Spec) -> dict[str, Any]:
 
 
 def _tolerations(spec: Spec) -> list[dict[str, Any]]:
-    own = []
+    tolerations = []
     if spec.device == "cuda":
-        # GPU nodes are commonly tainted with the name of the resource, to keep other pods off.
-        own = [{"key": spec.pod.gpu.resource_name, "operator": "Exists", "effect": "NoSchedule"}]
-    asked = [kubernetes_form(toleration) for toleration in spec.pod.tolerations]
-    # The API server drops empty words; kept, they would look like somebody's change for ever.
-    return own + [{key: value for key, value in one.items() if value != ""} for one in asked]
+        # GPU nodes are commonly tainted with the name of the resource, to repel other pods.
+        tolerations = [
+            {"key": spec.pod.gpu.resource_name, "operator": "Exists", "effect": "NoSchedule"}
+        ]
+    configured = [to_kubernetes(toleration) for toleration in spec.pod.tolerations]
+    # The API server drops empty strings; rendered, they would look like drift forever.
+    return tolerations + [
+        {key: value for key, value in one.items() if value != ""} for one in configured
+    ]

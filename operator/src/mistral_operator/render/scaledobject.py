@@ -1,17 +1,17 @@
-"""The ScaledObject: what KEDA scales by, where KEDA is installed."""
+"""The ScaledObject, for clusters with KEDA."""
 
 from typing import Any
 
 from mistral_operator.api import Autoscaling, Resource
 from mistral_operator.api.autoscaling import Keda
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.kube import names
 from mistral_operator.render.context import RenderContext
 from mistral_operator.render.metadata import KubernetesObject, child
 
 
 def is_scaled_by_keda(resource: Resource) -> bool:
-    """Tell whether KEDA decides; not while the resource is suspended, since nothing is there."""
+    """Return whether KEDA scales the resource; not while it is suspended."""
     autoscaling = resource.spec.autoscaling
     return autoscaling is not None and autoscaling.driver == "KEDA" and not resource.spec.suspend
 
@@ -19,8 +19,8 @@ def is_scaled_by_keda(resource: Resource) -> bool:
 def scaled_object(resource: Resource, context: RenderContext) -> KubernetesObject:
     """Return the ScaledObject of a resource that KEDA scales.
 
-    It targets the resource, not its Deployment: KEDA writes the scale subresource, and the operator
-    stays the only one that writes the Deployment's replicas.
+    It targets the resource, not its Deployment: KEDA writes the scale subresource, and only the
+    operator writes the replicas of the Deployment.
     """
     autoscaling = resource.spec.autoscaling
     if autoscaling is None:
@@ -40,10 +40,10 @@ def scaled_object(resource: Resource, context: RenderContext) -> KubernetesObjec
             "pollingInterval": keda.polling_seconds,
             "minReplicaCount": autoscaling.min_replicas,
             "maxReplicaCount": autoscaling.max_replicas,
-            # Of the last step, to zero; the others are bound by the behavior below.
+            # Applies to the last step, to zero; the behavior below limits the others.
             "cooldownPeriod": autoscaling.behavior.scale_down.stabilization_window_seconds,
             "advanced": {
-                "horizontalPodAutoscalerConfig": {"behavior": kubernetes_form(autoscaling.behavior)}
+                "horizontalPodAutoscalerConfig": {"behavior": to_kubernetes(autoscaling.behavior)}
             },
             "triggers": [_trigger(resource, autoscaling, keda, context)],
         },
@@ -58,14 +58,14 @@ def _trigger(
             "serverAddress": keda.prometheus,
             "query": _query(resource),
             "threshold": str(autoscaling.target_in_flight),
-            # What is not known is an error, and an error scales nothing.
+            # An unknown load is an error, and KEDA does not scale on errors.
             "ignoreNullValues": "false",
         }
         return {"type": "prometheus", "metricType": "AverageValue", "metadata": metadata}
     path = names.load_path(resource.namespace, resource.name)
     metadata = {
         "url": f"{context.operator_url}{path}",
-        # In replicas, so that the target is 1 whatever the engine's cache holds.
+        # In replicas, so the target is 1 for any size of the KV cache.
         "valueLocation": "replicas",
         "targetValue": "1",
     }
@@ -74,8 +74,8 @@ def _trigger(
 
 def _query(resource: Resource) -> str:
     """Return running and waiting requests without those that loop."""
-    who = f'namespace="{resource.namespace}",name="{resource.name}"'
+    labels = f'namespace="{resource.namespace}",name="{resource.name}"'
     return (
-        f"sum(vllm:num_requests_running{{{who}}}) + sum(vllm:num_requests_waiting{{{who}}})"
-        f' - sum(mistral_requests_in_flight{{{who},state="looping"}})'
+        f"sum(vllm:num_requests_running{{{labels}}}) + sum(vllm:num_requests_waiting{{{labels}}})"
+        f' - sum(mistral_requests_in_flight{{{labels},state="looping"}})'
     )

@@ -1,4 +1,4 @@
-"""From a spec to the settings of the server: the only place that knows both."""
+"""Converts a spec to the settings of the server; the only module that depends on both."""
 
 from mistral_operator.api.fields import FIELDS
 from mistral_operator.api.model import Model
@@ -18,14 +18,14 @@ from mistral_server.contract import (
 )
 
 MODELS = "/models"
-"""Where the volume with the model is mounted."""
+"""Mount path of the volume with the model."""
 SYSTEM_PROMPT = "/etc/mistral/system-prompt"
-"""Where the ConfigMap with the system prompt is mounted."""
+"""Mount path of the ConfigMap with the system prompt."""
 API_KEYS = "/etc/mistral/api-keys"
-"""Where the Secret with the API keys is mounted."""
+"""Mount path of the Secret with the API keys."""
 
 ENDPOINT_REMOVAL_SECONDS = 5
-"""Between turning unready and refusing requests: kube-proxy and load balancers need to notice."""
+"""Delay between unready and rejecting requests, in which load balancers remove the pod."""
 
 
 def model_directory(model: Model) -> str:
@@ -35,12 +35,12 @@ def model_directory(model: Model) -> str:
         return f"{MODELS}/{source.persistent_volume_claim.path}".rstrip("/")
     if source.image is not None:
         return f"{MODELS}/{source.image.path}".rstrip("/")
-    # As the hub's own cache does it: one directory a revision, so that two can share a claim.
+    # As in the hub's cache: one directory per revision, so that two can share a claim.
     return f"{MODELS}/{model.id.replace('/', '--')}/{model.revision.replace('/', '--')}"
 
 
 def server_settings(spec: Spec) -> ServerSettings:
-    """Return what `mistral-server run` needs to know."""
+    """Return the settings of `mistral-server run`."""
     return ServerSettings(
         device=spec.device,
         port=HTTP_PORT,
@@ -58,7 +58,7 @@ def server_settings(spec: Spec) -> ServerSettings:
 
 
 def fetch_settings(spec: Spec) -> FetchSettings | None:
-    """Return what `mistral-server fetch` needs to know, or None if nothing is fetched."""
+    """Return the settings of `mistral-server fetch`, or None if nothing is fetched."""
     model = spec.model
     if model.source.persistent_volume_claim is not None or model.source.image is not None:
         return None

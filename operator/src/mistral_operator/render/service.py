@@ -1,4 +1,4 @@
-"""The Service that clients talk to."""
+"""The Service for clients."""
 
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
@@ -7,7 +7,7 @@ from mistral_operator.render.metadata import KubernetesObject, child
 
 
 def service(resource: Resource) -> KubernetesObject:
-    """Return the Service; only ready pods are behind it."""
+    """Return the Service. It routes to ready pods only."""
     return child(
         resource,
         "v1",

@@ -1,4 +1,4 @@
-"""The ServiceAccount of an endpoint's pods: an identity without any right."""
+"""The ServiceAccount of an endpoint's pods: an identity without permissions."""
 
 from mistral_operator.api import Resource
 from mistral_operator.render.metadata import KubernetesObject, child

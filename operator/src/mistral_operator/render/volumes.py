@@ -1,4 +1,4 @@
-"""The volumes of a pod and where they are mounted."""
+"""The volumes of a pod and their mounts."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _PROMPT, _KEYS = "system-prompt", "api-keys"
 
 
 def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
-    """Return the volumes. The root file system is read-only, so every writable place is one."""
+    """Return the volumes. The root file system is read-only, so each writable path is a volume."""
     result: list[dict[str, Any]] = [
         {"name": _TMP, "emptyDir": {}},
         {"name": _HOME, "emptyDir": {}},
@@ -22,8 +22,8 @@ def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
     if spec.system_prompt.source == "ConfigMap" and prompt is not None:
         result.append({"name": _PROMPT, "configMap": {"name": prompt.name}})
     if spec.gate.api_keys is not None:
-        # Optional: a missing Secret would keep the pod from being created without a word. The
-        # server refuses to start without a key, and says whose it is.
+        # Optional: with a missing Secret the pod would stay in ContainerCreating without a report.
+        # The server refuses to start without a key, and its message names the Secret.
         secret = {"secretName": spec.gate.api_keys.secret, "optional": True}
         result.append({"name": _KEYS, "secret": secret})
     return result
@@ -34,7 +34,7 @@ def server_mounts(spec: Spec) -> list[dict[str, Any]]:
     mounts = [*_writable_mounts(), {"name": _SHM, "mountPath": "/dev/shm"}]  # noqa: S108
     mounts.append({"name": _MODEL, "mountPath": MODELS, "readOnly": True})
     if spec.system_prompt.source == "ConfigMap":
-        # A directory, not a subPath: the kubelet updates only whole volumes.
+        # A directory, not a subPath: the kubelet updates only entire volumes.
         mounts.append({"name": _PROMPT, "mountPath": SYSTEM_PROMPT, "readOnly": True})
     if spec.gate.api_keys is not None:
         mounts.append({"name": _KEYS, "mountPath": API_KEYS, "readOnly": True})

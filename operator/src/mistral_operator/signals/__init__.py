@@ -1,1 +1,1 @@
-"""Asking pods and activators what only they know."""
+"""Polls the signals of pods and activators."""

@@ -1,7 +1,7 @@
-"""What the activators say: which are ready, what they hold, and whom they see.
+"""Polls the activators: which are ready, their queued requests and the replicas that they see.
 
-The operator asks; an activator can neither change a resource nor reach the API for more than a look
-at EndpointSlices. So whoever may send a request may wake an endpoint, and do nothing else.
+The operator polls, since an activator cannot write a resource and can only read EndpointSlices of
+the API. So a client that can send requests can start an endpoint, and do nothing else.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from mistral_operator.kube.client import Cluster, Object
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Key, key_of
 from mistral_operator.scale_to_zero import ActivatorDocument, Activators
-from mistral_operator.signals.polling import bracketed, fetch
+from mistral_operator.signals.polling import fetch_document, url_host
 from mistral_operator.watch.facts import ready_addresses
 from mistral_operator.watch.store import Store
 
@@ -25,32 +25,32 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = 3.0
 _MAX_BYTES = 4 * 2**20
-"""Room for an endpoint on every port."""
+"""Enough for one endpoint on every port."""
 
 
 @dataclass(slots=True)
 class ActivatorBoard:
-    """What is known of the activators now."""
+    """The current state of the activators."""
 
-    known: Activators = field(default_factory=Activators)
+    current: Activators = field(default_factory=Activators)
 
     def held(self, key: Key) -> int:
-        """Return the requests that wait for an endpoint."""
-        return self.known.held.get(key, 0)
+        """Return the number of queued requests of an endpoint."""
+        return self.current.held.get(key, 0)
 
 
 class ActivatorPoller:
-    """Asks the activators for ever.
+    """Polls the activators.
 
     Args:
-        cluster: where their Service is.
-        namespace: of the operator and of the activators.
+        cluster: the cluster of their Service.
+        namespace: namespace of the operator and the activators.
         service: name of the activators' Service.
-        board: is written.
-        sleepers: returns the endpoints that may sleep.
-        news: is told of an endpoint that requests began to wait for, whose replicas came or went,
-            or whose activators did.
-        period: seconds between two looks.
+        board: receives the result.
+        endpoints: returns the endpoints that can scale to zero.
+        on_change: called with the key of an endpoint whose requests started to queue, or whose
+            replicas or activators changed.
+        period: polling interval in seconds.
     """
 
     def __init__(
@@ -60,65 +60,65 @@ class ActivatorPoller:
         namespace: str,
         service: str,
         board: ActivatorBoard,
-        sleepers: Callable[[], list[Key]],
-        news: Callable[[Key], None],
+        endpoints: Callable[[], list[Key]],
+        on_change: Callable[[Key], None],
         period: float = 1.0,
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._selector = f"{names.LABEL_SERVICE}={service}"
         self._board = board
-        self._sleepers = sleepers
-        self._news = news
+        self._endpoints = endpoints
+        self._on_change = on_change
         self._period = period
         self._port = 0
-        self._said: dict[str, ActivatorDocument] = {}
+        self._documents: dict[str, ActivatorDocument] = {}
 
     async def once(self) -> None:
-        """Ask once.
+        """Poll once.
 
         Raises:
-            ClusterError: nobody says which activators there are.
+            ClusterError: the activators cannot be listed.
         """
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            await self._look(session)
+            await self._poll_all(session)
 
     async def run(self) -> None:
-        """Ask for ever: the first endpoint that may sleep must not find none for want of a look."""
+        """Poll forever, also without an endpoint that can scale to zero: the first one needs it."""
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 await asyncio.sleep(self._period)
                 try:
-                    await self._look(session)
+                    await self._poll_all(session)
                 except ClusterError as error:
-                    # What was known stands.
+                    # The last result is kept.
                     log.warning("cannot list the activators: %s", error)
 
-    async def _look(self, session: aiohttp.ClientSession) -> None:
-        before = self._board.known
+    async def _poll_all(self, session: aiohttp.ClientSession) -> None:
+        before = self._board.current
         slices = await self._slices()
         addresses = addresses_in(slices)
         if slices:
             self._port = slices[0]["ports"][0]["port"]
-        await asyncio.gather(*(self._ask(session, one) for one in addresses))
-        # One lost answer is nothing: the last word of each stands while it is ready.
-        self._said = {one: self._said[one] for one in addresses if one in self._said}
-        self._board.known = together(addresses, self._said.values())
+        await asyncio.gather(*(self._poll(session, one) for one in addresses))
+        # A failed poll is ignored: the last document of an activator is kept while it is ready.
+        self._documents = {one: self._documents[one] for one in addresses if one in self._documents}
+        self._board.current = aggregate(addresses, self._documents.values())
         if addresses != before.addresses:
             log.info("ready activators: %s", ", ".join(addresses) or "none")
-            news = {*self._sleepers()}
+            keys = {*self._endpoints()}
         else:
-            news = changed(before, self._board.known)
-        for key in news:
-            self._news(key)
+            keys = changed_keys(before, self._board.current)
+        for key in keys:
+            self._on_change(key)
 
-    async def _ask(self, session: aiohttp.ClientSession, address: str) -> None:
-        url = f"http://{bracketed(address)}:{self._port}/signals"
-        said = await fetch(session, url, ActivatorDocument, _MAX_BYTES)
-        if said is not None:
-            self._said[address] = said
+    async def _poll(self, session: aiohttp.ClientSession, address: str) -> None:
+        url = f"http://{url_host(address)}:{self._port}/signals"
+        document = await fetch_document(session, url, ActivatorDocument, _MAX_BYTES)
+        if document is not None:
+            self._documents[address] = document
 
     async def _slices(self) -> list[Object]:
         """Return the slices of the activators' Service."""
@@ -127,8 +127,8 @@ class ActivatorPoller:
         return [one async for page, _ in pages for one in page if one.get("ports")]
 
 
-def sleepers(store: Store) -> list[Key]:
-    """Return the endpoints that may sleep, by their bodies as users wrote them."""
+def keys_scaling_to_zero(store: Store) -> list[Key]:
+    """Return the endpoints that can scale to zero, from the bodies in the store."""
     return [
         key_of(body)
         for body in store.resources.values()
@@ -144,8 +144,8 @@ def addresses_in(slices: Iterable[Object]) -> tuple[str, ...]:
     return tuple(sorted(families["IPv4"] or families["IPv6"]))
 
 
-def together(addresses: tuple[str, ...], documents: Iterable[ActivatorDocument]) -> Activators:
-    """Return what all activators say together."""
+def aggregate(addresses: tuple[str, ...], documents: Iterable[ActivatorDocument]) -> Activators:
+    """Combine the documents of all activators."""
     held, targets = Counter[tuple[str, str]](), dict[tuple[str, str], int]()
     for document in documents:
         for one in document.endpoints:
@@ -155,8 +155,8 @@ def together(addresses: tuple[str, ...], documents: Iterable[ActivatorDocument])
     return Activators(addresses, held, targets)
 
 
-def changed(before: Activators, now: Activators) -> set[Key]:
-    """Return the endpoints that somebody began to wait for, or whose replicas came or went."""
+def changed_keys(before: Activators, now: Activators) -> set[Key]:
+    """Return the endpoints whose requests started to queue, or whose replicas changed."""
     keys = {*before.held, *before.targets, *now.held, *now.targets}
     return {
         Key(*key)

@@ -1,7 +1,7 @@
-"""What the pods say of themselves: polls /signals and keeps the last answer of each.
+"""Polls /signals of the pods and keeps the last document of each.
 
-A pod that is starting is asked often, since its stage is what a person waits for; a ready one
-seldom, unless its load decides how many replicas there are; one that does not answer less and less.
+A starting pod is polled often, since users watch its stage. A ready pod is polled rarely, unless
+its load counts for autoscaling. A pod that does not respond is polled with increasing delay.
 """
 
 import asyncio
@@ -13,64 +13,68 @@ import aiohttp
 
 from mistral_operator.kube.names import HEALTH_PORT
 from mistral_operator.kube.objects import Key
-from mistral_operator.signals.polling import bracketed, fetch
+from mistral_operator.signals.polling import fetch_document, url_host
 from mistral_operator.watch.facts import PodFacts
 from mistral_operator.watch.store import Store
 from mistral_server.contract import SignalDocument
 
 _READY_FACTOR = 6
-"""Ready pods are asked this many times less often than starting ones."""
+"""Ready pods are polled this many times less often than starting ones."""
 _LONGEST_FACTOR = 12
 _CONCURRENCY = 20
 
 
 @dataclass(slots=True)
-class _Line:
-    """One pod's place on the board."""
+class _PodRecord:
+    """The last document of one pod, and when to poll it next."""
 
     owner: Key
     next_poll: float = 0.0
-    silences: int = 0
-    asked_when_ready: bool = False
-    said: SignalDocument | None = None
-    said_at: float = 0.0
-    busy_at: float = 0.0
-    """When an answer last showed work; also the first answer, of which nobody can tell."""
+    failed_polls: int = 0
+    polled_when_ready: bool = False
+    document: SignalDocument | None = None
+    received_at: float = 0.0
+    last_busy_at: float = 0.0
+    """When a document last showed activity. The first document counts as activity."""
 
 
 class SignalBoard:
-    """The last words of every pod, by pod uid."""
+    """The last document of every pod, by pod uid."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, _Line] = {}
+        self._records: dict[str, _PodRecord] = {}
 
-    def of(self, pods: Iterable[PodFacts]) -> dict[str, SignalDocument]:
-        """Return what the given pods last said."""
-        lines = ((pod.uid, self._lines.get(pod.uid)) for pod in pods)
-        return {uid: line.said for uid, line in lines if line is not None and line.said is not None}
+    def documents(self, pods: Iterable[PodFacts]) -> dict[str, SignalDocument]:
+        """Return the last documents of some pods, by pod uid."""
+        records = ((pod.uid, self._records.get(pod.uid)) for pod in pods)
+        return {
+            uid: record.document
+            for uid, record in records
+            if record is not None and record.document is not None
+        }
 
-    def lately(self, pod: PodFacts, since: float) -> SignalDocument | None:
-        """Return what a pod said after a time of the monotonic clock, if it did."""
-        line = self._lines.get(pod.uid)
-        return line.said if line is not None and line.said_at > since else None
+    def recent(self, pod: PodFacts, since: float) -> SignalDocument | None:
+        """Return the document of a pod if it was received after a time of the monotonic clock."""
+        record = self._records.get(pod.uid)
+        return record.document if record is not None and record.received_at > since else None
 
     def was_busy(self, pod: PodFacts, since: float) -> bool:
-        """Tell whether a pod had anything to do after a time of the monotonic clock."""
-        line = self._lines.get(pod.uid)
-        return line is not None and line.busy_at > since
+        """Return whether a pod was busy after a time of the monotonic clock."""
+        record = self._records.get(pod.uid)
+        return record is not None and record.last_busy_at > since
 
-    def line(self, pod: PodFacts) -> _Line:
-        """Return the place of a pod, made on first use."""
-        return self._lines.setdefault(pod.uid, _Line(Key(pod.namespace, pod.owner)))
+    def record(self, pod: PodFacts) -> _PodRecord:
+        """Return the record of a pod, created on first use."""
+        return self._records.setdefault(pod.uid, _PodRecord(Key(pod.namespace, pod.owner)))
 
-    def keep_only(self, uids: set[str]) -> None:
-        """Forget the pods that are gone."""
-        for uid in self._lines.keys() - uids:
-            del self._lines[uid]
+    def retain(self, uids: set[str]) -> None:
+        """Remove the records of all other pods."""
+        for uid in self._records.keys() - uids:
+            del self._records[uid]
 
 
 class SignalPoller:
-    """Asks pods for ever and tells when an answer changes what is reported."""
+    """Polls pods, and reports when a document changes the status of their resource."""
 
     def __init__(
         self,
@@ -90,55 +94,57 @@ class SignalPoller:
         self._slots = asyncio.Semaphore(_CONCURRENCY)
 
     async def run(self) -> None:
-        """Poll for ever."""
+        """Poll forever."""
         async with aiohttp.ClientSession(timeout=self._timeout) as session:
             while True:
-                pods = [pod for pod in self._store.pods.values() if _can_answer(pod)]
-                self._board.keep_only({pod.uid for pod in pods})
+                pods = [pod for pod in self._store.pods.values() if _is_reachable(pod)]
+                self._board.retain({pod.uid for pod in pods})
                 now = time.monotonic()
                 due = [pod for pod in pods if self._is_due(pod, now)]
-                await asyncio.gather(*(self._ask(session, pod) for pod in due))
+                await asyncio.gather(*(self._poll(session, pod) for pod in due))
                 await asyncio.sleep(min(1.0, self._period))
 
     def _is_due(self, pod: PodFacts, now: float) -> bool:
-        line = self._board.line(pod)
-        # A pod that has just become ready has news: the configuration that it found.
-        return line.next_poll <= now or line.asked_when_ready != pod.ready
+        record = self._board.record(pod)
+        # A pod that has just become ready reports the effective settings of its engine.
+        return record.next_poll <= now or record.polled_when_ready != pod.ready
 
-    async def _ask(self, session: aiohttp.ClientSession, pod: PodFacts) -> None:
-        line = self._board.line(pod)
-        line.asked_when_ready = pod.ready
+    async def _poll(self, session: aiohttp.ClientSession, pod: PodFacts) -> None:
+        record = self._board.record(pod)
+        record.polled_when_ready = pod.ready
         async with self._slots:
-            url = f"http://{bracketed(pod.ip or '')}:{HEALTH_PORT}/signals"
-            said = await fetch(session, url, SignalDocument)
-        if said is None:
-            line.silences += 1
-            line.next_poll = time.monotonic() + self._period * min(line.silences, _LONGEST_FACTOR)
+            url = f"http://{url_host(pod.ip or '')}:{HEALTH_PORT}/signals"
+            document = await fetch_document(session, url, SignalDocument)
+        if document is None:
+            record.failed_polls += 1
+            record.next_poll = time.monotonic() + self._period * min(
+                record.failed_polls, _LONGEST_FACTOR
+            )
             return
-        line.silences, line.said_at = 0, time.monotonic()
-        line.next_poll = line.said_at + self._pause(line, pod, said)
-        before, line.said = line.said, said
-        if before is None or _is_at_work(before, said):
-            line.busy_at = line.said_at
-        if before is None or _reported(before) != _reported(said):
-            self._changed(line.owner)
+        record.failed_polls, record.received_at = 0, time.monotonic()
+        record.next_poll = record.received_at + self._poll_interval(record, pod, document)
+        before, record.document = record.document, document
+        if before is None or _is_busy(before, document):
+            record.last_busy_at = record.received_at
+        if before is None or _status_fields(before) != _status_fields(document):
+            self._changed(record.owner)
 
-    def _pause(self, line: _Line, pod: PodFacts, said: SignalDocument) -> float:
-        """Return how long to leave a pod alone that has just answered."""
-        if not (pod.ready and said.ready):
+    def _poll_interval(self, record: _PodRecord, pod: PodFacts, document: SignalDocument) -> float:
+        """Return the delay until a pod that has just responded is polled again."""
+        if not (pod.ready and document.ready):
             return self._period
         usual = self._period * _READY_FACTOR
-        return min(usual, self._ready_period(line.owner) or usual)
+        return min(usual, self._ready_period(record.owner) or usual)
 
 
-def _can_answer(pod: PodFacts) -> bool:
+def _is_reachable(pod: PodFacts) -> bool:
     return pod.ip is not None and pod.phase == "Running" and not pod.terminating
 
 
-def _is_at_work(before: SignalDocument, said: SignalDocument) -> bool:
-    return bool(said.running or said.waiting) or said.tokens != before.tokens
+def _is_busy(before: SignalDocument, document: SignalDocument) -> bool:
+    return bool(document.running or document.waiting) or document.tokens != before.tokens
 
 
-def _reported(said: SignalDocument) -> tuple[object, ...]:
-    """Return the part of a document that shows in a status; request counts do not."""
-    return said.stage, said.ready, said.effective, said.kv_pressure
+def _status_fields(document: SignalDocument) -> tuple[object, ...]:
+    """Return the part of a document that is shown in the status, without request counts."""
+    return document.stage, document.ready, document.effective, document.kv_pressure

@@ -1,4 +1,4 @@
-"""Fetching a document from a process that is not trusted."""
+"""Fetches a document from an untrusted process."""
 
 import logging
 from typing import TypeVar
@@ -13,17 +13,17 @@ D = TypeVar("D", bound=BaseModel)
 _MAX_BYTES = 65_536
 
 
-def bracketed(address: str) -> str:
-    """Return an address as a URL holds it."""
+def url_host(address: str) -> str:
+    """Return an address as the host of a URL, with brackets around IPv6."""
     return f"[{address}]" if ":" in address else address
 
 
-async def fetch(
-    session: aiohttp.ClientSession, url: str, document: type[D], most: int = _MAX_BYTES
+async def fetch_document(
+    session: aiohttp.ClientSession, url: str, document: type[D], max_bytes: int = _MAX_BYTES
 ) -> D | None:
-    """Return a document, None if it cannot be had or read."""
+    """Return a document, None if it cannot be fetched or parsed."""
     try:
-        return document.model_validate_json(await _read(session, url, most))
+        return document.model_validate_json(await _read(session, url, max_bytes))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         log.debug("%s does not answer: %s", url, error)
     except ValidationError as error:
@@ -31,12 +31,12 @@ async def fetch(
     return None
 
 
-async def _read(session: aiohttp.ClientSession, url: str, most: int) -> bytes:
-    """Return a whole answer; no pod is trusted to send us elsewhere or to flood us."""
+async def _read(session: aiohttp.ClientSession, url: str, max_bytes: int) -> bytes:
+    """Return the body of a response, without redirects and up to a size: pods are not trusted."""
     text = bytearray()
     async with session.get(url, allow_redirects=False) as response:
         async for piece in response.content.iter_any():
             text += piece
-            if len(text) > most:
-                raise aiohttp.ClientPayloadError(f"response larger than {most} bytes")
+            if len(text) > max_bytes:
+                raise aiohttp.ClientPayloadError(f"response larger than {max_bytes} bytes")
     return bytes(text)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from mistral_operator.api import Reason
 from mistral_operator.kube.plurals import counted
-from mistral_operator.scale_to_zero import may_sleep
+from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.pods import worst_pod
 from mistral_operator.status.status_input import StatusInput
@@ -59,7 +59,7 @@ def stopped(status_input: StatusInput) -> Verdict | None:
             "spec.suspend is true: set it to false to start the endpoint",
             Outlook.GOOD,
         )
-    if spec.replicas == 0 and may_sleep(spec):
+    if spec.replicas == 0 and can_scale_to_zero(spec):
         return _asleep(status_input)
     if spec.replicas == 0:
         return Verdict(

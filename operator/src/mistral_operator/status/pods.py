@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
-from mistral_operator.api.fields import in_fields
+from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -128,7 +128,7 @@ def _last_end(container: ContainerFacts) -> str:
     times = f" (restarted {container.restarts} times)" if container.restarts > 1 else ""
     if report is not None:
         evidence = f" Evidence: {report.evidence}" if report.evidence else ""
-        return f"{report.failure}{times}: {in_fields(report.message)}{evidence}"
+        return f"{report.failure}{times}: {with_field_names(report.message)}{evidence}"
     quoted = container.exit_message.strip().splitlines()
     last = f": {quoted[-1]}" if quoted else ""
     cause = container.exit_reason or "Error"

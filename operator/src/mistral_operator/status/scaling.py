@@ -5,7 +5,7 @@ from typing import Literal
 
 from mistral_operator.api import Reason, ScalingReason, Spec
 from mistral_operator.kube.plurals import counted
-from mistral_operator.scale_to_zero import may_sleep
+from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import NodeFacts
 
@@ -31,7 +31,7 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
             "the cluster has no CRD for ScaledObject (keda.sh): install KEDA, which the operator"
             " detects at its next resync, or set spec.autoscaling.driver to Operator",
         )
-    if may_sleep(spec) and not status_input.observed.activator:
+    if can_scale_to_zero(spec) and not status_input.observed.activator:
         return Limits(
             "True",
             Reason.ACTIVATOR_MISSING,

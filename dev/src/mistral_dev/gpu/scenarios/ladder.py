@@ -9,7 +9,7 @@ from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Room, Scenario, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_operator.api import Oom, Resource, parse_spec
-from mistral_operator.api.pod import kubernetes_form
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.oom import Failure, RemedyInputs, decide, effective_resource
 from mistral_server.contract import TerminationReport
 
@@ -51,8 +51,8 @@ class OperatorsRemedies:
         self._oom = decide(self._resource, self._oom, inputs)
         if self._oom is None or self._oom.exhausted or self._oom.stopped:
             return None
-        engine = kubernetes_form(effective_resource(self._resource, self._oom).spec.engine)
-        before = kubernetes_form(self._resource.spec.engine)
+        engine = to_kubernetes(effective_resource(self._resource, self._oom).spec.engine)
+        before = to_kubernetes(self._resource.spec.engine)
         # Only what changed: the rest is the rig's.
         changed = {name: value for name, value in engine.items() if before.get(name) != value}
         return {**self._first, **changed}

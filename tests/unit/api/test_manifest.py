@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from builders import resource_body
 from mistral_operator.api import Spec, parse_spec
 from mistral_operator.api.crd import resource_schema
-from mistral_operator.api.written import parse_written
+from mistral_operator.api.manifest import parse_manifest
 from mistral_operator.cli import main
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import API_VERSION, KIND
@@ -24,9 +24,9 @@ def document(spec: Any, name: str = "small") -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
 
 
-def run(command: tuple[str, ...], written: dict[str, Any]) -> Result:
+def run(command: tuple[str, ...], manifest: dict[str, Any]) -> Result:
     """Give a file to a command."""
-    return CliRunner().invoke(main, [*command, "-f", "-"], input=yaml.safe_dump(written))
+    return CliRunner().invoke(main, [*command, "-f", "-"], input=yaml.safe_dump(manifest))
 
 
 def messages(schema: dict[str, Any]) -> Iterator[str]:
@@ -42,7 +42,7 @@ def messages(schema: dict[str, Any]) -> Iterator[str]:
 def refusal(spec: Any) -> str:
     """Return why a spec in a file is refused."""
     with pytest.raises(InvalidResource) as refused:
-        parse_written(resource_body(spec))
+        parse_manifest(resource_body(spec))
     return str(refused.value)
 
 
@@ -54,14 +54,14 @@ def test_a_rule_of_the_crd_is_one_of_the_models_too(spec: dict[str, Any], senten
 
 
 @pytest.mark.parametrize("message", sorted(set(messages(resource_schema()))))
-def test_every_rule_of_the_crd_has_a_case_that_the_models_refuse(message: str) -> None:
+def test_every_rule_of_the_crd_has_a_case_that_the_models_reject(message: str) -> None:
     sentences = [sentence for _, sentence in RULES.values()]
 
     assert any(one in message for one in [*sentences, NAME_SENTENCE, STORAGE_CLASS_SENTENCE])
 
 
 @pytest.mark.parametrize(("spec", "_", "sentence"), SCHEMA.values(), ids=SCHEMA)
-def test_what_the_schema_refuses_the_models_refuse_too(
+def test_the_models_reject_what_the_schema_rejects(
     spec: dict[str, Any], _: str, sentence: str
 ) -> None:
     assert sentence in refusal(spec)
@@ -69,7 +69,9 @@ def test_what_the_schema_refuses_the_models_refuse_too(
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_that_cannot_name_a_service_is_refused(command: tuple[str, ...], name: str) -> None:
+def test_a_name_that_is_invalid_for_a_service_is_rejected(
+    command: tuple[str, ...], name: str
+) -> None:
     result = run(command, document({}, name))
 
     assert result.exit_code == 1
@@ -77,7 +79,7 @@ def test_a_name_that_cannot_name_a_service_is_refused(command: tuple[str, ...], 
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_the_commands_end_with_the_sentence_of_the_rule(command: tuple[str, ...]) -> None:
+def test_the_commands_print_the_message_of_the_rule(command: tuple[str, ...]) -> None:
     result = run(command, document({"engine": {"tensorParallelSize": 3}}))
 
     assert result.exit_code == 1
@@ -88,10 +90,10 @@ def test_the_commands_end_with_the_sentence_of_the_rule(command: tuple[str, ...]
     )
 
 
-def test_an_argument_that_has_a_field_is_refused_with_the_field() -> None:
-    said = refusal({"engine": {"extraArgs": ["--seed=1", "--max_num_seqs=4"]}})
+def test_an_argument_that_has_a_field_is_rejected_with_the_field() -> None:
+    message = refusal({"engine": {"extraArgs": ["--seed=1", "--max_num_seqs=4"]}})
 
-    assert said.endswith(" Refused: --max_num_seqs=4. Set spec.engine.maxSequences.")
+    assert message.endswith(" Refused: --max_num_seqs=4. Set spec.engine.maxSequences.")
 
 
 UNKNOWN = {
@@ -110,29 +112,31 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize(("spec", "meant"), UNKNOWN.values(), ids=UNKNOWN)
-def test_an_unknown_field_is_refused_with_the_nearest_one(spec: dict[str, Any], meant: str) -> None:
+def test_an_unknown_field_is_rejected_with_the_most_similar_one(
+    spec: dict[str, Any], meant: str
+) -> None:
     assert refusal(spec).endswith(f": unknown field; did you mean {meant}?")
 
 
-def test_an_unknown_field_like_no_other_is_refused_without_a_guess() -> None:
+def test_an_unknown_field_without_a_similar_one_is_rejected_without_a_suggestion() -> None:
     assert refusal({"zzz": 1}) == "spec.zzz: unknown field"
 
 
-def test_an_unknown_part_of_a_document_is_refused() -> None:
+def test_an_unknown_top_level_field_is_rejected() -> None:
     with pytest.raises(InvalidResource, match=r"specs: unknown field; did you mean spec\?"):
-        parse_written({**resource_body({}), "specs": {}})
+        parse_manifest({**resource_body({}), "specs": {}})
 
 
-def test_what_the_api_server_adds_to_a_resource_is_no_mistake() -> None:
+def test_fields_that_the_api_server_adds_are_accepted() -> None:
     exported = {**resource_body({}, managedFields=[], labels={}), "status": {"replicas": 1}}
 
-    assert parse_written(exported).spec == Spec()
+    assert parse_manifest(exported).spec == Spec()
 
 
-def test_labels_are_no_fields() -> None:
-    written = resource_body({"pod": {"nodeSelector": {"zone": "a"}}})
+def test_label_keys_are_not_checked_as_fields() -> None:
+    manifest = resource_body({"pod": {"nodeSelector": {"zone": "a"}}})
 
-    assert parse_written(written).spec.pod.node_selector == {"zone": "a"}
+    assert parse_manifest(manifest).spec.pod.node_selector == {"zone": "a"}
 
 
 @pytest.mark.parametrize(
@@ -140,12 +144,12 @@ def test_labels_are_no_fields() -> None:
     [{"engine": {"contextLenght": 1}}, {"replica": 2}, {"suspend": False, "x": {}}],
     ids=str,
 )
-def test_the_operator_itself_goes_on_ignoring_unknown_fields(spec: dict[str, Any]) -> None:
+def test_the_operator_itself_ignores_unknown_fields(spec: dict[str, Any]) -> None:
     assert parse_spec(spec) == Spec()
 
 
 @pytest.mark.parametrize("quantity", [2, "2", "2000m"])
-def test_a_quantity_may_be_a_number_in_a_file_too(quantity: object) -> None:
-    written = resource_body({"pod": {"resources": {"requests": {"cpu": quantity}}}})
+def test_a_quantity_in_a_file_may_be_a_number(quantity: object) -> None:
+    manifest = resource_body({"pod": {"resources": {"requests": {"cpu": quantity}}}})
 
-    assert parse_written(written).spec.pod.resources.requests == {"cpu": str(quantity)}
+    assert parse_manifest(manifest).spec.pod.resources.requests == {"cpu": str(quantity)}
