@@ -20,7 +20,7 @@ from mistral_server.contract import (
 )
 from mistral_server.engine_log.classify import EXPLAINED
 from mistral_server.errors import InvalidConfigurationError, ServerError, StartFailedError
-from mistral_server.supervisor.termination import report, write
+from mistral_server.supervisor.termination import make_report, write_report
 from server_runner import SERVER_SOURCE
 
 
@@ -101,7 +101,7 @@ def test_every_failure_has_an_error_and_an_exit_code_of_its_own() -> None:
 def test_a_report_fits_into_what_the_kubelet_keeps(tmp_path: Path) -> None:
     path = tmp_path / "log"
     error = StartFailedError("what to do " * 300, evidence="\u00e9" * 9000, engine_exit=-9)
-    write(report(error, Stage.LOADING, 12.9), str(path))
+    write_report(make_report(error, Stage.LOADING, 12.9), str(path))
 
     assert path.stat().st_size <= REPORT_LIMIT_BYTES
     words = TerminationReport.model_validate_json(path.read_bytes())

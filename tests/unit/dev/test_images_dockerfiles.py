@@ -113,7 +113,7 @@ def test_nothing_is_written_outside_tmp(part: str) -> None:
     directories = {
         name: value
         for name, value in variables(part).items()
-        if value.startswith("/") and name not in {"PATH", model_registry.LEARNT_ENV}
+        if value.startswith("/") and name not in {"PATH", model_registry.LEARNED_ENV}
     }
     assert "HOME" in directories
     assert all(Path(value).is_relative_to("/tmp") for value in directories.values()), directories
@@ -127,10 +127,10 @@ def test_the_development_image_keeps_its_caches_where_the_real_one_does() -> Non
 
 
 def test_pods_find_what_the_image_learnt() -> None:
-    place = variables("server")[model_registry.LEARNT_ENV]
+    place = variables("server")[model_registry.LEARNED_ENV]
     command = f"mistral-server learn-model {place} "
     assert any(run.startswith(command) for run in values("server", "RUN"))
-    assert place == server_image.LEARNT == server_image.VARIABLES[model_registry.LEARNT_ENV]
+    assert place == server_image.LEARNED == server_image.VARIABLES[model_registry.LEARNED_ENV]
 
 
 def test_of_the_servers_lock_only_mistral_common_is_taken() -> None:

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from mistral_server.engine.model_registry import ARCHITECTURES, LEARNT_ENV, learn, recall
+from mistral_server.engine.model_registry import ARCHITECTURES, LEARNED_ENV, copy_to_cache, learn
 
 
 @pytest.fixture
-def learnt(tmp_path: Path) -> Path:
+def learned(tmp_path: Path) -> Path:
     folder = tmp_path / "image" / "modelinfos"
     folder.mkdir(parents=True)
     (folder / "a-class.json").write_text("new")
@@ -46,21 +46,21 @@ def test_what_root_learns_can_be_read_by_the_user_of_the_pod(
     assert {path.stat().st_mode & 0o777 for path in written} == {0o644}
 
 
-def test_vllms_cache_gets_what_the_image_learnt(learnt: Path, tmp_path: Path) -> None:
+def test_vllms_cache_gets_what_the_image_learnt(learned: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(cache)})
+    copy_to_cache({LEARNED_ENV: str(learned), "VLLM_CACHE_ROOT": str(cache)})
 
     (found,) = (cache / "modelinfos").iterdir()
     assert (found.name, found.read_text()) == ("a-class.json", "new")
 
 
 def test_what_another_version_left_in_a_shared_cache_is_replaced(
-    learnt: Path, tmp_path: Path
+    learned: Path, tmp_path: Path
 ) -> None:
     old = tmp_path / "cache" / "modelinfos" / "a-class.json"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(tmp_path / "cache")})
+    copy_to_cache({LEARNED_ENV: str(learned), "VLLM_CACHE_ROOT": str(tmp_path / "cache")})
 
     assert old.read_text() == "new"
 
@@ -69,18 +69,18 @@ def test_an_image_that_learnt_nothing_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
-    recall({"VLLM_CACHE_ROOT": str(cache)})
-    recall({LEARNT_ENV: str(tmp_path / "missing"), "VLLM_CACHE_ROOT": str(cache)})
+    copy_to_cache({"VLLM_CACHE_ROOT": str(cache)})
+    copy_to_cache({LEARNED_ENV: str(tmp_path / "missing"), "VLLM_CACHE_ROOT": str(cache)})
 
     assert not caplog.records
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
-    learnt: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    learned: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
     cache.write_text("not a directory")
     with caplog.at_level(logging.WARNING):
-        recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(cache)})
+        copy_to_cache({LEARNED_ENV: str(learned), "VLLM_CACHE_ROOT": str(cache)})
 
     assert "Cannot use the stored model information" in caplog.text

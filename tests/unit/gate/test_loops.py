@@ -66,7 +66,7 @@ def test_it_does_not_matter_in_which_pieces_a_text_comes(chunk: int) -> None:
     loop = detector.finish()
     assert loop is not None
     assert (loop.period, loop.onset) == (37, 100)
-    assert 30 <= loop.copies <= 40
+    assert 30 <= loop.repetitions <= 40
     assert not detector.looping
     # Counted in steps of a look; the loop's own 39 copies are 1,443 tokens.
     assert 1443 - 16 <= detector.wasted <= 1443
@@ -76,13 +76,13 @@ def test_a_loop_is_told_with_its_period_copies_and_onset() -> None:
     detector = LoopDetector(RULE)
     detector.feed(as_symbols([9] * 3 + [1, 2, 3, 4] * 100))
 
-    assert detector.finish() == Loop(period=4, copies=100, onset=3)
+    assert detector.finish() == Loop(period=4, repetitions=100, onset=3)
     assert detector.looping
     assert detector.wasted == 396
 
 
 @pytest.mark.parametrize(
-    ("rule", "copies", "looping"),
+    ("rule", "repetitions", "looping"),
     [
         (LoopRule(repeats=4, min_tokens=40), 4, True),
         (LoopRule(repeats=4, min_tokens=41), 4, False),
@@ -92,9 +92,9 @@ def test_a_loop_is_told_with_its_period_copies_and_onset() -> None:
         (LoopRule(repeats=4, min_tokens=40, max_period=9), 9, False),
     ],
 )
-def test_the_rule_is_kept_to_the_token(rule: LoopRule, copies: int, looping: bool) -> None:
+def test_the_rule_is_kept_to_the_token(rule: LoopRule, repetitions: int, looping: bool) -> None:
     detector = LoopDetector(rule)
-    detector.feed(as_symbols(list(range(100, 110)) * copies))
+    detector.feed(as_symbols(list(range(100, 110)) * repetitions))
 
     assert (detector.finish() is not None) is looping
 

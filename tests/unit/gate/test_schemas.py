@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from held_memory import held_bytes
-from mistral_server.gate.schemas import MOST_MEMORY, UnusableSchema, schema_errors
+from mistral_server.gate.schemas import MEMORY_LIMIT_BYTES, UnusableSchema, schema_errors
 
 COUNT = 16
 """Different schemas of a kind. Kept without bounds they took up to 800 MiB."""
@@ -48,7 +48,7 @@ def test_schemas_leave_little_memory_behind(title: str) -> None:
         with suppress(UnusableSchema):
             schema_errors(schema, {"x0": "a" * 3_000})
 
-    assert held_bytes() - held < MOST_MEMORY + 2**22
+    assert held_bytes() - held < MEMORY_LIMIT_BYTES + 2**22
 
 
 ORDINARY = {

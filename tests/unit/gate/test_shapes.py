@@ -16,7 +16,7 @@ from mistral_server.contract import GateSettings, LoopSettings
 from mistral_server.gate import chunks, exchange
 from mistral_server.gate.loops import LoopDetector, LoopRule
 from mistral_server.gate.observer import Generation, Observer
-from mistral_server.gate.request import Asked
+from mistral_server.gate.request import RequestOptions
 from mistral_server.gate.stream import Stream
 from mistral_server.gate.tool_calls import Tools
 from stream_events import (
@@ -37,10 +37,10 @@ from tool_call_wire import chunks_of, request_of
 
 LOOPS = LoopSettings(repeats=4, min_tokens=32, stop_repeats=8, stop_min_tokens=64)
 """Short, so that generated streams loop."""
-ASKED = (
-    Asked(chat=True, stream=True, loops="Stop", usage=True),
-    Asked(chat=True, stream=True, own_token_ids=True),
-    Asked(chat=True, stream=True, tools=Tools({"f": b""}), loops="Off"),
+OPTIONS = (
+    RequestOptions(chat=True, stream=True, loops="Stop", usage=True),
+    RequestOptions(chat=True, stream=True, own_token_ids=True),
+    RequestOptions(chat=True, stream=True, tools=Tools({"f": b""}), loops="Off"),
 )
 
 
@@ -49,12 +49,12 @@ def detector_state(detector: LoopDetector | None) -> list[Any]:
     if detector is None:
         return []
     state = {name: getattr(detector, name) for name in LoopDetector.__slots__}
-    return [state | {"_fresh": "".join(state["_fresh"])}]
+    return [state | {"_pending": "".join(state["_pending"])}]
 
 
 def generation_state(generation: Generation) -> list[Any]:
     """Return all that is known of a generation."""
-    generation.catch_up()
+    generation.flush()
     names = ("tokens", "last_token", "finish_reason", "stop_reason", "stopped", "calls", "by_text")
     counter = generation.counter
     return [
@@ -66,27 +66,36 @@ def generation_state(generation: Generation) -> list[Any]:
     ]
 
 
-def observed(messages: Iterable[bytes], asked: Asked, lessons: int) -> list[Any]:
+def observed(messages: Iterable[bytes], options: RequestOptions, learn_limit: int) -> list[Any]:
     """Return what the client gets of each message and what is known then, and at the end."""
-    observer = Observer(asked, LOOPS)
-    stream = Stream(observer, honest=True, lessons=lessons)
+    observer = Observer(options, LOOPS)
+    stream = Stream(observer, accurate_finish=True, learn_limit=learn_limit)
     seen: list[Any] = []
-    looping = must_stop = False
+    looping = should_stop = False
     for message in messages:
         passed = stream.feed(message)
         if observer.changed:  # as an exchange does
             observer.changed = False
-            looping, must_stop = observer.looping, observer.must_stop
-        assert (looping, must_stop) == (observer.looping, observer.must_stop)
-        seen.append((passed, stream.unread, looping, must_stop))
+            looping, should_stop = observer.looping, observer.should_stop
+        assert (looping, should_stop) == (observer.looping, observer.should_stop)
+        seen.append((passed, stream.unreadable, looping, should_stop))
     states = {at: generation_state(one) for at, one in observer.generations.items()}
-    return [*seen, states, stream.rest(), stream.ending(), observer.end(), observer.judged()]
+    return [
+        *seen,
+        states,
+        stream.flush(),
+        stream.final_events(),
+        observer.results(),
+        observer.tool_call_results(),
+    ]
 
 
 def assert_equal(messages: Sequence[bytes]) -> None:
     """Compare both ways."""
-    for asked in ASKED:
-        assert observed(messages, asked, lessons=4) == observed(messages, asked, lessons=0)
+    for options in OPTIONS:
+        assert observed(messages, options, learn_limit=4) == observed(
+            messages, options, learn_limit=0
+        )
 
 
 @given(streams())
@@ -159,8 +168,8 @@ async def both_ways(
 ) -> None:
     """Compare what clients get, how far engines come, and what is counted."""
     ways = []
-    for lessons in (4, 0):
-        monkeypatch.setattr(exchange, "Stream", partial(Stream, lessons=lessons))
+    for learn_limit in (4, 0):
+        monkeypatch.setattr(exchange, "Stream", partial(Stream, learn_limit=learn_limit))
         engine = FakeEngine(chunks=said)
         with Counted() as counted:
             got = await ask(gate(engine), body)
@@ -195,8 +204,8 @@ def test_an_ordinary_stream_is_decoded_by_its_shape(
 ) -> None:
     tokens = human(random.Random(1), 500)
     said = [*words(0), *(plain(kind, f" wört{one}", [one]) for one in tokens)]
-    observer = Observer(Asked(chat=True, stream=True), GateSettings().loops)
-    stream, decoded = Stream(observer, honest=True), []
+    observer = Observer(RequestOptions(chat=True, stream=True), GateSettings().loops)
+    stream, decoded = Stream(observer, accurate_finish=True), []
 
     def read(event: bytes, decode: Any = chunks.read) -> Any:
         decoded.append(event)
@@ -207,7 +216,7 @@ def test_an_ordinary_stream_is_decoded_by_its_shape(
         stream.feed(encoded(one, style) + b"\n\n")
 
     assert len(decoded) == 2 + 2  # the role, the first word, and two proofs of its shape
-    observer.end()
+    observer.results()
     assert observer.generations[0].tokens == 500
 
 
@@ -223,7 +232,9 @@ def test_a_stream_without_a_shape_is_not_searched_for_one_for_ever(
 ) -> None:
     searched: list[bytes] = []
     monkeypatch.setattr(chunks, "shape_of", lambda event, _chunk: searched.append(event))
-    stream = Stream(Observer(Asked(chat=True, stream=True), GateSettings().loops), honest=True)
+    stream = Stream(
+        Observer(RequestOptions(chat=True, stream=True), GateSettings().loops), accurate_finish=True
+    )
     for at in range(100):
         stream.feed(encoded(plain("content", "Hi", [5]) | {"created": at}) + b"\n\n")
 

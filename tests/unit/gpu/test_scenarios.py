@@ -149,8 +149,8 @@ def test_a_log_knows_when_the_cause_showed() -> None:
     log.close()
 
     assert log.cause_at is not None
-    assert log.verdict is not None
-    assert log.verdict.failure is FailureClass.KV_CACHE_TOO_SMALL
+    assert log.classification is not None
+    assert log.classification.failure is FailureClass.KV_CACHE_TOO_SMALL
     assert log.number(r"Model loading took ([\d.]+) GiB") == 44.76
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from mistral_server.engine_log.classify import Classifier, Verdict
+from mistral_server.engine_log.classify import Classification, Classifier
 
 
 class Log:
@@ -27,9 +27,9 @@ class Log:
         self._thread.join(10)
 
     @property
-    def verdict(self) -> Verdict | None:
+    def classification(self) -> Classification | None:
         """What the log says of the engine's end."""
-        return self._classifier.verdict()
+        return self._classifier.classification()
 
     def find(self, pattern: str) -> re.Match[str] | None:
         """Return the last match in any line so far."""
@@ -62,5 +62,5 @@ class Log:
         now = time.monotonic()
         self._lines.append((now, line))
         self._classifier.read(line)
-        if self.cause_at is None and self._classifier.verdict() is not None:
+        if self.cause_at is None and self._classifier.classification() is not None:
             self.cause_at = now

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from mistral_dev.commands import run
-from mistral_dev.images import archives, cached, checkpoint, engine, learnt, rootfs, wheel
+from mistral_dev.images import archives, cached, checkpoint, engine, model_info, rootfs, wheel
 from mistral_dev.images.oci import ImageConfig
 from mistral_dev.progress import Progress
 from mistral_server.engine import model_registry
@@ -41,7 +41,7 @@ _LEFT_OUT = (
 _STRIPPED = ("torch/lib/libtorch_cpu.so", "torch/lib/libtorch_python.so", "vllm/*.so")
 """Libraries with debug symbols."""
 
-LEARNT = "/usr/local/share/mistral-small/learnt"
+LEARNED = "/usr/local/share/mistral-small/learnt"
 """What vLLM knows of the model's classes, as in server/Dockerfile."""
 
 _CACHE = "/tmp/.cache"  # noqa: S108 - a directory in the container
@@ -54,7 +54,7 @@ VARIABLES = {
     "XDG_CONFIG_HOME": _CONFIG,
     "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
     "VLLM_CONFIG_ROOT": f"{_CONFIG}/vllm",
-    model_registry.LEARNT_ENV: LEARNT,
+    model_registry.LEARNED_ENV: LEARNED,
     "HF_HOME": f"{_CACHE}/huggingface",
     "TORCHINDUCTOR_CACHE_DIR": f"{_CACHE}/inductor",
     "USER": "nonroot",  # torch asks for a name, and a cluster may run us under any number
@@ -77,7 +77,7 @@ def build(progress: Progress) -> Path:
             lambda tree: _fill_engine(tree, environment),
             progress,
         ),
-        _copied_layer("learnt", learnt.learnt(progress), LEARNT, progress),
+        _copied_layer("learnt", model_info.model_info(progress), LEARNED, progress),
         _copied_layer("checkpoint", checkpoint.checkpoint(progress), MODEL, progress),
         wheel.own_layer("mistral-server", progress),
     ]

@@ -18,25 +18,25 @@ from mistral_server.supervisor import termination
 Settings = TypeVar("Settings", ServerSettings, FetchSettings)
 
 
-def run() -> int:
+def run_server() -> int:
     """Run a server; return the exit code."""
     try:
         settings = read_settings(ServerSettings, SERVER_SETTINGS_ENV)
     except ServerError as error:
-        return _report(error)
+        return _report_failure(error)
     from mistral_server.supervisor import supervisor  # brings the web server and the client
 
-    return supervisor.run(settings)
+    return supervisor.run_server(settings)
 
 
-def fetch() -> int:
+def fetch_model() -> int:
     """Fetch a model; return the exit code."""
-    from mistral_server.model import fetch as fetching
+    from mistral_server.model import fetch
 
     try:
-        fetching.fetch(read_settings(FetchSettings, FETCH_SETTINGS_ENV))
+        fetch.fetch_model(read_settings(FetchSettings, FETCH_SETTINGS_ENV))
     except ServerError as error:
-        return _report(error)
+        return _report_failure(error)
     return 0
 
 
@@ -62,7 +62,9 @@ def read_settings(kind: type[Settings], variable: str) -> Settings:
         raise InvalidConfigurationError(f"{variable} cannot be used: {problems}") from None
 
 
-def _report(error: ServerError) -> int:
+def _report_failure(error: ServerError) -> int:
     """Report a failure from before any settings told where to."""
-    termination.write(termination.report(error, Stage.STARTING, 0), termination.DEFAULT_PATH)
+    termination.write_report(
+        termination.make_report(error, Stage.STARTING, 0), termination.DEFAULT_PATH
+    )
     return error.exit_code

@@ -13,7 +13,7 @@ UNREADABLE = (OSError, ValueError, RecursionError)
 _STDIN = Path("-")
 
 
-def print_lines(files: Sequence[Path], judge: Callable[[BinaryIO], dict[str, Any]]) -> int:
+def print_lines(files: Sequence[Path], evaluate: Callable[[BinaryIO], dict[str, Any]]) -> int:
     """Print what is judged of each file; without files, of standard input.
 
     A file that cannot be read is told on standard error; the others are judged all the same.
@@ -24,21 +24,21 @@ def print_lines(files: Sequence[Path], judge: Callable[[BinaryIO], dict[str, Any
     code = 0
     for file in files or [_STDIN]:
         try:
-            with opened(file) as content:
-                line = {"file": str(file), **judge(content)}
+            with open_binary(file) as content:
+                line = {"file": str(file), **evaluate(content)}
         except UNREADABLE as error:
-            code = complain(file, str(error))
+            code = report_error(file, str(error))
         else:
             sys.stdout.write(json.dumps(line) + "\n")
     return code
 
 
-def complain(file: Path, reason: str) -> int:
+def report_error(file: Path, reason: str) -> int:
     """Say what is wrong with a file, and return the exit code for it."""
     sys.stderr.write(f"{file}: {reason}\n")
     return 1
 
 
-def opened(file: Path) -> AbstractContextManager[BinaryIO]:
+def open_binary(file: Path) -> AbstractContextManager[BinaryIO]:
     """Return a file for reading; `-` is standard input, which stays open."""
     return nullcontext(sys.stdin.buffer) if file == _STDIN else file.open("rb")

@@ -43,7 +43,7 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     """
     longest_first = sorted(names, key=len, reverse=True)
     pattern = rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]|\.\w)"
-    return re.sub(pattern, lambda found: names[found[0]], text)
+    return re.sub(pattern, lambda match: names[match[0]], text)
 
 
 def with_flags(text: str) -> str:

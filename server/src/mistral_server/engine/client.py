@@ -11,9 +11,9 @@ from typing import Any, Self
 import aiohttp
 
 from mistral_server.contract import SERVER_TOKEN_HEADER, ServerSettings
-from mistral_server.engine import vllm_metrics as exposition
+from mistral_server.engine import vllm_metrics
 
-ANSWER_LIMIT = 16 * 1024 * 1024
+RESPONSE_LIMIT_BYTES = 16 * 1024 * 1024
 """Bytes of an answer that are read; a healthy ``/metrics`` has some 60 KB."""
 
 METRICS_SECONDS = 10.0
@@ -28,7 +28,7 @@ class EngineUnreachableError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class EngineResponse:
     """An HTTP answer."""
 
     status: int
@@ -71,11 +71,11 @@ class EngineClient:
     async def healthy(self) -> bool:
         """Return whether the API process listens and says that its engine exists."""
         try:
-            return (await self._ask("GET", "/health", METRICS_SECONDS)).status == 200
+            return (await self._request("GET", "/health", METRICS_SECONDS)).status == 200
         except EngineUnreachableError:
             return False
 
-    async def chat(self) -> Answer:
+    async def chat(self) -> EngineResponse:
         """Return the answer to a chat of one token, the cheapest request that uses everything."""
         request = {
             "model": self._model,
@@ -83,32 +83,32 @@ class EngineClient:
             "max_tokens": 1,
             "temperature": 0,
         }
-        return await self._ask("POST", "/v1/chat/completions", CHAT_SECONDS, request)
+        return await self._request("POST", "/v1/chat/completions", CHAT_SECONDS, request)
 
-    async def metrics(self) -> exposition.EngineMetrics:
+    async def metrics(self) -> vllm_metrics.EngineMetrics:
         """Return what the engine counts."""
-        answer = await self._ask("GET", "/metrics", METRICS_SECONDS)
-        if answer.status != 200:
-            raise EngineUnreachableError(f"/metrics returned {answer.status}")
-        return exposition.parse(answer.text)
+        response = await self._request("GET", "/metrics", METRICS_SECONDS)
+        if response.status != 200:
+            raise EngineUnreachableError(f"/metrics returned {response.status}")
+        return vllm_metrics.parse(response.text)
 
     async def version(self) -> str | None:
         """Return vLLM's version as it reports it."""
-        version = (await self._ask("GET", "/version", METRICS_SECONDS)).json().get("version")
+        version = (await self._request("GET", "/version", METRICS_SECONDS)).json().get("version")
         return version if isinstance(version, str) else None
 
     async def context_length(self) -> int | None:
         """Return the tokens of prompt and answer together that the engine settled on."""
-        answer = await self._ask("GET", "/v1/models", METRICS_SECONDS)
-        models = answer.json().get("data")
+        response = await self._request("GET", "/v1/models", METRICS_SECONDS)
+        models = response.json().get("data")
         for model in models if isinstance(models, list) else []:
             if isinstance(model, dict) and isinstance(model.get("max_model_len"), int):
                 return int(model["max_model_len"])
         return None
 
-    async def _ask(
+    async def _request(
         self, method: str, path: str, seconds: float, body: dict[str, Any] | None = None
-    ) -> Answer:
+    ) -> EngineResponse:
         if self._session is None:
             raise RuntimeError("EngineClient is used outside its context")
         timeout = aiohttp.ClientTimeout(total=seconds)
@@ -117,7 +117,7 @@ class EngineClient:
                 method, self._base + path, json=body, timeout=timeout
             ) as response:
                 text = await _bounded(response)
-                return Answer(response.status, text)
+                return EngineResponse(response.status, text)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EngineUnreachableError(f"{path}: {type(error).__name__}: {error}") from error
 
@@ -126,8 +126,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> str:
     body = bytearray()
     async for chunk in response.content.iter_chunked(64 * 1024):
         body += chunk
-        if len(body) > ANSWER_LIMIT:
-            raise EngineUnreachableError(f"response larger than {ANSWER_LIMIT} bytes")
+        if len(body) > RESPONSE_LIMIT_BYTES:
+            raise EngineUnreachableError(f"response larger than {RESPONSE_LIMIT_BYTES} bytes")
     return body.decode(errors="replace")
 
 

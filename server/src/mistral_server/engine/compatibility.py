@@ -15,7 +15,7 @@ Version = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Range:
+class VersionRange:
     """Versions from `floor` up to, not including, `ceiling`."""
 
     floor: Version
@@ -31,11 +31,11 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Pair:
+class CompatiblePair:
     """From `vllm` on, up to the next row: the versions of mistral-common that work with it."""
 
     vllm: Version
-    mistral_common: Range
+    mistral_common: VersionRange
 
 
 VLLM_FLOOR: Version = (0, 17)
@@ -45,9 +45,9 @@ PAIRS = (
     # Floors are what the metadata of each vLLM asks for. With 1.12.0, 0.26.0 was run on H100s and
     # 0.32.0 on H200s; 0.32.0 also with 1.11.6 to 1.13.1 on a CPU, where 1.13 fails. What matters is
     # the same in 0.33.0.
-    Pair((0, 17), Range((1, 9, 1), (1, 13))),
-    Pair((0, 26), Range((1, 11, 5), (1, 13))),
-    Pair((0, 32), Range((1, 11, 6), (1, 13))),
+    CompatiblePair((0, 17), VersionRange((1, 9, 1), (1, 13))),
+    CompatiblePair((0, 26), VersionRange((1, 11, 5), (1, 13))),
+    CompatiblePair((0, 32), VersionRange((1, 11, 6), (1, 13))),
 )
 """The table, by ascending version of vLLM. A newer vLLM than all gets the last row."""
 
@@ -80,21 +80,21 @@ def check_versions(vllm: str, mistral_common: str) -> None:
             f"vLLM {vllm} is older than {_text(VLLM_FLOOR)}, the oldest supported version: "
             "use a newer image."
         )
-    wanted = _range_for(parse_version(vllm))
-    if parse_version(mistral_common) not in wanted:
+    supported = _range_for(parse_version(vllm))
+    if parse_version(mistral_common) not in supported:
         raise IncompatibleVersionsError(
             f"mistral-common {mistral_common} does not work with vLLM {vllm}: "
-            f'install "mistral-common{wanted}" in the image.'
+            f'install "mistral-common{supported}" in the image.'
         )
 
 
 def parse_version(text: str) -> Version:
     """Return the leading numbers of a version: 0.32.0+cpu and 0.32.0rc1 are both (0, 32, 0)."""
-    found = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(part) for part in found.group().split(".")) if found else ()
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
-def _range_for(vllm: Version) -> Range:
+def _range_for(vllm: Version) -> VersionRange:
     return next(pair.mistral_common for pair in reversed(PAIRS) if vllm >= pair.vllm)
 
 

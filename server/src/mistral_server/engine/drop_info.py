@@ -26,10 +26,10 @@ CONFIG_MODULE = "vllm.parser.engine.parser_engine_config"
 FUNCTION = "_build_drop_info"
 PARAMETERS = ("config", "tokenizer")
 
-KEPT = 16
+CACHE_SIZE = 16
 """Results that are kept: one for each tokenizer and format of a parser, and a process has one."""
 
-KNOWN_NAMES = frozenset(
+EXPECTED_NAMES = frozenset(
     {
         # What it reads of its arguments; `_Key` covers all of it.
         *("all_special_tokens", "all_special_ids"),
@@ -45,7 +45,7 @@ KNOWN_NAMES = frozenset(
 that the key does not cover, and the function is then left alone."""
 
 
-class State(Enum):
+class WorkaroundState(Enum):
     """What became of the workaround, with the reason."""
 
     ACTIVE = "the parsers share what they derive from the special tokens"
@@ -55,51 +55,53 @@ class State(Enum):
     WITHOUT_EFFECT = f"the parsers of this vLLM do not call {FUNCTION}"
 
 
-def memoize() -> State:
+def memoize() -> WorkaroundState:
     """Let this process's parsers share one result, if its vLLM is one that does not."""
     try:
         module = importlib.import_module(MODULE)
         config = importlib.import_module(CONFIG_MODULE).ParserEngineConfig(name="probe")
     except (ImportError, AttributeError):
-        return State.ABSENT
+        return WorkaroundState.ABSENT
     return memoize_in(module, config)
 
 
-def memoize_in(module: ModuleType, probe: Any) -> State:
+def memoize_in(module: ModuleType, probe: Any) -> WorkaroundState:
     """Memoize the function of a module.
 
     Args:
         module: has vLLM's streaming parser engine, or does not.
         probe: any configuration of a parser, to try what two parsers share.
     """
-    plain = getattr(module, FUNCTION, None)
-    if plain is None or not hasattr(module, "StreamingParserEngine"):
-        return State.ABSENT
-    if isinstance(plain, _Memoized):
-        return State.ACTIVE
+    original = getattr(module, FUNCTION, None)
+    if original is None or not hasattr(module, "StreamingParserEngine"):
+        return WorkaroundState.ABSENT
+    if isinstance(original, _Memoized):
+        return WorkaroundState.ACTIVE
     try:
         shared = _shares(module, probe)
     except Exception:  # whatever was rebuilt there, it is not what this was written for
-        return State.UNKNOWN
+        return WorkaroundState.UNKNOWN
     if shared:
-        return State.NOT_NEEDED
-    if not _is_known(plain):
-        return State.UNKNOWN
-    return _install(module, probe, plain)
+        return WorkaroundState.NOT_NEEDED
+    if not _is_expected(original):
+        return WorkaroundState.UNKNOWN
+    return _install(module, probe, original)
 
 
-def _install(module: ModuleType, probe: Any, plain: Callable[[Any, Any], Any]) -> State:
+def _install(
+    module: ModuleType, probe: Any, original: Callable[[Any, Any], Any]
+) -> WorkaroundState:
     """Put the memoized function into its place, and take it out again if that changes nothing."""
-    memoized = _Memoized(plain)
+    memoized = _Memoized(original)
     setattr(module, FUNCTION, memoized)
     effective = False
     try:
         effective = _shares(module, probe)
     finally:
         if not effective:
-            setattr(module, FUNCTION, plain)
-    memoized.forget()  # the probe's result serves no request
-    return State.ACTIVE if effective else State.WITHOUT_EFFECT
+            setattr(module, FUNCTION, original)
+    memoized.clear_cache()  # the probe's result serves no request
+    return WorkaroundState.ACTIVE if effective else WorkaroundState.WITHOUT_EFFECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,9 @@ class _Key:
 class _Memoized:
     """The function, with the last results kept."""
 
-    def __init__(self, plain: Callable[[Any, Any], Any]) -> None:
-        self._plain = plain
-        self._kept = functools.lru_cache(KEPT)(lambda key: plain(*key.arguments))
+    def __init__(self, original: Callable[[Any, Any], Any]) -> None:
+        self._original = original
+        self._cached = functools.lru_cache(CACHE_SIZE)(lambda key: original(*key.arguments))
 
     def __call__(self, config: Any, tokenizer: Any) -> Any:
         """Return what the plain function returns."""
@@ -128,12 +130,12 @@ class _Memoized:
             key = _Key(id(tokenizer), _contents(config), (config, tokenizer))
             hash(key)
         except (AttributeError, TypeError):
-            return self._plain(config, tokenizer)
-        return self._kept(key)
+            return self._original(config, tokenizer)
+        return self._cached(key)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop the results that are kept."""
-        self._kept.cache_clear()
+        self._cached.cache_clear()
 
 
 def _contents(config: Any) -> tuple[object, ...]:
@@ -150,14 +152,14 @@ def _contents(config: Any) -> tuple[object, ...]:
     )
 
 
-def _is_known(function: object) -> bool:
+def _is_expected(function: object) -> bool:
     return (
         isinstance(function, FunctionType)
         # What a decorator or a closure brings along is not among the names of the function.
         and not hasattr(function, "__wrapped__")
         and function.__closure__ is None
         and tuple(inspect.signature(function).parameters) == PARAMETERS
-        and KNOWN_NAMES.issuperset(_names(function.__code__))
+        and EXPECTED_NAMES.issuperset(_names(function.__code__))
     )
 
 

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-LEARNT_ENV = "MISTRAL_LEARNT"
+LEARNED_ENV = "MISTRAL_LEARNT"
 """Variable of an image: the directory with what was learnt when it was built."""
 
 ARCHITECTURES = ("PixtralForConditionalGeneration", "Mistral3ForConditionalGeneration")
@@ -40,7 +40,7 @@ def learn(directory: Path) -> list[Path]:
     return written
 
 
-def recall(environment: Mapping[str, str]) -> None:
+def copy_to_cache(environment: Mapping[str, str]) -> None:
     """Copy what the image learnt into vLLM's cache.
 
     Without it vLLM asks again: whatever goes wrong here costs seconds, so it is only logged.
@@ -48,13 +48,13 @@ def recall(environment: Mapping[str, str]) -> None:
     Args:
         environment: the engine's.
     """
-    learnt, cache = environment.get(LEARNT_ENV), environment.get("VLLM_CACHE_ROOT")
-    if not learnt or not cache:
+    learned, cache = environment.get(LEARNED_ENV), environment.get("VLLM_CACHE_ROOT")
+    if not learned or not cache:
         return
     target = Path(cache, _FOLDER)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for source in Path(learnt, _FOLDER).glob("*.json"):
+        for source in Path(learned, _FOLDER).glob("*.json"):
             # Pods may share the cache: none must read half a file.
             part = target / f".{source.name}.{uuid.uuid4().hex}"
             shutil.copyfile(source, part).replace(target / source.name)

@@ -25,7 +25,7 @@ _PROGRESS = (
 
 _SAMPLE = re.compile(r"(?P<name>(?:vllm:|mistral_)\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_WANTED = frozenset(
+_NAMES = frozenset(
     {_RUNNING, _WAITING, _WAITING_BY_REASON, _KV_USAGE, _CACHE_CONFIG, _IN_FLIGHT, _PREEMPTIONS}
     | set(_PROGRESS)
 )
@@ -65,30 +65,36 @@ class EngineMetrics:
 
 def parse(text: str) -> EngineMetrics:
     """Return the numbers in an exposition; those that it lacks keep their defaults."""
-    found: dict[str, list[tuple[Mapping[str, str], float]]] = {name: [] for name in _WANTED}
+    samples_by_name: dict[str, list[tuple[Mapping[str, str], float]]] = {
+        name: [] for name in _NAMES
+    }
     for line in text.splitlines():
         sample = _SAMPLE.match(line)
-        if sample and sample["name"] in _WANTED and (value := _number(sample["value"])) is not None:
+        if sample and sample["name"] in _NAMES and (value := _number(sample["value"])) is not None:
             labels = dict(_LABEL.findall(sample["labels"] or ""))
-            found[sample["name"]].append((labels, value))
-    sums = {name: sum(value for _, value in samples) for name, samples in found.items()}
+            samples_by_name[sample["name"]].append((labels, value))
+    sums = {name: sum(value for _, value in samples) for name, samples in samples_by_name.items()}
     return EngineMetrics(
         running=int(sums[_RUNNING]),
         waiting=int(sums[_WAITING]),
         starved=int(
             sum(
                 value
-                for labels, value in found[_WAITING_BY_REASON]
+                for labels, value in samples_by_name[_WAITING_BY_REASON]
                 if labels.get("reason") == "capacity"
             )
         ),
         looping=int(
-            sum(value for labels, value in found[_IN_FLIGHT] if labels.get("state") == "looping")
+            sum(
+                value
+                for labels, value in samples_by_name[_IN_FLIGHT]
+                if labels.get("state") == "looping"
+            )
         ),
-        kv_cache_usage=max((value for _, value in found[_KV_USAGE]), default=0.0),
+        kv_cache_usage=max((value for _, value in samples_by_name[_KV_USAGE]), default=0.0),
         preemptions=sums[_PREEMPTIONS],
         progress=tuple(sums[name] for name in _PROGRESS),
-        kv_cache_tokens=_kv_cache_tokens(found[_CACHE_CONFIG]),
+        kv_cache_tokens=_kv_cache_tokens(samples_by_name[_CACHE_CONFIG]),
     )
 
 

@@ -13,14 +13,14 @@ from mistral_server.engine import drop_info
 
 _log = logging.getLogger(__name__)
 
-Workaround = Callable[[], drop_info.State]
+Workaround = Callable[[], drop_info.WorkaroundState]
 
 WORKAROUNDS: Mapping[str, Workaround] = {drop_info.NAME: drop_info.memoize}
 """Names, as the metric's label `name` has them, to what applies each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WorkaroundResult:
     """What one workaround found and did."""
 
     name: str
@@ -29,7 +29,9 @@ class Outcome:
     """Half a sentence for the log."""
 
 
-def apply(*, enabled: bool, workarounds: Mapping[str, Workaround] = WORKAROUNDS) -> list[Outcome]:
+def apply(
+    *, enabled: bool, workarounds: Mapping[str, Workaround] = WORKAROUNDS
+) -> list[WorkaroundResult]:
     """Apply every workaround that fits this process's vLLM, and log the others.
 
     Nothing that goes wrong here keeps the API from starting.
@@ -38,18 +40,20 @@ def apply(*, enabled: bool, workarounds: Mapping[str, Workaround] = WORKAROUNDS)
         enabled: False leaves the engine as it comes.
         workarounds: the ones to apply.
     """
-    outcomes = [_outcome(name, one, enabled) for name, one in workarounds.items()]
-    for outcome in outcomes:
-        if not outcome.active:
-            _log.warning("Engine workaround %s is not active: %s", outcome.name, outcome.reason)
-    return outcomes
+    results = [_apply_one(name, workaround, enabled) for name, workaround in workarounds.items()]
+    for result in results:
+        if not result.active:
+            _log.warning("Engine workaround %s is not active: %s", result.name, result.reason)
+    return results
 
 
-def _outcome(name: str, workaround: Workaround, enabled: bool) -> Outcome:
+def _apply_one(name: str, workaround: Workaround, enabled: bool) -> WorkaroundResult:
     if not enabled:
-        return Outcome(name, active=False, reason="engine.workarounds is Disabled")
+        return WorkaroundResult(name, active=False, reason="engine.workarounds is Disabled")
     try:
         state = workaround()
     except Exception as error:  # whatever a future vLLM raises, the API starts without it
-        return Outcome(name, active=False, reason=f"{type(error).__name__}: {error}")
-    return Outcome(name, active=state is drop_info.State.ACTIVE, reason=state.value)
+        return WorkaroundResult(name, active=False, reason=f"{type(error).__name__}: {error}")
+    return WorkaroundResult(
+        name, active=state is drop_info.WorkaroundState.ACTIVE, reason=state.value
+    )

@@ -25,7 +25,7 @@ _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """Why an engine ended."""
 
     failure: FailureClass
@@ -33,7 +33,7 @@ class Verdict:
     """What it was doing."""
     evidence: str
     """The line that shows the cause."""
-    values: dict[str, int] = field(default_factory=dict)
+    suggestions: dict[str, int] = field(default_factory=dict)
     """What the engine itself says would work, by the name of the setting."""
 
     @property
@@ -60,7 +60,7 @@ _OUT_OF_GPU_MEMORY = re.compile(
     r"|Cuda failure 2 'out of memory'"
     r"|CUDA out of memory\. Tried to allocate"
 )
-_OF_WEIGHTS = re.compile(r"Failed to load model")
+_WHILE_LOADING = re.compile(r"Failed to load model")
 _NO_CONTEXT = re.compile(r"CUDA error: out of memory|cudaErrorMemoryAllocation")
 
 _RULES = (
@@ -182,7 +182,7 @@ The executor's `initialize_from_config` calls the warm-up too, which therefore g
 
 _START_FUNCTIONS = dict(_PHASES)[Phase.START]
 
-_OF_PHASE = {
+_CLASS_OF_PHASE = {
     Phase.START: FailureClass.GPU_BUSY,
     Phase.WEIGHTS: FailureClass.CUDA_OOM_LOAD,
     Phase.SERVING: FailureClass.CUDA_OOM_RUNTIME,
@@ -198,7 +198,9 @@ _PHASE_OF = {
 """Causes that can only show in one phase, whatever the log leaves out."""
 
 EXPLAINED = frozenset(
-    {rule.failure for rule in _RULES} | set(_OF_PHASE.values()) | {FailureClass.CUDA_OOM_WARMUP}
+    {rule.failure for rule in _RULES}
+    | set(_CLASS_OF_PHASE.values())
+    | {FailureClass.CUDA_OOM_WARMUP}
 )
 """Classes that a log can show."""
 
@@ -246,7 +248,7 @@ class Classifier:
 
     def __init__(self) -> None:
         self._functions: set[str] = set()
-        self._cause: Verdict | None = None
+        self._cause: Classification | None = None
         self._died = ""
         self._failed = ""
         self._exception = ""
@@ -268,18 +270,18 @@ class Classifier:
         elif _TRACEBACK.match(text):
             self._functions.clear()
         else:
-            self._look(text)
+            self._match(text)
 
-    def verdict(self) -> Verdict | None:
+    def classification(self) -> Classification | None:
         """Return why the engine ended, None if nothing in its log says that it failed."""
         if self._cause is not None:
             return self._cause
         if not (self._died or self._failed):
             return None
-        unknown = self._failed and self._exception
-        failure = FailureClass.START_FAILED if unknown else FailureClass.ENGINE_DIED
+        unexplained = self._failed and self._exception
+        failure = FailureClass.START_FAILED if unexplained else FailureClass.ENGINE_DIED
         phase = Phase.SERVING if self._serving else Phase.START
-        return Verdict(failure, phase, self._exception or self._died or self._failed)
+        return Classification(failure, phase, self._exception or self._died or self._failed)
 
     def _progress(self, text: str) -> None:
         self._serving = self._serving or bool(_SERVING.search(text))
@@ -290,9 +292,9 @@ class Classifier:
             if self._statistics >= _SURVIVED_LINES:
                 self._cause, self._died, self._failed, self._exception = None, "", "", ""
 
-    def _look(self, text: str) -> None:
+    def _match(self, text: str) -> None:
         if self._cause is None:
-            self._cause = self._verdict(text)
+            self._cause = self._classify(text)
             if self._cause is not None:
                 self._statistics = 0
         if _ENGINE_DIED.search(text):
@@ -303,27 +305,29 @@ class Classifier:
         elif _EXCEPTION.match(text) and not self._died:  # what follows a death comes of it
             self._exception = self._exception or text[:EVIDENCE_CHARACTERS]
 
-    def _verdict(self, text: str) -> Verdict | None:
+    def _classify(self, text: str) -> Classification | None:
         out_of_memory = _OUT_OF_GPU_MEMORY.search(text)
         if out_of_memory or _NO_CONTEXT.search(text):
             phase = self._phase()
             # Nothing is allocated before the weights, but a context.
-            unsaid = phase is Phase.START and self._functions.isdisjoint(_START_FUNCTIONS)
-            if out_of_memory and (unsaid or _OF_WEIGHTS.search(text)):
+            unknown_phase = phase is Phase.START and self._functions.isdisjoint(_START_FUNCTIONS)
+            if out_of_memory and (unknown_phase or _WHILE_LOADING.search(text)):
                 phase = Phase.WEIGHTS
-            return self._of(_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text)
+            return self._classification(
+                _CLASS_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text
+            )
         for rule in _RULES:
             if rule.pattern.search(text):
                 phase = _PHASE_OF.get(rule.failure) or self._phase()
-                return self._of(rule.failure, phase, text)
+                return self._classification(rule.failure, phase, text)
         return None
 
-    def _of(self, failure: FailureClass, phase: Phase, text: str) -> Verdict:
-        values: dict[str, int] = {}
+    def _classification(self, failure: FailureClass, phase: Phase, text: str) -> Classification:
+        suggestions: dict[str, int] = {}
         for pattern in _LENGTHS if failure is FailureClass.KV_CACHE_TOO_SMALL else ():
-            if found := pattern.search(text):
-                values["engine.context_length"] = int(found[1])
-        return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], values)
+            if match := pattern.search(text):
+                suggestions["engine.context_length"] = int(match[1])
+        return Classification(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], suggestions)
 
     def _phase(self) -> Phase:
         """Return what the engine was doing: by the traceback, else by what it had said."""

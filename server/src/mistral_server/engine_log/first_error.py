@@ -46,7 +46,7 @@ class Evidence:
         """The line, or an empty string if nothing told of a cause."""
         return ("" if self._survived() else self._engine) or self._other
 
-    def serving(self) -> None:
+    def mark_serving(self) -> None:
         """From now on the API process speaks of requests, and only the engine counts."""
         self._serving = True
         self._other = ""
@@ -58,10 +58,12 @@ class Evidence:
             return
         text = record["text"]
         process = record["process"] or "APIServer"
-        of_engine = not process.lower().startswith("apiserver")  # ApiServer_0 where there are many
+        from_engine = not process.lower().startswith(
+            "apiserver"
+        )  # ApiServer_0 where there are many
         exception = _EXCEPTION.match(text) and not _NO_CAUSE.search(text)
         if exception or _WORKER_DIED.match(text):
-            if of_engine:
+            if from_engine:
                 if not self._engine or self._survived():
                     self._engine = text[:EVIDENCE_CHARACTERS]
                 self._engine_at = self._clock()

@@ -34,9 +34,9 @@ class LineSplitter:
         """Yield the lines that `data` completes."""
         *ends, rest = data.replace(b"\r", b"\n").split(b"\n")
         for end in ends:
-            self._keep(end)
+            self._append(end)
             yield from self.flush()
-        self._keep(rest)
+        self._append(rest)
 
     def flush(self) -> Iterator[str]:
         """Yield what was left without an end."""
@@ -44,7 +44,7 @@ class LineSplitter:
             yield self._line.decode(errors="replace")
             self._line.clear()
 
-    def _keep(self, part: bytes) -> None:
+    def _append(self, part: bytes) -> None:
         self._line += part[: self._limit - len(self._line)]
 
 
@@ -65,12 +65,12 @@ class Output:
 
     def _run(self) -> None:
         while data := os.read(self._source, _CHUNK):
-            self._pass_on(data)
+            self._forward(data)
             self._read(self._splitter.feed(data))
         self._read(self._splitter.flush())
         os.close(self._source)
 
-    def _pass_on(self, data: bytes) -> None:
+    def _forward(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest and self._sink is not None:
             try:

@@ -22,7 +22,7 @@ class ApiKeys:
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
         self._version: tuple[int, int] | None = None
-        self._looked = float("-inf")
+        self._checked_at = float("-inf")
         self._digests: frozenset[bytes] = frozenset()
 
     def allows(self, authorization: bytes | None) -> bool:
@@ -35,9 +35,9 @@ class ApiKeys:
 
     def _reload(self) -> None:
         now = time.monotonic()
-        if now - self._looked < _PAUSE_SECONDS:
+        if now - self._checked_at < _PAUSE_SECONDS:
             return
-        self._looked = now
+        self._checked_at = now
         try:
             # The kubelet replaces a Secret's files by renaming a link to their directory.
             linked = self._directory / "..data"
@@ -64,10 +64,10 @@ def check_api_keys(directory: str | None) -> None:
     if directory is None:
         return
     try:
-        found = _keys(Path(directory))
+        keys = _keys(Path(directory))
     except OSError:
-        found = []
-    if not found:
+        keys = []
+    if not keys:
         raise InvalidConfigurationError(
             "No API key found: the directory of gate.api_keys does not exist or is empty. Add a"
             " key to it, or remove gate.api_keys."

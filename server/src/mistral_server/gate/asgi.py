@@ -62,37 +62,37 @@ class Replay:
     Args:
         body: what was read.
         receive: the server's.
-        until_hung_up: whether the gate may hang up; waiting for that, too, takes two tasks.
+        abortable: whether the gate may hang up; waiting for that, too, takes two tasks.
     """
 
-    def __init__(self, body: bytes, receive: Receive, *, until_hung_up: bool = False) -> None:
+    def __init__(self, body: bytes, receive: Receive, *, abortable: bool = False) -> None:
         self._body: bytes | None = body
         self._receive = receive
-        self._hung_up = asyncio.Event() if until_hung_up else None
+        self._aborted = asyncio.Event() if abortable else None
         self.disconnected = False
         """The client left, or had its answer."""
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         """Let the application stop."""
-        if self._hung_up is not None:
-            self._hung_up.set()
+        if self._aborted is not None:
+            self._aborted.set()
 
     async def __call__(self) -> Message:
         """Return the next message."""
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        if self._hung_up is None:
+        if self._aborted is None:
             message = await self._receive()
         else:
-            message = await self._receive_until(self._hung_up)
+            message = await self._receive_unless(self._aborted)
         self.disconnected = self.disconnected or message["type"] == "http.disconnect"
         return message
 
-    async def _receive_until(self, hung_up: asyncio.Event) -> Message:
+    async def _receive_unless(self, aborted: asyncio.Event) -> Message:
         tasks = [
             asyncio.ensure_future(self._receive()),
-            asyncio.ensure_future(hung_up.wait()),
+            asyncio.ensure_future(aborted.wait()),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

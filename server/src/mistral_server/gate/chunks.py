@@ -14,7 +14,7 @@ from mistral_server.gate.response import (
     NULL,
     TOKEN_IDS,
     UNREADABLE,
-    AnswerChoice,
+    ResponseChoice,
     without_token_ids,
 )
 
@@ -32,7 +32,7 @@ class Chunk(msgspec.Struct):
     object: str = ""
     created: int = 0
     model: str = ""
-    choices: list[AnswerChoice] = []
+    choices: list[ResponseChoice] = []
     prompt_token_ids: msgspec.Raw = NULL
 
     def head(self) -> "Chunk":
@@ -106,11 +106,11 @@ def shape_of(event: bytes, chunk: Chunk) -> Shape | None:
         tail=event[ids.end() - 1 :] + END,
         without=without_token_ids(event[text.end(1) :]) + END,
     )
-    proven = _reads_as(shape, "", [0]) and _reads_as(shape, "text", [1, 2])
-    return shape if proven else None
+    verified = _decodes_to(shape, "", [0]) and _decodes_to(shape, "text", [1, 2])
+    return shape if verified else None
 
 
-def _reads_as(shape: Shape, text: str, ids: list[int]) -> bool:
+def _decodes_to(shape: Shape, text: str, ids: list[int]) -> bool:
     """Tell whether an event of a shape says this text and these ids, and nothing else."""
     numbers = ",".join(map(str, ids)).encode()
     chunk = read(b"".join((shape.head, text.encode(), shape.middle, numbers, shape.tail)))

@@ -40,7 +40,7 @@ class LoopRule:
     scale: int = 1
     """Symbols of a token: 1 for token ids."""
 
-    def needed(self, period: int) -> int:
+    def required_length(self, period: int) -> int:
         """Return how many symbols the tail must have for a period of so many symbols."""
         return max(self.repeats * period, self.min_tokens * self.scale)
 
@@ -55,7 +55,7 @@ class Loop:
 
     period: int
     """Length of the repeated piece."""
-    copies: int
+    repetitions: int
     """Whole copies so far."""
     onset: int
     """Index of the first symbol of the first copy."""
@@ -68,7 +68,7 @@ class LoopDetector:
     """
 
     __slots__ = (
-        *("_contexts", "_farthest", "_fresh", "_match", "_period", "_rule", "_seen"),
+        *("_contexts", "_match", "_max_period", "_pending", "_period", "_position", "_rule"),
         *("_step", "_tail", "_window", "due", "loop", "looping", "wasted"),
     )
 
@@ -76,11 +76,11 @@ class LoopDetector:
         self._rule = rule
         self._step = _STEP * rule.scale
         self._contexts = [length * rule.scale for length in _CONTEXTS]
-        self._farthest = rule.max_period * rule.scale
-        self._window = rule.needed(self._farthest) + self._contexts[-1]
+        self._max_period = rule.max_period * rule.scale
+        self._window = rule.required_length(self._max_period) + self._contexts[-1]
         self._tail = ""
-        self._seen = 0
-        self._fresh: list[str] = []
+        self._position = 0
+        self._pending: list[str] = []
         self._period = 0
         self._match = 0
         self.due = self._step
@@ -97,23 +97,23 @@ class LoopDetector:
         at, length = 0, len(symbols)
         while length - at >= self.due:
             end = at + self.due
-            self._fresh.append(symbols[at:end])
+            self._pending.append(symbols[at:end])
             at = end
-            self._look()
+            self._check()
         if at < length:
-            self._fresh.append(symbols[at:])
+            self._pending.append(symbols[at:])
             self.due -= length - at
 
     def finish(self) -> Loop | None:
         """Read what was held back, and return the loop if there was one."""
-        if self._fresh:
-            self._look()
+        if self._pending:
+            self._check()
         return self.loop
 
-    def _look(self) -> None:
-        new = "".join(self._fresh)
-        self._fresh.clear()
-        self._seen += len(new)
+    def _check(self) -> None:
+        new = "".join(self._pending)
+        self._pending.clear()
+        self._position += len(new)
         tail = self._tail + new
         if len(tail) > 2 * self._window:
             tail = tail[-self._window :]
@@ -124,26 +124,26 @@ class LoopDetector:
             self._period = self._match = 0
         if self._progress() < 1:
             self._search()
-        self._note(len(new))
-        left = self._rule.needed(self._period) - self._match - self._period
+        self._update(len(new))
+        left = self._rule.required_length(self._period) - self._match - self._period
         self.due = min(self._step, left) if self._period and left > 0 else self._step
 
     def _search(self) -> None:
         """Take the candidate that is nearest to being a loop."""
         tail, best = self._tail, self._progress()
-        found = 0
+        candidate = 0
         for length in self._contexts:
-            start = max(0, len(tail) - length - self._farthest)
+            start = max(0, len(tail) - length - self._max_period)
             at = tail.rfind(tail[-length:], start, len(tail) - 1) if len(tail) > length else -1
             if at < 0:
                 break  # what is not there cannot be there with more before it
-            found = len(tail) - length - at
-        if found and found != self._period:
-            match = self._matching(found)
-            if (match + found) / self._rule.needed(found) > best:
-                self._period, self._match = found, match
+            candidate = len(tail) - length - at
+        if candidate and candidate != self._period:
+            match = self._match_length(candidate)
+            if (match + candidate) / self._rule.required_length(candidate) > best:
+                self._period, self._match = candidate, match
 
-    def _matching(self, period: int) -> int:
+    def _match_length(self, period: int) -> int:
         """Return how much of the tail equals what stands one period earlier."""
         tail = self._tail
         low, high = 0, len(tail) - period
@@ -158,16 +158,16 @@ class LoopDetector:
     def _progress(self) -> float:
         if not self._period:
             return 0.0
-        return (self._match + self._period) / self._rule.needed(self._period)
+        return (self._match + self._period) / self._rule.required_length(self._period)
 
-    def _note(self, new: int) -> None:
+    def _update(self, new: int) -> None:
         before, self.looping = self.looping, self._progress() >= 1
         if not self.looping:
             return
         self.wasted += new if before else self._match
         if self.loop is None or self.loop.period == self._period:
             length = self._match + self._period
-            self.loop = Loop(self._period, length // self._period, self._seen - length)
+            self.loop = Loop(self._period, length // self._period, self._position - length)
 
 
 class CounterLoopDetector:

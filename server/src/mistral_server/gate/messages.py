@@ -25,7 +25,7 @@ class _Message(msgspec.Struct):
     tool_calls: list[_Call] | None = None
 
 
-_decode_known = msgspec.json.Decoder(list[_Message]).decode
+_decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.encode
@@ -41,7 +41,7 @@ class Messages:
 
     def __init__(self, raw: msgspec.Raw) -> None:
         self._raw = raw
-        self._known = _decode_known(raw)
+        self._messages = _decode_messages(raw)
         self._parts: list[msgspec.Raw] | None = None
 
     def encoded(self) -> msgspec.Raw | None:
@@ -50,26 +50,26 @@ class Messages:
 
     def add_system(self, prompt: str) -> bool:
         """Put a system message first, unless there is one, or nothing."""
-        roles = {message.role for message in self._known}
+        roles = {message.role for message in self._messages}
         if not roles or not _SYSTEM_ROLES.isdisjoint(roles):
             return False
         text = json.dumps({"role": "system", "content": prompt})
         self._change().insert(0, msgspec.Raw(text.encode()))
-        self._known.insert(0, _Message("system"))
+        self._messages.insert(0, _Message("system"))
         return True
 
     def rename_developer(self) -> bool:
         """Make `developer` `system`; return whether there was one."""
-        found = [at for at, message in enumerate(self._known) if message.role == "developer"]
-        for at in found:
-            self._known[at].role = "system"
+        positions = [at for at, message in enumerate(self._messages) if message.role == "developer"]
+        for at in positions:
+            self._messages[at].role = "system"
             self._set(at, role="system")
-        return bool(found)
+        return bool(positions)
 
     def normalize_ids(self) -> bool:
         """Make ids of tool calls what the model's format takes; return whether any was not."""
         changed = False
-        for at, message in enumerate(self._known):
+        for at, message in enumerate(self._messages):
             if message.tool_call_id and not CALL_ID.fullmatch(message.tool_call_id):
                 self._set(at, tool_call_id=normal_id(message.tool_call_id))
                 changed = True
@@ -99,11 +99,11 @@ class Messages:
         parts[at] = _raw(fields | {name: _raw(value) for name, value in values.items()})
 
 
-def normal_id(given: str) -> str:
+def normal_id(call_id: str) -> str:
     """Return nine letters and digits for an id: itself, or always the same ones."""
-    if CALL_ID.fullmatch(given):
-        return given
-    number = int.from_bytes(hashlib.blake2b(given.encode(), digest_size=8).digest())
+    if CALL_ID.fullmatch(call_id):
+        return call_id
+    number = int.from_bytes(hashlib.blake2b(call_id.encode(), digest_size=8).digest())
     digits = []
     for _ in range(9):
         number, digit = divmod(number, len(_ALPHABET))

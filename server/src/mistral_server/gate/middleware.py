@@ -29,10 +29,10 @@ from mistral_server.gate.asgi import (
     read_body,
     with_length,
 )
-from mistral_server.gate.context_window import Window
+from mistral_server.gate.context_window import ContextWindow
 from mistral_server.gate.error_responses import Refusal, closed_path, too_large, unknown_key
 from mistral_server.gate.exchange import Exchange
-from mistral_server.gate.request import Context, Prepared, prepare, wants_window
+from mistral_server.gate.request import Prepared, RequestPolicy, needs_context_length, prepare
 from mistral_server.gate.response import UNREADABLE
 from mistral_server.gate.system_prompt import SystemPrompt
 
@@ -58,15 +58,15 @@ class Gate:
         self._settings = settings.gate
         self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
-        self._window = Window(app, settings.engine.context_length)
-        self._prompt = (
+        self._context_window = ContextWindow(app, settings.engine.context_length)
+        self._system_prompt = (
             SystemPrompt(settings.system_prompt.path, settings.model.served_name)
             if settings.system_prompt
             else None
         )
-        for found in workarounds.apply(enabled=settings.engine.workarounds == "Auto"):
-            metrics.WORKAROUNDS.labels(found.name, str(found.active).lower()).set(1)
-            metrics.WORKAROUNDS.labels(found.name, str(not found.active).lower()).set(0)
+        for result in workarounds.apply(enabled=settings.engine.workarounds == "Auto"):
+            metrics.WORKAROUNDS.labels(result.name, str(result.active).lower()).set(1)
+            metrics.WORKAROUNDS.labels(result.name, str(not result.active).lower()).set(0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, pass it on, or pass it on and watch what comes back."""
@@ -75,7 +75,7 @@ class Gate:
             metrics.REFUSALS.labels("path").inc()
             await send({"type": "websocket.close", "code": 1008})
             return
-        if scope["type"] != "http" or self._is_supervisors(scope):
+        if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)
@@ -87,9 +87,9 @@ class Gate:
         else:
             await self._app(scope, receive, send)
 
-    def _is_supervisors(self, scope: Scope) -> bool:
-        shown = header(scope, SERVER_TOKEN_HEADER.encode())
-        return bool(self._token) and hmac.compare_digest(shown or b"", self._token)
+    def _is_from_supervisor(self, scope: Scope) -> bool:
+        token = header(scope, SERVER_TOKEN_HEADER.encode())
+        return bool(self._token) and hmac.compare_digest(token or b"", self._token)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         path = scope["path"]
@@ -117,9 +117,9 @@ class Gate:
             await self._app(scope, Replay(body, receive), send)
             return
         scope = {**scope, "headers": with_length(scope["headers"], len(prepared.body))}
-        may_end = prepared.asked.loops == "Stop"
-        replay = Replay(prepared.body, receive, until_hung_up=may_end)
-        exchange = Exchange(prepared.asked, self._settings, replay, send)
+        may_stop = prepared.options.loops == "Stop"
+        replay = Replay(prepared.body, receive, abortable=may_stop)
+        exchange = Exchange(prepared.options, self._settings, replay, send)
         try:
             await self._app(scope, replay, exchange.send)
         finally:
@@ -129,13 +129,17 @@ class Gate:
         """Return the request for the engine, None if it is to pass as it is."""
         action = _ACTIONS.get((header(scope, LOOPS_HEADER) or b"").strip().lower())
         try:
-            window = await self._window.tokens(scope) if wants_window(body) else None
-            prompt = self._prompt.render() if self._prompt is not None else None
+            context_length = (
+                await self._context_window.tokens(scope) if needs_context_length(body) else None
+            )
+            system_prompt = (
+                self._system_prompt.render() if self._system_prompt is not None else None
+            )
             prepared = prepare(
                 body,
                 chat=scope["path"] == CHAT_PATH,
                 loops=action or self._settings.loops.action,
-                context=Context(self._settings, prompt, window),
+                policy=RequestPolicy(self._settings, system_prompt, context_length),
             )
         except UNREADABLE:
             return None  # vLLM tells the client what is wrong with it

@@ -38,7 +38,7 @@ class _Tool(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestOptions:
     """What a request asks for, as far as its answer is judged by it."""
 
     chat: bool
@@ -61,23 +61,23 @@ class Prepared:
     """A request as it goes to the engine."""
 
     body: bytes
-    asked: Asked
+    options: RequestOptions
     changes: list[str] = field(default_factory=list)
     """Names of what was changed, as in `metrics.CHANGE_NAMES`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RequestPolicy:
     """What a request is prepared with."""
 
     settings: GateSettings
-    prompt: str | None = None
+    system_prompt: str | None = None
     """The deployment's system prompt, for chats that bring none."""
-    window: int | None = None
+    context_length: int | None = None
     """Tokens of prompt and answer together; None if it is not known."""
 
 
-def prepare(body: bytes, *, chat: bool, loops: LoopAction, context: Context) -> Prepared:
+def prepare(body: bytes, *, chat: bool, loops: LoopAction, policy: RequestPolicy) -> Prepared:
     """Return a request with everything that the policy changes.
 
     Raises:
@@ -85,47 +85,47 @@ def prepare(body: bytes, *, chat: bool, loops: LoopAction, context: Context) -> 
             the client so is the application's business.
     """
     fields = _decode_fields(body)
-    asked = _asked(fields, chat=chat, loops=loops)
-    changes = _change_messages(fields, context) if chat and "messages" in fields else []
-    if context.settings.fit_max_tokens and context.window is not None:
-        changes += _fit_max_tokens(fields, context.window)
-    if context.settings.strict_tools and asked.tools is not None and _make_strict(fields):
+    options = _options(fields, chat=chat, loops=loops)
+    changes = _change_messages(fields, policy) if chat and "messages" in fields else []
+    if policy.settings.fit_max_tokens and policy.context_length is not None:
+        changes += _fit_max_tokens(fields, policy.context_length)
+    if policy.settings.strict_tools and options.tools is not None and _make_strict(fields):
         changes.append("strict_tools")
-    if loops == "Stop" and not asked.stream and "repetition_detection" not in fields:
+    if loops == "Stop" and not options.stream and "repetition_detection" not in fields:
         fields["repetition_detection"] = _raw(STOP_RULE)
         changes.append("loop_stop")
     if not _echoes(fields, chat=chat):
         fields["return_token_ids"] = _TRUE
     if _value(fields, "include_reasoning") is False:
         fields["include_reasoning"] = _TRUE  # vLLM leaves the token ids out with the reasoning
-    return Prepared(_encode(fields), asked, changes)
+    return Prepared(_encode(fields), options, changes)
 
 
-def read(body: bytes, *, chat: bool, loops: LoopAction) -> Asked:
+def parse_options(body: bytes, *, chat: bool, loops: LoopAction) -> RequestOptions:
     """Return what a request asks for.
 
     Raises:
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is not a request.
     """
-    return _asked(_decode_fields(body), chat=chat, loops=loops)
+    return _options(_decode_fields(body), chat=chat, loops=loops)
 
 
-def wants_window(body: bytes) -> bool:
+def needs_context_length(body: bytes) -> bool:
     """Tell whether a request cannot be prepared without the engine's window."""
     return b'"max_tokens"' in body or b'"max_completion_tokens"' in body
 
 
-def _asked(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction) -> Asked:
-    options = _value(fields, "stream_options")
+def _options(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction) -> RequestOptions:
+    stream_options = _value(fields, "stream_options")
     echo = _echoes(fields, chat=chat)
-    return Asked(
+    return RequestOptions(
         chat=chat,
         stream=_value(fields, "stream") is True,
         tools=_tools(fields) if chat and _value(fields, "tools") else None,
         own_token_ids=echo or _value(fields, "return_token_ids") is True,
         stops=bool(_value(fields, "stop") or _value(fields, "stop_token_ids")),
         loops="Off" if echo else loops,  # without ids, the prompt's text would count as generated
-        usage=isinstance(options, dict) and options.get("include_usage") is True,
+        usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,
         max_tokens=_max_tokens(fields),
     )
 
@@ -157,14 +157,14 @@ def _tools(fields: Mapping[str, msgspec.Raw]) -> Tools:
     return Tools(schemas, required=choice == "required")
 
 
-def _change_messages(fields: dict[str, msgspec.Raw], context: Context) -> list[str]:
+def _change_messages(fields: dict[str, msgspec.Raw], policy: RequestPolicy) -> list[str]:
     messages = Messages(fields["messages"])
     changes = []
-    if context.settings.accept_developer and messages.rename_developer():
+    if policy.settings.accept_developer and messages.rename_developer():
         changes.append("developer_role")
-    if context.prompt and messages.add_system(context.prompt):
+    if policy.system_prompt and messages.add_system(policy.system_prompt):
         changes.append("system_prompt")
-    if context.settings.normalize_tool_ids and messages.normalize_ids():
+    if policy.settings.normalize_tool_ids and messages.normalize_ids():
         changes.append("tool_ids")
     encoded = messages.encoded()
     if encoded is not None:
@@ -172,11 +172,11 @@ def _change_messages(fields: dict[str, msgspec.Raw], context: Context) -> list[s
     return changes
 
 
-def _fit_max_tokens(fields: dict[str, msgspec.Raw], window: int) -> list[str]:
+def _fit_max_tokens(fields: dict[str, msgspec.Raw], context_length: int) -> list[str]:
     dropped = False
     for name in ("max_tokens", "max_completion_tokens"):
         value = _value(fields, name)
-        if isinstance(value, int) and value >= window:
+        if isinstance(value, int) and value >= context_length:
             del fields[name]  # vLLM's default is what fits after the prompt
             dropped = True
     return ["max_tokens"] if dropped else []

@@ -41,7 +41,7 @@ class Message(msgspec.Struct):
     tool_calls: list[ToolCall] | None = None
 
 
-class AnswerChoice(msgspec.Struct):
+class ResponseChoice(msgspec.Struct):
     """One choice of an answer or of a chunk, chat or completion."""
 
     index: int = 0
@@ -55,13 +55,13 @@ class AnswerChoice(msgspec.Struct):
 
     def piece(self) -> Piece:
         """Return what an observer reads."""
-        said = self.message or self.delta or Message()
+        message = self.message or self.delta or Message()
         calls = [
             (position if call.index is None else call.index, _call(call))
-            for position, call in enumerate(said.tool_calls or ())
+            for position, call in enumerate(message.tool_calls or ())
         ]
         return Piece(
-            text=self.text or (said.reasoning or "") + (said.content or ""),
+            text=self.text or (message.reasoning or "") + (message.content or ""),
             token_ids=self.token_ids,
             calls=calls,
             finish_reason=self.finish_reason,
@@ -75,47 +75,49 @@ class Usage(msgspec.Struct):
     completion_tokens: int = 0
 
 
-class Answer(msgspec.Struct):
+class ResponseBody(msgspec.Struct):
     """An answer, as far as it is read."""
 
-    choices: list[AnswerChoice] = []
+    choices: list[ResponseChoice] = []
     usage: Usage | None = None
 
 
-_decode = msgspec.json.Decoder(Answer).decode
+_decode = msgspec.json.Decoder(ResponseBody).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
-def read(body: bytes, observer: Observer) -> None:
+def observe(body: bytes, observer: Observer) -> None:
     """Let an observer read an answer.
 
     Raises:
         msgspec.MsgspecError: it is not an answer, as with what vLLM sends to a client that left.
     """
-    answer = _decode(body)
-    for choice in answer.choices:
+    response = _decode(body)
+    for choice in response.choices:
         observer.add(choice.index, choice.piece())
-    if answer.usage is not None:
-        observer.count(answer.usage.completion_tokens)
+    if response.usage is not None:
+        observer.count(response.usage.completion_tokens)
 
 
-def for_client(body: bytes, observer: Observer, *, honest: bool) -> tuple[bytes, bool]:
+def client_body(body: bytes, observer: Observer, *, accurate_finish: bool) -> tuple[bytes, bool]:
     """Return an answer without what only the gate had asked for, and whether its end was corrected.
 
     Args:
         body: the answer that the observer has read.
         observer: knows which of its generations were cut.
-        honest: say `length` of a call that was cut, and of a loop that was stopped.
+        accurate_finish: say `length` of a call that was cut, and of a loop that was stopped.
     """
-    if not observer.asked.own_token_ids:
+    if not observer.options.own_token_ids:
         body = without_token_ids(body)
-    wrong = {
+    misreported = {
         index
         for index, generation in observer.generations.items()
-        if honest and generation.cut and generation.finish_reason in {"tool_calls", "repetition"}
+        if accurate_finish
+        and generation.truncated
+        and generation.finish_reason in {"tool_calls", "repetition"}
     }
-    return (_corrected(body, wrong), True) if wrong else (body, False)
+    return (_corrected(body, misreported), True) if misreported else (body, False)
 
 
 def without_token_ids(body: bytes) -> bytes:
@@ -127,11 +129,11 @@ def _null(ids: re.Match[bytes]) -> bytes:
     return b'"%b":null' % ids[1]
 
 
-def _corrected(body: bytes, wrong: set[int]) -> bytes:
+def _corrected(body: bytes, misreported: set[int]) -> bytes:
     fields = _decode_fields(body)
     choices = _decode_choices(fields["choices"])
     for choice in choices:
-        if msgspec.json.decode(choice.get("index", b"0"), type=int) in wrong:
+        if msgspec.json.decode(choice.get("index", b"0"), type=int) in misreported:
             choice["finish_reason"] = _LENGTH
     changed: dict[str, Any] = {**fields, "choices": choices}
     return msgspec.json.encode(changed)

@@ -24,7 +24,7 @@ others copy what they hold: more than the worst of 40 kinds of schema took."""
 
 _UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-_AGAIN = 3
+_REVISITS = 3
 """How often the validator looks at the parts of a schema with one of those keywords."""
 
 
@@ -54,14 +54,14 @@ def costs_of(document: Any) -> Costs:
             left += [(one, depth + 1) for one in part.values()]
         else:
             costs.memory += depth * (_VALUE_BYTES + (len(part) if isinstance(part, str) else 0))
-            left += [(one, depth + 1) for one in _listed(part)]
+            left += [(one, depth + 1) for one in _as_list(part)]
     return costs
 
 
 _UNFOLDING = _UNEVALUATED.union(_REFERENCES)
 
 
-def takes_for_ever(
+def takes_too_long(
     document: Any, value: Any, *, unfolds: bool, patterns: Mapping[str, int], pattern_bytes: int
 ) -> bool:
     """Tell whether judging the value would take too many steps, as far as they can be foreseen.
@@ -115,7 +115,7 @@ def _patterns(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tuple[Any, Any]]:
-    for _ in range(1 if _UNEVALUATED.isdisjoint(schema) else _AGAIN):
+    for _ in range(1 if _UNEVALUATED.isdisjoint(schema) else _REVISITS):
         for part in _in_place(document, schema):
             yield part, instance
         if isinstance(instance, list):
@@ -127,10 +127,10 @@ def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tup
 def _in_place(document: Any, schema: dict[str, Any]) -> Iterator[Any]:
     for keyword in _REFERENCES:
         if isinstance(schema.get(keyword), str):
-            yield _resolved(document, schema[keyword])
+            yield _resolve(document, schema[keyword])
     for keyword in ("allOf", "anyOf", "oneOf"):
         if keyword in schema:
-            yield from _listed(schema[keyword])
+            yield from _as_list(schema[keyword])
     for keyword in ("not", "if", "then", "else"):
         if keyword in schema:
             yield schema[keyword]
@@ -138,9 +138,9 @@ def _in_place(document: Any, schema: dict[str, Any]) -> Iterator[Any]:
 
 def _of_list(schema: dict[str, Any], instance: list[Any]) -> Iterator[tuple[Any, Any]]:
     for keyword in ("items", "additionalItems", "contains", "unevaluatedItems"):
-        for part in _listed(schema.get(keyword)) or [schema.get(keyword)]:
+        for part in _as_list(schema.get(keyword)) or [schema.get(keyword)]:
             yield from ((part, item) for item in instance)
-    for part in _listed(schema.get("prefixItems")):
+    for part in _as_list(schema.get("prefixItems")):
         yield from ((part, item) for item in instance)
 
 
@@ -160,20 +160,20 @@ def _of_object(schema: dict[str, Any], instance: dict[str, Any]) -> Iterator[tup
         yield from ((schema["propertyNames"], name) for name in instance)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _resolved(document: Any, reference: str) -> Any:
+def _resolve(document: Any, reference: str) -> Any:
     """Follow a JSON pointer within the document."""
     root, *path = (unquote(reference) if "%" in reference else reference).split("/")
     if root != "#":
         raise LookupError(reference)
-    found = document
+    target = document
     for token in path:
         name = token.replace("~1", "/").replace("~0", "~")
-        found = found[int(name)] if isinstance(found, list) else found[name]
-    return found
+        target = target[int(name)] if isinstance(target, list) else target[name]
+    return target
 
 
 def _identity(document: Any) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from mistral_server.gate.schemas import UnusableSchema, schema_errors
 
 
-class Outcome(StrEnum):
+class ToolCallOutcome(StrEnum):
     """What became of one tool call. The names are API: they are values of a metric's label."""
 
     TRUNCATED = "truncated"
@@ -95,56 +95,60 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ToolCallResult:
     """A call, or one that should have been, and what became of it."""
 
     name: str | None
-    outcome: Outcome
+    outcome: ToolCallOutcome
 
 
 CALL_ID = re.compile("[a-zA-Z0-9]{9}")
 """The only ids that the model's format takes."""
 
 _MARKERS = ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
-_OF_KEYWORD = {
-    "required": Outcome.MISSING_REQUIRED,
-    "type": Outcome.WRONG_TYPE,
-    "additionalProperties": Outcome.EXTRA_PROPERTY,
-    "unevaluatedProperties": Outcome.EXTRA_PROPERTY,
+_OUTCOME_OF_KEYWORD = {
+    "required": ToolCallOutcome.MISSING_REQUIRED,
+    "type": ToolCallOutcome.WRONG_TYPE,
+    "additionalProperties": ToolCallOutcome.EXTRA_PROPERTY,
+    "unevaluatedProperties": ToolCallOutcome.EXTRA_PROPERTY,
 }
-_ORDER = list(Outcome)
+_ORDER = list(ToolCallOutcome)
 
 
-def judge(tools: Tools, choices: Iterable[Choice]) -> list[Judged]:
+def evaluate_tool_calls(tools: Tools, choices: Iterable[Choice]) -> list[ToolCallResult]:
     """Return what became of every call of an answer, and of calls that did not come."""
-    return [judged for choice in choices for judged in _of_choice(tools, choice)]
+    return [one for choice in choices for one in _evaluate_choice(tools, choice)]
 
 
-def roll_up(judged: Iterable[Judged]) -> RequestOutcome:
+def worst_outcome(results: Iterable[ToolCallResult]) -> RequestOutcome:
     """Return the one outcome of a request, the worst of its calls'."""
-    outcomes = {one.outcome for one in judged}
-    if Outcome.UNKNOWN_TOOL in outcomes:
+    outcomes = {one.outcome for one in results}
+    if ToolCallOutcome.UNKNOWN_TOOL in outcomes:
         return RequestOutcome.UNKNOWN_TOOL
-    if outcomes - _EXECUTABLE - {Outcome.MISSING_CALL}:
+    if outcomes - _EXECUTABLE - {ToolCallOutcome.MISSING_CALL}:
         return RequestOutcome.INVALID_ARGS
     return RequestOutcome.VALID if outcomes & _EXECUTABLE else RequestOutcome.NO_CALL
 
 
-_EXECUTABLE = {Outcome.OK, Outcome.SCHEMA_UNUSABLE, Outcome.INVALID_ID}
+_EXECUTABLE = {ToolCallOutcome.OK, ToolCallOutcome.SCHEMA_UNUSABLE, ToolCallOutcome.INVALID_ID}
 
 
-def _of_choice(tools: Tools, choice: Choice) -> Iterator[Judged]:
+def _evaluate_choice(tools: Tools, choice: Choice) -> Iterator[ToolCallResult]:
     last = len(choice.calls) - 1
     ids: set[str] = set()
     for index, call in enumerate(choice.calls):
         repeated = call.id in ids
         ids.add(call.id)
-        cut = choice.truncated and index == last
-        yield Judged(call.name, _outcome(tools, call, cut=cut, repeated_id=repeated))
+        truncated = choice.truncated and index == last
+        yield ToolCallResult(
+            call.name, _outcome(tools, call, truncated=truncated, repeated_id=repeated)
+        )
     if any(marker in choice.content for marker in _MARKERS):
-        yield Judged(None, Outcome.MARKER_LEAK)
+        yield ToolCallResult(None, ToolCallOutcome.MARKER_LEAK)
     elif tools.required and not _called(tools, choice):
-        yield Judged(None, Outcome.TRUNCATED if choice.truncated else Outcome.MISSING_CALL)
+        yield ToolCallResult(
+            None, ToolCallOutcome.TRUNCATED if choice.truncated else ToolCallOutcome.MISSING_CALL
+        )
 
 
 def _called(tools: Tools, choice: Choice) -> bool:
@@ -153,34 +157,36 @@ def _called(tools: Tools, choice: Choice) -> bool:
     return any(call.name == tools.named for call in choice.calls)
 
 
-def _outcome(tools: Tools, call: Call, *, cut: bool, repeated_id: bool) -> Outcome:
-    if cut:
-        return Outcome.TRUNCATED
+def _outcome(tools: Tools, call: Call, *, truncated: bool, repeated_id: bool) -> ToolCallOutcome:
+    if truncated:
+        return ToolCallOutcome.TRUNCATED
     if not call.name.strip() or not call.arguments.strip():
-        return Outcome.EMPTY
+        return ToolCallOutcome.EMPTY
     if call.name not in tools.schemas:
-        return Outcome.UNKNOWN_TOOL
+        return ToolCallOutcome.UNKNOWN_TOOL
     try:
         value = msgspec.json.decode(call.arguments)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return Outcome.MALFORMED_JSON
+        return ToolCallOutcome.MALFORMED_JSON
     if not isinstance(value, dict):
-        return Outcome.NOT_AN_OBJECT
+        return ToolCallOutcome.NOT_AN_OBJECT
     try:
-        wrong = _of_schema(tools.schemas[call.name], value)
+        violation = _schema_outcome(tools.schemas[call.name], value)
         usable = True
     except UnusableSchema:
-        wrong, usable = None, False
-    if wrong is not None:
-        return wrong
+        violation, usable = None, False
+    if violation is not None:
+        return violation
     if repeated_id or not CALL_ID.fullmatch(call.id):
-        return Outcome.INVALID_ID
+        return ToolCallOutcome.INVALID_ID
     if any(marker in call.arguments for marker in _MARKERS):
-        return Outcome.MARKER_LEAK
-    return Outcome.OK if usable else Outcome.SCHEMA_UNUSABLE
+        return ToolCallOutcome.MARKER_LEAK
+    return ToolCallOutcome.OK if usable else ToolCallOutcome.SCHEMA_UNUSABLE
 
 
-def _of_schema(schema: bytes, value: Any) -> Outcome | None:
+def _schema_outcome(schema: bytes, value: Any) -> ToolCallOutcome | None:
     keywords = schema_errors(schema, value)
-    outcomes = [_OF_KEYWORD.get(keyword, Outcome.SCHEMA_VIOLATION) for keyword in keywords]
+    outcomes = [
+        _OUTCOME_OF_KEYWORD.get(keyword, ToolCallOutcome.SCHEMA_VIOLATION) for keyword in keywords
+    ]
     return min(outcomes, key=_ORDER.index, default=None)

@@ -44,7 +44,7 @@ _FILES: dict[str, tuple[list[str], list[str]]] = {
 _log = logging.getLogger(__name__)
 
 
-def fetch(settings: FetchSettings) -> None:
+def fetch_model(settings: FetchSettings) -> None:
     """Make sure that the model's files lie in the directory.
 
     Raises:
@@ -54,20 +54,20 @@ def fetch(settings: FetchSettings) -> None:
     if _is_complete(directory, settings):
         _log.info("%s@%s is already present", settings.repository, settings.revision)
         return
-    began = time.monotonic()
+    started = time.monotonic()
     _log.info("Fetching %s@%s to %s", settings.repository, settings.revision, directory)
     try:
         with _progress(directory):
             _download(directory, settings)
     except Exception as error:  # the client raises a dozen kinds, of its own and of httpx
         raise ModelUnavailableError(_explain(error, settings)) from error
-    if lacking := model_files.missing(directory, settings.format):
+    if pattern := model_files.missing(directory, settings.format):
         raise ModelUnavailableError(
-            f"The repository {settings.repository} contains no {lacking}, which the format "
+            f"The repository {settings.repository} contains no {pattern}, which the format "
             f"{settings.format} requires: choose another format or repository."
         )
     (directory / MARKER).write_text(settings.model_dump_json(), encoding="utf-8")
-    _log.info("Fetched %s in %.0f s", settings.repository, time.monotonic() - began)
+    _log.info("Fetched %s in %.0f s", settings.repository, time.monotonic() - started)
 
 
 def _is_complete(directory: Path, settings: FetchSettings) -> bool:
@@ -146,11 +146,11 @@ def _progress(directory: Path) -> Iterator[None]:
     """Log how much lies in the directory, now and then, for as long as the block runs."""
     done = threading.Event()
 
-    def tell() -> None:
+    def log_progress() -> None:
         while not done.wait(PROGRESS_SECONDS):
             _log.info("Fetched %.1f GB so far", _size(directory) / 1e9)
 
-    thread = threading.Thread(target=tell, name="fetch-progress", daemon=True)
+    thread = threading.Thread(target=log_progress, name="fetch-progress", daemon=True)
     thread.start()
     try:
         yield

@@ -21,8 +21,8 @@ WEIGHTS: dict[ModelFormat, str] = {
 
 def missing(directory: Path, form: ModelFormat, *, weights: bool = True) -> str | None:
     """Return the first pattern that no file of the directory matches, None if all do."""
-    wanted = [CONFIGURATION[form], *([WEIGHTS[form]] if weights else [])]
-    return next((pattern for pattern in wanted if not any(directory.glob(pattern))), None)
+    required = [CONFIGURATION[form], *([WEIGHTS[form]] if weights else [])]
+    return next((pattern for pattern in required if not any(directory.glob(pattern))), None)
 
 
 def check_model(model: ModelSettings) -> None:
@@ -37,8 +37,8 @@ def check_model(model: ModelSettings) -> None:
             f"The model's directory {model.path} does not exist: check the volume that should hold "
             "it, or let the model be fetched."
         )
-    if lacking := missing(directory, model.format, weights=not model.random_weights):
+    if pattern := missing(directory, model.format, weights=not model.random_weights):
         raise ModelUnavailableError(
-            f"The model's directory {model.path} contains no {lacking}, which the format "
+            f"The model's directory {model.path} contains no {pattern}, which the format "
             f"{model.format} requires: fetch the model again, or correct its path or format."
         )

@@ -8,10 +8,10 @@ import asyncio
 import logging
 import re
 
-from mistral_server.engine.client import Answer, EngineClient, EngineUnreachableError
+from mistral_server.engine.client import EngineClient, EngineResponse, EngineUnreachableError
 from mistral_server.errors import IncompatibleVersionsError, StartFailedError
 
-REFUSALS = 5
+MAX_REJECTIONS = 5
 """So many refusals in a row are the server's last word, not a hiccup of its start."""
 
 _PAUSE_SECONDS = 1.0
@@ -24,51 +24,53 @@ _TENSOR_PARALLEL = re.compile(r"-tp(\d+)-")
 _log = logging.getLogger(__name__)
 
 
-async def until_healthy(client: EngineClient) -> None:
+async def wait_until_healthy(client: EngineClient) -> None:
     """Wait until the API process listens. The caller bounds the time."""
     while not await client.healthy():  # noqa: ASYNC110 - the other process has no event to wait for
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def first_chat(client: EngineClient) -> int | None:
+async def wait_for_first_chat(client: EngineClient) -> int | None:
     """Wait until a chat succeeds; return the ranks that its fingerprint names. Bound by the caller.
 
     Raises:
         IncompatibleVersionsError: the engine refuses for want of the right mistral-common.
         StartFailedError: the engine refuses for another reason.
     """
-    refusals = 0
+    rejections = 0
     while True:
         try:
-            answer = await client.chat()
+            response = await client.chat()
         except EngineUnreachableError as error:
             _log.info("No answer to the test chat: %s", error)
         else:
-            if answer.status == 200 and answer.json().get("choices"):
-                return _ranks(answer)
-            refusals = refusals + 1 if 400 <= answer.status < 500 else 0
-            _log.warning("The test chat was answered with %d: %.200s", answer.status, answer.text)
-            if refusals >= REFUSALS:
-                raise _refused(answer)
+            if response.status == 200 and response.json().get("choices"):
+                return _ranks(response)
+            rejections = rejections + 1 if 400 <= response.status < 500 else 0
+            _log.warning(
+                "The test chat was answered with %d: %.200s", response.status, response.text
+            )
+            if rejections >= MAX_REJECTIONS:
+                raise _rejection(response)
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _refused(answer: Answer) -> StartFailedError | IncompatibleVersionsError:
-    quote = answer.text[:_QUOTE]
-    if _GRAMMAR.search(answer.text):
+def _rejection(response: EngineResponse) -> StartFailedError | IncompatibleVersionsError:
+    quote = response.text[:_QUOTE]
+    if _GRAMMAR.search(response.text):
         return IncompatibleVersionsError(
             "vLLM and mistral-common are incompatible: every chat is rejected. "
             'Install "mistral-common>=1.11.6,<1.13" in the image.',
             evidence=quote,
         )
     return StartFailedError(
-        f"The engine started but rejects every chat with HTTP {answer.status}.", evidence=quote
+        f"The engine started but rejects every chat with HTTP {response.status}.", evidence=quote
     )
 
 
-def _ranks(answer: Answer) -> int | None:
-    fingerprint = answer.json().get("system_fingerprint")
+def _ranks(response: EngineResponse) -> int | None:
+    fingerprint = response.json().get("system_fingerprint")
     if not isinstance(fingerprint, str) or not fingerprint.startswith("vllm-"):
         return None  # older than fingerprints
-    found = _TENSOR_PARALLEL.search(fingerprint)
-    return int(found.group(1)) if found else 1
+    match = _TENSOR_PARALLEL.search(fingerprint)
+    return int(match.group(1)) if match else 1

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-_PLACES = ("memory.events", "memory/memory.oom_control")
+_FILES = ("memory.events", "memory/memory.oom_control")
 """Of cgroup v2 and v1, below the mount point."""
 
 
 def oom_kills(mount: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the count, 0 where it cannot be read."""
-    for place in _PLACES:
+    for name in _FILES:
         try:
-            lines = (mount / place).read_text().splitlines()
+            lines = (mount / name).read_text().splitlines()
         except OSError:
             continue
         counts = [line.split() for line in lines]

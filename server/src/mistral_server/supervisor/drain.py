@@ -11,7 +11,7 @@ import logging
 
 from mistral_server.engine.client import EngineClient, EngineUnreachableError
 
-IDLE_LOOKS = 2
+IDLE_POLLS = 2
 """In a row: a request is not counted while the API process still prepares it."""
 
 _PAUSE_SECONDS = 0.5
@@ -19,15 +19,15 @@ _PAUSE_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
-async def until_idle(client: EngineClient) -> None:
+async def wait_until_idle(client: EngineClient) -> None:
     """Return when no request is left, or when nobody can tell. The caller bounds the time."""
     idle = 0
-    while idle < IDLE_LOOKS:
+    while idle < IDLE_POLLS:
         try:
             metrics = await client.metrics()
         except EngineUnreachableError as error:
             _log.warning("Cannot query the engine's running requests: %s", error)
             return
         idle = 0 if metrics.running or metrics.waiting else idle + 1
-        if idle < IDLE_LOOKS:
+        if idle < IDLE_POLLS:
             await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
 """The engine as the supervisor sees it: started once, stopped gently or by force, waited for.
 
-``Reaper`` collects every child that ends, as process 1 of a container must; ``Engine`` is one of
-them. Between this process and vLLM stands ``launcher``, which says why.
+``Reaper`` collects every child that exits, as process 1 of a container must. ``EngineProcess`` is
+one of them. ``launcher`` runs between this process and vLLM; its docstring says why.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ class Reaper:
     """
 
     def __init__(self) -> None:
-        self._ended: dict[int, asyncio.Future[int]] = {}
+        self._futures: dict[int, asyncio.Future[int]] = {}
         self._loop = asyncio.get_running_loop()
         process_tree.become_subreaper()
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
 
     def watch(self, pid: int) -> asyncio.Future[int]:
         """Return a future of the exit code of a child that was started in this turn of the loop."""
-        return self._ended.setdefault(pid, self._loop.create_future())
+        return self._futures.setdefault(pid, self._loop.create_future())
 
     def close(self) -> None:
         """Stop collecting."""
@@ -47,11 +47,11 @@ class Reaper:
                 return
             if pid == 0:
                 return
-            if (future := self._ended.pop(pid, None)) and not future.done():
+            if (future := self._futures.pop(pid, None)) and not future.done():
                 future.set_result(os.waitstatus_to_exitcode(status))
 
 
-class Engine:
+class EngineProcess:
     """A running ``vllm serve`` and all that it started.
 
     Attributes:
@@ -105,7 +105,7 @@ class Engine:
 
     async def _kill_orphans(self) -> None:
         """Kill what a killed launcher left: its children are ours by now."""
-        give_up = time.monotonic() + KILL_SECONDS
-        while (left := process_tree.descendants(os.getpid())) and time.monotonic() < give_up:
-            process_tree.kill(left)
+        deadline = time.monotonic() + KILL_SECONDS
+        while (remaining := process_tree.descendants(os.getpid())) and time.monotonic() < deadline:
+            process_tree.kill(remaining)
             await asyncio.sleep(0.02)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from mistral_server.engine.vllm_metrics import EngineMetrics
 
 
-class Progress:
+class HangDetector:
     """Watches the engine's counters."""
 
     def __init__(self, stall_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -20,22 +20,22 @@ class Progress:
         self._clock = clock
         self._counters: tuple[float, ...] | None = None
         self._alive_at = clock()
-        self._why = "the API process did not answer"
+        self._reason = "the API process did not answer"
 
-    def see(self, metrics: EngineMetrics) -> None:
+    def observe(self, metrics: EngineMetrics) -> None:
         """Take a look at the engine into account."""
         if not metrics.busy or metrics.progress != self._counters:
             self._alive_at = self._clock()
         self._counters = metrics.progress
-        self._why = f"no token was computed (running requests: {metrics.running})"
+        self._reason = f"no token was computed (running requests: {metrics.running})"
 
-    def miss(self) -> None:
+    def on_unreachable(self) -> None:
         """Take into account that the engine could not be looked at."""
-        self._why = "the API process did not answer"
+        self._reason = "the API process did not answer"
 
-    def stalled(self) -> str | None:
+    def stall_reason(self) -> str | None:
         """Return what is wrong if the engine hangs, else None."""
-        silent = self._clock() - self._alive_at
-        if silent < self._stall_seconds:
+        stalled_seconds = self._clock() - self._alive_at
+        if stalled_seconds < self._stall_seconds:
             return None
-        return f"For {silent:.0f} s {self._why}."
+        return f"For {stalled_seconds:.0f} s {self._reason}."

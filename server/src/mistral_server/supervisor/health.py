@@ -21,7 +21,7 @@ STATE = web.AppKey("state", ServerState)
 METRICS = web.AppKey("metrics", ServerMetrics)
 
 
-def application(state: ServerState, metrics: ServerMetrics) -> web.Application:
+def health_application(state: ServerState, metrics: ServerMetrics) -> web.Application:
     """Return the application that shows `state` and `metrics`."""
     app = web.Application()
     app[STATE] = state
@@ -39,14 +39,16 @@ def application(state: ServerState, metrics: ServerMetrics) -> web.Application:
 
 
 @asynccontextmanager
-async def served(state: ServerState, metrics: ServerMetrics) -> AsyncIterator[None]:
+async def serve_health(state: ServerState, metrics: ServerMetrics) -> AsyncIterator[None]:
     """Serve the health port for as long as the block runs.
 
     Raises:
         OSError: the port is taken.
     """
     # A probe every few seconds says nothing in a log.
-    runner = web.AppRunner(application(state, metrics), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        health_application(state, metrics), access_log=None, shutdown_timeout=1.0
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, state.settings.host, state.settings.health_port).start()
@@ -71,8 +73,8 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _livez(request: web.Request) -> web.Response:
-    stalled = request.app[STATE].stalled()
-    return web.Response(text=stalled or "ok", status=500 if stalled else 200)
+    reason = request.app[STATE].stall_reason()
+    return web.Response(text=reason or "ok", status=500 if reason else 200)
 
 
 async def _metrics(request: web.Request) -> web.Response:

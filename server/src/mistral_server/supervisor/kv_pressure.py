@@ -14,10 +14,10 @@ FULL = 0.95
 """Used share of the cache from which on it counts as full: vLLM's own watermark leaves 1 % free,
 and a look every few seconds misses the peak."""
 
-CALM_SECONDS = 60.0
+QUIET_SECONDS = 60.0
 
 
-class Pressure:
+class KVPressureDetector:
     """Watches the cache and the preemptions."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,21 +32,21 @@ class Pressure:
         """Requests were preempted from a full cache not long ago."""
         return self._clock() < self._until
 
-    def see(self, metrics: EngineMetrics) -> None:
+    def observe(self, metrics: EngineMetrics) -> None:
         """Take a look at the engine into account."""
         now = self._clock()
-        before, self._preemptions = self._preemptions, metrics.preemptions
+        previous, self._preemptions = self._preemptions, metrics.preemptions
         if metrics.kv_cache_usage >= FULL:
             self._full_at = now
-        if before is None or metrics.preemptions <= before:
+        if previous is None or metrics.preemptions <= previous:
             return
-        if now - self._full_at > CALM_SECONDS:
+        if now - self._full_at > QUIET_SECONDS:
             return
         if not self.high:
             self._episodes += 1
-        self._until = now + CALM_SECONDS
+        self._until = now + QUIET_SECONDS
 
     def take_episodes(self) -> int:
         """Return how many episodes began since the last call."""
-        taken, self._episodes = self._episodes, 0
-        return taken
+        episodes, self._episodes = self._episodes, 0
+        return episodes

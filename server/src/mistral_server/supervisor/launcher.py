@@ -35,24 +35,24 @@ _LIFELINE = 0
 def main(command: list[str]) -> int:
     """Run `command` and return its exit code, or 128 + n if signal n ended it."""
     process_tree.become_subreaper()
-    wakeup = _listen()
+    wakeup = _install_signal_handlers()
     engine = _start(command)
     status = _watch(engine, wakeup)
     _kill_leftovers()
     return status if status >= 0 else 128 - status
 
 
-def _listen() -> int:
+def _install_signal_handlers() -> int:
     """Return a file descriptor that yields the number of each signal that arrives."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _note)
+        signal.signal(number, _ignore)
     return reader
 
 
-def _note(_number: int, _frame: FrameType | None) -> None:
+def _ignore(_number: int, _frame: FrameType | None) -> None:
     """Do nothing: the wake-up descriptor carries the signal."""
 
 
@@ -68,8 +68,8 @@ def _start(command: list[str]) -> int:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, _LIFELINE)
+        devnull = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(devnull, _LIFELINE)
         os.execvp(command[0], command)  # noqa: S606 - the supervisor's own command
     except OSError as error:
         os.write(2, f"mistral-server: cannot run {command[0]}: {error}\n".encode())
@@ -94,28 +94,30 @@ def _watch(engine: int, wakeup: int) -> int:
 
 def _reap(engine: int) -> int | None:
     """Collect every ended child; return the engine's exit code if it is one of them."""
-    found = None
+    exit_code = None
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return found
+            return exit_code
         if pid == 0:
-            return found
+            return exit_code
         if pid == engine:
-            found = os.waitstatus_to_exitcode(status)
+            exit_code = os.waitstatus_to_exitcode(status)
 
 
 def _kill_leftovers() -> None:
-    me = os.getpid()
+    own_pid = os.getpid()
     now = time.monotonic()
-    spare_until, give_up = now + TRACKER_SECONDS, now + KILL_SECONDS
-    while left := process_tree.descendants(me):
+    spare_until, deadline = now + TRACKER_SECONDS, now + KILL_SECONDS
+    while remaining := process_tree.descendants(own_pid):
         now = time.monotonic()
-        if now >= give_up:
-            sys.stderr.write(f"mistral-server: processes {left} do not exit\n")
+        if now >= deadline:
+            sys.stderr.write(f"mistral-server: processes {remaining} do not exit\n")
             return
-        process_tree.kill(left if now >= spare_until else process_tree.without_trackers(left))
+        process_tree.kill(
+            remaining if now >= spare_until else process_tree.without_trackers(remaining)
+        )
         time.sleep(0.02)
         _reap(0)
 

@@ -32,17 +32,17 @@ def descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     zombies = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (found := _state_and_parent(entry)):
-            state, parent = found
+        if entry.name.isdigit() and (process := _state_and_parent(entry)):
+            state, parent = process
             children.setdefault(parent, []).append(int(entry.name))
             if state in "ZX":
                 zombies.add(int(entry.name))
-    below: list[int] = []
+    result: list[int] = []
     level = [root]
     while level:
         level = [child for parent in level for child in children.get(parent, [])]
-        below += level
-    return [pid for pid in below if pid not in zombies]
+        result += level
+    return [pid for pid in result if pid not in zombies]
 
 
 def kill(pids: list[int]) -> None:

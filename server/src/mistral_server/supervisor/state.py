@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from mistral_server.contract import EffectiveConfiguration, ServerSettings, SignalDocument, Stage
 from mistral_server.engine.vllm_metrics import EngineMetrics
 from mistral_server.engine_log.stages import Stages
-from mistral_server.supervisor.hang_detector import Progress
-from mistral_server.supervisor.kv_pressure import Pressure
+from mistral_server.supervisor.hang_detector import HangDetector
+from mistral_server.supervisor.kv_pressure import KVPressureDetector
 
 
 @dataclass
@@ -19,8 +19,8 @@ class ServerState:
     metrics: EngineMetrics = field(default_factory=EngineMetrics)
     started: bool = False
     """A chat was answered once."""
-    pressure: Pressure = field(default_factory=Pressure)
-    progress: Progress | None = None
+    pressure: KVPressureDetector = field(default_factory=KVPressureDetector)
+    hang_detector: HangDetector | None = None
     """Set while the server serves; before that, the start-up budget is the only limit."""
 
     @property
@@ -28,11 +28,11 @@ class ServerState:
         """A chat was answered, and the server takes more."""
         return self.stages.current is Stage.SERVING
 
-    def stalled(self) -> str | None:
+    def stall_reason(self) -> str | None:
         """Return what is wrong if the engine hangs. Draining has a deadline of its own."""
-        if self.progress is None or self.stages.current is Stage.DRAINING:
+        if self.hang_detector is None or self.stages.current is Stage.DRAINING:
             return None
-        return self.progress.stalled()
+        return self.hang_detector.stall_reason()
 
     def signals(self) -> SignalDocument:
         """Return the document behind ``/signals``."""

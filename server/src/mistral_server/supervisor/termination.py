@@ -12,7 +12,7 @@ DEFAULT_PATH = "/dev/termination-log"
 _log = logging.getLogger(__name__)
 
 
-def report(error: ServerError, stage: Stage, uptime_seconds: float) -> TerminationReport:
+def make_report(error: ServerError, stage: Stage, uptime_seconds: float) -> TerminationReport:
     """Return the report about `error`."""
     return TerminationReport(
         failure=error.failure,
@@ -26,9 +26,9 @@ def report(error: ServerError, stage: Stage, uptime_seconds: float) -> Terminati
     )
 
 
-def write(words: TerminationReport, path: str) -> None:
+def write_report(report: TerminationReport, path: str) -> None:
     """Write the report to `path`, and to the log whatever happens to the file."""
-    encoded = words.to_bytes()
+    encoded = report.to_bytes()
     _log.error("Ended: %s", encoded.decode())
     try:
         # The file belongs to the kubelet and exists in a pod: it is filled, never replaced.

@@ -26,8 +26,8 @@ def boot(room: Room) -> None:
     """Wait until the server is ready; compare what fits with what `fit` says."""
     server, found = room.server, room.findings
     if not found.check("the server becomes ready", server.until_ready(SECONDS)):
-        verdict = server.log.verdict
-        found.failed.append(str(verdict.evidence if verdict else server.log.tail(3)))
+        classification = server.log.classification
+        found.failed.append(str(classification.evidence if classification else server.log.tail(3)))
         return
     startup = json.loads(server.get("/startupz")[1])
     effective = json.loads(server.get("/signals")[1])["effective"]

@@ -28,9 +28,9 @@ def expect(room: Room, failure: FailureClass, seconds: float, since: float | Non
     begins = since or server.log.cause_at
     if begins is not None:
         found.note(exit_s=round(end.at - begins, 2))
-    verdict = server.log.verdict
-    if verdict is not None and "engine.context_length" in verdict.values:
-        found.note(suggested=verdict.values["engine.context_length"])
+    classification = server.log.classification
+    if classification is not None and "engine.context_length" in classification.suggestions:
+        found.note(suggested=classification.suggestions["engine.context_length"])
     return end
 
 

@@ -104,8 +104,8 @@ def fail_at_images(room: Room) -> None:
         reply = room.server.ask(image_prompt(scale.images, scale.image_side), seconds=60)
         room.findings.note(status=reply.status)
         expect(room, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
-        verdict = room.server.log.verdict
-        room.findings.equal("phase", verdict and verdict.phase, Phase.IMAGES)
+        classification = room.server.log.classification
+        room.findings.equal("phase", classification and classification.phase, Phase.IMAGES)
     expect_free(room)
 
 
