@@ -1,4 +1,4 @@
-"""``classify``: why engines ended, from the files of their logs."""
+"""``classify``: classify engine failures from log files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from mistral_server.engine_log.classify import Classification, Classifier
 
 
 def classify_files(files: Sequence[Path]) -> int:
-    """Print a line for each log; return the exit code."""
+    """Print one line per log and return the exit code."""
     return print_lines(files, _classified)
 
 
@@ -30,5 +30,5 @@ def _classified(lines: Iterable[bytes]) -> dict[str, Any]:
 
 
 def _advice(classification: Classification) -> dict[str, str]:
-    """Return what would help, with vLLM's flags for those who run it without this server."""
+    """Return the advice, with vLLM's flags for use without this server."""
     return {"advice": with_flags(classification.advice)} if classification.advice else {}

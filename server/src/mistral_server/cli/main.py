@@ -1,7 +1,7 @@
 """The command line ``mistral-server``.
 
-It holds the commands' names and nothing else: their imports stay inside, so that ``--help`` is
-quick and ``fetch`` does not load a web server.
+This module defines the commands only. Imports are inside them, so that ``--help`` is fast and
+``fetch`` does not load a web server.
 """
 
 import logging

@@ -1,6 +1,6 @@
-"""The gate's judgments on files: ``detect-loop`` and ``check-tool-call``.
+"""Evaluate transcripts in files: ``detect-loop`` and ``check-tool-call``.
 
-The same code as in the gate, for people with a transcript in hand.
+Uses the same code as the gate.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ __all__ = ["LoopRule", "check_tool_calls", "detect_loops"]
 
 
 def detect_loops(files: Sequence[Path], rule: LoopRule) -> int:
-    """Print a line for each file; return the exit code."""
+    """Print one line per file and return the exit code."""
     return print_lines(files, lambda file: _evaluate_loop(file.read(), rule))
 
 
 def check_tool_calls(request: Path, responses: Sequence[Path]) -> int:
-    """Print a line for each answer; return the exit code."""
+    """Print one line per response and return the exit code."""
     try:
         with open_binary(request) as content:
             options = parse_options(content.read(), chat=True, loops="Off")
@@ -65,7 +65,7 @@ def _evaluate_loop(content: bytes, rule: LoopRule) -> dict[str, Any]:
 
 
 def _token_ids(content: bytes) -> list[int] | None:
-    """Return the ids of a JSON list of them, None for what is a text."""
+    """Return the token ids of a JSON list, or None if the content is text."""
     try:
         ids = msgspec.json.decode(content, type=list[int])
         as_symbols(ids)
@@ -75,7 +75,7 @@ def _token_ids(content: bytes) -> list[int] | None:
 
 
 def _evaluate_calls(options: RequestOptions, content: bytes) -> dict[str, Any]:
-    # Whether it was streamed shows in the answer.
+    # The body shows whether it was streamed.
     streamed = not content.lstrip().startswith((b"{", b"["))
     observer = Observer(replace(options, stream=streamed), LoopSettings(action="Off"))
     if streamed:
@@ -99,7 +99,7 @@ def _evaluate_calls(options: RequestOptions, content: bytes) -> dict[str, Any]:
 
 def _read_stream(content: bytes, observer: Observer) -> None:
     stream = Stream(observer, accurate_finish=False)
-    # Transcripts were through editors: other line ends, a last event without its empty line.
+    # Editors change line ends and drop the empty line after the last event.
     stream.feed(content.replace(b"\r\n", b"\n").strip() + b"\n\n")
     if stream.unreadable or not observer.generations:
         raise ValueError("neither JSON nor the `data:` events of a stream")

@@ -1,7 +1,7 @@
-"""What the supervisor asks vLLM over HTTP on this host: health, one chat, metrics, configuration.
+"""The supervisor's HTTP client for vLLM on this host: health, one chat, metrics, configuration.
 
-``canary`` and ``watch`` call it. Every answer is bounded in time and size, and whatever is not what
-it should be becomes `EngineUnreachableError`.
+Used by ``canary``, ``drain`` and ``engine_watch``. Every response is limited in time and size. An
+unexpected one raises `EngineUnreachableError`.
 """
 
 import json
@@ -14,28 +14,28 @@ from mistral_server.contract import SERVER_TOKEN_HEADER, ServerSettings
 from mistral_server.engine import vllm_metrics
 
 RESPONSE_LIMIT_BYTES = 16 * 1024 * 1024
-"""Bytes of an answer that are read; a healthy ``/metrics`` has some 60 KB."""
+"""Maximum size of a response; a typical ``/metrics`` has 60 KB."""
 
 METRICS_SECONDS = 10.0
-"""An API process under full load answers in well under a second."""
+"""Request timeout. An API process under full load responds in well under a second."""
 
 CHAT_SECONDS = 300.0
-"""The first chat after a start may compile kernels."""
+"""Timeout of a chat. The first one after a start may compile kernels."""
 
 
 class EngineUnreachableError(Exception):
-    """The API process did not answer, or not with what was asked for."""
+    """The API process did not respond, or its response was not the expected one."""
 
 
 @dataclass(frozen=True)
 class EngineResponse:
-    """An HTTP answer."""
+    """An HTTP response."""
 
     status: int
     text: str
 
     def json(self) -> dict[str, Any]:
-        """Return the body as a JSON object, an empty one if it is something else."""
+        """Return the body as a JSON object, or an empty one if it is not an object."""
         try:
             value = json.loads(self.text)
         except ValueError:
@@ -44,11 +44,11 @@ class EngineResponse:
 
 
 class EngineClient:
-    """A client of the API server of this pod. Use as an asynchronous context manager.
+    """Client of the API server of this pod, an asynchronous context manager.
 
     Args:
-        settings: where the server listens.
-        token: by which the gate knows the supervisor.
+        settings: the server's settings, with its address.
+        token: authenticates the supervisor to the gate.
     """
 
     def __init__(self, settings: ServerSettings, token: str) -> None:
@@ -59,7 +59,7 @@ class EngineClient:
 
     async def __aenter__(self) -> Self:
         """Open the connection pool."""
-        # trust_env stays off: a proxy must not come between two processes of one pod.
+        # trust_env stays off: no proxy between two processes of one pod.
         self._session = aiohttp.ClientSession(headers=self._headers)
         return self
 
@@ -69,14 +69,14 @@ class EngineClient:
             await self._session.close()
 
     async def healthy(self) -> bool:
-        """Return whether the API process listens and says that its engine exists."""
+        """Return whether the API process reports its engine as healthy."""
         try:
             return (await self._request("GET", "/health", METRICS_SECONDS)).status == 200
         except EngineUnreachableError:
             return False
 
     async def chat(self) -> EngineResponse:
-        """Return the answer to a chat of one token, the cheapest request that uses everything."""
+        """Return the response to a chat of one token, the cheapest end-to-end request."""
         request = {
             "model": self._model,
             "messages": [{"role": "user", "content": "Hello"}],
@@ -86,19 +86,19 @@ class EngineClient:
         return await self._request("POST", "/v1/chat/completions", CHAT_SECONDS, request)
 
     async def metrics(self) -> vllm_metrics.EngineMetrics:
-        """Return what the engine counts."""
+        """Return the engine's metrics."""
         response = await self._request("GET", "/metrics", METRICS_SECONDS)
         if response.status != 200:
             raise EngineUnreachableError(f"/metrics returned {response.status}")
         return vllm_metrics.parse(response.text)
 
     async def version(self) -> str | None:
-        """Return vLLM's version as it reports it."""
+        """Return the version that vLLM reports."""
         version = (await self._request("GET", "/version", METRICS_SECONDS)).json().get("version")
         return version if isinstance(version, str) else None
 
     async def context_length(self) -> int | None:
-        """Return the tokens of prompt and answer together that the engine settled on."""
+        """Return the engine's context length: tokens of prompt and response together."""
         response = await self._request("GET", "/v1/models", METRICS_SECONDS)
         models = response.json().get("data")
         for model in models if isinstance(models, list) else []:

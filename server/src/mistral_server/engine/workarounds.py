@@ -1,8 +1,8 @@
 """Workarounds for defects of the pinned vLLM, applied inside its API process.
 
-They are the one exception to the rule that nothing private of vLLM is touched;
-docs/decisions/0001-engine-workarounds.md says why, and when each of them ends. A workaround looks
-at what it finds first: an engine that it does not recognize is left alone.
+They are the one exception to the rule that vLLM's private code is not touched;
+docs/decisions/0001-engine-workarounds.md says why, and when each one is removed. A workaround first
+inspects the engine, and leaves one that it does not recognize unchanged.
 """
 
 import logging
@@ -16,29 +16,29 @@ _log = logging.getLogger(__name__)
 Workaround = Callable[[], drop_info.WorkaroundState]
 
 WORKAROUNDS: Mapping[str, Workaround] = {drop_info.NAME: drop_info.memoize}
-"""Names, as the metric's label `name` has them, to what applies each."""
+"""Workarounds by name, which is the value of the metric's label `name`."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkaroundResult:
-    """What one workaround found and did."""
+    """The result of one workaround."""
 
     name: str
     active: bool
     reason: str
-    """Half a sentence for the log."""
+    """A clause for the log."""
 
 
 def apply(
     *, enabled: bool, workarounds: Mapping[str, Workaround] = WORKAROUNDS
 ) -> list[WorkaroundResult]:
-    """Apply every workaround that fits this process's vLLM, and log the others.
+    """Apply every workaround that this process's vLLM needs, and log the others.
 
-    Nothing that goes wrong here keeps the API from starting.
+    A failure never prevents the API from starting.
 
     Args:
-        enabled: False leaves the engine as it comes.
-        workarounds: the ones to apply.
+        enabled: False leaves the engine unchanged.
+        workarounds: the workarounds to apply.
     """
     results = [_apply_one(name, workaround, enabled) for name, workaround in workarounds.items()]
     for result in results:
@@ -52,7 +52,7 @@ def _apply_one(name: str, workaround: Workaround, enabled: bool) -> WorkaroundRe
         return WorkaroundResult(name, active=False, reason="engine.workarounds is Disabled")
     try:
         state = workaround()
-    except Exception as error:  # whatever a future vLLM raises, the API starts without it
+    except Exception as error:  # any error of a future vLLM: the API starts without it
         return WorkaroundResult(name, active=False, reason=f"{type(error).__name__}: {error}")
     return WorkaroundResult(
         name, active=state is drop_info.WorkaroundState.ACTIVE, reason=state.value

@@ -1,10 +1,10 @@
-"""Say from an engine's log why it ended: a class, its phase, the evidence, and what would help.
+"""Classify an engine failure by its log: class, phase, evidence and advice.
 
-Pure. The same code reads line by line in the pod and whole files on the command line. The first
-root cause wins: what follows it is every process and every open request that learned of it, up to
-4,000 lines of it. The default model runner prints no friendly text for a lack of GPU memory, so the
-phase comes from the functions in the traceback above it. Records of harmless levels are passed
-over, since they quote errors; so are lines that an engine survived.
+Pure. The same code reads lines in the pod and whole files on the command line. The first root cause
+wins: it is followed by up to 4,000 lines of errors of other processes and open requests. The
+default model runner prints no specific message for an out-of-memory failure of the GPU, so the
+phase comes from the functions in the traceback. Records of harmless levels are ignored, because
+they quote errors. Errors that the engine survived are ignored too.
 """
 
 import re
@@ -15,10 +15,11 @@ from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY
 from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
 
 _LONGEST_LINE = 20_000
-"""What stands further behind in a line shows no cause: dumped tensors, whole requests."""
+"""Characters of a line that are read. The rest shows no cause: dumped tensors, whole requests."""
 
 _SURVIVED_LINES = 2
-"""Statistics come every ten seconds; an engine that is dead says them once more at most."""
+"""Lines of statistics after which an error was survived. They are logged every ten seconds; a dead
+engine logs at most one more."""
 
 _FRAME = re.compile(r'\s*File "[^"]+", line \d+, in (\w+)')
 _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
@@ -26,19 +27,19 @@ _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """Why an engine ended."""
+    """Why an engine failed."""
 
     failure: FailureClass
     phase: Phase
-    """What it was doing."""
+    """What the engine was doing."""
     evidence: str
     """The line that shows the cause."""
     suggestions: dict[str, int] = field(default_factory=dict)
-    """What the engine itself says would work, by the name of the setting."""
+    """Values that the engine suggests, by the name of the setting."""
 
     @property
     def advice(self) -> str:
-        """What would help, for a person; empty where nothing is known."""
+        """The advice for users, or an empty string."""
         return ADVICE.get(self.failure, "")
 
 
@@ -175,9 +176,9 @@ _PHASES: tuple[tuple[Phase, frozenset[str]], ...] = (
     (Phase.SERVING, frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
     (Phase.START, frozenset({"init_device", "init_worker_distributed_environment"})),
 )
-"""Functions of vLLM by what the engine does in them, the first that is found.
+"""Functions of vLLM by phase; the first match counts.
 
-The executor's `initialize_from_config` calls the warm-up too, which therefore goes first.
+The executor's `initialize_from_config` also calls the warm-up, which is therefore first.
 """
 
 _START_FUNCTIONS = dict(_PHASES)[Phase.START]
@@ -188,14 +189,14 @@ _CLASS_OF_PHASE = {
     Phase.SERVING: FailureClass.CUDA_OOM_RUNTIME,
     Phase.IMAGES: FailureClass.CUDA_OOM_RUNTIME,
 }
-"""A lack of GPU memory by its phase; anything between weights and ready is the warm-up."""
+"""Class of an out-of-memory failure by phase; the default is the warm-up."""
 
 _PHASE_OF = {
     FailureClass.KV_CACHE_TOO_SMALL: Phase.KV_CACHE,
     FailureClass.KV_CACHE_NONE: Phase.KV_CACHE,
     FailureClass.GPU_BUSY: Phase.START,
 }
-"""Causes that can only show in one phase, whatever the log leaves out."""
+"""Classes that occur in one phase only, even if the log does not show it."""
 
 EXPLAINED = frozenset(
     {rule.failure for rule in _RULES}
@@ -236,15 +237,15 @@ ADVICE: dict[FailureClass, str] = {
     FailureClass.GPU_HARDWARE: "Look at the node's GPU, and move the pod to another node.",
     FailureClass.NOT_WRITABLE: "The server writes to /tmp and /home only: keep their volumes.",
 }
-"""What to do about each class, in one sentence."""
+"""Advice for each class, in one sentence."""
 
 
 UNEXPLAINED = frozenset({FailureClass.ENGINE_DIED, FailureClass.START_FAILED})
-"""Classes of which the log gives no cause."""
+"""Classes without a cause in the log."""
 
 
 class Classifier:
-    """Reads the log of one engine. Memory is bounded: the functions of one traceback."""
+    """Classifies the log of one engine. Memory is bounded: the functions of one traceback."""
 
     def __init__(self) -> None:
         self._functions: set[str] = set()
@@ -257,7 +258,7 @@ class Classifier:
         self._statistics = 0
 
     def read(self, line: str) -> None:
-        """Take one line into account."""
+        """Read one line."""
         record = RECORD.match(line.rstrip("\r\n")[:_LONGEST_LINE])
         if record is None:
             return
@@ -273,7 +274,7 @@ class Classifier:
             self._match(text)
 
     def classification(self) -> Classification | None:
-        """Return why the engine ended, None if nothing in its log says that it failed."""
+        """Return why the engine failed, or None if its log shows no failure."""
         if self._cause is not None:
             return self._cause
         if not (self._died or self._failed):
@@ -302,14 +303,14 @@ class Classifier:
             self._statistics = 0
         elif _START_FAILED.search(text):
             self._failed = self._failed or text[:EVIDENCE_CHARACTERS]
-        elif _EXCEPTION.match(text) and not self._died:  # what follows a death comes of it
+        elif _EXCEPTION.match(text) and not self._died:  # later exceptions are consequences
             self._exception = self._exception or text[:EVIDENCE_CHARACTERS]
 
     def _classify(self, text: str) -> Classification | None:
         out_of_memory = _OUT_OF_GPU_MEMORY.search(text)
         if out_of_memory or _NO_CONTEXT.search(text):
             phase = self._phase()
-            # Nothing is allocated before the weights, but a context.
+            # Before the weights only a context is allocated.
             unknown_phase = phase is Phase.START and self._functions.isdisjoint(_START_FUNCTIONS)
             if out_of_memory and (unknown_phase or _WHILE_LOADING.search(text)):
                 phase = Phase.WEIGHTS
@@ -330,7 +331,7 @@ class Classifier:
         return Classification(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], suggestions)
 
     def _phase(self) -> Phase:
-        """Return what the engine was doing: by the traceback, else by what it had said."""
+        """Return what the engine was doing: from the traceback, otherwise from earlier lines."""
         for phase, functions in _PHASES:
             if not functions.isdisjoint(self._functions):
                 return phase

@@ -1,4 +1,4 @@
-"""The engine's window, asked of the engine itself: with `auto` nobody else knows it."""
+"""The engine's context length, queried from the engine: with `auto` only it has the value."""
 
 import logging
 from typing import cast
@@ -21,11 +21,11 @@ class _Models(msgspec.Struct):
 
 
 class ContextWindow:
-    """Tokens of prompt and answer together.
+    """Tokens of prompt and response together.
 
     Args:
         app: the application behind the gate.
-        configured: the window where the settings say it.
+        configured: the context length in the settings, if set.
     """
 
     def __init__(self, app: Application, configured: int | None) -> None:
@@ -33,10 +33,10 @@ class ContextWindow:
         self._tokens = configured
 
     async def tokens(self, scope: Scope) -> int | None:
-        """Return the window, None if the application does not tell.
+        """Return the context length, or None if the application does not report it.
 
         Args:
-            scope: of a request that is being served.
+            scope: of the current request.
         """
         if self._tokens is None:
             self._tokens = await self._query_engine(scope)

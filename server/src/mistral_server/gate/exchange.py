@@ -1,6 +1,6 @@
-"""One observed request: what the application sends on its way to the client, and what it was.
+"""One observed request: forward the application's messages to the client, and count the result.
 
-Nothing here may break an answer: what cannot be read passes as it came, and is counted.
+No failure here may break a response: what cannot be read is forwarded unchanged and counted.
 """
 
 import logging
@@ -14,19 +14,19 @@ from mistral_server.gate.request import RequestOptions
 from mistral_server.gate.stream import Stream
 
 FINISH_HEADER = b"x-mistral-finish-reason"
-"""Tells the truth where the body says `length`."""
+"""Header with the actual finish reasons where the body has `length`."""
 
 _log = logging.getLogger(__name__)
 
 
 class Exchange:
-    """What is sent for one request. Use `send` in the application's place of `send`.
+    """Forwards the response of one request. Pass its `send` to the application.
 
     Args:
-        options: what the request asks for.
-        settings: the gate's.
-        replay: to hang up on an application whose generation is ended.
-        send: to the client.
+        options: the request's options.
+        settings: the gate's settings.
+        replay: aborts the application when a generation is stopped.
+        send: sends to the client.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Exchange:
         self._in_flight(+1)
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Take a message of the application's.
+        """Forward a message of the application.
 
-        Not a coroutine itself: of a chunk that changes nothing, the server's own is the only one.
+        Not a coroutine: an unchanged chunk then needs only the server's own coroutine.
         """
         if self._finished:
-            return _no_op()  # it was hung up on, and has not noticed yet
+            return _no_op()  # aborted, but the application still sends
         if message["type"] == "http.response.start":
             return self._on_start(message)
         if message["type"] != "http.response.body" or self._passthrough:
@@ -67,10 +67,10 @@ class Exchange:
         return self._forward(self._stream, data, message)
 
     def close(self) -> None:
-        """Count what the request was; call it once the application is done."""
+        """Count the result. Call it when the application has returned."""
         self._in_flight(-1)
         if self._passthrough:
-            return  # an error; vLLM counts those
+            return  # an error, which vLLM counts
         try:
             self._count()
         except Exception:
@@ -87,7 +87,7 @@ class Exchange:
         if self._passthrough or self._stream is not None:
             await self._send(start)
         else:
-            self._start = start  # its length is not known before the body is
+            self._start = start  # sent with the body, whose length is needed
 
     async def _on_body(self, message: Message) -> None:
         self._parts.append(message.get("body", b""))
@@ -101,7 +101,7 @@ class Exchange:
                 body, self._observer, accurate_finish=self._settings.honest_finish
             )
         except response.UNREADABLE:
-            if not self._replay.disconnected:  # vLLM sends `null` to a client that left
+            if not self._replay.disconnected:  # vLLM sends `null` to a disconnected client
                 metrics.ERRORS.labels("answer").inc()
         else:
             reasons = self._finish_reasons() if corrected else b""
@@ -145,7 +145,7 @@ class Exchange:
         metrics.IN_FLIGHT.labels("looping" if self._looping else "productive").inc(change)
 
     def _finish_reasons(self) -> bytes:
-        """Return how each choice really ended, in their order."""
+        """Return the actual finish reason of each choice, in order."""
         results = self._observer.results()
         return ",".join(one.finish_reason for one in results).encode()
 

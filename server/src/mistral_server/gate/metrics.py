@@ -1,7 +1,7 @@
-"""What the gate counts. vLLM serves it in its own ``/metrics``, summed over its API processes.
+"""The gate's metrics. vLLM serves them in its own ``/metrics``, summed over its API processes.
 
-Created at import, in prometheus_client's default registry: that is how vLLM finds it. No label
-holds anything that a caller or the model wrote.
+They are created at import in prometheus_client's default registry, which vLLM exposes. No label
+contains text of a client or the model.
 """
 
 from prometheus_client import Counter, Gauge

@@ -1,7 +1,7 @@
-"""A pure ASGI middleware in front of vLLM's application: the way of a request through the gate.
+"""The ASGI middleware in front of vLLM's application.
 
-vLLM constructs it without arguments, in each API process, so its settings come from the environment
-that the supervisor passed on.
+vLLM constructs it without arguments in each API process, so its settings come from the environment
+that the supervisor sets.
 """
 
 import hmac
@@ -37,7 +37,7 @@ from mistral_server.gate.response import UNREADABLE
 from mistral_server.gate.system_prompt import SystemPrompt
 
 LOOPS_HEADER = b"x-mistral-loops"
-"""Header by which a request says what becomes of its loops."""
+"""Request header that selects how loops are handled."""
 
 CHAT_PATH = "/v1/chat/completions"
 GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
@@ -69,9 +69,9 @@ class Gate:
             metrics.WORKAROUNDS.labels(result.name, str(not result.active).lower()).set(0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request, pass it on, or pass it on and watch what comes back."""
+        """Reject a request, forward it, or forward it and observe the response."""
         if scope["type"] == "websocket":
-            # None of the open paths is one, and nobody would look at what it generates.
+            # No open path is a WebSocket, and the gate could not observe what it generates.
             metrics.REFUSALS.labels("path").inc()
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -111,7 +111,7 @@ class Gate:
             await too_large(self._settings.max_body_bytes).send(send)
             return
         if body is None:
-            return  # the client left before its request was complete
+            return  # the client disconnected before its request was complete
         prepared = await self._prepare(scope, body)
         if prepared is None:
             await self._app(scope, Replay(body, receive), send)
@@ -126,7 +126,7 @@ class Gate:
             exchange.close()
 
     async def _prepare(self, scope: Scope, body: bytes) -> Prepared | None:
-        """Return the request for the engine, None if it is to pass as it is."""
+        """Return the request for the engine, or None to forward it unchanged."""
         action = _ACTIONS.get((header(scope, LOOPS_HEADER) or b"").strip().lower())
         try:
             context_length = (
@@ -142,7 +142,7 @@ class Gate:
                 policy=RequestPolicy(self._settings, system_prompt, context_length),
             )
         except UNREADABLE:
-            return None  # vLLM tells the client what is wrong with it
+            return None  # vLLM rejects it with its own message
         except Exception:
             _log.exception("Cannot process a request; it is passed on unchanged")
             metrics.ERRORS.labels("request").inc()

@@ -1,6 +1,6 @@
-"""Watch one request's generations: loops, tool calls, how they end. Pure but for its own memory.
+"""Observe the generations of one request: loops, tool calls and finish reasons. No I/O.
 
-It is told what the client received, piece by piece, and says at the end what it saw.
+Reads what the client receives piece by piece, and returns the results at the end.
 """
 
 import sys
@@ -36,20 +36,20 @@ class Piece:
 
     text: str = ""
     token_ids: Sequence[int] | None = None
-    """None where the engine gives none."""
+    """None if the engine provides none."""
     calls: Sequence[tuple[int, Call]] = ()
-    """Index and what is added to the call."""
+    """Index of each call, and its delta."""
     finish_reason: str | None = None
     stop_reason: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """What became of one generation."""
+    """The result of one generation."""
 
     finish_reason: str
-    """The truth: `length` for a call that was cut whatever the engine says, `repetition` for a loop
-    that was stopped, `abort` for a client that left."""
+    """The actual reason: `length` for a truncated call whatever the engine reports, `repetition`
+    for a stopped loop, `abort` for a client that disconnected."""
     loop: Literal["exact", "counter"] | None
     stopped: bool
     wasted_tokens: int
@@ -57,12 +57,12 @@ class GenerationResult:
 
 @dataclass(slots=True)
 class _CallDeltas:
-    """The deltas of one call; joined once, since strings that grow are copied each time."""
+    """The deltas of one call, joined once, because a growing string is copied each time."""
 
     pieces: list[Call] = field(default_factory=list)
 
     def joined(self) -> Call:
-        """Return the call as the client put it together."""
+        """Return the call as the client assembles it."""
         return Call(
             name="".join(one.name for one in self.pieces),
             arguments="".join(one.arguments for one in self.pieces),
@@ -79,30 +79,30 @@ class Generation:
     content: list[str] = field(default_factory=list)
     calls: list[_CallDeltas] = field(default_factory=list)
     tokens: int = 0
-    """Tokens so far; 0 where only text is known."""
+    """Tokens so far; 0 if only text is available."""
     finish_reason: str | None = None
-    """As the engine says it."""
+    """As the engine reports it."""
     last_token: int | None = None
     stop_reason: int | str | None = None
     stopped: bool = False
-    """The gate ended it for looping."""
+    """Whether the gate stopped the generation because of a loop."""
     limit_reached: bool = False
-    """The engine counted as many tokens as the caller allows."""
+    """Whether the engine counted as many tokens as the client's limit."""
     detector: LoopDetector | None = None
     counter: CounterLoopDetector = field(init=False)
     by_text: bool = False
     _pending_texts: list[str] = field(default_factory=list)
-    """Taken, but not read yet; so are the ids."""
+    """Text that is not read yet, like `_pending_ids`."""
     _pending_ids: list[int] = field(default_factory=list)
     _flush_at: int = 16
-    """With so many ids they are read; any small number where no loop is looked for."""
+    """Number of pending ids at which they are read; any small number without loop detection."""
 
     def __post_init__(self) -> None:
-        """Start the detector that reads text; the other one waits for what the engine gives."""
+        """Create the detector for text; the other one depends on what the engine provides."""
         self.counter = CounterLoopDetector(self.rule)
 
     def add(self, piece: Piece) -> None:
-        """Read on."""
+        """Read a piece."""
         self.flush()
         generated = piece.text
         for index, delta in piece.calls:
@@ -113,10 +113,10 @@ class Generation:
         self.stop_reason = self.stop_reason if piece.stop_reason is None else piece.stop_reason
 
     def add_text(self, text: str, token_ids: list[int]) -> bool:
-        """Take a text and its ids, and nothing else; tell whether `looping` may have changed.
+        """Add a text and its ids; return whether `looping` may have changed.
 
-        They wait for the token at which the detector looks again. Before it nothing can change, and
-        sixteen are read in the time of two.
+        They stay pending until the detector's next check. Before it nothing can change, and reading
+        sixteen at once takes as long as two.
         """
         self._pending_texts.append(text)
         self._pending_ids += token_ids
@@ -126,7 +126,7 @@ class Generation:
         return True
 
     def flush(self) -> None:
-        """Read what was taken."""
+        """Read pending text and ids."""
         if self._pending_texts:
             text = "".join(self._pending_texts)
             self._read(text, text, self._pending_ids)
@@ -135,11 +135,11 @@ class Generation:
 
     @property
     def looping(self) -> bool:
-        """It repeats itself now."""
+        """Whether the generation is looping now."""
         return self.detector is not None and self.detector.looping
 
     def should_stop(self, settings: LoopSettings) -> bool:
-        """Tell whether it has repeated itself for so long that it is to be ended."""
+        """Return whether the loop is long enough to stop the generation."""
         if self.detector is None or not self.detector.looping or self.detector.loop is None:
             return False
         loop = self.detector.loop
@@ -151,10 +151,10 @@ class Generation:
 
     @property
     def truncated(self) -> bool:
-        """The generation ended by a limit.
+        """Whether the generation ended by a limit.
 
-        vLLM says `tool_calls` of a call that it cut and completed, and 0.26 of one that it streams;
-        then only the last token tells, or the number of tokens where no token is known.
+        vLLM reports `tool_calls` for a call that it truncated and completed, and 0.26 for one that
+        it streams. Then only the last token shows it, or the number of tokens without token ids.
         """
         self.flush()
         if self.stopped or self.finish_reason in {None, "length", "repetition"}:
@@ -171,7 +171,7 @@ class Generation:
         )
 
     def result(self) -> GenerationResult:
-        """Return what became of it."""
+        """Return the result."""
         self.flush()
         exact = self.detector is not None and self.detector.finish() is not None
         is_counter = not exact and self.options.loops != "Off" and self.counter.finish() is not None
@@ -192,7 +192,7 @@ class Generation:
         return self.finish_reason or "abort"
 
     def as_choice(self) -> Choice:
-        """Return what the client received."""
+        """Return the choice as the client received it."""
         self.flush()
         return Choice("".join(self.content), [one.joined() for one in self.calls], self.truncated)
 
@@ -224,7 +224,7 @@ def _symbols(token_ids: Sequence[int]) -> str:
     try:
         return as_symbols(token_ids)
     except (ValueError, OverflowError):
-        # No vocabulary is that large; but an answer does not end because of what its engine counts.
+        # No vocabulary is that large, but an invalid id must not break the response.
         return as_symbols([one % (sys.maxunicode + 1) for one in token_ids])
 
 
@@ -235,12 +235,12 @@ class Observer:
         self.options = options
         self.generations: dict[int, Generation] = {}
         self.changed = False
-        """`looping` and `should_stop` may have changed since this was last made false."""
+        """Whether `looping` or `should_stop` may have changed since this was reset."""
         self._settings = settings
         self._rule = LoopRule(settings.repeats, settings.min_tokens)
 
     def add(self, index: int, piece: Piece) -> None:
-        """Read on in one choice."""
+        """Read a piece of one choice."""
         generation = self.generations.get(index)
         if generation is None:
             generation = self.generations[index] = Generation(self.options, self._rule)
@@ -248,12 +248,12 @@ class Observer:
         self.changed = True
 
     def add_text(self, index: int, text: str, token_ids: list[int]) -> None:
-        """Read on in a choice that has begun."""
+        """Add a text and its ids to a choice that has begun."""
         if self.generations[index].add_text(text, token_ids):
             self.changed = True
 
     def count(self, completion_tokens: int) -> None:
-        """Take the engine's count of the tokens of all choices."""
+        """Read the engine's token count of all choices."""
         limit = self.options.max_tokens
         limit_reached = limit is not None and completion_tokens >= limit * max(
             1, len(self.generations)
@@ -263,18 +263,18 @@ class Observer:
 
     @property
     def looping(self) -> bool:
-        """Nothing but loops is being generated for this request."""
+        """Whether all running generations of this request are loops."""
         running = self._running()
         return bool(running) and all(one.looping for one in running.values())
 
     @property
     def should_stop(self) -> bool:
-        """Every generation that still runs is a loop to be ended."""
+        """Whether every running generation is a loop that is long enough to stop."""
         running = self._running()
         return bool(running) and all(one.should_stop(self._settings) for one in running.values())
 
     def stop(self) -> list[int]:
-        """Note that the gate ends what still runs; return the choices."""
+        """Mark the running generations as stopped; return their indices."""
         running = self._running()
         for generation in self.generations.values():
             generation.flush()
@@ -283,13 +283,13 @@ class Observer:
         return list(running)
 
     def results(self) -> list[GenerationResult]:
-        """Return what became of each generation."""
+        """Return the result of each generation."""
         return [generation.result() for generation in self.generations.values()]
 
     def tool_call_results(self) -> tuple[list[ToolCallResult], RequestOutcome] | None:
-        """Return what became of the tool calls, or None of a request that offered no tools.
+        """Return the results of the tool calls, or None if the request has no tools.
 
-        Nobody waits any more for an answer whose client left: it is not judged.
+        An incomplete response of a disconnected client is not evaluated.
         """
         tools = self.options.tools
         ended = [one for one in self.generations.values() if one.finish_reason or one.stopped]

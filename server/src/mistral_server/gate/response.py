@@ -1,4 +1,4 @@
-"""Read an answer that is not streamed, and give the client what it would have seen. Pure."""
+"""Read a response that is not streamed, and remove what only the gate requested. Pure."""
 
 import re
 from typing import Annotated, Any
@@ -9,24 +9,24 @@ from mistral_server.gate.observer import Observer, Piece
 from mistral_server.gate.tool_calls import Call
 
 TOKEN_IDS = re.compile(rb'"(prompt_token_ids|token_ids)":\s?\[[0-9, ]*\]')
-"""Can only be a key: within a JSON string the quotes would be escaped."""
+"""Only matches a key: within a JSON string the quotes are escaped."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Raised for bytes that are not the JSON that is expected, such as an answer or an event of one."""
+"""Errors of bytes that are not the expected JSON."""
 
 NULL = msgspec.Raw(b"null")
 _LENGTH = msgspec.Raw(b'"length"')
 
 
 class Function(msgspec.Struct):
-    """Name and arguments of a call, or what a chunk adds to them."""
+    """Name and arguments of a call, or their delta."""
 
     name: str | None = None
     arguments: str | None = None
 
 
 class ToolCall(msgspec.Struct):
-    """A call, or what a chunk adds to one."""
+    """A call, or its delta."""
 
     index: Annotated[int, msgspec.Meta(ge=0)] | None = None
     id: str | None = None
@@ -34,7 +34,7 @@ class ToolCall(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """What the assistant said, or what a chunk adds to it."""
+    """The assistant's message, or its delta."""
 
     content: str | None = None
     reasoning: str | None = None
@@ -42,7 +42,7 @@ class Message(msgspec.Struct):
 
 
 class ResponseChoice(msgspec.Struct):
-    """One choice of an answer or of a chunk, chat or completion."""
+    """One choice of a response or of a chunk, for chats and completions."""
 
     index: int = 0
     message: Message | None = None
@@ -54,7 +54,7 @@ class ResponseChoice(msgspec.Struct):
     prompt_token_ids: msgspec.Raw = NULL
 
     def piece(self) -> Piece:
-        """Return what an observer reads."""
+        """Return the piece for an observer."""
         message = self.message or self.delta or Message()
         calls = [
             (position if call.index is None else call.index, _call(call))
@@ -70,13 +70,13 @@ class ResponseChoice(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """What the engine counted."""
+    """The engine's token usage."""
 
     completion_tokens: int = 0
 
 
 class ResponseBody(msgspec.Struct):
-    """An answer, as far as it is read."""
+    """The fields of a response that the gate reads."""
 
     choices: list[ResponseChoice] = []
     usage: Usage | None = None
@@ -88,10 +88,10 @@ _decode_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
 def observe(body: bytes, observer: Observer) -> None:
-    """Let an observer read an answer.
+    """Pass a response to an observer.
 
     Raises:
-        msgspec.MsgspecError: it is not an answer, as with what vLLM sends to a client that left.
+        msgspec.MsgspecError: it is not a response; vLLM sends `null` to a disconnected client.
     """
     response = _decode(body)
     for choice in response.choices:
@@ -101,12 +101,14 @@ def observe(body: bytes, observer: Observer) -> None:
 
 
 def client_body(body: bytes, observer: Observer, *, accurate_finish: bool) -> tuple[bytes, bool]:
-    """Return an answer without what only the gate had asked for, and whether its end was corrected.
+    """Return the response for the client, and whether a finish reason was corrected.
+
+    Token ids that only the gate requested are removed.
 
     Args:
-        body: the answer that the observer has read.
-        observer: knows which of its generations were cut.
-        accurate_finish: say `length` of a call that was cut, and of a loop that was stopped.
+        body: the response that the observer has read.
+        observer: has the generations of the response.
+        accurate_finish: report `length` for a truncated call and for a stopped loop.
     """
     if not observer.options.own_token_ids:
         body = without_token_ids(body)
@@ -121,8 +123,8 @@ def client_body(body: bytes, observer: Observer, *, accurate_finish: bool) -> tu
 
 
 def without_token_ids(body: bytes) -> bytes:
-    """Return an answer, or a part of one, as a client gets it that did not ask for token ids."""
-    return TOKEN_IDS.sub(_null, body)  # a template would take twice as long
+    """Return a response, or a part of one, for a client that did not request token ids."""
+    return TOKEN_IDS.sub(_null, body)  # a template string is twice as slow
 
 
 def _null(ids: re.Match[bytes]) -> bytes:

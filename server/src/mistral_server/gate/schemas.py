@@ -1,8 +1,8 @@
-"""The callers' own JSON schemas, compiled once and judged in bounded time. Pure.
+"""Clients' JSON schemas, compiled once, with validation in bounded time. Pure.
 
-A schema comes with every request, from anybody. It may ask for another host's files, for gigabytes,
-or refer to itself until one small object takes for ever; such a schema is unusable, which is its
-author's mistake and not the model's.
+Schemas come from untrusted requests. One may reference files of another host, require gigabytes, or
+reference itself so that a small object takes endless time. Such a schema is unusable, which is the
+client's error and not the model's.
 """
 
 import re
@@ -15,16 +15,16 @@ import msgspec
 from mistral_server.gate.schema_costs import Costs, costs_of, takes_too_long
 
 SCHEMA_LIMIT_BYTES = 64 * 1024
-"""A schema with more than this is not read: the largest of OpenAI's own examples has 4 KB."""
+"""Maximum size of a schema; the largest of OpenAI's own examples has 4 KB."""
 
 MEMORY_LIMIT_BYTES = 32 * 2**20
-"""Bytes that a compiled schema may take, and all that are kept: some hundred with 4 KB of JSON."""
+"""Maximum memory of a compiled schema and of the cache: about a hundred with 4 KB of JSON."""
 
 _PATTERN_SIZES = tuple(4**power for power in range(6, 12))
-"""Bytes of a compiled pattern, 4 KiB to 4 MiB; the least that it fits in counts."""
+"""Size limits to try for a compiled pattern, 4 KiB to 4 MiB; the smallest that fits counts."""
 
 _GROUP = re.compile(r"\((?!\?[:=!])")
-"""Opens a group, or stands for itself: then the pattern is taken for a little more than it is."""
+"""Opens a group, or is a literal: then the pattern's memory is slightly overestimated."""
 
 _ENTRY_BYTES = 1024
 _BACKTRACK_LIMIT = 10_000
@@ -36,7 +36,7 @@ _COMPILE_ERRORS = (ValueError, RecursionError, TypeError, OverflowError)
 
 
 class UnusableSchema(ValueError):
-    """A schema that cannot be judged by; the message says why."""
+    """A schema that cannot be used for validation; the message says why."""
 
 
 def schema_errors(schema: bytes, value: Any) -> list[str]:
@@ -74,42 +74,41 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
 
 
 class _Patterns(msgspec.Struct):
-    """What the patterns of a schema take, in bytes."""
+    """Memory of the patterns of a schema, in bytes."""
 
     sizes: dict[str, int] = {}
-    """Of each, compiled."""
+    """Compiled size of each pattern."""
     total: int = 0
-    """Of all, each as often as it stands in the schema."""
+    """Compiled size of all, each as often as it occurs in the schema."""
     memory: int = 0
-    """Of all, in use: each takes up to four times its size, and its size for each of its groups."""
+    """Memory in use: each takes up to four times its size, plus its size for each group."""
 
 
 class _CompiledSchema(msgspec.Struct):
-    """A compiled schema, or why it is unusable.
+    """A compiled schema, or the reason why it is unusable.
 
-    Not the exception itself: each time it is raised it takes the frames on its way along, with the
-    request that they work on, for as long as it lives.
+    Not the exception itself: each raise adds frames to it, which keep the request alive.
     """
 
     validator: jsonschema_rs.Validator | None = None
-    """None: it allows everything."""
+    """None if the schema allows everything."""
     document: Any = None
     unfolds: bool = False
     patterns: _Patterns = msgspec.field(default_factory=_Patterns)
     reason: str | None = None
     memory: int = 0
-    """Bytes, as they are estimated."""
+    """Estimated bytes."""
 
 
 class _SchemaCache:
-    """What was known last, as far as it has room."""
+    """A least-recently-used cache of compiled schemas, limited by memory."""
 
     def __init__(self) -> None:
         self._entries: dict[bytes, _CompiledSchema] = {}
         self._memory = 0
 
     def get(self, schema: bytes) -> _CompiledSchema:
-        """Return what is known of a schema, now the last that was asked for."""
+        """Return a compiled schema, and mark it as recently used."""
         compiled = self._entries.pop(schema, None)
         if compiled is None:
             compiled = _compile_or_explain(schema)
@@ -148,8 +147,8 @@ def _compile(schema: bytes) -> _CompiledSchema:
     patterns = _patterns_of(costs)
     options = _patterns_up_to(max(patterns.sizes.values(), default=0))
     reason = ""
-    # Callers write for several drafts and rarely say which; 2020-12 is what pydantic makes, and
-    # draft 7 what mistral-common reads.
+    # Clients write for several drafts and rarely declare one. pydantic generates 2020-12, and
+    # mistral-common reads draft 7.
     for make in (jsonschema_rs.validator_for, jsonschema_rs.Draft7Validator):
         try:
             validator = make(document, offline=True, pattern_options=options)
@@ -164,10 +163,10 @@ def _compile(schema: bytes) -> _CompiledSchema:
 
 
 def _patterns_of(costs: Costs) -> _Patterns:
-    """Return what the patterns of a schema take.
+    """Return the memory of the patterns of a schema.
 
     Raises:
-        UnusableSchema: one of them is none, or the schema takes too much with them.
+        UnusableSchema: a pattern is invalid, or the schema takes too much memory.
     """
     patterns = _Patterns()
     for pattern, count in Counter(costs.patterns).items():
@@ -178,7 +177,7 @@ def _patterns_of(costs: Costs) -> _Patterns:
         patterns.total += count * size
         patterns.memory += count * size * (4 + len(_GROUP.findall(pattern)))
         if costs.memory + patterns.memory > MEMORY_LIMIT_BYTES:
-            break  # the others need not be tried
+            break  # no need to compile the others
     if costs.memory + patterns.memory > MEMORY_LIMIT_BYTES:
         raise UnusableSchema("compiled, it would take too much memory")
     return patterns

@@ -1,4 +1,4 @@
-"""Read a streamed answer event by event, and pass on what the client would have seen. Pure."""
+"""Read a streamed response event by event, and remove what only the gate requested. Pure."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ _OTHER_END = b"\r\n\r\n"
 _LENGTH = b'"finish_reason":"length"'
 
 MISSES = 16
-"""Events in a row of no known shape after which the shapes are not worth trying any more."""
+"""Consecutive events without a matching shape after which the shapes are dropped."""
 
 
 class Stream:
-    """One streamed answer.
+    """One streamed response.
 
     Args:
-        observer: reads along.
-        accurate_finish: say `length` of a loop that the engine stopped, and of a call that it cut.
+        observer: reads all pieces.
+        accurate_finish: report `length` for a stopped loop and for a truncated call.
         learn_limit: maximum number of events that shapes are learned from. A stream has one shape,
             or a few with reasoning or several choices; more are not worth the search.
     """
@@ -37,28 +37,29 @@ class Stream:
         self._last = Chunk()
         self._prompt_tokens = 0
         self.unreadable = 0
-        """Events that could not be read, and passed as they were."""
+        """Number of events that could not be read and were forwarded unchanged."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return what of the data the client gets; an event that is not complete waits."""
+        """Return the data for the client; an incomplete event is buffered."""
         output = None if self._buffer else self._read_by_shape(data)
         if output is not None:
             return output
         *events, self._buffer = (self._buffer + data).split(END)
         output = b"".join(self._read_event(event) for event in events)
-        # JSON escapes line ends, so this one ends an event in a way that vLLM does not.
+        # JSON escapes line ends, so this is the end of an event, in a style that vLLM does not use.
         return output + self.flush() if _OTHER_END in self._buffer else output
 
     def flush(self) -> bytes:
-        """Return what waits, when the stream ends: as it came."""
+        """Return the buffered data unchanged when the stream ends."""
         rest, self._buffer = self._buffer, b""
         self.unreadable += bool(rest)
         return rest
 
     def final_events(self) -> bytes:
-        """Return the end of a stream whose loop the gate stops: as if its limit had been reached.
+        """Return the last events of a stream that the gate stops because of a loop.
 
-        The truth stands where vLLM itself puts it, in `stop_reason`.
+        They look as if the token limit was reached. The actual reason is in `stop_reason`, as in
+        vLLM.
         """
         choices: list[dict[str, Any]] = [
             {
@@ -83,7 +84,7 @@ class Stream:
         return b"".join(DATA + msgspec.json.encode(head | one) + END for one in events) + DONE
 
     def _read_by_shape(self, data: bytes) -> bytes | None:
-        """Do what `_read_event` does with an event of a known shape; None of another."""
+        """Like `_read_event`, for an event of a learned shape; return None for others."""
         for shape, chunk in self._shapes:
             read = shape.read(data)
             if read is not None:
@@ -101,7 +102,7 @@ class Stream:
         self._lessons_left -= 1
         try:
             shape = chunks.shape_of(event, chunk)
-        except UNREADABLE:  # just not too deep to be read, and too deep to be read from here
+        except UNREADABLE:  # nested too deeply to be decoded at this stack depth
             return
         if shape is not None and all(shape != other for other, _ in self._shapes):
             self._misses = 0
@@ -109,7 +110,7 @@ class Stream:
 
     def _read_event(self, event: bytes) -> bytes:
         if not event.startswith(DATA + b"{"):
-            return event + END  # [DONE], comments that keep a connection alive
+            return event + END  # [DONE], keep-alive comments
         try:
             chunk = chunks.read(event)
         except UNREADABLE:
@@ -132,7 +133,7 @@ class Stream:
         return (self._with_accurate_finish(chunk, event) if self._accurate_finish else event) + END
 
     def _with_accurate_finish(self, chunk: Chunk, event: bytes) -> bytes:
-        """Say `length` of a loop that was stopped and of a call that was cut."""
+        """Report `length` for a stopped loop and a truncated call."""
         misreported = {
             one.finish_reason
             for one in chunk.choices
@@ -145,9 +146,9 @@ class Stream:
 
 
 def _is_empty(chunk: Chunk, event: bytes) -> bool:
-    """Tell whether vLLM sends this chunk only because token ids were asked for.
+    """Return whether vLLM sends this chunk only because token ids were requested.
 
-    It does for tokens whose text the parser of tool calls holds back.
+    It does so for tokens whose text the tool call parser holds back.
     """
     return (
         bool(chunk.choices)

@@ -1,8 +1,7 @@
-"""Judge the tool calls of one answer by the caller's own tools. Pure.
+"""Evaluate the tool calls of one response against the client's tools. Pure.
 
-Every call gets one outcome, the first in the list that fits. Streamed and other answers differ:
-vLLM repairs the names and completes the arguments of a call only where it does not stream, so each
-is judged as the client receives it.
+Every call gets one outcome, the first that applies. vLLM repairs names and completes arguments only
+in responses that are not streamed, so a call is evaluated as the client receives it.
 """
 
 import re
@@ -17,62 +16,62 @@ from mistral_server.gate.schemas import UnusableSchema, schema_errors
 
 
 class ToolCallOutcome(StrEnum):
-    """What became of one tool call. The names are API: they are values of a metric's label."""
+    """The outcome of one tool call. The names are API: they are label values of a metric."""
 
     TRUNCATED = "truncated"
-    """The answer ended within the call: by its limit of tokens, or because it looped."""
+    """The response ended within the call: by its token limit, or because of a loop."""
     EMPTY = "empty"
-    """No name, or no arguments at all."""
+    """No name, or no arguments."""
     UNKNOWN_TOOL = "unknown_tool"
-    """The caller offered no tool of this name."""
+    """The request has no tool of this name."""
     MALFORMED_JSON = "malformed_json"
     """The arguments are not JSON."""
     NOT_AN_OBJECT = "not_an_object"
-    """The arguments are JSON but no object."""
+    """The arguments are JSON but not an object."""
     MISSING_REQUIRED = "missing_required"
     """A required property is missing."""
     WRONG_TYPE = "wrong_type"
-    """A value has another type than the schema says."""
+    """A value has a different type than in the schema."""
     EXTRA_PROPERTY = "extra_property"
-    """A property that the schema excludes."""
+    """A property that the schema does not allow."""
     SCHEMA_VIOLATION = "schema_violation"
     """The schema is violated in another way."""
     INVALID_ID = "invalid_id"
-    """The id is not nine letters and digits, or used twice: the model's own format refuses it when
-    the conversation goes on."""
+    """The id is not nine letters and digits, or is used twice: the model's format rejects it when
+    the conversation continues."""
     MARKER_LEAK = "marker_leak"
-    """The text or the call holds a control token of the format as text."""
+    """The text or the call contains a control token of the format as text."""
     MISSING_CALL = "missing_call"
-    """The caller required a call and got none."""
+    """The request requires a call, and the response has none."""
     SCHEMA_UNUSABLE = "schema_unusable"
-    """The caller's schema cannot be judged by; not the model's mistake."""
+    """The client's schema cannot be used for validation; not the model's error."""
     OK = "ok"
-    """A call that the caller can execute."""
+    """A call that the client can execute."""
 
 
 class RequestOutcome(StrEnum):
-    """What became of a request that offered tools."""
+    """The outcome of a request with tools."""
 
     VALID = "valid"
     """Every call can be executed."""
     UNKNOWN_TOOL = "unknown_tool"
-    """At least one call names no tool of the caller's."""
+    """At least one call names an unknown tool."""
     INVALID_ARGS = "invalid_args"
     """At least one call cannot be executed for another reason."""
     NO_CALL = "no_call"
-    """The model called nothing."""
+    """The response has no call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a request says of tools."""
+    """The tools of a request."""
 
     schemas: Mapping[str, bytes] = field(default_factory=dict)
     """JSON schema of the arguments by the tool's name; empty allows everything."""
     required: bool = False
-    """The caller's tool_choice demands a call."""
+    """Whether tool_choice requires a call."""
     named: str | None = None
-    """The one tool that tool_choice demands."""
+    """The one tool that tool_choice requires."""
 
 
 @dataclass(slots=True)
@@ -86,24 +85,24 @@ class Call:
 
 @dataclass(slots=True)
 class Choice:
-    """One choice of an answer as the client received it."""
+    """One choice of a response as the client received it."""
 
     content: str = ""
     calls: list[Call] = field(default_factory=list)
     truncated: bool = False
-    """The choice ended by a limit and not because the model was done."""
+    """Whether the choice ended by a limit and not by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCallResult:
-    """A call, or one that should have been, and what became of it."""
+    """The outcome of a call or of a missing call."""
 
     name: str | None
     outcome: ToolCallOutcome
 
 
 CALL_ID = re.compile("[a-zA-Z0-9]{9}")
-"""The only ids that the model's format takes."""
+"""The ids that the model's format accepts."""
 
 _MARKERS = ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
 _OUTCOME_OF_KEYWORD = {
@@ -116,12 +115,12 @@ _ORDER = list(ToolCallOutcome)
 
 
 def evaluate_tool_calls(tools: Tools, choices: Iterable[Choice]) -> list[ToolCallResult]:
-    """Return what became of every call of an answer, and of calls that did not come."""
+    """Return the outcome of every call of a response, including missing calls."""
     return [one for choice in choices for one in _evaluate_choice(tools, choice)]
 
 
 def worst_outcome(results: Iterable[ToolCallResult]) -> RequestOutcome:
-    """Return the one outcome of a request, the worst of its calls'."""
+    """Return the outcome of a request, the worst one of its calls."""
     outcomes = {one.outcome for one in results}
     if ToolCallOutcome.UNKNOWN_TOOL in outcomes:
         return RequestOutcome.UNKNOWN_TOOL

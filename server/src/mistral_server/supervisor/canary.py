@@ -1,7 +1,7 @@
-"""Ask the engine for one real chat before anybody else does.
+"""Send the engine one real chat before the pod becomes ready.
 
-Called by the supervisor while the engine starts. vLLM's ``/health`` is 200 on a server whose every
-chat fails, as with a mistral-common that does not fit, so it only says when to begin asking.
+The supervisor calls this while the engine starts. vLLM's ``/health`` returns 200 even if every chat
+fails, for example with an incompatible mistral-common, so it only shows when to send the first one.
 """
 
 import asyncio
@@ -12,30 +12,32 @@ from mistral_server.engine.client import EngineClient, EngineResponse, EngineUnr
 from mistral_server.errors import IncompatibleVersionsError, StartFailedError
 
 MAX_REJECTIONS = 5
-"""So many refusals in a row are the server's last word, not a hiccup of its start."""
+"""Consecutive rejections after which the start has failed; fewer can be transient."""
 
 _PAUSE_SECONDS = 1.0
 _QUOTE = 1000
 
 _GRAMMAR = re.compile(r"force_tool_names|get_lark_from_jinja")
 _TENSOR_PARALLEL = re.compile(r"-tp(\d+)-")
-"""In vllm-0.32.0-tp2-d0452779; a single rank is not named."""
+"""Matches vllm-0.32.0-tp2-d0452779. A single rank has no such part."""
 
 _log = logging.getLogger(__name__)
 
 
 async def wait_until_healthy(client: EngineClient) -> None:
-    """Wait until the API process listens. The caller bounds the time."""
+    """Wait until the API process listens. The caller sets the timeout."""
     while not await client.healthy():  # noqa: ASYNC110 - the other process has no event to wait for
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def wait_for_first_chat(client: EngineClient) -> int | None:
-    """Wait until a chat succeeds; return the ranks that its fingerprint names. Bound by the caller.
+    """Wait until a chat succeeds and return the ranks in its fingerprint.
+
+    The caller sets the timeout.
 
     Raises:
-        IncompatibleVersionsError: the engine refuses for want of the right mistral-common.
-        StartFailedError: the engine refuses for another reason.
+        IncompatibleVersionsError: mistral-common does not match the engine.
+        StartFailedError: the engine rejects the chat for another reason.
     """
     rejections = 0
     while True:

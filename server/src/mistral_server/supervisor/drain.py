@@ -1,9 +1,9 @@
-"""Wait until the engine has nothing to do, before anybody tells it to end.
+"""Wait until the engine is idle before it is terminated.
 
-Called by the supervisor when a stop was asked for. vLLM has a drain of its own, and with one API
-process it works; with several, 0.32 cuts every stream at once: its API processes close their link
-to the engine and then wait for connections on which nothing can arrive any more. So the engine is
-only told to end when it is idle, or when the time is up.
+The supervisor calls this on SIGTERM. vLLM's own drain works with one API process. With several,
+0.32 cuts every stream at once: the API processes close their link to the engine, then wait for
+connections on which nothing can arrive. So the engine receives SIGTERM only when it is idle or when
+the timeout has expired.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import logging
 from mistral_server.engine.client import EngineClient, EngineUnreachableError
 
 IDLE_POLLS = 2
-"""In a row: a request is not counted while the API process still prepares it."""
+"""Consecutive idle polls. A request is not counted while the API process still prepares it."""
 
 _PAUSE_SECONDS = 0.5
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 async def wait_until_idle(client: EngineClient) -> None:
-    """Return when no request is left, or when nobody can tell. The caller bounds the time."""
+    """Return when no request is left or the engine is unreachable. The caller sets the timeout."""
     idle = 0
     while idle < IDLE_POLLS:
         try:

@@ -1,4 +1,4 @@
-"""Look at a serving engine every few seconds, for ``/livez`` and ``/signals``."""
+"""Poll a serving engine every few seconds for ``/livez`` and ``/signals``."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from mistral_server.supervisor.state import ServerState
 INTERVAL_SECONDS = 5.0
 """Rendering ``/metrics`` costs vLLM's API process some milliseconds of its event loop."""
 
-_POLLS_PER_STALL = 4  # fewer, and a stall could be nothing but a missed look
+_POLLS_PER_STALL = 4  # with fewer, one failed poll could look like a stall
 
 _log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 async def poll_engine(
     client: EngineClient, state: ServerState, hang_detector: HangDetector
 ) -> None:
-    """Look until cancelled."""
+    """Poll until cancelled."""
     interval = min(INTERVAL_SECONDS, state.settings.lifecycle.stall_seconds / _POLLS_PER_STALL)
     while True:
         try:

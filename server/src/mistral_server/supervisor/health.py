@@ -1,10 +1,11 @@
 """The pod's health port: probes for the kubelet, metrics for Prometheus, signals for the operator.
 
-The supervisor serves it from its own process, so it answers while vLLM starts, hangs or drains.
+The supervisor serves the port from its own process, so it responds while vLLM starts, hangs or
+drains.
 
-    /startupz   200 once a chat was answered, 503 before; the body names the stage
-    /readyz     200 while chats are answered and the server is not draining, else 503
-    /livez      500 if the engine hangs, else 200
+    /startupz   200 after the first answered chat, otherwise 503; the body names the stage
+    /readyz     200 while the server is serving and not draining, otherwise 503
+    /livez      500 if the engine is hung, otherwise 200
     /metrics    Prometheus' text format
     /signals    the contract's SignalDocument
 """
@@ -22,7 +23,7 @@ METRICS = web.AppKey("metrics", ServerMetrics)
 
 
 def health_application(state: ServerState, metrics: ServerMetrics) -> web.Application:
-    """Return the application that shows `state` and `metrics`."""
+    """Return the application that serves `state` and `metrics`."""
     app = web.Application()
     app[STATE] = state
     app[METRICS] = metrics
@@ -40,12 +41,12 @@ def health_application(state: ServerState, metrics: ServerMetrics) -> web.Applic
 
 @asynccontextmanager
 async def serve_health(state: ServerState, metrics: ServerMetrics) -> AsyncIterator[None]:
-    """Serve the health port for as long as the block runs.
+    """Serve the health port while the block runs.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
-    # A probe every few seconds says nothing in a log.
+    # Probes run every few seconds and would fill the access log.
     runner = web.AppRunner(
         health_application(state, metrics), access_log=None, shutdown_timeout=1.0
     )

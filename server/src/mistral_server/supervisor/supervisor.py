@@ -1,8 +1,8 @@
-"""Start the engine, own the pod's health, and end with the truth: ``mistral-server run``.
+"""Start the engine, own the pod's health, and report failures: ``mistral-server run``.
 
-A run is a paragraph: check, start, wait for the first chat, watch, drain. Whatever ends it, no
-process of the engine is left, since the next one would find the GPU's memory taken. vLLM exits 0
-when its engine dies; this process exits 0 only when it was asked to stop and the drain worked.
+A run is a sequence: check, start, wait for the first chat, poll, drain. On every exit all processes
+of the engine are killed; otherwise the next engine finds the GPU's memory in use. vLLM exits 0 when
+its engine dies. This process exits 0 only after a requested stop and a successful drain.
 """
 
 import asyncio
@@ -49,10 +49,10 @@ from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
 
 DRAIN_MARGIN_SECONDS = 20
-"""Time that an engine without requests gets to end its processes; two API processes took nine."""
+"""Time for an engine without requests to exit, in seconds; two API processes took nine."""
 
 UNREADY_SECONDS = 3
-"""Time that an engine gets to end which never answered anybody, and has nothing to lose."""
+"""Time for an engine that was never ready to exit, in seconds; it has no requests to finish."""
 
 _OUTPUT_SECONDS = 5.0
 _USAGE_EXIT = 2  # argparse
@@ -61,7 +61,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_server(settings: ServerSettings) -> int:
-    """Run a server until it ends or is told to; return the exit code."""
+    """Run a server until it exits or receives SIGTERM; return the exit code."""
     return asyncio.run(Supervisor(settings).run())
 
 
@@ -81,7 +81,7 @@ class Supervisor:
         self._exit: asyncio.Task[int]
 
     async def run(self) -> int:
-        """Run until the end, report it if it is a failure, and return the exit code."""
+        """Run, report a failure, and return the exit code."""
         try:
             await self._run()
         except ServerError as error:
@@ -128,7 +128,7 @@ class Supervisor:
 
     @asynccontextmanager
     async def _engine(self) -> AsyncIterator[EngineProcess]:
-        """Start the engine; at the end of the block none of its processes is left."""
+        """Start the engine, and kill all its processes at the end of the block."""
         arguments = engine_arguments(self._settings)
         _log.info("Starting vllm serve %s", " ".join(arguments))
         environment = engine_environment(self._settings, os.environ, self._token)
@@ -145,7 +145,7 @@ class Supervisor:
             reaper.close()
 
     async def _engine_exit(self, engine: EngineProcess, output: Output) -> int:
-        """Return the engine's exit code once it is gone and its last line was read."""
+        """Return the engine's exit code once it has exited and its last line was read."""
         code = await engine.exited()
         await asyncio.to_thread(output.wait, _OUTPUT_SECONDS)
         return code
@@ -156,10 +156,10 @@ class Supervisor:
         self._classifier.read(line)
 
     async def _start(self, client: EngineClient) -> None:
-        """Return once a chat was answered, or a stop was asked for.
+        """Return once a chat was answered or a stop was requested.
 
         Raises:
-            ServerError: the engine ended, refused or took too long.
+            ServerError: the engine exited, rejected the chat, or took too long.
         """
         budget = self._settings.lifecycle.startup_seconds
         if await self._until_stopped(self._become_ready(client), seconds=budget):
@@ -192,10 +192,10 @@ class Supervisor:
         _log.info("Ready after %.1f s", time.monotonic() - self._started_at)
 
     async def _serve(self, client: EngineClient) -> None:
-        """Return once a stop was asked for.
+        """Return once a stop was requested.
 
         Raises:
-            EngineDiedError: the engine ended by itself.
+            EngineDiedError: the engine exited by itself.
         """
         hang_detector = HangDetector(self._settings.lifecycle.stall_seconds)
         self._state.hang_detector = hang_detector
@@ -204,11 +204,11 @@ class Supervisor:
             raise self._exit_error(self._exit.result())
 
     async def _drain(self, engine: EngineProcess, client: EngineClient) -> None:
-        """Let running requests end, then the engine.
+        """Let running requests finish, then terminate the engine.
 
         Raises:
-            StalledError: there is nothing to wait for.
-            EngineDiedError: the engine ended otherwise than by draining.
+            StalledError: the engine is hung.
+            EngineDiedError: the engine exited in another way than by draining.
         """
         if reason := self._state.stall_reason():
             raise StalledError(reason, evidence=self._evidence.line)
@@ -231,7 +231,7 @@ class Supervisor:
             raise self._exit_error(self._exit.result())
 
     async def _finish_requests(self, client: EngineClient) -> None:
-        """Wait until nobody sends requests any more and none is left, as long as that may take."""
+        """Wait until no requests arrive and none is running, up to the drain timeout."""
         lifecycle = self._settings.lifecycle
         # Requests still arrive until every load balancer has seen the unready pod.
         await asyncio.wait([self._exit], timeout=lifecycle.endpoint_removal_seconds)
@@ -251,9 +251,9 @@ class Supervisor:
     async def _until_stopped(
         self, work: Coroutine[Any, Any, None], seconds: float | None = None
     ) -> bool:
-        """Run `work` until the engine ends, a stop is asked for or the time is up.
+        """Run `work` until the engine exits, a stop is requested or the timeout expires.
 
-        Returns whether `work` came to its end; raises what it raises.
+        Returns whether `work` finished, and raises what it raises.
         """
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._stop.wait())
@@ -290,7 +290,7 @@ class Supervisor:
         )
 
     def _logged_cause(self, code: int) -> EngineFailedError | None:
-        """Return what the engine's log, or the kernel, says of its end."""
+        """Return the cause of the exit as the engine's log or the kernel shows it."""
         classification = self._classifier.classification()
         if classification is not None and classification.failure not in UNEXPLAINED:
             stage = self._state.stages.current.value
@@ -315,6 +315,6 @@ class Supervisor:
 
     def _exit_message(self, code: int) -> str:
         how = f"was terminated by signal {-code}" if code < 0 else f"exited with code {code}"
-        # The log of an engine that is killed from outside just stops.
+        # The log of an engine that is killed from outside simply stops.
         why = self._evidence.line.rstrip(".") or "its log gives no cause, as when it is killed"
         return f"The engine {how} while {self._state.stages.current.value}: {why}."
