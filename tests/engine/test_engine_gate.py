@@ -43,7 +43,7 @@ def events(body: str, *, token_ids: bool = True) -> list[str]:
     Without `token_ids` they are as if the request had not asked for those: vLLM then sends nothing
     for tokens whose text the parser of tool calls holds back.
     """
-    found = []
+    parts = []
     for part in body.strip().split("\n\n"):
         prefix, brace, rest = part.partition("{")
         event = json.loads(brace + rest) if brace else {"choices": []}
@@ -52,8 +52,8 @@ def events(body: str, *, token_ids: bool = True) -> list[str]:
                 continue
             for holder in (event, *event["choices"]):
                 holder.update({key: None for key in TOKEN_IDS if key in holder})
-        found.append(prefix + json.dumps(event) if brace else part)
-    return found
+        parts.append(prefix + json.dumps(event) if brace else part)
+    return parts
 
 
 def is_empty(choice: dict[str, Any]) -> bool:

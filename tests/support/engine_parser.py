@@ -46,13 +46,13 @@ def _build() -> tuple[Any, Any]:
 
 
 def _answer(parser: Any, validate: Any, line: list[str]) -> dict[str, Any]:
-    said = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(errors):
             namespace = parser.parse_args(line)
             validate(namespace)
     except SystemExit:
-        return {"namespace": {}, "error": said.getvalue() or "exit without a word"}
+        return {"namespace": {}, "error": errors.getvalue() or "exit without a word"}
     except Exception as error:  # vLLM validates with whatever exception comes to hand
         return {"namespace": {}, "error": f"{type(error).__name__}: {error}"}
     return {"namespace": vars(namespace), "error": None}

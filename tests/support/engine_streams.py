@@ -187,8 +187,8 @@ class _Vllm:
                     ]
                 )
             at += size
-            if (found := queue.get_nowait()) is not None:
-                yield found
+            if (result := queue.get_nowait()) is not None:
+                yield result
 
     def _add(self, processor: Any, queue: Any, params: Any) -> list[str]:
         """Add a request as vLLM's client of the engine does; return its parts' names."""

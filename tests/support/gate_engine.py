@@ -140,8 +140,8 @@ class Got:
 
     def events(self) -> list[Any]:
         """Return the events of a stream, decoded; `[DONE]` stays a text."""
-        found = [one.removeprefix("data: ") for one in self.body.decode().split("\n\n") if one]
-        return [one if one == "[DONE]" else json.loads(one) for one in found]
+        parts = [one.removeprefix("data: ") for one in self.body.decode().split("\n\n") if one]
+        return [one if one == "[DONE]" else json.loads(one) for one in parts]
 
 
 async def ask(

@@ -34,17 +34,17 @@ def without_identity(body: str) -> str:
     return re.sub(r'"created":\s*\d+', '"created":0', text)
 
 
-def _grow(known: dict[str, Any], more: dict[str, Any]) -> None:
+def _grow(document: dict[str, Any], more: dict[str, Any]) -> None:
     """Add what an event brings to what came before."""
     for key, value in more.items():
         if key == "tool_calls":
-            calls = known.setdefault(key, {})
+            calls = document.setdefault(key, {})
             for call in value:
                 _grow(calls.setdefault(call.pop("index"), {}), call)
         elif isinstance(value, dict):
-            known[key] = known.get(key) or {}
-            _grow(known[key], value)
-        elif known.get(key) is None:
-            known[key] = value
+            document[key] = document.get(key) or {}
+            _grow(document[key], value)
+        elif document.get(key) is None:
+            document[key] = value
         elif value is not None:
-            known[key] += value
+            document[key] += value

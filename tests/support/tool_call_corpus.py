@@ -380,7 +380,7 @@ def _several() -> Iterator[Entry]:
 
 
 def _worst(outcomes: Iterable[str]) -> str:
-    found = set(outcomes)
-    if "unknown_tool" in found:
+    distinct = set(outcomes)
+    if "unknown_tool" in distinct:
         return "unknown_tool"
-    return "valid" if found == {"ok"} else "invalid_args"
+    return "valid" if distinct == {"ok"} else "invalid_args"

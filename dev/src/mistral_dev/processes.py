@@ -1,7 +1,7 @@
 """Start, find and stop the long-running parts of a cluster; used by the modules of the parts.
 
-A part outlives the Python process that started it, so it is known by a file that holds its process
-id and its start time: the time guards against an id that the kernel gave to somebody else since.
+A part outlives the Python process that started it, so it is identified by a file with its process
+id and its start time. The time guards against an id that the kernel has reused.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Processes:
         return enter(self.netns, command) if self.netns else command
 
     def alive(self, name: str) -> bool:
-        """Say whether a part runs; one that only waits to be reaped does not."""
+        """Return whether a part is running; a zombie is not."""
         return self._pid(name) is not None
 
     def running(self) -> list[str]:
@@ -86,10 +86,10 @@ class Processes:
             self._file(name).unlink(missing_ok=True)
 
     def wait_ready(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until a part says that it is ready.
+        """Wait until a part is ready.
 
         Raises:
-            ComponentFailedError: it ended, or was not ready within `seconds`.
+            ComponentFailedError: it exited, or was not ready within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while not ready():
@@ -148,7 +148,7 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def gone(pid: int) -> bool:
-    """Say whether a process has ended; a zombie has, whoever may be late in reaping it."""
+    """Return whether a process has exited; zombies count as exited."""
     fields = _stat(pid)
     return fields is None or fields[0] in "ZX"
 

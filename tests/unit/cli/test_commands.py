@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy() -> None:
         assert f" {heavy}\n" not in done.stderr
 
 
-def test_a_stop_is_heard_before_anything_is_imported() -> None:
+def test_sigterm_is_handled_before_anything_is_imported() -> None:
     # Process 1 of a container would not even be ended by it: without a handler it is dropped.
     program = (
         "import os, signal\n"
@@ -122,7 +122,7 @@ def test_the_launcher_ends_as_the_engine_does(program: str, code: int) -> None:
         assert launcher.wait(10) == code
 
 
-def test_the_launcher_says_so_if_there_is_no_engine() -> None:
+def test_the_launcher_reports_a_missing_engine() -> None:
     with launched("/no/such/program") as launcher:
         assert launcher.wait(10) == 127
         assert launcher.stderr is not None

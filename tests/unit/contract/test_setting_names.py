@@ -61,7 +61,7 @@ def test_every_named_setting_exists(setting: str) -> None:
 
 
 @pytest.mark.parametrize("setting", [one for one in FLAGS if not one.startswith("fetch.")])
-def test_a_setting_becomes_its_flag_and_nothing_else(setting: str) -> None:
+def test_a_setting_maps_to_its_flag_alone(setting: str) -> None:
     group, name = setting.split(".")
 
     before, after = argv(), argv(**{group: {name: OTHER.get(setting, 7)}})

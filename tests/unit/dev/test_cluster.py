@@ -96,7 +96,7 @@ def test_ports_stay_the_same_over_restarts(tmp_path: Path) -> None:
     assert settle(tmp_path, Profile.CONTROL_PLANE, running=False) == first
 
 
-def test_a_port_that_somebody_took_is_given_up(tmp_path: Path) -> None:
+def test_a_port_in_use_is_replaced(tmp_path: Path) -> None:
     first = settle(tmp_path, Profile.NODE, running=False)
     with socket.socket() as other:
         other.bind(("127.0.0.1", first.ports.api))
@@ -113,8 +113,8 @@ def test_clusters_that_are_down_keep_their_ports_from_others(
     chosen = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        found = settle(tmp_path / name, Profile.CONTROL_PLANE, running=False)
-        chosen += found.ports.outside(Profile.CONTROL_PLANE)
+        made = settle(tmp_path / name, Profile.CONTROL_PLANE, running=False)
+        chosen += made.ports.outside(Profile.CONTROL_PLANE)
     assert len(chosen) == len(set(chosen)) == 14
 
 
@@ -138,9 +138,9 @@ def test_every_part_listens_on_its_own_port_and_no_default(tmp_path: Path) -> No
     assert "--secure-port=6" in plane.scheduler_flags()
 
 
-def test_the_audit_log_is_written_only_when_asked_for(tmp_path: Path) -> None:
-    wanted = f"--audit-log-path={tmp_path / 'logs' / 'audit.jsonl'}"
-    assert wanted in control_plane(tmp_path, audited=True).apiserver_flags()
+def test_the_audit_log_is_written_only_on_request(tmp_path: Path) -> None:
+    want = f"--audit-log-path={tmp_path / 'logs' / 'audit.jsonl'}"
+    assert want in control_plane(tmp_path, audited=True).apiserver_flags()
     plain = control_plane(tmp_path).apiserver_flags()
     assert not [flag for flag in plain if flag.startswith("--audit")]
 
@@ -173,7 +173,7 @@ def test_each_kubelet_has_a_control_group_of_its_own(tmp_path: Path) -> None:
     assert config["containerRuntimeEndpoint"] == f"unix://{tmp_path}/run/containerd.sock"
 
 
-def test_fake_nodes_are_distinct_marked_and_as_large_as_asked() -> None:
+def test_fake_nodes_are_distinct_marked_and_of_the_requested_size() -> None:
     listed = fake_nodes.FakeNodes(3, gpus=2, cpu=4, memory="8Gi").manifests()
     items = json.loads(json.dumps(listed))["items"]
     assert [item["metadata"]["name"] for item in items] == ["fake-0", "fake-1", "fake-2"]
@@ -213,7 +213,7 @@ def test_kubeconfigs_are_for_the_owner_only_and_follow_the_port(tmp_path: Path) 
     assert written.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_missing_package_is_found_and_the_advice_names_it() -> None:
+def test_a_missing_package_is_detected_and_named() -> None:
     assert missing({"coreutils": "ls", "no-such": "no-such-program", "file": "/no/such"}) == [
         "no-such",
         "file",

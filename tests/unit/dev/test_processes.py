@@ -98,7 +98,7 @@ def test_the_error_about_a_part_that_died_quotes_its_log(processes: Processes) -
     assert str(processes.log("part")) in str(caught.value)
 
 
-def test_the_error_about_a_part_that_is_late_says_how_late(processes: Processes) -> None:
+def test_the_error_about_a_late_part_has_the_delay(processes: Processes) -> None:
     processes.start("part", SLEEP)
     with pytest.raises(ComponentFailedError, match=r"was not ready after 0\.2 s"):
         processes.wait_ready("part", lambda: False, 0.2)

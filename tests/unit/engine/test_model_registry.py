@@ -32,7 +32,7 @@ class Registered:
         path.touch(mode=0o600)
 
 
-def test_what_root_learns_can_be_read_by_the_user_of_the_pod(
+def test_files_written_by_root_are_readable_for_the_user_of_the_pod(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = SimpleNamespace(models={name: Registered(name) for name in ARCHITECTURES})
@@ -46,12 +46,14 @@ def test_what_root_learns_can_be_read_by_the_user_of_the_pod(
     assert {path.stat().st_mode & 0o777 for path in written} == {0o644}
 
 
-def test_vllms_cache_gets_what_the_image_learnt(learned: Path, tmp_path: Path) -> None:
+def test_the_images_model_information_is_copied_to_vllms_cache(
+    learned: Path, tmp_path: Path
+) -> None:
     cache = tmp_path / "cache"
     copy_to_cache({LEARNED_ENV: str(learned), "VLLM_CACHE_ROOT": str(cache)})
 
-    (found,) = (cache / "modelinfos").iterdir()
-    assert (found.name, found.read_text()) == ("a-class.json", "new")
+    (file,) = (cache / "modelinfos").iterdir()
+    assert (file.name, file.read_text()) == ("a-class.json", "new")
 
 
 def test_what_another_version_left_in_a_shared_cache_is_replaced(
@@ -65,7 +67,7 @@ def test_what_another_version_left_in_a_shared_cache_is_replaced(
     assert old.read_text() == "new"
 
 
-def test_an_image_that_learnt_nothing_is_no_error(
+def test_an_image_without_model_information_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
@@ -75,7 +77,7 @@ def test_an_image_that_learnt_nothing_is_no_error(
     assert not caplog.records
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
+def test_an_unwritable_cache_is_logged_and_stops_nothing(
     learned: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"

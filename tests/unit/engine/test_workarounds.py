@@ -262,7 +262,7 @@ def raising() -> WorkaroundState:
         ),
     ],
 )
-def test_every_workaround_says_whether_it_is_active_and_why_not(
+def test_every_workaround_reports_its_state_and_reason(
     caplog: pytest.LogCaptureFixture,
     enabled: bool,
     workaround: Callable[[], WorkaroundState],
@@ -270,16 +270,16 @@ def test_every_workaround_says_whether_it_is_active_and_why_not(
     reason: str,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        [found] = workarounds.apply(enabled=enabled, workarounds={"one": workaround})
+        [result] = workarounds.apply(enabled=enabled, workarounds={"one": workaround})
 
-    assert (found.name, found.active, found.reason) == ("one", active, reason)
+    assert (result.name, result.active, result.reason) == ("one", active, reason)
     assert caplog.messages == ([] if active else [f"Engine workaround one is not active: {reason}"])
 
 
 @pytest.mark.parametrize(
     ("policy", "active"), [("Auto", True), ("Disabled", False)], ids=["applied", "turned off"]
 )
-def test_the_gate_says_in_its_metrics_which_workarounds_are_active(
+def test_the_gates_metrics_show_which_workarounds_are_active(
     monkeypatch: pytest.MonkeyPatch, policy: str, active: bool
 ) -> None:
     [(variable, value)] = settings(engine={"workarounds": policy}).items()

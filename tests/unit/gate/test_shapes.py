@@ -112,8 +112,8 @@ def test_any_events_among_ordinary_ones(odd: list[bytes]) -> None:
 @pytest.mark.parametrize("kind", PLAIN)
 def test_every_text_with_every_id_in_every_style(kind: str) -> None:
     for style in range(4):
-        said = [plain(kind, text, ids) for text, ids in product(TEXTS, IDS)]
-        assert_equal([encoded(one, style) + b"\n\n" for one in (plain(kind, "a", [1]), *said)])
+        sent = [plain(kind, text, ids) for text, ids in product(TEXTS, IDS)]
+        assert_equal([encoded(one, style) + b"\n\n" for one in (plain(kind, "a", [1]), *sent)])
 
 
 def test_every_odd_event_before_among_and_after_ordinary_ones() -> None:
@@ -135,42 +135,42 @@ def test_a_byte_that_is_put_in_taken_out_or_changed_anywhere(put: bytes, instead
 
 @pytest.mark.parametrize("size", [1, 7, 100, 250, 1000, 100_000])
 def test_events_that_are_cut_or_come_together(size: int) -> None:
-    said = [*words(30), *(plain("content", text, [5]) for text in TEXTS), chunk({}, [EOS], "stop")]
-    data = b"".join(encoded(one) + b"\n\n" for one in said) + b"data: [DONE]\n\n"
+    sent = [*words(30), *(plain("content", text, [5]) for text in TEXTS), chunk({}, [EOS], "stop")]
+    data = b"".join(encoded(one) + b"\n\n" for one in sent) + b"data: [DONE]\n\n"
     assert_equal([data[at : at + size] for at in range(0, len(data), size)])
 
 
 @pytest.mark.parametrize("each", [1, 2, 5, 17])
-def test_loops_are_found_at_the_same_event(each: int) -> None:
+def test_loops_are_detected_at_the_same_event(each: int) -> None:
     rule = LoopRule(LOOPS.repeats, LOOPS.min_tokens, max_period=64)
     for case in looping_texts(seed=5, count=24, rule=rule):
-        said = [case.tokens[at : at + each] for at in range(0, len(case.tokens), each)]
-        texts = ["".join(f" w{token}" for token in ids) for ids in said]
-        pairs = zip(texts, said, strict=True)
+        sent = [case.tokens[at : at + each] for at in range(0, len(case.tokens), each)]
+        texts = ["".join(f" w{token}" for token in ids) for ids in sent]
+        pairs = zip(texts, sent, strict=True)
         assert_equal([encoded(plain("content", text, ids)) + b"\n\n" for text, ids in pairs])
 
 
 def test_two_choices_of_which_one_loops() -> None:
-    said = [
+    sent = [
         plain("content", str(at), [at % 7 + at // 9 * (at % 2), at], at % 2) for at in range(400)
     ]
-    assert_equal([encoded(one) + b"\n\n" for one in said])
+    assert_equal([encoded(one) + b"\n\n" for one in sent])
 
 
 def test_a_stream_that_turns_into_another() -> None:
     random_texts = [("reasoning", 9), ("content", 300), ("twice", 3), ("text", 40), ("content", 30)]
-    said = [plain(kind, "la ", [7]) for kind, count in random_texts for _ in range(count)]
-    assert_equal([encoded(one) + b"\n\n" for one in said])
+    sent = [plain(kind, "la ", [7]) for kind, count in random_texts for _ in range(count)]
+    assert_equal([encoded(one) + b"\n\n" for one in sent])
 
 
 async def both_ways(
-    monkeypatch: pytest.MonkeyPatch, said: list[dict[str, Any]], body: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, sent: list[dict[str, Any]], body: dict[str, Any]
 ) -> None:
     """Compare what clients get, how far engines come, and what is counted."""
     ways = []
     for learn_limit in (4, 0):
         monkeypatch.setattr(exchange, "Stream", partial(Stream, learn_limit=learn_limit))
-        engine = FakeEngine(chunks=said)
+        engine = FakeEngine(chunks=sent)
         with Counted() as counted:
             got = await ask(gate(engine), body)
         ways.append((got, engine.sent, counted.moved()))
@@ -193,8 +193,8 @@ async def test_what_is_counted(
     configure(gate={"loops": {"action": action}})
     body = {"messages": [{"role": "user", "content": "Hi"}], "stream": True, **more}
     for end in ([chunk({}, [EOS], "stop")], [chunk({}, [], "length")], []):
-        said = [*words(700), *end]
-        await both_ways(monkeypatch, said, body)
+        sent = [*words(700), *end]
+        await both_ways(monkeypatch, sent, body)
 
 
 @pytest.mark.parametrize("style", range(4))
@@ -203,7 +203,7 @@ def test_an_ordinary_stream_is_decoded_by_its_shape(
     monkeypatch: pytest.MonkeyPatch, kind: str, style: int
 ) -> None:
     tokens = human(random.Random(1), 500)
-    said = [*words(0), *(plain(kind, f" wört{one}", [one]) for one in tokens)]
+    sent = [*words(0), *(plain(kind, f" wört{one}", [one]) for one in tokens)]
     observer = Observer(RequestOptions(chat=True, stream=True), GateSettings().loops)
     stream, decoded = Stream(observer, accurate_finish=True), []
 
@@ -212,7 +212,7 @@ def test_an_ordinary_stream_is_decoded_by_its_shape(
         return decode(event)
 
     monkeypatch.setattr(chunks, "read", read)
-    for one in said:
+    for one in sent:
         stream.feed(encoded(one, style) + b"\n\n")
 
     assert len(decoded) == 2 + 2  # the role, the first word, and two proofs of its shape
@@ -227,7 +227,7 @@ def test_events_with_logprobs_have_no_shape(style: int) -> None:
     assert chunks.shape_of(event, chunks.read(event)) is None
 
 
-def test_a_stream_without_a_shape_is_not_searched_for_one_for_ever(
+def test_the_search_for_a_shape_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     searched: list[bytes] = []

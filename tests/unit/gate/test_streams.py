@@ -35,14 +35,14 @@ async def test_the_client_gets_the_stream_that_it_would_have_got(configure: Any)
     assert counted.moved() == {"generations_total{finish_reason=stop}": 1}
 
 
-async def test_a_client_that_asks_for_token_ids_gets_them(configure: Any) -> None:
+async def test_a_client_that_requests_token_ids_gets_them(configure: Any) -> None:
     chunks = [*words(3), chunk({}, [4]), chunk({}, [EOS], "stop")]
     got = await ask(gate(FakeEngine(chunks=chunks)), BODY | {"return_token_ids": True})
 
     assert got.events() == [*chunks, "[DONE]"]
 
 
-async def test_chunks_that_come_only_because_ids_were_asked_for_are_left_out(
+async def test_chunks_that_exist_only_for_requested_ids_are_removed(
     configure: Any,
 ) -> None:
     silent = chunk({}, [9])
@@ -86,7 +86,7 @@ def tool_chunks(
         (tool_chunks("f", '{"x": 1}', identity="call_1"), "invalid_id", "valid"),
     ],
 )
-async def test_a_streamed_call_is_judged_as_the_client_put_it_together(
+async def test_a_streamed_call_is_evaluated_as_the_client_assembles_it(
     configure: Any, chunks: list[dict[str, Any]], outcome: str, request_outcome: str
 ) -> None:
     with Counted() as counted:
@@ -100,7 +100,7 @@ async def test_a_streamed_call_is_judged_as_the_client_put_it_together(
 
 
 @pytest.mark.parametrize(("accurate_finish", "want"), [(True, "length"), (False, "tool_calls")])
-async def test_a_streamed_call_that_was_cut_says_length(
+async def test_a_truncated_streamed_call_reports_length(
     configure: Any, accurate_finish: bool, want: str
 ) -> None:
     """VLLM 0.26 says `tool_calls` of every stream with a call, however it ended."""
@@ -144,19 +144,19 @@ async def test_a_loop_is_seen_while_it_goes_on(configure: Any) -> None:
 
 
 @pytest.mark.parametrize("usage", [True, False])
-async def test_a_loop_is_ended_where_the_resource_says_so(configure: Any, usage: bool) -> None:
+async def test_a_loop_is_stopped_if_the_resource_enables_it(configure: Any, usage: bool) -> None:
     configure(gate={"loops": {"action": "Stop"}})
     engine = FakeEngine(chunks=[*words(5000), chunk({}, [], "length")])
     body = BODY | ({"stream_options": {"include_usage": True}} if usage else {})
     with Counted() as counted:
         got = await ask(gate(engine), body)
 
-    *said, last, done = got.events()
+    *events, last, done = got.events()
     if usage:
         tokens = {"prompt_tokens": 3, "completion_tokens": 512, "total_tokens": 515}
         assert (last["choices"], last["usage"]) == ([], tokens)
-        last = said.pop()
-    assert len(said) == 1 + 512
+        last = events.pop()
+    assert len(events) == 1 + 512
     assert last["choices"] == [
         {
             "index": 0,
@@ -178,11 +178,11 @@ async def test_a_loop_is_ended_where_the_resource_says_so(configure: Any, usage:
     }
 
 
-async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
+async def test_an_engine_whose_stream_was_stopped_receives_a_disconnect(
     configure: Any,
 ) -> None:
     configure(gate={"loops": {"action": "Stop"}})
-    heard: list[str] = []
+    received: list[str] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -191,14 +191,14 @@ async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
         for one in words(600):
             event = f"data: {json.dumps(one)}\n\n".encode()
             await send({"type": "http.response.body", "body": event, "more_body": True})
-        heard.append((await receive())["type"])
+        received.append((await receive())["type"])
 
     async def never(*_: object) -> Any:
         raise AssertionError("the client said nothing more")
 
     await ask(gate(application), BODY)
 
-    assert heard == ["http.disconnect"]
+    assert received == ["http.disconnect"]
 
 
 async def test_a_body_may_be_a_view_of_bytes(configure: Any) -> None:
@@ -248,7 +248,7 @@ async def test_a_client_that_leaves_within_a_stream_is_an_aborted_generation(
     }
 
 
-async def test_a_loop_that_the_engine_stopped_says_length(configure: Any) -> None:
+async def test_a_loop_that_the_engine_stopped_reports_length(configure: Any) -> None:
     end = chunk({}, [], "repetition", stop_reason="repetition_detected")
     with Counted() as counted:
         got = await ask(gate(FakeEngine(chunks=[*words(3), end])), BODY)

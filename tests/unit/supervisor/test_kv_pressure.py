@@ -38,14 +38,14 @@ def test_pressure_takes_a_full_cache_and_preemptions(
     assert Engine().look(usage, preempted) is high
 
 
-def test_a_peak_between_two_looks_counts_as_full() -> None:
+def test_a_peak_between_two_polls_counts_as_full() -> None:
     engine = Engine()
     engine.look(usage=0.97)
 
     assert engine.look(usage=0.6, preempted=2)
 
 
-def test_preemptions_before_the_first_look_do_not_count() -> None:
+def test_preemptions_before_the_first_poll_do_not_count() -> None:
     pressure = KVPressureDetector(lambda: 0.0)
     pressure.observe(EngineMetrics(kv_cache_usage=1.0, preemptions=12))
 

@@ -1,4 +1,4 @@
-"""The output of a server as it grows: when each line came, and when the cause of an end showed."""
+"""Follow the output of a server, with the time of each line and of the first cause of a failure."""
 
 import re
 import threading
@@ -14,7 +14,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cause_at: float | None = None
-        """When the first line that tells of an end was written."""
+        """Time of the first line that shows a failure."""
         self._lines: list[tuple[float, str]] = []
         self._classifier = Classifier()
         self._closed = threading.Event()
@@ -28,13 +28,13 @@ class Log:
 
     @property
     def classification(self) -> Classification | None:
-        """What the log says of the engine's end."""
+        """The classification of the engine's failure."""
         return self._classifier.classification()
 
     def find(self, pattern: str) -> re.Match[str] | None:
         """Return the last match in any line so far."""
-        found = [match for _, line in list(self._lines) if (match := re.search(pattern, line))]
-        return found[-1] if found else None
+        matches = [match for _, line in list(self._lines) if (match := re.search(pattern, line))]
+        return matches[-1] if matches else None
 
     def number(self, pattern: str) -> float | None:
         """Return the number in the first group of the last match."""
