@@ -46,7 +46,7 @@ class Hub(BaseHTTPRequestHandler):
         self._answer(send_body=True)
 
     def log_message(self, *_args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, *, send_body: bool) -> None:
         self.requested.append(self.path)

@@ -70,7 +70,7 @@ GENERATIONS: dict[str, Generation] = {
 
 @pytest.fixture(scope="module")
 def both() -> Iterator[Streams]:
-    """Yield all streams of each generation, as asked for by the client and as by the gate."""
+    """Yield all streams of each generation, as requested by the client and by the gate."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in settings().items():
             environment.setenv(name, value)

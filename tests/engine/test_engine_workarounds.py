@@ -43,7 +43,7 @@ def times_a_completion(server: RunningServer) -> float:
 
 
 def workaround(server: RunningServer) -> dict[str, float]:
-    """Return what the metrics say of the workaround, by its label `active`."""
+    """Return the metric of the workaround, by its label `active`."""
     name = f'mistral_engine_workarounds{{active="%s",name="{NAME}"}} '
     lines = exposition(server).splitlines()
     return {

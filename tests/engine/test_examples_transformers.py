@@ -132,7 +132,7 @@ print(json.dumps([list(alone.shape), (alone - beside).abs().max().item()]))
 
 
 def test_a_call_is_run_and_its_result_is_in_the_next_prompt() -> None:
-    # A model that says what it is told to: the loop around it is what is looked at.
+    # A model with a fixed output: the test is about the loop around it.
     result = inside("""
 class Scripted:
     device, dtype = torch.device("cpu"), torch.bfloat16

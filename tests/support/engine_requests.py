@@ -53,8 +53,8 @@ ENDLESS_CALL: dict[str, Any] = {
     ],
     "parallel_tool_calls": False,
 }
-"""A call whose arguments have no end yet. Random weights say other things on other CPUs, and on one
-kind they closed an object that may be empty."""
+"""A call whose arguments have no end yet. Random weights generate different text on other CPUs, and
+on one kind they closed an object that may be empty."""
 
 
 @dataclass

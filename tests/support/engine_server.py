@@ -49,7 +49,7 @@ def engine_settings(directory: Path, **changes: Any) -> ServerSettings:
             startup_seconds=int(BOOT_SECONDS),
             drain_seconds=30,
             endpoint_removal_seconds=1,
-            stall_seconds=8,  # the engine is looked at every two seconds
+            stall_seconds=8,  # the engine is polled every two seconds
         ),
         "system_prompt": SystemPromptSettings(path=str(prompt)),
     }

@@ -1,7 +1,7 @@
-"""What a stream says in all, whichever of its events says it.
+"""The joined content of a stream, however it is split into events.
 
 A busy engine puts several tokens into one event, up to a whole call with its end. So two streams of
-the same tokens are compared by what a client has when it has read them.
+the same tokens are compared by what a client has after reading them.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def joined(body: str) -> dict[str, Any]:
-    """Return what a stream says, without what differs between two of the same.
+    """Return the content of a stream, without fields that differ between equal streams.
 
     In a choice everything grows: what comes twice shows. Around the choices the last value counts.
     """

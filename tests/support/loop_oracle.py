@@ -1,4 +1,4 @@
-"""Texts that loop, made from a seed, and an oracle that looks at every period at every token."""
+"""Texts that loop, made from a seed, and an oracle that checks every period at every token."""
 
 import random
 from collections.abc import Callable, Iterator

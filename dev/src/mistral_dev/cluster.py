@@ -30,7 +30,7 @@ from mistral_dev.node import Node
 from mistral_dev.paths import Layout, clusters_dir, locked
 from mistral_dev.processes import Processes
 from mistral_dev.progress import Progress
-from mistral_dev.settings import Profile, Settings, checked_name, settle
+from mistral_dev.settings import Profile, Settings, allocate, checked_name
 
 _CONTROL_PLANE_TOOLS = (*PARTS, "kubectl", "kwok")
 
@@ -253,7 +253,7 @@ class Cluster:
     def _start_control_plane(self) -> None:
         running = self.processes.alive("kube-apiserver")
         self.layout.create()
-        settings = settle(self.layout.root, self.profile, running=running)
+        settings = allocate(self.layout.root, self.profile, running=running)
         with self._progress.step("control plane"):
             certificates.create(self.layout.pki)
             certificates.write_kubeconfigs(self.layout.pki, settings.ports.api)

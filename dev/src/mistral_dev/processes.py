@@ -77,11 +77,11 @@ class Processes:
             _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + seconds
         for name, pid in pids.items():
-            while not gone(pid) and time.monotonic() < deadline:
+            while not has_exited(pid) and time.monotonic() < deadline:
                 time.sleep(0.02)
-            if not gone(pid):
+            if not has_exited(pid):
                 _signal(pid, signal.SIGKILL)
-                wait_gone(pid)
+                wait_for_exit(pid)
             _reap(pid)
             self._file(name).unlink(missing_ok=True)
 
@@ -110,7 +110,7 @@ class Processes:
             pid, started = map(int, self._file(name).read_text().split())
         except FileNotFoundError:
             return None
-        return pid if not gone(pid) and start_time(pid) == started else None
+        return pid if not has_exited(pid) and start_time(pid) == started else None
 
     @staticmethod
     def _spawn(program: str, command: list[str], log: Path) -> int:
@@ -147,7 +147,7 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def gone(pid: int) -> bool:
+def has_exited(pid: int) -> bool:
     """Return whether a process has exited; zombies count as exited."""
     fields = _stat(pid)
     return fields is None or fields[0] in "ZX"
@@ -159,10 +159,10 @@ def start_time(pid: int) -> int | None:
     return int(fields[19]) if fields else None
 
 
-def wait_gone(pid: int, seconds: float = 10) -> None:
+def wait_for_exit(pid: int, seconds: float = 10) -> None:
     """Wait for the end of a process that was killed; the kernel may take a moment."""
     deadline = time.monotonic() + seconds
-    while not gone(pid) and time.monotonic() < deadline:
+    while not has_exited(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 

@@ -111,7 +111,7 @@ class Settings:
         write_atomically(root / _FILE, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def settle(root: Path, profile: Profile, *, running: bool) -> Settings:
+def allocate(root: Path, profile: Profile, *, running: bool) -> Settings:
     """Return a cluster's settings with free ports, and save them.
 
     Saved ports are kept unless another process listens on them. The lock prevents clusters that

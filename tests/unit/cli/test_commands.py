@@ -161,7 +161,7 @@ def test_a_killed_launcher_takes_the_engine_along() -> None:
 
 
 def _runs(pid: int) -> bool:
-    """Say whether a process is there and not a zombie of whoever inherited it."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except OSError:

@@ -1,4 +1,4 @@
-"""What a local cluster remembers and what it tells its parts; nothing is started here."""
+"""The saved settings of a local cluster and the flags of its parts; nothing is started here."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from mistral_dev.node import Node
 from mistral_dev.packages import CONTROL_PLANE_PACKAGES, NODE_PACKAGES, advice, missing
 from mistral_dev.paths import Layout, cache_dir, clusters_dir, locked
 from mistral_dev.processes import Processes
-from mistral_dev.settings import Ports, Profile, Settings, settle
+from mistral_dev.settings import Ports, Profile, Settings, allocate
 
 PORTS = Ports(1, 2, 3, 4, 5, 6, 7)
 
@@ -92,17 +92,17 @@ def test_settings_of_another_version_are_an_error_that_names_the_file(
 
 
 def test_ports_stay_the_same_over_restarts(tmp_path: Path) -> None:
-    first = settle(tmp_path, Profile.CONTROL_PLANE, running=False)
-    assert settle(tmp_path, Profile.CONTROL_PLANE, running=False) == first
+    first = allocate(tmp_path, Profile.CONTROL_PLANE, running=False)
+    assert allocate(tmp_path, Profile.CONTROL_PLANE, running=False) == first
 
 
 def test_a_port_in_use_is_replaced(tmp_path: Path) -> None:
-    first = settle(tmp_path, Profile.NODE, running=False)
+    first = allocate(tmp_path, Profile.NODE, running=False)
     with socket.socket() as other:
         other.bind(("127.0.0.1", first.ports.api))
         other.listen()
-        assert settle(tmp_path, Profile.NODE, running=True) == first
-        assert settle(tmp_path, Profile.NODE, running=False).ports.api != first.ports.api
+        assert allocate(tmp_path, Profile.NODE, running=True) == first
+        assert allocate(tmp_path, Profile.NODE, running=False).ports.api != first.ports.api
 
 
 def test_clusters_that_are_down_keep_their_ports_from_others(
@@ -113,7 +113,7 @@ def test_clusters_that_are_down_keep_their_ports_from_others(
     chosen = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        made = settle(tmp_path / name, Profile.CONTROL_PLANE, running=False)
+        made = allocate(tmp_path / name, Profile.CONTROL_PLANE, running=False)
         chosen += made.ports.outside(Profile.CONTROL_PLANE)
     assert len(chosen) == len(set(chosen)) == 14
 

@@ -1,4 +1,4 @@
-"""What the image learnt of the model's class, in the place where vLLM looks for it."""
+"""Model information of the image, copied to vLLM's cache."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ def learned(tmp_path: Path) -> Path:
 
 
 class Registered:
-    """One class of a registry, which writes down what it is asked, as vLLM does."""
+    """One class of a registry, which writes its information as vLLM does."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""What is done about vLLM's defects, in modules that look as each version of vLLM has them."""
+"""Workarounds for vLLM's defects, tested on modules like those of each version of vLLM."""
 
 import gc
 import logging

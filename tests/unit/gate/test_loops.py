@@ -1,4 +1,4 @@
-"""The loop detector against an oracle that looks at everything."""
+"""The loop detector against an oracle that checks every period."""
 
 import random
 import tracemalloc
@@ -49,7 +49,7 @@ def test_nothing_is_detected_where_the_oracle_detects_nothing(seed: int) -> None
     random_ = random.Random(seed)
     tokens = human(random_, 3000)
     unit = human(random_, random_.randint(70, 900))
-    tokens += [6001, *unit * 3, *unit[:-1], 6002]  # all but four copies
+    tokens += [6001, *unit * 3, *unit[:-1], 6002]  # almost four repetitions
     tokens += [6003] * 255 + human(random_, 500)
 
     assert first_loop(tokens, RULE) is None
@@ -68,7 +68,7 @@ def test_it_does_not_matter_in_which_pieces_a_text_comes(chunk: int) -> None:
     assert (loop.period, loop.onset) == (37, 100)
     assert 30 <= loop.repetitions <= 40
     assert not detector.looping
-    # Counted in steps of a look; the loop's own 39 copies are 1,443 tokens.
+    # In steps of a check; the loop's own 39 repetitions are 1,443 tokens.
     assert 1443 - 16 <= detector.wasted <= 1443
 
 
@@ -111,7 +111,7 @@ def test_text_counts_four_characters_for_a_token() -> None:
 def test_a_counting_loop_is_detected_for_numbers_of_any_length() -> None:
     text = "".join(f"Step {number}: now take step {number + 1}.\n" for number in range(990, 1040))
     exact, counter = LoopDetector(RULE.for_text()), CounterLoopDetector(RULE)
-    for at in range(0, len(text), 3):  # numbers are cut in two
+    for at in range(0, len(text), 3):  # numbers are split
         exact.feed(text[at : at + 3])
         counter.feed(text[at : at + 3])
 

@@ -99,7 +99,9 @@ def test_a_normal_id_is_nine_letters_and_digits_and_always_the_same() -> None:
 async def test_as_many_tokens_as_the_window_has_means_as_many_as_fit(
     configure: Any, name: str, window: int | None
 ) -> None:
-    configure(engine={"context_length": window})  # None: it asks the engine, which says 1000
+    configure(
+        engine={"context_length": window}
+    )  # None: queried from the engine, which reports 1000
     body: dict[str, Any] = {"messages": [USER]}
 
     assert await reaches(body | {name: 131072}) == body
@@ -170,7 +172,7 @@ async def test_reasoning_that_is_left_out_does_not_take_the_token_ids_along(
 async def test_token_ids_are_not_requested_for_a_completion_that_echoes_its_prompt(
     configure: Any, stream: bool
 ) -> None:
-    """Asked for them, vLLM leaves the prompt's text out."""
+    """With token ids, vLLM omits the prompt's text."""
     engine = FakeEngine()
     body = {"prompt": "x", "echo": True, "stream": stream}
     await ask(gate(engine), body, COMPLETIONS)

@@ -68,7 +68,7 @@ async def test_a_prompt_that_repeats_itself_is_no_loop_of_the_generation(configu
 
 
 CUT = choice(None, call("f", "{}"), ids=[9, 5, 32, 5], finish="tool_calls")
-"""A call that vLLM cut at its limit and completed."""
+"""A call that vLLM truncated at its limit and completed."""
 
 
 async def test_a_truncated_call_reports_length(configure: Any) -> None:

@@ -1,4 +1,4 @@
-"""Callers' schemas take neither the API process's memory nor its time, whatever they say."""
+"""No client's schema exhausts the memory or the time of the API process."""
 
 import json
 import random
@@ -24,7 +24,7 @@ def wrapped(depth: int, leaf: Any, wrap: Callable[[Any], Any]) -> Any:
 
 
 def greedy(pattern: str, count: int = 1) -> Any:
-    """Return a schema that wants strings to match patterns."""
+    """Return a schema that requires strings to match patterns."""
     return {"properties": {f"x{at}": {"pattern": pattern} for at in range(count)}}
 
 

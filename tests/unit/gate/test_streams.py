@@ -16,7 +16,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"required":
 
 
 def without_ids(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return chunks as the engine sends them when nobody asks for token ids."""
+    """Return chunks as the engine sends them if token ids are not requested."""
     plain = json.loads(json.dumps(chunks))
     for one in plain:
         one["prompt_token_ids"] = None
@@ -103,7 +103,7 @@ async def test_a_streamed_call_is_evaluated_as_the_client_assembles_it(
 async def test_a_truncated_streamed_call_reports_length(
     configure: Any, accurate_finish: bool, want: str
 ) -> None:
-    """VLLM 0.26 says `tool_calls` of every stream with a call, however it ended."""
+    """VLLM 0.26 reports `tool_calls` for every stream with a call, however it ended."""
     configure(gate={"honest_finish": accurate_finish})
     chunks = [*tool_chunks("f", '{"x": ')[:-1], chunk({}, [6], "tool_calls")]
     with Counted() as counted:

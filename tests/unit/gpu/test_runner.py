@@ -1,4 +1,4 @@
-"""Scenarios with a fake engine that says what real ones said, and what is left when they end."""
+"""Scenarios with a fake engine that prints recorded logs, and the processes left after them."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ class FakeRig(Rig):
     too_long: int = 0
 
     def plan(self, name: str, eager: bool = True, **engine: Any) -> Plan:
-        """Return a plan that tells the fake engine what to do."""
+        """Return a plan with the behavior of the fake engine."""
         plan = super().plan(name, eager, **engine)
         length = plan.spec.engine.context_length
         fails = self.log and (length == "auto" or length >= self.too_long)

@@ -40,7 +40,7 @@ def test_both_fit_into_the_memory_with_cuda_graphs(rig: Rig) -> None:
 
 @dataclass
 class FakeServer:
-    """A server that is only asked what it is called."""
+    """A server of which only the name is used."""
 
     name: str
     ready_seconds: float = 1.0
@@ -49,7 +49,7 @@ class FakeServer:
 
 @dataclass
 class FakeLoad:
-    """Answers in the place of a load, as fast as each engine would, and keeps what was asked."""
+    """Replaces a load: returns times at each engine's speed, and records the requests."""
 
     speeds: Mapping[str, float]
     requested: list[tuple[str, int, str]] = field(default_factory=list)
@@ -120,7 +120,7 @@ def test_no_two_rounds_have_the_same_prompts(
     monkeypatch.setattr(load, "run_load", run)
     throughput.throughput(64, context)
 
-    # Each server has a cache of its own, so both may be asked the same.
+    # Each server has its own cache, so both may receive the same prompts.
     assert len(set(seeds)) == 5
 
 

@@ -10,7 +10,7 @@ from mistral_server.supervisor.kv_pressure import QUIET_SECONDS, KVPressureDetec
 
 @dataclass
 class Engine:
-    """An engine that is looked at every five seconds."""
+    """An engine that is polled every five seconds."""
 
     now: float = 0.0
     preemptions: float = 0.0

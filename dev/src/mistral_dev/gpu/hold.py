@@ -37,7 +37,7 @@ def directory(work: Path) -> Path:
     return folder
 
 
-def waiting(gate: Path) -> bool:
+def is_waiting(gate: Path) -> bool:
     """Return whether a held server waits before its worker."""
     return any(gate.parent.glob(f"{gate.name}.waits.*"))
 

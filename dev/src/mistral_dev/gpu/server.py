@@ -107,7 +107,7 @@ class Server:
         """Let a held server go on, once it waits; returns at once if it does not hold."""
         if self.released:
             return
-        self.wait_for(lambda: hold.waiting(self._gate), seconds)
+        self.wait_for(lambda: hold.is_waiting(self._gate), seconds)
         self._gate.touch()
         self.released = time.monotonic()
 

@@ -18,7 +18,7 @@ from mistral_server.supervisor import termination
 Settings = TypeVar("Settings", ServerSettings, FetchSettings)
 
 
-def run_server() -> int:
+def run_command() -> int:
     """Run a server and return the exit code."""
     try:
         settings = read_settings(ServerSettings, SERVER_SETTINGS_ENV)
@@ -29,7 +29,7 @@ def run_server() -> int:
     return supervisor.run_server(settings)
 
 
-def fetch_model() -> int:
+def fetch_command() -> int:
     """Fetch a model and return the exit code."""
     from mistral_server.model import fetch
 

@@ -30,7 +30,7 @@ def run() -> None:
     """
     from mistral_server.cli import commands
 
-    sys.exit(commands.run_server())
+    sys.exit(commands.run_command())
 
 
 @cli.command()
@@ -42,7 +42,7 @@ def fetch() -> None:
     """
     from mistral_server.cli import commands
 
-    sys.exit(commands.fetch_model())
+    sys.exit(commands.fetch_command())
 
 
 @cli.command()

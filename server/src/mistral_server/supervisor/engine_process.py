@@ -31,7 +31,7 @@ class Reaper:
         process_tree.become_subreaper()
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
 
-    def watch(self, pid: int) -> asyncio.Future[int]:
+    def exit_code_of(self, pid: int) -> asyncio.Future[int]:
         """Return a future of the exit code of a child started in this iteration of the loop."""
         return self._futures.setdefault(pid, self._loop.create_future())
 
@@ -79,7 +79,7 @@ class EngineProcess:
         finally:
             os.close(lifeline)
             os.close(output)
-        self._status = reaper.watch(self.pid)
+        self._status = reaper.exit_code_of(self.pid)
 
     async def exited(self) -> int:
         """Wait for all processes and return vLLM's exit code, negative for a signal."""

@@ -11,7 +11,7 @@ from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Scenario, ScenarioContext, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_dev.gpu.scenarios.exits import expect_failure, expect_free
-from mistral_dev.processes import gone
+from mistral_dev.processes import has_exited
 from mistral_server.contract import FailureClass
 from mistral_server.supervisor import process_tree
 
@@ -62,7 +62,7 @@ def kill_supervisor(context: ScenarioContext) -> None:
     context.server.process.kill()
     context.server.process.wait(10)
     while (
-        left := [pid for pid in below if not gone(pid)]
+        left := [pid for pid in below if not has_exited(pid)]
     ) and time.monotonic() - killed < _SECONDS:
         time.sleep(0.05)
     context.findings.equal("processes left", left, [])
