@@ -13,7 +13,7 @@ export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mistral-small-op
 
 .DEFAULT_GOAL := help
 .PHONY: help lint setup demo demo-down test check format generate verify bench clean \
-	cluster-up cluster-down images lock gpu-test
+	cluster-up cluster-down images lock gpu-test test-faults
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -33,7 +33,11 @@ test: setup ## Run every tier: check, chart, cluster, engine and end to end.
 	# Three processes keep two cores busy: tests on clusters mostly wait. The longest groups first,
 	# so that all end together.
 	$(VENV)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --durations 10 \
-		tests/e2e tests/cluster tests/engine tests/chart tests/unit tests/golden
+		tests/e2e tests/cluster tests/faults tests/engine tests/chart tests/unit tests/golden
+
+test-faults: setup ## Inject every fault between operator and API server; docs/reliability.md has the results.
+	$(DEV) prepare
+	$(VENV)/pytest --exhaustive tests/faults
 
 check: lint ## Format, lint, types, imports and unit tests; takes seconds.
 	$(VENV)/pytest --quiet -m "not process" $(UNIT)

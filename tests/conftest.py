@@ -21,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=False,
         help="Write the golden files instead of failing where they differ; review the difference.",
     )
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        default=False,
+        help="Inject every fault that tests/faults knows, instead of a sample.",
+    )
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -124,7 +124,7 @@ def test_an_autoscaler_that_targets_the_deployment_is_not_fought_for_ever(
     unserved.kubectl("scale", "deployment", "small", "--replicas=3")
     contested = unserved.wait_for_reason("small", "ReplicasContested")
 
-    assert "point it at this resource" in contested["message"]
+    assert "point that autoscaler at the scale subresource" in contested["message"]
     assert replicas(unserved) == 3
     assert _repairs(unserved, start) == MOST_REPAIRS
 

@@ -1,5 +1,6 @@
 """A web server on the loopback network that gives prepared answers, as an API server would."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,14 +27,22 @@ class ApiServer:
     """Status and answer of the next requests, one after the other."""
     refusals: int = 0
     """How many requests are told to come later before any is answered."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of those refusals."""
+    accepted: list[str] = field(default_factory=list)
+    """Media type that each request asks for."""
+    times: list[float] = field(default_factory=list)
+    """When each request came, by the loop's clock."""
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request."""
         query, kind = dict(request.query), request.content_type
         self.asked.append((request.method, request.path, query, kind))
+        self.accepted.append(request.headers["Accept"])
+        self.times.append(asyncio.get_running_loop().time())
         if self.refusals:
             self.refusals -= 1
-            return web.json_response({"message": "initializing"}, status=429)
+            return web.json_response({"message": "initializing"}, status=429, headers=self.headers)
         if self.script:
             status, answer = self.script.pop(0)
             return web.json_response(answer, status=status)

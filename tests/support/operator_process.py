@@ -26,6 +26,8 @@ class OperatorProcess:
     cluster: Cluster
     log: Path
     settings: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables besides its settings."""
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -45,6 +47,7 @@ class OperatorProcess:
             **os.environ,
             **{f"MISTRAL_OPERATOR_{name}": value for name, value in settings.items()},
             "KUBECONFIG": str(self.cluster.kubeconfig),
+            **self.environment,
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -22,7 +22,7 @@ def group_of(nodeid: str) -> str:
     """Return the name of what has to run in one process."""
     file = Path(nodeid.partition("::")[0])
     tier = file.parent.name
-    if tier in {"cluster", "e2e"}:
+    if tier in {"cluster", "e2e", "faults"}:
         return tier
     if file.name in _FILES_WITH_SHARED_ENGINE:
         return SHARED_ENGINE

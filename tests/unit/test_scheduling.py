@@ -17,7 +17,7 @@ def nodeid(file: Path, test: str = "test_it") -> str:
     return f"{file.relative_to(TESTS.parent)}::{test}"
 
 
-@pytest.mark.parametrize("folder", ["cluster", "e2e"])
+@pytest.mark.parametrize("folder", ["cluster", "e2e", "faults"])
 def test_a_tier_with_one_cluster_is_one_group(folder: str) -> None:
     assert {group_of(nodeid(file)) for file in files(folder)} == {folder}
 

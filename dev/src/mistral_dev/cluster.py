@@ -142,6 +142,10 @@ class Cluster:
                     shutil.rmtree(self.layout.root)
                     lock.unlink()
 
+    def revive(self) -> None:
+        """Start the parts of the control plane that have ended, at their old addresses."""
+        self._control_plane().start()
+
     def is_up(self) -> bool:
         """Return whether every part runs and the API server and the node, if any, are ready."""
         parts = (*PARTS, *NODE_PARTS, *exposure.PARTS) if self._is_node else PARTS

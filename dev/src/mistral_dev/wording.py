@@ -203,8 +203,6 @@ _SKIPPED = {
     "charts/mistral-small-operator/templates/crds": "a copy of crds/",
     "docs/decisions": "decisions are kept as they were made",
     "dev/src/mistral_dev/wording.py": "the list itself",
-    "operator/src/mistral_operator/apply": "its messages change with its rework",
-    "operator/src/mistral_operator/control": "its messages change with its rework",
 }
 _BREAK = r"(?:\s|#)+"
 """Between two words: also the beginning of the next line of a comment."""

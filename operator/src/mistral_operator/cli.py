@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,7 +51,8 @@ def run() -> None:
     # cycles; Python's own threshold of 700 walks through the store of a fleet again and again.
     gc.set_threshold(10_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(runtime.run(settings))
+        exit_code = runner.run(runtime.run(settings))
+    sys.exit(exit_code)
 
 
 @main.command()

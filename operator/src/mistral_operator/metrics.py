@@ -28,6 +28,10 @@ QUEUE_RETRYING = Gauge(
     "Resources that wait for a retry or for the end of a burst of events.",
 )
 LEADER = Gauge("mistral_operator_leader", "1 while this replica holds the Lease.")
+API_SERVER_REACHABLE = Gauge(
+    "mistral_operator_api_server_reachable",
+    "1 while the API server answers requests of this process.",
+)
 RESYNC_SECONDS = Gauge(
     "mistral_operator_last_resync_timestamp_seconds",
     "Unix time of the last completed resync with the API server.",

@@ -91,7 +91,7 @@ def test_a_field_that_somebody_changed_is_taken_back() -> None:
 
     made = plan(resource(), held)
 
-    assert steps(made) == ["apply Deployment small (/spec/replicas was changed by somebody else)"]
+    assert steps(made) == ["apply Deployment small (/spec/replicas was changed by another owner)"]
     assert made.applies[0].exists
 
 
@@ -106,7 +106,7 @@ def test_fields_that_others_added_are_left_alone() -> None:
 def test_a_child_that_is_no_longer_wanted_is_deleted_by_its_uid() -> None:
     made = plan(resource({"networkPolicy": False}), live_children(resource()))
 
-    assert steps(made) == ["delete NetworkPolicy small (not wanted any more)"]
+    assert steps(made) == ["delete NetworkPolicy small (no longer desired)"]
     assert made.deletes[0].uid == "uid-of-NetworkPolicy-small"
 
 

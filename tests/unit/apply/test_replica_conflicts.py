@@ -42,8 +42,8 @@ def test_some_edits_are_undone_and_then_the_last_one_stands() -> None:
     assert "Deployment" not in kinds_of(settled)
     assert "Service" in kinds_of(settled), "the rest goes on"
     assert [one.reason for one in problems] == [Reason.REPLICAS_CONTESTED]
-    assert "point it at this resource" in problems[0].message
-    assert "Ours is 2" in problems[0].message
+    assert "point that autoscaler at the scale subresource" in problems[0].message
+    assert "(desired: 2)" in problems[0].message
 
 
 def test_it_is_tried_again_when_an_hour_is_over() -> None:

@@ -376,7 +376,7 @@ KEDA: dict[str, Any] = {"autoscaling": {"maxReplicas": 4, "driver": "KEDA", "tar
 def test_the_load_is_reported_in_replicas_with_what_it_is_made_of() -> None:
     operator = Operator(KEDA)
     loads = Loads()
-    assert loads(*KEY) == "this replica of the operator stands by"
+    assert loads(*KEY) == "this is a standby replica of the operator"
 
     loads.scaler = operator.scaler
     operator.hear(running=15, waiting=5)
@@ -398,7 +398,7 @@ def test_a_load_that_is_not_known_is_no_number(spec: dict[str, Any]) -> None:
     operator = Operator(spec)
     operator.hear(running=15)
 
-    assert Loads(operator.scaler)(*KEY) == "no pod of it says what it does"
+    assert Loads(operator.scaler)(*KEY) == "no ready pod reports its load"
     assert operator.scaler.reading(Key(NAMESPACE, "other")) is None
 
 

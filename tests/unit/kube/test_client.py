@@ -21,6 +21,29 @@ Object = dict[str, Any]
 
 ANSWERS: dict[str, tuple[int, Any, type[ClusterError], str]] = {
     "a conflict": (409, {"message": "owned by kubectl"}, ClusterError, "owned by kubectl"),
+    "a conflict of field managers": (
+        409,
+        {
+            "message": "conflict with kubectl",
+            "reason": "Conflict",
+            "details": {"causes": [{"reason": "FieldManagerConflict"}]},
+        },
+        ClusterError,
+        "conflict with kubectl",
+    ),
+    "a write that others were faster than": (
+        409,
+        {"message": "the object has been modified", "reason": "Conflict", "details": {}},
+        Unavailable,
+        "the object has been modified",
+    ),
+    "an object that exists already": (
+        409,
+        {"message": "exists", "reason": "AlreadyExists"},
+        ClusterError,
+        "exists",
+    ),
+    "an expired list": (410, {"message": "expired", "reason": "Expired"}, Unavailable, "expired"),
     "an invalid object": (422, {"message": "no such field"}, ClusterError, "no such field"),
     "too many requests": (429, {"message": "later"}, Unavailable, "later"),
     "a broken server": (500, {"message": "etcd"}, Unavailable, "etcd"),
@@ -118,15 +141,37 @@ async def test_an_object_that_is_not_there_is_none(
     assert (await cluster.get(kinds.POD, NAMESPACE, "p") is not None) is found
 
 
-@pytest.mark.parametrize("status", [200, 404, 409])
+GONE: tuple[int, Object] = (404, {"message": "not found"})
+CONFLICT: tuple[int, Object] = (409, {"message": "changed", "reason": "Conflict"})
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [(200, {})],
+        [GONE],
+        [CONFLICT, GONE],
+        [CONFLICT, (200, {"metadata": {"uid": "of another"}})],
+    ],
+    ids=["deleted", "gone", "gone meanwhile", "replaced"],
+)
 async def test_deleting_what_is_gone_or_replaced_is_no_error(
-    cluster: Cluster, api: ApiServer, status: int
+    cluster: Cluster, api: ApiServer, script: list[tuple[int, Object]]
 ) -> None:
-    api.status = status
+    api.script = script
 
     await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
 
     assert api.asked[0][:2] == ("DELETE", "/api/v1/namespaces/models/services/small")
+
+
+async def test_a_deletion_that_another_write_was_faster_than_is_retried(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    api.script = [CONFLICT, (200, {"metadata": {"uid": "uid"}})]
+
+    with pytest.raises(Unavailable, match="changed"):
+        await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
 
 
 async def test_deleting_without_the_right_to_is_an_error(cluster: Cluster, api: ApiServer) -> None:

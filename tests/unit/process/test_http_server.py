@@ -82,7 +82,7 @@ async def test_it_is_ready_once_the_api_server_was_reached(client: Client, healt
         "the API server has not been reached yet\n",
     )
 
-    health.ready = True
+    health.problem = None
 
     assert await answer(client, "/readyz") == (200, "ok\n")
 
@@ -119,10 +119,10 @@ async def test_the_load_of_an_endpoint_is_told_to_who_asks(client: Client, loads
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        (None, "stands by"),
-        ({}, "says what it does"),
-        ({"autoscaling": {"maxReplicas": 4, "targetInFlight": 10}}, "says what it does"),
-        ({"autoscaling": {"maxReplicas": 4}}, "says what it does"),
+        (None, "standby replica"),
+        ({}, "reports its load"),
+        ({"autoscaling": {"maxReplicas": 4, "targetInFlight": 10}}, "reports its load"),
+        ({"autoscaling": {"maxReplicas": 4}}, "reports its load"),
     ],
     ids=["standby", "no autoscaling", "silence", "no target yet"],
 )

@@ -159,6 +159,22 @@ def test_success_resets_the_patience() -> None:
     assert run(scenario()) == [0, 1, 3, 7, 50, 51]
 
 
+def test_when_what_stood_in_the_way_is_gone_every_failed_key_is_retried_within_moments() -> None:
+    async def scenario() -> list[float]:
+        queue, worked = patient(), Worked({"a": 12, "b": 12})
+        queue.add("a")
+        queue.add("b")
+        await work(queue, worked, 1000)
+        waiting = len(worked.calls)
+        assert queue.retrying == 2
+        queue.retry_all()
+        start = asyncio.get_running_loop().time()
+        await work(queue, worked, FIRST_DELAY)
+        return [at - start for at in worked.times[waiting:]]
+
+    assert run(scenario()) == [0.0, 0.0]
+
+
 def test_an_event_makes_a_waiting_retry_happen_now_and_only_once() -> None:
     async def scenario() -> list[float]:
         queue, worked = patient(), Worked({"a": 4})

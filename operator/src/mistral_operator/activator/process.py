@@ -75,7 +75,7 @@ class Activator:
         await run_all(
             watch(self._endpoints, selectors, namespaces, kopf_has_signals),
             resync.forever(self._settings.resync_seconds),
-            beat(self._cluster, self._health),
+            beat(self._cluster, self._health, stays_ready=True),
             self._follow(),
             self._stop_gently(kopf_has_signals),
         )

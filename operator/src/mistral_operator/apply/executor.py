@@ -122,7 +122,7 @@ class Executor:
 def _taken(kind: Kind, name: str) -> str:
     return (
         f"{kind.kind} {name} exists and does not belong to this resource; it was left as it is."
-        " Rename the resource, or delete that object if nobody needs it"
+        " Rename the resource, or delete that object if it is not needed"
     )
 
 

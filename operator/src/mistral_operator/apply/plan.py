@@ -9,7 +9,7 @@ from mistral_operator.kube.names import ANNOTATION_APPLIED
 from mistral_operator.render import KubernetesObject
 from mistral_operator.watch.store import LiveChild
 
-CHANGED = " was changed by somebody else"
+CHANGED = " was changed by another owner"
 """What follows the place of a difference in a reason."""
 
 Children = Mapping[tuple[Kind, str], LiveChild]
@@ -84,7 +84,7 @@ def make_plan(owner_uid: str, wanted: Iterable[KubernetesObject], live: Children
         if reason is not None:
             applies.append(Apply(child, kind, name, existing is not None, reason))
     deletes = [
-        Delete(child.kind, child.name, child.uid, "not wanted any more")
+        Delete(child.kind, child.name, child.uid, "no longer desired")
         for key, child in live.items()
         if key not in kept and _is_deletable(child, owner_uid)
     ]

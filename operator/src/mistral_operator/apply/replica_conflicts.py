@@ -62,7 +62,7 @@ def _is_contested(step: Apply) -> bool:
 def _problem(step: Apply) -> Problem:
     return Problem(
         Reason.REPLICAS_CONTESTED,
-        f"something else keeps writing the replicas of Deployment {step.name}, and its number"
-        f" stands for now: point it at this resource, whose /scale is for that. Ours is"
-        f" {step.wanted['spec']['replicas']}",
+        f"another controller keeps changing spec.replicas of Deployment {step.name}, so the"
+        " operator stopped reverting it; point that autoscaler at the scale subresource of this"
+        f" resource (desired: {step.wanted['spec']['replicas']})",
     )

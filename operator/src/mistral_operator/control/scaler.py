@@ -32,6 +32,7 @@ from mistral_operator.autoscaling import (
 from mistral_operator.control.collectors import ScalingCollector
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.objects import Body, Key, key_of
+from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import now_text, to_seconds
 from mistral_operator.scale_to_zero import may_sleep
 from mistral_operator.signals.activators import ActivatorBoard
@@ -98,9 +99,9 @@ class Loads:
     def __call__(self, namespace: str, name: str) -> dict[str, Any] | str:
         """Return the load of an endpoint, or why it is not known."""
         if self.scaler is None:
-            return "this replica of the operator stands by"
+            return "this is a standby replica of the operator"
         reading = self.scaler.reading(Key(namespace, name))
-        return "no pod of it says what it does" if reading is None else asdict(reading)
+        return "no ready pod reports its load" if reading is None else asdict(reading)
 
 
 @dataclass(slots=True)
@@ -221,7 +222,7 @@ class Scaler:
             told = AutoscalingStatus(
                 replicas=start,
                 reason=ScalingReason.STARTED,
-                message=f"begins with {start} replicas",
+                message=f"starting with {counted(start, 'replica')}",
                 time=to_seconds(self.wall()),
             )
         tokens = previous.effective.kv_cache_tokens if previous.effective is not None else None

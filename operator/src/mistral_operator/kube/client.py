@@ -5,6 +5,7 @@ plain objects on top: building the client's model classes for objects that we re
 plain data would double the CPU time of a fleet's start.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -18,14 +19,17 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import load_incluster_config, load_kube_config
 from tenacity import (
-    before_sleep_log,
+    RetryCallState,
     retry,
     retry_if_exception_type,
     wait_random_exponential,
 )
 
 from mistral_operator.kube import names
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.availability import Availability
+from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
+from mistral_operator.kube.failures import error_of
+from mistral_operator.kube.fence import Fence
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
 from mistral_operator.metrics import API_REQUESTS
 
@@ -35,26 +39,49 @@ Object = dict[str, Any]
 
 _REQUEST_SECONDS = 30
 _PAGE = 500
-_LATER = {429, 500, 502, 503, 504}
-"""Statuses that say "not now" rather than "not so"."""
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_PAUSED_ATTEMPTS = 4
+"""How often one request is sent while the API server names a pause; client-go takes 10."""
+
+
+def _log_first_failure(state: RetryCallState) -> None:
+    """Log the first failure only; what is waited for may take long to come."""
+    level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG
+    log.log(level, "%s", state.outcome and state.outcome.exception())
+
+
+_backoff = wait_random_exponential(multiplier=0.5, max=5)
+
+
+def _pause(state: RetryCallState) -> float:
+    """Return the seconds until the next attempt: a random back-off, or what the API server asks."""
+    error = state.outcome and state.outcome.exception()
+    asked = error.retry_after if isinstance(error, Unavailable) else 0.0
+    return max(asked, _backoff(state))
 
 
 patiently = retry(
     retry=retry_if_exception_type(Unavailable),
-    wait=wait_random_exponential(multiplier=1, max=30),
-    before_sleep=before_sleep_log(log, logging.WARNING),
+    wait=_pause,
+    before_sleep=_log_first_failure,
 )
-"""Decorates what there is no going on without: it is asked again until the API server answers.
+"""Decorates what there is no going on without: it is retried until the API server answers.
 
-That server says 429 for some seconds after a CRD was made, and nothing while it is replaced.
+That server says 429 for some seconds after a CRD was created, and nothing while it is replaced. The
+longest wait is short, since nothing else happens meanwhile.
 """
 
 
 class Cluster:
     """A connection to the API server; use it as a context manager."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, fence: Fence | None = None) -> None:
         self.client = client
+        self.fence = fence or Fence()
+        """Lets writes pass while this replica may write."""
+        self.availability = Availability()
+        """Whether the API server answers."""
 
     @classmethod
     async def connect(cls, connections: int, kubeconfig: str | None = None) -> Self:
@@ -135,7 +162,11 @@ class Cluster:
             raise
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete an object, unless it is gone or another one took its name."""
+        """Delete an object, unless it is gone or another one took its name.
+
+        Raises:
+            Unavailable: among others, the object changed at the same time and still exists.
+        """
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -145,23 +176,59 @@ class Cluster:
         try:
             await self._request("DELETE", kind.path(namespace, name), body=body)
         except ClusterError as error:
-            if error.status not in {404, 409}:
+            if error.status == 404:
+                return
+            if error.status != 409 or await self._exists(kind, namespace, name, uid):
                 raise
 
+    async def _exists(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
+        found = await self.get(kind, namespace, name)
+        return found is not None and found["metadata"]["uid"] == uid
+
     async def list_pages(
-        self, kind: Kind, namespace: str | None, selector: str | None
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str | None,
+        *,
+        metadata_only: bool = False,
     ) -> AsyncIterator[tuple[list[Object], int]]:
-        """Yield the objects of a kind page by page, each with the resource version of the list."""
+        """Yield the objects of a kind page by page, each with the resource version of the list.
+
+        Args:
+            kind: which objects.
+            namespace: where; everywhere if it is None.
+            selector: label selector.
+            metadata_only: leave spec and status out, and take what the API server holds in memory.
+                That may be older than what it has stored.
+        """
         query = {"limit": str(_PAGE)}
+        if metadata_only:
+            query["resourceVersion"] = "0"
         if selector is not None:
             query["labelSelector"] = selector
         while True:
-            page = await self._request("GET", kind.path(namespace), query)
-            yield page["items"], int(page["metadata"]["resourceVersion"])
+            page = await self._page(kind, namespace, query, _METADATA if metadata_only else _JSON)
+            # An empty list of metadata has `items: null`.
+            yield page["items"] or [], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:
                 return
             query["continue"] = token
+            query.pop("resourceVersion", None)  # the token names it
+
+    async def _page(
+        self, kind: Kind, namespace: str | None, query: dict[str, str], accept: str
+    ) -> Object:
+        path = kind.path(namespace)
+        try:
+            return await self._request("GET", path, query, accept=accept)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+            reason = f"the API server does not serve {name}; waiting until its CRD is installed"
+            raise KindMissing(404, reason, f"GET {path}") from error
 
     async def post_event(self, namespace: str, event: Object) -> None:
         """Create an Event."""
@@ -185,6 +252,17 @@ class Cluster:
             return False
         return True
 
+    def _timeout(self, method: str, request: str) -> float:
+        """Return the seconds that a request may take; a write must not outlive the Lease.
+
+        Raises:
+            Fenced: it is a write, and this replica may not write.
+        """
+        if method == "GET":
+            return _REQUEST_SECONDS
+        self.fence.check(request)
+        return min(_REQUEST_SECONDS, self.fence.seconds_left)
+
     async def _request(
         self,
         method: str,
@@ -192,25 +270,54 @@ class Cluster:
         query: dict[str, str] | None = None,
         body: Object | list[Object] | None = None,
         content_type: str = "application/json",
+        accept: str = _JSON,
     ) -> Object:
+        """Send a request, again after the pause that the API server names, and return the answer.
+
+        Raises:
+            ClusterError: the request failed.
+        """
         url = f"{self.client.configuration.host}{path}"
         if query:
             url = f"{url}?{urlencode(query)}"
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        said = f"{method} {path}"
+        headers = {"Accept": accept, "Content-Type": content_type}
+        for _ in range(_PAUSED_ATTEMPTS - 1):
+            try:
+                return await self._send(method, url, path, body, headers)
+            except Unavailable as error:
+                if not error.retry_after:
+                    raise
+                log.info("%s; sending it again in %g s", error, error.retry_after)
+                await asyncio.sleep(error.retry_after)
+        return await self._send(method, url, path, body, headers)
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        path: str,
+        body: Object | list[Object] | None,
+        headers: dict[str, str],
+    ) -> Object:
+        request = f"{method} {path}"
         try:
+            headers = {
+                **headers
+            }  # the client adds a token, which may change until the next attempt
             await self.client.update_params_for_auth(
                 headers, [], ["BearerToken"], path, method, body
             )
             response = await self.client.call_api(
-                method, url, headers, body, _request_timeout=_REQUEST_SECONDS
+                method, url, headers, body, _request_timeout=self._timeout(method, request)
             )
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise Unavailable(0, f"{type(error).__name__}: {error}", said) from error
+            self.availability.failed(error)
+            raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
+        self.availability.answered()
         API_REQUESTS.labels(method=method, status=str(response.status)).inc()
         if response.status >= 300:
-            raise _error(response.status, text, said)
+            raise error_of(response.status, response.headers, text, request)
         decoded: Object = json.loads(text)
         return decoded
 
@@ -219,20 +326,3 @@ def _proxy_of_environment(host: str) -> str | None:
     """Return the proxy that HTTPS_PROXY and NO_PROXY name for a host, as kubectl does."""
     url = urlsplit(host)
     return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
-
-
-def _error(status: int, text: bytes, said: str) -> ClusterError:
-    """Return the error of a refused request, with the API server's own sentence."""
-    try:
-        answer = json.loads(text)
-        reason = answer["message"]
-        causes = (answer.get("details") or {}).get("causes") or ()
-    except (ValueError, KeyError, TypeError):
-        return _error_class(status)(status, text[:500].decode(errors="replace"), said)
-    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
-        return NamespaceLeaving(status, reason, said)
-    return _error_class(status)(status, reason, said)
-
-
-def _error_class(status: int) -> type[ClusterError]:
-    return Unavailable if status in _LATER else ClusterError

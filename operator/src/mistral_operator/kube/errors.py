@@ -6,6 +6,8 @@ OperatorError
     +-- NameTaken        a child's name belongs to an object that is not ours
     +-- NamespaceLeaving the namespace is being deleted, and everything in it
     +-- Unavailable      the API server cannot be reached or asks to come back later
+        +-- KindMissing  the API server does not serve a kind, or not any more
+        +-- Fenced       this replica may have lost its Lease, so it does not write
 
 `control/reconciler.py` turns them into conditions or retries. What ends the whole process is not in
 this tree: `StopRequested` and `PartEnded` (`process/lifecycle.py`), `LeaseLost`
@@ -47,7 +49,23 @@ class ClusterError(OperatorError):
 
 
 class Unavailable(ClusterError):
-    """The API server cannot be reached, or asks to come back later."""
+    """The API server cannot be reached, or asks to come back later.
+
+    Attributes:
+        retry_after: seconds after which the API server wants to be asked again, 0 if it named none.
+    """
+
+    def __init__(self, status: int, reason: str, request: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(status, reason, request)
+        self.retry_after = retry_after
+
+
+class Fenced(Unavailable):
+    """This replica may have lost its Lease to another one, so the write was not sent."""
+
+
+class KindMissing(Unavailable):
+    """The API server does not serve a kind: its CRD is not installed, or not any more."""
 
 
 class NameTaken(ClusterError):

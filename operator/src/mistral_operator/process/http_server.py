@@ -18,8 +18,8 @@ class Health:
 
     stuck_after: float = 60.0
     """Seconds without a sign of life after which the process should be restarted."""
-    ready: bool = False
-    """The API server was reached, and this replica stands by or acts."""
+    problem: str | None = "the API server has not been reached yet"
+    """Why this replica neither acts nor stands by; None if it does."""
     leaving: bool = False
     """The process is about to stop."""
     clock: Callable[[], float] = time.monotonic
@@ -27,7 +27,7 @@ class Health:
 
     def leave(self) -> None:
         """Be ready no more, whatever else is found out."""
-        self.ready, self.leaving = False, True
+        self.problem, self.leaving = "this process is about to stop", True
 
     def beat(self) -> None:
         """Give a sign of life: the event loop turns."""
@@ -57,7 +57,7 @@ def application(
         return _answer(health.alive, "the event loop is stuck")
 
     async def readyz(_: web.Request) -> web.Response:
-        return _answer(health.ready, "the API server has not been reached yet")
+        return _answer(health.problem is None, health.problem or "")
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)

@@ -31,3 +31,10 @@ def configure(settings: ProcessSettings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     # Kopf logs every event of every object at info.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # Whatever these report, lifecycle.py and leader_election.py say in one line.
+    for name in (
+        "kopf._core.reactor.orchestration",
+        "kopf._core.reactor.running",
+        "kubernetes.aio.leaderelection",
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

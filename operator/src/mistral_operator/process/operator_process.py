@@ -17,13 +17,16 @@ from mistral_operator.control.reconciler import Reconciler
 from mistral_operator.control.scaler import Loads, Scaler
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, patiently
+from mistral_operator.kube.errors import OperatorError
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.process.http_server import Health, application, serve
-from mistral_operator.process.leader_election import lead
+from mistral_operator.process.leader_election import LeaseLost, lead
 from mistral_operator.process.lifecycle import (
     StopRequested,
     beat,
+    end_what_hangs,
+    leaves,
     overlook_generators,
     run_all,
     wait_for_signal,
@@ -35,14 +38,15 @@ from mistral_operator.signals.activators import ActivatorBoard, ActivatorPoller,
 from mistral_operator.signals.pods import SignalBoard, SignalPoller
 from mistral_operator.watch.resync import Resync, Watcher, installed_kinds, until_other_kinds
 from mistral_operator.watch.store import Store
+from mistral_operator.watch.sweep import Sweep
 from mistral_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
 
-async def run(settings: Settings) -> None:
-    """Run until SIGTERM or until something breaks."""
-    health = Health()
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or until something breaks; return the exit code."""
+    health, exit_code = Health(), 1
     loads, fleet, scaling = Loads(), FleetCollector(), ScalingCollector()
     REGISTRY.register(fleet)
     REGISTRY.register(scaling)
@@ -57,9 +61,14 @@ async def run(settings: Settings) -> None:
             )
         except* StopRequested:
             log.info("stopping")
+            exit_code = 0
+        except* (LeaseLost, OperatorError) as group:
+            log.warning("stopping: %s", "; ".join(map(str, leaves(group))))
         finally:
             asyncio.get_running_loop().set_exception_handler(overlook_generators)
             await runner.cleanup()
+            await end_what_hangs(exit_code)
+    return exit_code
 
 
 class Operator:
@@ -100,6 +109,7 @@ class Operator:
             operator_url=settings.url,
         )
         activators = ActivatorBoard()
+        cluster.availability.on_return = queue.retry_all
         scaler = Scaler(
             *(store, board, activators, queue.add, settings.autoscaling_seconds),
             collector=self._scaling,
@@ -114,11 +124,16 @@ class Operator:
         watched = (kinds.RESOURCE, kinds.NODE, kinds.POD, *child_kinds)
         selectors = {kind: kinds.selector_of(kind) for kind in watched}
         resync = Resync(cluster, watcher, selectors, settings.namespaces)
+        sweep = Sweep(cluster, store, watcher, resync, selectors, settings.namespaces)
         # Deciding before the first list is in would be deciding on nothing.
         await resync.once()
         await run_all(
-            watch(watcher, selectors, settings.namespaces),
+            watch(
+                *(watcher, selectors, settings.namespaces),
+                recover=lambda: self._recover(installed, resync),
+            ),
             resync.forever(settings.resync_seconds),
+            sweep.forever(),
             self._until_other_kinds(installed),
             _gauge(queue),
             scaler.run(),
@@ -155,6 +170,12 @@ class Operator:
             await patiently(activators.once)()
             asking.append(activators.run())
         return asking
+
+    async def _recover(self, installed: tuple[Kind, ...], resync: Resync) -> None:
+        """Find what failed watches missed, before they are started anew."""
+        if await installed_kinds(self._cluster) != installed:
+            raise StopRequested
+        await resync.once()
 
     async def _until_other_kinds(self, installed: tuple[Kind, ...]) -> None:
         """End the process when another kind of children can be made: the next one makes them."""

@@ -84,7 +84,7 @@ def kopf_settings(selectors: Mapping[Kind, str | None]) -> kopf.OperatorSettings
     settings.queueing.worker_limit = None
     # Kopf keeps a task for every object for this long after its last event: thousands in a burst.
     settings.queueing.idle_timeout = 0.5
-    settings.process.ultimate_exiting_timeout = 30
+    settings.process.ultimate_exiting_timeout = None  # kills without a word; see lifecycle.py
     for kind, selector in selectors.items():
         name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         if selector is not None:

@@ -23,7 +23,7 @@ class Sink(Protocol):
     def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Take one event of a watch, or one object of a list."""
 
-    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> None:
+    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> object:
         """Take the end of a full list: whatever it did not hold is gone."""
 
 
@@ -39,10 +39,12 @@ class Watcher:
         shelf = self._store.shelf(kind)
         self.changed(kind, shelf.remove(body) if deleted else shelf.put(body))
 
-    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> None:
-        """Forget what a full list did not hold."""
-        for owner in self._store.shelf(kind).drop_unseen(seen, as_of):
+    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> int:
+        """Forget what a full list did not hold; return how many resources that concerns."""
+        owners = self._store.shelf(kind).drop_unseen(seen, as_of)
+        for owner in owners:
             self.changed(kind, owner)
+        return len(owners)
 
     def changed(self, kind: Kind, owner: Key | None) -> None:
         """Queue what depends on a changed object."""
@@ -61,7 +63,7 @@ class Watcher:
 class Resync:
     """Compares what is known with full lists: at the start, and from time to time.
 
-    A deletion that fell into a broken watch is found here and nowhere else.
+    What watches miss is found sooner by the sweep; this is what remains if that were wrong.
 
     Args:
         cluster: where the lists come from.
@@ -86,7 +88,7 @@ class Resync:
     async def once(self) -> None:
         """List every kind once, as soon as the API server lets itself be asked."""
         for kind, selector in self._selectors.items():
-            await self._one(kind, selector)
+            await self.one(kind, selector)
         RESYNC_SECONDS.set(time.time())
 
     async def forever(self, period: float) -> None:
@@ -95,7 +97,8 @@ class Resync:
             await asyncio.sleep(period)
             await self.once()
 
-    async def _one(self, kind: Kind, selector: str | None) -> None:
+    async def one(self, kind: Kind, selector: str | None) -> None:
+        """List one kind in full."""
         scopes: Iterable[str | None] = self._namespaces or (None,)
         if not kind.namespaced:
             scopes = (None,)

@@ -104,7 +104,7 @@ class Shelf(Generic[V]):
         What is older than what is known is ignored: our own writes are put here before the watch
         tells of them.
         """
-        key, version, owner = key_of(body), _version(body), self._owner(body)
+        key, version, owner = key_of(body), version_of(body), self._owner(body)
         known = self._entries.get(key)
         newest = self._gone.get(key, -1) if known is None else known.version
         if version <= newest:
@@ -127,13 +127,25 @@ class Shelf(Generic[V]):
         known = self._entries.get(key)
         if known is None:
             # The answer to our own write may still be on its way, older than this.
-            self._gone[key] = _version(body)
+            self._gone[key] = version_of(body)
             return None
         if known.uid != body["metadata"]["uid"]:
             return None
         # The last version may say more than the one before it: how the containers ended.
         known.value = self._distill(body)
-        return self._bury(key, _version(body))
+        return self._bury(key, version_of(body))
+
+    def version(self, key: Key) -> int:
+        """Return the resource version of what is known of an object, -1 if nothing is."""
+        entry = self._entries.get(key)
+        return self._gone.get(key, -1) if entry is None else entry.version
+
+    def is_behind(self, body: Body) -> bool:
+        """Tell whether an object is newer than what is known of it; its metadata is enough."""
+        key = key_of(body)
+        if key not in self._entries and self._owner(body) is None:
+            return False
+        return version_of(body) > self.version(key)
 
     def drop_unseen(self, seen: set[Key], as_of: int) -> set[Key]:
         """Forget what a full list did not hold; return the resources to look at.
@@ -219,7 +231,8 @@ class Store:
         return None if child is None else child.deployment
 
 
-def _version(body: Body) -> int:
+def version_of(body: Body) -> int:
+    """Return the resource version of an object as a number."""
     # Comparable as integers: promised by Kubernetes since 1.35, true of etcd always.
     return int(body["metadata"]["resourceVersion"])
 

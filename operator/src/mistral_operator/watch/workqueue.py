@@ -81,6 +81,12 @@ class WorkQueue(Generic[K]):
         """Work on a key after a time, or sooner if it is added before."""
         self._schedule(key, seconds, self._due)
 
+    def retry_all(self) -> None:
+        """Retry every failed key within moments: what stood in the way of all of them is gone."""
+        for key in self._failures.keys() & self._timers.keys():
+            self._failures[key] = 1
+            self._schedule(key, FIRST_DELAY * self._jitter(), self._retry)
+
     async def work(self, handle: Callable[[K], Awaitable[Outcome]]) -> None:
         """Take keys for ever."""
         while True:

@@ -1,0 +1,52 @@
+"""From a failed answer of the API server to the error that says what to do about it. Pure."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+
+LONGEST_RETRY_AFTER = 30.0
+"""Longest pause in seconds that the API server may impose; it names 1 to 10 itself."""
+
+_LATER = {410, 429, 500, 502, 503, 504}
+"""Statuses that say "not now" rather than "not so". 410 is a list whose continuation expired."""
+
+
+def error_of(status: int, headers: Mapping[str, str], text: bytes, request: str) -> ClusterError:
+    """Return the error of a failed request, with the API server's own sentence."""
+    body = _decoded(text)
+    message = body.get("message")
+    reason = message if isinstance(message, str) else text[:500].decode(errors="replace")
+    causes = _causes(body)
+    if "NamespaceTerminating" in causes:
+        return NamespaceLeaving(status, reason, request)
+    if status in _LATER or _is_transient_conflict(status, body, causes):
+        return Unavailable(status, reason, request, retry_after=_retry_after(headers))
+    return ClusterError(status, reason, request)
+
+
+def _decoded(text: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _causes(body: dict[str, Any]) -> set[str]:
+    details = body.get("details") or {}
+    return {cause.get("reason", "") for cause in details.get("causes") or ()}
+
+
+def _is_transient_conflict(status: int, body: dict[str, Any], causes: set[str]) -> bool:
+    """Tell a write that others were faster than from one whose fields others own.
+
+    The API server retries a patch five times before it answers with the former.
+    """
+    return status == 409 and body.get("reason") == "Conflict" and not causes
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    value = headers.get("Retry-After", "")
+    return min(float(value), LONGEST_RETRY_AFTER) if value.isdecimal() else 0.0

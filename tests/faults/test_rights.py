@@ -1,0 +1,156 @@
+"""Rights that are missing are named where users look, and what was held up goes on without them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fault_api import Api, until
+from fault_lane import NAME, Lane, lane
+from fault_rights import Rights, chart_rules, without
+from fault_selection import selected
+from mistral_dev.cluster import Cluster
+from mistral_operator.kube import kinds
+from mistral_operator.kube.kinds import Kind
+from operator_rights import Right
+
+LANES = 4
+TOLD_SECONDS = 45.0
+WHOLE_SECONDS = 90.0
+"""A key that failed for 45 s waits up to 48 s more."""
+
+
+def right(kind: Kind, verb: str, subresource: str = "") -> Right:
+    """Return a right on a kind."""
+    return kind.group, kind.plural + (f"/{subresource}" if subresource else ""), verb
+
+
+TRACEBACK = "control: a right that is missing for {} is an unexpected error, with a traceback"
+RIGHTS = {
+    right(kinds.RESOURCE, "list"): None,
+    right(kinds.RESOURCE, "watch"): None,
+    right(kinds.RESOURCE, "patch", "status"): TRACEBACK.format("the status"),
+    right(kinds.POD, "list"): None,
+    right(kinds.NODE, "list"): None,
+    right(kinds.NODE, "watch"): None,
+    right(kinds.SERVICE, "list"): None,
+    right(kinds.SERVICE, "watch"): None,
+    right(kinds.SERVICE, "patch"): None,
+    right(kinds.SERVICE, "create"): None,
+    right(kinds.NETWORK_POLICY, "delete"): TRACEBACK.format("deleting"),
+    right(kinds.DEPLOYMENT, "patch"): None,
+    right(kinds.EVENT, "create"): None,
+    ("coordination.k8s.io", "leases", "get"): None,
+    ("coordination.k8s.io", "leases", "update"): None,
+}
+
+
+@dataclass
+class Missing:
+    """What became of an operator without one right.
+
+    Args:
+        right: which.
+    """
+
+    right: Right
+    told_seconds: float = -1.0
+    whole_seconds: float = -1.0
+    tracebacks: int = 0
+    exits: list[int] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    async def play(self, made: Lane, rights: Rights) -> None:
+        """Take the right away, need it, and give it back."""
+        await made.create()
+        await made.settle(made.is_ready)
+        await rights.take(self.right)
+        started = time.monotonic()
+        made.operator.kill()
+        await made.api.delete(kinds.SERVICE, made.namespace, NAME)
+        await made.edit({"networkPolicy": False, "suspend": True})
+        self.told_seconds = await until(lambda: self._is_told(made), "a word", TOLD_SECONDS)
+        await asyncio.sleep(max(0.0, 15 + started - time.monotonic()))
+        await rights.give_back()
+        self.whole_seconds = await made.settle(lambda: _is_whole(made), WHOLE_SECONDS)
+        self.tracebacks = made.operator.tracebacks
+        self.exits = [*made.operator.exits]
+
+    async def _is_told(self, made: Lane) -> bool:
+        _, resource, verb = self.right
+        sentence = f'cannot {verb} resource "{resource}"'
+        condition = await made.condition()
+        return sentence in condition.get("message", "") + made.operator.log.read_text()
+
+    def __str__(self) -> str:
+        """Return a row of the table."""
+        _, resource, verb = self.right
+        return (
+            f"{verb:<7}{resource:<30} told {self.told_seconds:5.1f} s  whole"
+            f" {self.whole_seconds:5.1f} s  exits {self.exits}  tracebacks {self.tracebacks}"
+        )
+
+
+async def _is_whole(made: Lane) -> bool:
+    service, policy = await made.get(kinds.SERVICE), await made.get(kinds.NETWORK_POLICY)
+    suspended = (await made.condition()).get("reason") == "Suspended"
+    return service != {} and policy == {} and suspended
+
+
+async def play(cluster: Cluster, directory: Path, every: list[Missing]) -> None:
+    """Take rights away, several at a time, each from an operator of its own."""
+    free = asyncio.Semaphore(LANES)
+
+    async def one(api: Api, number: int, missing: Missing) -> None:
+        name = f"rights-{number}"
+        rights = Rights(api, name)
+        token = await rights.grant()
+        settings = {"LEADER_ELECTION": "true", "NAMESPACE": name, "IDENTITY": name}
+        async with free, lane(api, name, directory, token=token, **settings) as made:
+            made.operator.restart_seconds = 2.0
+            try:
+                await missing.play(made, rights)
+            except Exception as error:
+                missing.failures.append(f"{type(error).__name__}: {error}; {made.operator.log}")
+
+    async with Api(cluster) as api:
+        await asyncio.gather(*(one(api, *each) for each in enumerate(every)))
+
+
+@pytest.fixture(scope="module")
+def played(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> dict[Right, Missing]:
+    """Take every right away that a selected test is about."""
+    every = [Missing(one) for one in RIGHTS if one in selected(request, "missing")]
+    asyncio.run(play(cluster, tmp_path_factory.mktemp("rights"), every))
+    return {one.right: one for one in every}
+
+
+def case(one: Right, reason: str | None) -> object:
+    """Return a parameter, with the reason if the test fails today."""
+    marks = [] if reason is None else [pytest.mark.xfail(strict=True, reason=reason)]
+    return pytest.param(one, id=f"{one[2]} {one[1]}", marks=marks)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("missing", [case(*one) for one in RIGHTS.items()])
+def test_a_missing_right_is_named_and_what_it_held_up_goes_on(
+    played: dict[Right, Missing], missing: Right, row: Callable[[object], None]
+) -> None:
+    result = played[missing]
+    row(result)
+    assert not result.failures, "\n".join(result.failures)
+    assert result.tracebacks == 0
+    assert set(result.exits) <= {-9, 1}
+    may_exit = missing[2] in {"list", "watch"} or missing[1] == "leases"
+    assert may_exit or result.exits == [-9]
+
+
+def test_the_chart_grants_each_of_these_rights() -> None:
+    rules = chart_rules()
+    for one in RIGHTS:
+        assert without(rules, one) != rules, one

@@ -1,0 +1,116 @@
+"""Requests, answers and watch events as a fault proxy sees them, and how faults change them."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+WRITES = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+class Disconnect(Exception):
+    """The connection breaks instead of an answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of the API server, or one in place of it."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def failure(cls, status: int, reason: str, message: str, **headers: str) -> Self:
+        """Return an answer as the API server words failures."""
+        body = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "reason": reason,
+            "message": message,
+            "code": status,
+        }
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return cls(status, json.dumps(body).encode(), named)
+
+
+@dataclass
+class Exchange:
+    """One request of the operator and what became of it."""
+
+    number: int
+    write: int | None
+    """Number among the writes, from 1; None for reads and for the Lease."""
+    method: str
+    path: str
+    query: str
+    kind: str
+    """Plural, with the subresource if any."""
+    namespace: str
+    name: str
+    is_watch: bool = False
+    is_abandoned: Callable[[], bool] = lambda: False
+    """Tells whether the client has closed the connection."""
+    started_at: float = field(default_factory=time.monotonic)
+    status: int | None = None
+    """The API server's own answer; None while there is none."""
+    taken_at: float | None = None
+    """Monotonic time of that answer."""
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes something, the Lease included."""
+        return self.method in WRITES
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether the API server carried out a write."""
+        return self.is_write and self.status is not None and self.status < 300
+
+    def __str__(self) -> str:
+        """Return the request in a few words."""
+        return f"{self.method} {self.kind} {self.name}".rstrip()
+
+
+@dataclass
+class WatchEvent:
+    """One line of a watch."""
+
+    line: bytes
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Return the event's type and object."""
+        decoded: dict[str, Any] = json.loads(self.line)
+        return decoded
+
+
+class Fault:
+    """Does nothing; faults override what they change."""
+
+    async def before(self, exchange: Exchange) -> Answer | None:
+        """Return an answer in place of the API server's, or None to forward the request."""
+        return None
+
+    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Return what the operator receives of the API server's answer."""
+        return answer
+
+    def events(self, exchange: Exchange, event: WatchEvent) -> list[tuple[float, WatchEvent]]:
+        """Return what the operator receives of a watch event, each with a delay in seconds."""
+        return [(0.0, event)]
+
+
+def parse_path(path: str) -> tuple[str, str, str]:
+    """Return kind with subresource, namespace and name of a URL path of the API."""
+    parts = path.strip("/").split("/")
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    namespace = ""
+    if len(parts) > 2 and parts[0] == "namespaces":
+        namespace, parts = parts[1], parts[2:]
+    if not parts:
+        return "", "", ""
+    name = parts[1] if len(parts) > 1 else ""
+    return "/".join([parts[0], *parts[2:]]), namespace, name

@@ -1,0 +1,200 @@
+"""What users and pods do to an endpoint, for tests that disturb the operator meanwhile."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fault_api import Object, until
+from fault_lane import NAME, SETTLE_SECONDS, Lane
+from mistral_operator.kube import kinds
+from mistral_server.contract import FailureClass, TerminationReport
+
+Step = Callable[[Lane], Awaitable[None]]
+Check = Callable[[Lane], Awaitable[bool]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation.
+
+    Args:
+        name: for test ids and tables.
+        prepare: brings the endpoint to where the operation begins.
+        act: what happens then; it may wait for the operator in between.
+        done: whether the operator has done all that follows.
+    """
+
+    name: str
+    prepare: Step
+    act: Step
+    done: Check
+
+
+TOO_LONG = {"engine": {"contextLength": 131072}}
+APPLY = {**TOO_LONG, "oom": {"policy": "Apply", "quietSeconds": 10}}
+KV_TOO_SMALL = TerminationReport(
+    failure=FailureClass.KV_CACHE_TOO_SMALL,
+    stage="profiling",
+    phase="kv-cache",
+    message="The engine ended.",
+    evidence="the estimated maximum model length is 57344",
+    suggest={"contextLength": 57344},
+)
+CUDA_OOM_LOAD = KV_TOO_SMALL.model_copy(
+    update={"failure": FailureClass.CUDA_OOM_LOAD, "suggest": {}}
+)
+
+
+async def _nothing(lane: Lane) -> None:
+    """Begin with an empty namespace."""
+
+
+async def _endpoint(lane: Lane, spec: Object | None = None) -> None:
+    await lane.create(spec)
+    await lane.settle(lane.is_ready)
+
+
+async def _create(lane: Lane) -> None:
+    await lane.create()
+
+
+async def _edit(lane: Lane) -> None:
+    await lane.edit({"engine": {"contextLength": 16384}, "networkPolicy": False})
+
+
+async def _scale(lane: Lane) -> None:
+    await lane.scale(2)
+
+
+async def _suspend_and_resume(lane: Lane) -> None:
+    await lane.edit({"suspend": True})
+    await until(lambda: _has_reason(lane, "Suspended"), "suspended", SETTLE_SECONDS)
+    await lane.edit({"suspend": False})
+
+
+async def _delete_and_recreate(lane: Lane) -> None:
+    await lane.api.delete(kinds.RESOURCE, lane.namespace, NAME)
+    await lane.create()
+
+
+async def _drift(lane: Lane) -> None:
+    await lane.api.delete(kinds.SERVICE, lane.namespace, NAME)
+    await lane.api.merge(kinds.DEPLOYMENT, lane.namespace, NAME, {"spec": {"replicas": 2}})
+    labels = {"metadata": {"annotations": {"inference.mistral-small.io/applied": "edited"}}}
+    await lane.api.merge(kinds.NETWORK_POLICY, lane.namespace, NAME, labels)
+
+
+async def let_end(lane: Lane, report: TerminationReport = KV_TOO_SMALL, number: int = 1) -> None:
+    """Write into the status of the endpoint's only pod that its server ended."""
+
+    async def one_pod() -> bool:
+        return len(await lane.pods()) == 1
+
+    await until(one_pod, "one pod", SETTLE_SECONDS)
+    name = (await lane.pods())[0]["metadata"]["name"]
+    lane.memory["ended"] = name
+    ended = {
+        "exitCode": 81,
+        "reason": "Error",
+        "message": report.to_bytes().decode(),
+        "startedAt": "2026-01-01T00:00:00Z",
+        "finishedAt": "2026-01-01T00:01:00Z",
+        "containerID": f"containerd://{name}-{number}",
+    }
+    container = {
+        "name": "server",
+        "image": "example.com/server:test",
+        "imageID": "",
+        "ready": False,
+        "restartCount": number,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": ended},
+    }
+    conditions = [{"type": "Ready", "status": "False"}]
+    status = {"status": {"containerStatuses": [container], "conditions": conditions}}
+    path = f"{kinds.POD.path(lane.namespace, name)}/status"
+    await lane.api.request("PATCH", path, status, "application/strategic-merge-patch+json")
+
+
+async def _oom(lane: Lane) -> Object:
+    found: Object = (await lane.get()).get("status", {}).get("oom", {})
+    return found
+
+
+async def _has_reason(lane: Lane, reason: str, kind: str = "Ready") -> bool:
+    return (await lane.condition(kind)).get("reason") == reason
+
+
+async def _another_pod(lane: Lane) -> bool:
+    pods = [one["metadata"]["name"] for one in await lane.pods()]
+    return len(pods) == 1 and pods != [lane.memory["ended"]]
+
+
+async def _end_twice(lane: Lane) -> None:
+    await let_end(lane)
+    await until(lambda: _another_pod(lane), "a pod with the remedy", SETTLE_SECONDS)
+    await let_end(lane)
+
+
+async def _end_thrice(lane: Lane) -> None:
+    for number in range(1, 4):
+        await let_end(lane, CUDA_OOM_LOAD, number)
+
+        async def counted(number: int = number) -> bool:
+            totals = (await _oom(lane)).get("totals", [])
+            return sum(int(one["count"]) for one in totals) == number
+
+        await until(counted, f"{number} counted", SETTLE_SECONDS)
+
+
+async def _is_remedied(lane: Lane, steps: int) -> bool:
+    told = await _oom(lane)
+    outcomes = [one["outcome"] for one in told.get("steps", [])]
+    return len(outcomes) == steps and outcomes[-1] == "Helped" and await lane.is_ready()
+
+
+async def _is_stopped(lane: Lane) -> bool:
+    return await _has_reason(lane, "CrashLoop") and not await lane.pods()
+
+
+async def _drift_is_repaired(lane: Lane) -> bool:
+    deployment = await lane.get(kinds.DEPLOYMENT)
+    policy = await lane.get(kinds.NETWORK_POLICY)
+    annotations = policy["metadata"]["annotations"]
+    return (
+        await lane.get(kinds.SERVICE) != {}
+        and deployment["spec"]["replicas"] == 1
+        and annotations["inference.mistral-small.io/applied"] != "edited"
+        and await lane.is_ready()
+    )
+
+
+async def _ready(lane: Lane) -> bool:
+    return await lane.is_ready()
+
+
+OPERATIONS = (
+    Operation("create", _nothing, _create, _ready),
+    Operation("edit-rollout", _endpoint, _edit, _ready),
+    Operation("scale", _endpoint, _scale, _ready),
+    Operation("suspend-resume", _endpoint, _suspend_and_resume, _ready),
+    Operation("delete-recreate", _endpoint, _delete_and_recreate, _ready),
+    Operation("drift", _endpoint, _drift, _drift_is_repaired),
+    Operation(
+        "memory",
+        lambda lane: _endpoint(lane, APPLY),
+        let_end,
+        lambda lane: _is_remedied(lane, 1),
+    ),
+    Operation(
+        "memory-twice",
+        lambda lane: _endpoint(lane, APPLY),
+        _end_twice,
+        lambda lane: _is_remedied(lane, 2),
+    ),
+    Operation(
+        "memory-stop",
+        lambda lane: _endpoint(lane, {"startupSeconds": 900}),
+        _end_thrice,
+        _is_stopped,
+    ),
+)

@@ -1,0 +1,195 @@
+"""Faults of requests: wrong answers, lost answers, late ones, and a killed operator."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from fault_exchange import Answer, Disconnect, Exchange, Fault
+
+_REASONS = {
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    429: "TooManyRequests",
+    500: "InternalError",
+}
+Matches = Callable[[Exchange], bool]
+
+
+def any_request(exchange: Exchange) -> bool:
+    """Match every request but watches."""
+    return not exchange.is_watch
+
+
+def a_write(exchange: Exchange) -> bool:
+    """Match the writes, those of the Lease left out."""
+    return exchange.write is not None
+
+
+def of_the_lease(exchange: Exchange) -> bool:
+    """Match reads and writes of the Lease."""
+    return exchange.kind == "leases"
+
+
+@dataclass
+class KillAt(Fault):
+    """Kill the operator at a write: before the API server sees it, or before the answer is seen."""
+
+    write: int
+    kill: Callable[[], None]
+    after_it: bool
+    done: bool = False
+
+    async def before(self, exchange: Exchange) -> Answer | None:
+        """Kill in place of forwarding."""
+        if not self.after_it:
+            self._at(exchange)
+        return None
+
+    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Kill in place of answering."""
+        if self.after_it:
+            self._at(exchange)
+        return answer
+
+    def _at(self, exchange: Exchange) -> None:
+        if exchange.write == self.write and not self.done:
+            self.done = True
+            self.kill()
+            raise Disconnect
+
+
+@dataclass
+class AnswerEvery(Fault):
+    """Answer every n-th matching request in place of the API server."""
+
+    every: int
+    status: int
+    matches: Matches = any_request
+    headers: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def before(self, exchange: Exchange) -> Answer | None:
+        """Answer, if it is its turn."""
+        if not self.matches(exchange) or next(self._numbers) % self.every:
+            return None
+        self.count += 1
+        message = f"injected {self.status}"
+        return Answer.failure(self.status, _REASONS[self.status], message, **self.headers)
+
+
+@dataclass
+class LoseAnswers(Fault):
+    """Break the connection of every n-th write once the API server has carried it out."""
+
+    every: int
+    count: int = 0
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Lose the answer, if it is its turn."""
+        if a_write(exchange) and next(self._numbers) % self.every == 0:
+            self.count += 1
+            raise Disconnect
+        return answer
+
+
+@dataclass
+class Late(Fault):
+    """Delay the answers of matching requests."""
+
+    seconds: float
+    matches: Matches = any_request
+    count: int = 0
+
+    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Wait, then answer."""
+        if self.matches(exchange):
+            self.count += 1
+            await asyncio.sleep(self.seconds)
+        return answer
+
+
+@dataclass
+class Hold(Fault):
+    """Hold matching requests until `release`.
+
+    Args:
+        matches: which requests.
+        arrive: whether they reach the API server afterwards though their client has gone.
+    """
+
+    matches: Matches = any_request
+    arrive: bool = True
+    count: int = 0
+    _released: asyncio.Event = field(default_factory=asyncio.Event)
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once a request is held."""
+
+    async def before(self, exchange: Exchange) -> Answer | None:
+        """Hold the request."""
+        if self.matches(exchange) and not self._released.is_set():
+            self.count += 1
+            self.held.set()
+            await self._released.wait()
+            if exchange.is_abandoned() and not self.arrive:
+                raise Disconnect
+        return None
+
+    def release(self) -> None:
+        """Let held requests go on, and later ones pass."""
+        self._released.set()
+
+
+@dataclass
+class AtList(Fault):
+    """Do something right before the n-th list of a kind is forwarded."""
+
+    kind: str
+    number: int
+    action: Callable[[], Awaitable[None]]
+    done: bool = False
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def before(self, exchange: Exchange) -> Answer | None:
+        """Do it, if it is that list."""
+        if _is_list(exchange) and exchange.kind == self.kind and next(self._numbers) == self.number:
+            self.done = True
+            await self.action()
+        return None
+
+
+@dataclass
+class StaleLists(Fault):
+    """Remember lists, and serve the remembered ones while `stale` is set."""
+
+    stale: bool = False
+    count: int = 0
+    _lists: dict[tuple[str, str], Answer] = field(default_factory=dict)
+
+    async def before(self, exchange: Exchange) -> Answer | None:
+        """Serve a list as it was."""
+        if not (self.stale and _is_list(exchange)):
+            return None
+        remembered = self._lists.get(_list_key(exchange))
+        self.count += remembered is not None
+        return remembered
+
+    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Remember a list."""
+        if _is_list(exchange) and answer.status == 200 and not self.stale:
+            self._lists[_list_key(exchange)] = answer
+        return answer
+
+
+def _is_list(exchange: Exchange) -> bool:
+    collection = exchange.method == "GET" and exchange.kind and not exchange.name
+    return bool(collection) and not exchange.is_watch
+
+
+def _list_key(exchange: Exchange) -> tuple[str, str]:
+    return exchange.path, dict(parse_qsl(exchange.query)).get("labelSelector", "")

@@ -1,0 +1,330 @@
+"""At most one replica writes, whatever happens to its process, its clock or the API server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from kubernetes.aio.leaderelection.electionconfig import Config
+
+from builders import resource_body
+from lease_server import Clock, LeaseServer
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import Fenced
+from mistral_operator.process import leader_election
+from mistral_operator.process.leader_election import Election, LeaseLost, MonotonicLease
+from mistral_operator.process.settings import Settings
+
+LEASE_SECONDS = 12
+FENCE_SECONDS = 8.0
+"""Two thirds of the Lease: how long a leader may write after a renewal was sent."""
+
+
+@dataclass
+class Replica:
+    """One replica of the operator."""
+
+    cluster: Cluster
+    clock: Clock
+    election: Election
+    lock: MonotonicLease
+
+    async def attempt(self) -> bool:
+        """Try once to take or renew the Lease."""
+        held: bool = await self.election.try_acquire_or_renew()
+        return held
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the fence lets writes pass."""
+        return self.cluster.fence.seconds_left > 0
+
+
+async def idle() -> None:
+    """Act for ever."""
+    await asyncio.Event().wait()
+
+
+def replica(name: str, cluster: Cluster, clock: Clock) -> Replica:
+    """Return a replica that has not tried anything yet."""
+    settings = Settings(identity=name, lease_seconds=LEASE_SECONDS)
+    lock = MonotonicLease(cluster, settings, clock)
+    cluster.fence.close()
+    config = Config(lock, LEASE_SECONDS, FENCE_SECONDS, 1.0, idle, None)
+    return Replica(cluster, clock, Election(config), lock)
+
+
+@asynccontextmanager
+async def two_replicas(server: LeaseServer) -> AsyncIterator[tuple[Replica, Replica]]:
+    """Return two replicas with a clock each."""
+    clocks = Clock(), Clock(5000.0)
+    async with server.serving(*clocks) as clusters:
+        first, second = (
+            replica(name, cluster, clock)
+            for name, cluster, clock in zip(("first", "second"), clusters, clocks, strict=True)
+        )
+        yield first, second
+
+
+def pass_seconds(seconds: float, *replicas: Replica) -> None:
+    """Let time pass for replicas."""
+    for one in replicas:
+        one.clock.now += seconds
+
+
+async def test_the_first_one_creates_the_lease_and_the_other_stands_by() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        assert not first.may_write
+        assert await first.attempt()
+        assert not await second.attempt()
+
+        assert (first.may_write, second.may_write) == (True, False)
+        assert server.holder == "first"
+
+
+async def test_a_leader_that_was_stopped_finds_its_fence_closed_when_it_wakes() -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        pass_seconds(LEASE_SECONDS, first, second)
+
+        assert await second.attempt()
+
+        assert (first.may_write, second.may_write) == (False, True)
+        with pytest.raises(Fenced, match="not renewed in time"):
+            await first.cluster.apply(resource_body(), force=True)
+        assert not await first.attempt()
+        assert first.lock.is_of_another
+
+
+async def test_the_fence_closes_before_another_replica_may_take_the_lease() -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await first.attempt()
+        await second.attempt()
+
+        pass_seconds(FENCE_SECONDS, first, second)
+
+        assert not first.may_write
+        assert not await second.attempt()
+
+
+async def test_the_time_counts_from_before_the_renewal_was_sent() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, _):
+        server.hang_seconds = 0.2
+        renewal = asyncio.create_task(first.attempt())
+        await asyncio.sleep(0.3)  # the Lease was read; now it is written
+        pass_seconds(5, first)
+
+        assert await renewal
+        assert first.cluster.fence.seconds_left == pytest.approx(FENCE_SECONDS - 5)
+
+
+@pytest.mark.parametrize("shift", [-86_400, -60, 60, 86_400])
+async def test_a_clock_on_the_wall_decides_nothing(
+    shift: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + shift)
+
+        assert not await second.attempt(), "the leader is healthy"
+        assert await first.attempt()
+        assert not await second.attempt()
+        pass_seconds(LEASE_SECONDS, second)
+        assert await second.attempt(), "the leader was silent"
+
+
+async def test_a_longer_lease_of_another_release_is_respected() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        await first.attempt()
+        assert server.lease is not None
+        server.lease["spec"]["leaseDurationSeconds"] = 60
+        await second.attempt()
+        pass_seconds(59, second)
+        assert not await second.attempt()
+        pass_seconds(1, second)
+        assert await second.attempt()
+
+
+async def test_a_lease_that_was_deleted_is_not_created_by_another_at_once() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        server.lease = None
+
+        assert not await second.attempt()
+        assert await first.attempt(), "its holder creates it again"
+
+
+async def test_a_lease_without_a_spec_is_taken() -> None:
+    lease = {"metadata": {"name": "mistral-small-operator", "resourceVersion": "0"}}
+    server = LeaseServer(lease)
+    async with two_replicas(server) as (first, _):
+        assert await first.attempt()
+        assert server.holder == "first"
+
+
+async def test_two_that_take_an_expired_lease_do_not_both_get_it() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        await first.attempt()
+        first.lock.identity = "successor"
+        await first.attempt()
+        await second.attempt()
+        pass_seconds(LEASE_SECONDS, first, second)
+
+        taken = await asyncio.gather(first.attempt(), second.attempt())
+
+        assert sorted(taken) == [False, True]
+        assert first.may_write != second.may_write
+
+
+async def test_a_leader_gets_over_an_api_server_that_is_away_while_nobody_took_the_lease() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        server.status = 503
+        pass_seconds(300, first, second)
+        assert not await first.attempt()
+        assert not await second.attempt()
+        assert not first.may_write
+        server.status = 200
+
+        assert await first.attempt()
+        assert first.may_write
+        assert not await second.attempt(), "the Lease was renewed"
+
+
+async def test_a_lease_request_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = LeaseServer(hang_seconds=30)
+    async with two_replicas(server) as (first, _):
+        monkeypatch.setattr(first.lock, "_timeout", 0.2)
+
+        assert not await first.attempt()
+        assert not first.cluster.availability.reachable
+
+
+async def test_refused_connections_end_nobody() -> None:
+    async with two_replicas(LeaseServer()) as (first, _):
+        await first.attempt()
+        first.cluster.client.configuration.host = "http://127.0.0.1:9"
+
+        assert not await first.attempt()
+        assert first.may_write, "what was renewed a moment ago still holds"
+
+
+async def test_who_sees_another_holder_stops_acting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leader_election, "_RENEW_SECONDS", 0.01)
+    server = LeaseServer()
+    async with two_replicas(server) as (first, _):
+        running = asyncio.create_task(first.election.run())
+        await server.written.wait()
+        assert server.lease is not None
+        server.take({**server.lease, "spec": {**server.lease["spec"], "holderIdentity": "other"}})
+
+        with pytest.raises(ExceptionGroup) as raised:
+            await asyncio.wait_for(running, 5)
+
+        assert raised.group_contains(LeaseLost, match="other holds the Lease")
+        assert server.holder == "other", "what is not ours is not released"
+
+
+async def test_a_leader_that_stops_gives_the_lease_up_at_once() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        running = asyncio.create_task(first.election.run())
+        await server.written.wait()
+        await second.attempt()
+
+        running.cancel()
+        await asyncio.wait({running})
+
+        assert not first.may_write
+        assert server.writes == ["first", ""]
+        assert await second.attempt()
+
+
+async def test_a_leader_keeps_its_lease_when_the_api_server_was_away_from_both() -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        for one in (first, second):
+            host = one.cluster.client.configuration.host
+            one.cluster.client.configuration.host = "http://127.0.0.1:9"
+            assert not await one.attempt()
+            one.cluster.client.configuration.host = host
+        pass_seconds(60, first, second)
+
+        assert not await second.attempt(), "the leader could not renew either"
+        assert await first.attempt()
+
+
+async def test_a_lease_that_is_not_renewed_after_an_outage_is_taken() -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        host = second.cluster.client.configuration.host
+        second.cluster.client.configuration.host = "http://127.0.0.1:9"
+        assert not await second.attempt()
+        second.cluster.client.configuration.host = host
+        pass_seconds(60, second)
+        assert not await second.attempt()
+
+        pass_seconds(5, second)
+
+        assert await second.attempt()
+
+
+async def test_a_write_does_not_outlive_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, _):
+        await first.attempt()
+        server.hang_seconds = 30
+        first.cluster.fence.open_until(first.clock.now + 0.2)
+
+        started = time.monotonic()
+        with pytest.raises(Exception, match="TimeoutError"):
+            await first.cluster.post_event("models", {})
+
+        assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["to renew", "to create"])
+async def test_a_right_that_is_missing_is_logged_once_with_the_api_servers_sentence(
+    exists: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, _):
+        if exists:
+            await first.attempt()
+        server.status, server.message = 403, 'User "u" cannot get resource "leases"'
+        for _ in range(3):
+            assert not await first.attempt()
+
+        assert caplog.text.count('cannot get resource "leases"') == 1
+        (record,) = (one for one in caplog.records if "cannot get" in one.getMessage())
+        assert record.levelname == "WARNING"
+
+        server.status = 200
+        assert await first.attempt()
+        server.status = 403
+        assert not await first.attempt()
+        assert caplog.text.count('cannot get resource "leases"') == 2, "it is news again"
+
+
+async def test_a_lease_that_another_replica_was_faster_to_write_is_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with two_replicas(LeaseServer()) as (first, second):
+        await asyncio.gather(first.attempt(), second.attempt())
+
+    assert [one for one in caplog.records if one.levelname == "WARNING"] == []
