@@ -238,7 +238,9 @@ async def test_a_truncated_response_never_looks_complete() -> None:
             await made.post("/broken")
 
 
-async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_after() -> None:
+async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_after(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with activator(max_requests=2) as made, Replica().serving() as replica:
         pending = [asyncio.create_task(made.post()) for _ in range(2)]
         await made.until_queued(2)
@@ -249,18 +251,27 @@ async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_afte
         assert int(headers["Retry-After"]) > 0
         assert headers["Connection"] == "close"
         assert error_of(body)["code"] == "over_budget"
-        assert "activation.maxRequests" in error_of(body)["message"]
+        assert error_of(body)["message"] == (
+            "the endpoint is starting with 2 requests already queued: try again later"
+        )
+        assert "raise spec.autoscaling.activation.maxRequests" in caplog.text
         made.make_ready(replica)
         assert [status for status, _, _ in await asyncio.gather(*pending)] == [418, 418]
 
 
-async def test_a_request_that_is_queued_too_long_times_out() -> None:
+async def test_a_request_that_is_queued_too_long_times_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with activator(max_wait_seconds=1) as made:
         status, headers, body = await made.post()
 
     assert status == 503
     assert int(headers["Retry-After"]) > 0
     assert error_of(body)["code"] == "timed_out"
+    assert error_of(body)["message"] == (
+        "the endpoint did not start within 1 second: try again later"
+    )
+    assert "raise spec.autoscaling.activation.maxWaitSeconds" in caplog.text
 
 
 async def test_a_replica_that_refuses_the_connection_is_retried() -> None:
