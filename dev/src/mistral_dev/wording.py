@@ -175,28 +175,27 @@ RENAMED: tuple[str, ...] = (
     "operator/src/mistral_operator/autoscaling",
     "operator/src/mistral_operator/cli.py",
     "operator/src/mistral_operator/fit",
+    "operator/src/mistral_operator/kube",
     "operator/src/mistral_operator/metrics.py",
+    "operator/src/mistral_operator/process",
     "operator/src/mistral_operator/render",
     "operator/src/mistral_operator/scale_to_zero.py",
     "operator/src/mistral_operator/signals",
+    "operator/src/mistral_operator/watch",
     "server/src/mistral_server/errors.py",
     "tests/unit/activator",
     "tests/unit/api",
     "tests/unit/autoscaling",
     "tests/unit/fit",
+    "tests/unit/kube",
+    "tests/unit/process",
     "tests/unit/render",
     "tests/unit/signals",
     "tests/unit/test_cli.py",
     "tests/unit/test_cli_fit.py",
+    "tests/unit/watch",
 )
 """Files and directories where none of these names is left. The others follow."""
-
-PENDING: dict[str, str] = {
-    "drop_unseen": "operator/src/mistral_operator/watch/store.py",
-    "saw": "operator/src/mistral_operator/watch/resync.py",
-    "swept": "operator/src/mistral_operator/watch/resync.py",
-}
-"""Methods that these files use or implement, with the file that defines them and follows."""
 
 _TEXTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "examples", "charts", "crds")
 _TEXT_SUFFIXES = {".md", ".yaml", ".tpl", ".txt"}
@@ -298,7 +297,7 @@ def in_names(path: Path, tree: ast.Module) -> Iterator[Finding]:
     imported = {alias.asname or alias.name for node in imports for alias in node.names}
     for node in ast.walk(tree):
         name = _name(node)
-        foreign = name in PENDING or (isinstance(node, ast.Name) and node.id in imported)
+        foreign = isinstance(node, ast.Name) and node.id in imported
         if name in IDENTIFIERS and not foreign:
             line: int = getattr(node, "lineno", 1)
             yield Finding(path, line, name, IDENTIFIERS[name])

@@ -14,7 +14,7 @@ from fake_api_server import FakeApiServer
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
@@ -183,7 +183,7 @@ async def test_a_namespace_that_is_being_deleted_takes_nothing_new(
     api.objects.terminating_namespaces.add(NAMESPACE)
 
     await cluster.apply(SERVICE, force=True)
-    with pytest.raises(NamespaceLeaving):
+    with pytest.raises(NamespaceTerminating):
         await cluster.apply(DEPLOYMENT, force=False)
 
 
@@ -385,11 +385,11 @@ async def test_an_event_of_a_known_name_is_a_conflict(cluster: Cluster) -> None:
 
 async def test_only_installed_kinds_are_known(cluster: Cluster, api: FakeApiServer) -> None:
     assert await cluster.reachable()
-    assert await cluster.knows(kinds.DEPLOYMENT)
-    assert not await cluster.knows(kinds.POD_MONITOR)
+    assert await cluster.serves(kinds.DEPLOYMENT)
+    assert not await cluster.serves(kinds.POD_MONITOR)
 
     api.optional_kinds = (kinds.POD_MONITOR,)
-    assert await cluster.knows(kinds.POD_MONITOR)
+    assert await cluster.serves(kinds.POD_MONITOR)
 
 
 async def test_what_the_operator_never_asks_is_a_fault_of_the_test(cluster: Cluster) -> None:

@@ -114,7 +114,7 @@ def test_a_container_that_fails_leaves_its_report_and_starts_again() -> None:
             (container,) = pod_facts(workload.pods()[0]).containers
             assert (container.restarts, container.ready) == (restarts, False)
             assert container.report == REPORT
-            identities.add(container.ends[-1].identity)
+            identities.add(container.exits[-1].identity)
             await asyncio.sleep(BACKOFF_SECONDS + 3)
         assert len(identities) == 3
         workload.controllers.start_result = lambda _: None
