@@ -13,7 +13,7 @@ from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
 from mistral_server.gate import metrics as gate_metrics
 from mistral_server.gate.metrics import FINISH_REASONS
-from mistral_server.gate.tool_calls import Outcome
+from mistral_server.gate.tool_calls import ToolCallOutcome
 
 DOCUMENT = (CHECKOUT / "docs" / "monitoring.md").read_text()
 RULES: list[dict[str, Any]] = [
@@ -59,5 +59,9 @@ def test_outcomes_that_are_no_errors_are_those_of_the_rules() -> None:
         found for rule in RULES for found in re.findall(r'outcome!~"([^"]+)"', rule["expr"])
     }
 
-    assert set(excluded.split("|")) == {Outcome.OK, Outcome.INVALID_ID, Outcome.SCHEMA_UNUSABLE}
+    assert set(excluded.split("|")) == {
+        ToolCallOutcome.OK,
+        ToolCallOutcome.INVALID_ID,
+        ToolCallOutcome.SCHEMA_UNUSABLE,
+    }
     assert {"repetition", "abort"} <= set(FINISH_REASONS)

@@ -57,6 +57,21 @@ def test_versions_are_compared_as_numbers(index: Index[Any]) -> None:
     assert index.put(thing(version=10, value="new")) == OWNER
 
 
+def test_an_object_that_does_not_exist_is_deleted_unless_its_name_was_reused(
+    index: Index[Any],
+) -> None:
+    body = thing(version=5, value=1)
+    index.put(body)
+    key = Key(NAMESPACE, "one")
+
+    index.forget(key, "another uid")
+    assert index.get(key) == 1
+    index.forget(key, body["metadata"]["uid"])
+    assert index.get(key) is None
+    assert index.put(body) is None, "the body is older than the deletion"
+    assert index.put(thing(version=6, value=2)) == OWNER
+
+
 def test_a_removed_object_is_deleted_and_its_owner_returned(index: Index[Any]) -> None:
     index.put(thing(value=1))
 

@@ -12,7 +12,7 @@ from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
 from mistral_operator.watch.facts import ContainerFacts, ExitFacts, PodFacts
 from mistral_server.contract import PHASE_OF_STAGE, FailureClass, Phase, Stage, TerminationReport
-from mistral_server.engine_log.classify import ADVICE, Classifier, Verdict
+from mistral_server.engine_log.classify import ADVICE, Classification, Classifier
 
 _OLD_NAMES = {"contextLength": "engine.context_length"}
 """Servers of the first images named the resource's field."""
@@ -76,7 +76,7 @@ def _of_end(pod: PodFacts, container: ContainerFacts, end: ExitFacts) -> Failure
         evidence = f"container {container.name} ran out of memory and was killed (OOMKilled)"
     elif container.name == names.CONTAINER and (verdict := _classified(end.message)) is not None:
         failure, phase = verdict.failure, verdict.phase
-        evidence, suggest = verdict.evidence, verdict.values
+        evidence, suggest = verdict.evidence, verdict.suggestions
     else:
         return None
     return Failure(
@@ -94,11 +94,11 @@ def _phase_of(stage: Stage | str) -> str:
     return PHASE_OF_STAGE.get(stage, stage) if isinstance(stage, Stage) else stage
 
 
-def _classified(log: str) -> Verdict | None:
+def _classified(log: str) -> Classification | None:
     classifier = Classifier()
     for line in log.splitlines():
         classifier.read(line)
-    return classifier.verdict()
+    return classifier.classification()
 
 
 def advice(failure: str) -> str:

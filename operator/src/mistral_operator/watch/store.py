@@ -164,6 +164,12 @@ class Index(Generic[V]):
         }
         return changed
 
+    def forget(self, key: Key, uid: str) -> None:
+        """Delete an object that the API server does not have, unless its name was reused."""
+        current = self._entries.get(key)
+        if current is not None and current.uid == uid:
+            self._tombstone(key, current.version)
+
     def _tombstone(self, key: Key, version: int) -> Key:
         """Delete an object and ignore later events about versions up to `version`."""
         self._tombstones[key] = version
