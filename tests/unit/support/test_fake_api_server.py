@@ -261,10 +261,10 @@ async def test_a_list_holds_what_is_selected_and_its_version(
 
     async def listed(namespace: str | None, selector: str | None) -> list[str]:
         pages = cluster.list_pages(kinds.SERVICE, namespace, selector)
-        found = [page async for page in pages]
-        assert all(version == api.objects.version for _, version in found)
-        assert all("kind" not in one for page, _ in found for one in page)
-        return [one["metadata"]["name"] for page, _ in found for one in page]
+        result = [page async for page in pages]
+        assert all(version == api.objects.version for _, version in result)
+        assert all("kind" not in one for page, _ in result for one in page)
+        return [one["metadata"]["name"] for page, _ in result for one in page]
 
     assert await listed(None, kinds.SELECTOR) == [NAME]
     assert await listed(None, None) == ["foreign", NAME]
@@ -353,9 +353,9 @@ async def test_an_object_with_a_finalizer_goes_when_that_does(
     edit(api, kinds.SERVICE, {"metadata": {"finalizers": ["example.com/wait"]}})
 
     await cluster.delete(kinds.SERVICE, *KEY, uid=live["metadata"]["uid"])
-    found = await cluster.get(kinds.SERVICE, *KEY)
-    assert found is not None
-    assert "deletionTimestamp" in found["metadata"]
+    body = await cluster.get(kinds.SERVICE, *KEY)
+    assert body is not None
+    assert "deletionTimestamp" in body["metadata"]
 
     edit(api, kinds.SERVICE, {"metadata": {"finalizers": []}})
     assert await cluster.get(kinds.SERVICE, *KEY) is None

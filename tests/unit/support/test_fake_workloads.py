@@ -27,9 +27,9 @@ class Workload:
         owner = self.objects.create(
             kinds.RESOURCE, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {}}
         )
-        given = resource({"replicas": replicas}, uid=owner["metadata"]["uid"])
+        owner_resource = resource({"replicas": replicas}, uid=owner["metadata"]["uid"])
         self.deployment = next(
-            child for child in children(given, CONTEXT) if child["kind"] == "Deployment"
+            child for child in children(owner_resource, CONTEXT) if child["kind"] == "Deployment"
         )
         self.objects.create(kinds.DEPLOYMENT, self.deployment)
 
