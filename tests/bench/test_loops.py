@@ -52,12 +52,12 @@ def vllms(largest: int, count: int, smallest: int = 1) -> Finder:
     return find
 
 
-def window(tokens: Sequence[int], size: int = 512, period: int = 128, copies: int = 3) -> bool:
+def window(tokens: Sequence[int], size: int = 512, period: int = 128, repetitions: int = 3) -> bool:
     """Look every 16 tokens at a window, as vllm-mlx does."""
     for end in range(16, len(tokens) + 1, 16):
         tail = tokens[max(0, end - size) : end]
         for one in range(1, period + 1):
-            length = max(one * copies, 48)
+            length = max(one * repetitions, 48)
             last = tail[-length:]
             if len(tail) >= length and all(last[at] == last[at - one] for at in range(one, length)):
                 return True

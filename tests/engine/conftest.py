@@ -1,7 +1,7 @@
 """Servers with the real vLLM, built for CPUs, on this host. No cluster and no GPU.
 
-The first run of this tier downloads the engine (0.8 GB); `mistral_dev.images.engine` says where it
-goes. A server takes about a minute to start on two cores, so one is shared by all tests that leave
+The first run of this tier downloads the engine (0.8 GB); `mistral_dev.images.engine` has its
+path. A server takes about a minute to start on two cores, so one is shared by all tests that leave
 it as it was.
 """
 

@@ -77,7 +77,7 @@ def spellings(argument: str) -> Iterable[str]:
 
 @pytest.fixture(scope="module")
 def answers() -> dict[str, Parsed]:
-    """Return what vLLM says, asked once for everything: names are of variants or of arguments."""
+    """Return vLLM's parser results, from one call: names are of variants or of arguments."""
     lines = {
         name: engine_arguments(ServerSettings.model_validate({"model": MODEL, **changes}))
         for name, changes in VARIANTS.items()
@@ -132,7 +132,7 @@ def test_no_spelling_that_vllm_takes_gets_past_the_list(
     answers: dict[str, Parsed], refused: str
 ) -> None:
     taken = [spelling for spelling in spellings(refused) if answers[spelling].error is None]
-    assert len(taken) > 1  # or this test asks nothing
+    assert len(taken) > 1  # otherwise this test checks nothing
     for spelling in taken:
         with pytest.raises(EngineArgumentError):
             check_engine_args([spelling])

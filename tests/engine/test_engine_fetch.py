@@ -37,7 +37,7 @@ class Hub(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     refuse: ClassVar[int] = 0
     token: ClassVar[str | None] = None
-    asked: ClassVar[list[str]] = []
+    requested: ClassVar[list[str]] = []
 
     def do_HEAD(self) -> None:
         self._answer(send_body=False)
@@ -46,10 +46,10 @@ class Hub(BaseHTTPRequestHandler):
         self._answer(send_body=True)
 
     def log_message(self, *_args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, *, send_body: bool) -> None:
-        self.asked.append(self.path)
+        self.requested.append(self.path)
         path = self.path.split("?")[0]
         name = path.rsplit("/", 1)[-1]
         if self.refuse or (self.token and self.headers["authorization"] != f"Bearer {self.token}"):
@@ -90,7 +90,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub() -> Iterator[str]:
     """Run a hub and return its address."""
     Hub.refuse, Hub.token = 0, None
-    Hub.asked.clear()
+    Hub.requested.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -148,14 +148,14 @@ def test_only_one_set_of_weights_is_fetched(hub: str, tmp_path: Path) -> None:
     }
 
 
-def test_a_second_fetch_asks_nobody(hub: str, tmp_path: Path) -> None:
+def test_a_second_fetch_sends_no_request(hub: str, tmp_path: Path) -> None:
     assert fetch(tmp_path, hub).returncode == 0
-    Hub.asked.clear()
+    Hub.requested.clear()
     done = fetch(tmp_path, hub)
 
     assert done.returncode == 0
     assert "is already present" in done.stderr
-    assert Hub.asked == []
+    assert Hub.requested == []
     assert not (tmp_path / ".hub").exists()
 
 
@@ -187,7 +187,7 @@ def test_a_token_is_used_and_never_shown(hub: str, tmp_path: Path) -> None:
         (0, {"hub": "http://127.0.0.1:9"}, "check that the pod can reach the hub"),
     ],
 )
-def test_a_failure_says_what_to_do(
+def test_a_failure_reports_the_remedy(
     hub: str, tmp_path: Path, refuse: int, changes: dict[str, str], says: str
 ) -> None:
     Hub.refuse = refuse
@@ -200,14 +200,14 @@ def test_a_failure_says_what_to_do(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_unwritable_volume_is_said_so(hub: str, tmp_path: Path) -> None:
+def test_an_unwritable_volume_is_reported(hub: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     done = fetch(tmp_path / "model", hub)
 
     assert "is not writable" in done.stderr
 
 
-def test_a_repository_without_this_format_is_said_so(
+def test_a_repository_without_this_format_is_reported(
     hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(CONTENT, "consolidated.safetensors")

@@ -38,12 +38,12 @@ TOKEN_IDS = ("prompt_token_ids", "token_ids")
 
 
 def events(body: str, *, token_ids: bool = True) -> list[str]:
-    """Return the events of a stream, or the one part of an answer that is not streamed.
+    """Return the events of a stream, or the one part of a response that is not streamed.
 
-    Without `token_ids` they are as if the request had not asked for those: vLLM then sends nothing
-    for tokens whose text the parser of tool calls holds back.
+    Without `token_ids` they are as if the request had not requested those: vLLM then sends nothing
+    for tokens whose text the tool call parser holds back.
     """
-    found = []
+    parts = []
     for part in body.strip().split("\n\n"):
         prefix, brace, rest = part.partition("{")
         event = json.loads(brace + rest) if brace else {"choices": []}
@@ -52,8 +52,8 @@ def events(body: str, *, token_ids: bool = True) -> list[str]:
                 continue
             for holder in (event, *event["choices"]):
                 holder.update({key: None for key in TOKEN_IDS if key in holder})
-        found.append(prefix + json.dumps(event) if brace else part)
-    return found
+        parts.append(prefix + json.dumps(event) if brace else part)
+    return parts
 
 
 def is_empty(choice: dict[str, Any]) -> bool:
@@ -65,9 +65,9 @@ def is_empty(choice: dict[str, Any]) -> bool:
 def test_the_client_gets_the_bytes_that_it_would_have_got(
     shared_server: RunningServer, tmp_path: Path, shape: str, stream: bool
 ) -> None:
-    """The gate is judged by one answer: two streams of the same tokens have different events.
+    """The comparison is within one response: two streams of the same tokens have different events.
 
-    `test_engine_streams.py` checks every way to cut them.
+    `test_engine_streams.py` checks every way to split them.
     """
     path, body = request_of(shape, stream)
     raw = ask(shared_server, path, raw=True, **body)

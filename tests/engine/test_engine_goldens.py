@@ -20,7 +20,7 @@ def command_line(file: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def answers() -> dict[str, Parsed]:
-    """Return what vLLM says to each golden file, asked once for all of them."""
+    """Return vLLM's parser result for each golden file, from one call."""
     parsed = parse(command_line(file) for file in FILES)
     return dict(zip((file.stem for file in FILES), parsed, strict=True))
 

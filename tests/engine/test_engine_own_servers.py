@@ -57,7 +57,7 @@ def test_two_api_servers_count_together_and_a_stop_cuts_no_stream(
 
     the_counts_are_the_clients(server, tmp_path)
 
-    # vLLM itself cuts every stream when it has several API servers and is asked to stop.
+    # With several API servers, vLLM itself cuts every stream on SIGTERM.
     streams = [server.stream(1500, ignore_eos=True) for _ in range(4)]
     for stream in streams:
         next(stream)

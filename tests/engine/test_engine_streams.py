@@ -26,16 +26,16 @@ USAGE = {"include_usage": True, "continuous_usage_stats": True}
 
 
 def chat(*tokens: int | str, finish: str = "STOP", **body: Any) -> Generation:
-    asked = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 60, **body}
+    request = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 60, **body}
     return Generation(
-        {"model": "tiny", "stream": True, **asked}, [tokens] * body.get("n", 1), finish
+        {"model": "tiny", "stream": True, **request}, [tokens] * body.get("n", 1), finish
     )
 
 
 def completion(*tokens: int | str, **body: Any) -> Generation:
-    asked = {"prompt": "Hi", "max_tokens": 60, **body}
+    request = {"prompt": "Hi", "max_tokens": 60, **body}
     return Generation(
-        {"model": "tiny", "stream": True, **asked},
+        {"model": "tiny", "stream": True, **request},
         [tokens] * body.get("n", 1),
         path=COMPLETIONS,
     )
@@ -70,14 +70,14 @@ GENERATIONS: dict[str, Generation] = {
 
 @pytest.fixture(scope="module")
 def both() -> Iterator[Streams]:
-    """Yield all streams of each generation, as asked for by the client and as by the gate."""
+    """Yield all streams of each generation, as requested by the client and by the gate."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in settings().items():
             environment.setenv(name, value)
-        asked = list(GENERATIONS.values())
-        ours = [asyncio.run(asked_by_the_gate(one)) for one in asked]
-        cuts = streams([*asked, *ours])
-        pairs = zip(cuts[: len(asked)], cuts[len(asked) :], strict=True)
+        requests = list(GENERATIONS.values())
+        ours = [asyncio.run(requested_by_the_gate(one)) for one in requests]
+        cuts = streams([*requests, *ours])
+        pairs = zip(cuts[: len(requests)], cuts[len(requests) :], strict=True)
         yield {
             name: list(zip(*pair, strict=True))
             for name, pair in zip(GENERATIONS, pairs, strict=True)
@@ -88,17 +88,15 @@ def both() -> Iterator[Streams]:
 async def test_however_the_engine_cuts_a_stream_the_client_gets_the_bytes_it_would_have_got(
     both: Streams, name: str
 ) -> None:
-    asked = GENERATIONS[name]
+    generation = GENERATIONS[name]
     for plain, ours in both[name]:
-        got = await ask(gate(replaying(ours.events)), asked.body, asked.path)
+        got = await ask(gate(replaying(ours.events)), generation.body, generation.path)
 
         assert got.body.decode() == "".join(plain.events), plain.sizes
 
 
 @pytest.mark.parametrize("name", GENERATIONS)
-def test_what_a_stream_says_in_all_does_not_depend_on_how_the_engine_cuts_it(
-    both: Streams, name: str
-) -> None:
+def test_the_content_of_a_stream_does_not_depend_on_its_chunks(both: Streams, name: str) -> None:
     """Tests on a running server compare two streams by it."""
     whole, *others = [joined("".join(plain.events)) for plain, _ in both[name]]
 
@@ -106,7 +104,7 @@ def test_what_a_stream_says_in_all_does_not_depend_on_how_the_engine_cuts_it(
     assert all(one == whole for one in others)
 
 
-async def asked_by_the_gate(generation: Generation) -> Generation:
+async def requested_by_the_gate(generation: Generation) -> Generation:
     """Return a generation whose request went through the gate."""
     engine = FakeEngine()
     await ask(gate(engine), generation.body, generation.path)

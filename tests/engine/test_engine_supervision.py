@@ -29,7 +29,7 @@ def chat(server: RunningServer, *messages: tuple[str, str], **more: Any) -> dict
         return result
 
 
-def test_a_ready_server_says_what_it_is(shared_server: RunningServer) -> None:
+def test_a_ready_server_reports_its_configuration(shared_server: RunningServer) -> None:
     def scraped() -> bool:
         return '"kv_cache_tokens":null' not in shared_server.get("/signals")[1]
 
@@ -50,15 +50,15 @@ def test_a_ready_server_says_what_it_is(shared_server: RunningServer) -> None:
     assert shared_server.get("/livez") == (200, "ok")
 
 
-def test_vllm_takes_what_the_image_learnt_of_the_models_class(
+def test_vllm_uses_the_stored_information_on_the_models_class(
     shared_server: RunningServer,
 ) -> None:
     # In the directory where the server writes its report, too.
     cache = Path(shared_server.settings.termination_log).parent / "cache" / "modelinfos"
-    (known,) = cache.glob("*Pixtral*.json")
+    (stored,) = cache.glob("*Pixtral*.json")
 
     # vLLM writes the file anew when it does not take it.
-    assert json.loads(known.read_text())["mark"] == "learnt"
+    assert json.loads(stored.read_text())["mark"] == "learnt"
 
 
 def test_the_gate_adds_the_system_prompt_only_where_none_is(shared_server: RunningServer) -> None:

@@ -43,7 +43,7 @@ def times_a_completion(server: RunningServer) -> float:
 
 
 def workaround(server: RunningServer) -> dict[str, float]:
-    """Return what the metrics say of the workaround, by its label `active`."""
+    """Return the metric of the workaround, by its label `active`."""
     name = f'mistral_engine_workarounds{{active="%s",name="{NAME}"}} '
     lines = exposition(server).splitlines()
     return {
@@ -69,8 +69,8 @@ def test_the_engine_as_it_comes_gives_the_same_answers_at_many_times_the_cost(
     as_it_comes.until_ready(BOOT_SECONDS)
 
     assert workaround(as_it_comes) == {"true": 0, "false": 1}
-    said = as_it_comes.output.read_text() + as_it_comes.errors.read_text()
-    assert f"workaround {NAME} is not active: engine.workarounds is Disabled" in said
+    log = as_it_comes.output.read_text() + as_it_comes.errors.read_text()
+    assert f"workaround {NAME} is not active: engine.workarounds is Disabled" in log
     assert times_a_completion(as_it_comes) > 2 * MOST_TIMES_A_COMPLETION
     for shape, stream in itertools.product(SHAPES, (False, True)):
         path, body = request_of(shape, stream)

@@ -1,6 +1,6 @@
 """The client programs against the real vLLM, behind our supervisor and gate.
 
-The model is tiny and its weights random, so what it says is noise; a request's ``logit_bias`` makes
+The model is tiny and its weights random, so its output is noise; a request's ``logit_bias`` makes
 it write the one call that the tests of the tool loop need.
 """
 

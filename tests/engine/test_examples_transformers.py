@@ -56,8 +56,8 @@ def shown() -> dict[str, dict[str, int]]:
         *("--max-new-tokens", str(NEW_TOKENS)),
     )
     return {
-        found["title"]: {key: int(found[key]) for key in ("prompt", "image", "new")}
-        for found in SHOWN.finditer(output)
+        result["title"]: {key: int(result[key]) for key in ("prompt", "image", "new")}
+        for result in SHOWN.finditer(output)
     }
 
 
@@ -99,19 +99,19 @@ def inside(lines: str) -> Any:
 def test_images_of_different_sizes_share_a_prompt_and_each_counts() -> None:
     sizes = [(280, 280), (28, 28), (560, 300)]
 
-    found = inside(f"""
+    result = inside(f"""
 images = [ImageChunk(image=Image.new("RGB", size)) for size in {sizes}]
 answer = chat.answer([UserMessage(content=[TextChunk(text="Which?"), *images])])
 print(json.dumps([answer.image_tokens, len(answer.tokens)]))
 """)
 
-    assert found[0] == sum(image_tokens(*size) for size in sizes)
-    assert 1 <= found[1] <= 4
+    assert result[0] == sum(image_tokens(*size) for size in sizes)
+    assert 1 <= result[1] <= 4
 
 
 def test_an_image_beside_a_larger_one_looks_to_the_model_as_it_does_alone() -> None:
     # The padding around the small one must not reach the features.
-    found = inside("""
+    result = inside("""
 def features(*sizes):
     images = [ImageChunk(image=Image.new("RGB", size, (200, 30, 30))) for size in sizes]
     content = [TextChunk(text="?"), *images]
@@ -126,14 +126,14 @@ alone, (beside, _) = features((84, 56))[0], features((84, 56), (280, 280))
 print(json.dumps([list(alone.shape), (alone - beside).abs().max().item()]))
 """)
 
-    (tokens, _), difference = found
+    (tokens, _), difference = result
     assert tokens == 3 * 2
     assert difference < 0.02, "bfloat16 rounds"
 
 
 def test_a_call_is_run_and_its_result_is_in_the_next_prompt() -> None:
-    # A model that says what it is told to: the loop around it is what is looked at.
-    found = inside("""
+    # A model with a fixed output: the test is about the loop around it.
+    result = inside("""
 class Scripted:
     device, dtype = torch.device("cpu"), torch.bfloat16
     def __init__(self):
@@ -154,5 +154,5 @@ generate.converse(generate.Chat(model, chat.tokenizer, 4))
 print(json.dumps([[before, today()], tekken.decode(model.prompts[-1])]))
 """)
 
-    days, prompt = found  # two, if the test ran at midnight
+    days, prompt = result  # two, if the test ran at midnight
     assert any(prompt.endswith(f"todaycall00000{{}}call00000{day}") for day in days), prompt

@@ -71,7 +71,7 @@ def the_counts_are_the_clients(server: RunningServer, folder: Path) -> None:
         generations(stopped, "repetition")
         looped(511, "stopped")
 
-    # Half a minute of work: a busy machine sends nothing for seconds, and then all that was said
+    # Half a minute of work: a busy machine sends nothing for seconds, and then everything
     # meanwhile in one event. The client leaves with the event that opens the last choice, and each
     # generation has to be counted once.
     stream_ = server.stream(1900, n=LEFT, **LOOP | {"temperature": 1})
@@ -95,7 +95,7 @@ def the_counts_are_the_clients(server: RunningServer, folder: Path) -> None:
     assert got.pop("generation_loop_tokens_total") >= expected.pop("generation_loop_tokens_total")
     aborted = "generation_loops_total{action=observed,kind=exact}"
     assert 0 <= got.pop(aborted) - expected.pop(aborted) <= LEFT
-    # A server that gets no CPU hears late that a client left: some have ended by their limit then.
+    # A server without CPU time notices a disconnect late; some generations have then finished.
     lengths = "generations_total{finish_reason=length}"
     ended = got[lengths] - expected[lengths]
     assert 0 <= ended < LEFT

@@ -1,6 +1,6 @@
 """Lines of vLLM's log, and what the classifier reads in them."""
 
-from mistral_server.engine_log.classify import Classifier, Verdict
+from mistral_server.engine_log.classify import Classification, Classifier
 
 CORE = "(EngineCore pid=12) ERROR 11-24 12:35:48 [core.py:1330] "
 WORKER = "(Worker_TP1 pid=14) ERROR 11-24 12:35:48 [multiproc_executor.py:900] "
@@ -18,12 +18,12 @@ GENERIC = [
 ]
 
 
-def verdict(*lines: str) -> Verdict | None:
+def classification(*lines: str) -> Classification | None:
     """Return what a log of these lines shows."""
     classifier = Classifier()
     for line in lines:
         classifier.read(f"{line}\r\n")
-    return classifier.verdict()
+    return classifier.classification()
 
 
 def in_functions(*functions: str, prefix: str = CORE) -> list[str]:

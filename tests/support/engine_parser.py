@@ -1,4 +1,4 @@
-"""vLLM's own argument parser, for tests that ask whether vLLM would take a command line.
+"""vLLM's own argument parser, for tests of whether vLLM accepts a command line.
 
 ``parse`` runs this same file with the engine's interpreter, once for any number of command lines,
 since importing vLLM takes some ten seconds. There the parser is built as ``vllm serve`` builds it.
@@ -23,7 +23,7 @@ class Parsed:
 
 
 def parse(command_lines: Iterable[Sequence[str]]) -> list[Parsed]:
-    """Return what vLLM's parser says to each list of arguments that follow ``vllm``.
+    """Return the result of vLLM's parser for each list of arguments after ``vllm``.
 
     Raises:
         AssertionError: the engine's interpreter could not run the parser.
@@ -46,13 +46,13 @@ def _build() -> tuple[Any, Any]:
 
 
 def _answer(parser: Any, validate: Any, line: list[str]) -> dict[str, Any]:
-    said = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(errors):
             namespace = parser.parse_args(line)
             validate(namespace)
     except SystemExit:
-        return {"namespace": {}, "error": said.getvalue() or "exit without a word"}
+        return {"namespace": {}, "error": errors.getvalue() or "exit without a word"}
     except Exception as error:  # vLLM validates with whatever exception comes to hand
         return {"namespace": {}, "error": f"{type(error).__name__}: {error}"}
     return {"namespace": vars(namespace), "error": None}

@@ -53,8 +53,8 @@ ENDLESS_CALL: dict[str, Any] = {
     ],
     "parallel_tool_calls": False,
 }
-"""A call whose arguments have no end yet. Random weights say other things on other CPUs, and on one
-kind they closed an object that may be empty."""
+"""A call whose arguments have no end yet. Random weights generate different text on other CPUs, and
+on one kind they closed an object that may be empty."""
 
 
 @dataclass
@@ -88,10 +88,10 @@ class Answer:
     def tool_name(self) -> str:
         """The name of the first call, as the client puts it together."""
         answers = self.events if self.body.startswith("data:") else [self.json]
-        said = [
+        messages = [
             one.get("delta") or one.get("message") for each in answers for one in each["choices"]
         ]
-        calls = [call for each in said for call in each.get("tool_calls") or ()]
+        calls = [call for each in messages for call in each.get("tool_calls") or ()]
         return "".join(call["function"].get("name") or "" for call in calls)
 
 
@@ -107,7 +107,7 @@ def ask(
 
     What the engine answers, before the gate sees it, is written to `tap`.
     """
-    said = {"prompt": "Hi"} if path == COMPLETIONS else {"messages": [user("Hi")]}
+    base = {"prompt": "Hi"} if path == COMPLETIONS else {"messages": [user("Hi")]}
     headers = {"content-type": "application/json"}
     if raw:
         headers[SERVER_TOKEN_HEADER] = token(server)
@@ -117,7 +117,7 @@ def ask(
         headers[TAP_HEADER] = str(tap)
     request = Request(
         f"http://127.0.0.1:{server.settings.port}{path}",
-        json.dumps({"model": "tiny", "max_tokens": 8, **said, **body}).encode(),
+        json.dumps({"model": "tiny", "max_tokens": 8, **base, **body}).encode(),
         headers,
     )
     try:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from mistral_dev.images import checkpoint, engine, learnt
+from mistral_dev.images import checkpoint, engine, model_info
 from mistral_server.contract import (
     EngineSettings,
     LifecycleSettings,
@@ -49,7 +49,7 @@ def engine_settings(directory: Path, **changes: Any) -> ServerSettings:
             startup_seconds=int(BOOT_SECONDS),
             drain_seconds=30,
             endpoint_removal_seconds=1,
-            stall_seconds=8,  # the engine is looked at every two seconds
+            stall_seconds=8,  # the engine is polled every two seconds
         ),
         "system_prompt": SystemPromptSettings(path=str(prompt)),
     }
@@ -64,16 +64,16 @@ def server_at(
     environment = {
         **engine.environment(),
         "PYTHONPATH": os.pathsep.join([engine.environment()["PYTHONPATH"], TAPPED]),
-        model_registry.LEARNT_ENV: str(learnt_with_a_mark(directory)),
+        model_registry.LEARNED_ENV: str(marked_model_info(directory)),
         "VLLM_CACHE_ROOT": str(directory / "cache"),
     }
     settings = engine_settings(directory, **changes)
     return running(settings, environment, directory, python, program)
 
 
-def learnt_with_a_mark(directory: Path) -> Path:
+def marked_model_info(directory: Path) -> Path:
     """Return a copy of what an image learns, marked as one that vLLM has not written itself."""
-    copy = Path(shutil.copytree(learnt.learnt(), directory / "learnt"))
+    copy = Path(shutil.copytree(model_info.model_info(), directory / "learnt"))
     for path in copy.rglob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"mark": "learnt"}))
     return copy

@@ -1,9 +1,9 @@
-"""vLLM's own way from tokens to the events of a stream, for tests of what the gate makes of them.
+"""vLLM's own conversion of tokens to the events of a stream, for tests of the gate.
 
 ``streams`` runs this same file with the engine's interpreter, once for any number of requests,
 since importing vLLM takes some ten seconds. There tokens pass vLLM's detokenizer, its merging of
 what the API process has not fetched yet, its parser of tool calls and its stream generator. Only
-the model is missing: a test says which tokens come, and gets a stream for every way to cut them.
+the model is missing: a test provides the tokens, and gets a stream for every way to split them.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Cut:
-    """A stream whose tokens were cut into events in one of all possible ways."""
+    """A stream whose tokens were split into events in one of all possible ways."""
 
     sizes: tuple[int, ...]
     """So many tokens the API process found at once."""
@@ -46,7 +46,7 @@ class Cut:
 
 
 def streams(generations: Iterable[Generation]) -> list[list[Cut]]:
-    """Return what vLLM streams for each generation, cut in all possible ways.
+    """Return what vLLM streams for each generation, split in all possible ways.
 
     Raises:
         AssertionError: vLLM failed; the message is its log.
@@ -59,13 +59,13 @@ def streams(generations: Iterable[Generation]) -> list[list[Cut]]:
 
 
 def _inside(model: str, generations: list[dict[str, Any]]) -> list[Any]:
-    drop_info.memoize()  # every cut takes a parser, and each would take 40 ms
+    drop_info.memoize()  # every split needs a parser, and each would take 40 ms
     vllm = _Vllm(model)
     return [vllm.every_cut(Generation(**one)) for one in generations]
 
 
 def _partitions(length: int) -> Iterator[list[int]]:
-    """Yield all ways to cut a sequence; each tells the lengths of the pieces."""
+    """Yield all ways to split a sequence, as the lengths of the pieces."""
     for ends in itertools.product((True, False), repeat=length - 1):
         cuts = [at for at, cut in enumerate(ends, start=1) if cut]
         yield [end - start for start, end in itertools.pairwise([0, *cuts, length])]
@@ -78,7 +78,7 @@ class _Vllm:
         chat = importlib.import_module("vllm.entrypoints.openai.chat_completion.serving")
         completion = importlib.import_module("vllm.entrypoints.openai.completion.serving")
         for module in (chat, completion):
-            vars(module)["time"] = SimpleNamespace(time=lambda: 0)  # stands in each event
+            vars(module)["time"] = SimpleNamespace(time=lambda: 0)  # is in each event
         self._engine = importlib.import_module("vllm.v1.engine")
         self._outputs = importlib.import_module("vllm.v1.engine.output_processor")
         registry = importlib.import_module("vllm.tokenizers.registry")
@@ -87,7 +87,7 @@ class _Vllm:
         self._completion = self._serving(completion.OpenAIServingCompletion)
 
     def every_cut(self, generation: Generation) -> list[tuple[list[int], list[str]]]:
-        """Return the events of a stream, cut in all possible ways."""
+        """Return the events of a stream, split in all possible ways."""
         choices = [self._encoded(choice) for choice in generation.choices]
         return [
             (sizes, asyncio.run(self._events(generation, choices, sizes)))
@@ -95,7 +95,7 @@ class _Vllm:
         ]
 
     def _serving(self, kind: Any) -> Any:
-        """Return vLLM's handler of requests without the engine, which it would ask for nothing."""
+        """Return vLLM's request handler without the engine, which it does not use here."""
         managers = importlib.import_module("vllm.parser.parser_manager")
         serving = kind.__new__(kind)
         serving.parser_cls = managers.ParserManager.get_parser(
@@ -187,8 +187,8 @@ class _Vllm:
                     ]
                 )
             at += size
-            if (found := queue.get_nowait()) is not None:
-                yield found
+            if (result := queue.get_nowait()) is not None:
+                yield result
 
     def _add(self, processor: Any, queue: Any, params: Any) -> list[str]:
         """Add a request as vLLM's client of the engine does; return its parts' names."""

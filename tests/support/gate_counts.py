@@ -11,21 +11,21 @@ _KINDS = ("generation", "tool_", "gate_errors")
 
 def gate_counts(exposition: str) -> Counter[str]:
     """Return the gate's counters in a text of metrics, but those of what it changed."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for name, labels, value in _SAMPLE.findall(exposition):
         if name.startswith(_KINDS) and not name.endswith("_created"):
-            found[name + labels.replace('"', "")] += int(float(value))
-    return +found
+            counts[name + labels.replace('"', "")] += int(float(value))
+    return +counts
 
 
 def counts_in(prometheus: Prometheus) -> Counter[str]:
     """Return the same counters as a Prometheus has them."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for sample in prometheus.query('{__name__=~"mistral_.*_total"}'):
         labels = dict(sample["metric"])
         name = labels.pop("__name__").removeprefix("mistral_")
         own = {key: value for key, value in labels.items() if key not in {"job", "instance"}}
         shown = ",".join(f"{key}={value}" for key, value in sorted(own.items()))
         if name.startswith(_KINDS):
-            found[name + (f"{{{shown}}}" if shown else "")] += int(float(sample["value"][1]))
-    return +found
+            counts[name + (f"{{{shown}}}" if shown else "")] += int(float(sample["value"][1]))
+    return +counts

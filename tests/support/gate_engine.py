@@ -44,7 +44,7 @@ def choice(
     index: int = 0,
     **more: Any,
 ) -> dict[str, Any]:
-    """Return a choice of an answer, with token ids as the engine gives them when asked."""
+    """Return a choice of a response, with token ids as if they were requested."""
     message = {"role": "assistant", "content": content, "tool_calls": list(calls)}
     return {
         "index": index,
@@ -73,7 +73,7 @@ def chunk(
 
 
 def words(count: int, text: str = "la ", token: int = 7) -> list[dict[str, Any]]:
-    """Return a stream that says one word again and again."""
+    """Return a stream that repeats one word."""
     first = chunk({"role": "assistant", "content": ""})
     first["prompt_token_ids"] = [1, 3, 4]
     return [first, *(chunk({"content": text}, [token]) for _ in range(count))]
@@ -89,7 +89,7 @@ class FakeEngine:
     bodies: list[bytes] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
     sent: int = 0
-    """Events of the stream that were asked for before the client was gone."""
+    """Events of the stream that were requested before the client disconnected."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
@@ -140,8 +140,8 @@ class Got:
 
     def events(self) -> list[Any]:
         """Return the events of a stream, decoded; `[DONE]` stays a text."""
-        found = [one.removeprefix("data: ") for one in self.body.decode().split("\n\n") if one]
-        return [one if one == "[DONE]" else json.loads(one) for one in found]
+        parts = [one.removeprefix("data: ") for one in self.body.decode().split("\n\n") if one]
+        return [one if one == "[DONE]" else json.loads(one) for one in parts]
 
 
 async def ask(
@@ -218,7 +218,7 @@ class Counted:
 
 
 def _samples() -> Iterator[tuple[str, float]]:
-    """Yield what is counted of requests; what is said of the engine is set when a gate is made."""
+    """Yield the counters of requests; gauges of the engine are set when a gate is created."""
     for family in REGISTRY.collect():
         for sample in family.samples:
             if sample.name.startswith("mistral_engine_"):

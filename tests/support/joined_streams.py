@@ -1,7 +1,7 @@
-"""What a stream says in all, whichever of its events says it.
+"""The joined content of a stream, however it is split into events.
 
 A busy engine puts several tokens into one event, up to a whole call with its end. So two streams of
-the same tokens are compared by what a client has when it has read them.
+the same tokens are compared by what a client has after reading them.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def joined(body: str) -> dict[str, Any]:
-    """Return what a stream says, without what differs between two of the same.
+    """Return the content of a stream, without fields that differ between equal streams.
 
     In a choice everything grows: what comes twice shows. Around the choices the last value counts.
     """
@@ -34,17 +34,17 @@ def without_identity(body: str) -> str:
     return re.sub(r'"created":\s*\d+', '"created":0', text)
 
 
-def _grow(known: dict[str, Any], more: dict[str, Any]) -> None:
+def _grow(document: dict[str, Any], more: dict[str, Any]) -> None:
     """Add what an event brings to what came before."""
     for key, value in more.items():
         if key == "tool_calls":
-            calls = known.setdefault(key, {})
+            calls = document.setdefault(key, {})
             for call in value:
                 _grow(calls.setdefault(call.pop("index"), {}), call)
         elif isinstance(value, dict):
-            known[key] = known.get(key) or {}
-            _grow(known[key], value)
-        elif known.get(key) is None:
-            known[key] = value
+            document[key] = document.get(key) or {}
+            _grow(document[key], value)
+        elif document.get(key) is None:
+            document[key] = value
         elif value is not None:
-            known[key] += value
+            document[key] += value

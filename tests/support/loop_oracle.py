@@ -1,4 +1,4 @@
-"""Texts that loop, made from a seed, and an oracle that looks at every period at every token."""
+"""Texts that loop, made from a seed, and an oracle that checks every period at every token."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -25,15 +25,15 @@ def first_loop(tokens: Tokens, rule: LoopRule) -> tuple[int, int] | None:
     """Return after how many tokens the rule holds first, and the period; exact and slow."""
     array, best = np.array(tokens), None
     for period in range(1, min(rule.max_period, len(tokens) - 1) + 1):
-        needed = rule.needed(period) - period
+        required_length = rule.required_length(period) - period
         equal = array[period:] == array[:-period]
-        if needed > len(equal):
+        if required_length > len(equal):
             continue
         ends = np.concatenate((np.flatnonzero(~equal), [len(equal)]))
         starts = np.concatenate(([-1], ends[:-1]))
-        long = np.flatnonzero(ends - starts - 1 >= needed)
+        long = np.flatnonzero(ends - starts - 1 >= required_length)
         if len(long):
-            at = int(period + starts[long[0]] + 1 + needed)
+            at = int(period + starts[long[0]] + 1 + required_length)
             if best is None or at < best[0]:
                 best = at, period
     return best
@@ -52,9 +52,9 @@ def looping_texts(seed: int, count: int, rule: LoopRule) -> Iterator[Case]:
         if number % 3 == 0:
             cut = random_.randrange(period)
             noise += [*unit[:cut], _VOCABULARY, *unit[cut:]]
-        length = rule.needed(period) + period + 20
-        copies = unit * (length // period + 2)
-        yield Case(kind, period, noise + copies[:length])
+        length = rule.required_length(period) + period + 20
+        repetitions = unit * (length // period + 2)
+        yield Case(kind, period, noise + repetitions[:length])
 
 
 def human(random_: random.Random, length: int) -> Tokens:

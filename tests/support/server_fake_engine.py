@@ -1,6 +1,6 @@
-"""A stand-in for ``vllm.entrypoints.cli.main``: same ports, paths and signals, no model.
+"""A fake of ``vllm.entrypoints.cli.main``: same ports, paths and signals, no model.
 
-``server_runner`` puts a copy of it where the supervisor finds vLLM. What it does is set by the
+``server_runner`` puts a copy of it where the supervisor runs vLLM. Its behavior is set by the
 variable FAKE_ENGINE, a JSON object with the fields of `Behavior`.
 """
 
@@ -55,11 +55,11 @@ class Behavior:
     abrupt: bool = False
     """Cut every stream on SIGTERM, as vLLM with several API processes does."""
     waiting: int = 0
-    """Requests in the queue, as the metrics say."""
+    """Requests in the queue, as the metrics report."""
     starved: int = 0
     """Those of them that the engine has no room for."""
     looping: int = 0
-    """Requests that loop, as the gate would say."""
+    """Requests that loop, as the gate reports."""
 
 
 class State:
@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, json.dumps(answer))
 
     def log_message(self, *_args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer(self, status: int, text: str) -> None:
         body = text.encode()
@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Behave as ``vllm serve`` was told to."""
+    """Serve with the behavior of FAKE_ENGINE."""
     behavior = Behavior(**json.loads(os.environ.get("FAKE_ENGINE", "{}")))
     port = int(next(a for a in sys.argv if a.startswith("--port=")).removeprefix("--port="))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # `_serve` waits for it

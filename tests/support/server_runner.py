@@ -37,7 +37,7 @@ TAG = "MISTRAL_TEST_RUN"
 
 
 def free_port() -> int:
-    """Return a port that nobody listened on a moment ago."""
+    """Return a port that was free a moment ago."""
     return free_ports(1)[0]
 
 
@@ -142,7 +142,7 @@ class RunningServer:
             raise AssertionError(f"still running after {seconds} s: {self.words()}") from None
 
     def stop(self) -> None:
-        """Ask the server to end."""
+        """Send SIGTERM to the server."""
         self.process.send_signal(signal.SIGTERM)
 
     def report(self) -> TerminationReport:
@@ -154,7 +154,7 @@ class RunningServer:
     def processes(self) -> dict[int, str]:
         """Return number and command line of every process of this run, wherever it went.
 
-        Those are the processes that inherited this run's tag, and whoever shares a session with
+        Those are the processes that inherited this run's tag, and those that share a session with
         one that leads it: vLLM's processes overwrite their environment with their title.
         """
         entries = list(_living())
@@ -207,7 +207,7 @@ class RunningServer:
             yield from (line.strip() for line in answer if line.strip())
 
     def words(self) -> str:
-        """Return the end of what the server and its engine said."""
+        """Return the end of the output of the server and its engine."""
         return (
             f"{self.errors.read_text()[-3000:]}\n{self.output.read_text(errors='replace')[-3000:]}"
         )
@@ -215,7 +215,7 @@ class RunningServer:
 
 @contextmanager
 def streaming(server: RunningServer, **more: Any) -> Iterator[None]:
-    """Stream one chat after the other until the block ends: none lasts as long as a slow look."""
+    """Stream one chat after the other until the block ends: none lasts as long as a slow poll."""
     over = threading.Event()
 
     def chat_on() -> set[bytes]:

@@ -1,4 +1,4 @@
-"""Events of streams as engines send them, as they might, and as nobody should."""
+"""Events of streams: usual, unusual and invalid ones."""
 
 import json
 from typing import Any
@@ -139,7 +139,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[bytes]:
-    """Return the messages of a stream: mostly an event each, and sometimes cut anywhere."""
+    """Return the messages of a stream: mostly an event each, and sometimes split anywhere."""
     one = st.one_of(events(), events(), damaged())
     runs = draw(st.lists(st.tuples(one, st.sampled_from([1, 1, 2, 5, 300])), max_size=12))
     messages = [event + b"\n\n" for event, times in runs for _ in range(times)]

@@ -1,7 +1,7 @@
-"""Answers with tool calls, each with the outcome that a person gives it.
+"""Responses with tool calls, each with the outcome that a person assigned.
 
-Every entry stands for an answer that is not streamed and for the stream of the same answer, cut
-into pieces; where vLLM makes the two differ, an entry says for which of them it is.
+Every entry is a response that is not streamed and the stream of the same response, split into
+pieces. Where they differ in vLLM, an entry is for one of them.
 """
 
 import itertools
@@ -71,7 +71,7 @@ UNUSABLE: dict[str, Any] = {
     "exponential": {"properties": {"x": {"pattern": r"^(?=(a+))(?:(a|aa)+)+\2b$"}}},
     "too_long": {"type": "object", "description": "x" * 70_000},
 }
-"""Schemas of callers that cannot be judged by, and why."""
+"""Schemas of clients that are unusable, and why."""
 
 TOOLS: dict[str, Any] = {
     "get_weather": WEATHER,
@@ -312,7 +312,7 @@ def _missing() -> Iterator[Entry]:
 
 
 def _cuts() -> Iterator[Entry]:
-    # vLLM invents the rest of a call that is not streamed, and says `tool_calls`.
+    # vLLM invents the rest of a call that is not streamed, and reports `tool_calls`.
     for name, arguments in (
         ("get_w", "{}"),
         ("get_weather", "{}"),
@@ -380,7 +380,7 @@ def _several() -> Iterator[Entry]:
 
 
 def _worst(outcomes: Iterable[str]) -> str:
-    found = set(outcomes)
-    if "unknown_tool" in found:
+    distinct = set(outcomes)
+    if "unknown_tool" in distinct:
         return "unknown_tool"
-    return "valid" if found == {"ok"} else "invalid_args"
+    return "valid" if distinct == {"ok"} else "invalid_args"

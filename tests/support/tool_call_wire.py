@@ -39,7 +39,7 @@ def choices_of(entry: Entry) -> list[dict[str, Any]]:
 
 
 def chunks_of(entry: Entry, size: int = 7) -> list[dict[str, Any]]:
-    """Return the same answer as a stream, its texts cut into pieces of some characters."""
+    """Return the same response as a stream, its texts split into pieces of some characters."""
     streams = [list(_deltas(each, size)) for each in (entry, *entry.further)]
     chunks = []
     for round_ in itertools.zip_longest(*streams):

@@ -66,11 +66,11 @@ def _hierarchies() -> list[Path]:
     """Return the root of the one hierarchy of version 2, or of each one of version 1."""
     if (_MOUNT / "cgroup.controllers").exists():
         return [_MOUNT]
-    found = [
+    hierarchies = [
         folder
         for folder in _MOUNT.iterdir()
         if folder.is_dir() and not folder.is_symlink() and folder.name != _UNIFIED
     ]
-    if not found:
+    if not hierarchies:
         raise DevError(f"No control groups are mounted at {_MOUNT}: containers need them.")
-    return found
+    return hierarchies

@@ -213,7 +213,7 @@ class Value:
 
 
 def read_values(text: str) -> dict[tuple[str, ...], Value]:
-    """Return what values.yaml says, by path, in its order.
+    """Return the values of values.yaml by path, in file order.
 
     Raises:
         UsageError: a value has no comment, or values.yaml and the model differ.
@@ -230,7 +230,7 @@ def read_values(text: str) -> dict[tuple[str, ...], Value]:
 def _walk(
     node: yaml.Node, schema: dict[str, Any], lines: list[str], above: tuple[str, ...]
 ) -> Iterator[Value]:
-    """Yield the values below a node, down to those that the model does not look into."""
+    """Yield the values below a node, down to those that the model does not describe."""
     for key_node, value_node in node.value:
         path = (*above, key_node.value)
         comment = _comment_above(lines, key_node.start_mark.line)
@@ -300,7 +300,7 @@ def _described(
 
 
 def values_table(text: str) -> str:
-    """Return the values as a Markdown table; a group stands before its values, without default."""
+    """Return the values as a Markdown table; a group precedes its values and has no default."""
     values = read_values(text)
     groups = {path[:-1] for path in values}
     rows = ["| Value | Default | Description |", "|---|---|---|"]

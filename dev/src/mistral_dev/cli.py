@@ -21,7 +21,7 @@ class PlainErrors(click.Group):
     """A group whose commands end with the message of a `DevError` instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for."""
+        """Run the requested command."""
         try:
             return super().invoke(ctx)
         except DevError as error:

@@ -30,23 +30,23 @@ from mistral_dev.node import Node
 from mistral_dev.paths import Layout, clusters_dir, locked
 from mistral_dev.processes import Processes
 from mistral_dev.progress import Progress
-from mistral_dev.settings import Profile, Settings, checked_name, settle
+from mistral_dev.settings import Profile, Settings, allocate, checked_name
 
 _CONTROL_PLANE_TOOLS = (*PARTS, "kubectl", "kwok")
 
 
 class Cluster:
-    """One cluster, running or not; nothing happens before `up`.
+    """One cluster, running or not. `up` starts it.
 
     Args:
-        name: tells clusters apart: state directory, network namespace, control group.
-        profile: what it consists of; when left out, what it was made with, or else a node.
-        state_dir: where all of it is kept; `clusters_dir() / name` when left out.
-        audit: let the API server log every request; read it with `audit_events`.
-        progress: told what is done; standard error when left out.
+        name: identifies the state directory, the network namespace and the control group.
+        profile: the parts of the cluster; the default is the saved profile, otherwise a node.
+        state_dir: directory of all files; the default is `clusters_dir() / name`.
+        audit: enable the API server's audit log; read it with `audit_events`.
+        progress: receives progress lines; the default is standard error.
 
     Raises:
-        UsageError: the name cannot be one, or the cluster was made with another profile.
+        UsageError: the name is invalid, or the cluster was created with another profile.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Cluster:
     ) -> None:
         self.name = checked_name(name)
         self.layout = Layout((state_dir or clusters_dir() / name).absolute())
-        known = Settings.load(self.layout.root)
-        made_with = known.profile if known else None
-        self.profile = Profile(profile) if profile else made_with or Profile.NODE
-        if made_with not in (None, self.profile):
+        settings = Settings.load(self.layout.root)
+        saved_profile = settings.profile if settings else None
+        self.profile = Profile(profile) if profile else saved_profile or Profile.NODE
+        if saved_profile not in (None, self.profile):
             raise UsageError(
-                f"The cluster {name} was made with the profile {made_with}. Take another name, "
+                f"The cluster {name} was made with the profile {saved_profile}. Take another name, "
                 f"or remove it with `python -m mistral_dev cluster down --wipe --name {name}`."
             )
         self._is_node = self.profile is Profile.NODE
@@ -99,7 +99,7 @@ class Cluster:
         return f"https://127.0.0.1:{self._settings().ports.api}"
 
     def exists(self) -> bool:
-        """Say whether the cluster was ever started and not wiped since; it need not run."""
+        """Return whether the cluster exists: it was started and not wiped since."""
         return Settings.load(self.layout.root) is not None
 
     def up(self) -> None:
@@ -113,8 +113,8 @@ class Cluster:
             ComponentFailedError: a part failed; its log is quoted.
         """
         packages.require_root(node=self._is_node)
-        wanted = packages.NODE_PACKAGES if self._is_node else packages.CONTROL_PLANE_PACKAGES
-        packages.ensure(wanted, self._progress)
+        required = packages.NODE_PACKAGES if self._is_node else packages.CONTROL_PLANE_PACKAGES
+        packages.ensure(required, self._progress)
         tools.ensure(tools.CLUSTER_TOOLS if self._is_node else _CONTROL_PLANE_TOOLS, self._progress)
         with self._lock():
             self._check_presence()
@@ -147,7 +147,7 @@ class Cluster:
         self._control_plane().start()
 
     def is_up(self) -> bool:
-        """Say whether every part runs, the API server is ready and so is the node, if any."""
+        """Return whether every part runs and the API server and the node, if any, are ready."""
         parts = (*PARTS, *NODE_PARTS, *exposure.PARTS) if self._is_node else PARTS
         if not all(map(self.processes.alive, parts)) or not self._control_plane().api_ready():
             return False
@@ -190,7 +190,7 @@ class Cluster:
             self._containerd().import_image(archive)
 
     def patch_gpus(self, count: int) -> None:
-        """Give the node `nvidia.com/gpu`s that only the scheduler sees, on every start too."""
+        """Set the node's `nvidia.com/gpu` capacity for the scheduler, now and at every start."""
         self._require_node()
         replace(self._settings(), gpus=count).save(self.layout.root)
         self._node().set_gpus(count)
@@ -230,13 +230,13 @@ class Cluster:
         return self.layout.audit_log.stat().st_size
 
     def _settings(self) -> Settings:
-        known = Settings.load(self.layout.root)
-        if known is None:
+        settings = Settings.load(self.layout.root)
+        if settings is None:
             raise UsageError(
                 f"There is no cluster {self.name}. Start it with `python -m mistral_dev "
                 f"cluster up --profile {self.profile} --name {self.name}`."
             )
-        return known
+        return settings
 
     def _control_plane(self) -> ControlPlane:
         return ControlPlane(self.layout, self.processes, self._settings().ports, self._audits)
@@ -257,7 +257,7 @@ class Cluster:
     def _start_control_plane(self) -> None:
         running = self.processes.alive("kube-apiserver")
         self.layout.create()
-        settings = settle(self.layout.root, self.profile, running=running)
+        settings = allocate(self.layout.root, self.profile, running=running)
         with self._progress.step("control plane"):
             certificates.create(self.layout.pki)
             certificates.write_kubeconfigs(self.layout.pki, settings.ports.api)
@@ -290,7 +290,7 @@ class Cluster:
             network.delete(self.netns, self.layout)
 
     def _check_presence(self) -> None:
-        """Refuse to start beside something that runs already and is not what was asked for."""
+        """Check that running parts match the requested cluster."""
         if self.netns:
             network.check_owner(self.netns, self.layout)
         running = self.processes.alive("kube-apiserver")

@@ -32,11 +32,11 @@ def build_tools(names: tuple[str, ...]) -> None:
     stays in the cache.
     """
     progress = Progress()
-    wanted = names or toolsets.ALL_TOOLS
-    present = [name for name in wanted if toolsets.program(name).exists()]
+    requested = names or toolsets.ALL_TOOLS
+    present = [name for name in requested if toolsets.program(name).exists()]
     for name in present:
         progress.line(toolsets.cached_line(name))
-    toolsets.ensure((name for name in wanted if name not in present), progress)
+    toolsets.ensure((name for name in requested if name not in present), progress)
 
 
 @click.group()
@@ -76,7 +76,7 @@ def down(name: str, *, wipe: bool) -> None:
 @NAME
 @click.pass_context
 def status(context: click.Context, name: str) -> None:
-    """Say what runs; ends with 1 when the cluster is not up."""
+    """Show the running parts; exits with 1 if the cluster is not up."""
     local = Cluster(name)
     ready = local.is_up()
     rows = [(name, "up" if ready else "not up", str(local.layout.root))]

@@ -11,11 +11,10 @@ from pathlib import Path
 from mistral_dev.errors import CommandFailedError, DevError, MissingRequirementError
 
 POLL_SECONDS = 0.1
-"""Between two looks at a condition: a start takes seconds, a look up to 0.1 s of CPU."""
+"""Initial polling interval. A start takes seconds, a poll up to 0.1 s of CPU."""
 
 LONGEST_POLL_SECONDS = 1.0
-"""Between two looks at what takes minutes: ten looks a second take half a core from what is waited
-for."""
+"""Maximum polling interval. Ten polls a second would take half a core from the polled program."""
 
 
 def run(
@@ -42,7 +41,7 @@ def run(
     """
     command = [str(part) for part in argv]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             input=(text or "").encode(),
             capture_output=True,
@@ -54,14 +53,14 @@ def run(
         raise MissingRequirementError(f"There is no program `{command[0]}` here.") from error
     except subprocess.TimeoutExpired as error:
         raise DevError(f"`{' '.join(command)}` took longer than {seconds:g} s.") from error
-    if done.returncode != 0:
-        said = done.stderr.strip() or done.stdout
-        raise CommandFailedError(command, done.returncode, said.decode(errors="replace"))
-    return done.stdout.decode(errors="replace")
+    if process.returncode != 0:
+        output = process.stderr.strip() or process.stdout
+        raise CommandFailedError(command, process.returncode, output.decode(errors="replace"))
+    return process.stdout.decode(errors="replace")
 
 
 def succeeds(argv: Sequence[str | Path]) -> bool:
-    """Say whether a program ends with success; for conditions that are waited for."""
+    """Return whether a program exits with 0; for conditions to wait for."""
     try:
         run(argv, seconds=30)
     except CommandFailedError:
@@ -70,14 +69,14 @@ def succeeds(argv: Sequence[str | Path]) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
-    """Look at a condition until it holds: less often, the longer it takes.
+    """Poll a condition until it holds, less often the longer it takes.
 
     Raises:
         DevError: it did not hold within `seconds`.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     while not condition():
-        waited = time.monotonic() - begun
+        waited = time.monotonic() - started
         if waited > seconds:
             raise DevError(f"Waited {seconds:g} s in vain for: {what}.")
         time.sleep(min(max(POLL_SECONDS, waited / 10), LONGEST_POLL_SECONDS))

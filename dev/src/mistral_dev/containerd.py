@@ -35,9 +35,9 @@ class Containerd:
     """The container runtime of one cluster.
 
     Args:
-        layout: its files.
-        processes: starts it.
-        network: name of the container network, for whoever reads a log of the machine.
+        layout: the cluster's files.
+        processes: starts containerd.
+        network: name of the container network, as in the logs.
     """
 
     layout: Layout
@@ -157,5 +157,5 @@ class Containerd:
             try:
                 run([*self.ctr(), "tasks", "delete", "--force", task])
             except CommandFailedError:
-                return False  # not ended yet, or gone by itself: the next look will tell
+                return False  # not exited yet, or already deleted: the next poll shows it
         return not self._list("tasks")

@@ -54,7 +54,7 @@ class ControlPlane:
             self.layout.audit_log.unlink(missing_ok=True)
         self._start("etcd", self.etcd_flags())
         self._start("kube-apiserver", self.apiserver_flags())
-        # Looked at apart, so that an error names the part that failed and not the one that waits.
+        # Checked separately, so that an error names the part that failed and not one that waits.
         health = f"http://127.0.0.1:{self.ports.etcd_metrics}/health"
         self.processes.wait_ready("etcd", lambda: self._answers(health), READY_SECONDS)
         self.processes.wait_ready("kube-apiserver", self.api_ready, READY_SECONDS)
@@ -66,12 +66,12 @@ class ControlPlane:
         ):
             url = f"https://127.0.0.1:{port}/healthz"
             self.processes.wait_ready(name, lambda url=url: self._answers(url), READY_SECONDS)  # type: ignore[misc]
-        # Pods are refused until it is there; it is the controller manager's work.
-        account = self._kubectl("-n", "default", "get", "serviceaccount", "default")
-        wait_until(lambda: succeeds(account), "the default service account", READY_SECONDS)
+        # Pods are rejected until it exists; the controller manager creates it.
+        get_account = self._kubectl("-n", "default", "get", "serviceaccount", "default")
+        wait_until(lambda: succeeds(get_account), "the default service account", READY_SECONDS)
 
     def api_ready(self) -> bool:
-        """Say whether the API server is ready."""
+        """Return whether the API server is ready."""
         return succeeds(self._kubectl("get", "--raw", "/readyz"))
 
     def etcd_flags(self) -> list[str]:
@@ -129,7 +129,7 @@ class ControlPlane:
                 "cluster-signing-key-file": self._pki("ca.key"),
                 "service-cluster-ip-range": SERVICE_CIDR,
                 "controllers": "*,-cloud-node-lifecycle-controller",
-                # Instead of 15 s: a local cluster has few autoscalers, and somebody waits for them.
+                # Instead of 15 s: a local cluster has few autoscalers, and tests wait for them.
                 "horizontal-pod-autoscaler-sync-period": "3s",
             }
         )

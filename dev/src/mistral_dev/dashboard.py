@@ -251,14 +251,14 @@ def _panels() -> Iterator[dict[str, Any]]:
     number, y = 0, 0
     for title, panels in SECTIONS.items():
         number += 1
-        place = {"x": 0, "y": y, "w": WIDTH * COLUMNS, "h": 1}
-        yield {"id": number, "type": "row", "title": title, "gridPos": place, "panels": []}
+        position = {"x": 0, "y": y, "w": WIDTH * COLUMNS, "h": 1}
+        yield {"id": number, "type": "row", "title": title, "gridPos": position, "panels": []}
         y += 1
         for at, panel in enumerate(panels):
             number += 1
             row, column = divmod(at, COLUMNS)
-            place = {"x": column * WIDTH, "y": y + row * HEIGHT, "w": WIDTH, "h": HEIGHT}
-            yield {"id": number, "gridPos": place, **_panel(panel)}
+            position = {"x": column * WIDTH, "y": y + row * HEIGHT, "w": WIDTH, "h": HEIGHT}
+            yield {"id": number, "gridPos": position, **_panel(panel)}
         y += -(-len(panels) // COLUMNS) * HEIGHT
 
 
@@ -289,7 +289,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 
 def _dashed(name: str) -> dict[str, Any]:
-    """Return what makes a constant line look like one."""
+    """Return the overrides that draw a constant line dashed."""
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [

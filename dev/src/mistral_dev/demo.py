@@ -53,7 +53,7 @@ def demo() -> None:
 @demo.command("run")
 def run_demo() -> None:
     """Start a cluster, install the operator, serve a small model, and talk to it."""
-    began = time.monotonic()
+    started = time.monotonic()
     progress = Progress()
     with _stage(1, "programs, engine and images (minutes the first time, then cached)"):
         prepared = everything(progress)
@@ -76,7 +76,7 @@ def run_demo() -> None:
     with _stage(6, "metrics"):
         _show_metrics(cluster)
     _show_resource(cluster)
-    click.secho(f"\nDone in {time.monotonic() - began:.0f} s.", bold=True)
+    click.secho(f"\nDone in {time.monotonic() - started:.0f} s.", bold=True)
     click.echo(
         "The endpoint keeps running. Look around:  .venv/bin/python -m mistral_dev cluster run"
         f" --name {CLUSTER} -- kubectl get msd -A\nStop it all:  make demo-down"
@@ -85,7 +85,7 @@ def run_demo() -> None:
 
 @demo.command("stop")
 def stop_demo() -> None:
-    """Stop the demo's cluster and forget its state; what was built stays in the cache."""
+    """Stop the demo's cluster and delete its state; built programs stay in the cache."""
     cluster = Cluster(CLUSTER, Profile.NODE)
     if cluster.exists():
         cluster.down(wipe=True)
@@ -94,26 +94,26 @@ def stop_demo() -> None:
 @contextmanager
 def _stage(number: int, title: str) -> Iterator[None]:
     click.secho(f"\n[{number}/6] {title}", bold=True)
-    began = time.monotonic()
+    started = time.monotonic()
     yield
-    click.secho(f"[{number}/6] {time.monotonic() - began:.1f} s", dim=True)
+    click.secho(f"[{number}/6] {time.monotonic() - started:.1f} s", dim=True)
 
 
 def _wait_until_ready(cluster: Cluster, progress: Progress) -> None:
-    """Wait for the condition Ready, and print what the resource says on the way."""
-    deadline, said = time.monotonic() + READY_SECONDS, ""
-    began = time.monotonic()
+    """Wait for the condition Ready, and print each new reason and message."""
+    deadline, reported = time.monotonic() + READY_SECONDS, ""
+    started = time.monotonic()
     while time.monotonic() < deadline:
         ready = _condition(cluster)
-        words = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"
-        if words != said:
-            progress.line(f"  {time.monotonic() - began:5.1f} s  {words}")
-            said = words
+        report = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"
+        if report != reported:
+            progress.line(f"  {time.monotonic() - started:5.1f} s  {report}")
+            reported = report
         if ready.get("status") == "True":
             return
         time.sleep(0.5)
     raise DevError(
-        f"{NAME} was not ready within {READY_SECONDS} s. The last report was: {said}\n"
+        f"{NAME} was not ready within {READY_SECONDS} s. The last report was: {reported}\n"
         + cluster.kubectl("--namespace", NAMESPACE, "get", "pods,events")
     )
 
@@ -121,8 +121,8 @@ def _wait_until_ready(cluster: Cluster, progress: Progress) -> None:
 def _condition(cluster: Cluster) -> dict[str, str]:
     text = cluster.kubectl("--namespace", NAMESPACE, "get", "msd", NAME, "-o", "json")
     status = json.loads(text).get("status", {})
-    found = (one for one in status.get("conditions", []) if one["type"] == "Ready")
-    return next(found, {})
+    conditions = (one for one in status.get("conditions", []) if one["type"] == "Ready")
+    return next(conditions, {})
 
 
 def _show_metrics(cluster: Cluster) -> None:

@@ -1,10 +1,10 @@
 """The errors of the development tools, raised everywhere here and turned into exit codes by `cli`.
 
 - DevError
-    - UsageError: the caller asked for what cannot be; says what to ask instead.
-    - MissingRequirementError: the machine lacks a program or a right; says how to mend it.
-    - CommandFailedError: a program ended with an error; quotes the end of what it printed.
-    - ComponentFailedError: a part of the cluster died or did not become ready; quotes its log.
+    - UsageError: the request is invalid; the message says what to do instead.
+    - MissingRequirementError: a program or a permission is missing; the message has the remedy.
+    - CommandFailedError: a program failed; the message quotes the end of its output.
+    - ComponentFailedError: a part of the cluster exited or did not become ready; quotes its log.
 """
 
 from __future__ import annotations

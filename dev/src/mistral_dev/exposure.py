@@ -6,7 +6,7 @@ from mistral_dev.processes import Processes
 from mistral_dev.settings import is_free
 
 PARTS = ("expose-outside", "expose-inside")
-"""The two ends; they meet at a socket file, so that no route joins the two networks."""
+"""The two ends, connected by a socket file, so that no route joins the two networks."""
 
 READY_SECONDS = 10.0
 

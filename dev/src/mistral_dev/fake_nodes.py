@@ -1,4 +1,4 @@
-"""Fake nodes: kwok answers for them and says that their pods run; used by `cluster`."""
+"""Fake nodes: kwok reports them and their pods as running; used by `cluster`."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ class Kwok:
             DevError: they were not within 120 s; 50 were after 1.2 s.
         """
         self.kubectl("apply", "--server-side", "-f", "-", text=json.dumps(nodes.manifests()))
-        wanted = set(nodes.names())
-        # One list per look: `kubectl wait` watches node after node and takes 8 s for 50 of them.
-        wait_until(lambda: wanted <= self._ready(), f"{nodes.count} fake nodes to be ready", 120)
+        names = set(nodes.names())
+        # One list per poll: `kubectl wait` watches nodes one by one and takes 8 s for 50 of them.
+        wait_until(lambda: names <= self._ready(), f"{nodes.count} fake nodes to be ready", 120)
 
     def _ready(self) -> set[str]:
         ready = '{.status.conditions[?(@.type=="Ready")].status}'

@@ -11,7 +11,7 @@ from mistral_dev import tools
 from mistral_dev.cluster import Cluster
 from mistral_dev.errors import DevError
 
-_SAID = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+)")
+_FORWARDING = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def forwarded(cluster: Cluster, namespace: str, target: str, port: int | str) ->
     """Forward a port of `target` (such as svc/small) and yield its base URL on loopback.
 
     Raises:
-        DevError: kubectl could not forward; its words are quoted.
+        DevError: kubectl could not forward the port; its errors are quoted.
     """
     command = [str(tools.program("kubectl")), "--kubeconfig", str(cluster.kubeconfig)]
     command += ["--namespace", namespace, "port-forward", target, f":{port}"]
@@ -33,8 +33,8 @@ def forwarded(cluster: Cluster, namespace: str, target: str, port: int | str) ->
 
 def _local_port(process: subprocess.Popen[bytes]) -> int:
     first = process.stdout.readline() if process.stdout else b""
-    match = _SAID.search(first)
+    match = _FORWARDING.search(first)
     if match is None:
-        _, words = process.communicate()
-        raise DevError(f"kubectl port-forward failed: {words.decode(errors='replace').strip()}")
+        _, errors = process.communicate()
+        raise DevError(f"kubectl port-forward failed: {errors.decode(errors='replace').strip()}")
     return int(match[1])

@@ -92,12 +92,12 @@ def stale(checkout: Path) -> dict[Path, str]:
     }
 
 
-def write(checkout: Path, say: Callable[[str], None]) -> None:
-    """Write the files that are stale, and say which."""
+def write(checkout: Path, echo: Callable[[str], None]) -> None:
+    """Write the stale files and print their names."""
     for path, text in stale(checkout).items():
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)
         (checkout / path).write_text(text)
-        say(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 def check(checkout: Path) -> None:
@@ -106,10 +106,10 @@ def check(checkout: Path) -> None:
     Raises:
         StaleFilesError: some are not; the message names them.
     """
-    found = stale(checkout)
-    if found:
+    stale_files = stale(checkout)
+    if stale_files:
         raise StaleFilesError(
-            f"Not what is generated now: {', '.join(map(str, found))}."
+            f"Not what is generated now: {', '.join(map(str, stale_files))}."
             " Run `make generate` and commit the result; do not edit these by hand."
         )
 

@@ -49,7 +49,7 @@ class Installation:
                 *(part for value in (*own, *values) for part in ("--set", value)),
             )
         except CommandFailedError as error:
-            # helm waits for pods and does not say what of them.
+            # helm waits for pods without reporting their state.
             raise DevError(f"{error}\n{self._what_pods_say()}") from error
 
     def _what_pods_say(self) -> str:
@@ -68,7 +68,7 @@ class Installation:
         self._scale_operator(0)
 
     def start_operator(self) -> None:
-        """Bring the operator back."""
+        """Start the operator again."""
         self._scale_operator(1)
 
     def _scale_operator(self, replicas: int) -> None:

@@ -1,4 +1,4 @@
-"""Speak with a cluster through kubectl; handed to whoever needs it."""
+"""Run kubectl against a cluster."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Kubectl:
 
         Args:
             arguments: as on the command line.
-            text: what it reads from standard input, for `-f -`.
+            text: standard input, for `-f -`.
 
         Raises:
-            CommandFailedError: it failed; what it said is in `output`.
+            CommandFailedError: it failed; its output is in `output`.
         """
         return run([self.program, "--kubeconfig", self.kubeconfig, *arguments], text=text)

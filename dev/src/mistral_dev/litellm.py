@@ -1,8 +1,8 @@
 """The virtual environment with a LiteLLM proxy, for the benchmark that sets the gate beside one.
 
-Called by ``tests/bench/test_litellm.py`` alone: no other test and no command makes it. It lies in
-the cache and holds none of our code, but what the gate and the engine of the benchmark import, so
-that all of them run on one interpreter and one uvicorn.
+Called by ``tests/bench/test_litellm.py`` alone: no other test and no command creates it. It is in
+the cache and contains none of our code, but what the gate and the engine of the benchmark import,
+so that all of them run on one interpreter and one uvicorn.
 """
 
 import sys

@@ -25,7 +25,7 @@ _BRIDGE = "node0br"
 
 
 def namespace_path(netns: str) -> Path:
-    """Return the file that stands for a network namespace."""
+    """Return the file of a network namespace."""
     return Path("/run/netns") / netns
 
 
@@ -38,10 +38,10 @@ def enter(netns: str, argv: Sequence[str]) -> list[str]:
 
 
 def check_owner(netns: str, layout: Layout) -> None:
-    """Refuse to take over a namespace, and with it the cluster, of another state directory.
+    """Check that a namespace, and with it the cluster, does not have another state directory.
 
     Raises:
-        UsageError: a namespace of this name belongs to somebody else.
+        UsageError: the namespace belongs to another state directory.
     """
     if namespace_path(netns).exists() and not _marker(layout).exists():
         raise UsageError(
@@ -70,7 +70,7 @@ def delete(netns: str, layout: Layout) -> None:
 
 
 def _marker(layout: Layout) -> Path:
-    """Return the file that says that the cluster made its namespace itself."""
+    """Return the file that marks a namespace as created by the cluster."""
     return layout.run / "netns"
 
 

@@ -24,7 +24,7 @@ READY_SECONDS = 90.0
 """From the start of kubelet to a node that takes pods; 3 to 5 s were seen."""
 
 GPU = "nvidia.com/gpu"
-"""The resource that GPU pods ask for."""
+"""The resource that GPU pods request."""
 
 _LOG_LINKS = Path("/var/log/containers")
 
@@ -61,13 +61,13 @@ class Node:
         self.processes.wait_ready("kubelet", self.ready, READY_SECONDS)
 
     def ready(self) -> bool:
-        """Say whether the node takes pods."""
+        """Return whether the node is ready for pods."""
         path = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
-        found = self.kubectl("get", "node", NODE_NAME, "--ignore-not-found", "-o", path)
-        return found == "True"
+        status = self.kubectl("get", "node", NODE_NAME, "--ignore-not-found", "-o", path)
+        return status == "True"
 
     def set_gpus(self, count: int) -> None:
-        """Give the node GPUs that the scheduler counts and nobody can compute on.
+        """Set the node's number of GPUs for the scheduler, without any real GPU.
 
         Raises:
             DevError: the node does not show them within 30 s.
@@ -111,7 +111,7 @@ class Node:
             "enforceNodeAllocatable": ["pods"],
             "containerRuntimeEndpoint": f"unix://{self.layout.containerd_socket}",
             "clusterDomain": "cluster.local",
-            # Nobody answers there: nothing in our tests looks a service up by name. Without an
+            # Nothing listens there: no test resolves a service by name. Without an
             # address kubelet would attach a MissingClusterDNS warning to every pod.
             "clusterDNS": [NODE_IP],
             "resolvConf": str(self._resolver),
@@ -196,7 +196,7 @@ class Node:
         )
 
     def _forget_readiness(self) -> None:
-        """Take back what the node said about itself before it was stopped, which is still there."""
+        """Reset the node's readiness, which still has the value from before it was stopped."""
         if self.kubectl("get", "node", NODE_NAME, "--ignore-not-found", "-o", "name"):
             unknown = {"type": "Ready", "status": "Unknown", "reason": "Restarting"}
             patch = json.dumps({"status": {"conditions": [unknown]}})

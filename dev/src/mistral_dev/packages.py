@@ -68,25 +68,25 @@ def ensure(packages: Mapping[str, str], progress: Progress) -> None:
     Raises:
         MissingRequirementError: they cannot be installed from here; names the command.
     """
-    wanted = missing(packages)
-    if not wanted:
+    required = missing(packages)
+    if not required:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise MissingRequirementError(
-            f"These packages are missing: {', '.join(wanted)}. Install them with\n"
-            f"  {advice(wanted)}"
+            f"These packages are missing: {', '.join(required)}. Install them with\n"
+            f"  {advice(required)}"
         )
-    with progress.step(f"installing {' '.join(wanted)}"):
+    with progress.step(f"installing {' '.join(required)}"):
         run(["apt-get", "update"])
         run(
-            ["apt-get", "install", "-y", "--no-install-recommends", *wanted],
+            ["apt-get", "install", "-y", "--no-install-recommends", *required],
             env={"DEBIAN_FRONTEND": "noninteractive"},
             seconds=900,
         )
-    if left := missing(packages):
+    if remaining := missing(packages):
         raise MissingRequirementError(
-            f"apt-get installed {', '.join(left)}, but their programs are still not found: "
-            f"{', '.join(packages[name] for name in left)}. Look at PATH."
+            f"apt-get installed {', '.join(remaining)}, but their programs are still not found: "
+            f"{', '.join(packages[name] for name in remaining)}. Look at PATH."
         )
 
 

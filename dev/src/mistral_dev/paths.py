@@ -1,4 +1,4 @@
-"""Where the development tools keep things; every other module takes its paths from here.
+"""Paths of the development tools; all other modules use them.
 
 Nothing is kept in the checkout. The cache is `$MISTRAL_DEV_CACHE`, or else
 `mistral-small-operator` in the user's cache directory; clusters live in its `clusters` folder,
@@ -97,10 +97,10 @@ class Layout:
 
 @contextmanager
 def locked(path: Path) -> Iterator[Path]:
-    """Hold an exclusive lock on a file, made when missing, waiting for whoever holds it.
+    """Acquire an exclusive lock on a file, which is created if missing.
 
-    The kernel drops the lock when its holder ends, so that a killed run blocks nobody. The holder
-    may delete the file when nobody needs it any more.
+    The kernel releases the lock when its holder exits, so a killed run blocks no other. The holder
+    may delete the file when it is no longer needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -113,7 +113,7 @@ def locked(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees the old text or the new one, never half of it."""
+    """Write a file so that a reader sees the old text or the new one, never a partial one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.chmod(mode)

@@ -15,7 +15,7 @@ from mistral_dev.paths import cache_dir
 from mistral_dev.progress import Progress
 
 IMAGE = "mistral-dev.local/pause:1"
-"""The name ends in .local so that nobody takes it for a registry's."""
+"""The name ends in .local so that it is not mistaken for a registry's."""
 
 _USER = "65535:65535"
 

@@ -1,7 +1,7 @@
 """Start, find and stop the long-running parts of a cluster; used by the modules of the parts.
 
-A part outlives the Python process that started it, so it is known by a file that holds its process
-id and its start time: the time guards against an id that the kernel gave to somebody else since.
+A part outlives the Python process that started it, so it is identified by a file with its process
+id and its start time. The time guards against an id that the kernel has reused.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Processes:
         return enter(self.netns, command) if self.netns else command
 
     def alive(self, name: str) -> bool:
-        """Say whether a part runs; one that only waits to be reaped does not."""
+        """Return whether a part is running; a zombie is not."""
         return self._pid(name) is not None
 
     def running(self) -> list[str]:
@@ -77,19 +77,19 @@ class Processes:
             _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + seconds
         for name, pid in pids.items():
-            while not gone(pid) and time.monotonic() < deadline:
+            while not has_exited(pid) and time.monotonic() < deadline:
                 time.sleep(0.02)
-            if not gone(pid):
+            if not has_exited(pid):
                 _signal(pid, signal.SIGKILL)
-                wait_gone(pid)
+                wait_for_exit(pid)
             _reap(pid)
             self._file(name).unlink(missing_ok=True)
 
     def wait_ready(self, name: str, ready: Callable[[], bool], seconds: float) -> None:
-        """Wait until a part says that it is ready.
+        """Wait until a part is ready.
 
         Raises:
-            ComponentFailedError: it ended, or was not ready within `seconds`.
+            ComponentFailedError: it exited, or was not ready within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while not ready():
@@ -110,7 +110,7 @@ class Processes:
             pid, started = map(int, self._file(name).read_text().split())
         except FileNotFoundError:
             return None
-        return pid if not gone(pid) and start_time(pid) == started else None
+        return pid if not has_exited(pid) and start_time(pid) == started else None
 
     @staticmethod
     def _spawn(program: str, command: list[str], log: Path) -> int:
@@ -147,8 +147,8 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def gone(pid: int) -> bool:
-    """Say whether a process has ended; a zombie has, whoever may be late in reaping it."""
+def has_exited(pid: int) -> bool:
+    """Return whether a process has exited; zombies count as exited."""
     fields = _stat(pid)
     return fields is None or fields[0] in "ZX"
 
@@ -159,10 +159,10 @@ def start_time(pid: int) -> int | None:
     return int(fields[19]) if fields else None
 
 
-def wait_gone(pid: int, seconds: float = 10) -> None:
+def wait_for_exit(pid: int, seconds: float = 10) -> None:
     """Wait for the end of a process that was killed; the kernel may take a moment."""
     deadline = time.monotonic() + seconds
-    while not gone(pid) and time.monotonic() < deadline:
+    while not has_exited(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""What the development tools say while they work; handed to everything that takes a while."""
+"""Progress output of the development tools."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Progress:
     """One line per finished piece of work, on standard error.
 
     Args:
-        console: where to write; standard error when left out.
-        quiet: say nothing at all.
+        console: the output; the default is standard error.
+        quiet: print nothing.
     """
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
@@ -30,12 +30,12 @@ class Progress:
     def step(self, label: str) -> Iterator[None]:
         """Show `label` while the block runs, then one line with the seconds it took.
 
-        A block that raises leaves no line: its error says more.
+        A block that raises prints no line: the error has the details.
         """
-        begun = time.monotonic()
+        started = time.monotonic()
         if self._quiet or not self._console.is_terminal:
             yield
         else:
             with self._console.status(label):
                 yield
-        self.line(f"{label:<42} {time.monotonic() - begun:6.1f} s")
+        self.line(f"{label:<42} {time.monotonic() - started:6.1f} s")

@@ -81,7 +81,7 @@ def _section(path: str, schema: Schema) -> str:
     required = schema.get("required", ())
     for name, field in schema["properties"].items():
         default = _default(field, name in required)
-        lines.append(_row(f"`{name}`", _type(path, name, field), default, _said(field)))
+        lines.append(_row(f"`{name}`", _type(path, name, field), default, _description(field)))
     rules = _rules(schema)
     if rules:
         lines += ["", "Rules:", "", *rules]
@@ -119,17 +119,17 @@ def _default(field: Schema, required: bool) -> str:
     return f"`{json.dumps(field['default'], ensure_ascii=False)}`"
 
 
-def _said(field: Schema) -> str:
+def _description(field: Schema) -> str:
     """Return the description, the limits, and the rules of the field itself."""
     sentences = [field.get("description", "")]
-    # The rules of an object stand in its own section.
+    # The rules of an object are in its own section.
     if "properties" not in field:
         sentences += [*_limits(field), *_messages(field)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 _UNITS = {"maxLength": "characters", "maxItems": "items", "maxProperties": "keys"}
-"""Limits of size. Their opposites only say that something must not be empty."""
+"""Upper limits of size. Lower limits only require that a value is not empty."""
 
 
 def _limits(field: Schema) -> Iterator[str]:

@@ -78,12 +78,12 @@ class Ports:
 
 @dataclass(frozen=True)
 class Settings:
-    """The memory of one cluster.
+    """The saved settings of one cluster.
 
     Args:
-        profile: what it consists of.
-        ports: where it listens.
-        gpus: how many GPUs the real node was given, or None when none were asked for.
+        profile: the parts of the cluster.
+        ports: the ports that it listens on.
+        gpus: number of GPUs of the real node, or None if not set.
     """
 
     profile: Profile
@@ -107,38 +107,38 @@ class Settings:
             ) from error
 
     def save(self, root: Path) -> None:
-        """Write the memory of a cluster."""
+        """Save the settings of a cluster."""
         write_atomically(root / _FILE, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def settle(root: Path, profile: Profile, *, running: bool) -> Settings:
-    """Return a cluster's settings with ports that it can take, and remember them.
+def allocate(root: Path, profile: Profile, *, running: bool) -> Settings:
+    """Return a cluster's settings with free ports, and save them.
 
-    Ports stay what they were unless somebody else listens there now. The lock keeps clusters that
+    Saved ports are kept unless another process listens on them. The lock prevents clusters that
     start at the same time from choosing the same ports.
 
     Args:
         root: the cluster's state directory.
-        profile: what the cluster consists of.
-        running: the cluster holds its ports itself, so they are not looked at.
+        profile: the parts of the cluster.
+        running: the cluster itself listens on its ports, so they are not checked.
     """
     with locked(root.parent / ".ports.lock"):
-        known = Settings.load(root)
-        if known and (running or all(map(is_free, known.ports.outside(profile)))):
-            return known
+        saved = Settings.load(root)
+        if saved and (running or all(map(is_free, saved.ports.outside(profile)))):
+            return saved
         taken = _ports_of_others(root)
         ports = Ports.for_profile(profile, taken)
-        settings = replace(known, ports=ports) if known else Settings(profile, ports)
+        settings = replace(saved, ports=ports) if saved else Settings(profile, ports)
         settings.save(root)
         return settings
 
 
 def free_ports(count: int, taken: Iterable[int] = ()) -> list[int]:
-    """Return different loopback ports on which nobody listens.
+    """Return distinct free loopback ports.
 
     Args:
-        count: how many.
-        taken: ports that are spoken for although nobody listens on them now.
+        count: number of ports.
+        taken: reserved ports, which may have no listener now.
     """
     avoided = set(taken)
     chosen: list[int] = []
@@ -154,7 +154,7 @@ def free_ports(count: int, taken: Iterable[int] = ()) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Say whether nobody listens on a loopback port."""
+    """Return whether a loopback port is free."""
     with socket.socket() as candidate:
         return _bind(candidate, port)
 

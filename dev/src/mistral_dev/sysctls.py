@@ -1,7 +1,7 @@
-"""Put back the machine-wide kernel settings that kubelet changes; used by `node`.
+"""Restore the machine-wide kernel settings that kubelet changes; used by `node`.
 
-Several clusters share them: the first one to come writes down what was there, the last one to go
-puts it back. The record lies in /run, so that it does not outlive the kernel that it is about.
+Several clusters share them: the first one saves the old values, and the last one restores them. The
+record is in /run, so that it does not outlive the running kernel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Record(TypedDict):
 
 
 def acquire(root: Path, folder: Path = Path("/run/mistral-small-operator")) -> None:
-    """Say that the kubelet of the cluster at `root` is about to change the settings."""
+    """Register the cluster at `root` before its kubelet changes the settings."""
     with locked(folder / "sysctls.lock"):
         record = _read(folder)
         others = [holder for holder in record["holders"] if holder != str(root)]
@@ -44,7 +44,7 @@ def acquire(root: Path, folder: Path = Path("/run/mistral-small-operator")) -> N
 
 
 def release(root: Path, folder: Path = Path("/run/mistral-small-operator")) -> None:
-    """Say that the cluster at `root` is gone; the last one to go puts the old values back."""
+    """Unregister the cluster at `root`; the last one restores the old values."""
     if not (folder / "sysctls.json").exists():
         return
     with locked(folder / "sysctls.lock"):

@@ -1,8 +1,8 @@
 """Build the programs of clusters, monitoring and autoscaling from the Go modules in `dev/tools`.
 
-Called by `Cluster.up` and `mistral_dev tools build`; `ensure(["helm"])` gives one program alone.
-A program lies at `<cache>/tools/<tool set>-<version>-<key>/<program>`. The key covers the module's
-files and the flags: a change of either builds anew, and an older checkout still finds its own.
+Called by `Cluster.up` and `mistral_dev tools build`; `ensure(["helm"])` builds one program.
+A program is at `<cache>/tools/<tool set>-<version>-<key>/<program>`. The key covers the module's
+files and the flags: a change of either causes a rebuild, and an older checkout still uses its own.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _GO_SETTINGS = {"GOWORK": "off", "GOFLAGS": ""}
 class Toolset:
     """Programs that are built from one Go module.
 
-    They are apart because helm and kwok each need another version of the Kubernetes libraries.
+    Separate, because helm and kwok need different versions of the Kubernetes libraries.
 
     Args:
         name: the folder in `dev/tools`.
-        module: the module whose version stands in its go.mod.
+        module: the module whose version is in its go.mod.
         packages: the Go package of each program.
-        tags: build tags, which leave out what is not used here.
+        tags: build tags, which exclude unused code.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Toolset:
         return (*BUILD_FLAGS, "-tags", self.tags) if self.tags else BUILD_FLAGS
 
     def linker_flags(self) -> str:
-        """Return the flags that strip a program and, for Kubernetes, tell it its version.
+        """Return the flags that strip a program and, for Kubernetes, set its version.
 
-        Without them every Kubernetes program says v0.0.0-master, and clients that look at the
-        server's version take it for an ancient one.
+        Without them every Kubernetes program reports v0.0.0-master, which clients treat as a very
+        old version.
         """
         if self.name != "kubernetes":
             return "-s -w"
@@ -146,26 +146,26 @@ CLUSTER_TOOLS = tuple(
 
 def module_version(go_mod: str, module: str) -> str:
     """Return the version of a module that a go.mod requires."""
-    found = re.search(rf"^(?:require)?\s*{re.escape(module)}\s+(v\S+)", go_mod, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^(?:require)?\s*{re.escape(module)}\s+(v\S+)", go_mod, re.MULTILINE)
+    if match is None:
         raise UsageError(f"go.mod does not require {module}: add it with `go get -tool`.")
-    return found[1]
+    return match[1]
 
 
 def go_version() -> str:
-    """Return the newest Go that any of the modules asks for, such as `1.26`."""
-    asked = [
+    """Return the newest Go version that a module requires, such as `1.26`."""
+    matches = [
         re.search(r"^go (\S+)", (toolset.source / "go.mod").read_text(), re.MULTILINE)
         for toolset in TOOLSETS
     ]
     return max(
-        (found[1] for found in asked if found),
+        (match[1] for match in matches if match),
         key=lambda version: [int(part) for part in version.split(".")],
     )
 
 
 def program(name: str) -> Path:
-    """Return where a program lies once it is built, without building it.
+    """Return the path of a program, without building it.
 
     Raises:
         UsageError: there is no such program.
@@ -184,10 +184,12 @@ def sources(name: str) -> Path:
         CommandFailedError: it could not be fetched.
     """
     _check_go()
-    toolset = next(found for found in TOOLSETS if found.name == name)
+    toolset = next(one for one in TOOLSETS if one.name == name)
     module = f"{toolset.module}@{toolset.version()}"
-    said = run(["go", "mod", "download", "-json", module], cwd=toolset.source, env=_GO_SETTINGS)
-    return Path(json.loads(said)["Dir"])
+    module_info = run(
+        ["go", "mod", "download", "-json", module], cwd=toolset.source, env=_GO_SETTINGS
+    )
+    return Path(json.loads(module_info)["Dir"])
 
 
 def search_path() -> str:
@@ -214,7 +216,7 @@ def ensure(names: Iterable[str] = ALL_TOOLS, progress: Progress | None = None) -
 
 
 def cached_line(name: str) -> str:
-    """Return the line that says that a program need not be built."""
+    """Return the progress line for a cached program."""
     return f"{name:<24} cached {_megabytes(program(name)):5d} MB"
 
 
@@ -226,7 +228,7 @@ def _build_missing(paths: dict[str, Path], progress: Progress) -> None:
             for name in toolset.packages:
                 if name not in paths:
                     continue
-                # Looked at again under the lock: the run that held it may have built this one.
+                # Check again under the lock: the previous holder may have built it.
                 if paths[name].exists():
                     progress.line(cached_line(name))
                 else:
@@ -239,7 +241,7 @@ def _build(toolset: Toolset, name: str, progress: Progress) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{name}.{os.getpid()}")
     command = ["go", "build", *toolset.build_flags(), "-ldflags", toolset.linker_flags()]
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         run(
             [*command, "-o", temporary, toolset.packages[name]],
@@ -250,7 +252,7 @@ def _build(toolset: Toolset, name: str, progress: Progress) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    progress.line(f"{name:<24} {time.monotonic() - begun:4.0f} s {_megabytes(target):5d} MB")
+    progress.line(f"{name:<24} {time.monotonic() - started:4.0f} s {_megabytes(target):5d} MB")
 
 
 def _check_go() -> None:

@@ -42,6 +42,6 @@ def _fill() -> None:
 
 if __name__ == "__main__":
     if sys.version_info[:2] != (3, 11):
-        found = ".".join(map(str, sys.version_info[:3]))
-        sys.exit(f"CPython 3.11 is needed and this is {found}: run `make PYTHON=python3.11 ...`")
+        version = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(f"CPython 3.11 is needed and this is {version}: run `make PYTHON=python3.11 ...`")
     make()

@@ -47,7 +47,7 @@ def run() -> None:
     # default threshold of 700 would traverse the store of a fleet again and again.
     gc.set_threshold(10_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        exit_code = runner.run(runtime.run(settings))
+        exit_code = runner.run(runtime.run_operator(settings))
     sys.exit(exit_code)
 
 

@@ -8,8 +8,8 @@ from types import FrameType
 def main() -> None:
     """Run the command line."""
     # First of all: the kernel drops a signal that process 1 of a container does not handle. A pod
-    # that was deleted while this program was still importing started a whole engine for nothing,
-    # and held its GPUs until the grace period was over. The supervisor puts its drain in place.
+    # that was deleted during the imports used to start an engine and hold its GPUs until the grace
+    # period was over. The supervisor later replaces this handler by its drain.
     signal.signal(signal.SIGTERM, _end)
     from mistral_server.cli.main import cli
 
@@ -17,7 +17,7 @@ def main() -> None:
 
 
 def _end(number: int, _frame: FrameType | None) -> None:
-    """End as a process ends by a signal that it does not handle; nothing is left to tidy up."""
+    """Exit as an unhandled signal does; there is nothing to clean up."""
     os._exit(128 + number)
 
 

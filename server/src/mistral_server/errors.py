@@ -1,14 +1,14 @@
-"""The failures that end the server's process.
+"""The failures that terminate the server's process.
 
-    ServerError                    ends the process, with a report and an exit code
+    ServerError                    terminates the process, with a report and an exit code
     ├── InvalidConfigurationError  the settings cannot be used
     ├── IncompatibleVersionsError  vLLM and mistral-common do not work together
-    ├── ModelUnavailableError      the model's files are not there
-    ├── StartFailedError           the engine ended, or refused the canary, before it was ready
+    ├── ModelUnavailableError      the model's files are missing
+    ├── StartFailedError           the engine exited or rejected the canary before it was ready
     ├── StartTimeoutError          the engine was not ready within its budget
-    ├── EngineDiedError            the engine ended after it had been ready
-    ├── EngineFailedError          the engine ended, and its log or the kernel says why
-    └── StalledError               the engine had work and did none
+    ├── EngineDiedError            the engine exited after it was ready
+    ├── EngineFailedError          the engine exited, and its log or the kernel shows why
+    └── StalledError               the engine had requests and made no progress
 
 Each has the failure class that the termination report names and that determines the exit code.
 ``supervisor``, ``engine``, ``gate.api_keys``, ``model`` and ``cli`` raise them. During ``run`` the
@@ -19,7 +19,7 @@ from mistral_server.contract import EXIT_CODES, FailureClass, Phase
 
 
 class ServerError(Exception):
-    """A failure that ends the process. `str()` is one or two sentences for a person."""
+    """A failure that terminates the process. `str()` is one or two sentences for users."""
 
     failure: FailureClass
 
@@ -37,7 +37,7 @@ class ServerError(Exception):
 
 
 class InvalidConfigurationError(ServerError):
-    """The settings cannot be parsed, or name something that is refused."""
+    """The settings cannot be parsed, or contain a value that is not allowed."""
 
     failure = FailureClass.INVALID_CONFIGURATION
 
@@ -55,25 +55,25 @@ class ModelUnavailableError(ServerError):
 
 
 class StartFailedError(ServerError):
-    """The engine ended, or kept refusing a chat, before it was ready."""
+    """The engine exited or kept rejecting the canary before it was ready."""
 
     failure = FailureClass.START_FAILED
 
 
 class StartTimeoutError(ServerError):
-    """The engine was alive and not ready when its start-up budget was spent."""
+    """The engine was running but not ready within `startup_seconds`."""
 
     failure = FailureClass.START_TIMEOUT
 
 
 class EngineDiedError(ServerError):
-    """A process of the engine ended after the server had been ready."""
+    """A process of the engine exited after the server was ready."""
 
     failure = FailureClass.ENGINE_DIED
 
 
 class EngineFailedError(ServerError):
-    """The engine ended for a cause that is known."""
+    """The engine exited, and the cause was determined."""
 
     def __init__(
         self,
@@ -92,6 +92,6 @@ class EngineFailedError(ServerError):
 
 
 class StalledError(ServerError):
-    """The engine had requests and computed nothing for too long."""
+    """The engine had requests and made no progress for too long."""
 
     failure = FailureClass.STALLED

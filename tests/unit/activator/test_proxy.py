@@ -99,7 +99,7 @@ class Activator:
     def see(self, *bodies: Any) -> None:
         """Send watch events of slices."""
         for body in bodies:
-            self.endpoints.saw(kinds.ENDPOINT_SLICE, body, deleted=False)
+            self.endpoints.on_event(kinds.ENDPOINT_SLICE, body, deleted=False)
 
     def make_ready(self, replica: Replica) -> None:
         """Add a ready replica."""
@@ -238,7 +238,9 @@ async def test_a_truncated_response_never_looks_complete() -> None:
             await made.post("/broken")
 
 
-async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_after() -> None:
+async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_after(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with activator(max_requests=2) as made, Replica().serving() as replica:
         pending = [asyncio.create_task(made.post()) for _ in range(2)]
         await made.until_queued(2)
@@ -249,18 +251,27 @@ async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_afte
         assert int(headers["Retry-After"]) > 0
         assert headers["Connection"] == "close"
         assert error_of(body)["code"] == "over_budget"
-        assert "activation.maxRequests" in error_of(body)["message"]
+        assert error_of(body)["message"] == (
+            "the endpoint is starting with 2 requests already queued: try again later"
+        )
+        assert "raise spec.autoscaling.activation.maxRequests" in caplog.text
         made.make_ready(replica)
         assert [status for status, _, _ in await asyncio.gather(*pending)] == [418, 418]
 
 
-async def test_a_request_that_is_queued_too_long_times_out() -> None:
+async def test_a_request_that_is_queued_too_long_times_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with activator(max_wait_seconds=1) as made:
         status, headers, body = await made.post()
 
     assert status == 503
     assert int(headers["Retry-After"]) > 0
     assert error_of(body)["code"] == "timed_out"
+    assert error_of(body)["message"] == (
+        "the endpoint did not start within 1 second: try again later"
+    )
+    assert "raise spec.autoscaling.activation.maxWaitSeconds" in caplog.text
 
 
 async def test_a_replica_that_refuses_the_connection_is_retried() -> None:
@@ -328,7 +339,7 @@ async def test_a_request_without_a_required_key_does_not_start_a_replica() -> No
 async def test_a_port_without_an_endpoint_responds_with_an_error() -> None:
     async with activator() as made:
         port, ours = made.port, our_slice(port=made.port)
-        made.endpoints.saw(kinds.ENDPOINT_SLICE, ours, deleted=True)
+        made.endpoints.on_event(kinds.ENDPOINT_SLICE, ours, deleted=True)
         async with made.client.post(f"http://127.0.0.1:{port}{CHAT}", json=HELLO) as response:
             assert response.status == 503
 
@@ -338,10 +349,10 @@ async def test_the_port_of_a_deleted_endpoint_is_closed() -> None:
     async with upstream_session() as upstream, aiohttp.ClientSession() as client:
         listeners = Listeners(endpoints, upstream, drain_seconds=1)
         first, second = free_port(), free_port()
-        endpoints.saw(kinds.ENDPOINT_SLICE, our_slice(port=first), deleted=False)
+        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=first), deleted=False)
         await listeners.sync()
 
-        endpoints.saw(kinds.ENDPOINT_SLICE, our_slice(port=second), deleted=False)
+        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=second), deleted=False)
         await listeners.sync()
 
         async with client.get(f"http://127.0.0.1:{second}/health") as response:

@@ -20,7 +20,7 @@ from mistral_server.contract import (
 )
 from mistral_server.engine_log.classify import EXPLAINED
 from mistral_server.errors import InvalidConfigurationError, ServerError, StartFailedError
-from mistral_server.supervisor.termination import report, write
+from mistral_server.supervisor.termination import make_report, write_report
 from server_runner import SERVER_SOURCE
 
 
@@ -47,7 +47,7 @@ def test_help_imports_nothing_heavy() -> None:
         assert f" {heavy}\n" not in done.stderr
 
 
-def test_a_stop_is_heard_before_anything_is_imported() -> None:
+def test_sigterm_is_handled_before_anything_is_imported() -> None:
     # Process 1 of a container would not even be ended by it: without a handler it is dropped.
     program = (
         "import os, signal\n"
@@ -101,7 +101,7 @@ def test_every_failure_has_an_error_and_an_exit_code_of_its_own() -> None:
 def test_a_report_fits_into_what_the_kubelet_keeps(tmp_path: Path) -> None:
     path = tmp_path / "log"
     error = StartFailedError("what to do " * 300, evidence="\u00e9" * 9000, engine_exit=-9)
-    write(report(error, Stage.LOADING, 12.9), str(path))
+    write_report(make_report(error, Stage.LOADING, 12.9), str(path))
 
     assert path.stat().st_size <= REPORT_LIMIT_BYTES
     words = TerminationReport.model_validate_json(path.read_bytes())
@@ -122,7 +122,7 @@ def test_the_launcher_ends_as_the_engine_does(program: str, code: int) -> None:
         assert launcher.wait(10) == code
 
 
-def test_the_launcher_says_so_if_there_is_no_engine() -> None:
+def test_the_launcher_reports_a_missing_engine() -> None:
     with launched("/no/such/program") as launcher:
         assert launcher.wait(10) == 127
         assert launcher.stderr is not None
@@ -161,7 +161,7 @@ def test_a_killed_launcher_takes_the_engine_along() -> None:
 
 
 def _runs(pid: int) -> bool:
-    """Say whether a process is there and not a zombie of whoever inherited it."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except OSError:

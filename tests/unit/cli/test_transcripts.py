@@ -12,7 +12,7 @@ from tool_call_corpus import Entry, corpus
 from tool_call_wire import as_transcript, request_of
 
 LOOP = list(range(100, 110)) * 40
-SAID = "Step {}: now take the next step of the long way.\n"
+TEXT = "Step {}: now take the next step of the long way.\n"
 
 
 def run(*arguments: object, stdin: str | bytes = "") -> Result:
@@ -45,7 +45,7 @@ def loop(**values: Any) -> dict[str, Any]:
             | {"unit": "character", "wasted": 2190},
         ),
         (
-            "".join(SAID.format(number) for number in range(10, 60)),
+            "".join(TEXT.format(number) for number in range(10, 60)),
             loop(looping=True, kind="counter", period=48, copies=50, onset=0, tokens=2450)
             | {"unit": "character", "wasted": 0},
         ),
@@ -73,7 +73,7 @@ def test_several_files_and_another_rule(tmp_path: Path) -> None:
     assert [one["looping"] for one in got] == [False, False]
 
 
-def test_a_file_that_cannot_be_read_is_told_and_the_others_are_judged(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_and_the_others_are_evaluated(tmp_path: Path) -> None:
     good = tmp_path / "good"
     good.write_bytes(b"\xff\xfe not UTF-8")
     result = run("detect-loop", tmp_path / "nowhere", good)
@@ -116,7 +116,7 @@ def some_entry(*, stream: bool) -> Entry:
         ({"max_tokens": 20}, "length", 20, "truncated"),
     ],
 )
-def test_without_token_ids_the_number_of_tokens_tells_of_a_cut(
+def test_without_token_ids_the_number_of_tokens_shows_truncation(
     tmp_path: Path, limit: dict[str, int], finish: str, used: int, outcome: str
 ) -> None:
     entry = some_entry(stream=False)
@@ -155,7 +155,7 @@ def test_a_stream_may_have_been_through_an_editor(tmp_path: Path, newline: str) 
         (None, "", "neither JSON nor"),
     ],
 )
-def test_what_is_no_request_or_no_answer_is_told(
+def test_an_invalid_request_or_response_is_reported(
     tmp_path: Path, request_text: str | None, response: str, says: str
 ) -> None:
     request_file, response_file = tmp_path / "request.json", tmp_path / "response.json"

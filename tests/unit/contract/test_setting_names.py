@@ -61,7 +61,7 @@ def test_every_named_setting_exists(setting: str) -> None:
 
 
 @pytest.mark.parametrize("setting", [one for one in FLAGS if not one.startswith("fetch.")])
-def test_a_setting_becomes_its_flag_and_nothing_else(setting: str) -> None:
+def test_a_setting_maps_to_its_flag_alone(setting: str) -> None:
     group, name = setting.split(".")
 
     before, after = argv(), argv(**{group: {name: OTHER.get(setting, 7)}})
@@ -69,7 +69,7 @@ def test_a_setting_becomes_its_flag_and_nothing_else(setting: str) -> None:
     changed = {one.partition("=")[0] for one in set(before) ^ set(after) if one.startswith("--")}
     if setting == "model.path":  # the one that vLLM takes without its flag
         assert (after[0], changed) == ("/other", set())
-    elif setting == "engine.media_domains":  # a list stands behind its flag
+    elif setting == "engine.media_domains":  # a list follows its flag
         assert after[after.index(FLAGS[setting]) + 1] == "example.com"
     else:
         assert changed == {FLAGS[setting]}

@@ -35,12 +35,12 @@ def read_signals(**fields: Any) -> SignalDocument:
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_a_known_phase_is_read_as_one(phase: Phase) -> None:
+def test_a_phase_of_this_version_is_parsed(phase: Phase) -> None:
     assert read_report(phase=phase.value).phase is phase
 
 
 @pytest.mark.parametrize("stage", Stage)
-def test_a_known_stage_is_read_as_one(stage: Stage) -> None:
+def test_a_stage_of_this_version_is_parsed(stage: Stage) -> None:
     assert read_report(stage=stage.value).stage is stage
     assert read_signals(stage=stage.value).stage is stage
 

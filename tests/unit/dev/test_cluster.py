@@ -1,4 +1,4 @@
-"""What a local cluster remembers and what it tells its parts; nothing is started here."""
+"""The saved settings of a local cluster and the flags of its parts; nothing is started here."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from mistral_dev.node import Node
 from mistral_dev.packages import CONTROL_PLANE_PACKAGES, NODE_PACKAGES, advice, missing
 from mistral_dev.paths import Layout, cache_dir, clusters_dir, locked
 from mistral_dev.processes import Processes
-from mistral_dev.settings import Ports, Profile, Settings, settle
+from mistral_dev.settings import Ports, Profile, Settings, allocate
 
 PORTS = Ports(1, 2, 3, 4, 5, 6, 7)
 
@@ -92,17 +92,17 @@ def test_settings_of_another_version_are_an_error_that_names_the_file(
 
 
 def test_ports_stay_the_same_over_restarts(tmp_path: Path) -> None:
-    first = settle(tmp_path, Profile.CONTROL_PLANE, running=False)
-    assert settle(tmp_path, Profile.CONTROL_PLANE, running=False) == first
+    first = allocate(tmp_path, Profile.CONTROL_PLANE, running=False)
+    assert allocate(tmp_path, Profile.CONTROL_PLANE, running=False) == first
 
 
-def test_a_port_that_somebody_took_is_given_up(tmp_path: Path) -> None:
-    first = settle(tmp_path, Profile.NODE, running=False)
+def test_a_port_in_use_is_replaced(tmp_path: Path) -> None:
+    first = allocate(tmp_path, Profile.NODE, running=False)
     with socket.socket() as other:
         other.bind(("127.0.0.1", first.ports.api))
         other.listen()
-        assert settle(tmp_path, Profile.NODE, running=True) == first
-        assert settle(tmp_path, Profile.NODE, running=False).ports.api != first.ports.api
+        assert allocate(tmp_path, Profile.NODE, running=True) == first
+        assert allocate(tmp_path, Profile.NODE, running=False).ports.api != first.ports.api
 
 
 def test_clusters_that_are_down_keep_their_ports_from_others(
@@ -113,8 +113,8 @@ def test_clusters_that_are_down_keep_their_ports_from_others(
     chosen = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        found = settle(tmp_path / name, Profile.CONTROL_PLANE, running=False)
-        chosen += found.ports.outside(Profile.CONTROL_PLANE)
+        made = allocate(tmp_path / name, Profile.CONTROL_PLANE, running=False)
+        chosen += made.ports.outside(Profile.CONTROL_PLANE)
     assert len(chosen) == len(set(chosen)) == 14
 
 
@@ -138,9 +138,9 @@ def test_every_part_listens_on_its_own_port_and_no_default(tmp_path: Path) -> No
     assert "--secure-port=6" in plane.scheduler_flags()
 
 
-def test_the_audit_log_is_written_only_when_asked_for(tmp_path: Path) -> None:
-    wanted = f"--audit-log-path={tmp_path / 'logs' / 'audit.jsonl'}"
-    assert wanted in control_plane(tmp_path, audited=True).apiserver_flags()
+def test_the_audit_log_is_written_only_on_request(tmp_path: Path) -> None:
+    want = f"--audit-log-path={tmp_path / 'logs' / 'audit.jsonl'}"
+    assert want in control_plane(tmp_path, audited=True).apiserver_flags()
     plain = control_plane(tmp_path).apiserver_flags()
     assert not [flag for flag in plain if flag.startswith("--audit")]
 
@@ -173,7 +173,7 @@ def test_each_kubelet_has_a_control_group_of_its_own(tmp_path: Path) -> None:
     assert config["containerRuntimeEndpoint"] == f"unix://{tmp_path}/run/containerd.sock"
 
 
-def test_fake_nodes_are_distinct_marked_and_as_large_as_asked() -> None:
+def test_fake_nodes_are_distinct_marked_and_of_the_requested_size() -> None:
     listed = fake_nodes.FakeNodes(3, gpus=2, cpu=4, memory="8Gi").manifests()
     items = json.loads(json.dumps(listed))["items"]
     assert [item["metadata"]["name"] for item in items] == ["fake-0", "fake-1", "fake-2"]
@@ -213,7 +213,7 @@ def test_kubeconfigs_are_for_the_owner_only_and_follow_the_port(tmp_path: Path) 
     assert written.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_missing_package_is_found_and_the_advice_names_it() -> None:
+def test_a_missing_package_is_detected_and_named() -> None:
     assert missing({"coreutils": "ls", "no-such": "no-such-program", "file": "/no/such"}) == [
         "no-such",
         "file",

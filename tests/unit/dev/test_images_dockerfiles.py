@@ -27,7 +27,7 @@ def instructions(part: str) -> list[Instruction]:
     """Read ``part``/Dockerfile; the lines of a here-document belong to the RUN before them."""
     lines = (CHECKOUT / part / "Dockerfile").read_text().splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
-    found: list[Instruction] = []
+    result: list[Instruction] = []
     end = None
     for line in text.splitlines():
         if end is not None:
@@ -35,14 +35,14 @@ def instructions(part: str) -> list[Instruction]:
             continue
         if line.strip():
             name, _, value = line.partition(" ")
-            found.append(Instruction(name, " ".join(value.split())))
+            result.append(Instruction(name, " ".join(value.split())))
             here = re.search(r"<<'(\w+)'$", line)
             end = here[1] if here else None
-    return found
+    return result
 
 
 def values(part: str, name: str) -> list[str]:
-    return [found.value for found in instructions(part) if found.name == name]
+    return [result.value for result in instructions(part) if result.name == name]
 
 
 def variables(part: str) -> dict[str, str]:
@@ -78,7 +78,7 @@ def test_the_server_runs_as_the_user_of_the_pods_that_the_operator_renders() -> 
     assert f"{pod.USER}:{pod.USER}" == rootfs.USER
 
 
-def test_the_server_says_which_ports_it_listens_on() -> None:
+def test_the_image_exposes_the_servers_ports() -> None:
     fields = contract.ServerSettings.model_fields
     ports = (fields["port"].default, fields["health_port"].default)
     assert ports == server_image.PORTS
@@ -92,7 +92,7 @@ def test_it_starts_our_program_and_nothing_in_front_of_it(part: str) -> None:
 
 
 @both
-def test_it_installs_only_wheels_with_known_hashes_or_our_own(part: str) -> None:
+def test_it_installs_only_wheels_with_pinned_hashes_or_our_own(part: str) -> None:
     for command in values(part, "RUN"):
         for install in re.findall(r"pip(?: --python \S+)? install [^&]+", command):
             ours = install.strip().endswith("/dist/*.whl") and "--no-index" in install
@@ -113,7 +113,7 @@ def test_nothing_is_written_outside_tmp(part: str) -> None:
     directories = {
         name: value
         for name, value in variables(part).items()
-        if value.startswith("/") and name not in {"PATH", model_registry.LEARNT_ENV}
+        if value.startswith("/") and name not in {"PATH", model_registry.LEARNED_ENV}
     }
     assert "HOME" in directories
     assert all(Path(value).is_relative_to("/tmp") for value in directories.values()), directories
@@ -126,11 +126,11 @@ def test_the_development_image_keeps_its_caches_where_the_real_one_does() -> Non
             assert real.get(name, value) == value
 
 
-def test_pods_find_what_the_image_learnt() -> None:
-    place = variables("server")[model_registry.LEARNT_ENV]
-    command = f"mistral-server learn-model {place} "
+def test_the_variable_names_the_model_information_of_the_image() -> None:
+    path = variables("server")[model_registry.LEARNED_ENV]
+    command = f"mistral-server learn-model {path} "
     assert any(run.startswith(command) for run in values("server", "RUN"))
-    assert place == server_image.LEARNT == server_image.VARIABLES[model_registry.LEARNT_ENV]
+    assert path == server_image.LEARNED == server_image.VARIABLES[model_registry.LEARNED_ENV]
 
 
 def test_of_the_servers_lock_only_mistral_common_is_taken() -> None:

@@ -26,14 +26,14 @@ def entries(lock: Path) -> list[str]:
 def pins(lock: Path) -> dict[str, str]:
     """Return the exact versions of a lock that are for CPython 3.11 on Linux."""
     environment = {"python_version": "3.11", "python_full_version": "3.11.7"}
-    found = {}
+    versions = {}
     for entry in entries(lock):
         requirement = Requirement(entry.partition("--hash")[0].strip())
         if requirement.marker is None or requirement.marker.evaluate(environment):
             (specifier,) = requirement.specifier
             assert specifier.operator == "=="
-            found[requirement.name] = specifier.version
-    return found
+            versions[requirement.name] = specifier.version
+    return versions
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}/{lock.name}")

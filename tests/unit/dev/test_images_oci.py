@@ -75,7 +75,7 @@ def test_every_digest_in_an_archive_names_its_content(archive: Path) -> None:
     assert json.loads(files["oci-layout"]) == {"imageLayoutVersion": "1.0.0"}
 
 
-def test_the_configuration_says_how_a_container_starts(archive: Path) -> None:
+def test_the_configuration_defines_how_a_container_starts(archive: Path) -> None:
     files = contents(archive)
     settings = json.loads(blob(files, manifest_of(files)["config"]))
     assert settings["config"] == {

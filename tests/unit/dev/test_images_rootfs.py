@@ -42,7 +42,7 @@ def test_bytecode_names_the_file_in_the_container(tmp_path: Path) -> None:
     assert bytes(tmp_path) not in compiled.read_bytes()
 
 
-def test_an_interpreter_of_another_version_is_told_which_one_to_use(
+def test_the_error_about_another_interpreter_names_the_required_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "PYTHON", (3, 99))

@@ -12,7 +12,7 @@ import pytest
 
 from mistral_dev.errors import ComponentFailedError, MissingRequirementError
 from mistral_dev.paths import Layout
-from mistral_dev.processes import Processes, gone, start_time
+from mistral_dev.processes import Processes, has_exited, start_time
 
 SLEEP = ["sleep", "600"]
 DEAF = """
@@ -43,7 +43,7 @@ def test_a_part_that_was_started_is_alive_until_it_is_stopped(processes: Process
     assert processes.running() == ["part"]
     processes.stop(["part"])
     assert not processes.alive("part")
-    assert gone(pid)
+    assert has_exited(pid)
     assert processes.running() == []
 
 
@@ -67,11 +67,11 @@ def test_another_process_with_the_same_id_is_not_taken_for_the_part(processes: P
 def test_a_zombie_is_gone() -> None:
     with subprocess.Popen(["true"]) as child:
         deadline = time.monotonic() + 10
-        while not gone(child.pid) and time.monotonic() < deadline:
+        while not has_exited(child.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
-        # Nobody has waited for it yet, so the kernel still has it.
+        # No process has reaped it yet, so the kernel still has it.
         assert start_time(child.pid) is not None
-        assert gone(child.pid)
+        assert has_exited(child.pid)
 
 
 def test_a_part_that_ignores_sigterm_is_killed(processes: Processes) -> None:
@@ -79,7 +79,7 @@ def test_a_part_that_ignores_sigterm_is_killed(processes: Processes) -> None:
     processes.wait_ready("part", lambda: "deaf" in processes.log("part").read_text(), 30)
     pid = pid_of(processes, "part")
     processes.stop(["part"], seconds=0.2)
-    assert gone(pid)
+    assert has_exited(pid)
 
 
 def test_a_part_has_a_session_of_its_own_and_outlives_interrupts(processes: Processes) -> None:
@@ -98,7 +98,7 @@ def test_the_error_about_a_part_that_died_quotes_its_log(processes: Processes) -
     assert str(processes.log("part")) in str(caught.value)
 
 
-def test_the_error_about_a_part_that_is_late_says_how_late(processes: Processes) -> None:
+def test_the_error_about_a_late_part_has_the_delay(processes: Processes) -> None:
     processes.start("part", SLEEP)
     with pytest.raises(ComponentFailedError, match=r"was not ready after 0\.2 s"):
         processes.wait_ready("part", lambda: False, 0.2)

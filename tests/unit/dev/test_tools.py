@@ -39,8 +39,8 @@ def test_every_tool_set_has_its_module_and_a_version(toolset: tools.Toolset) -> 
     assert toolset.folder().name == f"{toolset.name}-{toolset.version()}-{toolset.key()}"
 
 
-def test_kubernetes_is_told_the_version_of_its_module() -> None:
-    kubernetes = next(found for found in tools.TOOLSETS if found.name == "kubernetes")
+def test_kubernetes_is_built_with_the_version_of_its_module() -> None:
+    kubernetes = next(one for one in tools.TOOLSETS if one.name == "kubernetes")
     flags = kubernetes.linker_flags()
     assert f"gitVersion={kubernetes.version()} " in flags
     assert f"gitMinor={kubernetes.version().split('.')[1]} " in flags
@@ -84,12 +84,12 @@ def test_the_key_follows_the_module_files(checkout: Path) -> None:
     assert tools.TOOLSETS[0].key() != before
 
 
-def test_an_unknown_tool_is_an_error_that_lists_the_known_ones(checkout: Path) -> None:
+def test_an_unknown_tool_is_an_error_that_lists_all_tools(checkout: Path) -> None:
     with pytest.raises(UsageError, match="No tool is called helo: there are hello"):
         tools.ensure(["helo"], QUIET)
 
 
-def test_a_machine_without_go_is_told_what_to_install(
+def test_without_go_the_error_names_what_to_install(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(checkout))
@@ -129,9 +129,9 @@ def test_two_runs_at_once_build_once(checkout: Path, monkeypatch: pytest.MonkeyP
     calls = checkout.parent / "calls"
     # What follows -o is the seventh argument.
     put_go(checkout, monkeypatch, f'echo built >>{calls}\nsleep 0.5\necho "$@" >"$7"')
-    said = [io.StringIO(), io.StringIO()]
+    outputs = [io.StringIO(), io.StringIO()]
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda out: tools.ensure(["hello"], Progress(Console(file=out))), said))
+        list(threads.map(lambda out: tools.ensure(["hello"], Progress(Console(file=out))), outputs))
     assert calls.read_text() == "built\n"
-    assert sorted("cached" in text.getvalue() for text in said) == [False, True]
-    assert [found.name for found in tools.program("hello").parent.iterdir()] == ["hello"]
+    assert sorted("cached" in text.getvalue() for text in outputs) == [False, True]
+    assert [one.name for one in tools.program("hello").parent.iterdir()] == ["hello"]

@@ -41,7 +41,7 @@ def test_a_pair_that_does_not_work_is_refused_with_what_to_install(
         check_versions(vllm, mistral_common)
 
 
-def test_a_missing_engine_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_engine_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(
         IncompatibleVersionsError, match="is not installed: use an image that contains vLLM"

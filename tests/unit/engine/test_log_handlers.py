@@ -1,4 +1,4 @@
-"""What the gate says reaches vLLM's log, whatever else is done to the root logger."""
+"""The gate's records reach vLLM's log, whatever the level of the root logger."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the image learnt of the model's class, in the place where vLLM looks for it."""
+"""Model information of the image, copied to vLLM's cache."""
 
 import logging
 import os
@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from mistral_server.engine.model_registry import ARCHITECTURES, LEARNT_ENV, learn, recall
+from mistral_server.engine.model_registry import ARCHITECTURES, LEARNED_ENV, copy_to_cache, learn
 
 
 @pytest.fixture
-def learnt(tmp_path: Path) -> Path:
+def learned(tmp_path: Path) -> Path:
     folder = tmp_path / "image" / "modelinfos"
     folder.mkdir(parents=True)
     (folder / "a-class.json").write_text("new")
@@ -20,7 +20,7 @@ def learnt(tmp_path: Path) -> Path:
 
 
 class Registered:
-    """One class of a registry, which writes down what it is asked, as vLLM does."""
+    """One class of a registry, which writes its information as vLLM does."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -32,7 +32,7 @@ class Registered:
         path.touch(mode=0o600)
 
 
-def test_what_root_learns_can_be_read_by_the_user_of_the_pod(
+def test_files_written_by_root_are_readable_for_the_user_of_the_pod(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = SimpleNamespace(models={name: Registered(name) for name in ARCHITECTURES})
@@ -46,41 +46,43 @@ def test_what_root_learns_can_be_read_by_the_user_of_the_pod(
     assert {path.stat().st_mode & 0o777 for path in written} == {0o644}
 
 
-def test_vllms_cache_gets_what_the_image_learnt(learnt: Path, tmp_path: Path) -> None:
+def test_the_images_model_information_is_copied_to_vllms_cache(
+    learned: Path, tmp_path: Path
+) -> None:
     cache = tmp_path / "cache"
-    recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(cache)})
+    copy_to_cache({LEARNED_ENV: str(learned), "VLLM_CACHE_ROOT": str(cache)})
 
-    (found,) = (cache / "modelinfos").iterdir()
-    assert (found.name, found.read_text()) == ("a-class.json", "new")
+    (file,) = (cache / "modelinfos").iterdir()
+    assert (file.name, file.read_text()) == ("a-class.json", "new")
 
 
 def test_what_another_version_left_in_a_shared_cache_is_replaced(
-    learnt: Path, tmp_path: Path
+    learned: Path, tmp_path: Path
 ) -> None:
     old = tmp_path / "cache" / "modelinfos" / "a-class.json"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(tmp_path / "cache")})
+    copy_to_cache({LEARNED_ENV: str(learned), "VLLM_CACHE_ROOT": str(tmp_path / "cache")})
 
     assert old.read_text() == "new"
 
 
-def test_an_image_that_learnt_nothing_is_no_error(
+def test_an_image_without_model_information_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
-    recall({"VLLM_CACHE_ROOT": str(cache)})
-    recall({LEARNT_ENV: str(tmp_path / "missing"), "VLLM_CACHE_ROOT": str(cache)})
+    copy_to_cache({"VLLM_CACHE_ROOT": str(cache)})
+    copy_to_cache({LEARNED_ENV: str(tmp_path / "missing"), "VLLM_CACHE_ROOT": str(cache)})
 
     assert not caplog.records
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
-    learnt: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_an_unwritable_cache_is_logged_and_stops_nothing(
+    learned: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
     cache.write_text("not a directory")
     with caplog.at_level(logging.WARNING):
-        recall({LEARNT_ENV: str(learnt), "VLLM_CACHE_ROOT": str(cache)})
+        copy_to_cache({LEARNED_ENV: str(learned), "VLLM_CACHE_ROOT": str(cache)})
 
     assert "Cannot use the stored model information" in caplog.text

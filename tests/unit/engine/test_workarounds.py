@@ -1,4 +1,4 @@
-"""What is done about vLLM's defects, in modules that look as each version of vLLM has them."""
+"""Workarounds for vLLM's defects, tested on modules like those of each version of vLLM."""
 
 import gc
 import logging
@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from gate_engine import FakeEngine, gate, settings
 from mistral_server.engine import drop_info, workarounds
-from mistral_server.engine.drop_info import State
+from mistral_server.engine.drop_info import WorkaroundState
 
 SHARED = """
 import re as regex
@@ -122,24 +122,34 @@ class Tokenizer:
 @pytest.mark.parametrize(
     ("source", "state"),
     [
-        pytest.param(AS_IN_0_32, State.ACTIVE, id="the function of 0.32"),
-        pytest.param(AS_IN_0_29, State.ACTIVE, id="the function of 0.27 to 0.29"),
-        pytest.param(DECORATED, State.UNKNOWN, id="a decorated function that reads another"),
-        pytest.param("", State.ABSENT, id="no such function, as in 0.26"),
-        pytest.param(MEMOIZED, State.NOT_NEEDED, id="upstream's fix"),
-        pytest.param(READS_MORE, State.UNKNOWN, id="a function that reads another attribute"),
-        pytest.param(OTHER_ARGUMENTS, State.UNKNOWN, id="a function with other arguments"),
-        pytest.param(NOT_CALLED, State.WITHOUT_EFFECT, id="parsers that do not call it"),
-        pytest.param(OTHER_PARSER, State.UNKNOWN, id="parsers that are made in another way"),
+        pytest.param(AS_IN_0_32, WorkaroundState.ACTIVE, id="the function of 0.32"),
+        pytest.param(AS_IN_0_29, WorkaroundState.ACTIVE, id="the function of 0.27 to 0.29"),
+        pytest.param(
+            DECORATED, WorkaroundState.UNKNOWN, id="a decorated function that reads another"
+        ),
+        pytest.param("", WorkaroundState.ABSENT, id="no such function, as in 0.26"),
+        pytest.param(MEMOIZED, WorkaroundState.NOT_NEEDED, id="upstream's fix"),
+        pytest.param(
+            READS_MORE, WorkaroundState.UNKNOWN, id="a function that reads another attribute"
+        ),
+        pytest.param(
+            OTHER_ARGUMENTS, WorkaroundState.UNKNOWN, id="a function with other arguments"
+        ),
+        pytest.param(NOT_CALLED, WorkaroundState.WITHOUT_EFFECT, id="parsers that do not call it"),
+        pytest.param(
+            OTHER_PARSER, WorkaroundState.UNKNOWN, id="parsers that are made in another way"
+        ),
     ],
 )
-def test_only_the_engine_that_it_was_written_for_is_changed(source: str, state: State) -> None:
+def test_only_the_engine_that_it_was_written_for_is_changed(
+    source: str, state: WorkaroundState
+) -> None:
     engine = module(source)
     before = dict(vars(engine))
 
     assert drop_info.memoize_in(engine, Config()) is state
     changed = {name for name, value in vars(engine).items() if before.get(name) is not value}
-    assert changed == ({"_build_drop_info"} if state is State.ACTIVE else set())
+    assert changed == ({"_build_drop_info"} if state is WorkaroundState.ACTIVE else set())
 
 
 def test_applying_it_twice_changes_nothing() -> None:
@@ -147,16 +157,16 @@ def test_applying_it_twice_changes_nothing() -> None:
     drop_info.memoize_in(engine, Config())
     once = engine._build_drop_info
 
-    assert drop_info.memoize_in(engine, Config()) is State.ACTIVE
+    assert drop_info.memoize_in(engine, Config()) is WorkaroundState.ACTIVE
     assert engine._build_drop_info is once
 
 
 def memoized() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the function of 0.32, plain and memoized."""
     engine = module(AS_IN_0_32)
-    plain = engine._build_drop_info
-    assert drop_info.memoize_in(engine, Config()) is State.ACTIVE
-    return plain, engine._build_drop_info
+    original = engine._build_drop_info
+    assert drop_info.memoize_in(engine, Config()) is WorkaroundState.ACTIVE
+    return original, engine._build_drop_info
 
 
 CONFIGS = {
@@ -170,12 +180,12 @@ CONFIGS = {
 
 
 def test_every_configuration_and_tokenizer_gets_what_the_plain_function_returns() -> None:
-    plain, quick = memoized()
+    original, quick = memoized()
     tokenizers = [Tokenizer("<a>", "<b>", "[CALL]"), Tokenizer("<a>", "[THINK]"), Tokenizer()]
     for _ in range(2):
         for config in CONFIGS.values():
             for tokenizer in tokenizers:
-                want, got = plain(config, tokenizer), quick(config, tokenizer)
+                want, got = original(config, tokenizer), quick(config, tokenizer)
                 assert got.extra_token_ids == want.extra_token_ids
                 assert got.lexer_shape == want.lexer_shape
 
@@ -199,12 +209,12 @@ def test_a_tokenizer_whose_identity_is_used_again_gets_its_own_result() -> None:
 def test_the_results_that_are_kept_are_bounded() -> None:
     _, quick = memoized()
     tokenizer = Tokenizer("<a>")
-    for number in range(10 * drop_info.KEPT):
+    for number in range(10 * drop_info.CACHE_SIZE):
         quick(Config(preserve_tokens=frozenset({f"<{number}>"})), tokenizer)
     gc.collect()
 
     kept = [one for one in gc.get_objects() if isinstance(one, drop_info._Key)]
-    assert len([one for one in kept if one.arguments[1] is tokenizer]) == drop_info.KEPT
+    assert len([one for one in kept if one.arguments[1] is tokenizer]) == drop_info.CACHE_SIZE
 
 
 def test_an_error_of_the_plain_function_is_not_kept() -> None:
@@ -225,43 +235,51 @@ def test_a_configuration_that_cannot_be_compared_goes_to_the_plain_function() ->
     assert quick(odd, Tokenizer("<a>")).extra_token_ids == {0: "__DROP__"}
 
 
-def raising() -> State:
+def raising() -> WorkaroundState:
     raise RuntimeError("no such thing")
 
 
 @pytest.mark.parametrize(
     ("enabled", "workaround", "active", "reason"),
     [
-        pytest.param(True, lambda: State.ACTIVE, True, State.ACTIVE.value, id="applied"),
-        pytest.param(True, lambda: State.ABSENT, False, State.ABSENT.value, id="left alone"),
+        pytest.param(
+            True, lambda: WorkaroundState.ACTIVE, True, WorkaroundState.ACTIVE.value, id="applied"
+        ),
+        pytest.param(
+            True,
+            lambda: WorkaroundState.ABSENT,
+            False,
+            WorkaroundState.ABSENT.value,
+            id="left alone",
+        ),
         pytest.param(True, raising, False, "RuntimeError: no such thing", id="failed"),
         pytest.param(
             False,
-            lambda: State.ACTIVE,
+            lambda: WorkaroundState.ACTIVE,
             False,
             "engine.workarounds is Disabled",
             id="turned off",
         ),
     ],
 )
-def test_every_workaround_says_whether_it_is_active_and_why_not(
+def test_every_workaround_reports_its_state_and_reason(
     caplog: pytest.LogCaptureFixture,
     enabled: bool,
-    workaround: Callable[[], State],
+    workaround: Callable[[], WorkaroundState],
     active: bool,
     reason: str,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        [found] = workarounds.apply(enabled=enabled, workarounds={"one": workaround})
+        [result] = workarounds.apply(enabled=enabled, workarounds={"one": workaround})
 
-    assert (found.name, found.active, found.reason) == ("one", active, reason)
+    assert (result.name, result.active, result.reason) == ("one", active, reason)
     assert caplog.messages == ([] if active else [f"Engine workaround one is not active: {reason}"])
 
 
 @pytest.mark.parametrize(
     ("policy", "active"), [("Auto", True), ("Disabled", False)], ids=["applied", "turned off"]
 )
-def test_the_gate_says_in_its_metrics_which_workarounds_are_active(
+def test_the_gates_metrics_show_which_workarounds_are_active(
     monkeypatch: pytest.MonkeyPatch, policy: str, active: bool
 ) -> None:
     [(variable, value)] = settings(engine={"workarounds": policy}).items()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine_log_lines import API, CORE, GENERIC, OOM, WORKER, in_functions, verdict
+from engine_log_lines import API, CORE, GENERIC, OOM, WORKER, classification, in_functions
 from mistral_server.contract import FailureClass
 from mistral_server.engine_log.classify import ADVICE, Classifier
 from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS
@@ -106,12 +106,12 @@ CAUSES: dict[str, tuple[str, FailureClass]] = {
 @pytest.mark.parametrize("case", CAUSES)
 def test_a_cause_gets_its_class_in_the_log_of_every_version(case: str, prefix: str) -> None:
     text, failure = CAUSES[case]
-    found = verdict(f"{CORE}EngineCore failed to start.", f"{prefix}{text}", *GENERIC)
+    got = classification(f"{CORE}EngineCore failed to start.", f"{prefix}{text}", *GENERIC)
 
-    assert found is not None
-    assert found.failure is failure
-    assert found.evidence == text
-    assert (failure in ADVICE) == bool(found.advice)
+    assert got is not None
+    assert got.failure is failure
+    assert got.evidence == text
+    assert (failure in ADVICE) == bool(got.advice)
 
 
 @pytest.mark.parametrize(
@@ -150,38 +150,38 @@ def test_a_cause_gets_its_class_in_the_log_of_every_version(case: str, prefix: s
         ),
     ],
 )
-def test_a_lack_of_gpu_memory_has_the_phase_of_its_traceback(
+def test_an_out_of_memory_failure_of_the_gpu_has_the_phase_of_its_traceback(
     functions: tuple[str, ...], failure: FailureClass, phase: str, text: str
 ) -> None:
-    found = verdict(*in_functions(*functions), f"{CORE}{text}", *GENERIC)
+    got = classification(*in_functions(*functions), f"{CORE}{text}", *GENERIC)
 
-    assert found is not None
-    assert (found.failure, found.phase) == (failure, phase)
+    assert got is not None
+    assert (got.failure, got.phase) == (failure, phase)
 
 
 def test_no_room_for_a_context_is_a_busy_gpu() -> None:
-    found = verdict(
+    got = classification(
         *in_functions("init_device"),
         f"{CORE}torch.AcceleratorError: CUDA error: out of memory",
         *GENERIC,
     )
 
-    assert found is not None
-    assert found.failure is FailureClass.GPU_BUSY
+    assert got is not None
+    assert got.failure is FailureClass.GPU_BUSY
 
 
-def test_without_a_traceback_what_the_engine_had_said_tells_the_phase() -> None:
+def test_without_a_traceback_earlier_lines_determine_the_phase() -> None:
     loaded = "(EngineCore pid=12) INFO 11-24 12:34:24 [m.py:305] Model loading took 44.76 GiB"
     serving = f"{API}INFO:     Application startup complete."
 
-    for said, failure in (
+    for earlier, failure in (
         ([], FailureClass.CUDA_OOM_LOAD),
         ([loaded], FailureClass.CUDA_OOM_WARMUP),
         ([loaded, serving], FailureClass.CUDA_OOM_RUNTIME),
     ):
-        found = verdict(*said, f"{CORE}{OOM}")
-        assert found is not None
-        assert found.failure is failure
+        got = classification(*earlier, f"{CORE}{OOM}")
+        assert got is not None
+        assert got.failure is failure
 
 
 def test_the_first_cause_wins_over_thousands_of_lines_that_follow() -> None:
@@ -191,7 +191,7 @@ def test_the_first_cause_wins_over_thousands_of_lines_that_follow() -> None:
             " EngineCore encountered an issue. See stack trace (above) for the root cause."
         )
     ] * 4000
-    found = verdict(
+    got = classification(
         f"{API}INFO:     Application startup complete.",
         *in_functions("run_busy_loop", "execute_model"),
         f"{CORE}{OOM}",
@@ -199,8 +199,8 @@ def test_the_first_cause_wins_over_thousands_of_lines_that_follow() -> None:
         f"{CORE}PermissionError: [Errno 13] Permission denied",
     )
 
-    assert found is not None
-    assert found.failure is FailureClass.CUDA_OOM_RUNTIME
+    assert got is not None
+    assert got.failure is FailureClass.CUDA_OOM_RUNTIME
 
 
 @pytest.mark.parametrize(
@@ -237,14 +237,14 @@ def test_the_first_cause_wins_over_thousands_of_lines_that_follow() -> None:
         ),
     ],
 )
-def test_an_end_without_a_known_cause_says_so(
+def test_an_exit_without_a_cause_is_classified_as_such(
     lines: list[str], failure: FailureClass, evidence: str
 ) -> None:
-    found = verdict(*lines)
+    got = classification(*lines)
 
-    assert found is not None
-    assert found.failure is failure
-    assert evidence in found.evidence
+    assert got is not None
+    assert got.failure is failure
+    assert evidence in got.evidence
 
 
 HEALTHY = (
@@ -273,16 +273,16 @@ HEALTHY = (
 
 
 def test_a_healthy_log_has_no_class() -> None:
-    assert verdict(*HEALTHY, *in_functions("handler", prefix=API)) is None
+    assert classification(*HEALTHY, *in_functions("handler", prefix=API)) is None
 
 
 def test_what_the_engine_survived_is_no_end() -> None:
     alive = f"{API}INFO 11-24 12:50:00 [loggers.py:1] Engine 000: Avg prompt throughput: 1.0"
     start = f"{API}INFO:     Application startup complete."
 
-    assert verdict(start, f"{CORE}{OOM}", alive, alive, alive) is None
-    assert verdict(start, alive, alive, f"{CORE}{OOM}", alive) is not None
-    assert verdict(start, f"{CORE}{OOM}", alive, alive, f"{CORE}{OOM}") is not None
+    assert classification(start, f"{CORE}{OOM}", alive, alive, alive) is None
+    assert classification(start, alive, alive, f"{CORE}{OOM}", alive) is not None
+    assert classification(start, f"{CORE}{OOM}", alive, alive, f"{CORE}{OOM}") is not None
 
 
 @given(st.lists(st.binary(max_size=400) | st.text(max_size=400).map(str.encode), max_size=30))
@@ -290,11 +290,11 @@ def test_no_line_breaks_it(lines: list[bytes]) -> None:
     classifier = Classifier()
     for line in lines:
         classifier.read(line.decode(errors="replace"))
-    classifier.verdict()
+    classifier.classification()
 
 
 def test_a_line_of_a_mebibyte_is_read_as_far_as_causes_stand() -> None:
-    found = verdict(f"{CORE}{OOM}" + "x" * 2**20, "\x00" * 2**20, "(" * 2**20)
+    got = classification(f"{CORE}{OOM}" + "x" * 2**20, "\x00" * 2**20, "(" * 2**20)
 
-    assert found is not None
-    assert len(found.evidence) == EVIDENCE_CHARACTERS
+    assert got is not None
+    assert len(got.evidence) == EVIDENCE_CHARACTERS

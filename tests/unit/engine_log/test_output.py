@@ -63,7 +63,7 @@ RECORDS = st.sampled_from(
 @given(st.lists(st.binary(max_size=300) | RECORDS, max_size=20), st.integers(1, 50))
 def test_no_byte_is_lost_of_whatever_the_engine_writes(parts: list[bytes], size: int) -> None:
     data = b"".join(parts)
-    # Cut anywhere, in the middle of characters too.
+    # Split anywhere, in the middle of characters too.
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
 
     assert passed_through(pieces, readers()) == data

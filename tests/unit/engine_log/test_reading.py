@@ -9,7 +9,7 @@ from mistral_server.engine.vllm_metrics import EngineMetrics, parse
 from mistral_server.engine_log.first_error import RECENT_SECONDS, Evidence
 from mistral_server.engine_log.output import LineSplitter
 from mistral_server.engine_log.stages import Stages
-from mistral_server.supervisor.hang_detector import Progress
+from mistral_server.supervisor.hang_detector import HangDetector
 
 
 class Clock:
@@ -116,8 +116,8 @@ OOM = "(EngineCore pid=2) ERROR 11-24 12:00:00 [core.py:5] torch.OutOfMemoryErro
 )
 def test_the_first_cause_is_kept(log: list[str], line: str | list[str]) -> None:
     evidence = Evidence()
-    for said in log:
-        evidence.read(said)
+    for entry in log:
+        evidence.read(entry)
     expected = line if isinstance(line, str) else line[0].split(") ", 1)[-1]
 
     assert evidence.line == expected
@@ -127,7 +127,7 @@ def test_while_serving_only_the_engine_counts_and_old_exceptions_are_forgotten()
     clock = Clock()
     evidence = Evidence(clock)
     evidence.read("(APIServer pid=1) ValueError: survived")
-    evidence.serving()
+    evidence.mark_serving()
     evidence.read("(APIServer pid=1) ValueError: a bad request")
     assert evidence.line == ""
 
@@ -214,21 +214,21 @@ DEFERRED = EngineMetrics(waiting=1, progress=(5.0,))
 )
 def test_a_stall_is_work_without_progress(looks: list[EngineMetrics | None], stalled: bool) -> None:
     clock = Clock()
-    progress = Progress(100, clock)
-    for look in looks:
-        progress.miss() if look is None else progress.see(look)
+    detector = HangDetector(100, clock)
+    for observation in looks:
+        detector.on_unreachable() if observation is None else detector.observe(observation)
         clock.now += 51
 
-    assert (progress.stalled() is not None) == stalled
+    assert (detector.stall_reason() is not None) == stalled
 
 
 def test_a_stall_takes_its_time() -> None:
     clock = Clock()
-    progress = Progress(100, clock)
-    progress.see(BUSY)
+    detector = HangDetector(100, clock)
+    detector.observe(BUSY)
     clock.now += 99
-    progress.see(BUSY)
-    assert progress.stalled() is None
+    detector.observe(BUSY)
+    assert detector.stall_reason() is None
 
     clock.now += 1
-    assert progress.stalled() == "For 100 s no token was computed (running requests: 1)."
+    assert detector.stall_reason() == "For 100 s no token was computed (running requests: 1)."

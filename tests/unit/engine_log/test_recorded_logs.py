@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine_log_lines import verdict
+from engine_log_lines import classification
 from mistral_server.contract import EXIT_CODES, Stage, TerminationReport
 from mistral_server.engine_log.classify import Classifier
 from mistral_server.engine_log.stages import Stages
@@ -19,9 +19,9 @@ def test_a_recorded_log_gets_the_class_in_its_name(log: Path) -> None:
     with log.open(errors="replace") as lines:
         for line in lines:
             classifier.read(line)
-    found = classifier.verdict()
+    got = classifier.classification()
 
-    assert (found.failure.value if found else "Healthy") == log.name.partition(".")[0]
+    assert (got.failure.value if got else "Healthy") == log.name.partition(".")[0]
 
 
 PHASES = {
@@ -54,10 +54,12 @@ PHASES = {
 }
 
 
-def test_a_recorded_log_tells_what_the_engine_was_doing() -> None:
-    found = {log.stem: verdict(*log.read_text(errors="replace").splitlines()) for log in RECORDED}
+def test_a_recorded_log_shows_the_phase() -> None:
+    got = {
+        log.stem: classification(*log.read_text(errors="replace").splitlines()) for log in RECORDED
+    }
 
-    assert {name: one.phase for name, one in found.items() if one} == PHASES
+    assert {name: one.phase for name, one in got.items() if one} == PHASES
 
 
 def renamed_suggestions(report: TerminationReport) -> dict[str, int]:
@@ -84,19 +86,19 @@ EXITS = {
 
 
 @pytest.mark.parametrize("name", EXITS)
-def test_a_recorded_log_tells_what_its_server_reported(name: str) -> None:
+def test_a_recorded_log_matches_the_report_of_its_server(name: str) -> None:
     (log,) = (one for one in RECORDED if one.stem == name)
     text = log.read_text()
     report = TerminationReport.model_validate_json(text.rpartition(" Ended: ")[2])
     engine = [line for line in text.splitlines() if not line.startswith("mistral-server ")]
-    found = verdict(*engine)
+    got = classification(*engine)
 
     assert "version 0.32.0" in text
-    assert found is not None
-    assert (found.failure, EXIT_CODES[found.failure]) == (report.failure, EXITS[name])
-    assert found.values == renamed_suggestions(report)
+    assert got is not None
+    assert (got.failure, EXIT_CODES[got.failure]) == (report.failure, EXITS[name])
+    assert got.suggestions == renamed_suggestions(report)
     if report.phase:  # an engine that was killed is reported without one
-        assert (found.phase, found.evidence) == (report.phase, report.evidence)
+        assert (got.phase, got.evidence) == (report.phase, report.evidence)
 
 
 PROFILED = re.compile(
@@ -121,7 +123,7 @@ def test_a_start_from_a_saved_plan_is_read_like_one_that_profiles(log: Path) -> 
     profiles = "KV cache size:" in text or "KVCacheTooSmall" in log.name
 
     assert (replaced > 0) is profiles
-    assert verdict(*planned.splitlines()) == verdict(*text.splitlines())
+    assert classification(*planned.splitlines()) == classification(*text.splitlines())
     assert stages(planned) == stages(text)
 
 
@@ -155,8 +157,8 @@ def test_a_start_from_a_saved_plan_goes_through_every_stage(log: str) -> None:
 )
 def test_the_length_that_fits_is_read_from_the_log(name: str, length: int) -> None:
     (log,) = (one for one in RECORDED if one.stem == name)
-    found = verdict(*log.read_text(errors="replace").splitlines())
+    got = classification(*log.read_text(errors="replace").splitlines())
 
-    assert found is not None
-    assert found.values == {"engine.context_length": length}
-    assert found.phase == "kv-cache"
+    assert got is not None
+    assert got.suggestions == {"engine.context_length": length}
+    assert got.phase == "kv-cache"

@@ -1,4 +1,4 @@
-"""The loop detector against an oracle that looks at everything."""
+"""The loop detector against an oracle that checks every period."""
 
 import random
 import tracemalloc
@@ -17,7 +17,7 @@ from mistral_server.gate.loops import (
 RULE = LoopRule()
 
 
-def found_after(tokens: list[int], rule: LoopRule = RULE) -> int | None:
+def detected_after(tokens: list[int], rule: LoopRule = RULE) -> int | None:
     """Return after how many tokens a detector that gets them one by one finds a loop."""
     detector = LoopDetector(rule)
     for count, symbol in enumerate(as_symbols(tokens), start=1):
@@ -31,29 +31,29 @@ CASES = list(looping_texts(seed=20261124, count=600, rule=RULE))
 
 
 @pytest.mark.parametrize("kind", sorted({case.kind for case in CASES}))
-def test_every_loop_is_found_at_the_token_with_which_the_rule_holds(kind: str) -> None:
+def test_every_loop_is_detected_at_the_first_token_at_which_the_rule_holds(kind: str) -> None:
     late: list[tuple[Case, int | None]] = []
     for case in CASES:
         if case.kind == kind:
             truth = first_loop(case.tokens, RULE)
             assert truth is not None
-            found = found_after(case.tokens)
-            if found != truth[0]:
-                late.append((case, found))
+            got = detected_after(case.tokens)
+            if got != truth[0]:
+                late.append((case, got))
 
     assert late == []
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_nothing_is_found_where_the_oracle_finds_nothing(seed: int) -> None:
+def test_nothing_is_detected_where_the_oracle_detects_nothing(seed: int) -> None:
     random_ = random.Random(seed)
     tokens = human(random_, 3000)
     unit = human(random_, random_.randint(70, 900))
-    tokens += [6001, *unit * 3, *unit[:-1], 6002]  # all but four copies
+    tokens += [6001, *unit * 3, *unit[:-1], 6002]  # almost four repetitions
     tokens += [6003] * 255 + human(random_, 500)
 
     assert first_loop(tokens, RULE) is None
-    assert found_after(tokens) is None
+    assert detected_after(tokens) is None
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 5, 17, 1000, 100_000])
@@ -66,23 +66,23 @@ def test_it_does_not_matter_in_which_pieces_a_text_comes(chunk: int) -> None:
     loop = detector.finish()
     assert loop is not None
     assert (loop.period, loop.onset) == (37, 100)
-    assert 30 <= loop.copies <= 40
+    assert 30 <= loop.repetitions <= 40
     assert not detector.looping
-    # Counted in steps of a look; the loop's own 39 copies are 1,443 tokens.
+    # In steps of a check; the loop's own 39 repetitions are 1,443 tokens.
     assert 1443 - 16 <= detector.wasted <= 1443
 
 
-def test_a_loop_is_told_with_its_period_copies_and_onset() -> None:
+def test_a_loop_has_its_period_repetitions_and_onset() -> None:
     detector = LoopDetector(RULE)
     detector.feed(as_symbols([9] * 3 + [1, 2, 3, 4] * 100))
 
-    assert detector.finish() == Loop(period=4, copies=100, onset=3)
+    assert detector.finish() == Loop(period=4, repetitions=100, onset=3)
     assert detector.looping
     assert detector.wasted == 396
 
 
 @pytest.mark.parametrize(
-    ("rule", "copies", "looping"),
+    ("rule", "repetitions", "looping"),
     [
         (LoopRule(repeats=4, min_tokens=40), 4, True),
         (LoopRule(repeats=4, min_tokens=41), 4, False),
@@ -92,9 +92,9 @@ def test_a_loop_is_told_with_its_period_copies_and_onset() -> None:
         (LoopRule(repeats=4, min_tokens=40, max_period=9), 9, False),
     ],
 )
-def test_the_rule_is_kept_to_the_token(rule: LoopRule, copies: int, looping: bool) -> None:
+def test_the_rule_is_kept_to_the_token(rule: LoopRule, repetitions: int, looping: bool) -> None:
     detector = LoopDetector(rule)
-    detector.feed(as_symbols(list(range(100, 110)) * copies))
+    detector.feed(as_symbols(list(range(100, 110)) * repetitions))
 
     assert (detector.finish() is not None) is looping
 
@@ -108,10 +108,10 @@ def test_text_counts_four_characters_for_a_token() -> None:
     assert detector.finish() is not None
 
 
-def test_a_loop_that_counts_is_found_whatever_the_length_of_its_numbers() -> None:
+def test_a_counting_loop_is_detected_for_numbers_of_any_length() -> None:
     text = "".join(f"Step {number}: now take step {number + 1}.\n" for number in range(990, 1040))
     exact, counter = LoopDetector(RULE.for_text()), CounterLoopDetector(RULE)
-    for at in range(0, len(text), 3):  # numbers are cut in two
+    for at in range(0, len(text), 3):  # numbers are split
         exact.feed(text[at : at + 3])
         counter.feed(text[at : at + 3])
 

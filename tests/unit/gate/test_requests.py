@@ -12,7 +12,7 @@ from mistral_server.gate.messages import normal_id
 from mistral_server.gate.request import STOP_RULE
 
 USER = {"role": "user", "content": "Hé"}
-ASKED = {"return_token_ids": True}
+REQUESTED = {"return_token_ids": True}
 """What the gate always adds."""
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -25,7 +25,7 @@ async def reaches(body: dict[str, Any], path: str = CHAT, **how: Any) -> dict[st
     request: dict[str, Any] = engine.request
     length = dict(engine.scopes[-1]["headers"])[b"content-length"]
     assert int(length) == len(engine.bodies[-1])
-    return {key: value for key, value in request.items() if key not in ASKED}
+    return {key: value for key, value in request.items() if key not in REQUESTED}
 
 
 async def test_a_request_that_needs_no_change_keeps_everything(configure: Any) -> None:
@@ -57,17 +57,17 @@ async def test_a_chat_without_system_message_gets_the_prompt(
 
 
 async def test_a_developer_is_a_system_to_this_model(configure: Any) -> None:
-    said = {"role": "developer", "content": "X", "name": "me"}
+    message = {"role": "developer", "content": "X", "name": "me"}
 
-    assert await reaches({"messages": [said, USER]}) == {
-        "messages": [said | {"role": "system"}, USER]
+    assert await reaches({"messages": [message, USER]}) == {
+        "messages": [message | {"role": "system"}, USER]
     }
 
     configure(gate={"accept_developer": False})
-    assert await reaches({"messages": [said, USER]}) == {"messages": [said, USER]}
+    assert await reaches({"messages": [message, USER]}) == {"messages": [message, USER]}
 
 
-async def test_ids_of_tool_calls_become_what_the_model_takes(configure: Any) -> None:
+async def test_ids_of_tool_calls_are_converted_to_the_models_format(configure: Any) -> None:
     def history(one: str, other: str) -> dict[str, Any]:
         calls = [
             {"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -77,12 +77,12 @@ async def test_ids_of_tool_calls_become_what_the_model_takes(configure: Any) -> 
         assistant = {"role": "assistant", "content": None, "tool_calls": calls}
         return {"messages": [USER, assistant, *answers]}
 
-    given = history("call_4f8a-long-id-of-openai", "abcDEF123")
+    body = history("call_4f8a-long-id-of-openai", "abcDEF123")
 
-    assert await reaches(given) == history(normal_id("call_4f8a-long-id-of-openai"), "abcDEF123")
+    assert await reaches(body) == history(normal_id("call_4f8a-long-id-of-openai"), "abcDEF123")
 
     configure(gate={"normalize_tool_ids": False})
-    assert await reaches(given) == given
+    assert await reaches(body) == body
 
 
 def test_a_normal_id_is_nine_letters_and_digits_and_always_the_same() -> None:
@@ -99,7 +99,9 @@ def test_a_normal_id_is_nine_letters_and_digits_and_always_the_same() -> None:
 async def test_as_many_tokens_as_the_window_has_means_as_many_as_fit(
     configure: Any, name: str, window: int | None
 ) -> None:
-    configure(engine={"context_length": window})  # None: it asks the engine, which says 1000
+    configure(
+        engine={"context_length": window}
+    )  # None: queried from the engine, which reports 1000
     body: dict[str, Any] = {"messages": [USER]}
 
     assert await reaches(body | {name: 131072}) == body
@@ -111,7 +113,7 @@ async def test_as_many_tokens_as_the_window_has_means_as_many_as_fit(
     assert await reaches(body | {name: 131072}) == body | {name: 131072}
 
 
-async def test_the_window_is_asked_for_once(configure: Any) -> None:
+async def test_the_context_length_is_queried_once(configure: Any) -> None:
     configure(engine={"context_length": None})
     engine = FakeEngine()
     app = gate(engine)
@@ -121,7 +123,7 @@ async def test_the_window_is_asked_for_once(configure: Any) -> None:
     assert [scope["path"] for scope in engine.scopes].count("/v1/models") == 1
 
 
-async def test_strict_tools_bind_the_engine_unless_the_caller_says_otherwise(
+async def test_strict_tools_constrain_the_engine_unless_the_client_opts_out(
     configure: Any,
 ) -> None:
     loose = {"type": "function", "function": {"name": "g", "strict": False}}
@@ -167,10 +169,10 @@ async def test_reasoning_that_is_left_out_does_not_take_the_token_ids_along(
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_completion_that_repeats_its_prompt_is_not_asked_for_token_ids(
+async def test_token_ids_are_not_requested_for_a_completion_that_echoes_its_prompt(
     configure: Any, stream: bool
 ) -> None:
-    """Asked for them, vLLM leaves the prompt's text out."""
+    """With token ids, vLLM omits the prompt's text."""
     engine = FakeEngine()
     body = {"prompt": "x", "echo": True, "stream": stream}
     await ask(gate(engine), body, COMPLETIONS)
@@ -219,7 +221,7 @@ async def test_a_mistake_of_the_gate_breaks_no_request(
     assert counted.moved()["gate_errors_total{where=request}"] == 1
 
 
-async def test_a_client_that_leaves_early_reaches_nobody(configure: Any) -> None:
+async def test_a_client_that_disconnects_early_does_not_reach_the_engine(configure: Any) -> None:
     engine = FakeEngine()
     sent: list[Any] = []
     parts = [

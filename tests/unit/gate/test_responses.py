@@ -32,10 +32,10 @@ BODY = {"messages": MESSAGES, "tools": [TOOL]}
 
 
 async def test_the_client_gets_what_it_would_have_got(configure: Any) -> None:
-    said = 'quote \\"token_ids\\":[1,2] and "token_ids":[3]'
-    engine = FakeEngine([choice(said)])
+    generated = 'quote \\"token_ids\\":[1,2] and "token_ids":[3]'
+    engine = FakeEngine([choice(generated)])
     got = await ask(gate(engine), {"messages": MESSAGES})
-    expected = choice(said)
+    expected = choice(generated)
     expected["token_ids"] = None
 
     assert got.json()["choices"] == [expected]
@@ -44,7 +44,7 @@ async def test_the_client_gets_what_it_would_have_got(configure: Any) -> None:
     assert "x-mistral-finish-reason" not in got.headers
 
 
-async def test_a_client_that_asks_for_token_ids_gets_them(configure: Any) -> None:
+async def test_a_client_that_requests_token_ids_gets_them(configure: Any) -> None:
     got = await ask(gate(FakeEngine()), {"messages": MESSAGES, "return_token_ids": True})
 
     assert got.json()["choices"] == [choice()]
@@ -60,18 +60,18 @@ async def test_a_prompt_that_is_repeated_keeps_the_token_ids_that_come_with_it(
 
 
 async def test_a_prompt_that_repeats_itself_is_no_loop_of_the_generation(configure: Any) -> None:
-    said = {**choice("", ids=[]), "text": "la " * 600, "token_ids": None}
+    generated = {**choice("", ids=[]), "text": "la " * 600, "token_ids": None}
     with Counted() as counted:
-        await ask(gate(FakeEngine([said])), {"prompt": "la " * 600, "echo": True}, COMPLETIONS)
+        await ask(gate(FakeEngine([generated])), {"prompt": "la " * 600, "echo": True}, COMPLETIONS)
 
     assert counted.moved() == {"generations_total{finish_reason=stop}": 1}
 
 
 CUT = choice(None, call("f", "{}"), ids=[9, 5, 32, 5], finish="tool_calls")
-"""A call that vLLM cut at its limit and completed."""
+"""A call that vLLM truncated at its limit and completed."""
 
 
-async def test_a_cut_call_says_length(configure: Any) -> None:
+async def test_a_truncated_call_reports_length(configure: Any) -> None:
     with Counted() as counted:
         got = await ask(gate(FakeEngine([CUT, choice(index=1)])), BODY | {"n": 2})
 
@@ -87,7 +87,7 @@ async def test_a_cut_call_says_length(configure: Any) -> None:
     }
 
 
-async def test_the_raw_engine_says_otherwise_and_the_gate_may_be_told_to(configure: Any) -> None:
+async def test_the_gate_can_report_the_finish_reason_of_the_raw_engine(configure: Any) -> None:
     engine = FakeEngine([CUT])
     raw = await ask(engine, BODY)
     configure(gate={"honest_finish": False})
@@ -141,7 +141,7 @@ async def test_a_loop_is_counted_with_what_it_wasted(configure: Any) -> None:
     }
 
 
-async def test_a_loop_that_the_engine_stopped_says_length_and_the_truth_stands_beside_it(
+async def test_a_loop_that_the_engine_stopped_reports_length_and_a_header_has_the_actual_reason(
     configure: Any,
 ) -> None:
     one = choice("x", ids=LOOP, finish="repetition", stop_reason="repetition_detected")
@@ -155,7 +155,7 @@ async def test_a_loop_that_the_engine_stopped_says_length_and_the_truth_stands_b
     assert counted.moved()["generation_loops_total{action=stopped,kind=exact}"] == 1
 
 
-async def test_loops_are_found_in_text_where_there_are_no_token_ids(configure: Any) -> None:
+async def test_loops_are_detected_in_text_without_token_ids(configure: Any) -> None:
     one = choice("and so on, " * 200, ids=[], finish="length")
     one["token_ids"] = None
     with Counted() as counted:
@@ -175,7 +175,7 @@ async def test_a_loop_that_counts_is_counted_as_another_kind(configure: Any) -> 
     assert "generation_loop_tokens_total{}" not in counted.moved()
 
 
-async def test_switched_off_loops_are_not_looked_for(configure: Any) -> None:
+async def test_with_action_off_no_loop_is_detected(configure: Any) -> None:
     app = gate(FakeEngine([choice("x", ids=LOOP)]))
     with Counted() as counted:
         await ask(app, {"messages": MESSAGES}, headers=[("X-Mistral-Loops", "off")])

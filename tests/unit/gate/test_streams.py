@@ -8,7 +8,7 @@ import pytest
 from gate_engine import EOS, Counted, FakeEngine, ask, chunk, gate, words
 from mistral_server.contract import GateSettings
 from mistral_server.gate.observer import Observer
-from mistral_server.gate.request import Asked
+from mistral_server.gate.request import RequestOptions
 from mistral_server.gate.stream import Stream
 
 BODY = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -16,7 +16,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"required":
 
 
 def without_ids(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return chunks as the engine sends them when nobody asks for token ids."""
+    """Return chunks as the engine sends them if token ids are not requested."""
     plain = json.loads(json.dumps(chunks))
     for one in plain:
         one["prompt_token_ids"] = None
@@ -35,14 +35,14 @@ async def test_the_client_gets_the_stream_that_it_would_have_got(configure: Any)
     assert counted.moved() == {"generations_total{finish_reason=stop}": 1}
 
 
-async def test_a_client_that_asks_for_token_ids_gets_them(configure: Any) -> None:
+async def test_a_client_that_requests_token_ids_gets_them(configure: Any) -> None:
     chunks = [*words(3), chunk({}, [4]), chunk({}, [EOS], "stop")]
     got = await ask(gate(FakeEngine(chunks=chunks)), BODY | {"return_token_ids": True})
 
     assert got.events() == [*chunks, "[DONE]"]
 
 
-async def test_chunks_that_come_only_because_ids_were_asked_for_are_left_out(
+async def test_chunks_that_exist_only_for_requested_ids_are_removed(
     configure: Any,
 ) -> None:
     silent = chunk({}, [9])
@@ -86,7 +86,7 @@ def tool_chunks(
         (tool_chunks("f", '{"x": 1}', identity="call_1"), "invalid_id", "valid"),
     ],
 )
-async def test_a_streamed_call_is_judged_as_the_client_put_it_together(
+async def test_a_streamed_call_is_evaluated_as_the_client_assembles_it(
     configure: Any, chunks: list[dict[str, Any]], outcome: str, request_outcome: str
 ) -> None:
     with Counted() as counted:
@@ -99,17 +99,17 @@ async def test_a_streamed_call_is_judged_as_the_client_put_it_together(
     }
 
 
-@pytest.mark.parametrize(("honest", "said"), [(True, "length"), (False, "tool_calls")])
-async def test_a_streamed_call_that_was_cut_says_length(
-    configure: Any, honest: bool, said: str
+@pytest.mark.parametrize(("accurate_finish", "want"), [(True, "length"), (False, "tool_calls")])
+async def test_a_truncated_streamed_call_reports_length(
+    configure: Any, accurate_finish: bool, want: str
 ) -> None:
-    """VLLM 0.26 says `tool_calls` of every stream with a call, however it ended."""
-    configure(gate={"honest_finish": honest})
+    """VLLM 0.26 reports `tool_calls` for every stream with a call, however it ended."""
+    configure(gate={"honest_finish": accurate_finish})
     chunks = [*tool_chunks("f", '{"x": ')[:-1], chunk({}, [6], "tool_calls")]
     with Counted() as counted:
         got = await ask(gate(FakeEngine(chunks=chunks)), BODY | {"tools": [TOOL]})
 
-    assert got.events()[-2]["choices"][0]["finish_reason"] == said
+    assert got.events()[-2]["choices"][0]["finish_reason"] == want
     assert counted.moved() == {
         "generations_total{finish_reason=length}": 1,
         "tool_calls_total{outcome=truncated,stream=true}": 1,
@@ -144,19 +144,19 @@ async def test_a_loop_is_seen_while_it_goes_on(configure: Any) -> None:
 
 
 @pytest.mark.parametrize("usage", [True, False])
-async def test_a_loop_is_ended_where_the_resource_says_so(configure: Any, usage: bool) -> None:
+async def test_a_loop_is_stopped_if_the_resource_enables_it(configure: Any, usage: bool) -> None:
     configure(gate={"loops": {"action": "Stop"}})
     engine = FakeEngine(chunks=[*words(5000), chunk({}, [], "length")])
     body = BODY | ({"stream_options": {"include_usage": True}} if usage else {})
     with Counted() as counted:
         got = await ask(gate(engine), body)
 
-    *said, last, done = got.events()
+    *events, last, done = got.events()
     if usage:
         tokens = {"prompt_tokens": 3, "completion_tokens": 512, "total_tokens": 515}
         assert (last["choices"], last["usage"]) == ([], tokens)
-        last = said.pop()
-    assert len(said) == 1 + 512
+        last = events.pop()
+    assert len(events) == 1 + 512
     assert last["choices"] == [
         {
             "index": 0,
@@ -178,11 +178,11 @@ async def test_a_loop_is_ended_where_the_resource_says_so(configure: Any, usage:
     }
 
 
-async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
+async def test_an_engine_whose_stream_was_stopped_receives_a_disconnect(
     configure: Any,
 ) -> None:
     configure(gate={"loops": {"action": "Stop"}})
-    heard: list[str] = []
+    received: list[str] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -191,14 +191,14 @@ async def test_an_engine_whose_stream_was_ended_hears_that_the_client_left(
         for one in words(600):
             event = f"data: {json.dumps(one)}\n\n".encode()
             await send({"type": "http.response.body", "body": event, "more_body": True})
-        heard.append((await receive())["type"])
+        received.append((await receive())["type"])
 
     async def never(*_: object) -> Any:
         raise AssertionError("the client said nothing more")
 
     await ask(gate(application), BODY)
 
-    assert heard == ["http.disconnect"]
+    assert received == ["http.disconnect"]
 
 
 async def test_a_body_may_be_a_view_of_bytes(configure: Any) -> None:
@@ -248,7 +248,7 @@ async def test_a_client_that_leaves_within_a_stream_is_an_aborted_generation(
     }
 
 
-async def test_a_loop_that_the_engine_stopped_says_length(configure: Any) -> None:
+async def test_a_loop_that_the_engine_stopped_reports_length(configure: Any) -> None:
     end = chunk({}, [], "repetition", stop_reason="repetition_detected")
     with Counted() as counted:
         got = await ask(gate(FakeEngine(chunks=[*words(3), end])), BODY)
@@ -263,13 +263,13 @@ def test_events_may_be_cut_anywhere(size: int) -> None:
     chunks = [*words(5), chunk({}, [EOS], "stop")]
     data = b"".join(f"data: {json.dumps(one)}\n\n".encode() for one in chunks)
     data += b": keep-alive\n\ndata: [DONE]\n\n"
-    observer = Observer(Asked(chat=True, stream=True), GateSettings().loops)
-    stream = Stream(observer, honest=True)
+    observer = Observer(RequestOptions(chat=True, stream=True), GateSettings().loops)
+    stream = Stream(observer, accurate_finish=True)
     got = b"".join(stream.feed(data[at : at + size]) for at in range(0, len(data), size))
 
     assert got.endswith(b": keep-alive\n\ndata: [DONE]\n\n")
     assert got.count(b"\n\n") == data.count(b"\n\n")
-    assert [one.finish_reason for one in observer.end()] == ["stop"]
+    assert [one.finish_reason for one in observer.results()] == ["stop"]
 
 
 DEEP = b'data: {"x":' + 5000 * b"[" + 5000 * b"]" + b"}"
@@ -288,16 +288,16 @@ NEGATIVE = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":-1,"fu
     ],
 )
 def test_an_event_that_cannot_be_read_passes_as_it_is(event: bytes) -> None:
-    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    stream = Stream(Observer(RequestOptions(chat=True), GateSettings().loops), accurate_finish=True)
 
     assert stream.feed(event + b"\n\nrest") == event + b"\n\n"
-    assert stream.unread == 1
-    assert stream.rest() == b"rest"
+    assert stream.unreadable == 1
+    assert stream.flush() == b"rest"
 
 
 @pytest.mark.parametrize("depth", range(900, 1100))
 def test_no_depth_of_an_event_breaks_a_stream(depth: int) -> None:
-    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    stream = Stream(Observer(RequestOptions(chat=True), GateSettings().loops), accurate_finish=True)
     choice = b'"choices":[{"index":0,"delta":{"content":"Hi"},"token_ids":[5]}]'
     event = b'data: {"x":%b%b,%b}\n\n' % (depth * b"[", depth * b"]", choice)
 
@@ -305,25 +305,25 @@ def test_no_depth_of_an_event_breaks_a_stream(depth: int) -> None:
 
 
 def test_a_stream_with_other_line_ends_passes_as_it_comes_and_is_counted() -> None:
-    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    stream = Stream(Observer(RequestOptions(chat=True), GateSettings().loops), accurate_finish=True)
     event = b'data: {"choices":[]}\r\n\r\n'
 
     assert [stream.feed(event), stream.feed(event)] == [event, event]
-    assert stream.unread == 2
+    assert stream.unreadable == 2
 
 
 def test_an_end_that_is_missing_is_counted() -> None:
-    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    stream = Stream(Observer(RequestOptions(chat=True), GateSettings().loops), accurate_finish=True)
     cut = b'data: {"choices":[]}'
 
-    assert stream.feed(cut) + stream.rest() == cut
-    assert stream.unread == 1
+    assert stream.feed(cut) + stream.flush() == cut
+    assert stream.unreadable == 1
 
 
 @pytest.mark.parametrize("token", [-1, 0x110000, 10**30])
 def test_an_id_of_no_vocabulary_breaks_no_stream(token: int) -> None:
-    stream = Stream(Observer(Asked(chat=True), GateSettings().loops), honest=True)
+    stream = Stream(Observer(RequestOptions(chat=True), GateSettings().loops), accurate_finish=True)
     event = b"data: " + json.dumps(chunk({"content": "Hi"}, [token])).encode() + b"\n\n"
 
     assert b'"content": "Hi"' in stream.feed(event)
-    assert stream.unread == 0
+    assert stream.unreadable == 0

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from gate_engine import Counted, FakeEngine, ask, gate
-from mistral_server.gate.schemas import LARGEST_BYTES, UnusableSchema, schema_errors
-from mistral_server.gate.tool_calls import Outcome
+from mistral_server.gate.schemas import SCHEMA_LIMIT_BYTES, UnusableSchema, schema_errors
+from mistral_server.gate.tool_calls import ToolCallOutcome
 from tool_call_corpus import UNUSABLE, Entry, corpus, doubling
 from tool_call_wire import choices_of, chunks_of, request_of
 
@@ -19,7 +19,7 @@ def test_the_corpus_is_large_and_has_every_outcome_both_ways() -> None:
     assert len(CORPUS) >= 200
     for stream in (False, True):
         seen = {outcome for one in CORPUS if one.stream is stream for _, outcome in one.outcomes}
-        assert seen == set(Outcome)
+        assert seen == set(ToolCallOutcome)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_schema_may_be_so_deep() -> None:
 
 
 def test_a_schema_may_be_so_large() -> None:
-    fits = b'{"description":"' + b"x" * (LARGEST_BYTES - 18) + b'"}'
+    fits = b'{"description":"' + b"x" * (SCHEMA_LIMIT_BYTES - 18) + b'"}'
 
     assert schema_errors(fits, {}) == []
     with pytest.raises(UnusableSchema, match="65537 bytes"):

@@ -11,7 +11,7 @@ H100_MIB, H200_MIB = 81_559, 143_771
 
 
 @pytest.mark.parametrize(
-    ("memory_mib", "eager", "version", "found"),
+    ("memory_mib", "eager", "version", "measured"),
     [
         (H200_MIB, True, "0.32.0", 513_856),
         (H200_MIB, False, "0.32.0", 506_672),
@@ -20,13 +20,13 @@ H100_MIB, H200_MIB = 81_559, 143_771
     ],
 )
 def test_a_server_is_compared_with_what_fits_its_card_arguments_and_version(
-    tmp_path: Path, memory_mib: int, eager: bool, version: str, found: int
+    tmp_path: Path, memory_mib: int, eager: bool, version: str, measured: int
 ) -> None:
     rig = Rig("cuda", (0,), memory_mib, "python3", (), "/model", tmp_path)
 
     answer = expected(rig, rig.plan("one", eager=eager), version)
 
-    assert found == pytest.approx(answer.kv_cache_tokens, rel=FIT_TOLERANCE)
+    assert measured == pytest.approx(answer.kv_cache_tokens, rel=FIT_TOLERANCE)
 
 
 def test_the_figures_of_the_vllm_before_are_beyond_the_tolerance(tmp_path: Path) -> None:

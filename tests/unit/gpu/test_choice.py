@@ -35,7 +35,7 @@ def test_the_most_important_comes_first() -> None:
         (("oom-*",), True, []),
     ],
 )
-def test_a_pattern_or_the_lack_of_a_gpu_leaves_some_out(
+def test_a_pattern_or_a_missing_gpu_excludes_some(
     patterns: tuple[str, ...], cpu: bool, expected: list[str]
 ) -> None:
     listed = [
@@ -74,7 +74,7 @@ def test_a_part_gets_less_time_than_the_longest_call() -> None:
     assert [step.name for one in ALL for step in one.steps if step.limit > 320] == []
 
 
-def test_the_table_says_what_failed_and_how_many() -> None:
+def test_the_table_lists_failures_and_their_number() -> None:
     good, bad = Findings(), Findings()
     good.check("it is there", True)
     good.note(kv_tokens=160_720, stages={"loading": 1.0})

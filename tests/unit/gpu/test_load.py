@@ -19,17 +19,17 @@ GOOD = HEAD + TOKEN + TOKEN + USAGE + DONE
 
 async def sent(*streams: bytes) -> load.Times:
     """Return the times of as many requests as there are streams, one answered with each."""
-    answers = cycle(streams)
+    bodies = cycle(streams)
 
     async def answer(_request: web.Request) -> web.Response:
-        return web.Response(body=next(answers), content_type="text/event-stream")
+        return web.Response(body=next(bodies), content_type="text/event-stream")
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", answer)
     async with TestServer(app) as server:
         url = str(server.make_url("/v1/chat/completions"))
-        asked = load.Load(url, "m", at_once=1, requests=len(streams), words=3, tokens=2)
-        return await asyncio.to_thread(load.run, asked, 1, {})
+        batch = load.Load(url, "m", at_once=1, requests=len(streams), words=3, tokens=2)
+        return await asyncio.to_thread(load.run_load, batch, 1, {})
 
 
 async def test_a_stream_that_ends_in_an_error_or_without_usage_has_failed() -> None:

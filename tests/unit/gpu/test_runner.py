@@ -1,4 +1,4 @@
-"""Scenarios with a fake engine that says what real ones said, and what is left when they end."""
+"""Scenarios with a fake engine that prints recorded logs, and the processes left after them."""
 
 import json
 import sys
@@ -12,11 +12,11 @@ import pytest
 
 from mistral_dev.gpu.choice import chosen
 from mistral_dev.gpu.findings import Result
-from mistral_dev.gpu.machine import Wanted, prove
-from mistral_dev.gpu.outcome import finished
+from mistral_dev.gpu.machine import Selection, prove
 from mistral_dev.gpu.rig import TINY, Plan, Rig
+from mistral_dev.gpu.run_output import finished_scenarios
 from mistral_dev.gpu.runner import Runner
-from mistral_dev.gpu.scenario import Room, Scenario, Step
+from mistral_dev.gpu.scenario import Scenario, ScenarioContext, Step
 from mistral_dev.gpu.scenarios import ALL
 from mistral_dev.gpu.scenarios.ladder import SCENARIOS as LADDER
 from server_runner import SERVER_SOURCE, fake_site
@@ -34,7 +34,7 @@ class FakeRig(Rig):
     too_long: int = 0
 
     def plan(self, name: str, eager: bool = True, **engine: Any) -> Plan:
-        """Return a plan that tells the fake engine what to do."""
+        """Return a plan with the behavior of the fake engine."""
         plan = super().plan(name, eager, **engine)
         length = plan.spec.engine.context_length
         fails = self.log and (length == "auto" or length >= self.too_long)
@@ -108,12 +108,12 @@ def test_the_ladder_ends_with_a_server_that_serves(tmp_path: Path) -> None:
 
 
 def test_a_part_that_hangs_is_ended_and_nothing_is_left(tmp_path: Path) -> None:
-    rooms: list[Room] = []
+    contexts: list[ScenarioContext] = []
 
-    def hang(room: Room) -> None:
-        rooms.append(room)
-        assert room.server.until_ready(20)
-        room.server.until(lambda: False, 600)
+    def hang(context: ScenarioContext) -> None:
+        contexts.append(context)
+        assert context.server.wait_until_ready(20)
+        context.server.wait_for(lambda: False, 600)
 
     def plans(rig: Rig) -> tuple[Plan, ...]:
         return (rig.plan("hangs"),)
@@ -124,15 +124,15 @@ def test_a_part_that_hangs_is_ended_and_nothing_is_left(tmp_path: Path) -> None:
 
     assert one.outcome == "ERROR"
     assert "took longer than 6 s" in one.failed
-    assert rooms[0].server.end().processes_left == 0
+    assert contexts[0].server.wait_or_kill().processes_left == 0
 
 
-def test_a_part_that_runs_out_of_time_keeps_what_it_had_found(tmp_path: Path) -> None:
-    def slow(room: Room) -> None:
-        room.findings.row("first", requests=64)
+def test_a_part_that_times_out_keeps_its_findings(tmp_path: Path) -> None:
+    def slow(context: ScenarioContext) -> None:
+        context.findings.row("first", requests=64)
         time.sleep(1.5)
-        room.findings.row("second", requests=64)
-        room.findings.equal("failed", 64, 0)
+        context.findings.row("second", requests=64)
+        context.findings.equal("failed", 64, 0)
         raise LookupError("the servers were ended")
 
     (one,) = run(
@@ -145,7 +145,10 @@ def test_a_part_that_runs_out_of_time_keeps_what_it_had_found(tmp_path: Path) ->
 
 
 def test_a_part_that_could_not_end_in_time_is_cut_and_the_others_are_not(tmp_path: Path) -> None:
-    steps = (Step("long", lambda _room: None, 100, least=90), Step("short", lambda _room: None, 5))
+    steps = (
+        Step("long", lambda _context: None, 100, least=90),
+        Step("short", lambda _context: None, 5),
+    )
     long, short = run(fake_rig(tmp_path), [Scenario("both", 1, 1, lambda _rig: (), steps)])
 
     assert (long.part, long.outcome, long.figures) == ("long", "CUT", {"why": "no time left"})
@@ -153,12 +156,12 @@ def test_a_part_that_could_not_end_in_time_is_cut_and_the_others_are_not(tmp_pat
 
 
 def test_a_part_that_breaks_does_not_keep_the_others_from_running(tmp_path: Path) -> None:
-    def bad(_room: Room) -> None:
+    def bad(_context: ScenarioContext) -> None:
         raise LookupError("nothing there")
 
     scenarios = [
         Scenario(name, 1, 1, lambda _rig: (), (Step("part", part, 5),))
-        for name, part in (("bad", bad), ("good", lambda _room: None))
+        for name, part in (("bad", bad), ("good", lambda _context: None))
     ]
     results = {one.scenario: one for one in run(fake_rig(tmp_path), scenarios)}
 
@@ -174,7 +177,7 @@ def test_servers_that_cannot_be_started_do_not_keep_the_others_from_running(
         raise OSError("no such program")
 
     scenarios = [
-        Scenario(name, 1, 1, plans, (Step("part", lambda _room: None, 5),))
+        Scenario(name, 1, 1, plans, (Step("part", lambda _context: None, 5),))
         for name, plans in (("bad", none), ("good", lambda _rig: ()))
     ]
     results = {one.scenario: one for one in run(fake_rig(tmp_path), scenarios)}
@@ -201,7 +204,7 @@ def test_while_a_scenario_runs_alone_no_other_one_does(tmp_path: Path) -> None:
     running: list[str] = []
     met: list[list[str]] = []
 
-    def part(name: str, _room: Room) -> None:
+    def part(name: str, _context: ScenarioContext) -> None:
         running.append(name)
         time.sleep(0.1)
         met.append(list(running))
@@ -220,7 +223,7 @@ def test_while_a_scenario_runs_alone_no_other_one_does(tmp_path: Path) -> None:
 def test_a_second_run_leaves_out_what_the_first_did(tmp_path: Path) -> None:
     out = tmp_path / "out"
     rig = fake_rig(tmp_path, "KVCacheTooSmall.tp1.log")
-    failed = prove(rig, Wanted(["kv-too-small"]), 60, out)
+    failed = prove(rig, Selection(["kv-too-small"]), 60, out)
 
     assert failed == 0
     assert sorted(path.name for path in out.iterdir()) == [
@@ -228,7 +231,7 @@ def test_a_second_run_leaves_out_what_the_first_did(tmp_path: Path) -> None:
         "results.json",
         "table.txt",
     ]
-    assert finished(out) == []  # without a GPU none of these is run
+    assert finished_scenarios(out) == []  # without a GPU none of these is run
     assert "CUT" in (out / "table.txt").read_text()
 
 
@@ -241,7 +244,7 @@ def test_a_gpu_that_no_wide_scenario_needs_works_meanwhile(
     under_way: set[str] = set()
     met: list[set[str]] = []
 
-    def work(name: str, room: Room) -> None:
+    def work(name: str, context: ScenarioContext) -> None:
         under_way.add(name)
         time.sleep(1.0)
         met.append(set(under_way))

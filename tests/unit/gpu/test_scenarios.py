@@ -13,11 +13,11 @@ from mistral_dev.gpu.model import CONTROL_TOKENS, tokenizer
 from mistral_dev.gpu.rig import Rig
 from mistral_dev.gpu.scenarios.answers import picture
 from mistral_dev.gpu.scenarios.fitting import SCENARIOS as FITTING
-from mistral_dev.gpu.scenarios.ladder import OperatorsRemedies
+from mistral_dev.gpu.scenarios.ladder import OperatorRemedies
 from mistral_dev.gpu.scenarios.loops import loops_in
 from mistral_dev.gpu.scenarios.ranks import SCENARIOS as RANKS
 from mistral_dev.gpu.scenarios.tools import called, calls_of
-from mistral_dev.gpu.server import Reply
+from mistral_dev.gpu.server import ApiResponse
 from mistral_server.contract import FailureClass, TerminationReport
 from mistral_server.engine.argv import engine_arguments, engine_environment
 
@@ -87,19 +87,19 @@ def test_calls_of_a_stream_are_put_together_by_their_index() -> None:
         for index, name, arguments in parts
     ]
     lines = [json.dumps({"choices": [{"delta": {"tool_calls": [one]}}]}) for one in events]
-    reply = Reply(200, "".join(f"data: {line}\n\n" for line in lines), 0.0, {})
+    response = ApiResponse(200, "".join(f"data: {line}\n\n" for line in lines), 0.0, {})
 
-    assert calls_of(reply) == [("get_weather", "{}"), ("\nget_weather", "{}")]
-    assert called(reply, "get_weather")
+    assert calls_of(response) == [("get_weather", "{}"), ("\nget_weather", "{}")]
+    assert called(response, "get_weather")
 
 
 def test_calls_of_a_whole_answer_have_no_index() -> None:
     call = {"function": {"name": "\nget_weather", "arguments": "{"}}
     answer = {"choices": [{"message": {"tool_calls": [call, call]}}]}
-    reply = Reply(200, json.dumps(answer), 0.0, {})
+    response = ApiResponse(200, json.dumps(answer), 0.0, {})
 
-    assert calls_of(reply) == [("\nget_weather", "{")] * 2
-    assert not called(reply, "get_weather")
+    assert calls_of(response) == [("\nget_weather", "{")] * 2
+    assert not called(response, "get_weather")
 
 
 def test_a_picture_is_a_png_of_its_size() -> None:
@@ -122,10 +122,10 @@ def test_the_full_size_tokenizer_has_the_control_tokens_of_version_11() -> None:
 
 
 def test_prompts_of_a_load_differ_between_rounds_and_not_between_runs() -> None:
-    asked = load.Load("http://x", "m", at_once=2, requests=3, words=10, tokens=4)
+    batch = load.Load("http://x", "m", at_once=2, requests=3, words=10, tokens=4)
 
-    assert load.prompts(asked, 1) == load.prompts(asked, 1)
-    assert set(load.prompts(asked, 1)).isdisjoint(load.prompts(asked, 2))
+    assert load.prompts(batch, 1) == load.prompts(batch, 1)
+    assert set(load.prompts(batch, 1)).isdisjoint(load.prompts(batch, 2))
 
 
 def test_rounds_of_a_load_add_up() -> None:
@@ -149,13 +149,13 @@ def test_a_log_knows_when_the_cause_showed() -> None:
     log.close()
 
     assert log.cause_at is not None
-    assert log.verdict is not None
-    assert log.verdict.failure is FailureClass.KV_CACHE_TOO_SMALL
+    assert log.classification is not None
+    assert log.classification.failure is FailureClass.KV_CACHE_TOO_SMALL
     assert log.number(r"Model loading took ([\d.]+) GiB") == 44.76
 
 
 def test_the_ladder_is_the_operators() -> None:
-    remedies = OperatorsRemedies({"contextLength": 131_072, "gpuMemoryUtilization": 0.7})
+    remedies = OperatorRemedies({"contextLength": 131_072, "gpuMemoryUtilization": 0.7})
     report = TerminationReport(
         failure=FailureClass.KV_CACHE_TOO_SMALL,
         stage="profiling",

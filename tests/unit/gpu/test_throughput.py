@@ -10,7 +10,7 @@ import pytest
 from mistral_dev.gpu import load, profile
 from mistral_dev.gpu.findings import Findings
 from mistral_dev.gpu.rig import Rig
-from mistral_dev.gpu.scenario import Room
+from mistral_dev.gpu.scenario import ScenarioContext
 from mistral_dev.gpu.scenarios import throughput
 from mistral_server.engine.argv import engine_arguments
 
@@ -40,7 +40,7 @@ def test_both_fit_into_the_memory_with_cuda_graphs(rig: Rig) -> None:
 
 @dataclass
 class FakeServer:
-    """A server that is only asked what it is called."""
+    """A server of which only the name is used."""
 
     name: str
     ready_seconds: float = 1.0
@@ -49,23 +49,25 @@ class FakeServer:
 
 @dataclass
 class FakeLoad:
-    """Answers in the place of a load, as fast as each engine would, and keeps what was asked."""
+    """Replaces a load: returns times at each engine's speed, and records the requests."""
 
     speeds: Mapping[str, float]
-    asked: list[tuple[str, int, str]] = field(default_factory=list)
+    requested: list[tuple[str, int, str]] = field(default_factory=list)
 
     def run(self, one: load.Load, seed: int, headers: Mapping[str, str]) -> load.Times:
         """Answer a load."""
-        self.asked.append((one.model, one.requests, "without" if headers else "with"))
+        self.requested.append((one.model, one.requests, "without" if headers else "with"))
         return load.Times([0.1], [0.01], tokens=100, wall=100 / self.speeds[one.model])
 
 
 @pytest.fixture
-def room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Room:
+def context(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> ScenarioContext:
     """Return a room with two servers whose load is made up."""
     servers: list[Any] = [FakeServer("stock"), FakeServer("patched")]
-    monkeypatch.setattr(Room, "alive", lambda self: self.server)
-    monkeypatch.setattr(throughput, "ways", lambda _server: {"without": {"token": "t"}, "with": {}})
+    monkeypatch.setattr(ScenarioContext, "alive", lambda self: self.server)
+    monkeypatch.setattr(
+        throughput, "routes_to", lambda _server: {"without": {"token": "t"}, "with": {}}
+    )
     monkeypatch.setattr(
         throughput,
         "load_on",
@@ -73,105 +75,111 @@ def room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Room:
             "", server.name, at_once, requests, 1, 1
         ),
     )
-    return Room(rig, (0,), servers=servers)
+    return ScenarioContext(rig, (0,), servers=servers)
 
 
 @pytest.mark.parametrize(("patched", "failed"), [(2600.0, False), (900.0, True)])
 def test_the_gain_is_checked_with_64_streams(
-    room: Room, monkeypatch: pytest.MonkeyPatch, patched: float, failed: bool
+    context: ScenarioContext, monkeypatch: pytest.MonkeyPatch, patched: float, failed: bool
 ) -> None:
     fake = FakeLoad({"stock": 450.0, "patched": patched})
-    monkeypatch.setattr(load, "run", fake.run)
+    monkeypatch.setattr(load, "run_load", fake.run)
 
-    throughput.throughput(64, room)
+    throughput.throughput(64, context)
 
-    assert bool(room.findings.failed) is failed
-    assert sorted(room.findings.rows) == [
+    assert bool(context.findings.failed) is failed
+    assert sorted(context.findings.rows) == [
         "patched, with",
         "patched, without",
         "stock, with",
         "stock, without",
     ]
-    assert room.findings.rows["patched, with"]["tokens_per_second"] == patched
-    assert [one for one in fake.asked if one[0] == "stock"] == [
+    assert context.findings.rows["patched, with"]["tokens_per_second"] == patched
+    assert [one for one in fake.requested if one[0] == "stock"] == [
         ("stock", 64, way) for way in ("without", "with")
     ]
-    assert [way for name, _, way in fake.asked if name == "patched"] == [
+    assert [way for name, _, way in fake.requested if name == "patched"] == [
         *("without",),  # in advance
         *("without", "with", "with", "without"),
     ]
-    assert [name for name, _, _ in fake.asked] == [
+    assert [name for name, _, _ in fake.requested] == [
         *("stock", "stock", "patched", "patched", "patched"),
         *("patched", "patched"),
     ]
 
 
-def test_no_two_rounds_have_the_same_prompts(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_rounds_have_the_same_prompts(
+    context: ScenarioContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seeds = []
 
     def run(_one: load.Load, seed: int, _headers: Mapping[str, str]) -> load.Times:
         seeds.append(seed)
         return load.Times([0.1], [0.01], tokens=100, wall=1)
 
-    monkeypatch.setattr(load, "run", run)
-    throughput.throughput(64, room)
+    monkeypatch.setattr(load, "run_load", run)
+    throughput.throughput(64, context)
 
-    # Each server has a cache of its own, so both may be asked the same.
+    # Each server has its own cache, so both may receive the same prompts.
     assert len(set(seeds)) == 5
 
 
 def test_api_servers_are_compared_through_the_gate(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    context: ScenarioContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeLoad({"stock": 3000.0, "patched": 4500.0})  # the positions of one and of two
-    monkeypatch.setattr(load, "run", fake.run)
+    monkeypatch.setattr(load, "run_load", fake.run)
 
-    throughput.api_servers(256, room)
+    throughput.api_servers(256, context)
 
-    assert room.findings.figures["gain"] == 1.5
-    assert {way for _, _, way in fake.asked} == {"with"}
+    assert context.findings.figures["gain"] == 1.5
+    assert {way for _, _, way in fake.requested} == {"with"}
 
 
 def test_the_engine_as_it_comes_meets_256_streams_once_and_apart(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    context: ScenarioContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeLoad({"stock": 450.0, "patched": 5000.0})
-    monkeypatch.setattr(load, "run", fake.run)
+    monkeypatch.setattr(load, "run_load", fake.run)
     parts = {step.name: step for step in throughput.SCENARIOS[0].steps}
 
-    parts["at-256"].part(room)
+    parts["at-256"].part(context)
 
-    assert {name for name, _, _ in fake.asked} == {"patched"}
-    fake.asked.clear()
-    parts["stock-at-256"].part(room)
-    assert fake.asked == [("stock", 256, "with")]
+    assert {name for name, _, _ in fake.requested} == {"patched"}
+    fake.requested.clear()
+    parts["stock-at-256"].part(context)
+    assert fake.requested == [("stock", 256, "with")]
     assert parts["stock-at-256"].least
 
 
-def test_every_round_is_noted_as_it_comes(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_round_is_noted_as_it_comes(
+    context: ScenarioContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = FakeLoad({"stock": 450.0, "patched": 2600.0})
     noted: list[int] = []
 
     def run(one: load.Load, seed: int, headers: Mapping[str, str]) -> load.Times:
-        noted.append(sum(row["requests"] for row in room.findings.rows.values()))
+        noted.append(sum(row["requests"] for row in context.findings.rows.values()))
         return fake.run(one, seed, headers)
 
-    monkeypatch.setattr(load, "run", run)
-    throughput.throughput(64, room)
+    monkeypatch.setattr(load, "run_load", run)
+    throughput.throughput(64, context)
 
     assert noted == [0, 1, 2, 2, 3, 4, 5]  # the third is the one in advance
-    assert room.findings.rows["patched, with"]["requests"] == 2
+    assert context.findings.rows["patched, with"]["requests"] == 2
 
 
-def test_without_py_spy_nothing_is_recorded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_py_spy_nothing_is_recorded(
+    context: ScenarioContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
-    throughput.api_profile(room)
+    throughput.api_profile(context)
 
-    assert room.findings == Findings(figures={"skipped": "no py-spy here"})
+    assert context.findings == Findings(figures={"skipped": "no py-spy here"})
 
 
-def test_py_spy_is_found_beside_the_packages(tmp_path: Path) -> None:
+def test_py_spy_is_located_beside_the_packages(tmp_path: Path) -> None:
     program = tmp_path / "bin" / "py-spy"
     program.parent.mkdir()
     program.touch()
@@ -195,7 +203,7 @@ def test_py_spy_is_found_beside_the_packages(tmp_path: Path) -> None:
         ("MainThread;f (/srv/x.py:1)", "other"),
     ],
 )
-def test_a_sample_belongs_to_the_innermost_package_that_is_known(stack: str, group: str) -> None:
+def test_a_sample_belongs_to_the_innermost_listed_package(stack: str, group: str) -> None:
     assert profile.shares(f"thread (1): {stack} 7\n") == {group: 1.0}
 
 

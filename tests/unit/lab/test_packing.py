@@ -164,7 +164,7 @@ def test_a_manifest_names_plain_files_only(pieces: list[Path], tmp_path: Path, n
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"archives": {"a": ["unknown"]}, "hashes": {}}', '{"hashes": {}}']
 )
-def test_a_manifest_that_says_too_little_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_incomplete_manifest_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text)
 
     with pytest.raises(DamagedPieceError, match=r"pieces\.json"):

@@ -43,13 +43,13 @@ def shared_object(contents: dict[str, bytes]) -> bytes:
     return bytes(body) + b"".join(headers)
 
 
-def test_sections_are_found_by_name_and_those_without_bytes_are_not() -> None:
+def test_sections_are_listed_by_name_without_empty_ones() -> None:
     data = shared_object({".text": b"code", ".bss": b"1234", ".symtab": b"symbols"})
-    found = {one.name: data[one.offset : one.offset + one.size] for one in sections(data)}
+    contents = {one.name: data[one.offset : one.offset + one.size] for one in sections(data)}
 
-    assert found[".text"] == b"code"
-    assert found[".symtab"] == b"symbols"
-    assert ".bss" not in found
+    assert contents[".text"] == b"code"
+    assert contents[".symtab"] == b"symbols"
+    assert ".bss" not in contents
 
 
 @pytest.mark.parametrize("data", [b"", b"#!/bin/sh\n", b"\x7fELF\x01\x01" + bytes(100)])
@@ -74,18 +74,18 @@ def test_hoppers_own_code_stays_and_an_assembly_where_there_is_none(
     assert fatbin.unused(listed) == [one for at, one in enumerate(listed) if at not in kept]
 
 
-def test_containers_are_found_across_the_padding_between_them() -> None:
+def test_containers_are_read_across_the_padding_between_them() -> None:
     one = container(entry(fatbin.CUBIN, HOPPER))
     data = one + bytes(32) + container(entry(fatbin.CUBIN, AMPERE), entry(fatbin.PTX, HOPPER))
-    found = list(fatbin.containers(data, Section(".nv_fatbin", 0, len(data))))
+    contents = list(fatbin.containers(data, Section(".nv_fatbin", 0, len(data))))
 
-    assert [[entry.architecture for entry in entries] for entries in found] == [
+    assert [[entry.architecture for entry in entries] for entries in contents] == [
         [HOPPER],
         [AMPERE, HOPPER],
     ]
     assert all(
         data[entry.offset : entry.offset + entry.size] == CODE
-        for entries in found
+        for entries in contents
         for entry in entries
     )
 
@@ -108,11 +108,11 @@ def test_a_shared_object_keeps_its_length_headers_and_code_and_loses_the_rest(
 
     assert slim.slim(tmp_path) == len(CODE) + len(b"symbols") + len(b"lines")
     after = path.read_bytes()
-    found = {one.name: after[one.offset : one.offset + one.size] for one in sections(after)}
+    contents = {one.name: after[one.offset : one.offset + one.size] for one in sections(after)}
     assert len(after) == len(data) + slim.SMALLEST_BYTES
-    assert found[".text"] == b"code"
-    assert found[".symtab"] == bytes(7)
-    assert found[".nv_fatbin"] == code[: -len(CODE)] + bytes(len(CODE))
+    assert contents[".text"] == b"code"
+    assert contents[".symtab"] == bytes(7)
+    assert contents[".nv_fatbin"] == code[: -len(CODE)] + bytes(len(CODE))
 
 
 @pytest.mark.parametrize(("is_nccl", "zeroed"), [(True, True), (False, False)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from builders import NOW, ready_pod, signal
+from builders import NOW, Object, deployment_body, ready_pod, signal
 from mistral_operator.api import (
     ConditionType,
     Oom,
@@ -37,6 +37,32 @@ def test_a_cache_that_is_too_small_for_the_load_is_a_soft_lack_of_memory() -> No
 
     assert (found.status, found.reason) == ("True", "KVPressure")
     assert "raise spec.replicas" in found.message
+
+
+@pytest.mark.parametrize(
+    ("autoscaling", "replicas", "remedy"),
+    [
+        ({"driver": "External"}, 4, "raise spec.replicas"),
+        ({}, 4, "raise spec.autoscaling.maxReplicas (currently 4)"),
+        ({"driver": "KEDA"}, 4, "raise spec.autoscaling.maxReplicas (currently 4)"),
+        ({}, 3, "set spec.autoscaling.targetInFlight to fewer requests per replica"),
+        ({"driver": "KEDA", "targetInFlight": 40}, 3, "targetInFlight (currently 40)"),
+    ],
+)
+def test_the_remedy_of_kv_pressure_is_a_field_that_autoscaling_does_not_replace(
+    autoscaling: Object, replicas: int, remedy: str
+) -> None:
+    case = status_input(
+        ready_pod(),
+        spec={"autoscaling": {"maxReplicas": 4, **autoscaling}},
+        deployment=deployment_body(replicas),
+    )
+    pressure = heard(case, small_1=signal(kv_pressure=True))
+
+    message = said(report(pressure, NOW), ConditionType.OUT_OF_MEMORY).message
+
+    assert remedy in message
+    assert message.count("spec.replicas") == remedy.count("spec.replicas")
 
 
 def test_it_stands_until_the_operator_hears_again() -> None:

@@ -56,7 +56,7 @@ def test_a_failed_start_reports_the_first_cause(start: Start) -> None:
         ),
     ],
 )
-def test_a_cause_in_the_log_becomes_the_class_and_the_advice(
+def test_a_cause_in_the_log_determines_class_and_advice(
     start: Start, words: str, failure: FailureClass, says: str
 ) -> None:
     prefix = "(EngineCore pid=7) ERROR 11-24 12:36:02 [core.py:1] "

@@ -5,26 +5,26 @@ from dataclasses import dataclass, field
 import pytest
 
 from mistral_server.engine.vllm_metrics import EngineMetrics, parse
-from mistral_server.supervisor.kv_pressure import CALM_SECONDS, Pressure
+from mistral_server.supervisor.kv_pressure import QUIET_SECONDS, KVPressureDetector
 
 
 @dataclass
 class Engine:
-    """An engine that is looked at every five seconds."""
+    """An engine that is polled every five seconds."""
 
     now: float = 0.0
     preemptions: float = 0.0
-    pressure: Pressure = field(init=False)
+    pressure: KVPressureDetector = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pressure = Pressure(lambda: self.now)
+        self.pressure = KVPressureDetector(lambda: self.now)
         self.look(usage=0.0)
 
     def look(self, usage: float, preempted: float = 0.0) -> bool:
         self.now += 5
         self.preemptions += preempted
         metrics = EngineMetrics(kv_cache_usage=usage, preemptions=self.preemptions)
-        self.pressure.see(metrics)
+        self.pressure.observe(metrics)
         return self.pressure.high
 
 
@@ -38,16 +38,16 @@ def test_pressure_takes_a_full_cache_and_preemptions(
     assert Engine().look(usage, preempted) is high
 
 
-def test_a_peak_between_two_looks_counts_as_full() -> None:
+def test_a_peak_between_two_polls_counts_as_full() -> None:
     engine = Engine()
     engine.look(usage=0.97)
 
     assert engine.look(usage=0.6, preempted=2)
 
 
-def test_preemptions_before_the_first_look_do_not_count() -> None:
-    pressure = Pressure(lambda: 0.0)
-    pressure.see(EngineMetrics(kv_cache_usage=1.0, preemptions=12))
+def test_preemptions_before_the_first_poll_do_not_count() -> None:
+    pressure = KVPressureDetector(lambda: 0.0)
+    pressure.observe(EngineMetrics(kv_cache_usage=1.0, preemptions=12))
 
     assert not pressure.high
 
@@ -59,7 +59,7 @@ def test_waves_of_preemptions_are_one_episode_until_it_is_calm() -> None:
         engine.look(usage=0.9)
     assert engine.pressure.take_episodes() == 1
 
-    engine.now += CALM_SECONDS
+    engine.now += QUIET_SECONDS
     assert not engine.look(usage=0.5)
     engine.look(usage=1.0, preempted=1)
 

@@ -24,7 +24,7 @@ from server_runner import (
 Start = Callable[..., RunningServer]
 
 
-def test_a_server_tells_its_stages_and_becomes_ready_after_a_chat(start: Start) -> None:
+def test_a_server_reports_its_stages_and_becomes_ready_after_a_chat(start: Start) -> None:
     server = start(boot_seconds=2.0, waiting=3, starved=2, looping=1)
     seen = set()
 
@@ -90,11 +90,11 @@ def test_a_stop_turns_unready_at_once_and_cuts_no_stream(
 def test_a_stop_before_the_first_chat_ends_at_once(start: Start) -> None:
     server = start(boot_seconds=20.0, children=True)
     server.until(lambda: len(server.processes()) == 7)
-    asked = time.monotonic()
+    stopped_at = time.monotonic()
     server.stop()
 
     assert server.wait() == 0
-    assert time.monotonic() - asked < 15
+    assert time.monotonic() - stopped_at < 15
     assert server.processes() == {}
 
 

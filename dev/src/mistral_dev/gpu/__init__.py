@@ -1,6 +1,6 @@
-"""Prove the server on real GPUs; docs/gpu.md says how.
+"""Test the server on real GPUs; docs/gpu.md explains how.
 
-Start with ``scenarios``, which says what is proven, and ``runner``, which says in which order. On
-the machine this package runs with what vLLM needs itself: nothing here may import more. Where that
-machine has no package index, ``mistral_dev.lab`` brings vLLM to it.
+Start with ``scenarios``, which defines what is tested, and ``runner``, which schedules it. On the
+machine, this package may only import vLLM's own dependencies. ``mistral_dev.lab`` transfers vLLM to
+a machine without a package index.
 """

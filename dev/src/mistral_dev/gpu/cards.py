@@ -1,11 +1,12 @@
-"""What the GPUs say of themselves, through nvidia-smi. Nothing here changes a setting."""
+"""Query the GPUs through nvidia-smi. Changes no setting."""
 
 import subprocess
 import time
 from dataclasses import dataclass
 
 SETTLED_MIB = 1500
-"""A GPU that nobody uses shows some hundred MiB; an engine takes at least 30 GiB."""
+"""Memory below which a GPU counts as free: a few hundred MiB if unused, at least 30 GiB with an
+engine."""
 
 
 @dataclass(frozen=True)
@@ -19,26 +20,26 @@ class Card:
 
 
 def cards() -> list[Card]:
-    """Return the GPUs of this machine, none where there is no driver."""
-    found = []
+    """Return the GPUs of this machine, or none without a driver."""
+    result = []
     for row in _query("index,name,memory.total,driver_version"):
         index, name, memory, driver = row.split(", ")
-        found.append(Card(int(index), name, int(memory), driver))
-    return found
+        result.append(Card(int(index), name, int(memory), driver))
+    return result
 
 
 def used_mib(gpus: tuple[int, ...]) -> int:
-    """Return the memory in use on the fullest of these GPUs, 0 if nobody can tell."""
+    """Return the memory in use on the fullest of these GPUs, or 0 if it is unavailable."""
     rows = [row.split(", ") for row in _query("index,memory.used")]
     return max((int(used) for index, used in rows if int(index) in gpus), default=0)
 
 
-def settled(gpus: tuple[int, ...], seconds: float) -> tuple[float, int]:
+def wait_until_free(gpus: tuple[int, ...], seconds: float) -> tuple[float, int]:
     """Wait until the GPUs are free; return how long that took and what was in use at the end."""
-    begun = time.monotonic()
-    while (used := used_mib(gpus)) > SETTLED_MIB and time.monotonic() - begun < seconds:
+    started = time.monotonic()
+    while (used := used_mib(gpus)) > SETTLED_MIB and time.monotonic() - started < seconds:
         time.sleep(0.1)
-    return round(time.monotonic() - begun, 2), used
+    return round(time.monotonic() - started, 2), used
 
 
 def _query(fields: str) -> list[str]:

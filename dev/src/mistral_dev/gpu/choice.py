@@ -1,4 +1,4 @@
-"""Which scenarios run, in which order, and which have no time left. Pure."""
+"""Select and order scenarios, and drop those without enough time. Pure."""
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
@@ -18,11 +18,11 @@ def chosen(scenarios: Iterable[Scenario], patterns: Sequence[str], cpu: bool) ->
 
 
 class Queue:
-    """The scenarios that wait for a GPU, each taken once by whoever comes first.
+    """The scenarios that wait for a GPU. Each one is taken once.
 
     Args:
         scenarios: the most important first.
-        deadline: when everything has to be over, on the clock that `take` is told.
+        deadline: end of the run, on the clock of `take`.
     """
 
     def __init__(self, scenarios: Iterable[Scenario], deadline: float) -> None:
@@ -31,9 +31,9 @@ class Queue:
         self.cut: list[Scenario] = []
 
     def take(self, begins: float) -> Scenario | None:
-        """Return the next scenario that can end in time if it begins then, None if there is none.
+        """Return the next scenario that can finish in time if it begins then, or None.
 
-        One that cannot is passed over for good: later there is even less time.
+        One that cannot is dropped: later there is even less time.
         """
         while self._waiting:
             scenario = self._waiting.pop(0)

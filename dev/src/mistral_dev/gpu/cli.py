@@ -57,7 +57,7 @@ def run(
 ) -> None:
     """Run the scenarios whose names match one of PATTERNS, all of them by default."""
     from mistral_dev.gpu import machine
-    from mistral_dev.gpu.machine import Wanted
+    from mistral_dev.gpu.machine import Selection
 
     work = Path(tempfile.mkdtemp(prefix="mistral-gpu-"))
     rig = machine.tiny(work, lanes) if tiny else machine.full(work, python, site)
@@ -65,7 +65,7 @@ def run(
         click.echo(f"SKIP: {machine.NO_GPU}")
         return
     try:
-        failed = machine.prove(rig, Wanted(patterns, except_done_in), seconds, out)
+        failed = machine.prove(rig, Selection(patterns, except_done_in), seconds, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     sys.exit(1 if failed else 0)

@@ -1,4 +1,4 @@
-"""What a scenario found: checks that hold or do not, and figures. Pure."""
+"""The findings of a scenario: failed checks and figures. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,31 +10,31 @@ class Findings:
 
     figures: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Figures that get lines of their own in the table, by what they are about."""
+    """Figures with their own lines in the table, by name."""
     failed: list[str] = field(default_factory=list)
     checks: int = 0
 
-    def check(self, what: str, holds: bool, seen: object = "") -> bool:
-        """Note whether something holds; `seen` says what was there instead."""
+    def check(self, what: str, holds: bool, got: object = "") -> bool:
+        """Record a check; `got` is the actual value if it failed."""
         self.checks += 1
         if not holds:
-            self.failed.append(f"{what}: {seen}" if seen != "" else what)
+            self.failed.append(f"{what}: {got}" if got != "" else what)
         return holds
 
-    def equal(self, what: str, seen: object, wanted: object) -> bool:
-        """Note whether something is what it should be."""
-        return self.check(what, seen == wanted, f"{seen!r} instead of {wanted!r}")
+    def equal(self, what: str, got: object, want: object) -> bool:
+        """Record whether two values are equal."""
+        return self.check(what, got == want, f"{got!r} instead of {want!r}")
 
     def note(self, **figures: Any) -> None:
-        """Keep figures."""
+        """Record figures."""
         self.figures |= figures
 
     def row(self, about: str, **figures: Any) -> None:
-        """Keep figures that are compared with others, line by line; a later row replaces one."""
+        """Record figures as a row of the table; a later row of the same name replaces it."""
         self.rows[about] = figures
 
     def so_far(self) -> "Findings":
-        """Return what is there by now, whatever is added later."""
+        """Return a copy of the current findings."""
         return Findings(dict(self.figures), dict(self.rows), list(self.failed), self.checks)
 
 
@@ -56,7 +56,7 @@ class Result:
 def result(
     name: tuple[str, str], gpus: tuple[int, ...], seconds: float, findings: Findings
 ) -> Result:
-    """Return the line about a part that came to its end."""
+    """Return the line of a finished part."""
     outcome = "FAIL" if findings.failed else "PASS"
     scenario, part = name
     failed = tuple(findings.failed)

@@ -1,4 +1,4 @@
-"""Hold a GPU's memory, to make an engine's allocations fail: a program, and who talks to it.
+"""Allocate a GPU's memory to make an engine's allocations fail: a program and its client.
 
 The program is started by this file's own path, takes plain allocations through the driver, and
 reads one command a line: ``take MIB``, ``leave MIB`` (take all but this much) and ``below A B``
@@ -33,19 +33,19 @@ class Hog:
             self._process.kill()
             raise RuntimeError(f"no memory of GPU {gpu} can be held; the hog's error stands above")
 
-    def tell(self, command: str) -> str:
-        """Give a command and return the answer, which says what is held and what is free."""
-        self.order(command)
+    def execute(self, command: str) -> str:
+        """Send a command and return the answer, with the allocated and the free memory."""
+        self.send(command)
         return self._answer()
 
-    def order(self, command: str) -> None:
-        """Give a command whose answer nobody waits for."""
-        assert self._process.stdin is not None  # noqa: S101 - asked for above
+    def send(self, command: str) -> None:
+        """Send a command without waiting for the answer."""
+        assert self._process.stdin is not None  # noqa: S101 - a pipe, see above
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None  # noqa: S101 - asked for above
+        assert self._process.stdout is not None  # noqa: S101 - a pipe, see above
         return self._process.stdout.readline().strip()
 
     def __enter__(self) -> Self:
@@ -93,8 +93,8 @@ class _Memory:
                 return
 
     def below(self, size: int, rest: int) -> None:
-        until = time.monotonic() + _WAIT_SECONDS
-        while self.free() >= size and time.monotonic() < until:
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while self.free() >= size and time.monotonic() < deadline:
             time.sleep(0.001)
         self.leave(rest)
 

@@ -1,8 +1,8 @@
-"""Hold an engine just before it touches a GPU, so that the next one imports while one is tested.
+"""Pause an engine just before it opens a GPU, so that it imports while another one is tested.
 
-Of the 55 s that a start took on an H100, 46 were Python's imports. A server that was started in
-advance runs them on an idle core and waits here, in the process that computes, before vLLM's worker
-is imported: nothing is on the GPU by then, and no line of the log tells of the wait.
+Of the 55 s that a start took on an H100, 46 were Python's imports. A server that is started
+in advance imports on an idle core and waits here, in the worker process, before vLLM's worker is
+imported. Nothing is on the GPU yet, and the log does not show the wait.
 
 ``directory`` makes a folder for PYTHONPATH whose ``sitecustomize`` calls `install` in every Python
 process of the server.
@@ -37,8 +37,8 @@ def directory(work: Path) -> Path:
     return folder
 
 
-def waiting(gate: Path) -> bool:
-    """Say whether a held server has come to the place where it waits."""
+def is_waiting(gate: Path) -> bool:
+    """Return whether a held server waits before its worker."""
     return any(gate.parent.glob(f"{gate.name}.waits.*"))
 
 
@@ -49,7 +49,7 @@ def install() -> None:
 
 
 class _Gate(importlib.abc.MetaPathFinder):
-    """Finds nothing, but takes its time over one module."""
+    """Finds nothing, but delays the import of one module."""
 
     def __init__(self, gate: Path) -> None:
         self._gate = gate

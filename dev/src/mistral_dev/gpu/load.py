@@ -76,38 +76,38 @@ def prompts(load: Load, seed: int) -> list[str]:
     return [" ".join(random_.choices(_WORDS, k=load.words)) for _ in range(load.requests)]
 
 
-def run(load: Load, seed: int, headers: Mapping[str, str]) -> Times:
+def run_load(load: Load, seed: int, headers: Mapping[str, str]) -> Times:
     """Send all requests, so many at a time, from a process of its own, and return the times.
 
     In this one the threads of other scenarios would hold up what is measured.
     """
-    order = json.dumps({"load": asdict(load), "seed": seed, "headers": dict(headers)})
+    request = json.dumps({"load": asdict(load), "seed": seed, "headers": dict(headers)})
     command = [sys.executable, "-m", "mistral_dev.gpu.load"]
-    done = subprocess.run(
-        command, input=order, capture_output=True, text=True, timeout=2 * _SECONDS
+    process = subprocess.run(
+        command, input=request, capture_output=True, text=True, timeout=2 * _SECONDS
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"the load generator failed: {done.stderr[-500:]}")
-    return Times(**json.loads(done.stdout))
+    if process.returncode != 0:
+        raise RuntimeError(f"the load generator failed: {process.stderr[-500:]}")
+    return Times(**json.loads(process.stdout))
 
 
-async def _run(load: Load, texts: Sequence[str], headers: Mapping[str, str]) -> Times:
-    waiting = list(reversed(texts))
+async def _send_all(load: Load, texts: Sequence[str], headers: Mapping[str, str]) -> Times:
+    remaining = list(reversed(texts))
     times = Times()
     connector = aiohttp.TCPConnector(limit=0)
     limit = aiohttp.ClientTimeout(total=_SECONDS)
     async with aiohttp.ClientSession(connector=connector, timeout=limit, headers=headers) as client:
 
-        async def one_after_the_other() -> None:
-            while waiting:
+        async def send_in_sequence() -> None:
+            while remaining:
                 try:
-                    times.add(await _stream(client, load, waiting.pop()))
+                    times.add(await _stream(client, load, remaining.pop()))
                 except (aiohttp.ClientError, StreamFailedError, TimeoutError, ValueError):
                     times.failed += 1
 
-        began = time.perf_counter()
-        await asyncio.gather(*(one_after_the_other() for _ in range(load.at_once)))
-        times.wall = time.perf_counter() - began
+        started = time.perf_counter()
+        await asyncio.gather(*(send_in_sequence() for _ in range(load.at_once)))
+        times.wall = time.perf_counter() - started
     return times
 
 
@@ -127,11 +127,11 @@ async def _stream(client: aiohttp.ClientSession, load: Load, text: str) -> Times
         "stream_options": {"include_usage": True},
     }
     times = Times()
-    began = time.perf_counter()
+    started = time.perf_counter()
     last = 0.0
-    async with client.post(load.url, json=body) as answer:
-        answer.raise_for_status()
-        async for line in answer.content:
+    async with client.post(load.url, json=body) as response:
+        response.raise_for_status()
+        async for line in response.content:
             if not line.startswith(b"data: {"):
                 continue
             if b'"choices"' not in line:
@@ -145,7 +145,7 @@ async def _stream(client: aiohttp.ClientSession, load: Load, text: str) -> Times
             if last:
                 times.gaps.append(now - last)
             else:
-                times.firsts.append(now - began)
+                times.firsts.append(now - started)
             last = now
     if not times.tokens:
         raise StreamFailedError("the stream ended without its usage")
@@ -160,9 +160,9 @@ def _milliseconds(values: Sequence[float], share: float) -> float:
 
 
 def _main() -> None:
-    order = json.load(sys.stdin)
-    load = Load(**order["load"])
-    times = asyncio.run(_run(load, prompts(load, order["seed"]), order["headers"]))
+    request = json.load(sys.stdin)
+    load = Load(**request["load"])
+    times = asyncio.run(_send_all(load, prompts(load, request["seed"]), request["headers"]))
     json.dump(asdict(times), sys.stdout)
 
 

@@ -1,11 +1,11 @@
-"""The output of a server as it grows: when each line came, and when the cause of an end showed."""
+"""Follow the output of a server, with the time of each line and of the first cause of a failure."""
 
 import re
 import threading
 import time
 from pathlib import Path
 
-from mistral_server.engine_log.classify import Classifier, Verdict
+from mistral_server.engine_log.classify import Classification, Classifier
 
 
 class Log:
@@ -14,7 +14,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cause_at: float | None = None
-        """When the first line that tells of an end was written."""
+        """Time of the first line that shows a failure."""
         self._lines: list[tuple[float, str]] = []
         self._classifier = Classifier()
         self._closed = threading.Event()
@@ -27,14 +27,14 @@ class Log:
         self._thread.join(10)
 
     @property
-    def verdict(self) -> Verdict | None:
-        """What the log says of the engine's end."""
-        return self._classifier.verdict()
+    def classification(self) -> Classification | None:
+        """The classification of the engine's failure."""
+        return self._classifier.classification()
 
     def find(self, pattern: str) -> re.Match[str] | None:
         """Return the last match in any line so far."""
-        found = [match for _, line in list(self._lines) if (match := re.search(pattern, line))]
-        return found[-1] if found else None
+        matches = [match for _, line in list(self._lines) if (match := re.search(pattern, line))]
+        return matches[-1] if matches else None
 
     def number(self, pattern: str) -> float | None:
         """Return the number in the first group of the last match."""
@@ -62,5 +62,5 @@ class Log:
         now = time.monotonic()
         self._lines.append((now, line))
         self._classifier.read(line)
-        if self.cause_at is None and self._classifier.verdict() is not None:
+        if self.cause_at is None and self._classifier.classification() is not None:
             self.cause_at = now

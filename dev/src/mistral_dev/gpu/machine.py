@@ -12,8 +12,8 @@ from pathlib import Path
 from mistral_dev.gpu import cards
 from mistral_dev.gpu.choice import chosen
 from mistral_dev.gpu.model import write_model
-from mistral_dev.gpu.outcome import Outcome, finished
 from mistral_dev.gpu.rig import TINY, Rig
+from mistral_dev.gpu.run_output import RunOutput, finished_scenarios
 from mistral_dev.gpu.runner import Runner
 from mistral_dev.gpu.scenario import Scenario
 from mistral_dev.gpu.scenarios import ALL
@@ -33,13 +33,13 @@ _LOG_SECONDS = 10.0
 
 def full(work: Path, python: str, site: str | None) -> Rig | None:
     """Return the rig of this machine's GPUs with the full-size model, None if it has none."""
-    found = [card for card in cards.cards() if card.memory_mib >= SMALLEST_MIB]
-    if not found:
+    usable = [card for card in cards.cards() if card.memory_mib >= SMALLEST_MIB]
+    if not usable:
         return None
     return Rig(
         device="cuda",
-        gpus=tuple(card.index for card in found),
-        memory_mib=found[0].memory_mib,
+        gpus=tuple(card.index for card in usable),
+        memory_mib=usable[0].memory_mib,
         python=python,
         packages=(*_SOURCES, *([site] if site else [])),
         model=str(write_model(work / "model", _tokenizer(site))),
@@ -65,7 +65,7 @@ def tiny(work: Path, lanes: int) -> Rig:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which scenarios are to be run."""
 
     patterns: Sequence[str] = ()
@@ -74,25 +74,25 @@ class Wanted:
 
     def scenarios(self, cpu: bool) -> list[Scenario]:
         """Return them, the most important first."""
-        done = {name for out in self.except_done_in for name in finished(out)}
+        done = {name for out in self.except_done_in for name in finished_scenarios(out)}
         return [one for one in chosen(ALL, self.patterns, cpu) if one.name not in done]
 
 
-def prove(rig: Rig, wanted: Wanted, seconds: float, out: Path) -> int:
+def prove(rig: Rig, selection: Selection, seconds: float, out: Path) -> int:
     """Run scenarios, print the table last, and return how many of its lines are no success."""
-    outcome = Outcome(out, rig.work, _about(rig))
-    scenarios = wanted.scenarios(cpu=rig.device == "cpu")
-    runner = Runner(rig, scenarios, seconds - _LOG_SECONDS, outcome.add)
-    packing = _Packing(outcome)
+    output = RunOutput(out, rig.work, _about(rig))
+    scenarios = selection.scenarios(cpu=rig.device == "cpu")
+    runner = Runner(rig, scenarios, seconds - _LOG_SECONDS, output.add)
+    packing = _Packing(output)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         runner.run()
     finally:
         packing.stop()
-        outcome.write()
-        outcome.write_logs()
-    print(table(outcome.results), flush=True)
-    return sum(one.outcome in {"FAIL", "ERROR"} for one in outcome.results)
+        output.write()
+        output.write_logs()
+    print(table(output.results), flush=True)
+    return sum(one.outcome in {"FAIL", "ERROR"} for one in output.results)
 
 
 def _about(rig: Rig) -> dict[str, object]:
@@ -107,15 +107,15 @@ def _about(rig: Rig) -> dict[str, object]:
 
 
 def _tokenizer(site: str | None) -> Path | None:
-    found = Path(site or "", "mistral_common", "data", "tekken_240911.json")
-    return found if site and found.exists() else None
+    path = Path(site or "", "mistral_common", "data", "tekken_240911.json")
+    return path if site and path.exists() else None
 
 
 class _Packing:
     """Packs the logs once a minute: a run that is cut by force leaves the last pack."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        self._outcome = outcome
+    def __init__(self, output: RunOutput) -> None:
+        self._output = output
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -126,4 +126,4 @@ class _Packing:
 
     def _work(self) -> None:
         while not self._stopped.wait(60):
-            self._outcome.write_logs()
+            self._output.write_logs()

@@ -86,7 +86,7 @@ def tokenizer(source: dict[str, Any]) -> dict[str, Any]:
 def _installed_tokenizer() -> Path:
     import importlib.util
 
-    found = importlib.util.find_spec("mistral_common")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("mistral_common")
+    if spec is None or spec.origin is None:
         raise FileNotFoundError("mistral-common is not installed beside this interpreter.")
-    return Path(found.origin).parent / "data" / "tekken_240911.json"
+    return Path(spec.origin).parent / "data" / "tekken_240911.json"

@@ -17,7 +17,7 @@ RATE = 200
 _STARTS_SECONDS = 30.0
 
 _IDLE = "idle, or in uvloop"
-"""uvloop waits, and works, outside of Python: no frame tells one from the other."""
+"""uvloop waits and works outside of Python, so frames do not distinguish the two."""
 _OTHER = "other"
 
 _WAITS = re.compile(r"/selectors\.py|/asyncio/runners\.py|/uvloop/")

@@ -1,7 +1,7 @@
-"""What the scenarios run on: GPUs with the full-size model, or CPUs with the tiny one to try them.
+"""The machine of the scenarios: GPUs with the full-size model, or CPUs with the tiny one.
 
-A scenario says in the fields of a resource what it wants served, and gets the settings that the
-operator would render from them; only paths, ports and addresses are this machine's.
+A scenario describes its server with the fields of a resource, and runs with the settings that the
+operator renders from them. Only paths, ports and addresses are this machine's.
 """
 
 import os
@@ -21,16 +21,16 @@ SAFE = {
     "NCCL_NVLS_ENABLE": "0",
     "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1",
     "NVSHMEM_DISABLE_NVLS": "1",
-    "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",  # asks torch for multicast first
+    "VLLM_ALLREDUCE_USE_SYMM_MEM": "0",  # tries torch's multicast first
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
-    # A virtual machine without a network: ranks meet on loopback.
+    # A virtual machine without a network: ranks connect on loopback.
     "VLLM_HOST_IP": "127.0.0.1",
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",
-    # Where the engine comes from pieces, torch meets the cuDNN of the machine: 9.19 there, and it
+    # An engine unpacked from pieces uses the machine's cuDNN: 9.19 there, and torch
     # refuses to start below the minor version that it was built with, 9.20. 9.19 computes right.
     "PYTORCH_SKIP_CUDNN_COMPATIBILITY_CHECK": "1",
-    # flashinfer and DeepGEMM are not packed, and the sampler's flashinfer is asked for by default.
+    # flashinfer and DeepGEMM are not packed, and the sampler uses flashinfer by default.
     "VLLM_USE_FLASHINFER_SAMPLER": "0",
     "VLLM_USE_DEEP_GEMM": "0",
     "VLLM_NO_USAGE_STATS": "1",
@@ -59,7 +59,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class Scale:
-    """Sizes of what is asked for."""
+    """Sizes of the requests."""
 
     images: int = 10
     image_side: int = 1540

@@ -19,7 +19,7 @@ from mistral_dev.gpu import cards
 from mistral_dev.gpu.choice import Queue
 from mistral_dev.gpu.findings import Findings, Result, result
 from mistral_dev.gpu.rig import Rig
-from mistral_dev.gpu.scenario import Room, Scenario, ServerGoneError, Step
+from mistral_dev.gpu.scenario import Scenario, ScenarioContext, ServerGoneError, Step
 
 AHEAD = 3
 """Servers of a lane that import in advance: an import takes four times as long as a short test."""
@@ -29,103 +29,103 @@ NO_TIME = "no time left"
 _FREE_SECONDS = 15.0
 _PREPARE_SECONDS = 30.0
 
-Told = Callable[[Result], None]
+OnResult = Callable[[Result], None]
 
 
 @dataclass
-class Run:
+class ScenarioRun:
     """One scenario on its GPUs."""
 
     rig: Rig
     scenario: Scenario
     gpus: tuple[int, ...]
     deadline: float
-    room: Room = field(init=False)
+    context: ScenarioContext = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the room."""
-        self.room = Room(self.rig, self.gpus if self.rig.device == "cuda" else ())
+        """Create the context."""
+        self.context = ScenarioContext(self.rig, self.gpus if self.rig.device == "cuda" else ())
 
     def prepare(self) -> None:
         """Start the servers, those that may be held in advance of their turn."""
-        if not self.room.servers:
+        if not self.context.servers:
             for plan in self.scenario.plans(self.rig):
-                self.room.start(plan, self.scenario.held)
+                self.context.start(plan, self.scenario.held)
 
     def prepare_in_advance(self) -> None:
-        """Start the servers if they may be held; what goes wrong is told when it is their turn."""
+        """Start the servers if they may be held; errors are reported when it is their turn."""
         if self.scenario.held:
             with contextlib.suppress(Exception):
                 self.prepare()
 
-    def execute(self, tell: Told, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Go through the parts; whatever happens, no server is left at the end.
+    def execute(self, on_result: OnResult, after_part: Callable[[], None] = lambda: None) -> None:
+        """Run the parts, and kill every server at the end.
 
         Args:
-            tell: called with each result.
-            meanwhile: called after each part, for what others can do while this one goes on.
+            on_result: called with each result.
+            after_part: called after each part, for work that can overlap with this scenario.
         """
         try:
-            prepared = self._take(Step("start", lambda _room: self.prepare(), _PREPARE_SECONDS))
+            prepared = self._take(Step("start", lambda _context: self.prepare(), _PREPARE_SECONDS))
             if prepared.outcome != "PASS":
-                tell(prepared)
+                on_result(prepared)
                 return
             for step in self.scenario.steps:
                 if time.monotonic() + step.least > self.deadline:
-                    tell(_cut(self.scenario, NO_TIME, step.name))
+                    on_result(_cut(self.scenario, NO_TIME, step.name))
                     continue
-                tell(self._take(step))
-                meanwhile()
+                on_result(self._take(step))
+                after_part()
         finally:
             self.close()
 
     def kill(self) -> None:
         """End every server."""
-        for server in self.room.servers:
-            server.end()
+        for server in self.context.servers:
+            server.wait_or_kill()
             server.log.close()
 
     def close(self) -> None:
         """End every server, and wait for the GPUs' memory."""
         self.kill()
-        if self.room.gpus:
-            cards.settled(self.room.gpus, _FREE_SECONDS)
+        if self.context.gpus:
+            cards.wait_until_free(self.context.gpus, _FREE_SECONDS)
 
     def _take(self, step: Step) -> Result:
-        self.room.findings = findings = Findings()
-        began = time.monotonic()
-        limit = max(1.0, min(step.limit, self.deadline - began))
-        broken: list[str] = []
-        worker = threading.Thread(target=self._guarded, args=(step, broken), daemon=True)
+        self.context.findings = findings = Findings()
+        started = time.monotonic()
+        limit = max(1.0, min(step.limit, self.deadline - started))
+        errors: list[str] = []
+        worker = threading.Thread(target=self._guarded, args=(step, errors), daemon=True)
         worker.start()
         worker.join(limit)
         if worker.is_alive():
-            # What fails because the servers are ended is no finding, and no reason.
-            findings, broken = findings.so_far(), [f"took longer than {limit:.0f} s"]
-            for server in self.room.servers:
-                server.end()  # requests that wait for an answer get one
+            # Failures caused by killing the servers are not findings.
+            findings, errors = findings.so_far(), [f"took longer than {limit:.0f} s"]
+            for server in self.context.servers:
+                server.wait_or_kill()  # pending requests then fail
             worker.join(10)
         name = (self.scenario.name, step.name)
-        done = result(name, self.room.gpus, time.monotonic() - began, findings)
-        if not broken:
+        done = result(name, self.context.gpus, time.monotonic() - started, findings)
+        if not errors:
             return done
-        return _broken(done, broken)
+        return _error(done, errors)
 
-    def _guarded(self, step: Step, broken: list[str]) -> None:
+    def _guarded(self, step: Step, errors: list[str]) -> None:
         try:
-            step.part(self.room)
+            step.part(self.context)
         except ServerGoneError as error:
-            broken.append(str(error))
+            errors.append(str(error))
         except Exception:
-            broken.extend(traceback.format_exc().strip().splitlines()[-4:])
+            errors.extend(traceback.format_exc().strip().splitlines()[-4:])
 
 
-def _cut(scenario: Scenario, why: str, part: str = "-") -> Result:
-    return Result(scenario.name, part, (), "CUT", 0.0, {"why": why}, ())
+def _cut(scenario: Scenario, reason: str, part: str = "-") -> Result:
+    return Result(scenario.name, part, (), "CUT", 0.0, {"why": reason}, ())
 
 
-def _broken(done: Result, why: list[str]) -> Result:
-    return replace(done, outcome="ERROR", failed=(*done.failed, *why))
+def _error(done: Result, reason: list[str]) -> Result:
+    return replace(done, outcome="ERROR", failed=(*done.failed, *reason))
 
 
 class Runner:
@@ -135,15 +135,17 @@ class Runner:
         rig: the machine.
         scenarios: the most important first.
         seconds: after which everything has to be over.
-        tell: called with every result as it comes, from any thread.
+        on_result: called with every result as it comes, from any thread.
     """
 
-    def __init__(self, rig: Rig, scenarios: Iterable[Scenario], seconds: float, tell: Told) -> None:
+    def __init__(
+        self, rig: Rig, scenarios: Iterable[Scenario], seconds: float, on_result: OnResult
+    ) -> None:
         self._rig = rig
         self._deadline = time.monotonic() + seconds
         self._lock = threading.Lock()
-        self._tell = tell
-        self._runs: list[Run] = []
+        self._on_result = on_result
+        self._runs: list[ScenarioRun] = []
         listed = list(scenarios)
         self._impossible = [one for one in listed if one.lacks(rig)]
         possible = [one for one in listed if not one.lacks(rig)]
@@ -155,19 +157,19 @@ class Runner:
         """Run all of them."""
         lanes = [_Lane(self, gpu) for gpu in self._rig.gpus]
         for scenario in self._impossible:
-            self.tell(_cut(scenario, scenario.lacks(self._rig)))
+            self.on_result(_cut(scenario, scenario.lacks(self._rig)))
         busy, free = self._apart(lanes)
         try:
-            threads = [_started(lane) for lane in free]
+            threads = [_start_thread(lane) for lane in free]
             self._run_wide(busy)
-            threads += [_started(lane) for lane in busy]
+            threads += [_start_thread(lane) for lane in busy]
             for thread in threads:
                 thread.join()
-        finally:  # also where somebody asked for the end, and lanes are at work
+        finally:  # also on interrupts, while lanes are running
             for run in self._runs:
                 run.kill()
         for scenario in self._queue.cut:
-            self.tell(_cut(scenario, NO_TIME))
+            self.on_result(_cut(scenario, NO_TIME))
 
     def _apart(self, lanes: list["_Lane"]) -> tuple[list["_Lane"], list["_Lane"]]:
         """Return the lanes that have to wait for the wide scenarios, and those that have not."""
@@ -178,37 +180,37 @@ class Runner:
 
     def _run_wide(self, lanes: list["_Lane"]) -> None:
         runs = [self._run(one, self._rig.gpus[: one.gpus]) for one in self._wide]
-        for run, following in itertools.zip_longest(runs, runs[1:]):
+        for run, next_run in itertools.zip_longest(runs, runs[1:]):
             if time.monotonic() + run.scenario.seconds > self._deadline:
-                self.tell(_cut(run.scenario, NO_TIME))
+                self.on_result(_cut(run.scenario, NO_TIME))
                 run.kill()
                 continue
             # What comes after is imported while the GPUs are at work.
             if run.scenario.alone:
-                run.execute(self.tell)
-            elif following is None:
-                run.execute(self.tell, partial(_fill, lanes))
+                run.execute(self.on_result)
+            elif next_run is None:
+                run.execute(self.on_result, partial(_fill, lanes))
             else:
-                run.execute(self.tell, following.prepare_in_advance)
+                run.execute(self.on_result, next_run.prepare_in_advance)
 
-    def start(self, gpu: int, after: float) -> Run | None:
+    def start(self, gpu: int, after: float) -> ScenarioRun | None:
         """Return the next run of a lane that has `after` seconds of work before it."""
         with self._lock:
             scenario = self._queue.take(time.monotonic() + after)
         return None if scenario is None else self._run(scenario, (gpu,))
 
-    def _run(self, scenario: Scenario, gpus: tuple[int, ...]) -> Run:
-        run = Run(self._rig, scenario, gpus, self._deadline)
+    def _run(self, scenario: Scenario, gpus: tuple[int, ...]) -> ScenarioRun:
+        run = ScenarioRun(self._rig, scenario, gpus, self._deadline)
         self._runs.append(run)
         return run
 
-    def tell(self, done: Result) -> None:
-        """Pass a result on."""
+    def on_result(self, done: Result) -> None:
+        """Report a result."""
         with self._lock:
-            self._tell(done)
+            self._on_result(done)
 
 
-def _started(lane: "_Lane") -> threading.Thread:
+def _start_thread(lane: "_Lane") -> threading.Thread:
     thread = threading.Thread(target=lane.run, daemon=True)
     thread.start()
     return thread
@@ -225,7 +227,7 @@ class _Lane:
     def __init__(self, runner: Runner, gpu: int) -> None:
         self._runner = runner
         self._gpu = gpu
-        self._waiting: deque[Run] = deque()
+        self._waiting: deque[ScenarioRun] = deque()
         self._busy_until = 0.0
 
     def fill(self) -> None:
@@ -240,19 +242,19 @@ class _Lane:
             run.prepare_in_advance()
 
     def run(self) -> None:
-        """Go through the scenarios until none is left that fits."""
+        """Run scenarios until none fits any more."""
         self.fill()
         while self._waiting:
             run = self._waiting.popleft()
             self._busy_until = time.monotonic() + run.scenario.seconds
             if run.scenario.held:
                 self.fill()
-                run.execute(self._runner.tell)
+                run.execute(self._runner.on_result)
             else:
-                run.execute(self._runner.tell, self.fill)
+                run.execute(self._runner.on_result, self.fill)
             self._busy_until = 0.0
             self.fill()
 
     def _next_is_measured(self) -> bool:
-        """Say whether the next start is measured, and must not meet the imports of others."""
+        """Return whether the next start is measured, so that no other imports may run."""
         return bool(self._waiting) and not self._waiting[0].scenario.held

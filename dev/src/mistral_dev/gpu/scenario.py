@@ -1,6 +1,6 @@
-"""What a scenario is: servers to start, and parts to go through, each a line of the table.
+"""A scenario: servers to start and parts to run, each a line of the table.
 
-The parts are functions of a `Room`: the machine, the servers, and a place for what they find.
+The parts are functions of a `ScenarioContext`: the machine, the servers, and their findings.
 """
 
 import threading
@@ -11,23 +11,23 @@ from typing import Any
 
 from mistral_dev.gpu.findings import Findings
 from mistral_dev.gpu.rig import Plan, Rig
-from mistral_dev.gpu.server import Reply, Server
+from mistral_dev.gpu.server import ApiResponse, Server
 
 
 class ServerGoneError(Exception):
-    """A part needs a server that is not there (any more)."""
+    """A part requires a server that is not running."""
 
 
 @dataclass
-class Room:
-    """What the parts of one scenario share."""
+class ScenarioContext:
+    """The state that the parts of one scenario share."""
 
     rig: Rig
     gpus: tuple[int, ...]
     servers: list[Server] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
-    seen: Counter[str] = field(default_factory=Counter)
-    """What the client saw, as the gate should have counted it."""
+    client_counts: Counter[str] = field(default_factory=Counter)
+    """What the client received, as the gate should have counted it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -36,14 +36,14 @@ class Room:
         return self.servers[-1]
 
     def start(self, plan: Plan, held: bool = False) -> Server:
-        """Start a server on this room's GPUs."""
+        """Start a server on the scenario's GPUs."""
         self.servers.append(Server(self.rig, plan, self.gpus, held))
         return self.server
 
-    def only(self, position: int) -> "Room":
-        """Return this room with one of its servers, for parts that know of one.
+    def only(self, position: int) -> "ScenarioContext":
+        """Return this context with one of its servers, for parts that use only one.
 
-        What is found there is found here, within one part.
+        Findings are shared within one part.
         """
         return replace(self, servers=[self.servers[position]])
 
@@ -51,24 +51,24 @@ class Room:
         """Return the server.
 
         Raises:
-            ServerGoneError: it has ended.
+            ServerGoneError: it has exited.
         """
         if self.server.process.poll() is not None or self.server.ready_seconds is None:
             raise ServerGoneError("the server is not there; see the parts before this one")
         return self.server
 
-    def chat(self, text: str = "Hello", **more: Any) -> Reply:
-        """Ask the server, and note how the generation ended."""
+    def chat(self, text: str = "Hello", **more: Any) -> ApiResponse:
+        """Send a chat, and count its finish reason."""
         body = {"messages": [{"role": "user", "content": text}], "max_tokens": 16, **more}
         headers = {"X-Mistral-Loops": body.pop("loops")} if "loops" in body else {}
-        reply = self.alive().ask(body, **headers)
-        if reply.finish is not None:
+        response = self.alive().send(body, **headers)
+        if response.finish is not None:
             with self._lock:
-                self.seen[f"generations {reply.finish}"] += 1
-        return reply
+                self.client_counts[f"generations {response.finish}"] += 1
+        return response
 
 
-Part = Callable[[Room], None]
+Part = Callable[[ScenarioContext], None]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A started ``mistral-server run``: waited for, asked, killed, and looked at after its end."""
+"""A process of ``mistral-server run``: start, requests, kill, and its exit."""
 
 import json
 import os
@@ -31,8 +31,8 @@ _OWN_SHM = 'mount -t tmpfs -o size="$0" tmpfs /dev/shm && exec "$@"'
 
 
 @dataclass(frozen=True)
-class End:
-    """How a server ended."""
+class ServerExit:
+    """How a server exited."""
 
     code: int | None
     """Exit code, None if it had to be killed."""
@@ -48,8 +48,8 @@ class Server:
     Args:
         rig: the machine.
         plan: what is served.
-        gpus: the GPUs that it sees.
-        held: let it import all it needs and wait until `release` before it touches a GPU.
+        gpus: the GPUs that are visible to it.
+        held: let it import and then wait for `release` before it opens a GPU.
     """
 
     rig: Rig
@@ -107,23 +107,23 @@ class Server:
         """Let a held server go on, once it waits; returns at once if it does not hold."""
         if self.released:
             return
-        self.until(lambda: hold.waiting(self._gate), seconds)
+        self.wait_for(lambda: hold.is_waiting(self._gate), seconds)
         self._gate.touch()
         self.released = time.monotonic()
 
-    def until(self, condition: Callable[[], bool], seconds: float) -> bool:
+    def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Wait for a condition, the server's end or the time; return the condition."""
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while not (holds := condition()):
-            if self.process.poll() is not None or time.monotonic() > until:
+            if self.process.poll() is not None or time.monotonic() > deadline:
                 return condition()
             time.sleep(_POLL_SECONDS)
         return holds
 
-    def until_ready(self, seconds: float) -> bool:
+    def wait_until_ready(self, seconds: float) -> bool:
         """Release it and wait until it answered a chat; return whether it did."""
         self.release()
-        ready = self.until(lambda: self.get("/readyz")[0] == 200, seconds)
+        ready = self.wait_for(lambda: self.get("/readyz")[0] == 200, seconds)
         if ready and self.ready_seconds is None:
             self.ready_seconds = round(time.monotonic() - self.released, 1)
         return ready
@@ -132,35 +132,42 @@ class Server:
         """Return status and body of a page of the health port or of the API; 0 if refused."""
         port = self.settings.health_port if health else self.settings.port
         try:
-            with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
+            with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+                return response.status, response.read().decode()
         except HTTPError as error:
             return error.code, error.read().decode()
         except (URLError, OSError):
             return 0, ""
 
-    def ask(
+    def send(
         self,
         body: dict[str, Any],
         path: str = "/v1/chat/completions",
         seconds: float = 90,
         **headers: str,
-    ) -> "Reply":
+    ) -> "ApiResponse":
         """Send a request to the API and return the whole answer."""
         request = Request(
             f"http://127.0.0.1:{self.settings.port}{path}",
             json.dumps({"model": self.settings.model.served_name, **body}).encode(),
             {"content-type": "application/json", **headers},
         )
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
-            with urlopen(request, timeout=seconds) as answer:  # noqa: S310 - our own loopback address
-                sent = {name.lower(): value for name, value in answer.headers.items()}
-                return Reply(answer.status, answer.read().decode(), time.monotonic() - begun, sent)
+            with urlopen(request, timeout=seconds) as response:  # noqa: S310 - our own loopback address
+                response_headers = {name.lower(): value for name, value in response.headers.items()}
+                return ApiResponse(
+                    response.status,
+                    response.read().decode(),
+                    time.monotonic() - started,
+                    response_headers,
+                )
         except HTTPError as error:
-            return Reply(error.code, error.read().decode(), time.monotonic() - begun, {})
+            return ApiResponse(error.code, error.read().decode(), time.monotonic() - started, {})
         except (URLError, OSError) as error:
-            return Reply(0, f"{type(error).__name__}: {error}", time.monotonic() - begun, {})
+            return ApiResponse(
+                0, f"{type(error).__name__}: {error}", time.monotonic() - started, {}
+            )
 
     def token(self) -> str:
         """Return the supervisor's token, by which requests pass the gate untouched."""
@@ -190,15 +197,15 @@ class Server:
         """Send a signal to the supervisor."""
         self.process.send_signal(number)
 
-    def end(self, seconds: float = 0) -> End:
-        """Wait for its end, kill what is left after `seconds`, and say how it went."""
-        self.until(lambda: False, seconds)
+    def wait_or_kill(self, seconds: float = 0) -> ServerExit:
+        """Wait for its exit, kill remaining processes after `seconds`, and return the result."""
+        self.wait_for(lambda: False, seconds)
         code = self.process.poll()
         ended = self._ended or time.monotonic()
         self._kill()
-        left = [pid for pid in self._seen if _title(pid)] if code is not None else []
-        process_tree.kill(left)
-        return End(code, ended, self._report(), len(left))
+        remaining = [pid for pid in self._seen if _title(pid)] if code is not None else []
+        process_tree.kill(remaining)
+        return ServerExit(code, ended, self._report(), len(remaining))
 
     def _kill(self) -> None:
         """Kill it; its launcher takes the engine down, and we what the launcher leaves."""
@@ -206,8 +213,8 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
-        until = time.monotonic() + 5
-        while any(_title(pid) for pid in self._seen) and time.monotonic() < until:
+        deadline = time.monotonic() + 5
+        while any(_title(pid) for pid in self._seen) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         if self.process.returncode == -signal.SIGKILL:
             process_tree.kill([pid for pid in self._seen if _title(pid)])
@@ -221,7 +228,7 @@ class Server:
 
 
 def _may_mount() -> bool:
-    """Say whether a mount namespace can be had here, as root has it on most machines."""
+    """Return whether this process may create a mount namespace, as root can on most machines."""
     probe = ["unshare", "--mount", "sh", "-c", _OWN_SHM, "1048576", "true"]
     try:
         return subprocess.run(probe, capture_output=True, timeout=10).returncode == 0
@@ -230,8 +237,8 @@ def _may_mount() -> bool:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An HTTP answer; status 0 means that there was none, and the text says why."""
+class ApiResponse:
+    """An HTTP response; with status 0 there was none, and the text is the reason."""
 
     status: int
     text: str
@@ -261,8 +268,8 @@ class Reply:
     @property
     def usage(self) -> dict[str, Any]:
         """The tokens of prompt and answer."""
-        found = [event["usage"] for event in self.events if event.get("usage")]
-        return found[-1] if found else {}
+        usages = [event["usage"] for event in self.events if event.get("usage")]
+        return usages[-1] if usages else {}
 
 
 def _title(pid: int) -> str:

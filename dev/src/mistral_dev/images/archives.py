@@ -49,8 +49,8 @@ def archive(name: str, layers: Sequence[Path], config: oci.ImageConfig, progress
 
 def existing(name: str) -> list[Path]:
     """Return the archives of one image, the most recently written first."""
-    found = re.compile(rf"{re.escape(_stem(name))}-[0-9a-f]{{{cached.KEY_LENGTH}}}\.tar")
-    paths = [path for path in folder().glob("*.tar") if found.fullmatch(path.name)]
+    pattern = re.compile(rf"{re.escape(_stem(name))}-[0-9a-f]{{{cached.KEY_LENGTH}}}\.tar")
+    paths = [path for path in folder().glob("*.tar") if pattern.fullmatch(path.name)]
     return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
 
 

@@ -2,7 +2,7 @@
 
 Called by every module of this package that makes something expensive. A key is a short hash of
 everything that decides the result, so a change of any input makes a new name and the old one stays
-usable by whoever still has it open.
+usable by processes that still use it.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ KEY_LENGTH = 12
 """Hex digits: 48 bits, plenty for a cache that holds some ten entries."""
 
 MARKER = ".complete"
-"""The file that says a directory was made to the end."""
+"""The file that marks a directory as complete."""
 
 
 def key_of(parts: Iterable[str | bytes | Path]) -> str:
@@ -56,8 +56,8 @@ def source_files(root: Path) -> list[Path]:
 def directory(path: Path, make: Callable[[Path], None]) -> Path:
     """Return ``path``, filled by ``make(path)`` unless an earlier call completed it.
 
-    Two processes that want the same directory take turns; a directory that a killed process left
-    half made is thrown away first. It is made in place, because virtual environments hold their own
+    Concurrent calls for the same directory are serialized; a partial directory of a killed process
+    is deleted first. The directory is made in place, because virtual environments contain their own
     path.
     """
     if _is_complete(path):

@@ -4,7 +4,7 @@ Called by ``server_image`` (which carries it as ``MODEL``) and by the tests
 that start vLLM on the host. It has the files that Mistral's own format has: ``params.json``,
 ``tekken.json``, ``consolidated.safetensors`` and ``SYSTEM_PROMPT.txt``, so it loads by the same
 flags as the real one: ``--config-format mistral --tokenizer-mode mistral --load-format mistral``.
-The weights are random, and what it says is noise; everything around the noise is real.
+The weights are random and its output is noise; everything else is real.
 
 Same input, same bytes: the weights come from a fixed seed, the vocabulary from a pinned package.
 """
@@ -29,8 +29,8 @@ SEED = 20250620
 WEIGHT_SCALE = 0.02
 """Standard deviation of the weights, the usual one at the start of a training run.
 
-With it the logits spread by some 0.2, so that a request's ``logit_bias`` of 100 decides what the
-model says: this is how tests make it call a tool or loop.
+With it the logits spread by some 0.2, so that a request's ``logit_bias`` of 100 determines the
+output: this is how tests make it call a tool or loop.
 """
 
 MAX_POSITIONS = 4096
@@ -225,7 +225,7 @@ def _values(tensor: Tensor, source: random.Random) -> bytes:
     if tensor.norm:
         numbers = array.array("f", [1.0] * count)
     else:
-        # Uniform with the wanted deviation. `random()` is the one method whose sequence Python
+        # Uniform with the required deviation. `random()` is the one method whose sequence Python
         # promises to keep, so that the file is the same everywhere.
         width = WEIGHT_SCALE * math.sqrt(12)
         numbers = array.array("f", ((source.random() - 0.5) * width for _ in range(count)))

@@ -5,7 +5,7 @@ for Linux, and the CUDA build refuses to load without some 2 GB of libraries tha
 a GPU never calls. This module writes small shared objects into ``torch/lib`` (torch's RUNPATH has
 ``$ORIGIN``) that define every CUDA symbol which torch's own libraries leave undefined, and all of
 them answer "no device". ``libtorch_cuda.so`` itself (470 MB) becomes a stub of the some 130 symbols
-that ``libtorch_python.so`` wants; a symbol that is called nevertheless aborts with its name.
+that ``libtorch_python.so`` needs; a symbol that is called nevertheless aborts with its name.
 
 Needs ``gcc`` and ``readelf``. Files are unlinked before they are written, because an installer may
 have hard-linked them into its package cache.
@@ -91,20 +91,20 @@ def write_stubs(site_packages: Path) -> list[Stub]:
     if (lib / TORCH_CUDA).stat().st_size < SMALLEST_REAL_LIBRARY:
         return []
     ours = {soname for _, soname in CUDA_LIBRARIES}
-    found = [
+    libraries = [
         *lib.glob("*.so*"),
         *torch.glob("_C*.so"),
         *(site_packages / "torchvision").glob("*.so"),
     ]
     replaced = (TORCH_CUDA, *DROPPED)
-    kept = sorted(path for path in found if path.name not in ours and path.name not in replaced)
+    kept = sorted(path for path in libraries if path.name not in ours and path.name not in replaced)
     stubs = [_replace_torch_cuda(lib, kept)]
     stubs += _write_cuda_libraries(lib, kept)
     return stubs
 
 
 def _replace_torch_cuda(lib: Path, kept: list[Path]) -> Stub:
-    """Write a ``libtorch_cuda.so`` that defines what the ``kept`` libraries want of it."""
+    """Write a ``libtorch_cuda.so`` that defines the symbols that the ``kept`` libraries need."""
     offered = {
         symbol.name: symbol
         for name in (TORCH_CUDA, *DROPPED)
@@ -112,22 +112,22 @@ def _replace_torch_cuda(lib: Path, kept: list[Path]) -> Stub:
         for symbol in _symbols(lib / name)
         if symbol.defined
     }
-    wanted: set[str] = set()
+    undefined: set[str] = set()
     defined: set[str] = set()
     for path in kept:
         for symbol in _symbols(path):
             if symbol.defined:
                 defined.add(symbol.name)
             elif symbol.name in offered:
-                wanted.add(symbol.name)
-    wanted -= defined
-    objects = {name: offered[name].size for name in wanted if offered[name].kind == "OBJECT"}
+                undefined.add(symbol.name)
+    undefined -= defined
+    objects = {name: offered[name].size for name in undefined if offered[name].kind == "OBJECT"}
     source = _PRELUDE + "".join(_object_source(name, objects[name]) for name in sorted(objects))
-    source += "".join(_function_source(name) for name in sorted(wanted - set(objects)))
+    source += "".join(_function_source(name) for name in sorted(undefined - set(objects)))
     size = _compile(lib / TORCH_CUDA, source, {})
     for name in DROPPED:
         (lib / name).unlink(missing_ok=True)
-    return Stub(TORCH_CUDA, len(wanted), size)
+    return Stub(TORCH_CUDA, len(undefined), size)
 
 
 def _write_cuda_libraries(lib: Path, kept: list[Path]) -> list[Stub]:
@@ -186,8 +186,8 @@ def _function_source(name: str) -> str:
 def _options_source(constructor: str, cls: str) -> str:
     """C source of the constructor of NCCL's options.
 
-    libtorch_python.so makes one as a default argument while it is being loaded, and pybind11 looks
-    at its type: it needs a virtual table with type information, and nothing that works.
+    libtorch_python.so makes one as a default argument while it is being loaded, and pybind11 reads
+    its type: it needs a virtual table with type information, but no working code.
     """
     slots = ", ".join(["(void *)noop"] * 14)
     return (

@@ -1,9 +1,9 @@
 """The virtual environment with vLLM's CPU build.
 
 Called by ``server_image``, by ``mistral-dev images engine`` and by the tests that need vLLM on the
-host: its argument parser, the supervisor, the gate in a real API server. The environment lies in
-the cache, named by everything that decides its content, and holds none of our own code: that comes
-from the working tree by ``PYTHONPATH`` (see ``environment``), so that several trees share one
+host: its argument parser, the supervisor, the gate in a real API server. The environment is in
+the cache, keyed by all its inputs, and contains none of our own code: that comes from the working
+tree by ``PYTHONPATH`` (see ``environment``), so that several trees share one
 environment and a change of ours never rebuilds it.
 """
 
@@ -46,8 +46,8 @@ def engine(progress: Progress | None = None) -> Path:
         CommandFailedError: the download or the installation failed.
     """
     require_python()
-    told = progress or Progress()
-    return cached.directory(cache_dir() / f"engine-{key()}", lambda env: _install(env, told))
+    steps = progress or Progress()
+    return cached.directory(cache_dir() / f"engine-{key()}", lambda env: _install(env, steps))
 
 
 def key() -> str:

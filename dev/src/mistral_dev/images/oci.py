@@ -142,7 +142,7 @@ def write_archive(out: Path, name: str, layers: Sequence[Path], config: ImageCon
 
 
 def qualified(name: str) -> str:
-    """Return the name in full, as Kubernetes completes it before it looks an image up."""
+    """Return the name in full, as Kubernetes completes it before it resolves an image."""
     domain, slash, _ = name.partition("/")
     if not slash:
         return f"docker.io/library/{name}"
@@ -165,7 +165,7 @@ class _Compressor(io.RawIOBase):
         return len(data)
 
     def writable(self) -> bool:
-        """Say yes: this is a sink."""
+        """Return True: this is a sink."""
         return True
 
     def close(self) -> None:

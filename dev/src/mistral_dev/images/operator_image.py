@@ -1,7 +1,7 @@
 """The image of the operator, for the local cluster.
 
 Called by ``mistral-dev images build`` and by the tests on a cluster. Its lowest layer is the
-server image's. The image for everybody else is ``operator/Dockerfile``.
+server image's. The published image is built from ``operator/Dockerfile``.
 """
 
 import sys
@@ -21,7 +21,7 @@ PLATFORM = "x86_64-manylinux_2_28"
 
 
 def build(progress: Progress) -> Path:
-    """Return the archive of the image, making what the cache lacks of it."""
+    """Return the archive of the image, building layers that are not cached."""
     layers = [
         rootfs.base_layer(progress),
         rootfs.layer(

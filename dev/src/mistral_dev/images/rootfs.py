@@ -1,4 +1,4 @@
-"""The lowest layer of our development images, and what the layers above need to lie on it.
+"""The lowest layer of our development images, and helpers for the layers above.
 
 Called by ``server_image`` and ``operator_image``. The layer is Debian 12 as ``debootstrap`` makes
 it, with Debian's own CPython 3.11 and a user for our programs. Packages of Python go to
@@ -111,7 +111,7 @@ def layer(
 
 @contextmanager
 def _usual_umask() -> Iterator[None]:
-    """Let everybody read what is made: the files belong to root, and no container runs as root."""
+    """Make new files world-readable: they belong to root, and no container runs as root."""
     before = os.umask(0o022)
     try:
         yield
@@ -130,7 +130,7 @@ def compile_tree(tree: Path) -> None:
         UsageError: this interpreter writes bytecode for another version.
     """
     require_python()
-    # The result says whether every file compiled. Some packages carry templates that are no
+    # The result is whether every file compiled. Some packages carry templates that are no
     # Python, and those are never imported.
     compileall.compile_dir(
         tree,

@@ -9,14 +9,14 @@ import shutil
 from pathlib import Path
 
 from mistral_dev.commands import run
-from mistral_dev.images import archives, cached, checkpoint, engine, learnt, rootfs, wheel
+from mistral_dev.images import archives, cached, checkpoint, engine, model_info, rootfs, wheel
 from mistral_dev.images.oci import ImageConfig
 from mistral_dev.progress import Progress
 from mistral_server.engine import model_registry
 
 NAME = "local/mistral-small-server:dev"
 MODEL = "/usr/local/share/mistral-small/tiny"
-"""Where the checkpoint lies in the image: not below /models, where a pod mounts its volume."""
+"""Path of the checkpoint in the image: not below /models, where a pod mounts its volume."""
 
 PORTS = (8000, 8001)
 """The defaults of ``port`` and ``health_port`` in the contract."""
@@ -41,8 +41,8 @@ _LEFT_OUT = (
 _STRIPPED = ("torch/lib/libtorch_cpu.so", "torch/lib/libtorch_python.so", "vllm/*.so")
 """Libraries with debug symbols."""
 
-LEARNT = "/usr/local/share/mistral-small/learnt"
-"""What vLLM knows of the model's classes, as in server/Dockerfile."""
+LEARNED = "/usr/local/share/mistral-small/learnt"
+"""Directory of the model information, as in server/Dockerfile."""
 
 _CACHE = "/tmp/.cache"  # noqa: S108 - a directory in the container
 _CONFIG = "/tmp/.config"  # noqa: S108 - a directory in the container
@@ -54,16 +54,16 @@ VARIABLES = {
     "XDG_CONFIG_HOME": _CONFIG,
     "VLLM_CACHE_ROOT": f"{_CACHE}/vllm",
     "VLLM_CONFIG_ROOT": f"{_CONFIG}/vllm",
-    model_registry.LEARNT_ENV: LEARNT,
+    model_registry.LEARNED_ENV: LEARNED,
     "HF_HOME": f"{_CACHE}/huggingface",
     "TORCHINDUCTOR_CACHE_DIR": f"{_CACHE}/inductor",
-    "USER": "nonroot",  # torch asks for a name, and a cluster may run us under any number
+    "USER": "nonroot",  # torch needs a user name, and a cluster may use any user id
     "LOGNAME": "nonroot",
 }
 
 
 def build(progress: Progress) -> Path:
-    """Return the archive of the image, making what the cache lacks of it.
+    """Return the archive of the image, building layers that are not cached.
 
     From nothing it takes some minutes; after a change of our own code, seconds.
     """
@@ -77,7 +77,7 @@ def build(progress: Progress) -> Path:
             lambda tree: _fill_engine(tree, environment),
             progress,
         ),
-        _copied_layer("learnt", learnt.learnt(progress), LEARNT, progress),
+        _copied_layer("learnt", model_info.model_info(progress), LEARNED, progress),
         _copied_layer("checkpoint", checkpoint.checkpoint(progress), MODEL, progress),
         wheel.own_layer("mistral-server", progress),
     ]
@@ -102,19 +102,19 @@ def _fill_engine(tree: Path, environment: Path) -> None:
 
 def ignored(source: Path, folder: str, names: list[str]) -> set[str]:
     """Return the ``names`` in ``folder`` that are left out, for ``shutil.copytree``."""
-    place = Path(folder).relative_to(source)
+    path = Path(folder).relative_to(source)
     return {
         name
         for name in names
-        if any(fnmatch.fnmatch((place / name).as_posix(), pattern) for pattern in _LEFT_OUT)
+        if any(fnmatch.fnmatch((path / name).as_posix(), pattern) for pattern in _LEFT_OUT)
     }
 
 
-def _copied_layer(name: str, made: Path, place: str, progress: Progress) -> Path:
+def _copied_layer(name: str, made: Path, path: str, progress: Progress) -> Path:
     """Return the layer that holds a directory of the cache at a place of the image."""
 
     def fill(tree: Path) -> None:
         ignore = shutil.ignore_patterns(cached.MARKER)
-        shutil.copytree(made, tree / place.lstrip("/"), ignore=ignore)
+        shutil.copytree(made, tree / path.lstrip("/"), ignore=ignore)
 
-    return rootfs.layer(name, [made.name, place], f"layer: {name}", fill, progress)
+    return rootfs.layer(name, [made.name, path], f"layer: {name}", fill, progress)

@@ -32,21 +32,21 @@ def require_python() -> None:
         UsageError: it is another one.
     """
     if sys.version_info[:2] != PYTHON:
-        wanted = ".".join(str(part) for part in PYTHON)
+        version = ".".join(str(part) for part in PYTHON)
         raise UsageError(
-            f"The engine and the images hold CPython {wanted} and are made by an interpreter of "
+            f"The engine and the images hold CPython {version} and are made by an interpreter of "
             f"the same version, but this is {sys.version.split()[0]}. Run this command with "
-            f"python{wanted}."
+            f"python{version}."
         )
 
 
 @contextmanager
 def sized_step(progress: Progress, label: str, result: Path) -> Iterator[None]:
     """Write one line with the seconds that the block took and the size of its ``result``."""
-    begun = time.monotonic()
+    started = time.monotonic()
     yield
     size = size_of(result) / _MEGABYTE
-    progress.line(f"{label:<42} {time.monotonic() - begun:6.1f} s {size:7.1f} MB")
+    progress.line(f"{label:<42} {time.monotonic() - started:6.1f} s {size:7.1f} MB")
 
 
 def size_of(path: Path) -> int:

@@ -18,7 +18,7 @@ from mistral_dev.paths import CHECKOUT
 from mistral_dev.progress import Progress
 
 DISTRIBUTION = "mistral_small_operator"
-"""The name of the distribution, as it stands in file names."""
+"""The name of the distribution in file names."""
 
 
 def own_layer(program: str, progress: Progress) -> Path:

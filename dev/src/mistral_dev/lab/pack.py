@@ -51,7 +51,7 @@ LEFT_OUT = (
     "vllm/third_party/deep_gemm/*",  # fp8 in blocks; turned off by VLLM_USE_DEEP_GEMM=0
     "vllm/third_party/tml_fa4/*",
     "vllm/vllm_flash_attn/cute/*",
-    # torch/bin/torch_shm_manager stays, `import torch` looks for it; so does torch/include, against
+    # torch/bin/torch_shm_manager stays, `import torch` requires it; so does torch/include, against
     # which Inductor may compile C++.
     "torch/bin/protoc*",
     "torch/test/*",
@@ -72,10 +72,10 @@ LEFT_OUT = (
     "*.pyi",
     "*.pyc",
 )
-"""Paths that do not travel, as the shell writes them; `*` also stands for `/`."""
+"""Shell patterns of files that are not packed; `*` also matches `/`."""
 
 KEPT = ("bin/py-spy",)
-"""Paths that travel although `LEFT_OUT` names them: the scenario `throughput` records with it."""
+"""Files that are packed although `LEFT_OUT` matches them: the scenario `throughput` uses it."""
 
 LARGE_BYTES = 4_000_000
 """Programs from this size on have an archive of their own, with a lower level of compression."""
@@ -85,7 +85,7 @@ LEVELS = {"large": 9, "small": 12}
 
 
 def travels(path: str) -> bool:
-    """Say whether a file of the installed packages is packed."""
+    """Return whether a file of the installed packages is packed."""
     return path in KEPT or not any(fnmatch(path, pattern) for pattern in LEFT_OUT)
 
 
@@ -116,13 +116,16 @@ def _install(site: Path) -> None:
     uv(
         *("pip", "install", "--target", str(site), "--no-deps", "--require-hashes"),
         *("--only-binary", ":all:", "--python-version", PYTHON, "--python-platform", PLATFORM),
-        *("--link-mode", "copy"),  # `slim` writes into these files, and must not meet uv's cache
+        *(
+            "--link-mode",
+            "copy",
+        ),  # `slim` writes into these files, which must not be links to uv's cache
         *("-r", str(REQUIREMENTS)),
     )
 
 
 def archive_of(path: Path) -> str:
-    """Return the archive that a file goes to: programs and texts resemble their like."""
+    """Return the archive of a file: similar files compress better together."""
     program = ".so" in path.name or path.name == "ptxas"
     return "large" if program and path.stat().st_size > LARGE_BYTES else "small"
 
@@ -138,7 +141,7 @@ def _compress(site: Path, archive: str, scratch: Path) -> Path:
     target = scratch / f"{archive}.tar.zst"
     command = ["zstd", "-q", "-T2", f"-{LEVELS[archive]}", "--long=27", "-o", str(target)]
     zstd = subprocess.Popen(command, stdin=subprocess.PIPE)
-    assert zstd.stdin is not None  # noqa: S101 - asked for above
+    assert zstd.stdin is not None  # noqa: S101 - a pipe, see above
     with tarfile.open(fileobj=zstd.stdin, mode="w|") as tar:
         for name, path in _files(site, archive):
             tar.add(path, name, recursive=False, filter=_plain)

@@ -25,8 +25,8 @@ def slim(site: Path) -> int:
 
     The files are written in place: they must not be hard links to a package manager's cache.
     """
-    found = [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]
-    return sum(_slim(path) for path in found if path.stat().st_size >= SMALLEST_BYTES)
+    libraries = [path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    return sum(_slim(path) for path in libraries if path.stat().st_size >= SMALLEST_BYTES)
 
 
 def _slim(path: Path) -> int:

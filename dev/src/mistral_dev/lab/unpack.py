@@ -35,7 +35,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 """Of a file that travels: it is written below a directory of ours, so no path."""
 
 _WINDOW_BYTES = 1 << 27
-"""How far back zstd looks, as `zstd --long=27` wrote it; a reader has to allow that."""
+"""zstd's window, as of `zstd --long=27`; a reader has to allow it."""
 
 _READ_BYTES = 1 << 20
 
@@ -187,7 +187,7 @@ class _Joined(io.RawIOBase):
 def link_libraries(site: Path, libraries: Path) -> list[str]:
     """Link NVIDIA's libraries of this machine beside the torch that was packed; return which.
 
-    torch looks for them in `../../nvidia/*/lib` from where it lies. What was packed stays.
+    torch searches `../../nvidia/*/lib` relative to its own path. Packed libraries are kept.
 
     Args:
         site: directory with the packages.

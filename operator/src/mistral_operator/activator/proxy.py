@@ -186,8 +186,9 @@ def _start_timed_out(endpoint: Endpoint) -> web.Response:
 
 
 def _retry_later(endpoint: Endpoint, cause: str, field: str, code: str) -> web.Response:
-    message = f"{cause}: try again later, or raise spec.autoscaling.activation.{field}"
-    return error_response(503, message, code, endpoint.retry_after())
+    # A client cannot edit the resource: the field is for who reads the log.
+    log.warning("%s/%s: %s: raise spec.autoscaling.activation.%s", *endpoint.key, cause, field)
+    return error_response(503, f"{cause}: try again later", code, endpoint.retry_after())
 
 
 def _count(endpoint: Endpoint, outcome: str) -> None:

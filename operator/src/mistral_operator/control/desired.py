@@ -130,7 +130,7 @@ def _kept_awake(scaled: Resource, inputs: DecisionInputs) -> Resource:
     facts = inputs.deployment
     if scaled.spec.replicas or facts is None or not can_scale_to_zero(scaled.spec):
         return scaled
-    return scaled if inputs.activators_serve else scaled.scaled_to(facts.wanted)
+    return scaled if inputs.activators_serve else scaled.scaled_to(facts.desired)
 
 
 def _decide_oom(scaled: Resource, previous: Status, inputs: DecisionInputs) -> Oom | None:
@@ -144,7 +144,8 @@ def _decide_oom(scaled: Resource, previous: Status, inputs: DecisionInputs) -> O
     remedy_inputs = RemedyInputs(
         failures,
         configuration=configuration_digest(settings_in_force(scaled, before), inputs.context),
-        ready=facts is not None and facts.ready > 0,
+        # The Deployment counts its ready replicas later than the pods report a failure.
+        ready=any(pod.ready and not pod.terminating for pod in inputs.pods),
         quiet=until is not None and until <= 0 and settled,
         now=to_seconds(inputs.now),
     )

@@ -13,6 +13,7 @@ from mistral_operator.api import (
     Spec,
     Status,
     parse_resource,
+    parse_status,
     resource_with_spec,
 )
 from mistral_operator.api.status import Problem
@@ -21,14 +22,20 @@ from mistral_operator.control.children import Children, Progress
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.control.references import missing_references
+from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.status_writer import StatusWriter
-from mistral_operator.kube.errors import InvalidResource, NamespaceLeaving, Unavailable
+from mistral_operator.kube.errors import (
+    ClusterError,
+    InvalidResource,
+    NamespaceTerminating,
+    Unavailable,
+)
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES
-from mistral_operator.oom import is_watched, seconds_until_quiet
+from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.watch.facts import Observed
-from mistral_operator.watch.workqueue import Outcome
+from mistral_operator.watch.workqueue import ReconcileOutcome
 
 log = logging.getLogger(__name__)
 
@@ -41,28 +48,45 @@ class Reconciler:
         self._statuses = StatusWriter(dependencies)
         self._children = Children(dependencies)
         self._slices = ActivatorSlices(dependencies.store)
+        self._rejections: dict[Key, str] = {}
+        """What the API server rejected last, by resource."""
 
-    async def __call__(self, key: Key) -> Outcome:
+    async def __call__(self, key: Key) -> ReconcileOutcome:
         """Reconcile a resource."""
         started = time.monotonic()
         try:
             outcome = await self._reconcile(key)
+            self._rejections.pop(key, None)
             label = outcome.value
-        except NamespaceLeaving:
-            outcome, label = Outcome.SETTLED, "settled"
+        except ResourceGone as error:
+            log.info("%s", error)
+            outcome = self._forget(key)
+            label = outcome.value
+        except NamespaceTerminating:
+            outcome, label = ReconcileOutcome.SETTLED, "settled"
         except Unavailable as error:
             log.warning("%s/%s: %s; trying again later", *key, error)
-            outcome, label = Outcome.RETRY, "error"
+            outcome, label = ReconcileOutcome.RETRY, "error"
+        except ClusterError as error:
+            # What the API server rejects besides children is the status: no condition can tell.
+            self._log_rejection(key, error)
+            outcome, label = ReconcileOutcome.RETRY, "error"
         except Exception:
             # One resource that cannot be handled must not stop the others; it is retried, and the
             # metric and the log say so.
             log.exception("%s/%s: unexpected error; trying again later", *key)
-            outcome, label = Outcome.RETRY, "error"
+            outcome, label = ReconcileOutcome.RETRY, "error"
         RECONCILES.labels(outcome=label).inc()
         RECONCILE_SECONDS.observe(time.monotonic() - started)
         return outcome
 
-    async def _reconcile(self, key: Key) -> Outcome:
+    def _log_rejection(self, key: Key, error: ClusterError) -> None:
+        """Log a rejected request once, until another one is rejected or none is."""
+        if self._rejections.get(key) != str(error):
+            log.warning("%s/%s: %s; trying again later", *key, error)
+        self._rejections[key] = str(error)
+
+    async def _reconcile(self, key: Key) -> ReconcileOutcome:
         body = self._dependencies.store.resources.get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return self._forget(key)
@@ -70,11 +94,12 @@ class Reconciler:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._reject(key, body, error)
-        desired = self._decide(key, resource, _status_of(body))
-        recorded = await self._record(key, desired, _status_of(body))
-        progress = await self._children.bring_about(key, desired)
+        previous = _status_of(body, resource.spec)
+        desired = self._decide(key, resource, previous)
+        recorded = await self._record(key, desired, previous)
+        progress = await self._children.bring_about(key, desired, previous)
         if progress.status_can_wait:
-            return Outcome.SOON
+            return ReconcileOutcome.SOON
         return await self._report(key, desired, recorded, progress)
 
     def _decide(self, key: Key, resource: Resource, previous: Status) -> Desired:
@@ -85,7 +110,7 @@ class Reconciler:
             self._dependencies.context,
             scaling=self._dependencies.scaler.decision_for(resource, previous),
             pods=tuple(store.pods.owned(key)),
-            deleted_pods=tuple(store.departed(key)),
+            deleted_pods=tuple(store.deleted_pods(key)),
             deployment=store.deployment_of(key),
             activators=activators,
             activator_port=self._slices.port(key, resource),
@@ -96,12 +121,12 @@ class Reconciler:
     async def _record(self, key: Key, desired: Desired, previous: Status) -> Status:
         """Write the decisions down before anything is done about them; return the status then."""
         recorded = await self._statuses.record(desired, previous)
-        self._dependencies.store.settle_departed(key, desired.deleted_pods)
+        self._dependencies.store.forget_deleted_pods(key, desired.deleted_pods)
         return recorded
 
     async def _report(
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
-    ) -> Outcome:
+    ) -> ReconcileOutcome:
         """Observe what became of it, write the status, and say when to look again."""
         observed = self._observe(key)
         missing = await missing_references(self._dependencies.cluster, desired.running, observed)
@@ -118,9 +143,13 @@ class Reconciler:
         status = await self._statuses.report(status_input, report)
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
-            return Outcome.RETRY
+            return ReconcileOutcome.RETRY
         # Failures of deleted pods are remembered once more, so that none is counted twice.
-        return Outcome.SOON if progress.unfinished or desired.deleted_pods else Outcome.SETTLED
+        return (
+            ReconcileOutcome.SOON
+            if progress.unfinished or desired.deleted_pods
+            else ReconcileOutcome.SETTLED
+        )
 
     def _requeue_after_quiet_period(self, key: Key, running: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""
@@ -130,9 +159,9 @@ class Reconciler:
         if until is not None:
             self._dependencies.requeue_after(key, max(1.0, until + 0.1))
 
-    async def _reject(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
+    async def _reject(self, key: Key, body: Body, error: InvalidResource) -> ReconcileOutcome:
         """Report what is wrong with a resource; its children stay as they are."""
-        previous = _status_of(body)
+        previous = parse_status(body.get("status")).status
         status_input = StatusInput(
             resource_with_spec(body, Spec()),
             self._observe(key),
@@ -142,7 +171,7 @@ class Reconciler:
             scaling=previous.autoscaling,
         )
         await self._statuses.report(status_input, report_invalid)
-        return Outcome.SETTLED
+        return ReconcileOutcome.SETTLED
 
     def _observe(self, key: Key) -> Observed:
         store = self._dependencies.store
@@ -156,13 +185,20 @@ class Reconciler:
             activator=bool(self._dependencies.activators.current.addresses),
         )
 
-    def _forget(self, key: Key) -> Outcome:
+    def _forget(self, key: Key) -> ReconcileOutcome:
         """Drop what is kept of a resource that is gone."""
+        store = self._dependencies.store
+        store.forget_deleted_pods(key, store.deleted_pods(key))
         self._children.forget(key)
         self._slices.forget(key)
-        self._dependencies.fleet.statuses.pop(key, None)
-        return Outcome.SETTLED
+        self._rejections.pop(key, None)
+        self._statuses.forget(key)
+        return ReconcileOutcome.SETTLED
 
 
-def _status_of(body: Body) -> Status:
-    return Status.model_validate(body.get("status") or {})
+def _status_of(body: Body, spec: Spec) -> Status:
+    """Return what was reported last, as far as the operator can have reported it."""
+    status = parse_status(body.get("status")).status
+    if status.oom is None:
+        return status
+    return status.model_copy(update={"oom": believed(status.oom, spec)})

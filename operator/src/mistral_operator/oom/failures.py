@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
-from mistral_operator.watch.facts import ContainerFacts, EndFacts, PodFacts
+from mistral_operator.watch.facts import ContainerFacts, ExitFacts, PodFacts
 from mistral_server.contract import PHASE_OF_STAGE, FailureClass, Phase, Stage, TerminationReport
-from mistral_server.engine_log.classify import ADVICE, Classifier, Verdict
+from mistral_server.engine_log.classify import ADVICE, Classification, Classifier
 
 _OLD_NAMES = {"contextLength": "engine.context_length"}
 """Servers of the first images named the resource's field."""
@@ -47,7 +47,7 @@ def _of_pod(pod: PodFacts) -> Iterator[Failure]:
     if (evicted := _of_eviction(pod)) is not None:
         yield evicted
     for container in pod.containers:
-        for end in container.ends:
+        for end in container.exits:
             if end.exit_code != 0 and (known := _of_end(pod, container, end)) is not None:
                 yield known
 
@@ -66,7 +66,7 @@ def _of_eviction(pod: PodFacts) -> Failure | None:
     )
 
 
-def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure | None:
+def _of_end(pod: PodFacts, container: ContainerFacts, end: ExitFacts) -> Failure | None:
     report = end.report
     if report is not None:
         failure, phase = report.failure, report.phase or _phase_of(report.stage)
@@ -76,7 +76,7 @@ def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure 
         evidence = f"container {container.name} ran out of memory and was killed (OOMKilled)"
     elif container.name == names.CONTAINER and (verdict := _classified(end.message)) is not None:
         failure, phase = verdict.failure, verdict.phase
-        evidence, suggest = verdict.evidence, verdict.values
+        evidence, suggest = verdict.evidence, verdict.suggestions
     else:
         return None
     return Failure(
@@ -94,11 +94,11 @@ def _phase_of(stage: Stage | str) -> str:
     return PHASE_OF_STAGE.get(stage, stage) if isinstance(stage, Stage) else stage
 
 
-def _classified(log: str) -> Verdict | None:
+def _classified(log: str) -> Classification | None:
     classifier = Classifier()
     for line in log.splitlines():
         classifier.read(line)
-    return classifier.verdict()
+    return classifier.classification()
 
 
 def advice(failure: str) -> str:

@@ -7,11 +7,6 @@ from mistral_operator.oom.failures import advice
 from mistral_operator.status.status_input import StatusInput
 from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES
 
-_PRESSURE = (
-    "the KV cache is full, and preempted requests lose their progress:"
-    " raise spec.replicas, or lower spec.engine.maxSequences or contextLength"
-)
-
 Said = tuple[Literal["True", "False"], str, str]
 
 
@@ -21,11 +16,7 @@ def memory(status_input: StatusInput) -> Said:
     if oom is not None and oom.active in MEMORY_FAILURES and oom.active is not None:
         return "True", oom.active, f"{_what(oom)}. {what_is_done(oom)}"
     if _pressed(status_input):
-        return (
-            "True",
-            KV_PRESSURE,
-            _PRESSURE,
-        )
+        return "True", KV_PRESSURE, _pressure(status_input)
     if oom is not None and oom.overrides is not None:
         return "False", Reason.REMEDIED, _remedied(oom)
     return "False", Reason.MEMORY_SUFFICES, "no unresolved out-of-memory failure"
@@ -72,6 +63,28 @@ def _remedied(oom: Oom) -> str:
     settings = {one.setting: one for one in oom.steps if one.outcome != "Reverted"}
     running = ", ".join(f"{one.setting} {one.after}" for one in settings.values())
     return f"running with {running}: set this in the spec to keep it"
+
+
+def _pressure(status_input: StatusInput) -> str:
+    return (
+        "the KV cache is full, and preempted requests lose their progress:"
+        f" {_more_replicas(status_input)}, or lower spec.engine.maxSequences or contextLength"
+    )
+
+
+def _more_replicas(status_input: StatusInput) -> str:
+    """Return how to get more replicas. Autoscaling replaces an edit of spec.replicas."""
+    autoscaling, deployment = (
+        status_input.resource.spec.autoscaling,
+        status_input.observed.deployment,
+    )
+    if autoscaling is None or autoscaling.driver == "External":
+        return "raise spec.replicas"
+    if deployment is not None and deployment.desired >= autoscaling.max_replicas:
+        return f"raise spec.autoscaling.maxReplicas (currently {autoscaling.max_replicas})"
+    if autoscaling.target_in_flight is None:
+        return "set spec.autoscaling.targetInFlight to fewer requests per replica"
+    return f"lower spec.autoscaling.targetInFlight (currently {autoscaling.target_in_flight})"
 
 
 def _pressed(status_input: StatusInput) -> bool:

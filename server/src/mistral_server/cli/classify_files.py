@@ -1,4 +1,4 @@
-"""``classify``: why engines ended, from the files of their logs."""
+"""``classify``: classify engine failures from log files."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 from mistral_server.cli.json_lines import print_lines
 from mistral_server.contract.setting_names import with_flags
-from mistral_server.engine_log.classify import Classifier, Verdict
+from mistral_server.engine_log.classify import Classification, Classifier
 
 
 def classify_files(files: Sequence[Path]) -> int:
-    """Print a line for each log; return the exit code."""
+    """Print one line per log and return the exit code."""
     return print_lines(files, _classified)
 
 
@@ -18,17 +18,17 @@ def _classified(lines: Iterable[bytes]) -> dict[str, Any]:
     classifier = Classifier()
     for line in lines:
         classifier.read(line.decode(errors="replace"))
-    verdict = classifier.verdict()
-    if verdict is None:
+    classification = classifier.classification()
+    if classification is None:
         return {"class": None, "phase": None, "evidence": "", "suggest": {}}
     return {
-        "class": verdict.failure.value,
-        "phase": verdict.phase.value,
-        "evidence": verdict.evidence,
-        "suggest": {**verdict.values, **_advice(verdict)},
+        "class": classification.failure.value,
+        "phase": classification.phase.value,
+        "evidence": classification.evidence,
+        "suggest": {**classification.suggestions, **_advice(classification)},
     }
 
 
-def _advice(verdict: Verdict) -> dict[str, str]:
-    """Return what would help, with vLLM's flags for those who run it without this server."""
-    return {"advice": with_flags(verdict.advice)} if verdict.advice else {}
+def _advice(classification: Classification) -> dict[str, str]:
+    """Return the advice, with vLLM's flags for use without this server."""
+    return {"advice": with_flags(classification.advice)} if classification.advice else {}

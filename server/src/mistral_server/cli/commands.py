@@ -1,4 +1,4 @@
-"""What the commands do: read settings, run, and turn a failure into a report and an exit code."""
+"""Run a command: read settings, run, and turn a failure into a report and an exit code."""
 
 import os
 from typing import TypeVar
@@ -18,25 +18,25 @@ from mistral_server.supervisor import termination
 Settings = TypeVar("Settings", ServerSettings, FetchSettings)
 
 
-def run() -> int:
-    """Run a server; return the exit code."""
+def run_command() -> int:
+    """Run a server and return the exit code."""
     try:
         settings = read_settings(ServerSettings, SERVER_SETTINGS_ENV)
     except ServerError as error:
-        return _report(error)
-    from mistral_server.supervisor import supervisor  # brings the web server and the client
+        return _report_failure(error)
+    from mistral_server.supervisor import supervisor  # imports the web server and the client
 
-    return supervisor.run(settings)
+    return supervisor.run_server(settings)
 
 
-def fetch() -> int:
-    """Fetch a model; return the exit code."""
-    from mistral_server.model import fetch as fetching
+def fetch_command() -> int:
+    """Fetch a model and return the exit code."""
+    from mistral_server.model import fetch
 
     try:
-        fetching.fetch(read_settings(FetchSettings, FETCH_SETTINGS_ENV))
+        fetch.fetch_model(read_settings(FetchSettings, FETCH_SETTINGS_ENV))
     except ServerError as error:
-        return _report(error)
+        return _report_failure(error)
     return 0
 
 
@@ -44,7 +44,7 @@ def read_settings(kind: type[Settings], variable: str) -> Settings:
     """Return the settings in an environment variable.
 
     Raises:
-        InvalidConfigurationError: it is not set, or says something else than `kind`.
+        InvalidConfigurationError: it is not set, or is not valid for `kind`.
     """
     text = os.environ.get(variable)
     if text is None:
@@ -54,7 +54,7 @@ def read_settings(kind: type[Settings], variable: str) -> Settings:
     try:
         return kind.model_validate_json(text)
     except pydantic.ValidationError as error:
-        # Without the input: a report is public, and what was put there by mistake may not be.
+        # Without the input: a report is public, and a misplaced value may be secret.
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
             for problem in error.errors(include_input=False, include_url=False)
@@ -62,7 +62,9 @@ def read_settings(kind: type[Settings], variable: str) -> Settings:
         raise InvalidConfigurationError(f"{variable} cannot be used: {problems}") from None
 
 
-def _report(error: ServerError) -> int:
-    """Report a failure from before any settings told where to."""
-    termination.write(termination.report(error, Stage.STARTING, 0), termination.DEFAULT_PATH)
+def _report_failure(error: ServerError) -> int:
+    """Report a failure that precedes the settings, to the default path."""
+    termination.write_report(
+        termination.make_report(error, Stage.STARTING, 0), termination.DEFAULT_PATH
+    )
     return error.exit_code

@@ -1,4 +1,4 @@
-"""One JSON line for each file on standard output: how the commands that judge files answer."""
+"""Print one JSON line per file on standard output, for commands that evaluate files."""
 
 import json
 import sys
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 UNREADABLE = (OSError, ValueError, RecursionError)
-"""What a file may raise that is not what it should be; decoding errors are ValueErrors."""
+"""Errors of a file with unexpected content; decoding errors are ValueErrors."""
 
 _STDIN = Path("-")
 
 
-def print_lines(files: Sequence[Path], judge: Callable[[BinaryIO], dict[str, Any]]) -> int:
-    """Print what is judged of each file; without files, of standard input.
+def print_lines(files: Sequence[Path], evaluate: Callable[[BinaryIO], dict[str, Any]]) -> int:
+    """Print the result of `evaluate` for each file, or for standard input without files.
 
-    A file that cannot be read is told on standard error; the others are judged all the same.
+    A file that cannot be read is reported on standard error; the others are still evaluated.
 
     Returns:
         The exit code: 1 if a file could not be read.
@@ -24,21 +24,21 @@ def print_lines(files: Sequence[Path], judge: Callable[[BinaryIO], dict[str, Any
     code = 0
     for file in files or [_STDIN]:
         try:
-            with opened(file) as content:
-                line = {"file": str(file), **judge(content)}
+            with open_binary(file) as content:
+                line = {"file": str(file), **evaluate(content)}
         except UNREADABLE as error:
-            code = complain(file, str(error))
+            code = report_error(file, str(error))
         else:
             sys.stdout.write(json.dumps(line) + "\n")
     return code
 
 
-def complain(file: Path, reason: str) -> int:
-    """Say what is wrong with a file, and return the exit code for it."""
+def report_error(file: Path, reason: str) -> int:
+    """Print an error about a file and return the exit code."""
     sys.stderr.write(f"{file}: {reason}\n")
     return 1
 
 
-def opened(file: Path) -> AbstractContextManager[BinaryIO]:
-    """Return a file for reading; `-` is standard input, which stays open."""
+def open_binary(file: Path) -> AbstractContextManager[BinaryIO]:
+    """Open a file for reading; `-` is standard input, which stays open."""
     return nullcontext(sys.stdin.buffer) if file == _STDIN else file.open("rb")

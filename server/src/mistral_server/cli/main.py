@@ -1,7 +1,7 @@
 """The command line ``mistral-server``.
 
-It holds the commands' names and nothing else: their imports stay inside, so that ``--help`` is
-quick and ``fetch`` does not load a web server.
+This module defines the commands only. Imports are inside them, so that ``--help`` is fast and
+``fetch`` does not load a web server.
 """
 
 import logging
@@ -30,7 +30,7 @@ def run() -> None:
     """
     from mistral_server.cli import commands
 
-    sys.exit(commands.run())
+    sys.exit(commands.run_command())
 
 
 @cli.command()
@@ -42,7 +42,7 @@ def fetch() -> None:
     """
     from mistral_server.cli import commands
 
-    sys.exit(commands.fetch())
+    sys.exit(commands.fetch_command())
 
 
 @cli.command()

@@ -1,6 +1,6 @@
-"""The gate's judgments on files: ``detect-loop`` and ``check-tool-call``.
+"""Evaluate transcripts in files: ``detect-loop`` and ``check-tool-call``.
 
-The same code as in the gate, for people with a transcript in hand.
+Uses the same code as the gate.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from mistral_server.cli.json_lines import UNREADABLE, complain, opened, print_lines
+from mistral_server.cli.json_lines import UNREADABLE, open_binary, print_lines, report_error
 from mistral_server.contract import LoopSettings
 from mistral_server.gate import response
 from mistral_server.gate.loops import (
@@ -20,28 +20,28 @@ from mistral_server.gate.loops import (
     as_symbols,
 )
 from mistral_server.gate.observer import Observer
-from mistral_server.gate.request import Asked, read
+from mistral_server.gate.request import RequestOptions, parse_options
 from mistral_server.gate.stream import Stream
 
 __all__ = ["LoopRule", "check_tool_calls", "detect_loops"]
 
 
 def detect_loops(files: Sequence[Path], rule: LoopRule) -> int:
-    """Print a line for each file; return the exit code."""
-    return print_lines(files, lambda file: _loop_of(file.read(), rule))
+    """Print one line per file and return the exit code."""
+    return print_lines(files, lambda file: _evaluate_loop(file.read(), rule))
 
 
 def check_tool_calls(request: Path, responses: Sequence[Path]) -> int:
-    """Print a line for each answer; return the exit code."""
+    """Print one line per response and return the exit code."""
     try:
-        with opened(request) as content:
-            asked = read(content.read(), chat=True, loops="Off")
+        with open_binary(request) as content:
+            options = parse_options(content.read(), chat=True, loops="Off")
     except UNREADABLE as error:
-        return complain(request, f"not a chat request: {error}")
-    return print_lines(responses, lambda file: _calls_of(asked, file.read()))
+        return report_error(request, f"not a chat request: {error}")
+    return print_lines(responses, lambda file: _evaluate_calls(options, file.read()))
 
 
-def _loop_of(content: bytes, rule: LoopRule) -> dict[str, Any]:
+def _evaluate_loop(content: bytes, rule: LoopRule) -> dict[str, Any]:
     ids = _token_ids(content)
     text = "" if ids is not None else content.decode(errors="replace")
     symbols = text if ids is None else as_symbols(ids)
@@ -56,7 +56,7 @@ def _loop_of(content: bytes, rule: LoopRule) -> dict[str, Any]:
         "looping": loop is not None,
         "kind": kind if loop is not None else None,
         "period": loop.period if loop is not None else None,
-        "copies": loop.copies if loop is not None else None,
+        "copies": loop.repetitions if loop is not None else None,
         "onset": loop.onset if loop is not None else None,
         "tokens": len(symbols),
         "unit": "token" if ids is not None else "character",
@@ -65,7 +65,7 @@ def _loop_of(content: bytes, rule: LoopRule) -> dict[str, Any]:
 
 
 def _token_ids(content: bytes) -> list[int] | None:
-    """Return the ids of a JSON list of them, None for what is a text."""
+    """Return the token ids of a JSON list, or None if the content is text."""
     try:
         ids = msgspec.json.decode(content, type=list[int])
         as_symbols(ids)
@@ -74,21 +74,23 @@ def _token_ids(content: bytes) -> list[int] | None:
     return ids
 
 
-def _calls_of(asked: Asked, content: bytes) -> dict[str, Any]:
-    # Whether it was streamed shows in the answer.
+def _evaluate_calls(options: RequestOptions, content: bytes) -> dict[str, Any]:
+    # The body shows whether it was streamed.
     streamed = not content.lstrip().startswith((b"{", b"["))
-    observer = Observer(replace(asked, stream=streamed), LoopSettings(action="Off"))
+    observer = Observer(replace(options, stream=streamed), LoopSettings(action="Off"))
     if streamed:
         _read_stream(content, observer)
     else:
-        response.read(content, observer)
-    judged = observer.judged()
-    if judged is None:
+        response.observe(content, observer)
+    evaluated = observer.tool_call_results()
+    if evaluated is None:
         reason = (
-            "the request offers no tools" if asked.tools is None else "the response is not complete"
+            "the request offers no tools"
+            if options.tools is None
+            else "the response is not complete"
         )
         raise ValueError(reason)
-    calls, outcome = judged
+    calls, outcome = evaluated
     return {
         "calls": [{"name": call.name, "outcome": call.outcome.value} for call in calls],
         "request_outcome": outcome.value,
@@ -96,8 +98,8 @@ def _calls_of(asked: Asked, content: bytes) -> dict[str, Any]:
 
 
 def _read_stream(content: bytes, observer: Observer) -> None:
-    stream = Stream(observer, honest=False)
-    # Transcripts were through editors: other line ends, a last event without its empty line.
+    stream = Stream(observer, accurate_finish=False)
+    # Editors change line ends and drop the empty line after the last event.
     stream.feed(content.replace(b"\r\n", b"\n").strip() + b"\n\n")
-    if stream.unread or not observer.generations:
+    if stream.unreadable or not observer.generations:
         raise ValueError("neither JSON nor the `data:` events of a stream")

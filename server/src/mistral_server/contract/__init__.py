@@ -1,8 +1,8 @@
 """The contract between operator and server: plain pydantic models that both sides import.
 
-The operator renders a `ServerSettings` (and, where the model comes from a hub, a `FetchSettings`)
-into an environment variable of the pod; the server parses it. On the way back the server writes a
-`TerminationReport` when it dies and serves a `SignalDocument` while it lives.
+The operator renders `ServerSettings` (and `FetchSettings` for a model from a hub) into an
+environment variable of the pod; the server parses it. The server serves a `SignalDocument` while it
+runs and writes a `TerminationReport` when it fails.
 """
 
 from mistral_server.contract.engine_args import EngineArgumentError, check_engine_args

@@ -1,22 +1,22 @@
-"""The bases of every model in the contract."""
+"""Base classes of the models in the contract."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class ContractModel(BaseModel):
-    """A frozen model that refuses fields it does not know.
+    """A frozen model that rejects unknown fields.
 
     The operator renders settings for the server image that it was installed with, so an unknown
-    field is a mistake.
+    field is an error.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ServerDocument(ContractModel):
-    """What a server writes. Fields of a newer server are ignored.
+    """A document written by a server. Unknown fields of a newer server are ignored.
 
-    `spec.image` and a rollout both let an operator read servers of other versions than its own.
+    With `spec.image` and during a rollout, an operator reads documents of other server versions.
     """
 
     model_config = ConfigDict(extra="ignore")

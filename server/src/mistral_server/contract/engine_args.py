@@ -1,15 +1,15 @@
 """The allow-list for extra engine arguments.
 
 Some of vLLM's arguments run code (`--middleware`, `--worker-cls`, `--trust-remote-code`, and
-`--compilation-config`, whose `backend` names any importable object), open doors
-(`--allowed-local-media-path`, `--api-key` in a process list) or undo what the operator promises
-(`--port`, `--shutdown-timeout`, `--disable-log-stats`). So the list says what is allowed, and
-everything else is refused. vLLM accepts `_` for `-`, `--flag=value` and unique abbreviations; the
-list is matched on the exact name after `_` became `-`, so none of these spellings gets around it.
+`--compilation-config`, whose `backend` names any importable object), expose data
+(`--allowed-local-media-path`, `--api-key` in a process list) or break the operator's guarantees
+(`--port`, `--shutdown-timeout`, `--disable-log-stats`). So only the listed arguments are allowed.
+vLLM accepts `_` for `-`, `--flag=value` and unique abbreviations. The list is matched with the
+exact name after replacing `_` by `-`, so no spelling bypasses it.
 
-The operator checks a resource with it (and puts the names into the CRD's own rule); the server
-checks again, since an environment variable can be edited. `tests/engine` asks vLLM's own parser
-about every name.
+The operator validates a resource with the list, and the CRD's rule contains the names. The server
+validates again, because an environment variable can be edited. `tests/engine` checks every name
+with vLLM's own parser.
 """
 
 import re
@@ -42,10 +42,10 @@ ALLOWED_ENGINE_ARGS: frozenset[str] = frozenset(
         "--stream-interval",
     }
 )
-"""Arguments that tune speed or memory and can do nothing else.
+"""Arguments that only tune speed or memory.
 
-Those that bound the queue, and `--sse-keep-alive-interval`, are younger than vLLM 0.26, which
-refuses them by name; all others, and all that `argv` renders, its parser takes too.
+Those that limit the queue, and `--sse-keep-alive-interval`, are newer than vLLM 0.26, which rejects
+them. The parser of 0.26 accepts all others and all that `argv` renders.
 """
 
 SETTING_OF_FLAG: dict[str, str] = {flag: setting for setting, flag in FLAGS.items()}
@@ -55,11 +55,11 @@ _SHAPE = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*(=.*)?", re.DOTALL)
 
 
 class EngineArgumentError(ValueError):
-    """An extra engine argument that is refused; the message says which and what to write."""
+    """An extra engine argument is not allowed; the message says which one and what to write."""
 
 
 def canonical_flag(argument: str) -> str:
-    """Return the flag of an argument as vLLM reads it: without its value, `_` as `-`."""
+    """Return the flag of an argument as vLLM reads it: without its value, with `-` for `_`."""
     return argument.split("=", 1)[0].replace("_", "-")
 
 

@@ -1,13 +1,13 @@
-"""Names of the ways in which a server ends, and the exit code of each."""
+"""Failure classes of a server, and the exit code of each."""
 
 from enum import StrEnum
 
 
 class FailureClass(StrEnum):
-    """Why a server process ended. The names are API: they appear in status, metrics and alerts."""
+    """Why a server process failed. The names are API: they appear in status, metrics and alerts."""
 
     KV_CACHE_TOO_SMALL = "KVCacheTooSmall"
-    """The KV cache does not hold one request of the context length."""
+    """The KV cache is too small for one request of the context length."""
     KV_CACHE_NONE = "KVCacheNone"
     """Weights and activations leave no memory for a KV cache."""
     GPU_BUSY = "GpuBusy"
@@ -21,23 +21,23 @@ class FailureClass(StrEnum):
     HOST_OOM = "HostOom"
     """The memory of the pod or the node ran out."""
     SHM_EXHAUSTED = "ShmExhausted"
-    """The shared memory is too small for the ranks to talk to each other."""
+    """The shared memory is too small for the communication of the ranks."""
     GPU_HARDWARE = "GpuHardware"
     """The GPU or its driver reported a fault."""
     NOT_WRITABLE = "NotWritable"
-    """The engine wanted to write where it may not."""
+    """The engine tried to write to a read-only path."""
     ENGINE_DIED = "EngineDied"
-    """A process of the engine ended and its log gives no cause, as when it is killed."""
+    """A process of the engine exited and its log gives no cause, as when it is killed."""
     START_FAILED = "StartFailed"
-    """The engine ended before it answered its first chat."""
+    """The engine exited before it answered its first chat."""
     START_TIMEOUT = "StartTimeout"
-    """The engine was alive but did not answer a chat within the start-up budget."""
+    """The engine was running but did not answer a chat within `startup_seconds`."""
     STALLED = "Stalled"
-    """The engine had requests and computed nothing for too long."""
+    """The engine had requests and made no progress for too long."""
     INCOMPATIBLE_VERSIONS = "IncompatibleVersions"
     """vLLM and mistral-common do not work together for this model."""
     INVALID_CONFIGURATION = "InvalidConfiguration"
-    """The settings cannot be parsed or name something that the server refuses."""
+    """The settings cannot be parsed or contain a value that is not allowed."""
     MODEL_UNAVAILABLE = "ModelUnavailable"
     """The model's files are not where the settings say, or could not be fetched."""
 
@@ -54,11 +54,11 @@ MEMORY_FAILURES = frozenset(
         FailureClass.SHM_EXHAUSTED,
     }
 )
-"""Classes that are a lack of memory of some kind."""
+"""Classes of out-of-memory failures."""
 
 KV_PRESSURE = "KVPressure"
-"""Beside these classes: the KV cache is full and requests lose their place in it. No failure, and
-nothing ends; it appears in signals, metrics and conditions only."""
+"""The KV cache is full and requests are evicted from it. Not a failure: the engine keeps running,
+and it appears in signals, metrics and conditions only."""
 
 EXIT_CODES: dict[FailureClass, int] = {
     FailureClass.MODEL_UNAVAILABLE: 66,  # EX_NOINPUT

@@ -1,4 +1,4 @@
-"""What the gate does with requests and answers."""
+"""Settings of the gate: how it handles requests and responses."""
 
 from typing import Literal
 
@@ -21,44 +21,46 @@ OPEN_PATHS = (
     "/version",
     "/metrics",
 )
-"""Paths that are open without being asked for: the two that the gate observes, and those that
-generate nothing. vLLM serves some thirty more, each another way past what the gate sees."""
+"""Paths that are open by default: the two that the gate observes, and those that generate nothing.
+vLLM serves about thirty more, which would bypass the gate."""
 
 
 class LoopSettings(ContractModel):
-    """What counts as a loop, and what is done about one."""
+    """What counts as a loop, and how it is handled."""
 
     action: LoopAction = "Observe"
-    """`Observe` counts, `Stop` also ends the generation, `Off` does not look. A request overrides
-    it by the header `X-Mistral-Loops: off`, `observe` or `stop`."""
+    """`Observe` counts loops, `Stop` also stops the generation, `Off` disables detection. A request
+    overrides it with the header `X-Mistral-Loops: off`, `observe` or `stop`."""
     repeats: int = Field(default=4, ge=2)
-    """Copies from which on a repeated text counts."""
+    """Minimum number of consecutive repetitions that counts as a loop."""
     min_tokens: int = Field(default=256, ge=1)
-    """Tokens that the copies have together at least."""
+    """Minimum number of tokens in these repetitions."""
     stop_repeats: int = Field(default=8, ge=2)
-    """Copies from which on a generation is ended."""
+    """Minimum number of repetitions after which a generation is stopped."""
     stop_min_tokens: int = Field(default=512, ge=1)
-    """Tokens that these copies have together at least."""
+    """Minimum number of tokens in these repetitions."""
 
 
 class GateSettings(ContractModel):
-    """Policy on the way in, honesty on the way out."""
+    """Request policy and response corrections."""
 
     paths: tuple[str, ...] = OPEN_PATHS
-    """Paths that are served, each exact or ending in `/*`; every other answers 404."""
+    """Paths that are served, each exact or ending in `/*`; all others return 404."""
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
-    """Largest request. Ten images of 4 MB take 53 MB in base64."""
+    """Maximum request size. Ten images of 4 MB take 53 MB in base64."""
     api_keys: str | None = None
-    """Directory whose files hold one API key each; None asks for no key. Read again when it
-    changes."""
+    """Directory whose files contain one API key each; None disables authentication. Reloaded on
+    change."""
     loops: LoopSettings = LoopSettings()
     strict_tools: bool = False
-    """Let the engine's grammar hold names and arguments of tool calls to the caller's schemas."""
+    """Constrain names and arguments of tool calls to the client's schemas with the engine's
+    grammar."""
     fit_max_tokens: bool = True
-    """A `max_tokens` of the whole context or more means as many as fit; vLLM refuses it."""
+    """Clamp `max_tokens` to the remaining context window; vLLM rejects the request."""
     normalize_tool_ids: bool = True
-    """Tool call ids in the conversation become nine letters and digits, as the model demands."""
+    """Convert tool call ids in the conversation to the nine letters and digits that the model
+    requires."""
     accept_developer: bool = True
-    """The role `developer` means `system`; the model's format has no such role."""
+    """Treat the role `developer` as `system`; the model's format has no such role."""
     honest_finish: bool = True
-    """A tool call that was cut says `length`, and so does a stopped loop."""
+    """Report finish reason `length` for a truncated tool call and a stopped loop."""

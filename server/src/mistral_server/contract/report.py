@@ -1,4 +1,4 @@
-"""The last words of a server: a small JSON document in the pod's termination log."""
+"""The termination report: a small JSON document in the pod's termination log."""
 
 from typing import Self
 
@@ -9,31 +9,31 @@ from mistral_server.contract.failures import FailureClass
 from mistral_server.contract.stages import ReportedPhase, ReportedStage
 
 REPORT_LIMIT_BYTES = 4096
-"""The kubelet keeps this much of a termination message."""
+"""The kubelet truncates a termination message at this size."""
 
 
 class TerminationReport(ServerDocument):
-    """Why the server ended."""
+    """Why the server failed."""
 
     failure: FailureClass
     """The class of the failure."""
     stage: ReportedStage
     """What the server was doing."""
     message: str
-    """One or two sentences for a person: what happened and what to change."""
+    """One or two sentences for users: what happened and what to change."""
     phase: ReportedPhase = ""
     """What the engine was doing; empty if its log does not show it."""
     evidence: str = ""
     """The line of the engine's output that shows the cause."""
     suggest: dict[str, int] = Field(default={})
-    """Values that the engine itself says would work, by the name of the setting."""
+    """Values that the engine suggests, by the name of the setting."""
     engine_exit: int | None = None
     """Exit code of `vllm serve`, negative for a signal; None if it was still running."""
     uptime_seconds: int = 0
     """Seconds since the server started."""
 
     def to_bytes(self) -> bytes:
-        """Return the report as JSON within `REPORT_LIMIT_BYTES`, cutting its texts if needed."""
+        """Return the report as JSON within `REPORT_LIMIT_BYTES`, truncating its texts if needed."""
         report = self
         for keep in (1500, 700, 300, 60):
             encoded = report.model_dump_json().encode()

@@ -1,7 +1,7 @@
 """Names of the server's settings, and the flag of vLLM that each becomes.
 
-A setting is named by its path in `ServerSettings`, such as `engine.context_length`; `fetch.` stands
-for `FetchSettings`. The server's sentences, reports and refusals use these names. The operator
+A setting is named by its path in `ServerSettings`, such as `engine.context_length`; the prefix
+`fetch.` is for `FetchSettings`. The server's messages and reports use these names. The operator
 translates them into fields of the resource, and `mistral-server classify` into flags.
 """
 
@@ -27,25 +27,25 @@ FLAGS: dict[str, str] = {
     "model.quantization": "--quantization",
     "model.served_name": "--served-model-name",
 }
-"""The flag of each setting that has one. `argv` renders them; as an extra argument each is refused
-with the name of its setting."""
+"""The flag of each setting that has one. `argv` renders them. As an extra argument each one is
+rejected with the name of its setting."""
 
 MEMORY_LIMIT = "the container's memory limit"
 SHARED_MEMORY = "the size of /dev/shm"
-"""These two limit the server as well and belong to whoever runs its container."""
+"""Two limits that are set on the container and not in the settings."""
 
 
 def renamed(text: str, names: Mapping[str, str]) -> str:
-    """Return a text with settings called by other names.
+    """Return a text with settings replaced by other names.
 
-    A name counts where it stands alone: neither `spec.engine.temperature` nor `engine.temperatures`
-    holds the setting `engine.temperature`.
+    Only whole names are replaced: neither `spec.engine.temperature` nor `engine.temperatures`
+    contains the setting `engine.temperature`.
     """
     longest_first = sorted(names, key=len, reverse=True)
     pattern = rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-]|\.\w)"
-    return re.sub(pattern, lambda found: names[found[0]], text)
+    return re.sub(pattern, lambda match: names[match[0]], text)
 
 
 def with_flags(text: str) -> str:
-    """Return a text with the flag behind the name of each setting that has one."""
+    """Return a text with the flag after the name of each setting that has one."""
     return renamed(text, {setting: f"{setting} ({flag})" for setting, flag in FLAGS.items()})

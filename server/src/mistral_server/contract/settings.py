@@ -1,4 +1,4 @@
-"""What the operator tells the server: one JSON document in one environment variable."""
+"""Settings of the server: one JSON document in one environment variable."""
 
 from typing import Literal
 
@@ -11,10 +11,10 @@ SERVER_SETTINGS_ENV = "MISTRAL_SERVER_SETTINGS"
 """Environment variable that holds a `ServerSettings` as JSON."""
 
 SERVER_TOKEN_ENV = "MISTRAL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
-"""Environment variable of the engine with a token that the supervisor makes up at each start."""
+"""Environment variable of the engine with a token that the supervisor generates at each start."""
 
 SERVER_TOKEN_HEADER = "x-mistral-server-token"  # noqa: S105 - the name of a header
-"""Header in which the supervisor shows it: its requests pass the gate untouched and uncounted."""
+"""Header with the token. Requests with it pass the gate unchanged and uncounted."""
 
 FETCH_SETTINGS_ENV = "MISTRAL_FETCH_SETTINGS"
 """Environment variable that holds a `FetchSettings` as JSON."""
@@ -28,16 +28,16 @@ class ModelSettings(ContractModel):
     """Which model the engine loads, and how its files are read."""
 
     path: str
-    """Directory that holds the model's files."""
+    """Directory of the model's files."""
     served_name: str
-    """Name that clients write in `model`."""
+    """Model name in requests."""
     id: str
-    """Identity of the model, for people and metrics; never resolved by the server."""
+    """Identity of the model, for users and metrics; never resolved by the server."""
     format: ModelFormat = "mistral"
     """`mistral`: params.json, tekken.json and consolidated*.safetensors; `huggingface`: the
     rest."""
     random_weights: bool = False
-    """Do not read weights, make random ones of the configured shape."""
+    """Generate random weights of the configured shape instead of reading them."""
     dtype: str = "bfloat16"
     """Type of weights and activations, as vLLM's `--dtype` takes it."""
     quantization: str | None = None
@@ -48,33 +48,33 @@ class EngineSettings(ContractModel):
     """How vLLM runs the model."""
 
     tensor_parallel_size: int = Field(default=2, ge=1)
-    """GPUs (or CPU ranks) that share one copy of the model."""
+    """GPUs (or CPU ranks) per copy of the model."""
     context_length: int | None = Field(default=None, ge=1)
-    """Tokens of prompt and answer together; None lets vLLM take the most that fits."""
+    """Tokens of prompt and response together; None lets vLLM use the maximum that fits."""
     max_sequences: int | None = Field(default=None, ge=1)
-    """Requests computed at the same time; None is vLLM's own default."""
+    """Maximum number of concurrent requests; None is vLLM's own default."""
     max_batched_tokens: int | None = Field(default=None, ge=1)
-    """Tokens computed in one step; None is vLLM's own default."""
+    """Maximum number of tokens per step; None is vLLM's own default."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
-    """Share of each GPU's memory that the engine may take."""
+    """Share of each GPU's memory that the engine may use."""
     kv_cache_dtype: str = "auto"
     """Type of the KV cache, as vLLM's `--kv-cache-dtype` takes it."""
     kv_cache_memory_bytes: int | None = Field(default=None, ge=1)
-    """Bytes of KV cache on each rank; None derives it from the memory share."""
+    """Bytes of KV cache per rank; None derives it from the memory share."""
     images_per_prompt: int = Field(default=10, ge=0)
-    """Images that one prompt may hold; 0 leaves the vision encoder out."""
+    """Maximum number of images per prompt; 0 disables the vision encoder."""
     temperature: float | None = Field(default=None, ge=0, le=2)
-    """Sampling temperature of requests that name none; None is vLLM's own default of 1.0."""
+    """Default sampling temperature of requests; None is vLLM's own default of 1.0."""
     tools: bool = True
-    """Parse tool calls and let the model choose when to make them."""
+    """Parse tool calls and enable automatic tool choice."""
     api_servers: int = Field(default=1, ge=1)
-    """API server processes of vLLM."""
+    """Number of API server processes of vLLM."""
     media_domains: tuple[str, ...] = ()
-    """Hosts that `image_url` may name; none allows data: URLs only."""
+    """Hosts that are allowed in `image_url`; an empty list allows data: URLs only."""
     extra_args: tuple[str, ...] = ()
     """Further `vllm serve` arguments, each `--flag` or `--flag=value`, from the allow-list."""
     workarounds: WorkaroundPolicy = "Auto"
-    """`Auto` applies the workarounds that fit the engine's version, `Disabled` none."""
+    """`Auto` applies the workarounds for the engine's version, `Disabled` none."""
 
 
 class LifecycleSettings(ContractModel):
@@ -83,25 +83,25 @@ class LifecycleSettings(ContractModel):
     startup_seconds: int = Field(default=1800, ge=1)
     """Time from the start of the process to the first answered chat."""
     drain_seconds: int = Field(default=120, ge=0)
-    """Time that running requests get to finish after a stop was asked for."""
+    """Time for running requests to finish after a stop was requested."""
     endpoint_removal_seconds: int = Field(default=5, ge=0)
-    """Time between turning unready and refusing requests, for load balancers to notice."""
+    """Time between becoming unready and rejecting requests, so that load balancers update."""
     stall_seconds: int = Field(default=120, ge=1)
     """A running engine that computes no token for this long counts as hung."""
 
 
 class SystemPromptSettings(ContractModel):
-    """The system prompt for conversations that bring none of their own."""
+    """System prompt for conversations that do not provide one."""
 
     path: str
     """File of the template; `{name}`, `{today}` and `{yesterday}` are filled in."""
 
 
 class ServerSettings(ContractModel):
-    """Everything that `mistral-server run` needs to know."""
+    """All settings of `mistral-server run`."""
 
     device: Device = "cuda"
-    """What the engine computes on."""
+    """Device of the engine."""
     host: str = "0.0.0.0"  # noqa: S104 - a pod's own address is not known before it starts
     """Address that the API and the health port bind to."""
     port: int = Field(default=8000, ge=1, le=65535)
@@ -118,7 +118,7 @@ class ServerSettings(ContractModel):
 
 
 class FetchSettings(ContractModel):
-    """Everything that `mistral-server fetch` needs to know."""
+    """All settings of `mistral-server fetch`."""
 
     repository: str
     """Repository on the hub, `owner/name`."""

@@ -1,4 +1,4 @@
-"""What a living server says of itself: the document behind `/signals`."""
+"""The state that a running server reports: the document behind `/signals`."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from mistral_server.contract.stages import ReportedStage
 
 
 class EffectiveConfiguration(ServerDocument):
-    """The configuration as the engine reports it, not as it was asked for."""
+    """The effective configuration as the engine reports it."""
 
     vllm_version: str | None = None
     """Version of vLLM."""
@@ -16,33 +16,33 @@ class EffectiveConfiguration(ServerDocument):
     tensor_parallel_size: int | None = None
     """Ranks, read from the engine's fingerprint."""
     context_length: int | None = None
-    """Tokens of prompt and answer together."""
+    """Tokens of prompt and response together."""
     kv_cache_tokens: int | None = None
-    """Tokens that the KV cache holds."""
+    """Size of the KV cache in tokens."""
 
 
 class SignalDocument(ServerDocument):
-    """One look at a server."""
+    """One sample of a server's state."""
 
     stage: ReportedStage
     """What the server is doing."""
     stage_seconds: float = Field(ge=0)
     """Seconds since that stage began."""
     ready: bool
-    """A chat was answered, and the server is not draining."""
+    """Whether a chat was answered and the server is not draining."""
     running: int = Field(default=0, ge=0)
     """Requests being computed."""
     waiting: int = Field(default=0, ge=0)
     """Requests in the engine's queue."""
     starved: int = Field(default=0, ge=0)
-    """Requests among the waiting ones that the engine has no room for."""
+    """Waiting requests that the engine has no capacity for."""
     tokens: int | None = Field(default=None, ge=0)
-    """Tokens of prompts and answers since the engine started: a request that came and went between
-    two looks shows here only."""
+    """Tokens of prompts and responses since the engine started. A request between two polls is only
+    visible here."""
     looping: int = Field(default=0, ge=0)
-    """Requests that generate nothing but loops."""
+    """Requests that only generate loops."""
     kv_cache_usage: float = Field(default=0, ge=0)
     """Used share of the KV cache, 0 to 1."""
     kv_pressure: bool = False
-    """The KV cache is full and requests lose their place in it."""
+    """Whether the KV cache is full and requests are evicted from it."""
     effective: EffectiveConfiguration = EffectiveConfiguration()

@@ -1,4 +1,4 @@
-"""Where in its life a server is: stages for what it does now, phases for where it failed."""
+"""Stages, which a server is in, and phases, in which it failed."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -7,7 +7,7 @@ from pydantic import Field
 
 
 class Stage(StrEnum):
-    """What a server is doing, in the order in which the stages happen."""
+    """What a server is doing, in chronological order."""
 
     STARTING = "starting"
     LOADING = "loading"
@@ -22,11 +22,11 @@ class Phase(StrEnum):
     """What the engine was doing when it failed, as its log shows. The names are API."""
 
     START = "start"
-    """Processes start and open the GPU; nothing is loaded yet."""
+    """Processes start and open the GPU, before the weights are loaded."""
     WEIGHTS = "weights"
     """The weights are loaded."""
     PROFILING = "profiling"
-    """The largest step is computed to measure the memory that activations take."""
+    """The largest step is computed to measure the memory of activations."""
     KV_CACHE = "kv-cache"
     """The KV cache is sized and allocated."""
     WARM_UP = "warm-up"
@@ -51,7 +51,7 @@ PHASE_OF_STAGE = {
 _Unknown = Annotated[str, Field(max_length=64)]
 
 ReportedStage = Annotated[Stage | _Unknown, Field(union_mode="left_to_right")]
-"""A stage, or the text of one that only a server of another version knows."""
+"""A stage, or the name of a stage of another server version."""
 
 ReportedPhase = Annotated[Phase | _Unknown, Field(union_mode="left_to_right")]
-"""A phase, or the text of one that only a server of another version knows."""
+"""A phase, or the name of a phase of another server version."""

@@ -1,1 +1,1 @@
-"""What is known of vLLM, and what is done about its defects inside its API process."""
+"""The interface to vLLM: arguments, versions, metrics, and workarounds in its API process."""

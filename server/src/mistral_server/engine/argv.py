@@ -1,8 +1,8 @@
-"""From the contract to the engine: the command line and the environment of ``vllm serve``.
+"""Render the command line and the environment of ``vllm serve`` from the settings.
 
-The supervisor calls both; ``tests/engine`` gives every command line to vLLM's own parser. Pure: no
-file, clock or process is touched here. No secret ever stands on the command line, which every user
-of the node can read.
+The supervisor calls both functions; ``tests/engine`` parses every command line with vLLM's own
+parser. Pure: no file, clock or process. The command line contains no secret, because every user of
+the node can read it.
 """
 
 import json
@@ -25,44 +25,44 @@ GATE = "mistral_server.gate.Gate"
 """The middleware's import path."""
 
 NO_MEDIA_DOMAIN = "no-remote-media.invalid"
-"""A host that cannot exist (RFC 6761). vLLM takes an empty allow-list for "every host"."""
+"""A host that cannot exist (RFC 6761). For vLLM an empty allow-list means every host."""
 
 PROBE_PATHS = "/health,/metrics,/ping,/version"
-"""Paths that are asked every few seconds and would fill the access log."""
+"""Paths that are requested every few seconds and would fill the access log."""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 _DROPPED = frozenset(
     {
-        # Doors: endpoints that run any method, LoRA files by path, pickles from the network.
+        # Attack surface: endpoints that run any method, LoRA files by path, remote pickles.
         "VLLM_SERVER_DEV_MODE",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
         "VLLM_ALLOW_INSECURE_SERIALIZATION",
-        "VLLM_ALLOW_LONG_MAX_MODEL_LEN",  # positions that the model never learned
-        # A server that outlives its engine; an API server in Rust, which loads no middleware.
+        "VLLM_ALLOW_LONG_MAX_MODEL_LEN",  # positions that the model was not trained on
+        # A server that outlives its engine. An API server in Rust, which loads no middleware.
         "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH",
         "VLLM_USE_RUST_FRONTEND",
         "VLLM_RUST_FRONTEND_PATH",
-        # What users say does not belong into logs.
+        # User content must not be logged.
         "VLLM_DEBUG_LOG_API_SERVER_RESPONSE",
         "VLLM_TRACE_FUNCTION",
-        # Kubernetes sets VLLM_PORT=tcp://... where a Service is called vllm; vLLM refuses that.
+        # Kubernetes sets VLLM_PORT=tcp://... if a Service is named vllm; vLLM rejects that.
         "VLLM_PORT",
-        # vLLM would ask the canary for it too; keys are the gate's business.
+        # vLLM would require it of the canary too. The gate checks API keys.
         "VLLM_API_KEY",
-        # The model is local by now, so the engine needs no credential.
+        # The model is local, so the engine needs no credentials.
         "HF_TOKEN",
         "HUGGING_FACE_HUB_TOKEN",
     }
 )
-"""Variables that never reach the engine."""
+"""Variables that are not passed to the engine."""
 
 
 def engine_arguments(settings: ServerSettings) -> list[str]:
     """Return the arguments that follow ``vllm serve``.
 
     Raises:
-        InvalidConfigurationError: an extra argument or a media domain is refused.
+        InvalidConfigurationError: an extra argument or a media domain is not allowed.
     """
     return [
         settings.model.path,
@@ -74,7 +74,7 @@ def engine_arguments(settings: ServerSettings) -> list[str]:
         *_serving(settings.lifecycle),
         *_media_domains(settings.engine),
         f"--middleware={GATE}",
-        # torch.compile needs a C compiler at run time and gains nothing where CPU is used: tests.
+        # torch.compile needs a C compiler at run time. CPUs are for tests, where it gains nothing.
         *(["--enforce-eager"] if settings.device == "cpu" else []),
         *_extra(settings.engine.extra_args),
     ]
@@ -83,17 +83,17 @@ def engine_arguments(settings: ServerSettings) -> list[str]:
 def engine_environment(
     settings: ServerSettings, base: Mapping[str, str], token: str
 ) -> dict[str, str]:
-    """Return the engine's environment: `base` without what is dangerous, with what is needed.
+    """Return the engine's environment: `base` without unsafe variables, plus required ones.
 
     Args:
-        settings: the server's.
+        settings: the server's settings.
         base: the supervisor's environment.
-        token: by which the gate knows the supervisor.
+        token: authenticates the supervisor to the gate.
     """
     kept = {name: value for name, value in base.items() if name not in _DROPPED}
     kept |= {
         SERVER_TOKEN_ENV: token,
-        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # a redirect would leave the allow-list
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # a redirect would bypass the allow-list
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -102,17 +102,17 @@ def engine_environment(
     if settings.device == "cpu":
         kept |= {
             "VLLM_TARGET_DEVICE": "cpu",
-            "VLLM_HOST_IP": "127.0.0.1",  # ranks meet on this host; asking for a route needs one
-            # vLLM's own binding wants a NUMA node for each rank, or a list of cores that the pod
-            # has; a pod of two cores has neither.
+            "VLLM_HOST_IP": "127.0.0.1",  # ranks connect on this host; vLLM's lookup needs a route
+            # vLLM's own binding requires a NUMA node for each rank or a list of the pod's cores.
+            # A pod with two cores has neither.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": "1",
-            # Some of vLLM's functions are compiled whatever --enforce-eager says, and the image has
-            # no C++ compiler.
+            # Some of vLLM's functions are compiled despite --enforce-eager, and the image has no
+            # C++ compiler.
             "TORCHDYNAMO_DISABLE": "1",
         }
         if settings.engine.kv_cache_memory_bytes is not None:
-            kept.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would win over the argument
+            kept.pop("VLLM_CPU_KVCACHE_SPACE", None)  # it would override the argument
     return kept
 
 
@@ -148,7 +148,7 @@ def _requests(engine: EngineSettings) -> Iterator[str]:
         yield "--tool-call-parser=mistral"
         yield "--enable-auto-tool-choice"
     yield _argument("engine.images_per_prompt", _json({"image": engine.images_per_prompt}))
-    # What a model's generation_config.json says changes with its revision; the resource does not.
+    # A model's generation_config.json changes with its revision; the resource does not.
     yield "--generation-config=vllm"
     if engine.temperature is not None:
         yield _argument("engine.temperature", _json({"temperature": engine.temperature}))
@@ -156,7 +156,7 @@ def _requests(engine: EngineSettings) -> Iterator[str]:
 
 
 def _serving(lifecycle: LifecycleSettings) -> Iterator[str]:
-    # vLLM's default of 0 leaves running streams open and silent for ever.
+    # vLLM's default of 0 leaves running streams open without data forever.
     yield _argument("lifecycle.drain_seconds", lifecycle.drain_seconds)
     yield f"--disable-access-log-for-endpoints={PROBE_PATHS}"
 

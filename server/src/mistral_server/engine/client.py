@@ -1,7 +1,7 @@
-"""What the supervisor asks vLLM over HTTP on this host: health, one chat, metrics, configuration.
+"""The supervisor's HTTP client for vLLM on this host: health, one chat, metrics, configuration.
 
-``canary`` and ``watch`` call it. Every answer is bounded in time and size, and whatever is not what
-it should be becomes `EngineUnreachableError`.
+Used by ``canary``, ``drain`` and ``engine_watch``. Every response is limited in time and size. An
+unexpected one raises `EngineUnreachableError`.
 """
 
 import json
@@ -11,31 +11,31 @@ from typing import Any, Self
 import aiohttp
 
 from mistral_server.contract import SERVER_TOKEN_HEADER, ServerSettings
-from mistral_server.engine import vllm_metrics as exposition
+from mistral_server.engine import vllm_metrics
 
-ANSWER_LIMIT = 16 * 1024 * 1024
-"""Bytes of an answer that are read; a healthy ``/metrics`` has some 60 KB."""
+RESPONSE_LIMIT_BYTES = 16 * 1024 * 1024
+"""Maximum size of a response; a typical ``/metrics`` has 60 KB."""
 
 METRICS_SECONDS = 10.0
-"""An API process under full load answers in well under a second."""
+"""Request timeout. An API process under full load responds in well under a second."""
 
 CHAT_SECONDS = 300.0
-"""The first chat after a start may compile kernels."""
+"""Timeout of a chat. The first one after a start may compile kernels."""
 
 
 class EngineUnreachableError(Exception):
-    """The API process did not answer, or not with what was asked for."""
+    """The API process did not respond, or its response was not the expected one."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
+class EngineResponse:
+    """An HTTP response."""
 
     status: int
     text: str
 
     def json(self) -> dict[str, Any]:
-        """Return the body as a JSON object, an empty one if it is something else."""
+        """Return the body as a JSON object, or an empty one if it is not an object."""
         try:
             value = json.loads(self.text)
         except ValueError:
@@ -44,11 +44,11 @@ class Answer:
 
 
 class EngineClient:
-    """A client of the API server of this pod. Use as an asynchronous context manager.
+    """Client of the API server of this pod, an asynchronous context manager.
 
     Args:
-        settings: where the server listens.
-        token: by which the gate knows the supervisor.
+        settings: the server's settings, with its address.
+        token: authenticates the supervisor to the gate.
     """
 
     def __init__(self, settings: ServerSettings, token: str) -> None:
@@ -59,7 +59,7 @@ class EngineClient:
 
     async def __aenter__(self) -> Self:
         """Open the connection pool."""
-        # trust_env stays off: a proxy must not come between two processes of one pod.
+        # trust_env stays off: no proxy between two processes of one pod.
         self._session = aiohttp.ClientSession(headers=self._headers)
         return self
 
@@ -69,46 +69,46 @@ class EngineClient:
             await self._session.close()
 
     async def healthy(self) -> bool:
-        """Return whether the API process listens and says that its engine exists."""
+        """Return whether the API process reports its engine as healthy."""
         try:
-            return (await self._ask("GET", "/health", METRICS_SECONDS)).status == 200
+            return (await self._request("GET", "/health", METRICS_SECONDS)).status == 200
         except EngineUnreachableError:
             return False
 
-    async def chat(self) -> Answer:
-        """Return the answer to a chat of one token, the cheapest request that uses everything."""
+    async def chat(self) -> EngineResponse:
+        """Return the response to a chat of one token, the cheapest end-to-end request."""
         request = {
             "model": self._model,
             "messages": [{"role": "user", "content": "Hello"}],
             "max_tokens": 1,
             "temperature": 0,
         }
-        return await self._ask("POST", "/v1/chat/completions", CHAT_SECONDS, request)
+        return await self._request("POST", "/v1/chat/completions", CHAT_SECONDS, request)
 
-    async def metrics(self) -> exposition.EngineMetrics:
-        """Return what the engine counts."""
-        answer = await self._ask("GET", "/metrics", METRICS_SECONDS)
-        if answer.status != 200:
-            raise EngineUnreachableError(f"/metrics returned {answer.status}")
-        return exposition.parse(answer.text)
+    async def metrics(self) -> vllm_metrics.EngineMetrics:
+        """Return the engine's metrics."""
+        response = await self._request("GET", "/metrics", METRICS_SECONDS)
+        if response.status != 200:
+            raise EngineUnreachableError(f"/metrics returned {response.status}")
+        return vllm_metrics.parse(response.text)
 
     async def version(self) -> str | None:
-        """Return vLLM's version as it reports it."""
-        version = (await self._ask("GET", "/version", METRICS_SECONDS)).json().get("version")
+        """Return the version that vLLM reports."""
+        version = (await self._request("GET", "/version", METRICS_SECONDS)).json().get("version")
         return version if isinstance(version, str) else None
 
     async def context_length(self) -> int | None:
-        """Return the tokens of prompt and answer together that the engine settled on."""
-        answer = await self._ask("GET", "/v1/models", METRICS_SECONDS)
-        models = answer.json().get("data")
+        """Return the engine's context length: tokens of prompt and response together."""
+        response = await self._request("GET", "/v1/models", METRICS_SECONDS)
+        models = response.json().get("data")
         for model in models if isinstance(models, list) else []:
             if isinstance(model, dict) and isinstance(model.get("max_model_len"), int):
                 return int(model["max_model_len"])
         return None
 
-    async def _ask(
+    async def _request(
         self, method: str, path: str, seconds: float, body: dict[str, Any] | None = None
-    ) -> Answer:
+    ) -> EngineResponse:
         if self._session is None:
             raise RuntimeError("EngineClient is used outside its context")
         timeout = aiohttp.ClientTimeout(total=seconds)
@@ -117,7 +117,7 @@ class EngineClient:
                 method, self._base + path, json=body, timeout=timeout
             ) as response:
                 text = await _bounded(response)
-                return Answer(response.status, text)
+                return EngineResponse(response.status, text)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EngineUnreachableError(f"{path}: {type(error).__name__}: {error}") from error
 
@@ -126,8 +126,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> str:
     body = bytearray()
     async for chunk in response.content.iter_chunked(64 * 1024):
         body += chunk
-        if len(body) > ANSWER_LIMIT:
-            raise EngineUnreachableError(f"response larger than {ANSWER_LIMIT} bytes")
+        if len(body) > RESPONSE_LIMIT_BYTES:
+            raise EngineUnreachableError(f"response larger than {RESPONSE_LIMIT_BYTES} bytes")
     return body.decode(errors="replace")
 
 

@@ -1,8 +1,8 @@
-"""Which mistral-common works with which vLLM, asked before the engine starts.
+"""Check that mistral-common and vLLM are compatible before the engine starts.
 
-vLLM's own metadata has no upper bound, and the newest mistral-common breaks every chat: 1.13 made
-an argument of its grammar factory mandatory that vLLM 0.32 and 0.33 do not pass. ``/health`` stays
-200 meanwhile, so the pair is better refused by name than found out by a client.
+vLLM's own metadata has no upper bound, and the newest mistral-common breaks every chat: 1.13
+requires an argument of its grammar factory that vLLM 0.32 and 0.33 do not pass. ``/health`` still
+returns 200, so an incompatible pair is rejected by its versions.
 """
 
 import importlib.metadata
@@ -15,41 +15,41 @@ Version = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Range:
-    """Versions from `floor` up to, not including, `ceiling`."""
+class VersionRange:
+    """Versions from `floor` (inclusive) to `ceiling` (exclusive)."""
 
     floor: Version
     ceiling: Version
 
     def __contains__(self, version: Version) -> bool:
-        """Say whether `version` lies in the range."""
+        """Return whether `version` is in the range."""
         return self.floor <= version < self.ceiling
 
     def __str__(self) -> str:
-        """Return the range as pip takes it."""
+        """Return the range in pip's syntax."""
         return f">={_text(self.floor)},<{_text(self.ceiling)}"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """From `vllm` on, up to the next row: the versions of mistral-common that work with it."""
+class CompatiblePair:
+    """The compatible versions of mistral-common from `vllm` up to the next row."""
 
     vllm: Version
-    mistral_common: Range
+    mistral_common: VersionRange
 
 
 VLLM_FLOOR: Version = (0, 17)
 """vLLM before 0.14.1 has remotely exploitable flaws; 0.17 is the first with loop detection."""
 
 PAIRS = (
-    # Floors are what the metadata of each vLLM asks for. With 1.12.0, 0.26.0 was run on H100s and
-    # 0.32.0 on H200s; 0.32.0 also with 1.11.6 to 1.13.1 on a CPU, where 1.13 fails. What matters is
-    # the same in 0.33.0.
-    Pair((0, 17), Range((1, 9, 1), (1, 13))),
-    Pair((0, 26), Range((1, 11, 5), (1, 13))),
-    Pair((0, 32), Range((1, 11, 6), (1, 13))),
+    # Floors are those of the metadata of each vLLM. With 1.12.0, 0.26.0 was tested on H100s and
+    # 0.32.0 on H200s; 0.32.0 also with 1.11.6 to 1.13.1 on a CPU, where 1.13 fails. The relevant
+    # code is the same in 0.33.0.
+    CompatiblePair((0, 17), VersionRange((1, 9, 1), (1, 13))),
+    CompatiblePair((0, 26), VersionRange((1, 11, 5), (1, 13))),
+    CompatiblePair((0, 32), VersionRange((1, 11, 6), (1, 13))),
 )
-"""The table, by ascending version of vLLM. A newer vLLM than all gets the last row."""
+"""Compatible pairs by ascending version of vLLM. The last row applies to all newer versions."""
 
 
 def installed_versions() -> tuple[str, str]:
@@ -70,31 +70,31 @@ def installed_versions() -> tuple[str, str]:
 
 
 def check_versions(vllm: str, mistral_common: str) -> None:
-    """Return if the two work together for this model.
+    """Check that the two versions are compatible for this model.
 
     Raises:
-        IncompatibleVersionsError: they do not; the message says what to install.
+        IncompatibleVersionsError: they are not; the message says what to install.
     """
     if parse_version(vllm) < VLLM_FLOOR:
         raise IncompatibleVersionsError(
             f"vLLM {vllm} is older than {_text(VLLM_FLOOR)}, the oldest supported version: "
             "use a newer image."
         )
-    wanted = _range_for(parse_version(vllm))
-    if parse_version(mistral_common) not in wanted:
+    supported = _range_for(parse_version(vllm))
+    if parse_version(mistral_common) not in supported:
         raise IncompatibleVersionsError(
             f"mistral-common {mistral_common} does not work with vLLM {vllm}: "
-            f'install "mistral-common{wanted}" in the image.'
+            f'install "mistral-common{supported}" in the image.'
         )
 
 
 def parse_version(text: str) -> Version:
     """Return the leading numbers of a version: 0.32.0+cpu and 0.32.0rc1 are both (0, 32, 0)."""
-    found = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(part) for part in found.group().split(".")) if found else ()
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match.group().split(".")) if match else ()
 
 
-def _range_for(vllm: Version) -> Range:
+def _range_for(vllm: Version) -> VersionRange:
     return next(pair.mistral_common for pair in reversed(PAIRS) if vllm >= pair.vllm)
 
 

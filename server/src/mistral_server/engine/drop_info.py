@@ -1,13 +1,13 @@
 """Memoize what vLLM's streaming parsers derive from the vocabulary's special tokens.
 
-vLLM 0.27 to 0.33 build three parsers for each chat with `--tool-call-parser mistral`, and each of
-them compiles one regular expression for every special token of the tokenizer: 1,000 of them in
-Mistral-Small-3.2's, 0.04 to 0.13 s of CPU a parser, on the event loop that also sends every other
-request's tokens. The cache of `regex` holds 500 patterns, so it never helps. Known upstream as
-issue 58145; pull request 58172 memoizes the same function.
+vLLM 0.27 to 0.33 create three parsers for each chat with `--tool-call-parser mistral`. Each parser
+compiles one regular expression for every special token of the tokenizer: 1,000 in
+Mistral-Small-3.2, which takes 0.04 to 0.13 s of CPU per parser on the event loop that also sends
+all other tokens. The cache of `regex` has 500 entries, so it never hits. Reported upstream as issue
+58145; pull request 58172 memoizes the same function.
 
 The result depends on the tokenizer's special tokens and on some attributes of the parser's
-configuration, and it is only ever read, so one copy serves all parsers.
+configuration. It is never modified, so all parsers can share it.
 """
 
 import functools
@@ -26,12 +26,12 @@ CONFIG_MODULE = "vllm.parser.engine.parser_engine_config"
 FUNCTION = "_build_drop_info"
 PARAMETERS = ("config", "tokenizer")
 
-KEPT = 16
-"""Results that are kept: one for each tokenizer and format of a parser, and a process has one."""
+CACHE_SIZE = 16
+"""Size of the cache. One entry per tokenizer and parser format; a process usually has one."""
 
-KNOWN_NAMES = frozenset(
+EXPECTED_NAMES = frozenset(
     {
-        # What it reads of its arguments; `_Key` covers all of it.
+        # What it reads from its arguments; `_Key` covers all of it.
         *("all_special_tokens", "all_special_ids"),
         *("token_id_terminals", "values", "terminals", "terminal_literals", "preserve_tokens"),
         "terminal_defs",
@@ -41,12 +41,12 @@ KNOWN_NAMES = frozenset(
         *("AttributeError", "NotImplementedError"),
     }
 )
-"""Every name that the function of vLLM 0.27 to 0.33 looks up. One that is not here may be an input
-that the key does not cover, and the function is then left alone."""
+"""All names that the function uses in vLLM 0.27 to 0.33. Another name may be an input that the key
+does not cover, so a function with one is not replaced."""
 
 
-class State(Enum):
-    """What became of the workaround, with the reason."""
+class WorkaroundState(Enum):
+    """The state of the workaround, with the reason for the log."""
 
     ACTIVE = "the parsers share what they derive from the special tokens"
     ABSENT = f"this vLLM has no {MODULE}.{FUNCTION}"
@@ -55,59 +55,61 @@ class State(Enum):
     WITHOUT_EFFECT = f"the parsers of this vLLM do not call {FUNCTION}"
 
 
-def memoize() -> State:
-    """Let this process's parsers share one result, if its vLLM is one that does not."""
+def memoize() -> WorkaroundState:
+    """Let the parsers of this process share one result, if its vLLM does not do so itself."""
     try:
         module = importlib.import_module(MODULE)
         config = importlib.import_module(CONFIG_MODULE).ParserEngineConfig(name="probe")
     except (ImportError, AttributeError):
-        return State.ABSENT
+        return WorkaroundState.ABSENT
     return memoize_in(module, config)
 
 
-def memoize_in(module: ModuleType, probe: Any) -> State:
+def memoize_in(module: ModuleType, probe: Any) -> WorkaroundState:
     """Memoize the function of a module.
 
     Args:
-        module: has vLLM's streaming parser engine, or does not.
-        probe: any configuration of a parser, to try what two parsers share.
+        module: vLLM's streaming parser engine, if this version has one.
+        probe: any parser configuration, to test what two parsers share.
     """
-    plain = getattr(module, FUNCTION, None)
-    if plain is None or not hasattr(module, "StreamingParserEngine"):
-        return State.ABSENT
-    if isinstance(plain, _Memoized):
-        return State.ACTIVE
+    original = getattr(module, FUNCTION, None)
+    if original is None or not hasattr(module, "StreamingParserEngine"):
+        return WorkaroundState.ABSENT
+    if isinstance(original, _Memoized):
+        return WorkaroundState.ACTIVE
     try:
         shared = _shares(module, probe)
-    except Exception:  # whatever was rebuilt there, it is not what this was written for
-        return State.UNKNOWN
+    except Exception:  # the module was rewritten; the workaround does not apply
+        return WorkaroundState.UNKNOWN
     if shared:
-        return State.NOT_NEEDED
-    if not _is_known(plain):
-        return State.UNKNOWN
-    return _install(module, probe, plain)
+        return WorkaroundState.NOT_NEEDED
+    if not _is_expected(original):
+        return WorkaroundState.UNKNOWN
+    return _install(module, probe, original)
 
 
-def _install(module: ModuleType, probe: Any, plain: Callable[[Any, Any], Any]) -> State:
-    """Put the memoized function into its place, and take it out again if that changes nothing."""
-    memoized = _Memoized(plain)
+def _install(
+    module: ModuleType, probe: Any, original: Callable[[Any, Any], Any]
+) -> WorkaroundState:
+    """Install the memoized function, and restore the original if it has no effect."""
+    memoized = _Memoized(original)
     setattr(module, FUNCTION, memoized)
     effective = False
     try:
         effective = _shares(module, probe)
     finally:
         if not effective:
-            setattr(module, FUNCTION, plain)
-    memoized.forget()  # the probe's result serves no request
-    return State.ACTIVE if effective else State.WITHOUT_EFFECT
+            setattr(module, FUNCTION, original)
+    memoized.clear_cache()  # the probe's result serves no request
+    return WorkaroundState.ACTIVE if effective else WorkaroundState.WITHOUT_EFFECT
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What a result depends on.
+    """The inputs of a result.
 
-    The tokenizer counts by its identity: its special tokens are fixed once it is loaded. A key
-    that is kept keeps its tokenizer alive, so no other one can come to the same identity.
+    The tokenizer is compared by identity: its special tokens are fixed once it is loaded. A cached
+    key keeps its tokenizer alive, so no other one can have the same identity.
     """
 
     tokenizer: int
@@ -116,28 +118,28 @@ class _Key:
 
 
 class _Memoized:
-    """The function, with the last results kept."""
+    """The function with a cache of its last results."""
 
-    def __init__(self, plain: Callable[[Any, Any], Any]) -> None:
-        self._plain = plain
-        self._kept = functools.lru_cache(KEPT)(lambda key: plain(*key.arguments))
+    def __init__(self, original: Callable[[Any, Any], Any]) -> None:
+        self._original = original
+        self._cached = functools.lru_cache(CACHE_SIZE)(lambda key: original(*key.arguments))
 
     def __call__(self, config: Any, tokenizer: Any) -> Any:
-        """Return what the plain function returns."""
+        """Return what the original function returns."""
         try:
             key = _Key(id(tokenizer), _contents(config), (config, tokenizer))
             hash(key)
         except (AttributeError, TypeError):
-            return self._plain(config, tokenizer)
-        return self._kept(key)
+            return self._original(config, tokenizer)
+        return self._cached(key)
 
-    def forget(self) -> None:
-        """Drop the results that are kept."""
-        self._kept.cache_clear()
+    def clear_cache(self) -> None:
+        """Clear the cache."""
+        self._cached.cache_clear()
 
 
 def _contents(config: Any) -> tuple[object, ...]:
-    """Return what of a configuration decides the result."""
+    """Return the parts of a configuration that determine the result."""
     return (
         frozenset(config.token_id_terminals.values()),
         tuple(config.terminals.items()),
@@ -150,14 +152,14 @@ def _contents(config: Any) -> tuple[object, ...]:
     )
 
 
-def _is_known(function: object) -> bool:
+def _is_expected(function: object) -> bool:
     return (
         isinstance(function, FunctionType)
-        # What a decorator or a closure brings along is not among the names of the function.
+        # Names of a decorator or a closure are not among those of the function.
         and not hasattr(function, "__wrapped__")
         and function.__closure__ is None
         and tuple(inspect.signature(function).parameters) == PARAMETERS
-        and KNOWN_NAMES.issuperset(_names(function.__code__))
+        and EXPECTED_NAMES.issuperset(_names(function.__code__))
     )
 
 
@@ -177,7 +179,7 @@ class _ProbeTokenizer:
 
 
 def _shares(module: ModuleType, config: Any) -> bool:
-    """Say whether two parsers of one configuration share the tables of their lexers."""
+    """Return whether two parsers of one configuration share the tables of their lexers."""
     tokenizer = _ProbeTokenizer()
     first, second = (
         module.StreamingParserEngine(config, tokenizer, vocab={})._lexer._shape for _ in range(2)

@@ -1,7 +1,7 @@
-"""Let the records of this package reach the log of vLLM's API process.
+"""Route the log records of this package to the log of vLLM's API process.
 
-vLLM configures its own logger and not the root, whose level one of its requirements
-(model-hosting-container-standards) sets to ERROR: a warning of ours would be dropped.
+vLLM configures its own logger and not the root logger. One of its requirements
+(model-hosting-container-standards) sets the root level to ERROR, which would drop our warnings.
 """
 
 import logging
@@ -10,10 +10,10 @@ ENGINE, OWN = "vllm", "mistral_server"
 
 
 def share() -> None:
-    """Write our records where vLLM writes its own, in its format; nothing without vLLM."""
+    """Add vLLM's handlers to the logger of this package; does nothing without vLLM."""
     handlers = logging.getLogger(ENGINE).handlers
     own = logging.getLogger(OWN)
     for handler in handlers:
-        own.addHandler(handler)  # not a second time
+        own.addHandler(handler)  # does nothing the second time
     if handlers:
         own.setLevel(logging.INFO)

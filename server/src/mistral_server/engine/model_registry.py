@@ -1,9 +1,9 @@
-"""What vLLM wants to know of the model's class, learnt with the image instead of by every pod.
+"""Store vLLM's information on the model's class in the image, instead of in every pod.
 
-vLLM asks a process of its own what a class can do, and that process loads torch and vLLM once more:
-eight CPU-seconds at the first start of a pod with an empty cache. The answer is a small file below
-VLLM_CACHE_ROOT that names the hash of the class's source, so a stale one is never used. An image
-learns it when it is built, and the supervisor lays it where vLLM looks.
+vLLM inspects a class in a separate process that loads torch and vLLM again: eight CPU-seconds at
+the first start of a pod with an empty cache. The result is a small file below VLLM_CACHE_ROOT that
+contains the hash of the class's source, so vLLM never uses a stale one. The image build stores the
+file, and the supervisor copies it to vLLM's cache.
 """
 
 import importlib
@@ -14,8 +14,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-LEARNT_ENV = "MISTRAL_LEARNT"
-"""Variable of an image: the directory with what was learnt when it was built."""
+LEARNED_ENV = "MISTRAL_LEARNT"
+"""Variable of an image: the directory with the stored model information."""
 
 ARCHITECTURES = ("PixtralForConditionalGeneration", "Mistral3ForConditionalGeneration")
 """vLLM's classes for the model, by format: Mistral's own, Hugging Face's."""
@@ -26,9 +26,9 @@ _log = logging.getLogger(__name__)
 
 
 def learn(directory: Path) -> list[Path]:
-    """Ask vLLM about the model's classes; return the files that it wrote below a directory.
+    """Let vLLM inspect the model's classes and return the files that it wrote below a directory.
 
-    Older versions of vLLM keep nothing, and then there is none.
+    Older versions of vLLM write no files.
     """
     os.environ["VLLM_CACHE_ROOT"] = str(directory)
     registry = importlib.import_module("vllm.model_executor.models").ModelRegistry
@@ -36,26 +36,26 @@ def learn(directory: Path) -> list[Path]:
         registry.models[architecture].inspect_model_cls()
     written = sorted((directory / _FOLDER).glob("*.json"))
     for path in written:
-        path.chmod(0o644)  # vLLM writes for itself, which is root here and is not in the pod
+        path.chmod(0o644)  # vLLM writes them for its user: root here, another one in the pod
     return written
 
 
-def recall(environment: Mapping[str, str]) -> None:
-    """Copy what the image learnt into vLLM's cache.
+def copy_to_cache(environment: Mapping[str, str]) -> None:
+    """Copy the stored model information to vLLM's cache.
 
-    Without it vLLM asks again: whatever goes wrong here costs seconds, so it is only logged.
+    Without it vLLM inspects the class again. A failure only costs seconds, so it is only logged.
 
     Args:
-        environment: the engine's.
+        environment: the engine's environment.
     """
-    learnt, cache = environment.get(LEARNT_ENV), environment.get("VLLM_CACHE_ROOT")
-    if not learnt or not cache:
+    learned, cache = environment.get(LEARNED_ENV), environment.get("VLLM_CACHE_ROOT")
+    if not learned or not cache:
         return
     target = Path(cache, _FOLDER)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for source in Path(learnt, _FOLDER).glob("*.json"):
-            # Pods may share the cache: none must read half a file.
+        for source in Path(learned, _FOLDER).glob("*.json"):
+            # Pods may share the cache: none may read a partial file.
             part = target / f".{source.name}.{uuid.uuid4().hex}"
             shutil.copyfile(source, part).replace(target / source.name)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""The few numbers of vLLM's ``/metrics``, the gate's among them, that the supervisor looks at.
+"""Parse the metrics of vLLM and of the gate that the supervisor needs.
 
-Pure. A full parse of 640 lines every few seconds would cost more than all else that the supervisor
-does, so lines are filtered by name first. Whatever cannot be understood is left out: another
-process's bytes must never end this one.
+Pure. Parsing all 640 lines every few seconds would cost more than everything else in the
+supervisor, so lines are first filtered by name. Lines that cannot be parsed are ignored: output of
+another process must never terminate this one.
 """
 
 import math
@@ -25,7 +25,7 @@ _PROGRESS = (
 
 _SAMPLE = re.compile(r"(?P<name>(?:vllm:|mistral_)\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-_WANTED = frozenset(
+_NAMES = frozenset(
     {_RUNNING, _WAITING, _WAITING_BY_REASON, _KV_USAGE, _CACHE_CONFIG, _IN_FLIGHT, _PREEMPTIONS}
     | set(_PROGRESS)
 )
@@ -33,62 +33,68 @@ _WANTED = frozenset(
 
 @dataclass(frozen=True)
 class EngineMetrics:
-    """One look at the engine."""
+    """One sample of the engine's metrics."""
 
     running: int = 0
     """Requests being computed."""
     waiting: int = 0
-    """Requests in the queue, for whatever reason."""
+    """Requests in the queue, for any reason."""
     starved: int = 0
-    """Requests in the queue for want of room; the others wait for something outside the engine."""
+    """Requests queued for capacity; the others wait for something outside the engine."""
     looping: int = 0
-    """Requests that generate nothing but loops."""
+    """Requests that only generate loops."""
     kv_cache_usage: float = 0.0
-    """Used share of the KV cache, 0 to 1; the fullest engine where there are several."""
+    """Used share of the KV cache, 0 to 1; the maximum of several engines."""
     preemptions: float = 0.0
-    """Requests that lost their place in the KV cache to others, since the engine's start."""
+    """Requests evicted from the KV cache since the engine's start."""
     progress: tuple[float, ...] = ()
-    """Counters of steps and tokens: any change of any of them is progress."""
+    """Counters of steps and tokens. A change of any of them is progress."""
     kv_cache_tokens: int | None = None
-    """Tokens that the KV cache holds."""
+    """Size of the KV cache in tokens."""
 
     @property
     def tokens(self) -> int:
-        """Tokens of prompts and answers since the engine's start."""
+        """Tokens of prompts and responses since the engine's start."""
         return int(sum(self.progress[1:]))
 
     @property
     def busy(self) -> bool:
-        """Whether there is something to compute now."""
+        """Whether the engine has something to compute."""
         return self.running + self.starved > 0
 
 
 def parse(text: str) -> EngineMetrics:
-    """Return the numbers in an exposition; those that it lacks keep their defaults."""
-    found: dict[str, list[tuple[Mapping[str, str], float]]] = {name: [] for name in _WANTED}
+    """Return the metrics of an exposition; missing ones have their defaults."""
+    samples_by_name: dict[str, list[tuple[Mapping[str, str], float]]] = {
+        name: [] for name in _NAMES
+    }
     for line in text.splitlines():
         sample = _SAMPLE.match(line)
-        if sample and sample["name"] in _WANTED and (value := _number(sample["value"])) is not None:
+        if sample and sample["name"] in _NAMES and (value := _number(sample["value"])) is not None:
             labels = dict(_LABEL.findall(sample["labels"] or ""))
-            found[sample["name"]].append((labels, value))
-    sums = {name: sum(value for _, value in samples) for name, samples in found.items()}
+            samples_by_name[sample["name"]].append((labels, value))
+    sums = {name: sum(value for _, value in samples) for name, samples in samples_by_name.items()}
     return EngineMetrics(
         running=int(sums[_RUNNING]),
         waiting=int(sums[_WAITING]),
         starved=int(
             sum(
                 value
-                for labels, value in found[_WAITING_BY_REASON]
+                for labels, value in samples_by_name[_WAITING_BY_REASON]
                 if labels.get("reason") == "capacity"
             )
         ),
         looping=int(
-            sum(value for labels, value in found[_IN_FLIGHT] if labels.get("state") == "looping")
+            sum(
+                value
+                for labels, value in samples_by_name[_IN_FLIGHT]
+                if labels.get("state") == "looping"
+            )
         ),
-        kv_cache_usage=max((value for _, value in found[_KV_USAGE]), default=0.0),
+        kv_cache_usage=max((value for _, value in samples_by_name[_KV_USAGE]), default=0.0),
         preemptions=sums[_PREEMPTIONS],
         progress=tuple(sums[name] for name in _PROGRESS),
-        kv_cache_tokens=_kv_cache_tokens(found[_CACHE_CONFIG]),
+        kv_cache_tokens=_kv_cache_tokens(samples_by_name[_CACHE_CONFIG]),
     )
 
 

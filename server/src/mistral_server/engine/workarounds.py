@@ -1,8 +1,8 @@
 """Workarounds for defects of the pinned vLLM, applied inside its API process.
 
-They are the one exception to the rule that nothing private of vLLM is touched;
-docs/decisions/0001-engine-workarounds.md says why, and when each of them ends. A workaround looks
-at what it finds first: an engine that it does not recognize is left alone.
+They are the one exception to the rule that vLLM's private code is not touched;
+docs/decisions/0001-engine-workarounds.md says why, and when each one is removed. A workaround first
+inspects the engine, and leaves one that it does not recognize unchanged.
 """
 
 import logging
@@ -13,43 +13,47 @@ from mistral_server.engine import drop_info
 
 _log = logging.getLogger(__name__)
 
-Workaround = Callable[[], drop_info.State]
+Workaround = Callable[[], drop_info.WorkaroundState]
 
 WORKAROUNDS: Mapping[str, Workaround] = {drop_info.NAME: drop_info.memoize}
-"""Names, as the metric's label `name` has them, to what applies each."""
+"""Workarounds by name, which is the value of the metric's label `name`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one workaround found and did."""
+class WorkaroundResult:
+    """The result of one workaround."""
 
     name: str
     active: bool
     reason: str
-    """Half a sentence for the log."""
+    """A clause for the log."""
 
 
-def apply(*, enabled: bool, workarounds: Mapping[str, Workaround] = WORKAROUNDS) -> list[Outcome]:
-    """Apply every workaround that fits this process's vLLM, and log the others.
+def apply(
+    *, enabled: bool, workarounds: Mapping[str, Workaround] = WORKAROUNDS
+) -> list[WorkaroundResult]:
+    """Apply every workaround that this process's vLLM needs, and log the others.
 
-    Nothing that goes wrong here keeps the API from starting.
+    A failure never prevents the API from starting.
 
     Args:
-        enabled: False leaves the engine as it comes.
-        workarounds: the ones to apply.
+        enabled: False leaves the engine unchanged.
+        workarounds: the workarounds to apply.
     """
-    outcomes = [_outcome(name, one, enabled) for name, one in workarounds.items()]
-    for outcome in outcomes:
-        if not outcome.active:
-            _log.warning("Engine workaround %s is not active: %s", outcome.name, outcome.reason)
-    return outcomes
+    results = [_apply_one(name, workaround, enabled) for name, workaround in workarounds.items()]
+    for result in results:
+        if not result.active:
+            _log.warning("Engine workaround %s is not active: %s", result.name, result.reason)
+    return results
 
 
-def _outcome(name: str, workaround: Workaround, enabled: bool) -> Outcome:
+def _apply_one(name: str, workaround: Workaround, enabled: bool) -> WorkaroundResult:
     if not enabled:
-        return Outcome(name, active=False, reason="engine.workarounds is Disabled")
+        return WorkaroundResult(name, active=False, reason="engine.workarounds is Disabled")
     try:
         state = workaround()
-    except Exception as error:  # whatever a future vLLM raises, the API starts without it
-        return Outcome(name, active=False, reason=f"{type(error).__name__}: {error}")
-    return Outcome(name, active=state is drop_info.State.ACTIVE, reason=state.value)
+    except Exception as error:  # any error of a future vLLM: the API starts without it
+        return WorkaroundResult(name, active=False, reason=f"{type(error).__name__}: {error}")
+    return WorkaroundResult(
+        name, active=state is drop_info.WorkaroundState.ACTIVE, reason=state.value
+    )

@@ -1,1 +1,1 @@
-"""What the engine's output says: stages, the first error, classes of failures."""
+"""Interpret the engine's output: stages, the first error, failure classes."""

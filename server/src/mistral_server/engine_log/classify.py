@@ -1,10 +1,10 @@
-"""Say from an engine's log why it ended: a class, its phase, the evidence, and what would help.
+"""Classify an engine failure by its log: class, phase, evidence and advice.
 
-Pure. The same code reads line by line in the pod and whole files on the command line. The first
-root cause wins: what follows it is every process and every open request that learned of it, up to
-4,000 lines of it. The default model runner prints no friendly text for a lack of GPU memory, so the
-phase comes from the functions in the traceback above it. Records of harmless levels are passed
-over, since they quote errors; so are lines that an engine survived.
+Pure. The same code reads lines in the pod and whole files on the command line. The first root cause
+wins: it is followed by up to 4,000 lines of errors of other processes and open requests. The
+default model runner prints no specific message for an out-of-memory failure of the GPU, so the
+phase comes from the functions in the traceback. Records of harmless levels are ignored, because
+they quote errors. Errors that the engine survived are ignored too.
 """
 
 import re
@@ -15,30 +15,31 @@ from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY
 from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS, HARMLESS, RECORD
 
 _LONGEST_LINE = 20_000
-"""What stands further behind in a line shows no cause: dumped tensors, whole requests."""
+"""Characters of a line that are read. The rest shows no cause: dumped tensors, whole requests."""
 
 _SURVIVED_LINES = 2
-"""Statistics come every ten seconds; an engine that is dead says them once more at most."""
+"""Lines of statistics after which an error was survived. They are logged every ten seconds; a dead
+engine logs at most one more."""
 
 _FRAME = re.compile(r'\s*File "[^"]+", line \d+, in (\w+)')
 _TRACEBACK = re.compile(r"\s*Traceback \(most recent call last\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why an engine ended."""
+class Classification:
+    """Why an engine failed."""
 
     failure: FailureClass
     phase: Phase
-    """What it was doing."""
+    """What the engine was doing."""
     evidence: str
     """The line that shows the cause."""
-    values: dict[str, int] = field(default_factory=dict)
-    """What the engine itself says would work, by the name of the setting."""
+    suggestions: dict[str, int] = field(default_factory=dict)
+    """Values that the engine suggests, by the name of the setting."""
 
     @property
     def advice(self) -> str:
-        """What would help, for a person; empty where nothing is known."""
+        """The advice for users, or an empty string."""
         return ADVICE.get(self.failure, "")
 
 
@@ -60,7 +61,7 @@ _OUT_OF_GPU_MEMORY = re.compile(
     r"|Cuda failure 2 'out of memory'"
     r"|CUDA out of memory\. Tried to allocate"
 )
-_OF_WEIGHTS = re.compile(r"Failed to load model")
+_WHILE_LOADING = re.compile(r"Failed to load model")
 _NO_CONTEXT = re.compile(r"CUDA error: out of memory|cudaErrorMemoryAllocation")
 
 _RULES = (
@@ -175,30 +176,32 @@ _PHASES: tuple[tuple[Phase, frozenset[str]], ...] = (
     (Phase.SERVING, frozenset({"execute_model", "sample_tokens", "run_busy_loop"})),
     (Phase.START, frozenset({"init_device", "init_worker_distributed_environment"})),
 )
-"""Functions of vLLM by what the engine does in them, the first that is found.
+"""Functions of vLLM by phase; the first match counts.
 
-The executor's `initialize_from_config` calls the warm-up too, which therefore goes first.
+The executor's `initialize_from_config` also calls the warm-up, which is therefore first.
 """
 
 _START_FUNCTIONS = dict(_PHASES)[Phase.START]
 
-_OF_PHASE = {
+_CLASS_OF_PHASE = {
     Phase.START: FailureClass.GPU_BUSY,
     Phase.WEIGHTS: FailureClass.CUDA_OOM_LOAD,
     Phase.SERVING: FailureClass.CUDA_OOM_RUNTIME,
     Phase.IMAGES: FailureClass.CUDA_OOM_RUNTIME,
 }
-"""A lack of GPU memory by its phase; anything between weights and ready is the warm-up."""
+"""Class of an out-of-memory failure by phase; the default is the warm-up."""
 
 _PHASE_OF = {
     FailureClass.KV_CACHE_TOO_SMALL: Phase.KV_CACHE,
     FailureClass.KV_CACHE_NONE: Phase.KV_CACHE,
     FailureClass.GPU_BUSY: Phase.START,
 }
-"""Causes that can only show in one phase, whatever the log leaves out."""
+"""Classes that occur in one phase only, even if the log does not show it."""
 
 EXPLAINED = frozenset(
-    {rule.failure for rule in _RULES} | set(_OF_PHASE.values()) | {FailureClass.CUDA_OOM_WARMUP}
+    {rule.failure for rule in _RULES}
+    | set(_CLASS_OF_PHASE.values())
+    | {FailureClass.CUDA_OOM_WARMUP}
 )
 """Classes that a log can show."""
 
@@ -234,19 +237,19 @@ ADVICE: dict[FailureClass, str] = {
     FailureClass.GPU_HARDWARE: "Look at the node's GPU, and move the pod to another node.",
     FailureClass.NOT_WRITABLE: "The server writes to /tmp and /home only: keep their volumes.",
 }
-"""What to do about each class, in one sentence."""
+"""Advice for each class, in one sentence."""
 
 
 UNEXPLAINED = frozenset({FailureClass.ENGINE_DIED, FailureClass.START_FAILED})
-"""Classes of which the log gives no cause."""
+"""Classes without a cause in the log."""
 
 
 class Classifier:
-    """Reads the log of one engine. Memory is bounded: the functions of one traceback."""
+    """Classifies the log of one engine. Memory is bounded: the functions of one traceback."""
 
     def __init__(self) -> None:
         self._functions: set[str] = set()
-        self._cause: Verdict | None = None
+        self._cause: Classification | None = None
         self._died = ""
         self._failed = ""
         self._exception = ""
@@ -255,7 +258,7 @@ class Classifier:
         self._statistics = 0
 
     def read(self, line: str) -> None:
-        """Take one line into account."""
+        """Read one line."""
         record = RECORD.match(line.rstrip("\r\n")[:_LONGEST_LINE])
         if record is None:
             return
@@ -268,18 +271,18 @@ class Classifier:
         elif _TRACEBACK.match(text):
             self._functions.clear()
         else:
-            self._look(text)
+            self._match(text)
 
-    def verdict(self) -> Verdict | None:
-        """Return why the engine ended, None if nothing in its log says that it failed."""
+    def classification(self) -> Classification | None:
+        """Return why the engine failed, or None if its log shows no failure."""
         if self._cause is not None:
             return self._cause
         if not (self._died or self._failed):
             return None
-        unknown = self._failed and self._exception
-        failure = FailureClass.START_FAILED if unknown else FailureClass.ENGINE_DIED
+        unexplained = self._failed and self._exception
+        failure = FailureClass.START_FAILED if unexplained else FailureClass.ENGINE_DIED
         phase = Phase.SERVING if self._serving else Phase.START
-        return Verdict(failure, phase, self._exception or self._died or self._failed)
+        return Classification(failure, phase, self._exception or self._died or self._failed)
 
     def _progress(self, text: str) -> None:
         self._serving = self._serving or bool(_SERVING.search(text))
@@ -290,9 +293,9 @@ class Classifier:
             if self._statistics >= _SURVIVED_LINES:
                 self._cause, self._died, self._failed, self._exception = None, "", "", ""
 
-    def _look(self, text: str) -> None:
+    def _match(self, text: str) -> None:
         if self._cause is None:
-            self._cause = self._verdict(text)
+            self._cause = self._classify(text)
             if self._cause is not None:
                 self._statistics = 0
         if _ENGINE_DIED.search(text):
@@ -300,33 +303,35 @@ class Classifier:
             self._statistics = 0
         elif _START_FAILED.search(text):
             self._failed = self._failed or text[:EVIDENCE_CHARACTERS]
-        elif _EXCEPTION.match(text) and not self._died:  # what follows a death comes of it
+        elif _EXCEPTION.match(text) and not self._died:  # later exceptions are consequences
             self._exception = self._exception or text[:EVIDENCE_CHARACTERS]
 
-    def _verdict(self, text: str) -> Verdict | None:
+    def _classify(self, text: str) -> Classification | None:
         out_of_memory = _OUT_OF_GPU_MEMORY.search(text)
         if out_of_memory or _NO_CONTEXT.search(text):
             phase = self._phase()
-            # Nothing is allocated before the weights, but a context.
-            unsaid = phase is Phase.START and self._functions.isdisjoint(_START_FUNCTIONS)
-            if out_of_memory and (unsaid or _OF_WEIGHTS.search(text)):
+            # Before the weights only a context is allocated.
+            unknown_phase = phase is Phase.START and self._functions.isdisjoint(_START_FUNCTIONS)
+            if out_of_memory and (unknown_phase or _WHILE_LOADING.search(text)):
                 phase = Phase.WEIGHTS
-            return self._of(_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text)
+            return self._classification(
+                _CLASS_OF_PHASE.get(phase, FailureClass.CUDA_OOM_WARMUP), phase, text
+            )
         for rule in _RULES:
             if rule.pattern.search(text):
                 phase = _PHASE_OF.get(rule.failure) or self._phase()
-                return self._of(rule.failure, phase, text)
+                return self._classification(rule.failure, phase, text)
         return None
 
-    def _of(self, failure: FailureClass, phase: Phase, text: str) -> Verdict:
-        values: dict[str, int] = {}
+    def _classification(self, failure: FailureClass, phase: Phase, text: str) -> Classification:
+        suggestions: dict[str, int] = {}
         for pattern in _LENGTHS if failure is FailureClass.KV_CACHE_TOO_SMALL else ():
-            if found := pattern.search(text):
-                values["engine.context_length"] = int(found[1])
-        return Verdict(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], values)
+            if match := pattern.search(text):
+                suggestions["engine.context_length"] = int(match[1])
+        return Classification(failure, phase, text.strip()[:EVIDENCE_CHARACTERS], suggestions)
 
     def _phase(self) -> Phase:
-        """Return what the engine was doing: by the traceback, else by what it had said."""
+        """Return what the engine was doing: from the traceback, otherwise from earlier lines."""
         for phase, functions in _PHASES:
             if not functions.isdisjoint(self._functions):
                 return phase

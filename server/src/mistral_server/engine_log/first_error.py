@@ -1,11 +1,11 @@
 """Find the line of the engine's output that shows why it failed.
 
-The supervisor passes every line of ``output`` to it. The root cause can be thousands of lines
-before the end, followed by one exception for each process and each open request that it affected.
-So the *first* exception of the engine's own processes is kept. Before the server is ready, an
-exception of the API process counts as well: that is where a rejected configuration shows. Once the
-server is ready, an exception counts for two minutes. The engine has survived older ones, and no
-longer delay between cause and exit has been seen.
+The supervisor passes every line of ``output`` to `Evidence`. The root cause can be thousands of
+lines before the end, followed by one exception for each process and each open request that it
+affected. So the *first* exception of the engine's own processes is kept. Before the server is
+ready, an exception of the API process counts as well: that is where a rejected configuration shows.
+Once the server is ready, an exception counts for two minutes. The engine has survived older ones,
+and no longer delay between cause and exit has been seen.
 """
 
 import re
@@ -25,14 +25,14 @@ _NO_CAUSE = re.compile(
     r"|EngineDeadError|EngineCore encountered an issue"
     r"|SystemExit|KeyboardInterrupt|CancelledError"
 )
-"""Exceptions that only say that another process failed, or that a stop was asked for."""
+"""Exceptions that only report a failure of another process or a requested stop."""
 
 RECENT_SECONDS = 120.0
-"""So long after its last exception, an engine that serves has survived it."""
+"""Seconds after which a serving engine has survived an exception."""
 
 
 class Evidence:
-    """The most telling line so far."""
+    """The most relevant line so far."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -43,25 +43,27 @@ class Evidence:
 
     @property
     def line(self) -> str:
-        """The line, or an empty string if nothing told of a cause."""
+        """The line, or an empty string if none shows a cause."""
         return ("" if self._survived() else self._engine) or self._other
 
-    def serving(self) -> None:
-        """From now on the API process speaks of requests, and only the engine counts."""
+    def mark_serving(self) -> None:
+        """Ignore exceptions of the API process from now on; they concern requests."""
         self._serving = True
         self._other = ""
 
     def read(self, line: str) -> None:
-        """Take one line of output into account."""
+        """Read one line of output."""
         record = RECORD.match(line)
         if record is None or record["level"] in HARMLESS:
             return
         text = record["text"]
         process = record["process"] or "APIServer"
-        of_engine = not process.lower().startswith("apiserver")  # ApiServer_0 where there are many
+        from_engine = not process.lower().startswith(
+            "apiserver"
+        )  # ApiServer_0 if there are several
         exception = _EXCEPTION.match(text) and not _NO_CAUSE.search(text)
         if exception or _WORKER_DIED.match(text):
-            if of_engine:
+            if from_engine:
                 if not self._engine or self._survived():
                     self._engine = text[:EVIDENCE_CHARACTERS]
                 self._engine_at = self._clock()

@@ -1,4 +1,4 @@
-"""The shape of a line in vLLM's log, and what of it can show a cause. Pure."""
+"""The format of a line in vLLM's log, and which levels can show a cause. Pure."""
 
 import re
 
@@ -8,10 +8,10 @@ RECORD = re.compile(
     r"(?P<text>.*)",
     re.DOTALL,
 )
-"""A line: the process and the level where they stand, and the rest. Every line matches."""
+"""Process, level and text of a line; process and level are optional. Every line matches."""
 
 HARMLESS = frozenset({"INFO", "WARNING", "DEBUG"})
 """Levels whose records may quote an exception: every log warns of a possible OSError [Errno 24]."""
 
 EVIDENCE_CHARACTERS = 1000
-"""As much of a line as a report has room for."""
+"""Maximum length of evidence in a report."""

@@ -1,8 +1,8 @@
-"""The engine's output: passed through byte for byte, and read line by line on the way.
+"""Forward the engine's output byte for byte, and pass each line to an observer.
 
-``supervisor`` starts one ``Output``. It runs in a thread of its own, so that a slow reader of our
-standard output slows the engine's log down and nothing else. Memory is bounded: lines are cut for
-the observer, never for the reader.
+``supervisor`` starts one ``Output``. It runs in its own thread, so that a slow reader of our
+standard output only slows down the engine's log. Memory is bounded: lines are truncated for the
+observer, never for the reader.
 """
 
 import logging
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 LINE_LIMIT = 16 * 1024
-"""Bytes of a line that the observer sees. Failures dump tensors in lines of any length."""
+"""Maximum bytes of a line for the observer. Failures dump tensors in lines of any length."""
 
 _CHUNK = 64 * 1024
 
@@ -20,10 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, with bounded memory.
+    """Splits a stream of bytes into lines, with bounded memory.
 
-    CR ends a line as LF does: records with line breaks end in CR LF, progress bars in CR alone.
-    Empty lines are left out.
+    CR ends a line like LF: records with line breaks end with CR LF, progress bars with CR.
+    Empty lines are skipped.
     """
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
@@ -34,22 +34,22 @@ class LineSplitter:
         """Yield the lines that `data` completes."""
         *ends, rest = data.replace(b"\r", b"\n").split(b"\n")
         for end in ends:
-            self._keep(end)
+            self._append(end)
             yield from self.flush()
-        self._keep(rest)
+        self._append(rest)
 
     def flush(self) -> Iterator[str]:
-        """Yield what was left without an end."""
+        """Yield the last line if it has no end."""
         if self._line:
             yield self._line.decode(errors="replace")
             self._line.clear()
 
-    def _keep(self, part: bytes) -> None:
+    def _append(self, part: bytes) -> None:
         self._line += part[: self._limit - len(self._line)]
 
 
 class Output:
-    """Copies `source` to `sink` until its end and gives each line to `observe`."""
+    """Copies `source` to `sink` and passes each line to `observe`."""
 
     def __init__(self, source: int, sink: int, observe: Callable[[str], None]) -> None:
         self._source = source
@@ -60,25 +60,25 @@ class Output:
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait until everything was passed on, or for `seconds`."""
+        """Wait until all output was forwarded, at most `seconds`."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
         while data := os.read(self._source, _CHUNK):
-            self._pass_on(data)
+            self._forward(data)
             self._read(self._splitter.feed(data))
         self._read(self._splitter.flush())
         os.close(self._source)
 
-    def _pass_on(self, data: bytes) -> None:
+    def _forward(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest and self._sink is not None:
             try:
                 rest = rest[os.write(self._sink, rest) :]
-            except BlockingIOError:  # somebody made our standard output non-blocking
+            except BlockingIOError:  # another process made our standard output non-blocking
                 select.select([], [self._sink], [])
             except OSError as error:
-                # Nobody reads any more. The engine must not notice, or it would block.
+                # The reader closed the pipe. Keep reading, or the engine would block.
                 self._sink = None
                 _log.warning("Cannot forward the engine's output any more: %s", error)
 
@@ -89,6 +89,6 @@ class Output:
             try:
                 self._observe(line)
             except Exception:
-                # The engine stops when nobody empties its pipe: serve on with one eye less.
+                # The engine blocks if its pipe is full: keep forwarding without analysis.
                 self._observe = None
                 _log.exception("The engine's output is only forwarded from now on, not analyzed")

@@ -1,8 +1,8 @@
-"""What a starting engine is doing, told from its log.
+"""Determine the stage of a starting engine from its log.
 
-The supervisor owns one ``Stages``; the output thread moves it on through ``read``. vLLM has no
-interface for this: ``/health`` is refused until everything is done, so a pod that loads for ten
-minutes and one that hangs look the same from outside.
+The supervisor owns one ``Stages``; the output thread calls ``read``. vLLM has no interface for
+this: its port is closed until the start is complete, so a pod that loads for ten minutes looks like
+one that hangs.
 """
 
 import re
@@ -15,19 +15,19 @@ from mistral_server.contract import Stage
 MARKS: tuple[tuple[Stage, re.Pattern[str]], ...] = (
     # "Loading model from scratch..." is the V2 model runner, "Starting to load model" V1 and CPU.
     (Stage.LOADING, re.compile(r"\] (?:Loading model from scratch|Starting to load model )")),
-    # The CPU runner does not say that it loaded; there the next mark follows at once.
+    # The CPU runner does not log that it loaded; the next mark follows immediately.
     (Stage.PROFILING, re.compile(r"\] (?:Model loading took |Initializing model took )")),
     (Stage.WARMING_UP, re.compile(r"\] [CG]PU KV cache size: ")),
 )
-"""The line of the log with which each stage begins (0.26 on a GPU, 0.32 on a CPU)."""
+"""Pattern of the log line at which each stage begins (0.26 on a GPU, 0.32 on a CPU)."""
 
 _ORDER = tuple(Stage)
 
 
 class Stages:
-    """The current stage and how long each one took. Safe to use from several threads.
+    """The current stage and the duration of each one. Thread-safe.
 
-    A stage is never left backwards: ranks log the same line at different times.
+    Stages only move forward: ranks log the same line at different times.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,20 +39,20 @@ class Stages:
 
     @property
     def current(self) -> Stage:
-        """The stage."""
+        """The current stage."""
         return self._current
 
     def seconds(self) -> float:
-        """Return how long the current stage has lasted."""
+        """Return the duration of the current stage in seconds."""
         return self._clock() - self._since
 
     def durations(self) -> dict[Stage, float]:
-        """Return the seconds of each stage that is over."""
+        """Return the seconds of each finished stage."""
         with self._lock:
             return dict(self._seconds)
 
     def enter(self, stage: Stage) -> None:
-        """Move on to `stage`, unless it is the current one or lies behind."""
+        """Enter `stage`, unless it is the current or an earlier one."""
         with self._lock:
             if _ORDER.index(stage) <= _ORDER.index(self._current):
                 return
@@ -61,7 +61,7 @@ class Stages:
             self._current, self._since = stage, now
 
     def read(self, line: str) -> None:
-        """Move on if a line of the engine's log says so."""
+        """Enter the stage that a line of the engine's log marks."""
         for stage, mark in MARKS:
             if mark.search(line):
                 self.enter(stage)

@@ -1,4 +1,4 @@
-"""API keys from a mounted Secret: read again when it changes, so a new key needs no restart."""
+"""API keys from a mounted Secret, reloaded on change, so that a new key needs no restart."""
 
 import hashlib
 import logging
@@ -10,23 +10,23 @@ from mistral_server.errors import InvalidConfigurationError
 _log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 1.0
-"""A Secret arrives a minute after its change anyway; looking once a second costs nothing."""
+"""Interval between checks. The kubelet updates a Secret within about a minute anyway."""
 
 
 class ApiKeys:
-    """The keys in a directory, one a file.
+    """The keys in a directory, one per file.
 
-    Only their digests are kept and compared: how long that takes says nothing of a key.
+    Only digests are stored and compared, so the timing reveals nothing about a key.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
         self._version: tuple[int, int] | None = None
-        self._looked = float("-inf")
+        self._checked_at = float("-inf")
         self._digests: frozenset[bytes] = frozenset()
 
     def allows(self, authorization: bytes | None) -> bool:
-        """Tell whether an Authorization header bears one of the keys."""
+        """Return whether an Authorization header contains one of the keys."""
         scheme, _, key = (authorization or b"").partition(b" ")
         if scheme.lower() != b"bearer":
             return False
@@ -35,9 +35,9 @@ class ApiKeys:
 
     def _reload(self) -> None:
         now = time.monotonic()
-        if now - self._looked < _PAUSE_SECONDS:
+        if now - self._checked_at < _PAUSE_SECONDS:
             return
-        self._looked = now
+        self._checked_at = now
         try:
             # The kubelet replaces a Secret's files by renaming a link to their directory.
             linked = self._directory / "..data"
@@ -47,7 +47,7 @@ class ApiKeys:
                 return
             keys = _keys(self._directory)
         except OSError as error:
-            # The keys that were known stay valid: half a Secret must lock nobody out.
+            # The previous keys stay valid: a partial Secret must not lock out clients.
             _log.warning("Cannot read the API keys in %s: %s", self._directory, error)
             return
         self._digests = frozenset(map(_digest, keys))
@@ -56,18 +56,18 @@ class ApiKeys:
 
 
 def check_api_keys(directory: str | None) -> None:
-    """Raise `InvalidConfigurationError` if keys are asked for and there is none: nobody could ask.
+    """Raise `InvalidConfigurationError` if authentication is enabled without any key.
 
     Args:
-        directory: of the keys; None if none are asked for.
+        directory: of the keys; None disables authentication.
     """
     if directory is None:
         return
     try:
-        found = _keys(Path(directory))
+        keys = _keys(Path(directory))
     except OSError:
-        found = []
-    if not found:
+        keys = []
+    if not keys:
         raise InvalidConfigurationError(
             "No API key found: the directory of gate.api_keys does not exist or is empty. Add a"
             " key to it, or remove gate.api_keys."

@@ -1,4 +1,4 @@
-"""ASGI as the gate sees it: types, headers, and ways to read and replay a request."""
+"""ASGI types, headers, and functions to read and replay a request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,16 +15,16 @@ DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class BodyTooLargeError(Exception):
-    """A request has more bytes than allowed."""
+    """A request body is larger than allowed."""
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
-    """Return a request's header; `name` is in lower case, as ASGI gives them."""
+    """Return a request header; `name` is in lower case, as in ASGI."""
     return next((value for key, value in scope["headers"] if key == name), None)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """Return the whole body, or None if the client left.
+    """Return the whole body, or None if the client disconnected.
 
     Raises:
         BodyTooLargeError: it has more than `limit` bytes.
@@ -44,7 +44,7 @@ async def read_body(receive: Receive, limit: int) -> bytes | None:
 
 
 def with_length(headers: Headers, length: int, *more: tuple[bytes, bytes]) -> Headers:
-    """Return `headers` with the length of a new body, whether or not there was one."""
+    """Return `headers` with the length of a new body."""
     others = [
         (name, value)
         for name, value in headers
@@ -54,45 +54,44 @@ def with_length(headers: Headers, length: int, *more: tuple[bytes, bytes]) -> He
 
 
 class Replay:
-    """Gives the application a body that was read, then what its server has to say.
+    """Replays a body to the application, then forwards messages of the server.
 
-    The gate can hang up on the application: it then hears what it hears of a client that left, and
-    stops generating.
+    The gate can abort the request: the application then receives a disconnect and stops generating.
 
     Args:
-        body: what was read.
-        receive: the server's.
-        until_hung_up: whether the gate may hang up; waiting for that, too, takes two tasks.
+        body: the request body.
+        receive: the server's `receive`.
+        abortable: whether the gate may abort; waiting for that takes two tasks.
     """
 
-    def __init__(self, body: bytes, receive: Receive, *, until_hung_up: bool = False) -> None:
+    def __init__(self, body: bytes, receive: Receive, *, abortable: bool = False) -> None:
         self._body: bytes | None = body
         self._receive = receive
-        self._hung_up = asyncio.Event() if until_hung_up else None
+        self._aborted = asyncio.Event() if abortable else None
         self.disconnected = False
-        """The client left, or had its answer."""
+        """Whether the client disconnected or the response is complete."""
 
-    def hang_up(self) -> None:
-        """Let the application stop."""
-        if self._hung_up is not None:
-            self._hung_up.set()
+    def abort(self) -> None:
+        """Make the application receive a disconnect."""
+        if self._aborted is not None:
+            self._aborted.set()
 
     async def __call__(self) -> Message:
         """Return the next message."""
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        if self._hung_up is None:
+        if self._aborted is None:
             message = await self._receive()
         else:
-            message = await self._receive_until(self._hung_up)
+            message = await self._receive_unless(self._aborted)
         self.disconnected = self.disconnected or message["type"] == "http.disconnect"
         return message
 
-    async def _receive_until(self, hung_up: asyncio.Event) -> Message:
+    async def _receive_unless(self, aborted: asyncio.Event) -> Message:
         tasks = [
             asyncio.ensure_future(self._receive()),
-            asyncio.ensure_future(hung_up.wait()),
+            asyncio.ensure_future(aborted.wait()),
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
-"""An event of a stream as it is read, and the shape that most events of one stream share. Pure.
+"""Decode the events of a stream, and the shape that most of them share. Pure.
 
-Nearly all events of a stream are the same bytes around one text and its token ids. A shape is
-learned from the first of them. An event that has it is read by decoding these two values.
+Nearly all events of a stream have the same bytes around one text and its token ids. A shape is
+learned from the first event. For events of that shape only these two values are decoded.
 """
 
 import re
@@ -14,7 +14,7 @@ from mistral_server.gate.response import (
     NULL,
     TOKEN_IDS,
     UNREADABLE,
-    AnswerChoice,
+    ResponseChoice,
     without_token_ids,
 )
 
@@ -26,17 +26,17 @@ _LOGPROBS = re.compile(rb'"logprobs":\s?[^n\s]')
 
 
 class Chunk(msgspec.Struct):
-    """One event of a stream, as far as it is read."""
+    """The fields of an event that the gate reads."""
 
     id: str = ""
     object: str = ""
     created: int = 0
     model: str = ""
-    choices: list[AnswerChoice] = []
+    choices: list[ResponseChoice] = []
     prompt_token_ids: msgspec.Raw = NULL
 
     def head(self) -> "Chunk":
-        """Return what all events of a stream have in common."""
+        """Return the fields that all events of a stream share."""
         return Chunk(self.id, self.object, self.created, self.model)
 
 
@@ -46,38 +46,38 @@ _decode_ids = msgspec.json.Decoder(list[int]).decode
 
 
 def read(event: bytes) -> Chunk:
-    """Return an event that begins with `DATA`, decoded.
+    """Decode an event that begins with `DATA`.
 
     Raises:
-        UNREADABLE: it is no event of an answer.
+        UNREADABLE: it is not an event of a response.
     """
     return _decode(event[len(DATA) :])
 
 
-@dataclass(slots=True)  # not frozen: making it would take three times as long
+@dataclass(slots=True)  # not frozen: that makes construction three times slower
 class Shape:
     """The bytes around the text and the token ids of an event, and its choice's index."""
 
     index: int
     head: bytes
-    """All before the text, its first quote included."""
+    """Everything before the text, including its first quote."""
     middle: bytes
     """From the last quote of the text to the bracket before the ids."""
     tail: bytes
     """From the bracket after the ids to the end of the event."""
     without: bytes
-    """What follows the text for a client that did not ask for ids."""
+    """What follows the text for a client that did not request token ids."""
 
     def read(self, event: bytes) -> tuple[str, list[int], bytes] | None:
-        """Return text, ids, and the event without the ids; None of an event of another shape.
+        """Return text, ids, and the event without the ids, or None if the shape differs.
 
-        What is decoded is one string and one list, so nothing else can be within these bytes.
+        One string and one list are decoded, so these bytes cannot contain anything else.
         """
         before, _, after = event.partition(self.middle)
         at, ids = len(before), after[: -len(self.tail)]
         if before[: len(self.head)] != self.head or after[len(ids) :] != self.tail:
             return None
-        # Not a minus or a tab: TOKEN_IDS leaves such a list where it is.
+        # Not a minus or a tab: TOKEN_IDS does not match such a list.
         if not (ids.isdigit() or ids.translate(None, b", ").isdigit()):
             return None
         try:
@@ -89,13 +89,13 @@ class Shape:
 
 
 def shape_of(event: bytes, chunk: Chunk) -> Shape | None:
-    """Return the shape of an event with one choice, None if it says more than a text and its ids.
+    """Return the shape of an event with one choice, or None if it has more than a text and its ids.
 
-    That these two are what is read of it is proven by reading others in their place.
+    The shape is verified by decoding other values in place of these two.
     """
     text, all_ids = _TEXT.search(event), list(TOKEN_IDS.finditer(event))
     if text is None or len(all_ids) != 1 or _LOGPROBS.search(event):
-        return None  # with logprobs no two events are alike
+        return None  # with logprobs all events differ
     ids = all_ids[0]
     if ids.start() < text.end():
         return None
@@ -106,12 +106,12 @@ def shape_of(event: bytes, chunk: Chunk) -> Shape | None:
         tail=event[ids.end() - 1 :] + END,
         without=without_token_ids(event[text.end(1) :]) + END,
     )
-    proven = _reads_as(shape, "", [0]) and _reads_as(shape, "text", [1, 2])
-    return shape if proven else None
+    verified = _decodes_to(shape, "", [0]) and _decodes_to(shape, "text", [1, 2])
+    return shape if verified else None
 
 
-def _reads_as(shape: Shape, text: str, ids: list[int]) -> bool:
-    """Tell whether an event of a shape says this text and these ids, and nothing else."""
+def _decodes_to(shape: Shape, text: str, ids: list[int]) -> bool:
+    """Return whether an event of a shape decodes to exactly this text and these ids."""
     numbers = ",".join(map(str, ids)).encode()
     chunk = read(b"".join((shape.head, text.encode(), shape.middle, numbers, shape.tail)))
     return (

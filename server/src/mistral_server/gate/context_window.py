@@ -1,4 +1,4 @@
-"""The engine's window, asked of the engine itself: with `auto` nobody else knows it."""
+"""The engine's context length, queried from the engine: with `auto` only it has the value."""
 
 import logging
 from typing import cast
@@ -20,38 +20,38 @@ class _Models(msgspec.Struct):
     data: list[_Model] = []
 
 
-class Window:
-    """Tokens of prompt and answer together.
+class ContextWindow:
+    """Tokens of prompt and response together.
 
     Args:
         app: the application behind the gate.
-        known: the window where the settings say it.
+        configured: the context length in the settings, if set.
     """
 
-    def __init__(self, app: Application, known: int | None) -> None:
+    def __init__(self, app: Application, configured: int | None) -> None:
         self._app = app
-        self._known = known
+        self._tokens = configured
 
     async def tokens(self, scope: Scope) -> int | None:
-        """Return the window, None if the application does not tell.
+        """Return the context length, or None if the application does not report it.
 
         Args:
-            scope: of a request that is being served.
+            scope: of the current request.
         """
-        if self._known is None:
-            self._known = await self._ask(scope)
-        return self._known
+        if self._tokens is None:
+            self._tokens = await self._query_engine(scope)
+        return self._tokens
 
-    async def _ask(self, scope: Scope) -> int | None:
+    async def _query_engine(self, scope: Scope) -> int | None:
         changes = {"method": "GET", "path": _PATH, "raw_path": _PATH.encode(), "headers": []}
         parts: list[bytes] = []
-        asked = False
+        delivered = False
 
         async def receive() -> Message:
-            nonlocal asked
-            if asked:
+            nonlocal delivered
+            if delivered:
                 return DISCONNECT
-            asked = True
+            delivered = True
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: Message) -> None:

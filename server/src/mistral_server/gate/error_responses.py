@@ -1,4 +1,4 @@
-"""Refuse requests in the shape of OpenAI's API, which client libraries turn into exceptions."""
+"""Reject requests in the format of OpenAI's API, which client libraries turn into exceptions."""
 
 import json
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from mistral_server.gate.asgi import Send
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer instead of the application's."""
+    """A response in place of the application's."""
 
     reason: str
-    """As in `metrics.REFUSAL_REASONS`."""
+    """One of `metrics.REFUSAL_REASONS`."""
     status: int
     type: str
     code: str
     message: str
 
     async def send(self, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         error = {"message": self.message, "type": self.type, "param": None, "code": self.code}
         body = json.dumps({"error": error}).encode()
         headers = [
@@ -32,7 +32,7 @@ class Refusal:
 
 
 def closed_path(path: str) -> Refusal:
-    """Return the answer to a path that is not on the list."""
+    """Return the response to a path that is not on the list."""
     return Refusal(
         *("path", 404, "invalid_request_error", "path_not_open"),
         f"{path} is not available: send chats to /v1/chat/completions, or add the path to the"
@@ -41,7 +41,7 @@ def closed_path(path: str) -> Refusal:
 
 
 def unknown_key() -> Refusal:
-    """Return the answer to a request without a valid key."""
+    """Return the response to a request without a valid key."""
     return Refusal(
         *("api_key", 401, "invalid_request_error", "invalid_api_key"),
         "The API key is missing or invalid: send a valid one as `Authorization: Bearer KEY`.",
@@ -49,7 +49,7 @@ def unknown_key() -> Refusal:
 
 
 def too_large(limit: int) -> Refusal:
-    """Return the answer to a request that is larger than allowed."""
+    """Return the response to a request that is larger than allowed."""
     return Refusal(
         *("body_too_large", 413, "invalid_request_error", "request_too_large"),
         f"The request is larger than {limit} bytes: send smaller images, or raise the server's"

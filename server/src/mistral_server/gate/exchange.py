@@ -1,6 +1,6 @@
-"""One observed request: what the application sends on its way to the client, and what it was.
+"""One observed request: forward the application's messages to the client, and count the result.
 
-Nothing here may break an answer: what cannot be read passes as it came, and is counted.
+No failure here may break a response: what cannot be read is forwarded unchanged and counted.
 """
 
 import logging
@@ -10,129 +10,131 @@ from mistral_server.contract import GateSettings
 from mistral_server.gate import metrics, response
 from mistral_server.gate.asgi import Headers, Message, Replay, Send, with_length
 from mistral_server.gate.observer import Observer
-from mistral_server.gate.request import Asked
+from mistral_server.gate.request import RequestOptions
 from mistral_server.gate.stream import Stream
 
 FINISH_HEADER = b"x-mistral-finish-reason"
-"""Tells the truth where the body says `length`."""
+"""Header with the actual finish reasons where the body has `length`."""
 
 _log = logging.getLogger(__name__)
 
 
 class Exchange:
-    """What is sent for one request. Use `send` in the application's place of `send`.
+    """Forwards the response of one request. Pass its `send` to the application.
 
     Args:
-        asked: what the request asks for.
-        settings: the gate's.
-        replay: to hang up on an application whose generation is ended.
-        send: to the client.
+        options: the request's options.
+        settings: the gate's settings.
+        replay: aborts the application when a generation is stopped.
+        send: sends to the client.
     """
 
-    def __init__(self, asked: Asked, settings: GateSettings, replay: Replay, send: Send) -> None:
+    def __init__(
+        self, options: RequestOptions, settings: GateSettings, replay: Replay, send: Send
+    ) -> None:
         self._settings = settings
         self._replay = replay
         self._send = send
-        self._observer = Observer(asked, settings.loops)
+        self._observer = Observer(options, settings.loops)
         self._start: Message = {}
         self._parts: list[bytes] = []
         self._stream: Stream | None = None
-        self._untouched = False
-        self._over = False
+        self._passthrough = False
+        self._finished = False
         self._looping = False
         self._in_flight(+1)
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Take a message of the application's.
+        """Forward a message of the application.
 
-        Not a coroutine itself: of a chunk that changes nothing, the server's own is the only one.
+        Not a coroutine: an unchanged chunk then needs only the server's own coroutine.
         """
-        if self._over:
-            return _nothing()  # it was hung up on, and has not noticed yet
+        if self._finished:
+            return _no_op()  # aborted, but the application still sends
         if message["type"] == "http.response.start":
-            return self._begin(message)
-        if message["type"] != "http.response.body" or self._untouched:
+            return self._on_start(message)
+        if message["type"] != "http.response.body" or self._passthrough:
             return self._send(message)
         if self._stream is None:
-            return self._collect(message)
+            return self._on_body(message)
         data = self._stream.feed(bytes(message.get("body", b"")))  # Starlette allows memoryviews
         if (
             data
             and message.get("more_body")
-            and not (self._observer.changed or self._stream.unread)
+            and not (self._observer.changed or self._stream.unreadable)
         ):
             return self._send({**message, "body": data})
-        return self._pass_on(self._stream, data, message)
+        return self._forward(self._stream, data, message)
 
     def close(self) -> None:
-        """Count what the request was; call it once the application is done."""
+        """Count the result. Call it when the application has returned."""
         self._in_flight(-1)
-        if self._untouched:
-            return  # an error; vLLM counts those
+        if self._passthrough:
+            return  # an error, which vLLM counts
         try:
             self._count()
         except Exception:
             _log.exception("Cannot count a request")
             metrics.ERRORS.labels("answer").inc()
 
-    async def _begin(self, start: Message) -> None:
+    async def _on_start(self, start: Message) -> None:
         content_type = next(
             (value for name, value in start["headers"] if name.lower() == b"content-type"), b""
         )
-        self._untouched = start["status"] >= 400
+        self._passthrough = start["status"] >= 400
         if content_type.startswith(b"text/event-stream"):
-            self._stream = Stream(self._observer, honest=self._settings.honest_finish)
-        if self._untouched or self._stream is not None:
+            self._stream = Stream(self._observer, accurate_finish=self._settings.honest_finish)
+        if self._passthrough or self._stream is not None:
             await self._send(start)
         else:
-            self._start = start  # its length is not known before the body is
+            self._start = start  # sent with the body, whose length is needed
 
-    async def _collect(self, message: Message) -> None:
+    async def _on_body(self, message: Message) -> None:
         self._parts.append(message.get("body", b""))
         if message.get("more_body", False):
             return
         body, start = b"".join(self._parts), self._start
         headers: Headers = list(start["headers"])
         try:
-            response.read(body, self._observer)
-            body, corrected = response.for_client(
-                body, self._observer, honest=self._settings.honest_finish
+            response.observe(body, self._observer)
+            body, corrected = response.client_body(
+                body, self._observer, accurate_finish=self._settings.honest_finish
             )
         except response.UNREADABLE:
-            if not self._replay.disconnected:  # vLLM sends `null` to a client that left
+            if not self._replay.disconnected:  # vLLM sends `null` to a disconnected client
                 metrics.ERRORS.labels("answer").inc()
         else:
-            truth = self._truth() if corrected else b""
-            more = [(FINISH_HEADER, truth)] if truth else []
+            reasons = self._finish_reasons() if corrected else b""
+            more = [(FINISH_HEADER, reasons)] if reasons else []
             headers = with_length(headers, len(body), *more)
             if corrected:
                 metrics.CHANGES.labels("finish_reason").inc()
-        self._over = True
+        self._finished = True
         await self._send({**start, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _pass_on(self, stream: Stream, data: bytes, message: Message) -> None:
+    async def _forward(self, stream: Stream, data: bytes, message: Message) -> None:
         more = message.get("more_body", False)
         if not more:
-            data += stream.rest()
-        if stream.unread:
-            metrics.ERRORS.labels("stream").inc(stream.unread)
-            stream.unread = 0
+            data += stream.flush()
+        if stream.unreadable:
+            metrics.ERRORS.labels("stream").inc(stream.unreadable)
+            stream.unreadable = 0
         if self._observer.changed:
             self._observer.changed = False
-            self._note_looping()
-            if more and self._observer.asked.loops == "Stop" and self._observer.must_stop:
-                data += stream.ending()
+            self._update_in_flight()
+            if more and self._observer.options.loops == "Stop" and self._observer.should_stop:
+                data += stream.final_events()
                 more = False
-                self._over = True
+                self._finished = True
                 metrics.CHANGES.labels("stream_ended").inc()
         if data or not more:
             await self._send({**message, "body": data, "more_body": more})
-        if self._over:
-            self._replay.hang_up()
-        self._over = self._over or not more
+        if self._finished:
+            self._replay.abort()
+        self._finished = self._finished or not more
 
-    def _note_looping(self) -> None:
+    def _update_in_flight(self) -> None:
         looping = self._observer.looping
         if looping is not self._looping:
             self._in_flight(-1)
@@ -142,31 +144,31 @@ class Exchange:
     def _in_flight(self, change: int) -> None:
         metrics.IN_FLIGHT.labels("looping" if self._looping else "productive").inc(change)
 
-    def _truth(self) -> bytes:
-        """Return how each choice really ended, in their order."""
-        seen = self._observer.end()
-        return ",".join(one.finish_reason for one in seen).encode()
+    def _finish_reasons(self) -> bytes:
+        """Return the actual finish reason of each choice, in order."""
+        results = self._observer.results()
+        return ",".join(one.finish_reason for one in results).encode()
 
     def _count(self) -> None:
         observer = self._observer
-        for seen in observer.end():
-            known = seen.finish_reason in metrics.FINISH_REASONS
-            metrics.GENERATIONS.labels(seen.finish_reason if known else "other").inc()
-            if seen.loop is not None:
-                action = "stopped" if seen.stopped else "observed"
-                metrics.LOOPS.labels(seen.loop, action).inc()
-            metrics.LOOP_TOKENS.inc(seen.wasted_tokens)
+        for result in observer.results():
+            is_label = result.finish_reason in metrics.FINISH_REASONS
+            metrics.GENERATIONS.labels(result.finish_reason if is_label else "other").inc()
+            if result.loop is not None:
+                action = "stopped" if result.stopped else "observed"
+                metrics.LOOPS.labels(result.loop, action).inc()
+            metrics.LOOP_TOKENS.inc(result.wasted_tokens)
         if not observer.generations and self._replay.disconnected:
             metrics.GENERATIONS.labels("abort").inc()
-        judged = observer.judged()
-        if judged is None:
+        evaluated = observer.tool_call_results()
+        if evaluated is None:
             return
-        calls, outcome = judged
+        calls, outcome = evaluated
         for call in calls:
-            streamed = "true" if observer.asked.stream else "false"
+            streamed = "true" if observer.options.stream else "false"
             metrics.TOOL_CALLS.labels(call.outcome.value, streamed).inc()
         metrics.TOOL_REQUESTS.labels(outcome.value).inc()
 
 
-async def _nothing() -> None:
+async def _no_op() -> None:
     return

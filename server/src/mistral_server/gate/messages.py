@@ -1,6 +1,6 @@
-"""Change the messages of a chat without reading what is not looked at. Pure.
+"""Change the messages of a chat without decoding their contents. Pure.
 
-A request may hold ten images of megabytes in base64, so the contents are copied as they came.
+A request may contain ten images of several megabytes in base64, so contents are copied as raw JSON.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class _Message(msgspec.Struct):
     tool_calls: list[_Call] | None = None
 
 
-_decode_known = msgspec.json.Decoder(list[_Message]).decode
+_decode_messages = msgspec.json.Decoder(list[_Message]).decode
 _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.encode
@@ -35,41 +35,40 @@ class Messages:
     """The messages of one request.
 
     Raises:
-        msgspec.MsgspecError: they are not a list of messages; telling the client so is the
-            application's business.
+        msgspec.MsgspecError: they are not a list of messages. The application rejects the request.
     """
 
     def __init__(self, raw: msgspec.Raw) -> None:
         self._raw = raw
-        self._known = _decode_known(raw)
+        self._messages = _decode_messages(raw)
         self._parts: list[msgspec.Raw] | None = None
 
     def encoded(self) -> msgspec.Raw | None:
-        """Return the messages if they were changed."""
+        """Return the messages, or None if they are unchanged."""
         return None if self._parts is None else msgspec.Raw(_encode(self._parts))
 
     def add_system(self, prompt: str) -> bool:
-        """Put a system message first, unless there is one, or nothing."""
-        roles = {message.role for message in self._known}
+        """Insert a system message, unless there is one or there are no messages."""
+        roles = {message.role for message in self._messages}
         if not roles or not _SYSTEM_ROLES.isdisjoint(roles):
             return False
         text = json.dumps({"role": "system", "content": prompt})
         self._change().insert(0, msgspec.Raw(text.encode()))
-        self._known.insert(0, _Message("system"))
+        self._messages.insert(0, _Message("system"))
         return True
 
     def rename_developer(self) -> bool:
-        """Make `developer` `system`; return whether there was one."""
-        found = [at for at, message in enumerate(self._known) if message.role == "developer"]
-        for at in found:
-            self._known[at].role = "system"
+        """Change the role `developer` to `system`; return whether there was one."""
+        positions = [at for at, message in enumerate(self._messages) if message.role == "developer"]
+        for at in positions:
+            self._messages[at].role = "system"
             self._set(at, role="system")
-        return bool(found)
+        return bool(positions)
 
     def normalize_ids(self) -> bool:
-        """Make ids of tool calls what the model's format takes; return whether any was not."""
+        """Convert tool call ids to the model's format; return whether any changed."""
         changed = False
-        for at, message in enumerate(self._known):
+        for at, message in enumerate(self._messages):
             if message.tool_call_id and not CALL_ID.fullmatch(message.tool_call_id):
                 self._set(at, tool_call_id=normal_id(message.tool_call_id))
                 changed = True
@@ -99,11 +98,11 @@ class Messages:
         parts[at] = _raw(fields | {name: _raw(value) for name, value in values.items()})
 
 
-def normal_id(given: str) -> str:
-    """Return nine letters and digits for an id: itself, or always the same ones."""
-    if CALL_ID.fullmatch(given):
-        return given
-    number = int.from_bytes(hashlib.blake2b(given.encode(), digest_size=8).digest())
+def normal_id(call_id: str) -> str:
+    """Return nine letters and digits for an id: a valid id unchanged, others by their hash."""
+    if CALL_ID.fullmatch(call_id):
+        return call_id
+    number = int.from_bytes(hashlib.blake2b(call_id.encode(), digest_size=8).digest())
     digits = []
     for _ in range(9):
         number, digit = divmod(number, len(_ALPHABET))

@@ -1,12 +1,12 @@
-"""What the gate counts. vLLM serves it in its own ``/metrics``, summed over its API processes.
+"""The gate's metrics. vLLM serves them in its own ``/metrics``, summed over its API processes.
 
-Created at import, in prometheus_client's default registry: that is how vLLM finds it. No label
-holds anything that a caller or the model wrote.
+They are created at import in prometheus_client's default registry, which vLLM exposes. No label
+contains text of a client or the model.
 """
 
 from prometheus_client import Counter, Gauge
 
-from mistral_server.gate.tool_calls import Outcome, RequestOutcome
+from mistral_server.gate.tool_calls import RequestOutcome, ToolCallOutcome
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "repetition", "abort", "other")
 """`repetition` is a stopped loop, `abort` a client that disconnected."""
@@ -64,14 +64,14 @@ CHANGE_NAMES = (
     *("finish_reason", "stream_ended"),
 )
 REFUSAL_REASONS = ("api_key", "body_too_large", "path")
-ERROR_PLACES = ("request", "answer", "stream")
+ERROR_STAGES = ("request", "answer", "stream")
 
 # A rate needs a zero before the first event.
 for _reason in FINISH_REASONS:
     GENERATIONS.labels(_reason)
 for _kind, _action in (("exact", "observed"), ("exact", "stopped"), ("counter", "observed")):
     LOOPS.labels(_kind, _action)
-for _outcome in Outcome:
+for _outcome in ToolCallOutcome:
     TOOL_CALLS.labels(_outcome.value, "true")
     TOOL_CALLS.labels(_outcome.value, "false")
 for _request_outcome in RequestOutcome:
@@ -82,5 +82,5 @@ for _change in CHANGE_NAMES:
     CHANGES.labels(_change)
 for _reason in REFUSAL_REASONS:
     REFUSALS.labels(_reason)
-for _place in ERROR_PLACES:
-    ERRORS.labels(_place)
+for _stage in ERROR_STAGES:
+    ERRORS.labels(_stage)

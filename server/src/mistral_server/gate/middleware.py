@@ -1,7 +1,7 @@
-"""A pure ASGI middleware in front of vLLM's application: the way of a request through the gate.
+"""The ASGI middleware in front of vLLM's application.
 
-vLLM constructs it without arguments, in each API process, so its settings come from the environment
-that the supervisor passed on.
+vLLM constructs it without arguments in each API process, so its settings come from the environment
+that the supervisor sets.
 """
 
 import hmac
@@ -29,15 +29,15 @@ from mistral_server.gate.asgi import (
     read_body,
     with_length,
 )
-from mistral_server.gate.context_window import Window
+from mistral_server.gate.context_window import ContextWindow
 from mistral_server.gate.error_responses import Refusal, closed_path, too_large, unknown_key
 from mistral_server.gate.exchange import Exchange
-from mistral_server.gate.request import Context, Prepared, prepare, wants_window
+from mistral_server.gate.request import Prepared, RequestPolicy, needs_context_length, prepare
 from mistral_server.gate.response import UNREADABLE
 from mistral_server.gate.system_prompt import SystemPrompt
 
 LOOPS_HEADER = b"x-mistral-loops"
-"""Header by which a request says what becomes of its loops."""
+"""Request header that selects how loops are handled."""
 
 CHAT_PATH = "/v1/chat/completions"
 GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
@@ -58,24 +58,24 @@ class Gate:
         self._settings = settings.gate
         self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
-        self._window = Window(app, settings.engine.context_length)
-        self._prompt = (
+        self._context_window = ContextWindow(app, settings.engine.context_length)
+        self._system_prompt = (
             SystemPrompt(settings.system_prompt.path, settings.model.served_name)
             if settings.system_prompt
             else None
         )
-        for found in workarounds.apply(enabled=settings.engine.workarounds == "Auto"):
-            metrics.WORKAROUNDS.labels(found.name, str(found.active).lower()).set(1)
-            metrics.WORKAROUNDS.labels(found.name, str(not found.active).lower()).set(0)
+        for result in workarounds.apply(enabled=settings.engine.workarounds == "Auto"):
+            metrics.WORKAROUNDS.labels(result.name, str(result.active).lower()).set(1)
+            metrics.WORKAROUNDS.labels(result.name, str(not result.active).lower()).set(0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request, pass it on, or pass it on and watch what comes back."""
+        """Reject a request, forward it, or forward it and observe the response."""
         if scope["type"] == "websocket":
-            # None of the open paths is one, and nobody would look at what it generates.
+            # No open path is a WebSocket, and the gate could not observe what it generates.
             metrics.REFUSALS.labels("path").inc()
             await send({"type": "websocket.close", "code": 1008})
             return
-        if scope["type"] != "http" or self._is_supervisors(scope):
+        if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)
@@ -87,9 +87,9 @@ class Gate:
         else:
             await self._app(scope, receive, send)
 
-    def _is_supervisors(self, scope: Scope) -> bool:
-        shown = header(scope, SERVER_TOKEN_HEADER.encode())
-        return bool(self._token) and hmac.compare_digest(shown or b"", self._token)
+    def _is_from_supervisor(self, scope: Scope) -> bool:
+        token = header(scope, SERVER_TOKEN_HEADER.encode())
+        return bool(self._token) and hmac.compare_digest(token or b"", self._token)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         path = scope["path"]
@@ -111,34 +111,38 @@ class Gate:
             await too_large(self._settings.max_body_bytes).send(send)
             return
         if body is None:
-            return  # the client left before its request was complete
+            return  # the client disconnected before its request was complete
         prepared = await self._prepare(scope, body)
         if prepared is None:
             await self._app(scope, Replay(body, receive), send)
             return
         scope = {**scope, "headers": with_length(scope["headers"], len(prepared.body))}
-        may_end = prepared.asked.loops == "Stop"
-        replay = Replay(prepared.body, receive, until_hung_up=may_end)
-        exchange = Exchange(prepared.asked, self._settings, replay, send)
+        may_stop = prepared.options.loops == "Stop"
+        replay = Replay(prepared.body, receive, abortable=may_stop)
+        exchange = Exchange(prepared.options, self._settings, replay, send)
         try:
             await self._app(scope, replay, exchange.send)
         finally:
             exchange.close()
 
     async def _prepare(self, scope: Scope, body: bytes) -> Prepared | None:
-        """Return the request for the engine, None if it is to pass as it is."""
+        """Return the request for the engine, or None to forward it unchanged."""
         action = _ACTIONS.get((header(scope, LOOPS_HEADER) or b"").strip().lower())
         try:
-            window = await self._window.tokens(scope) if wants_window(body) else None
-            prompt = self._prompt.render() if self._prompt is not None else None
+            context_length = (
+                await self._context_window.tokens(scope) if needs_context_length(body) else None
+            )
+            system_prompt = (
+                self._system_prompt.render() if self._system_prompt is not None else None
+            )
             prepared = prepare(
                 body,
                 chat=scope["path"] == CHAT_PATH,
                 loops=action or self._settings.loops.action,
-                context=Context(self._settings, prompt, window),
+                policy=RequestPolicy(self._settings, system_prompt, context_length),
             )
         except UNREADABLE:
-            return None  # vLLM tells the client what is wrong with it
+            return None  # vLLM rejects it with its own message
         except Exception:
             _log.exception("Cannot process a request; it is passed on unchanged")
             metrics.ERRORS.labels("request").inc()

@@ -1,6 +1,6 @@
-"""Watch one request's generations: loops, tool calls, how they end. Pure but for its own memory.
+"""Observe the generations of one request: loops, tool calls and finish reasons. No I/O.
 
-It is told what the client received, piece by piece, and says at the end what it saw.
+Reads what the client receives piece by piece, and returns the results at the end.
 """
 
 import sys
@@ -16,8 +16,15 @@ from mistral_server.gate.loops import (
     LoopRule,
     as_symbols,
 )
-from mistral_server.gate.request import Asked
-from mistral_server.gate.tool_calls import Call, Choice, Judged, RequestOutcome, judge, roll_up
+from mistral_server.gate.request import RequestOptions
+from mistral_server.gate.tool_calls import (
+    Call,
+    Choice,
+    RequestOutcome,
+    ToolCallResult,
+    evaluate_tool_calls,
+    worst_outcome,
+)
 
 END_OF_SEQUENCE = 2
 """Id of `</s>` in every tokenizer of the family."""
@@ -29,33 +36,33 @@ class Piece:
 
     text: str = ""
     token_ids: Sequence[int] | None = None
-    """None where the engine gives none."""
+    """None if the engine provides none."""
     calls: Sequence[tuple[int, Call]] = ()
-    """Index and what is added to the call."""
+    """Index of each call, and its delta."""
     finish_reason: str | None = None
     stop_reason: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What became of one generation."""
+class GenerationResult:
+    """The result of one generation."""
 
     finish_reason: str
-    """The truth: `length` for a call that was cut whatever the engine says, `repetition` for a loop
-    that was stopped, `abort` for a client that left."""
+    """The actual reason: `length` for a truncated call whatever the engine reports, `repetition`
+    for a stopped loop, `abort` for a client that disconnected."""
     loop: Literal["exact", "counter"] | None
     stopped: bool
     wasted_tokens: int
 
 
 @dataclass(slots=True)
-class _Parts:
-    """The deltas of one call; joined once, since strings that grow are copied each time."""
+class _CallDeltas:
+    """The deltas of one call, joined once, because a growing string is copied each time."""
 
     pieces: list[Call] = field(default_factory=list)
 
     def joined(self) -> Call:
-        """Return the call as the client put it together."""
+        """Return the call as the client assembles it."""
         return Call(
             name="".join(one.name for one in self.pieces),
             arguments="".join(one.arguments for one in self.pieces),
@@ -67,223 +74,229 @@ class _Parts:
 class Generation:
     """One choice of a request while it is generated."""
 
-    asked: Asked
+    options: RequestOptions
     rule: LoopRule
     content: list[str] = field(default_factory=list)
-    calls: list[_Parts] = field(default_factory=list)
+    calls: list[_CallDeltas] = field(default_factory=list)
     tokens: int = 0
-    """Tokens so far; 0 where only text is known."""
+    """Tokens so far; 0 if only text is available."""
     finish_reason: str | None = None
-    """As the engine says it."""
+    """As the engine reports it."""
     last_token: int | None = None
     stop_reason: int | str | None = None
     stopped: bool = False
-    """The gate ended it for looping."""
-    used_up: bool = False
-    """The engine counted as many tokens as the caller allows."""
+    """Whether the gate stopped the generation because of a loop."""
+    limit_reached: bool = False
+    """Whether the engine counted as many tokens as the client's limit."""
     detector: LoopDetector | None = None
     counter: CounterLoopDetector = field(init=False)
     by_text: bool = False
-    _texts: list[str] = field(default_factory=list)
-    """Taken, but not read yet; so are the ids."""
-    _ids: list[int] = field(default_factory=list)
-    _room: int = 16
-    """With so many ids they are read; any small number where no loop is looked for."""
+    _pending_texts: list[str] = field(default_factory=list)
+    """Text that is not read yet, like `_pending_ids`."""
+    _pending_ids: list[int] = field(default_factory=list)
+    _flush_at: int = 16
+    """Number of pending ids at which they are read; any small number without loop detection."""
 
     def __post_init__(self) -> None:
-        """Start the detector that reads text; the other one waits for what the engine gives."""
+        """Create the detector for text; the other one depends on what the engine provides."""
         self.counter = CounterLoopDetector(self.rule)
 
     def add(self, piece: Piece) -> None:
-        """Read on."""
-        self.catch_up()
-        said = piece.text
+        """Read a piece."""
+        self.flush()
+        generated = piece.text
         for index, delta in piece.calls:
             self._add_call(index, delta)
-            said += delta.arguments
-        self._read(piece.text, said, piece.token_ids)
+            generated += delta.arguments
+        self._read(piece.text, generated, piece.token_ids)
         self.finish_reason = piece.finish_reason or self.finish_reason
         self.stop_reason = self.stop_reason if piece.stop_reason is None else piece.stop_reason
 
-    def say(self, text: str, token_ids: list[int]) -> bool:
-        """Take a text and its ids, and nothing else; tell whether `looping` may have changed.
+    def add_text(self, text: str, token_ids: list[int]) -> bool:
+        """Add a text and its ids; return whether `looping` may have changed.
 
-        They wait for the token at which the detector looks again. Before it nothing can change, and
-        sixteen are read in the time of two.
+        They stay pending until the detector's next check. Before it nothing can change, and reading
+        sixteen at once takes as long as two.
         """
-        self._texts.append(text)
-        self._ids += token_ids
-        if len(self._ids) < self._room:
+        self._pending_texts.append(text)
+        self._pending_ids += token_ids
+        if len(self._pending_ids) < self._flush_at:
             return False
-        self.catch_up()
+        self.flush()
         return True
 
-    def catch_up(self) -> None:
-        """Read what was taken."""
-        if self._texts:
-            text = "".join(self._texts)
-            self._read(text, text, self._ids)
-            self._texts.clear()
-            self._ids.clear()
+    def flush(self) -> None:
+        """Read pending text and ids."""
+        if self._pending_texts:
+            text = "".join(self._pending_texts)
+            self._read(text, text, self._pending_ids)
+            self._pending_texts.clear()
+            self._pending_ids.clear()
 
     @property
     def looping(self) -> bool:
-        """It repeats itself now."""
+        """Whether the generation is looping now."""
         return self.detector is not None and self.detector.looping
 
-    def must_stop(self, settings: LoopSettings) -> bool:
-        """Tell whether it has repeated itself for so long that it is to be ended."""
+    def should_stop(self, settings: LoopSettings) -> bool:
+        """Return whether the loop is long enough to stop the generation."""
         if self.detector is None or not self.detector.looping or self.detector.loop is None:
             return False
         loop = self.detector.loop
         scale = CHARACTERS_PER_TOKEN if self.by_text else 1
         return (
-            loop.copies >= settings.stop_repeats
-            and loop.copies * loop.period >= settings.stop_min_tokens * scale
+            loop.repetitions >= settings.stop_repeats
+            and loop.repetitions * loop.period >= settings.stop_min_tokens * scale
         )
 
     @property
-    def cut(self) -> bool:
-        """The generation ended by a limit.
+    def truncated(self) -> bool:
+        """Whether the generation ended by a limit.
 
-        vLLM says `tool_calls` of a call that it cut and completed, and 0.26 of one that it streams;
-        then only the last token tells, or the number of tokens where no token is known.
+        vLLM reports `tool_calls` for a call that it truncated and completed, and 0.26 for one that
+        it streams. Then only the last token shows it, or the number of tokens without token ids.
         """
-        self.catch_up()
+        self.flush()
         if self.stopped or self.finish_reason in {None, "length", "repetition"}:
             return True
         return (
             self.finish_reason == "tool_calls"
             and self.stop_reason is None
-            and not self.asked.stops
-            and (self.used_up if self.last_token is None else self.last_token != END_OF_SEQUENCE)
+            and not self.options.stops
+            and (
+                self.limit_reached
+                if self.last_token is None
+                else self.last_token != END_OF_SEQUENCE
+            )
         )
 
-    def end(self) -> Seen:
-        """Return what became of it."""
-        self.catch_up()
+    def result(self) -> GenerationResult:
+        """Return the result."""
+        self.flush()
         exact = self.detector is not None and self.detector.finish() is not None
-        counts = not exact and self.asked.loops != "Off" and self.counter.finish() is not None
+        is_counter = not exact and self.options.loops != "Off" and self.counter.finish() is not None
         repetition = self.stopped or self.finish_reason == "repetition"
         wasted = self.detector.wasted if self.detector is not None else 0
-        return Seen(
-            finish_reason=self._truth(),
-            loop="exact" if exact or repetition else "counter" if counts else None,
+        return GenerationResult(
+            finish_reason=self._finish_reason(),
+            loop="exact" if exact or repetition else "counter" if is_counter else None,
             stopped=repetition,
             wasted_tokens=wasted // CHARACTERS_PER_TOKEN if self.by_text else wasted,
         )
 
-    def _truth(self) -> str:
+    def _finish_reason(self) -> str:
         if self.stopped:
             return "repetition"
-        if self.finish_reason == "tool_calls" and self.cut:
+        if self.finish_reason == "tool_calls" and self.truncated:
             return "length"
         return self.finish_reason or "abort"
 
     def as_choice(self) -> Choice:
-        """Return what the client received."""
-        self.catch_up()
-        return Choice("".join(self.content), [one.joined() for one in self.calls], self.cut)
+        """Return the choice as the client received it."""
+        self.flush()
+        return Choice("".join(self.content), [one.joined() for one in self.calls], self.truncated)
 
     def _add_call(self, index: int, delta: Call) -> None:
         if index >= len(self.calls):
-            self.calls.append(_Parts())
+            self.calls.append(_CallDeltas())
         self.calls[min(index, len(self.calls) - 1)].pieces.append(delta)
 
-    def _read(self, text: str, said: str, token_ids: Sequence[int] | None) -> None:
-        if self.asked.tools is not None:
+    def _read(self, text: str, generated: str, token_ids: Sequence[int] | None) -> None:
+        if self.options.tools is not None:
             self.content.append(text)
         if token_ids:
             self.tokens += len(token_ids)
             self.last_token = token_ids[-1]
-        if self.asked.loops != "Off":
-            self._watch_for_loops(said, token_ids)
+        if self.options.loops != "Off":
+            self._detect_loops(generated, token_ids)
 
-    def _watch_for_loops(self, said: str, token_ids: Sequence[int] | None) -> None:
-        if self.detector is None and (token_ids or said):
+    def _detect_loops(self, generated: str, token_ids: Sequence[int] | None) -> None:
+        if self.detector is None and (token_ids or generated):
             self.by_text = token_ids is None
             self.detector = LoopDetector(self.rule.for_text() if self.by_text else self.rule)
         if self.detector is not None:
-            self.detector.feed(said if self.by_text else _symbols(token_ids or ()))
-            self._room = 1 if self.by_text else self.detector.due
-        self.counter.feed(said)
+            self.detector.feed(generated if self.by_text else _symbols(token_ids or ()))
+            self._flush_at = 1 if self.by_text else self.detector.due
+        self.counter.feed(generated)
 
 
 def _symbols(token_ids: Sequence[int]) -> str:
     try:
         return as_symbols(token_ids)
     except (ValueError, OverflowError):
-        # No vocabulary is that large; but an answer does not end because of what its engine counts.
+        # No vocabulary is that large, but an invalid id must not break the response.
         return as_symbols([one % (sys.maxunicode + 1) for one in token_ids])
 
 
 class Observer:
     """All generations of one request."""
 
-    def __init__(self, asked: Asked, settings: LoopSettings) -> None:
-        self.asked = asked
+    def __init__(self, options: RequestOptions, settings: LoopSettings) -> None:
+        self.options = options
         self.generations: dict[int, Generation] = {}
         self.changed = False
-        """`looping` and `must_stop` may have changed since this was last made false."""
+        """Whether `looping` or `should_stop` may have changed since this was reset."""
         self._settings = settings
         self._rule = LoopRule(settings.repeats, settings.min_tokens)
 
     def add(self, index: int, piece: Piece) -> None:
-        """Read on in one choice."""
+        """Read a piece of one choice."""
         generation = self.generations.get(index)
         if generation is None:
-            generation = self.generations[index] = Generation(self.asked, self._rule)
+            generation = self.generations[index] = Generation(self.options, self._rule)
         generation.add(piece)
         self.changed = True
 
-    def say(self, index: int, text: str, token_ids: list[int]) -> None:
-        """Read on in a choice that has begun."""
-        if self.generations[index].say(text, token_ids):
+    def add_text(self, index: int, text: str, token_ids: list[int]) -> None:
+        """Add a text and its ids to a choice that has begun."""
+        if self.generations[index].add_text(text, token_ids):
             self.changed = True
 
     def count(self, completion_tokens: int) -> None:
-        """Take the engine's count of the tokens of all choices."""
-        limit = self.asked.max_tokens
-        used_up = limit is not None and completion_tokens >= limit * max(1, len(self.generations))
+        """Read the engine's token count of all choices."""
+        limit = self.options.max_tokens
+        limit_reached = limit is not None and completion_tokens >= limit * max(
+            1, len(self.generations)
+        )
         for generation in self.generations.values():
-            generation.used_up = used_up
+            generation.limit_reached = limit_reached
 
     @property
     def looping(self) -> bool:
-        """Nothing but loops is being generated for this request."""
+        """Whether all running generations of this request are loops."""
         running = self._running()
         return bool(running) and all(one.looping for one in running.values())
 
     @property
-    def must_stop(self) -> bool:
-        """Every generation that still runs is a loop to be ended."""
+    def should_stop(self) -> bool:
+        """Whether every running generation is a loop that is long enough to stop."""
         running = self._running()
-        return bool(running) and all(one.must_stop(self._settings) for one in running.values())
+        return bool(running) and all(one.should_stop(self._settings) for one in running.values())
 
     def stop(self) -> list[int]:
-        """Note that the gate ends what still runs; return the choices."""
+        """Mark the running generations as stopped; return their indices."""
         running = self._running()
         for generation in self.generations.values():
-            generation.catch_up()
+            generation.flush()
         for generation in running.values():
             generation.stopped = True
         return list(running)
 
-    def end(self) -> list[Seen]:
-        """Return what became of each generation."""
-        return [generation.end() for generation in self.generations.values()]
+    def results(self) -> list[GenerationResult]:
+        """Return the result of each generation."""
+        return [generation.result() for generation in self.generations.values()]
 
-    def judged(self) -> tuple[list[Judged], RequestOutcome] | None:
-        """Return what became of the tool calls, or None of a request that offered no tools.
+    def tool_call_results(self) -> tuple[list[ToolCallResult], RequestOutcome] | None:
+        """Return the results of the tool calls, or None if the request has no tools.
 
-        Nobody waits any more for an answer whose client left: it is not judged.
+        An incomplete response of a disconnected client is not evaluated.
         """
-        tools = self.asked.tools
+        tools = self.options.tools
         ended = [one for one in self.generations.values() if one.finish_reason or one.stopped]
         if tools is None or not ended:
             return None
-        judged = judge(tools, (one.as_choice() for one in ended))
-        return judged, roll_up(judged)
+        results = evaluate_tool_calls(tools, (one.as_choice() for one in ended))
+        return results, worst_outcome(results)
 
     def _running(self) -> dict[int, Generation]:
         return {at: one for at, one in self.generations.items() if one.finish_reason is None}

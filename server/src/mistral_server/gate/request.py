@@ -1,7 +1,7 @@
-"""Read a generating request, and change it as the policy says. Pure.
+"""Read a generating request and apply the policy to it. Pure.
 
-The outer object is taken apart into raw pieces; only the small ones are decoded, and what is not
-changed is copied as it came: a request with 5 MB of images costs a millisecond and a half.
+The outer object is split into raw fields. Only small fields are decoded, and unchanged ones are
+copied: a request with 5 MB of images takes 1.5 ms.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,11 @@ _decode_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.encode
 
 STOP_RULE = {"min_pattern_size": 64, "max_pattern_size": 128, "min_count": 8}
-"""vLLM's own rule for answers that are not streamed: the gate sees those at their end only.
+"""vLLM's own rule for responses that are not streamed, which the gate only sees when complete.
 
-Every period up to 128 has a multiple between 64 and 128, so this is "eight copies and 512 tokens"
-for all of them at a third of the cost of looking at each: vLLM compares them one by one, per token.
+Every period up to 128 has a multiple between 64 and 128, so this equals eight repetitions and 512
+tokens for all of them. It costs a third of checking each period: vLLM compares them one by one, for
+each token.
 """
 
 
@@ -32,108 +33,108 @@ class _Function(msgspec.Struct):
 
 
 class _Tool(msgspec.Struct):
-    """A tool, or the choice of one."""
+    """A tool, or a tool choice."""
 
     function: _Function | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request asks for, as far as its answer is judged by it."""
+class RequestOptions:
+    """The options of a request that its response is evaluated by."""
 
     chat: bool
     stream: bool = False
     tools: Tools | None = None
     """None without tools."""
     own_token_ids: bool = False
-    """The client wants token ids itself, or repeats its prompt, so all that come stay."""
+    """Whether token ids stay in the response: the client requested them, or echoes its prompt."""
     stops: bool = False
-    """The client ends generations by strings or tokens of its own."""
+    """Whether the client has its own stop strings or tokens."""
     loops: LoopAction = "Observe"
     usage: bool = False
-    """A stream whose last chunk tells the tokens."""
+    """Whether the last chunk of the stream has the token usage."""
     max_tokens: int | None = None
-    """The caller's limit of tokens for each choice."""
+    """The client's token limit per choice."""
 
 
 @dataclass(slots=True)
 class Prepared:
-    """A request as it goes to the engine."""
+    """A request for the engine."""
 
     body: bytes
-    asked: Asked
+    options: RequestOptions
     changes: list[str] = field(default_factory=list)
-    """Names of what was changed, as in `metrics.CHANGE_NAMES`."""
+    """The changes, of `metrics.CHANGE_NAMES`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What a request is prepared with."""
+class RequestPolicy:
+    """The policy that requests are prepared with."""
 
     settings: GateSettings
-    prompt: str | None = None
-    """The deployment's system prompt, for chats that bring none."""
-    window: int | None = None
-    """Tokens of prompt and answer together; None if it is not known."""
+    system_prompt: str | None = None
+    """System prompt for chats that do not provide one."""
+    context_length: int | None = None
+    """Tokens of prompt and response together; None if unavailable."""
 
 
-def prepare(body: bytes, *, chat: bool, loops: LoopAction, context: Context) -> Prepared:
-    """Return a request with everything that the policy changes.
+def prepare(body: bytes, *, chat: bool, loops: LoopAction, policy: RequestPolicy) -> Prepared:
+    """Return the request with all changes of the policy.
 
     Raises:
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is not a request. Telling
-            the client so is the application's business.
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is not a request. The
+            application rejects it.
     """
     fields = _decode_fields(body)
-    asked = _asked(fields, chat=chat, loops=loops)
-    changes = _change_messages(fields, context) if chat and "messages" in fields else []
-    if context.settings.fit_max_tokens and context.window is not None:
-        changes += _fit_max_tokens(fields, context.window)
-    if context.settings.strict_tools and asked.tools is not None and _make_strict(fields):
+    options = _options(fields, chat=chat, loops=loops)
+    changes = _change_messages(fields, policy) if chat and "messages" in fields else []
+    if policy.settings.fit_max_tokens and policy.context_length is not None:
+        changes += _fit_max_tokens(fields, policy.context_length)
+    if policy.settings.strict_tools and options.tools is not None and _make_strict(fields):
         changes.append("strict_tools")
-    if loops == "Stop" and not asked.stream and "repetition_detection" not in fields:
+    if loops == "Stop" and not options.stream and "repetition_detection" not in fields:
         fields["repetition_detection"] = _raw(STOP_RULE)
         changes.append("loop_stop")
     if not _echoes(fields, chat=chat):
         fields["return_token_ids"] = _TRUE
     if _value(fields, "include_reasoning") is False:
-        fields["include_reasoning"] = _TRUE  # vLLM leaves the token ids out with the reasoning
-    return Prepared(_encode(fields), asked, changes)
+        fields["include_reasoning"] = _TRUE  # without reasoning, vLLM omits the token ids too
+    return Prepared(_encode(fields), options, changes)
 
 
-def read(body: bytes, *, chat: bool, loops: LoopAction) -> Asked:
-    """Return what a request asks for.
+def parse_options(body: bytes, *, chat: bool, loops: LoopAction) -> RequestOptions:
+    """Return the options of a request.
 
     Raises:
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is not a request.
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is not a request.
     """
-    return _asked(_decode_fields(body), chat=chat, loops=loops)
+    return _options(_decode_fields(body), chat=chat, loops=loops)
 
 
-def wants_window(body: bytes) -> bool:
-    """Tell whether a request cannot be prepared without the engine's window."""
+def needs_context_length(body: bytes) -> bool:
+    """Return whether preparing a request requires the engine's context length."""
     return b'"max_tokens"' in body or b'"max_completion_tokens"' in body
 
 
-def _asked(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction) -> Asked:
-    options = _value(fields, "stream_options")
+def _options(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction) -> RequestOptions:
+    stream_options = _value(fields, "stream_options")
     echo = _echoes(fields, chat=chat)
-    return Asked(
+    return RequestOptions(
         chat=chat,
         stream=_value(fields, "stream") is True,
         tools=_tools(fields) if chat and _value(fields, "tools") else None,
         own_token_ids=echo or _value(fields, "return_token_ids") is True,
         stops=bool(_value(fields, "stop") or _value(fields, "stop_token_ids")),
-        loops="Off" if echo else loops,  # without ids, the prompt's text would count as generated
-        usage=isinstance(options, dict) and options.get("include_usage") is True,
+        loops="Off" if echo else loops,  # without token ids, the prompt would count as generated
+        usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,
         max_tokens=_max_tokens(fields),
     )
 
 
 def _echoes(fields: Mapping[str, msgspec.Raw], *, chat: bool) -> bool:
-    """Tell whether the answer begins with the prompt.
+    """Return whether the response begins with the prompt.
 
-    Asked for token ids, vLLM leaves the text of that prompt out.
+    With token ids, vLLM omits the text of that prompt.
     """
     return not chat and bool(_value(fields, "echo"))
 
@@ -144,7 +145,7 @@ def _max_tokens(fields: Mapping[str, msgspec.Raw]) -> int | None:
 
 
 def _tools(fields: Mapping[str, msgspec.Raw]) -> Tools:
-    """Return the tools of a request; what has no name is nobody's to call."""
+    """Return the tools of a request, without those that have no function."""
     schemas = {}
     for raw in _decode_raw(fields["tools"]):
         function = msgspec.json.decode(raw, type=_Tool).function
@@ -157,14 +158,14 @@ def _tools(fields: Mapping[str, msgspec.Raw]) -> Tools:
     return Tools(schemas, required=choice == "required")
 
 
-def _change_messages(fields: dict[str, msgspec.Raw], context: Context) -> list[str]:
+def _change_messages(fields: dict[str, msgspec.Raw], policy: RequestPolicy) -> list[str]:
     messages = Messages(fields["messages"])
     changes = []
-    if context.settings.accept_developer and messages.rename_developer():
+    if policy.settings.accept_developer and messages.rename_developer():
         changes.append("developer_role")
-    if context.prompt and messages.add_system(context.prompt):
+    if policy.system_prompt and messages.add_system(policy.system_prompt):
         changes.append("system_prompt")
-    if context.settings.normalize_tool_ids and messages.normalize_ids():
+    if policy.settings.normalize_tool_ids and messages.normalize_ids():
         changes.append("tool_ids")
     encoded = messages.encoded()
     if encoded is not None:
@@ -172,18 +173,18 @@ def _change_messages(fields: dict[str, msgspec.Raw], context: Context) -> list[s
     return changes
 
 
-def _fit_max_tokens(fields: dict[str, msgspec.Raw], window: int) -> list[str]:
+def _fit_max_tokens(fields: dict[str, msgspec.Raw], context_length: int) -> list[str]:
     dropped = False
     for name in ("max_tokens", "max_completion_tokens"):
         value = _value(fields, name)
-        if isinstance(value, int) and value >= window:
-            del fields[name]  # vLLM's default is what fits after the prompt
+        if isinstance(value, int) and value >= context_length:
+            del fields[name]  # vLLM's default is the remaining context
             dropped = True
     return ["max_tokens"] if dropped else []
 
 
 def _make_strict(fields: dict[str, msgspec.Raw]) -> bool:
-    """Make every tool strict that does not say itself whether it is."""
+    """Set `strict` on every tool that does not set it; return whether any changed."""
     tools, changed = [], False
     for raw in _decode_raw(fields["tools"]):
         tool = _decode_fields(raw)
@@ -198,7 +199,7 @@ def _make_strict(fields: dict[str, msgspec.Raw]) -> bool:
 
 
 def _value(fields: Mapping[str, msgspec.Raw], name: str) -> Any:
-    """Return the value of a small field, or None."""
+    """Return the decoded value of a small field, or None."""
     return msgspec.json.decode(fields[name]) if name in fields else None
 
 

@@ -1,4 +1,4 @@
-"""Read an answer that is not streamed, and give the client what it would have seen. Pure."""
+"""Read a response that is not streamed, and remove what only the gate requested. Pure."""
 
 import re
 from typing import Annotated, Any
@@ -9,24 +9,24 @@ from mistral_server.gate.observer import Observer, Piece
 from mistral_server.gate.tool_calls import Call
 
 TOKEN_IDS = re.compile(rb'"(prompt_token_ids|token_ids)":\s?\[[0-9, ]*\]')
-"""Can only be a key: within a JSON string the quotes would be escaped."""
+"""Only matches a key: within a JSON string the quotes are escaped."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Raised for bytes that are not the JSON that is expected, such as an answer or an event of one."""
+"""Errors of bytes that are not the expected JSON."""
 
 NULL = msgspec.Raw(b"null")
 _LENGTH = msgspec.Raw(b'"length"')
 
 
 class Function(msgspec.Struct):
-    """Name and arguments of a call, or what a chunk adds to them."""
+    """Name and arguments of a call, or their delta."""
 
     name: str | None = None
     arguments: str | None = None
 
 
 class ToolCall(msgspec.Struct):
-    """A call, or what a chunk adds to one."""
+    """A call, or its delta."""
 
     index: Annotated[int, msgspec.Meta(ge=0)] | None = None
     id: str | None = None
@@ -34,15 +34,15 @@ class ToolCall(msgspec.Struct):
 
 
 class Message(msgspec.Struct):
-    """What the assistant said, or what a chunk adds to it."""
+    """The assistant's message, or its delta."""
 
     content: str | None = None
     reasoning: str | None = None
     tool_calls: list[ToolCall] | None = None
 
 
-class AnswerChoice(msgspec.Struct):
-    """One choice of an answer or of a chunk, chat or completion."""
+class ResponseChoice(msgspec.Struct):
+    """One choice of a response or of a chunk, for chats and completions."""
 
     index: int = 0
     message: Message | None = None
@@ -54,14 +54,14 @@ class AnswerChoice(msgspec.Struct):
     prompt_token_ids: msgspec.Raw = NULL
 
     def piece(self) -> Piece:
-        """Return what an observer reads."""
-        said = self.message or self.delta or Message()
+        """Return the piece for an observer."""
+        message = self.message or self.delta or Message()
         calls = [
             (position if call.index is None else call.index, _call(call))
-            for position, call in enumerate(said.tool_calls or ())
+            for position, call in enumerate(message.tool_calls or ())
         ]
         return Piece(
-            text=self.text or (said.reasoning or "") + (said.content or ""),
+            text=self.text or (message.reasoning or "") + (message.content or ""),
             token_ids=self.token_ids,
             calls=calls,
             finish_reason=self.finish_reason,
@@ -70,68 +70,72 @@ class AnswerChoice(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """What the engine counted."""
+    """The engine's token usage."""
 
     completion_tokens: int = 0
 
 
-class Answer(msgspec.Struct):
-    """An answer, as far as it is read."""
+class ResponseBody(msgspec.Struct):
+    """The fields of a response that the gate reads."""
 
-    choices: list[AnswerChoice] = []
+    choices: list[ResponseChoice] = []
     usage: Usage | None = None
 
 
-_decode = msgspec.json.Decoder(Answer).decode
+_decode = msgspec.json.Decoder(ResponseBody).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
-def read(body: bytes, observer: Observer) -> None:
-    """Let an observer read an answer.
+def observe(body: bytes, observer: Observer) -> None:
+    """Pass a response to an observer.
 
     Raises:
-        msgspec.MsgspecError: it is not an answer, as with what vLLM sends to a client that left.
+        msgspec.MsgspecError: it is not a response; vLLM sends `null` to a disconnected client.
     """
-    answer = _decode(body)
-    for choice in answer.choices:
+    response = _decode(body)
+    for choice in response.choices:
         observer.add(choice.index, choice.piece())
-    if answer.usage is not None:
-        observer.count(answer.usage.completion_tokens)
+    if response.usage is not None:
+        observer.count(response.usage.completion_tokens)
 
 
-def for_client(body: bytes, observer: Observer, *, honest: bool) -> tuple[bytes, bool]:
-    """Return an answer without what only the gate had asked for, and whether its end was corrected.
+def client_body(body: bytes, observer: Observer, *, accurate_finish: bool) -> tuple[bytes, bool]:
+    """Return the response for the client, and whether a finish reason was corrected.
+
+    Token ids that only the gate requested are removed.
 
     Args:
-        body: the answer that the observer has read.
-        observer: knows which of its generations were cut.
-        honest: say `length` of a call that was cut, and of a loop that was stopped.
+        body: the response that the observer has read.
+        observer: has the generations of the response.
+        accurate_finish: report `length` for a truncated call and for a stopped loop.
     """
-    if not observer.asked.own_token_ids:
+    if not observer.options.own_token_ids:
         body = without_token_ids(body)
-    wrong = {
+    misreported = {
         index
         for index, generation in observer.generations.items()
-        if honest and generation.cut and generation.finish_reason in {"tool_calls", "repetition"}
+        if accurate_finish
+        and generation.truncated
+        and generation.finish_reason in {"tool_calls", "repetition"}
     }
-    return (_corrected(body, wrong), True) if wrong else (body, False)
+    return (_corrected(body, misreported), True) if misreported else (body, False)
 
 
 def without_token_ids(body: bytes) -> bytes:
-    """Return an answer, or a part of one, as a client gets it that did not ask for token ids."""
-    return TOKEN_IDS.sub(_null, body)  # a template would take twice as long
+    """Return a response, or a part of one, for a client that did not request token ids."""
+    return TOKEN_IDS.sub(_null, body)  # a template string is twice as slow
 
 
 def _null(ids: re.Match[bytes]) -> bytes:
     return b'"%b":null' % ids[1]
 
 
-def _corrected(body: bytes, wrong: set[int]) -> bytes:
+def _corrected(body: bytes, misreported: set[int]) -> bytes:
     fields = _decode_fields(body)
     choices = _decode_choices(fields["choices"])
     for choice in choices:
-        if msgspec.json.decode(choice.get("index", b"0"), type=int) in wrong:
+        if msgspec.json.decode(choice.get("index", b"0"), type=int) in misreported:
             choice["finish_reason"] = _LENGTH
     changed: dict[str, Any] = {**fields, "choices": choices}
     return msgspec.json.encode(changed)

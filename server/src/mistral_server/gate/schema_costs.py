@@ -1,6 +1,6 @@
-"""What a caller's schema costs: memory before it is compiled, time before it is judged by. Pure.
+"""Estimate the cost of a client's schema: memory to compile it, time to validate with it. Pure.
 
-Some hundred bytes can ask for gigabytes or for ever, so neither is found out by trying.
+A few hundred bytes can require gigabytes or endless time, so both are estimated in advance.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,38 +10,38 @@ from urllib.parse import unquote
 import msgspec
 
 _STEPS = 20_000
-"""Pairs of subschema and value that are looked at; one takes well under a microsecond."""
+"""Maximum number of pairs of subschema and value; one takes well under a microsecond."""
 
 _PATTERN_WORK = 10**9
-"""Characters, times bytes of the compiled pattern that they are matched with. It takes little more
-than half a second: the worst of seven kinds of pattern took 0.63 ns for one, ordinary ones a
-hundredth of that."""
+"""Maximum of characters times bytes of the compiled pattern, about 0.6 s: the worst of seven kinds
+of pattern took 0.63 ns each, ordinary ones a hundredth of that."""
 
 _OBJECT_BYTES = 704
 _VALUE_BYTES = 160
-"""What the validator takes of a part at each level above it, since `not`, `unevaluatedItems` and
-others copy what they hold: more than the worst of 40 kinds of schema took."""
+"""Memory of the validator per part and level above it, because `not`, `unevaluatedItems` and others
+copy their contents. More than the worst of 40 kinds of schema took."""
 
 _UNEVALUATED = frozenset({"unevaluatedItems", "unevaluatedProperties"})
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-_AGAIN = 3
-"""How often the validator looks at the parts of a schema with one of those keywords."""
+_REVISITS = 3
+"""How often the validator visits the parts of a schema with one of those keywords."""
 
 
 class Costs(msgspec.Struct):
-    """What a schema asks for."""
+    """The costs of a schema."""
 
     memory: int = 0
     """Bytes of the compiled schema without its patterns."""
     patterns: list[str] = []
     unfolds: bool = False
-    """It may have more parts than one can see: judge by it only if it does not take for ever."""
+    """Whether references can expand to more parts than it has bytes: check `takes_too_long`
+    first."""
     renames: bool = False
-    """A part of it has an id, from which references count anew."""
+    """Whether a part has an id, to which references are relative."""
 
 
 def costs_of(document: Any) -> Costs:
-    """Return what a schema will cost, by reading it once."""
+    """Return the costs of a schema after reading it once."""
     costs, identity = Costs(), _identity(document)
     left = [(document, 1)]
     while left:
@@ -54,31 +54,31 @@ def costs_of(document: Any) -> Costs:
             left += [(one, depth + 1) for one in part.values()]
         else:
             costs.memory += depth * (_VALUE_BYTES + (len(part) if isinstance(part, str) else 0))
-            left += [(one, depth + 1) for one in _listed(part)]
+            left += [(one, depth + 1) for one in _as_list(part)]
     return costs
 
 
 _UNFOLDING = _UNEVALUATED.union(_REFERENCES)
 
 
-def takes_for_ever(
+def takes_too_long(
     document: Any, value: Any, *, unfolds: bool, patterns: Mapping[str, int], pattern_bytes: int
 ) -> bool:
-    """Tell whether judging the value would take too many steps, as far as they can be foreseen.
+    """Return whether validating the value would take too many steps.
 
-    Without references a schema has as many parts as bytes. With them it can have 2 ** 30 in a
-    kilobyte, or no end. A part whose properties are evaluated to know which ones are not is looked
-    at again and again, at each level.
+    Without references a schema has at most as many parts as bytes. With them a kilobyte can have
+    2 ** 30 parts, or infinitely many. A part with unevaluated properties is visited repeatedly, at
+    each level.
 
     Args:
         document: the schema.
-        value: what is to be judged.
-        unfolds: the schema has such parts.
-        patterns: the bytes of each of its patterns.
-        pattern_bytes: of all, each as often as it stands in the schema.
+        value: the value to validate.
+        unfolds: whether the schema has such parts.
+        patterns: the compiled size of each pattern, in bytes.
+        pattern_bytes: the size of all patterns, each as often as it occurs in the schema.
     """
     if not unfolds and (
-        # Each that stands there meets each character at most once.
+        # Each occurrence is matched with each character at most once.
         not patterns or pattern_bytes * len(msgspec.json.encode(value)) < _PATTERN_WORK
     ):
         return False
@@ -92,12 +92,12 @@ def takes_for_ever(
                 open_pairs.extend(_parts(document, schema, instance))
                 work -= _matching(schema, instance, patterns)
     except (LookupError, TypeError, ValueError):
-        return True  # it refers by another way than a path in this document
+        return True  # a reference is not a path in this document
     return not left or work < 0
 
 
 def _matching(schema: dict[str, Any], instance: Any, patterns: Mapping[str, int]) -> int:
-    """Return what the patterns of this very part have to do."""
+    """Return the work of the patterns of this part alone."""
     if isinstance(instance, str):
         return patterns.get(schema.get("pattern", ""), 0) * len(instance)
     if isinstance(instance, dict) and isinstance(schema.get("patternProperties"), dict):
@@ -115,7 +115,7 @@ def _patterns(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tuple[Any, Any]]:
-    for _ in range(1 if _UNEVALUATED.isdisjoint(schema) else _AGAIN):
+    for _ in range(1 if _UNEVALUATED.isdisjoint(schema) else _REVISITS):
         for part in _in_place(document, schema):
             yield part, instance
         if isinstance(instance, list):
@@ -127,10 +127,10 @@ def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tup
 def _in_place(document: Any, schema: dict[str, Any]) -> Iterator[Any]:
     for keyword in _REFERENCES:
         if isinstance(schema.get(keyword), str):
-            yield _resolved(document, schema[keyword])
+            yield _resolve(document, schema[keyword])
     for keyword in ("allOf", "anyOf", "oneOf"):
         if keyword in schema:
-            yield from _listed(schema[keyword])
+            yield from _as_list(schema[keyword])
     for keyword in ("not", "if", "then", "else"):
         if keyword in schema:
             yield schema[keyword]
@@ -138,9 +138,9 @@ def _in_place(document: Any, schema: dict[str, Any]) -> Iterator[Any]:
 
 def _of_list(schema: dict[str, Any], instance: list[Any]) -> Iterator[tuple[Any, Any]]:
     for keyword in ("items", "additionalItems", "contains", "unevaluatedItems"):
-        for part in _listed(schema.get(keyword)) or [schema.get(keyword)]:
+        for part in _as_list(schema.get(keyword)) or [schema.get(keyword)]:
             yield from ((part, item) for item in instance)
-    for part in _listed(schema.get("prefixItems")):
+    for part in _as_list(schema.get("prefixItems")):
         yield from ((part, item) for item in instance)
 
 
@@ -160,23 +160,23 @@ def _of_object(schema: dict[str, Any], instance: dict[str, Any]) -> Iterator[tup
         yield from ((schema["propertyNames"], name) for name in instance)
 
 
-def _listed(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _resolved(document: Any, reference: str) -> Any:
-    """Follow a JSON pointer within the document."""
+def _resolve(document: Any, reference: str) -> Any:
+    """Resolve a JSON pointer within the document."""
     root, *path = (unquote(reference) if "%" in reference else reference).split("/")
     if root != "#":
         raise LookupError(reference)
-    found = document
+    target = document
     for token in path:
         name = token.replace("~1", "/").replace("~0", "~")
-        found = found[int(name)] if isinstance(found, list) else found[name]
-    return found
+        target = target[int(name)] if isinstance(target, list) else target[name]
+    return target
 
 
 def _identity(document: Any) -> str:
-    """Return the keyword by which a part of this schema has an id."""
+    """Return the keyword of ids in this schema's draft."""
     draft = document.get("$schema") if isinstance(document, dict) else None
     return "id" if "draft-04" in str(draft) else "$id"

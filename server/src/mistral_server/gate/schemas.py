@@ -1,8 +1,8 @@
-"""The callers' own JSON schemas, compiled once and judged in bounded time. Pure.
+"""Clients' JSON schemas, compiled once, with validation in bounded time. Pure.
 
-A schema comes with every request, from anybody. It may ask for another host's files, for gigabytes,
-or refer to itself until one small object takes for ever; such a schema is unusable, which is its
-author's mistake and not the model's.
+Schemas come from untrusted requests. One may reference files of another host, require gigabytes, or
+reference itself so that a small object takes endless time. Such a schema is unusable, which is the
+client's error and not the model's.
 """
 
 import re
@@ -12,31 +12,31 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from mistral_server.gate.schema_costs import Costs, costs_of, takes_for_ever
+from mistral_server.gate.schema_costs import Costs, costs_of, takes_too_long
 
-LARGEST_BYTES = 64 * 1024
-"""A schema with more than this is not read: the largest of OpenAI's own examples has 4 KB."""
+SCHEMA_LIMIT_BYTES = 64 * 1024
+"""Maximum size of a schema; the largest of OpenAI's own examples has 4 KB."""
 
-MOST_MEMORY = 32 * 2**20
-"""Bytes that a compiled schema may take, and all that are kept: some hundred with 4 KB of JSON."""
+MEMORY_LIMIT_BYTES = 32 * 2**20
+"""Maximum memory of a compiled schema and of the cache: about a hundred with 4 KB of JSON."""
 
 _PATTERN_SIZES = tuple(4**power for power in range(6, 12))
-"""Bytes of a compiled pattern, 4 KiB to 4 MiB; the least that it fits in counts."""
+"""Size limits to try for a compiled pattern, 4 KiB to 4 MiB; the smallest that fits counts."""
 
 _GROUP = re.compile(r"\((?!\?[:=!])")
-"""Opens a group, or stands for itself: then the pattern is taken for a little more than it is."""
+"""Opens a group, or is a literal: then the pattern's memory is slightly overestimated."""
 
 _ENTRY_BYTES = 1024
-_BACKTRACKS = 10_000
+_BACKTRACK_LIMIT = 10_000
 _TOO_SLOW = (
     jsonschema_rs.ValidationErrorKind.BacktrackLimitExceeded,
     jsonschema_rs.ValidationErrorKind.RegexEngineFailure,
 )
-_NO_SCHEMA = (ValueError, RecursionError, TypeError, OverflowError)
+_COMPILE_ERRORS = (ValueError, RecursionError, TypeError, OverflowError)
 
 
 class UnusableSchema(ValueError):
-    """A schema that cannot be judged by; the message says why."""
+    """A schema that cannot be used for validation; the message says why."""
 
 
 def schema_errors(schema: bytes, value: Any) -> list[str]:
@@ -50,22 +50,22 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
         UnusableSchema: it is too large, invalid, refers to another document, or would take too much
             memory or time.
     """
-    if len(schema) > LARGEST_BYTES:
-        raise UnusableSchema(f"it has {len(schema)} bytes; at most {LARGEST_BYTES} are read")
-    known = _kept.get(schema)
-    if known.reason is not None:
-        raise UnusableSchema(known.reason)
-    if known.validator is None:
+    if len(schema) > SCHEMA_LIMIT_BYTES:
+        raise UnusableSchema(f"it has {len(schema)} bytes; at most {SCHEMA_LIMIT_BYTES} are read")
+    compiled = _cache.get(schema)
+    if compiled.reason is not None:
+        raise UnusableSchema(compiled.reason)
+    if compiled.validator is None:
         return []
-    if takes_for_ever(
-        *(known.document, value),
-        unfolds=known.unfolds,
-        patterns=known.patterns.sizes,
-        pattern_bytes=known.patterns.together,
+    if takes_too_long(
+        *(compiled.document, value),
+        unfolds=compiled.unfolds,
+        patterns=compiled.patterns.sizes,
+        pattern_bytes=compiled.patterns.total,
     ):
         raise UnusableSchema("its references or patterns take too long with these arguments")
     try:
-        kinds = [error.kind for error in known.validator.iter_errors(value)]
+        kinds = [error.kind for error in compiled.validator.iter_errors(value)]
     except (ValueError, RecursionError) as error:
         raise UnusableSchema(str(error)) from error
     if any(isinstance(kind, _TOO_SLOW) for kind in kinds):
@@ -74,89 +74,88 @@ def schema_errors(schema: bytes, value: Any) -> list[str]:
 
 
 class _Patterns(msgspec.Struct):
-    """What the patterns of a schema take, in bytes."""
+    """Memory of the patterns of a schema, in bytes."""
 
     sizes: dict[str, int] = {}
-    """Of each, compiled."""
-    together: int = 0
-    """Of all, each as often as it stands in the schema."""
+    """Compiled size of each pattern."""
+    total: int = 0
+    """Compiled size of all, each as often as it occurs in the schema."""
     memory: int = 0
-    """Of all, in use: each takes up to four times its size, and its size for each of its groups."""
+    """Memory in use: each takes up to four times its size, plus its size for each group."""
 
 
-class _Known(msgspec.Struct):
-    """A compiled schema, or why it is unusable.
+class _CompiledSchema(msgspec.Struct):
+    """A compiled schema, or the reason why it is unusable.
 
-    Not the exception itself: each time it is raised it takes the frames on its way along, with the
-    request that they work on, for as long as it lives.
+    Not the exception itself: each raise adds frames to it, which keep the request alive.
     """
 
     validator: jsonschema_rs.Validator | None = None
-    """None: it allows everything."""
+    """None if the schema allows everything."""
     document: Any = None
     unfolds: bool = False
     patterns: _Patterns = msgspec.field(default_factory=_Patterns)
     reason: str | None = None
     memory: int = 0
-    """Bytes, as they are estimated."""
+    """Estimated bytes."""
 
 
-class _Kept:
-    """What was known last, as far as it has room."""
+class _SchemaCache:
+    """A least-recently-used cache of compiled schemas, limited by memory."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Known] = {}
+        self._entries: dict[bytes, _CompiledSchema] = {}
         self._memory = 0
 
-    def get(self, schema: bytes) -> _Known:
-        """Return what is known of a schema, now the last that was asked for."""
-        known = self._known.pop(schema, None)
-        if known is None:
-            known = _learned(schema)
-            self._memory += known.memory
-        self._known[schema] = known
-        while self._memory > MOST_MEMORY:
-            first = next(iter(self._known))
-            self._memory -= self._known.pop(first).memory
-        return known
+    def get(self, schema: bytes) -> _CompiledSchema:
+        """Return a compiled schema, and mark it as recently used."""
+        compiled = self._entries.pop(schema, None)
+        if compiled is None:
+            compiled = _compile_or_explain(schema)
+            self._memory += compiled.memory
+        self._entries[schema] = compiled
+        while self._memory > MEMORY_LIMIT_BYTES:
+            oldest = next(iter(self._entries))
+            self._memory -= self._entries.pop(oldest).memory
+        return compiled
 
 
-_kept = _Kept()
+_cache = _SchemaCache()
 
 
-def _learned(schema: bytes) -> _Known:
+def _compile_or_explain(schema: bytes) -> _CompiledSchema:
     try:
-        known = _compile(schema)
+        compiled = _compile(schema)
     except UnusableSchema as error:
-        known = _Known(reason=str(error))
-    known.memory += _ENTRY_BYTES + len(schema) + len(known.reason or "")
-    return known
+        compiled = _CompiledSchema(reason=str(error))
+    compiled.memory += _ENTRY_BYTES + len(schema) + len(compiled.reason or "")
+    return compiled
 
 
-def _compile(schema: bytes) -> _Known:
+def _compile(schema: bytes) -> _CompiledSchema:
     if not schema.strip():
-        return _Known()
+        return _CompiledSchema()
     try:
         document = msgspec.json.decode(schema)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise UnusableSchema(f"it is not JSON: {error}") from error
     if document is None:
-        return _Known()
+        return _CompiledSchema()
     costs = costs_of(document)
     if costs.unfolds and costs.renames:
         raise UnusableSchema("its references cannot be followed: parts of it have ids")
     patterns = _patterns_of(costs)
     options = _patterns_up_to(max(patterns.sizes.values(), default=0))
     reason = ""
-    # Callers write for several drafts and rarely say which; 2020-12 is what pydantic makes, and
-    # draft 7 what mistral-common reads.
+    # Clients write for several drafts and rarely declare one. pydantic generates 2020-12, and
+    # mistral-common reads draft 7.
     for make in (jsonschema_rs.validator_for, jsonschema_rs.Draft7Validator):
         try:
             validator = make(document, offline=True, pattern_options=options)
-        except _NO_SCHEMA as error:
+        except _COMPILE_ERRORS as error:
             reason = reason or str(error).partition("\n")[0]
         else:
-            return _Known(
+            return _CompiledSchema(
                 *(validator, document, costs.unfolds, patterns),
                 memory=costs.memory + patterns.memory,
             )
@@ -164,24 +163,24 @@ def _compile(schema: bytes) -> _Known:
 
 
 def _patterns_of(costs: Costs) -> _Patterns:
-    """Return what the patterns of a schema take.
+    """Return the memory of the patterns of a schema.
 
     Raises:
-        UnusableSchema: one of them is none, or the schema takes too much with them.
+        UnusableSchema: a pattern is invalid, or the schema takes too much memory.
     """
-    found = _Patterns()
+    patterns = _Patterns()
     for pattern, count in Counter(costs.patterns).items():
         size = next((size for size in _PATTERN_SIZES if _fits(pattern, size)), None)
         if size is None:
             raise UnusableSchema("one of its patterns is none, or takes too much memory")
-        found.sizes[pattern] = size
-        found.together += count * size
-        found.memory += count * size * (4 + len(_GROUP.findall(pattern)))
-        if costs.memory + found.memory > MOST_MEMORY:
-            break  # the others need not be tried
-    if costs.memory + found.memory > MOST_MEMORY:
+        patterns.sizes[pattern] = size
+        patterns.total += count * size
+        patterns.memory += count * size * (4 + len(_GROUP.findall(pattern)))
+        if costs.memory + patterns.memory > MEMORY_LIMIT_BYTES:
+            break  # no need to compile the others
+    if costs.memory + patterns.memory > MEMORY_LIMIT_BYTES:
         raise UnusableSchema("compiled, it would take too much memory")
-    return found
+    return patterns
 
 
 def _fits(pattern: str, size: int) -> bool:
@@ -189,10 +188,10 @@ def _fits(pattern: str, size: int) -> bool:
         jsonschema_rs.Draft202012Validator(
             {"pattern": pattern}, pattern_options=_patterns_up_to(size)
         )
-    except _NO_SCHEMA:
+    except _COMPILE_ERRORS:
         return False
     return True
 
 
 def _patterns_up_to(size: int) -> jsonschema_rs.FancyRegexOptions:
-    return jsonschema_rs.FancyRegexOptions(_BACKTRACKS, size_limit=size, dfa_size_limit=size)
+    return jsonschema_rs.FancyRegexOptions(_BACKTRACK_LIMIT, size_limit=size, dfa_size_limit=size)

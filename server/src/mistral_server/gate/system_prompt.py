@@ -1,7 +1,7 @@
-"""The deployment's system prompt: a template in a file, filled in for today.
+"""The endpoint's system prompt: a template file with the current date.
 
-A changed file is read again at the next request, so a new prompt needs no restart; the dates change
-at midnight UTC, which costs the prefix cache once a day.
+A changed file is reloaded at the next request, so a new prompt needs no restart. The dates change
+at midnight UTC, which invalidates the prefix cache once a day.
 """
 
 import datetime
@@ -17,7 +17,7 @@ def _utc_today() -> datetime.date:
 
 
 class SystemPrompt:
-    """A template and what it says now."""
+    """A template and its current contents."""
 
     def __init__(
         self, path: str, served_name: str, today: Callable[[], datetime.date] = _utc_today
@@ -29,17 +29,17 @@ class SystemPrompt:
         self._version: tuple[int, int, int] | None = None
 
     def render(self) -> str | None:
-        """Return the prompt, None if the file was never readable.
+        """Return the prompt, or None if the file was never readable.
 
-        A file that cannot be read any more keeps its last content: a ConfigMap is replaced by
-        renaming, and a half-deleted one must not change how the model answers.
+        If the file becomes unreadable, its last content is used: a ConfigMap is replaced by
+        renaming, and a partially deleted one must not change the responses.
         """
         self._reload()
         if self._template is None:
             return None
         today = self._today()
         yesterday = today - datetime.timedelta(days=1)
-        # Not str.format: a template may quote JSON, and its other braces are text.
+        # Not str.format: a template may contain JSON, and other braces are text.
         return (
             self._template.replace("{today}", today.isoformat())
             .replace("{yesterday}", yesterday.isoformat())

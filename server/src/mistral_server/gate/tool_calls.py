@@ -1,8 +1,7 @@
-"""Judge the tool calls of one answer by the caller's own tools. Pure.
+"""Evaluate the tool calls of one response against the client's tools. Pure.
 
-Every call gets one outcome, the first in the list that fits. Streamed and other answers differ:
-vLLM repairs the names and completes the arguments of a call only where it does not stream, so each
-is judged as the client receives it.
+Every call gets one outcome, the first that applies. vLLM repairs names and completes arguments only
+in responses that are not streamed, so a call is evaluated as the client receives it.
 """
 
 import re
@@ -16,63 +15,63 @@ import msgspec
 from mistral_server.gate.schemas import UnusableSchema, schema_errors
 
 
-class Outcome(StrEnum):
-    """What became of one tool call. The names are API: they are values of a metric's label."""
+class ToolCallOutcome(StrEnum):
+    """The outcome of one tool call. The names are API: they are label values of a metric."""
 
     TRUNCATED = "truncated"
-    """The answer ended within the call: by its limit of tokens, or because it looped."""
+    """The response ended within the call: by its token limit, or because of a loop."""
     EMPTY = "empty"
-    """No name, or no arguments at all."""
+    """No name, or no arguments."""
     UNKNOWN_TOOL = "unknown_tool"
-    """The caller offered no tool of this name."""
+    """The request has no tool of this name."""
     MALFORMED_JSON = "malformed_json"
     """The arguments are not JSON."""
     NOT_AN_OBJECT = "not_an_object"
-    """The arguments are JSON but no object."""
+    """The arguments are JSON but not an object."""
     MISSING_REQUIRED = "missing_required"
     """A required property is missing."""
     WRONG_TYPE = "wrong_type"
-    """A value has another type than the schema says."""
+    """A value has a different type than in the schema."""
     EXTRA_PROPERTY = "extra_property"
-    """A property that the schema excludes."""
+    """A property that the schema does not allow."""
     SCHEMA_VIOLATION = "schema_violation"
     """The schema is violated in another way."""
     INVALID_ID = "invalid_id"
-    """The id is not nine letters and digits, or used twice: the model's own format refuses it when
-    the conversation goes on."""
+    """The id is not nine letters and digits, or is used twice: the model's format rejects it when
+    the conversation continues."""
     MARKER_LEAK = "marker_leak"
-    """The text or the call holds a control token of the format as text."""
+    """The text or the call contains a control token of the format as text."""
     MISSING_CALL = "missing_call"
-    """The caller required a call and got none."""
+    """The request requires a call, and the response has none."""
     SCHEMA_UNUSABLE = "schema_unusable"
-    """The caller's schema cannot be judged by; not the model's mistake."""
+    """The client's schema cannot be used for validation; not the model's error."""
     OK = "ok"
-    """A call that the caller can execute."""
+    """A call that the client can execute."""
 
 
 class RequestOutcome(StrEnum):
-    """What became of a request that offered tools."""
+    """The outcome of a request with tools."""
 
     VALID = "valid"
     """Every call can be executed."""
     UNKNOWN_TOOL = "unknown_tool"
-    """At least one call names no tool of the caller's."""
+    """At least one call names an unknown tool."""
     INVALID_ARGS = "invalid_args"
     """At least one call cannot be executed for another reason."""
     NO_CALL = "no_call"
-    """The model called nothing."""
+    """The response has no call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a request says of tools."""
+    """The tools of a request."""
 
     schemas: Mapping[str, bytes] = field(default_factory=dict)
     """JSON schema of the arguments by the tool's name; empty allows everything."""
     required: bool = False
-    """The caller's tool_choice demands a call."""
+    """Whether tool_choice requires a call."""
     named: str | None = None
-    """The one tool that tool_choice demands."""
+    """The one tool that tool_choice requires."""
 
 
 @dataclass(slots=True)
@@ -86,65 +85,69 @@ class Call:
 
 @dataclass(slots=True)
 class Choice:
-    """One choice of an answer as the client received it."""
+    """One choice of a response as the client received it."""
 
     content: str = ""
     calls: list[Call] = field(default_factory=list)
     truncated: bool = False
-    """The choice ended by a limit and not because the model was done."""
+    """Whether the choice ended by a limit and not by itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A call, or one that should have been, and what became of it."""
+class ToolCallResult:
+    """The outcome of a call or of a missing call."""
 
     name: str | None
-    outcome: Outcome
+    outcome: ToolCallOutcome
 
 
 CALL_ID = re.compile("[a-zA-Z0-9]{9}")
-"""The only ids that the model's format takes."""
+"""The ids that the model's format accepts."""
 
 _MARKERS = ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
-_OF_KEYWORD = {
-    "required": Outcome.MISSING_REQUIRED,
-    "type": Outcome.WRONG_TYPE,
-    "additionalProperties": Outcome.EXTRA_PROPERTY,
-    "unevaluatedProperties": Outcome.EXTRA_PROPERTY,
+_OUTCOME_OF_KEYWORD = {
+    "required": ToolCallOutcome.MISSING_REQUIRED,
+    "type": ToolCallOutcome.WRONG_TYPE,
+    "additionalProperties": ToolCallOutcome.EXTRA_PROPERTY,
+    "unevaluatedProperties": ToolCallOutcome.EXTRA_PROPERTY,
 }
-_ORDER = list(Outcome)
+_ORDER = list(ToolCallOutcome)
 
 
-def judge(tools: Tools, choices: Iterable[Choice]) -> list[Judged]:
-    """Return what became of every call of an answer, and of calls that did not come."""
-    return [judged for choice in choices for judged in _of_choice(tools, choice)]
+def evaluate_tool_calls(tools: Tools, choices: Iterable[Choice]) -> list[ToolCallResult]:
+    """Return the outcome of every call of a response, including missing calls."""
+    return [one for choice in choices for one in _evaluate_choice(tools, choice)]
 
 
-def roll_up(judged: Iterable[Judged]) -> RequestOutcome:
-    """Return the one outcome of a request, the worst of its calls'."""
-    outcomes = {one.outcome for one in judged}
-    if Outcome.UNKNOWN_TOOL in outcomes:
+def worst_outcome(results: Iterable[ToolCallResult]) -> RequestOutcome:
+    """Return the outcome of a request, the worst one of its calls."""
+    outcomes = {one.outcome for one in results}
+    if ToolCallOutcome.UNKNOWN_TOOL in outcomes:
         return RequestOutcome.UNKNOWN_TOOL
-    if outcomes - _EXECUTABLE - {Outcome.MISSING_CALL}:
+    if outcomes - _EXECUTABLE - {ToolCallOutcome.MISSING_CALL}:
         return RequestOutcome.INVALID_ARGS
     return RequestOutcome.VALID if outcomes & _EXECUTABLE else RequestOutcome.NO_CALL
 
 
-_EXECUTABLE = {Outcome.OK, Outcome.SCHEMA_UNUSABLE, Outcome.INVALID_ID}
+_EXECUTABLE = {ToolCallOutcome.OK, ToolCallOutcome.SCHEMA_UNUSABLE, ToolCallOutcome.INVALID_ID}
 
 
-def _of_choice(tools: Tools, choice: Choice) -> Iterator[Judged]:
+def _evaluate_choice(tools: Tools, choice: Choice) -> Iterator[ToolCallResult]:
     last = len(choice.calls) - 1
     ids: set[str] = set()
     for index, call in enumerate(choice.calls):
         repeated = call.id in ids
         ids.add(call.id)
-        cut = choice.truncated and index == last
-        yield Judged(call.name, _outcome(tools, call, cut=cut, repeated_id=repeated))
+        truncated = choice.truncated and index == last
+        yield ToolCallResult(
+            call.name, _outcome(tools, call, truncated=truncated, repeated_id=repeated)
+        )
     if any(marker in choice.content for marker in _MARKERS):
-        yield Judged(None, Outcome.MARKER_LEAK)
+        yield ToolCallResult(None, ToolCallOutcome.MARKER_LEAK)
     elif tools.required and not _called(tools, choice):
-        yield Judged(None, Outcome.TRUNCATED if choice.truncated else Outcome.MISSING_CALL)
+        yield ToolCallResult(
+            None, ToolCallOutcome.TRUNCATED if choice.truncated else ToolCallOutcome.MISSING_CALL
+        )
 
 
 def _called(tools: Tools, choice: Choice) -> bool:
@@ -153,34 +156,36 @@ def _called(tools: Tools, choice: Choice) -> bool:
     return any(call.name == tools.named for call in choice.calls)
 
 
-def _outcome(tools: Tools, call: Call, *, cut: bool, repeated_id: bool) -> Outcome:
-    if cut:
-        return Outcome.TRUNCATED
+def _outcome(tools: Tools, call: Call, *, truncated: bool, repeated_id: bool) -> ToolCallOutcome:
+    if truncated:
+        return ToolCallOutcome.TRUNCATED
     if not call.name.strip() or not call.arguments.strip():
-        return Outcome.EMPTY
+        return ToolCallOutcome.EMPTY
     if call.name not in tools.schemas:
-        return Outcome.UNKNOWN_TOOL
+        return ToolCallOutcome.UNKNOWN_TOOL
     try:
         value = msgspec.json.decode(call.arguments)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return Outcome.MALFORMED_JSON
+        return ToolCallOutcome.MALFORMED_JSON
     if not isinstance(value, dict):
-        return Outcome.NOT_AN_OBJECT
+        return ToolCallOutcome.NOT_AN_OBJECT
     try:
-        wrong = _of_schema(tools.schemas[call.name], value)
+        violation = _schema_outcome(tools.schemas[call.name], value)
         usable = True
     except UnusableSchema:
-        wrong, usable = None, False
-    if wrong is not None:
-        return wrong
+        violation, usable = None, False
+    if violation is not None:
+        return violation
     if repeated_id or not CALL_ID.fullmatch(call.id):
-        return Outcome.INVALID_ID
+        return ToolCallOutcome.INVALID_ID
     if any(marker in call.arguments for marker in _MARKERS):
-        return Outcome.MARKER_LEAK
-    return Outcome.OK if usable else Outcome.SCHEMA_UNUSABLE
+        return ToolCallOutcome.MARKER_LEAK
+    return ToolCallOutcome.OK if usable else ToolCallOutcome.SCHEMA_UNUSABLE
 
 
-def _of_schema(schema: bytes, value: Any) -> Outcome | None:
+def _schema_outcome(schema: bytes, value: Any) -> ToolCallOutcome | None:
     keywords = schema_errors(schema, value)
-    outcomes = [_OF_KEYWORD.get(keyword, Outcome.SCHEMA_VIOLATION) for keyword in keywords]
+    outcomes = [
+        _OUTCOME_OF_KEYWORD.get(keyword, ToolCallOutcome.SCHEMA_VIOLATION) for keyword in keywords
+    ]
     return min(outcomes, key=_ORDER.index, default=None)

@@ -1,1 +1,1 @@
-"""The model's files: which there are, and fetching them."""
+"""The model's files: which are required, and how they are fetched."""

@@ -1,14 +1,15 @@
 """Download a model once: ``mistral-server fetch``, run by a pod's init container.
 
-The hub's own client does the work: several files at a time, resuming what was begun. This module
-chooses the files, leaves a marker when everything is there, so that a restart needs neither time
-nor a network, and says what to do when it fails.
+The hub's own client downloads several files at a time and resumes partial downloads. This module
+chooses the files, reports failures with a remedy, and writes a marker when all files are complete.
+With the marker a restart needs no time and no network.
 """
 
 import errno
 import importlib
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -22,12 +23,12 @@ from mistral_server.errors import ModelUnavailableError
 from mistral_server.model import files as model_files
 
 MARKER = ".mistral-fetched.json"
-"""Holds the settings whose files are complete in this directory."""
+"""File with the settings whose files are complete in this directory."""
 
 PROGRESS_SECONDS = 10.0
-"""Between two lines of progress in the pod's log; the client's own bars are made for terminals."""
+"""Interval between progress lines in the pod's log. The client's own bars are for terminals."""
 
-# Mistral's repositories hold their weights twice, 48 GB each: consolidated*.safetensors beside
+# Mistral's repositories contain their weights twice, 48 GB each: consolidated*.safetensors beside
 # params.json in Mistral's own format, model-0000*.safetensors beside config.json in the other.
 _FILES: dict[str, tuple[list[str], list[str]]] = {
     "mistral": (
@@ -39,35 +40,37 @@ _FILES: dict[str, tuple[list[str], list[str]]] = {
         ["consolidated*", "params.json"],
     ),
 }
-"""Patterns of the files to fetch and of those to leave out, by format."""
+"""Patterns of the files to fetch and of those to skip, by format."""
 
 _log = logging.getLogger(__name__)
 
 
-def fetch(settings: FetchSettings) -> None:
-    """Make sure that the model's files lie in the directory.
+def fetch_model(settings: FetchSettings) -> None:
+    """Ensure that the model's files are in the directory.
 
     Raises:
-        ModelUnavailableError: they cannot be had; the message says what to change.
+        ModelUnavailableError: they cannot be fetched; the message says what to change.
     """
     directory = Path(settings.directory)
     if _is_complete(directory, settings):
         _log.info("%s@%s is already present", settings.repository, settings.revision)
         return
-    began = time.monotonic()
+    token = _token()
+    started = time.monotonic()
     _log.info("Fetching %s@%s to %s", settings.repository, settings.revision, directory)
     try:
         with _progress(directory):
-            _download(directory, settings)
+            _download(directory, settings, token)
     except Exception as error:  # the client raises a dozen kinds, of its own and of httpx
-        raise ModelUnavailableError(_explain(error, settings)) from error
-    if lacking := model_files.missing(directory, settings.format):
+        # Without the cause: it may quote the request, and with it the token.
+        raise ModelUnavailableError(_redacted(_explain(error, settings), token)) from None
+    if pattern := model_files.missing(directory, settings.format):
         raise ModelUnavailableError(
-            f"The repository {settings.repository} contains no {lacking}, which the format "
+            f"The repository {settings.repository} contains no {pattern}, which the format "
             f"{settings.format} requires: choose another format or repository."
         )
     (directory / MARKER).write_text(settings.model_dump_json(), encoding="utf-8")
-    _log.info("Fetched %s in %.0f s", settings.repository, time.monotonic() - began)
+    _log.info("Fetched %s in %.0f s", settings.repository, time.monotonic() - started)
 
 
 def _is_complete(directory: Path, settings: FetchSettings) -> bool:
@@ -77,15 +80,15 @@ def _is_complete(directory: Path, settings: FetchSettings) -> bool:
         return False
 
 
-def _download(directory: Path, settings: FetchSettings) -> None:
+def _download(directory: Path, settings: FetchSettings, token: str) -> None:
     scratch = directory / ".hub"
-    # The client reads these when it is imported. An image may be set to offline for the engine's
-    # sake, and a pod's home is read-only.
+    # The client reads these on import. An image may be offline for the engine, and a pod's home is
+    # read-only.
     os.environ["HF_HUB_OFFLINE"] = "0"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["HF_HOME"] = str(scratch)
     directory.mkdir(parents=True, exist_ok=True)
-    # It comes with the engine and is no dependency of ours.
+    # Installed with the engine; not a dependency of this package.
     hub: Any = importlib.import_module("huggingface_hub")
     allow, ignore = _FILES[settings.format]
     hub.snapshot_download(
@@ -94,13 +97,37 @@ def _download(directory: Path, settings: FetchSettings) -> None:
         local_dir=directory,
         allow_patterns=allow,
         ignore_patterns=ignore,
-        token=os.environ.get("HF_TOKEN") or False,
+        token=token or False,
     )
     shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _token() -> str:
+    """Return the hub's token without surrounding space, empty if there is none.
+
+    A Secret that was created from a file ends in a newline. An HTTP client refuses such a header
+    and quotes it, token included.
+
+    Raises:
+        ModelUnavailableError: it contains what a header cannot.
+    """
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ModelUnavailableError(
+            "The token of the hub (HF_TOKEN) contains spaces or characters other than printable "
+            "ASCII: create the Secret again from the token alone."
+        )
+    return token
+
+
+def _redacted(text: str, token: str) -> str:
+    """Return a text without the token and without passwords in URLs."""
+    hidden = text.replace(token, "[token]") if token else text
+    return re.sub(r"(\w+://)[^/@\s]+@", r"\1[credentials]@", hidden)
+
+
 def _explain(error: Exception, settings: FetchSettings) -> str:
-    """Return what happened and what to do, as a sentence or two."""
+    """Return the failure and its remedy in one or two sentences."""
     what = f"{settings.repository}@{settings.revision}"
     error = _cause(error)
     kind = type(error).__name__
@@ -124,9 +151,9 @@ def _explain(error: Exception, settings: FetchSettings) -> str:
 
 
 def _cause(error: Exception) -> Exception:
-    """Return the hub's answer behind `error`, or `error` itself if the hub gave none.
+    """Return the hub's response behind `error`, or `error` itself if there was none.
 
-    The client says "cannot find the files in the local cache" for every answer it did not expect.
+    The client reports "cannot find the files in the local cache" for every unexpected response.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -143,14 +170,14 @@ def _status(error: Exception) -> int | None:
 
 @contextmanager
 def _progress(directory: Path) -> Iterator[None]:
-    """Log how much lies in the directory, now and then, for as long as the block runs."""
+    """Log the size of the directory periodically while the block runs."""
     done = threading.Event()
 
-    def tell() -> None:
+    def log_progress() -> None:
         while not done.wait(PROGRESS_SECONDS):
             _log.info("Fetched %.1f GB so far", _size(directory) / 1e9)
 
-    thread = threading.Thread(target=tell, name="fetch-progress", daemon=True)
+    thread = threading.Thread(target=log_progress, name="fetch-progress", daemon=True)
     thread.start()
     try:
         yield

@@ -1,6 +1,6 @@
-"""Say in one sentence what is missing from a model's directory, before the engine looks for it.
+"""Report a missing file of a model before the engine fails on it.
 
-``supervisor`` asks about the directory it is to serve, ``fetch`` about the one it filled.
+``supervisor`` checks the directory that it serves, ``fetch`` the one that it downloaded to.
 """
 
 from pathlib import Path
@@ -16,17 +16,17 @@ WEIGHTS: dict[ModelFormat, str] = {
     "mistral": "consolidated*.safetensors",
     "huggingface": "*.safetensors",
 }
-"""Pattern of the files that hold the weights, by format."""
+"""Pattern of the weight files, by format."""
 
 
 def missing(directory: Path, form: ModelFormat, *, weights: bool = True) -> str | None:
-    """Return the first pattern that no file of the directory matches, None if all do."""
-    wanted = [CONFIGURATION[form], *([WEIGHTS[form]] if weights else [])]
-    return next((pattern for pattern in wanted if not any(directory.glob(pattern))), None)
+    """Return the first pattern without a matching file, or None."""
+    required = [CONFIGURATION[form], *([WEIGHTS[form]] if weights else [])]
+    return next((pattern for pattern in required if not any(directory.glob(pattern))), None)
 
 
 def check_model(model: ModelSettings) -> None:
-    """Return if the engine will find what it needs.
+    """Check that the engine will find the files that it needs.
 
     Raises:
         ModelUnavailableError: the directory or a file is missing.
@@ -37,8 +37,8 @@ def check_model(model: ModelSettings) -> None:
             f"The model's directory {model.path} does not exist: check the volume that should hold "
             "it, or let the model be fetched."
         )
-    if lacking := missing(directory, model.format, weights=not model.random_weights):
+    if pattern := missing(directory, model.format, weights=not model.random_weights):
         raise ModelUnavailableError(
-            f"The model's directory {model.path} contains no {lacking}, which the format "
+            f"The model's directory {model.path} contains no {pattern}, which the format "
             f"{model.format} requires: fetch the model again, or correct its path or format."
         )

@@ -1,16 +1,16 @@
-"""How often the kernel killed a process of this container for want of memory."""
+"""Count the processes of this container that the kernel's OOM killer has killed."""
 
 from pathlib import Path
 
-_PLACES = ("memory.events", "memory/memory.oom_control")
-"""Of cgroup v2 and v1, below the mount point."""
+_FILES = ("memory.events", "memory/memory.oom_control")
+"""Files of cgroup v2 and v1, relative to the mount point."""
 
 
 def oom_kills(mount: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the count, 0 where it cannot be read."""
-    for place in _PLACES:
+    """Return the number of OOM kills, or 0 if it cannot be read."""
+    for name in _FILES:
         try:
-            lines = (mount / place).read_text().splitlines()
+            lines = (mount / name).read_text().splitlines()
         except OSError:
             continue
         counts = [line.split() for line in lines]

@@ -1,9 +1,9 @@
-"""Wait until the engine has nothing to do, before anybody tells it to end.
+"""Wait until the engine is idle before it is terminated.
 
-Called by the supervisor when a stop was asked for. vLLM has a drain of its own, and with one API
-process it works; with several, 0.32 cuts every stream at once: its API processes close their link
-to the engine and then wait for connections on which nothing can arrive any more. So the engine is
-only told to end when it is idle, or when the time is up.
+The supervisor calls this on SIGTERM. vLLM's own drain works with one API process. With several,
+0.32 cuts every stream at once: the API processes close their link to the engine, then wait for
+connections on which nothing can arrive. So the engine receives SIGTERM only when it is idle or when
+the timeout has expired.
 """
 
 import asyncio
@@ -11,23 +11,23 @@ import logging
 
 from mistral_server.engine.client import EngineClient, EngineUnreachableError
 
-IDLE_LOOKS = 2
-"""In a row: a request is not counted while the API process still prepares it."""
+IDLE_POLLS = 2
+"""Consecutive idle polls. A request is not counted while the API process still prepares it."""
 
 _PAUSE_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
 
-async def until_idle(client: EngineClient) -> None:
-    """Return when no request is left, or when nobody can tell. The caller bounds the time."""
+async def wait_until_idle(client: EngineClient) -> None:
+    """Return when no request is left or the engine is unreachable. The caller sets the timeout."""
     idle = 0
-    while idle < IDLE_LOOKS:
+    while idle < IDLE_POLLS:
         try:
             metrics = await client.metrics()
         except EngineUnreachableError as error:
             _log.warning("Cannot query the engine's running requests: %s", error)
             return
         idle = 0 if metrics.running or metrics.waiting else idle + 1
-        if idle < IDLE_LOOKS:
+        if idle < IDLE_POLLS:
             await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,7 +1,7 @@
-"""The engine as the supervisor sees it: started once, stopped gently or by force, waited for.
+"""The engine's processes: start, terminate, kill and wait.
 
-``Reaper`` collects every child that ends, as process 1 of a container must; ``Engine`` is one of
-them. Between this process and vLLM stands ``launcher``, which says why.
+``Reaper`` collects every child that exits, as process 1 of a container must. ``EngineProcess`` is
+one of them. ``launcher`` runs between this process and vLLM; its docstring says why.
 """
 
 import asyncio
@@ -15,28 +15,28 @@ from mistral_server.supervisor import process_tree
 from mistral_server.supervisor.launcher import KILL_SECONDS, TRACKER_SECONDS
 
 VLLM = (sys.executable, "-m", "vllm.entrypoints.cli.main", "serve")
-"""The engine is in this interpreter's environment, so no search path can pick another."""
+"""Runs the vLLM of this interpreter's environment; PATH is not searched."""
 
 
 class Reaper:
-    """Collects ended children for as long as the event loop runs.
+    """Reaps exited children while the event loop runs.
 
-    asyncio's own subprocesses wait for one process each, and would leave the zombies of orphans,
-    which belong to whoever is process 1 or a subreaper.
+    asyncio's own subprocesses wait for one process each. Orphans are reparented to process 1 or to
+    a subreaper, and would stay zombies.
     """
 
     def __init__(self) -> None:
-        self._ended: dict[int, asyncio.Future[int]] = {}
+        self._futures: dict[int, asyncio.Future[int]] = {}
         self._loop = asyncio.get_running_loop()
         process_tree.become_subreaper()
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
 
-    def watch(self, pid: int) -> asyncio.Future[int]:
-        """Return a future of the exit code of a child that was started in this turn of the loop."""
-        return self._ended.setdefault(pid, self._loop.create_future())
+    def exit_code_of(self, pid: int) -> asyncio.Future[int]:
+        """Return a future of the exit code of a child started in this iteration of the loop."""
+        return self._futures.setdefault(pid, self._loop.create_future())
 
     def close(self) -> None:
-        """Stop collecting."""
+        """Stop reaping."""
         self._loop.remove_signal_handler(signal.SIGCHLD)
 
     def _reap(self) -> None:
@@ -47,16 +47,16 @@ class Reaper:
                 return
             if pid == 0:
                 return
-            if (future := self._ended.pop(pid, None)) and not future.done():
+            if (future := self._futures.pop(pid, None)) and not future.done():
                 future.set_result(os.waitstatus_to_exitcode(status))
 
 
-class Engine:
-    """A running ``vllm serve`` and all that it started.
+class EngineProcess:
+    """A running ``vllm serve`` and all its descendants.
 
     Attributes:
-        output: File descriptor of its standard output and error; the caller closes it.
-        exited: Future of its exit code, negative for a signal.
+        output: File descriptor of its standard output and error. The caller closes it.
+        pid: The launcher's process id.
     """
 
     def __init__(self, reaper: Reaper, arguments: Sequence[str], env: Mapping[str, str]) -> None:
@@ -79,21 +79,21 @@ class Engine:
         finally:
             os.close(lifeline)
             os.close(output)
-        self._status = reaper.watch(self.pid)
+        self._status = reaper.exit_code_of(self.pid)
 
     async def exited(self) -> int:
-        """Wait for all its processes; return the exit code of vLLM, negative for a signal."""
+        """Wait for all processes and return vLLM's exit code, negative for a signal."""
         status = await asyncio.shield(self._status)
         await self._kill_orphans()
         return 128 - status if status > 128 else status
 
     def terminate(self) -> None:
-        """Ask vLLM to drain and end."""
+        """Send SIGTERM, on which vLLM drains and exits."""
         if not self._status.done():
             os.kill(self.pid, signal.SIGTERM)
 
     async def kill(self) -> None:
-        """Kill every process of the engine, and return when they are gone."""
+        """Kill every process of the engine and wait until they have exited."""
         if self._lifeline is not None:
             os.close(self._lifeline)
             self._lifeline = None
@@ -104,8 +104,8 @@ class Engine:
         await self.exited()
 
     async def _kill_orphans(self) -> None:
-        """Kill what a killed launcher left: its children are ours by now."""
-        give_up = time.monotonic() + KILL_SECONDS
-        while (left := process_tree.descendants(os.getpid())) and time.monotonic() < give_up:
-            process_tree.kill(left)
+        """Kill the orphans of a killed launcher, which are now children of this process."""
+        deadline = time.monotonic() + KILL_SECONDS
+        while (remaining := process_tree.descendants(os.getpid())) and time.monotonic() < deadline:
+            process_tree.kill(remaining)
             await asyncio.sleep(0.02)

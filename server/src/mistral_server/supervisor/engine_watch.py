@@ -1,32 +1,34 @@
-"""Look at a serving engine every few seconds, for ``/livez`` and ``/signals``."""
+"""Poll a serving engine every few seconds for ``/livez`` and ``/signals``."""
 
 import asyncio
 import logging
 
 from mistral_server.engine.client import EngineClient, EngineUnreachableError
-from mistral_server.supervisor.hang_detector import Progress
+from mistral_server.supervisor.hang_detector import HangDetector
 from mistral_server.supervisor.state import ServerState
 
 INTERVAL_SECONDS = 5.0
 """Rendering ``/metrics`` costs vLLM's API process some milliseconds of its event loop."""
 
-_LOOKS_PER_STALL = 4  # fewer, and a stall could be nothing but a missed look
+_POLLS_PER_STALL = 4  # with fewer, one failed poll could look like a stall
 
 _log = logging.getLogger(__name__)
 
 
-async def watch(client: EngineClient, state: ServerState, progress: Progress) -> None:
-    """Look until cancelled."""
-    interval = min(INTERVAL_SECONDS, state.settings.lifecycle.stall_seconds / _LOOKS_PER_STALL)
+async def poll_engine(
+    client: EngineClient, state: ServerState, hang_detector: HangDetector
+) -> None:
+    """Poll until cancelled."""
+    interval = min(INTERVAL_SECONDS, state.settings.lifecycle.stall_seconds / _POLLS_PER_STALL)
     while True:
         try:
             state.metrics = await client.metrics()
         except EngineUnreachableError as error:
             _log.warning("Cannot read the engine's metrics: %s", error)
-            progress.miss()
+            hang_detector.on_unreachable()
         else:
-            progress.see(state.metrics)
-            state.pressure.see(state.metrics)
+            hang_detector.observe(state.metrics)
+            state.pressure.observe(state.metrics)
             if state.metrics.kv_cache_tokens is not None:
                 update = {"kv_cache_tokens": state.metrics.kv_cache_tokens}
                 state.effective = state.effective.model_copy(update=update)

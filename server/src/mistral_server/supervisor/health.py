@@ -1,10 +1,11 @@
 """The pod's health port: probes for the kubelet, metrics for Prometheus, signals for the operator.
 
-The supervisor serves it from its own process, so it answers while vLLM starts, hangs or drains.
+The supervisor serves the port from its own process, so it responds while vLLM starts, hangs or
+drains.
 
-    /startupz   200 once a chat was answered, 503 before; the body names the stage
-    /readyz     200 while chats are answered and the server is not draining, else 503
-    /livez      500 if the engine hangs, else 200
+    /startupz   200 after the first answered chat, otherwise 503; the body names the stage
+    /readyz     200 while the server is serving and not draining, otherwise 503
+    /livez      500 if the engine is hung, otherwise 200
     /metrics    Prometheus' text format
     /signals    the contract's SignalDocument
 """
@@ -21,8 +22,8 @@ STATE = web.AppKey("state", ServerState)
 METRICS = web.AppKey("metrics", ServerMetrics)
 
 
-def application(state: ServerState, metrics: ServerMetrics) -> web.Application:
-    """Return the application that shows `state` and `metrics`."""
+def health_application(state: ServerState, metrics: ServerMetrics) -> web.Application:
+    """Return the application that serves `state` and `metrics`."""
     app = web.Application()
     app[STATE] = state
     app[METRICS] = metrics
@@ -39,14 +40,16 @@ def application(state: ServerState, metrics: ServerMetrics) -> web.Application:
 
 
 @asynccontextmanager
-async def served(state: ServerState, metrics: ServerMetrics) -> AsyncIterator[None]:
-    """Serve the health port for as long as the block runs.
+async def serve_health(state: ServerState, metrics: ServerMetrics) -> AsyncIterator[None]:
+    """Serve the health port while the block runs.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
-    # A probe every few seconds says nothing in a log.
-    runner = web.AppRunner(application(state, metrics), access_log=None, shutdown_timeout=1.0)
+    # Probes run every few seconds and would fill the access log.
+    runner = web.AppRunner(
+        health_application(state, metrics), access_log=None, shutdown_timeout=1.0
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, state.settings.host, state.settings.health_port).start()
@@ -71,8 +74,8 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _livez(request: web.Request) -> web.Response:
-    stalled = request.app[STATE].stalled()
-    return web.Response(text=stalled or "ok", status=500 if stalled else 200)
+    reason = request.app[STATE].stall_reason()
+    return web.Response(text=reason or "ok", status=500 if reason else 200)
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -1,8 +1,8 @@
-"""Tell a KV cache that is too small for its load from one that is well used.
+"""Detect a KV cache that is too small for its load.
 
-A full cache alone is good use. When it is full and requests are preempted, that is, lose their
-place and are computed anew, more requests make the engine slower, not faster. Pressure lasts until
-no request was preempted for a while, so that its waves count as one episode.
+A full cache alone is efficient. If requests are also preempted, that is, evicted and recomputed,
+more requests make the engine slower. An episode of pressure lasts until no request was preempted
+for `QUIET_SECONDS`, so that repeated waves count once.
 """
 
 import time
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from mistral_server.engine.vllm_metrics import EngineMetrics
 
 FULL = 0.95
-"""Used share of the cache from which on it counts as full: vLLM's own watermark leaves 1 % free,
-and a look every few seconds misses the peak."""
+"""Used share at which the cache counts as full. vLLM's own watermark leaves 1 % free, and polling
+every few seconds misses the peak."""
 
-CALM_SECONDS = 60.0
+QUIET_SECONDS = 60.0
 
 
-class Pressure:
-    """Watches the cache and the preemptions."""
+class KVPressureDetector:
+    """Detects preemptions from a full cache."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -29,24 +29,24 @@ class Pressure:
 
     @property
     def high(self) -> bool:
-        """Requests were preempted from a full cache not long ago."""
+        """Whether requests were recently preempted from a full cache."""
         return self._clock() < self._until
 
-    def see(self, metrics: EngineMetrics) -> None:
-        """Take a look at the engine into account."""
+    def observe(self, metrics: EngineMetrics) -> None:
+        """Record one sample of the engine's metrics."""
         now = self._clock()
-        before, self._preemptions = self._preemptions, metrics.preemptions
+        previous, self._preemptions = self._preemptions, metrics.preemptions
         if metrics.kv_cache_usage >= FULL:
             self._full_at = now
-        if before is None or metrics.preemptions <= before:
+        if previous is None or metrics.preemptions <= previous:
             return
-        if now - self._full_at > CALM_SECONDS:
+        if now - self._full_at > QUIET_SECONDS:
             return
         if not self.high:
             self._episodes += 1
-        self._until = now + CALM_SECONDS
+        self._until = now + QUIET_SECONDS
 
     def take_episodes(self) -> int:
-        """Return how many episodes began since the last call."""
-        taken, self._episodes = self._episodes, 0
-        return taken
+        """Return the number of episodes that began since the last call."""
+        episodes, self._episodes = self._episodes, 0
+        return episodes

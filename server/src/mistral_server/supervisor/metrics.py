@@ -1,7 +1,7 @@
 """The supervisor's own Prometheus metrics, served by ``health``.
 
-What the model says is counted by the gate, in vLLM's ``/metrics``. Here stands what vLLM cannot say
-of itself: how its start went and how it ended.
+The gate counts generations in vLLM's ``/metrics``. These metrics cover what vLLM cannot report
+about itself: its start and its exit.
 """
 
 import importlib.metadata
@@ -50,13 +50,13 @@ class ServerMetrics:
             self._oom.labels(memory)
 
     def count_exit(self, failure: FailureClass) -> None:
-        """Count an end of the engine."""
+        """Count an exit of the engine."""
         self._exits.labels(failure.value).inc()
         if failure in MEMORY_FAILURES:
             self._oom.labels(failure.value).inc()
 
     def count_pressure(self, episodes: int) -> None:
-        """Count how often the KV cache has come under pressure since the last call."""
+        """Count episodes of KV cache pressure."""
         self._oom.labels(KV_PRESSURE).inc(episodes)
 
     def exposition(self) -> bytes:

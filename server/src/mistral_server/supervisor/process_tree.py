@@ -1,9 +1,9 @@
-"""Keep hold of a tree of processes, so that none of them outlives it. Linux only.
+"""Track a tree of processes, so that none of them outlives its root. Linux only.
 
-Used by ``launcher``, a process of its own that must stay small (standard library only), and by
-``process``. A process that became a subreaper inherits every orphan below it, however its parents
-ended; so whatever the engine started can always be found by walking down from there, which a
-process group cannot promise: any process may leave its group.
+Used by ``launcher``, a separate process that must stay small (standard library only), and by
+``engine_process``. Every orphan below a subreaper is reparented to it, however its parents exited.
+So all processes of the engine are found by walking down from there. A process group cannot
+guarantee that, because any process may leave its group.
 """
 
 import ctypes
@@ -23,42 +23,42 @@ def become_subreaper() -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the thread that forked it ends."""
+    """Let the kernel kill this process when the thread that forked it exits."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def descendants(root: int) -> list[int]:
-    """Return the living processes below `root`: children first, zombies left out."""
+    """Return the running processes below `root`, children first, without zombies."""
     children: dict[int, list[int]] = {}
     zombies = set()
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (found := _state_and_parent(entry)):
-            state, parent = found
+        if entry.name.isdigit() and (process := _state_and_parent(entry)):
+            state, parent = process
             children.setdefault(parent, []).append(int(entry.name))
             if state in "ZX":
                 zombies.add(int(entry.name))
-    below: list[int] = []
+    result: list[int] = []
     level = [root]
     while level:
         level = [child for parent in level for child in children.get(parent, [])]
-        below += level
-    return [pid for pid in below if pid not in zombies]
+        result += level
+    return [pid for pid in result if pid not in zombies]
 
 
 def kill(pids: list[int]) -> None:
-    """Send SIGKILL to each that still exists."""
+    """Send SIGKILL to each process that still exists."""
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            continue  # it ended since it was listed
+            continue  # it exited after it was listed
 
 
 def without_trackers(pids: list[int]) -> list[int]:
-    """Return `pids` less Python's resource trackers.
+    """Return `pids` without Python's resource trackers.
 
-    A tracker ends by itself once all its clients are gone, and unlinks what they left in /dev/shm.
-    That memory counts against the pod, and a pod's /dev/shm survives the restart of a container.
+    A tracker exits by itself after its last client, and unlinks the files they left in /dev/shm.
+    That memory counts against the pod, and a pod's /dev/shm survives container restarts.
     """
     return [pid for pid in pids if _TRACKER not in _command_line(pid)]
 
@@ -74,8 +74,8 @@ def _state_and_parent(entry: Path) -> tuple[str, int] | None:
     try:
         stat = (entry / "stat").read_bytes()
     except OSError:
-        return None  # it ended while we looked
-    # The name in brackets comes before them, and may itself hold brackets and blanks.
+        return None  # it exited meanwhile
+    # The name in parentheses precedes them, and may itself contain parentheses and spaces.
     state, parent = stat[stat.rindex(b")") + 1 :].split()[:2]
     return state.decode(), int(parent)
 

@@ -1,38 +1,38 @@
-"""What the supervisor knows of its server: written by ``supervisor``, shown by ``health``."""
+"""The state of the server: written by ``supervisor``, served by ``health``."""
 
 from dataclasses import dataclass, field
 
 from mistral_server.contract import EffectiveConfiguration, ServerSettings, SignalDocument, Stage
 from mistral_server.engine.vllm_metrics import EngineMetrics
 from mistral_server.engine_log.stages import Stages
-from mistral_server.supervisor.hang_detector import Progress
-from mistral_server.supervisor.kv_pressure import Pressure
+from mistral_server.supervisor.hang_detector import HangDetector
+from mistral_server.supervisor.kv_pressure import KVPressureDetector
 
 
 @dataclass
 class ServerState:
-    """One server, from its start to its end. Only the event loop's thread changes it."""
+    """One run of a server. Only the event loop's thread changes it."""
 
     settings: ServerSettings
     stages: Stages = field(default_factory=Stages)
     effective: EffectiveConfiguration = field(default_factory=EffectiveConfiguration)
     metrics: EngineMetrics = field(default_factory=EngineMetrics)
     started: bool = False
-    """A chat was answered once."""
-    pressure: Pressure = field(default_factory=Pressure)
-    progress: Progress | None = None
-    """Set while the server serves; before that, the start-up budget is the only limit."""
+    """Whether a chat was answered."""
+    pressure: KVPressureDetector = field(default_factory=KVPressureDetector)
+    hang_detector: HangDetector | None = None
+    """Set once the server serves. Before that, `startup_seconds` is the only limit."""
 
     @property
     def ready(self) -> bool:
-        """A chat was answered, and the server takes more."""
+        """Whether a chat was answered and the server accepts requests."""
         return self.stages.current is Stage.SERVING
 
-    def stalled(self) -> str | None:
-        """Return what is wrong if the engine hangs. Draining has a deadline of its own."""
-        if self.progress is None or self.stages.current is Stage.DRAINING:
+    def stall_reason(self) -> str | None:
+        """Return the reason if the engine is hung. A drain has its own deadline."""
+        if self.hang_detector is None or self.stages.current is Stage.DRAINING:
             return None
-        return self.progress.stalled()
+        return self.hang_detector.stall_reason()
 
     def signals(self) -> SignalDocument:
         """Return the document behind ``/signals``."""

@@ -1,8 +1,8 @@
-"""Start the engine, own the pod's health, and end with the truth: ``mistral-server run``.
+"""Start the engine, own the pod's health, and report failures: ``mistral-server run``.
 
-A run is a paragraph: check, start, wait for the first chat, watch, drain. Whatever ends it, no
-process of the engine is left, since the next one would find the GPU's memory taken. vLLM exits 0
-when its engine dies; this process exits 0 only when it was asked to stop and the drain worked.
+A run is a sequence: check, start, wait for the first chat, poll, drain. On every exit all processes
+of the engine are killed; otherwise the next engine finds the GPU's memory in use. vLLM exits 0 when
+its engine dies. This process exits 0 only after a requested stop and a successful drain.
 """
 
 import asyncio
@@ -41,18 +41,18 @@ from mistral_server.errors import (
 from mistral_server.gate.api_keys import check_api_keys
 from mistral_server.model.files import check_model
 from mistral_server.supervisor import canary, cgroup, drain, termination
-from mistral_server.supervisor.engine_process import Engine, Reaper
-from mistral_server.supervisor.engine_watch import watch
-from mistral_server.supervisor.hang_detector import Progress
-from mistral_server.supervisor.health import served
+from mistral_server.supervisor.engine_process import EngineProcess, Reaper
+from mistral_server.supervisor.engine_watch import poll_engine
+from mistral_server.supervisor.hang_detector import HangDetector
+from mistral_server.supervisor.health import serve_health
 from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
 
 DRAIN_MARGIN_SECONDS = 20
-"""Time that an engine without requests gets to end its processes; two API processes took nine."""
+"""Time for an engine without requests to exit, in seconds; two API processes took nine."""
 
 UNREADY_SECONDS = 3
-"""Time that an engine gets to end which never answered anybody, and has nothing to lose."""
+"""Time for an engine that was never ready to exit, in seconds; it has no requests to finish."""
 
 _OUTPUT_SECONDS = 5.0
 _USAGE_EXIT = 2  # argparse
@@ -60,8 +60,8 @@ _USAGE_EXIT = 2  # argparse
 _log = logging.getLogger(__name__)
 
 
-def run(settings: ServerSettings) -> int:
-    """Run a server until it ends or is told to; return the exit code."""
+def run_server(settings: ServerSettings) -> int:
+    """Run a server until it exits or receives SIGTERM; return the exit code."""
     return asyncio.run(Supervisor(settings).run())
 
 
@@ -70,7 +70,7 @@ class Supervisor:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._state = ServerState(settings)
         self._metrics = ServerMetrics(self._state)
         self._evidence = Evidence()
@@ -81,14 +81,14 @@ class Supervisor:
         self._exit: asyncio.Task[int]
 
     async def run(self) -> int:
-        """Run until the end, report it if it is a failure, and return the exit code."""
+        """Run, report a failure, and return the exit code."""
         try:
             await self._run()
         except ServerError as error:
             self._metrics.count_exit(error.failure)
-            uptime = time.monotonic() - self._began
-            words = termination.report(error, self._state.stages.current, uptime)
-            termination.write(words, self._settings.termination_log)
+            uptime = time.monotonic() - self._started_at
+            report = termination.make_report(error, self._state.stages.current, uptime)
+            termination.write_report(report, self._settings.termination_log)
             return error.exit_code
         return 0
 
@@ -118,7 +118,7 @@ class Supervisor:
     @asynccontextmanager
     async def _health_port(self) -> AsyncIterator[None]:
         try:
-            async with served(self._state, self._metrics):
+            async with serve_health(self._state, self._metrics):
                 yield
         except OSError as error:
             port = self._settings.health_port
@@ -127,15 +127,15 @@ class Supervisor:
             ) from error
 
     @asynccontextmanager
-    async def _engine(self) -> AsyncIterator[Engine]:
-        """Start the engine; at the end of the block none of its processes is left."""
+    async def _engine(self) -> AsyncIterator[EngineProcess]:
+        """Start the engine, and kill all its processes at the end of the block."""
         arguments = engine_arguments(self._settings)
         _log.info("Starting vllm serve %s", " ".join(arguments))
         environment = engine_environment(self._settings, os.environ, self._token)
-        model_registry.recall(environment)
+        model_registry.copy_to_cache(environment)
         reaper = Reaper()
-        engine = Engine(reaper, arguments, environment)
-        output = Output(engine.output, sys.stdout.fileno(), self._read)
+        engine = EngineProcess(reaper, arguments, environment)
+        output = Output(engine.output, sys.stdout.fileno(), self._on_line)
         self._exit = asyncio.create_task(self._engine_exit(engine, output))
         try:
             yield engine
@@ -144,25 +144,25 @@ class Supervisor:
             await self._exit
             reaper.close()
 
-    async def _engine_exit(self, engine: Engine, output: Output) -> int:
-        """Return the engine's exit code once it is gone and its last line was read."""
+    async def _engine_exit(self, engine: EngineProcess, output: Output) -> int:
+        """Return the engine's exit code once it has exited and its last line was read."""
         code = await engine.exited()
         await asyncio.to_thread(output.wait, _OUTPUT_SECONDS)
         return code
 
-    def _read(self, line: str) -> None:
+    def _on_line(self, line: str) -> None:
         self._state.stages.read(line)
         self._evidence.read(line)
         self._classifier.read(line)
 
     async def _start(self, client: EngineClient) -> None:
-        """Return once a chat was answered, or a stop was asked for.
+        """Return once a chat was answered or a stop was requested.
 
         Raises:
-            ServerError: the engine ended, refused or took too long.
+            ServerError: the engine exited, rejected the chat, or took too long.
         """
         budget = self._settings.lifecycle.startup_seconds
-        if await self._first(self._become_ready(client), seconds=budget):
+        if await self._until_stopped(self._become_ready(client), seconds=budget):
             return
         if self._exit.done():
             raise self._start_failure(self._exit.result())
@@ -176,9 +176,9 @@ class Supervisor:
 
     async def _become_ready(self, client: EngineClient) -> None:
         stages = self._state.stages
-        await canary.until_healthy(client)
+        await canary.wait_until_healthy(client)
         stages.enter(Stage.CANARY)
-        ranks = await canary.first_chat(client)
+        ranks = await canary.wait_for_first_chat(client)
         update: dict[str, Any] = {"tensor_parallel_size": ranks}
         try:
             update["vllm_version"] = await client.version()
@@ -186,32 +186,32 @@ class Supervisor:
         except EngineUnreachableError as error:
             _log.warning("Cannot read the engine's configuration: %s", error)
         self._state.effective = self._state.effective.model_copy(update=update)
-        self._evidence.serving()
+        self._evidence.mark_serving()
         self._state.started = True
         stages.enter(Stage.SERVING)
-        _log.info("Ready after %.1f s", time.monotonic() - self._began)
+        _log.info("Ready after %.1f s", time.monotonic() - self._started_at)
 
     async def _serve(self, client: EngineClient) -> None:
-        """Return once a stop was asked for.
+        """Return once a stop was requested.
 
         Raises:
-            EngineDiedError: the engine ended by itself.
+            EngineDiedError: the engine exited by itself.
         """
-        progress = Progress(self._settings.lifecycle.stall_seconds)
-        self._state.progress = progress
-        await self._first(watch(client, self._state, progress))
+        hang_detector = HangDetector(self._settings.lifecycle.stall_seconds)
+        self._state.hang_detector = hang_detector
+        await self._until_stopped(poll_engine(client, self._state, hang_detector))
         if not self._stop.is_set():
-            raise self._death(self._exit.result())
+            raise self._exit_error(self._exit.result())
 
-    async def _drain(self, engine: Engine, client: EngineClient) -> None:
-        """Let running requests end, then the engine.
+    async def _drain(self, engine: EngineProcess, client: EngineClient) -> None:
+        """Let running requests finish, then terminate the engine.
 
         Raises:
-            StalledError: there is nothing to wait for.
-            EngineDiedError: the engine ended otherwise than by draining.
+            StalledError: the engine is hung.
+            EngineDiedError: the engine exited in another way than by draining.
         """
-        if stalled := self._state.stalled():
-            raise StalledError(stalled, evidence=self._evidence.line)
+        if reason := self._state.stall_reason():
+            raise StalledError(reason, evidence=self._evidence.line)
         was_ready = self._state.ready
         self._state.stages.enter(Stage.DRAINING)
         _log.info("Draining")
@@ -228,14 +228,14 @@ class Supervisor:
                 evidence=self._evidence.line,
             )
         if self._exit.result() != 0:
-            raise self._death(self._exit.result())
+            raise self._exit_error(self._exit.result())
 
     async def _finish_requests(self, client: EngineClient) -> None:
-        """Wait until nobody sends requests any more and none is left, as long as that may take."""
+        """Wait until no requests arrive and none is running, up to the drain timeout."""
         lifecycle = self._settings.lifecycle
         # Requests still arrive until every load balancer has seen the unready pod.
         await asyncio.wait([self._exit], timeout=lifecycle.endpoint_removal_seconds)
-        idle = asyncio.ensure_future(drain.until_idle(client))
+        idle = asyncio.ensure_future(drain.wait_until_idle(client))
         await asyncio.wait(
             [idle, self._exit],
             timeout=lifecycle.drain_seconds,
@@ -248,10 +248,12 @@ class Supervisor:
         idle.cancel()
         await asyncio.gather(idle, return_exceptions=True)
 
-    async def _first(self, work: Coroutine[Any, Any, None], seconds: float | None = None) -> bool:
-        """Run `work` until the engine ends, a stop is asked for or the time is up.
+    async def _until_stopped(
+        self, work: Coroutine[Any, Any, None], seconds: float | None = None
+    ) -> bool:
+        """Run `work` until the engine exits, a stop is requested or the timeout expires.
 
-        Returns whether `work` came to its end; raises what it raises.
+        Returns whether `work` finished, and raises what it raises.
         """
         task = asyncio.ensure_future(work)
         stop = asyncio.ensure_future(self._stop.wait())
@@ -274,27 +276,32 @@ class Supervisor:
                 evidence=self._evidence.line,
                 engine_exit=code,
             )
-        if known := self._known_cause(code):
-            return known
-        return StartFailedError(self._ending(code), evidence=self._evidence.line, engine_exit=code)
+        if error := self._logged_cause(code):
+            return error
+        return StartFailedError(
+            self._exit_message(code), evidence=self._evidence.line, engine_exit=code
+        )
 
-    def _death(self, code: int) -> ServerError:
-        if known := self._known_cause(code):
-            return known
-        return EngineDiedError(self._ending(code), evidence=self._evidence.line, engine_exit=code)
+    def _exit_error(self, code: int) -> ServerError:
+        if error := self._logged_cause(code):
+            return error
+        return EngineDiedError(
+            self._exit_message(code), evidence=self._evidence.line, engine_exit=code
+        )
 
-    def _known_cause(self, code: int) -> EngineFailedError | None:
-        """Return what the engine's log, or the kernel, says of its end."""
-        verdict = self._classifier.verdict()
-        if verdict is not None and verdict.failure not in UNEXPLAINED:
-            said = f"The engine failed while {self._state.stages.current.value}: {verdict.evidence}"
+    def _logged_cause(self, code: int) -> EngineFailedError | None:
+        """Return the cause of the exit as the engine's log or the kernel shows it."""
+        classification = self._classifier.classification()
+        if classification is not None and classification.failure not in UNEXPLAINED:
+            stage = self._state.stages.current.value
+            message = f"The engine failed while {stage}: {classification.evidence}"
             return EngineFailedError(
-                verdict.failure,
-                f"{said.rstrip('.')}. {verdict.advice}".strip(),
-                evidence=verdict.evidence,
+                classification.failure,
+                f"{message.rstrip('.')}. {classification.advice}".strip(),
+                evidence=classification.evidence,
                 engine_exit=code,
-                phase=verdict.phase,
-                suggest=verdict.values,
+                phase=classification.phase,
+                suggest=classification.suggestions,
             )
         if cgroup.oom_kills() > self._oom_kills:
             return EngineFailedError(
@@ -306,8 +313,8 @@ class Supervisor:
             )
         return None
 
-    def _ending(self, code: int) -> str:
+    def _exit_message(self, code: int) -> str:
         how = f"was terminated by signal {-code}" if code < 0 else f"exited with code {code}"
-        # The log of an engine that is killed from outside just stops.
+        # The log of an engine that is killed from outside simply stops.
         why = self._evidence.line.rstrip(".") or "its log gives no cause, as when it is killed"
         return f"The engine {how} while {self._state.stages.current.value}: {why}."

@@ -1,4 +1,4 @@
-"""Write the server's last words where Kubernetes picks them up."""
+"""Write the termination report that Kubernetes adds to the pod's status."""
 
 import logging
 import os
@@ -7,13 +7,13 @@ from mistral_server.contract import Stage, TerminationReport
 from mistral_server.errors import ServerError
 
 DEFAULT_PATH = "/dev/termination-log"
-"""Where the kubelet mounts the file unless the pod says otherwise."""
+"""The kubelet's default path for the file."""
 
 _log = logging.getLogger(__name__)
 
 
-def report(error: ServerError, stage: Stage, uptime_seconds: float) -> TerminationReport:
-    """Return the report about `error`."""
+def make_report(error: ServerError, stage: Stage, uptime_seconds: float) -> TerminationReport:
+    """Return the report for `error`."""
     return TerminationReport(
         failure=error.failure,
         stage=stage,
@@ -26,12 +26,12 @@ def report(error: ServerError, stage: Stage, uptime_seconds: float) -> Terminati
     )
 
 
-def write(words: TerminationReport, path: str) -> None:
-    """Write the report to `path`, and to the log whatever happens to the file."""
-    encoded = words.to_bytes()
+def write_report(report: TerminationReport, path: str) -> None:
+    """Write the report to the log and to `path`."""
+    encoded = report.to_bytes()
     _log.error("Ended: %s", encoded.decode())
     try:
-        # The file belongs to the kubelet and exists in a pod: it is filled, never replaced.
+        # The kubelet owns the file and creates it in a pod: write to it, never replace it.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     except OSError as error:
         _log.warning("Cannot write the termination report to %s: %s", path, error)

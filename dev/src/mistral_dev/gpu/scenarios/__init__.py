@@ -1,13 +1,13 @@
 """The scenarios, by what they are about; `ALL` is what can be run."""
 
-from mistral_dev.gpu.scenarios import deaths, fitting, ladder, memory, ranks, serving, throughput
+from mistral_dev.gpu.scenarios import fitting, kills, ladder, memory, ranks, serving, throughput
 
 ALL = (
     *serving.SCENARIOS,
     *ranks.SCENARIOS,
     *throughput.SCENARIOS,
     *memory.SCENARIOS,
-    *deaths.SCENARIOS,
+    *kills.SCENARIOS,
     *ladder.SCENARIOS,
     *fitting.SCENARIOS,
 )

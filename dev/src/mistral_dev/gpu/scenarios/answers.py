@@ -1,4 +1,4 @@
-"""Chats, streams, images: what every client asks for."""
+"""Chats, streams, images: the requests of every client."""
 
 import base64
 import functools
@@ -8,47 +8,49 @@ import struct
 import zlib
 from typing import Any
 
-from mistral_dev.gpu.scenario import Room, Step
+from mistral_dev.gpu.scenario import ScenarioContext, Step
 
 _STREAM_SECONDS = 60.0
 
 
-def chat(room: Room) -> None:
+def chat(context: ScenarioContext) -> None:
     """Answer a chat, within the contract of the API."""
-    first = room.chat("Hello")
-    again = room.chat("Hello", temperature=0)
-    room.findings.equal("status", first.status, 200)
-    room.findings.check("text or an end", bool(first.choices), first.text[:200])
-    room.findings.note(first_s=round(first.seconds, 2), then_s=round(again.seconds, 2))
-    room.findings.note(fingerprint=first.events[0].get("system_fingerprint"))
+    first = context.chat("Hello")
+    again = context.chat("Hello", temperature=0)
+    context.findings.equal("status", first.status, 200)
+    context.findings.check("text or an end", bool(first.choices), first.text[:200])
+    context.findings.note(first_s=round(first.seconds, 2), then_s=round(again.seconds, 2))
+    context.findings.note(fingerprint=first.events[0].get("system_fingerprint"))
 
 
-def stream(room: Room) -> None:
+def stream(context: ScenarioContext) -> None:
     """Stream a generation to its end."""
-    tokens = room.rig.scale.stream_tokens
-    reply = room.chat(
+    tokens = context.rig.scale.stream_tokens
+    response = context.chat(
         "Tell me a story",
         stream=True,
         max_tokens=tokens,
         ignore_eos=True,
         stream_options={"include_usage": True},
     )
-    room.findings.check("it ends with [DONE]", reply.text.rstrip().endswith("data: [DONE]"))
-    room.findings.equal("finish", reply.finish, "length")
-    room.findings.equal("tokens", reply.usage.get("completion_tokens"), tokens)
-    room.findings.note(seconds=round(reply.seconds, 2), per_second=round(tokens / reply.seconds, 1))
+    context.findings.check("it ends with [DONE]", response.text.rstrip().endswith("data: [DONE]"))
+    context.findings.equal("finish", response.finish, "length")
+    context.findings.equal("tokens", response.usage.get("completion_tokens"), tokens)
+    context.findings.note(
+        seconds=round(response.seconds, 2), per_second=round(tokens / response.seconds, 1)
+    )
 
 
-def images(room: Room) -> None:
+def images(context: ScenarioContext) -> None:
     """Send as many images as a prompt may hold, as large as they are taken, and one too many."""
-    scale = room.rig.scale
-    reply = room.chat(**image_prompt(scale.images, scale.image_side))
-    prompt = reply.usage.get("prompt_tokens", 0)
-    room.findings.equal("status", reply.status, 200)
-    room.findings.check("tokens of the images", prompt >= scale.image_tokens, prompt)
-    room.findings.note(prompt_tokens=prompt, seconds=round(reply.seconds, 2))
-    refused = room.chat(**image_prompt(scale.images + 1, 28))
-    room.findings.equal("status of one image too many", refused.status, 400)
+    scale = context.rig.scale
+    response = context.chat(**image_prompt(scale.images, scale.image_side))
+    prompt = response.usage.get("prompt_tokens", 0)
+    context.findings.equal("status", response.status, 200)
+    context.findings.check("tokens of the images", prompt >= scale.image_tokens, prompt)
+    context.findings.note(prompt_tokens=prompt, seconds=round(response.seconds, 2))
+    refused = context.chat(**image_prompt(scale.images + 1, 28))
+    context.findings.equal("status of one image too many", refused.status, 400)
 
 
 def image_prompt(count: int, side: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""The start of a server: until it is ready, what it then holds, and whether that was foretold."""
+"""The start of a server: its duration, its memory, and whether `fit` predicts it."""
 
 import json
 
 from mistral_dev.gpu import cards
 from mistral_dev.gpu.rig import Plan, Rig
-from mistral_dev.gpu.scenario import Room, Step
+from mistral_dev.gpu.scenario import ScenarioContext, Step
 from mistral_operator.fit import Fit, fit
 from mistral_operator.status.model_fits import fit_request
 
@@ -22,17 +22,19 @@ _WEIGHTS = r"Model loading took ([\d.]+) GiB"
 _KV_GIB = r"Available KV cache memory: ([-\d.]+) GiB"
 
 
-def boot(room: Room) -> None:
-    """Wait until the server is ready; compare what fits with what `fit` says."""
-    server, found = room.server, room.findings
-    if not found.check("the server becomes ready", server.until_ready(SECONDS)):
-        verdict = server.log.verdict
-        found.failed.append(str(verdict.evidence if verdict else server.log.tail(3)))
+def boot(context: ScenarioContext) -> None:
+    """Wait until the server is ready, and compare its KV cache with `fit`."""
+    server, findings = context.server, context.findings
+    if not findings.check("the server becomes ready", server.wait_until_ready(SECONDS)):
+        classification = server.log.classification
+        findings.failed.append(
+            str(classification.evidence if classification else server.log.tail(3))
+        )
         return
     startup = json.loads(server.get("/startupz")[1])
     effective = json.loads(server.get("/signals")[1])["effective"]
     tokens = int(server.log.number(_KV_TOKENS) or 0)
-    found.note(
+    findings.note(
         ready_s=server.ready_seconds,
         kv_tokens=tokens,
         context=effective["context_length"],
@@ -40,20 +42,20 @@ def boot(room: Room) -> None:
         vllm=effective["vllm_version"],
         weights_gib=server.log.number(_WEIGHTS),
         kv_gib=server.log.number(_KV_GIB),
-        used_mib=cards.used_mib(room.gpus) if room.gpus else 0,
+        used_mib=cards.used_mib(context.gpus) if context.gpus else 0,
         held=server.held,
         stages=startup["finished"],
     )
-    found.equal(
+    findings.equal(
         "ranks", effective["tensor_parallel_size"], server.plan.spec.engine.tensor_parallel_size
     )
-    found.check("tokens of KV cache are known", tokens > 0)
-    if room.rig.device == "cuda":
-        _compare(room, expected(room.rig, server.plan, effective["vllm_version"]), tokens)
+    findings.check("tokens of KV cache are known", tokens > 0)
+    if context.rig.device == "cuda":
+        _compare(context, expected(context.rig, server.plan, effective["vllm_version"]), tokens)
 
 
 def expected(rig: Rig, plan: Plan, engine_version: str | None) -> Fit:
-    """Return what `fit` says of a server; whether it is eager follows from its arguments.
+    """Return the estimate of `fit` for a server; whether it is eager follows from its arguments.
 
     Args:
         rig: the machine.
@@ -63,12 +65,14 @@ def expected(rig: Rig, plan: Plan, engine_version: str | None) -> Fit:
     return fit(fit_request(plan.spec, rig.memory_mib * MIB, engine_version))
 
 
-def _compare(room: Room, answer: Fit, tokens: int) -> None:
-    room.findings.note(fit_tokens=answer.kv_cache_tokens)
-    off = tokens / answer.kv_cache_tokens - 1 if answer.kv_cache_tokens else 1.0
-    room.findings.note(fit_off=f"{off:+.2%}")
-    room.findings.check(
-        "`fit` foretells the KV cache", abs(off) <= FIT_TOLERANCE, f"{answer.kv_cache_tokens}"
+def _compare(context: ScenarioContext, estimate: Fit, tokens: int) -> None:
+    context.findings.note(fit_tokens=estimate.kv_cache_tokens)
+    deviation = tokens / estimate.kv_cache_tokens - 1 if estimate.kv_cache_tokens else 1.0
+    context.findings.note(fit_off=f"{deviation:+.2%}")
+    context.findings.check(
+        "`fit` foretells the KV cache",
+        abs(deviation) <= FIT_TOLERANCE,
+        f"{estimate.kv_cache_tokens}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Other ways to lay out the memory, and whether `fit` foretells each."""
+"""Other memory layouts, and whether `fit` predicts each."""
 
 from dataclasses import replace
 from functools import partial

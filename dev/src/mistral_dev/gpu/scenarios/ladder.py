@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from mistral_dev.gpu.rig import Plan, Rig
-from mistral_dev.gpu.scenario import Room, Scenario, Step
+from mistral_dev.gpu.scenario import Scenario, ScenarioContext, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_operator.api import Oom, Resource, parse_spec
 from mistral_operator.api.pod import to_kubernetes
@@ -25,7 +25,7 @@ _SHARE_WITHOUT_CACHE = 0.57
 """Of an 80 GB card: the weights, and no cache beside them."""
 
 
-class OperatorsRemedies:
+class OperatorRemedies:
     """The operator's own decisions, for a resource with one replica and policy Apply."""
 
     def __init__(self, engine: Engine) -> None:
@@ -33,28 +33,28 @@ class OperatorsRemedies:
         self._first = engine
         self._resource = Resource("ladder", "gpu", "uid", 1, spec)
         self._oom: Oom | None = None
-        self._ends: list[Failure] = []
+        self._failures: list[Failure] = []
 
     def __call__(self, report: TerminationReport) -> Engine | None:
         """Return what the operator would render after this end."""
-        ended = Failure(
-            f"end-{len(self._ends)}",
+        failure = Failure(
+            f"end-{len(self._failures)}",
             "ladder",
-            f"settings-{len(self._ends)}",
+            f"settings-{len(self._failures)}",
             report.failure,
             report.phase,
             report.evidence,
             suggest=report.suggest,
         )
-        self._ends.append(ended)
-        inputs = RemedyInputs(self._ends, ended.configuration)
+        self._failures.append(failure)
+        inputs = RemedyInputs(self._failures, failure.configuration)
         self._oom = decide(self._resource, self._oom, inputs)
         if self._oom is None or self._oom.exhausted or self._oom.stopped:
             return None
         engine = to_kubernetes(effective_resource(self._resource, self._oom).spec.engine)
-        before = to_kubernetes(self._resource.spec.engine)
+        previous = to_kubernetes(self._resource.spec.engine)
         # Only what changed: the rest is the rig's.
-        changed = {name: value for name, value in engine.items() if before.get(name) != value}
+        changed = {name: value for name, value in engine.items() if previous.get(name) != value}
         return {**self._first, **changed}
 
 
@@ -62,27 +62,27 @@ def _too_long(rig: Rig) -> Engine:
     return {"contextLength": 131_072, "gpuMemoryUtilization": rig.share(_SHARE)}
 
 
-def climb(first: Callable[[Rig], Engine], room: Room) -> None:
+def climb(first: Callable[[Rig], Engine], context: ScenarioContext) -> None:
     """Start, and start again as the operator would after the end of the one before."""
     began, rungs = time.monotonic(), []
-    engine = first(room.rig)
-    next_settings: NextSettings = OperatorsRemedies(engine)
+    engine = first(context.rig)
+    next_settings: NextSettings = OperatorRemedies(engine)
     for rung in range(_RUNGS):
         if rung:
-            room.start(room.rig.plan(f"{room.server.plan.name}-{rung}", **engine))
-        if room.server.until_ready(_START_SECONDS):
+            context.start(context.rig.plan(f"{context.server.plan.name}-{rung}", **engine))
+        if context.server.wait_until_ready(_START_SECONDS):
             rungs.append("serving")
             break
-        report = room.server.end(5).report
-        if not room.findings.check("it reports", report is not None) or report is None:
+        report = context.server.wait_or_kill(5).report
+        if not context.findings.check("it reports", report is not None) or report is None:
             break
         rungs.append(report.failure.value)
         changed = next_settings(report)
         if changed is None:
             break
         engine = changed
-    room.findings.check("one serves in the end", rungs[-1:] == ["serving"], rungs)
-    room.findings.note(
+    context.findings.check("one serves in the end", rungs[-1:] == ["serving"], rungs)
+    context.findings.note(
         rungs=" > ".join(rungs),
         engine=str(dict(engine)),
         seconds=round(time.monotonic() - began, 1),

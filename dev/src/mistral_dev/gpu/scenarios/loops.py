@@ -1,11 +1,11 @@
-"""Loops of a model without a mind: observed, stopped, and counted as the client saw them."""
+"""Loops of a model with random weights: observed, stopped, and counted as the client saw them."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mistral_dev.gpu.scenario import Room, Step
-from mistral_dev.gpu.server import Reply
+from mistral_dev.gpu.scenario import ScenarioContext, Step
+from mistral_dev.gpu.server import ApiResponse
 from mistral_server.contract import LoopSettings
 
 _PROMPTS = (
@@ -25,56 +25,62 @@ _RULE = LoopSettings()
 _COUNTER = re.compile(r"^mistral_(generation\w*|tool_calls)_total\{(.*)\} (\S+)$", re.MULTILINE)
 
 
-def loops(room: Room) -> None:
-    """Let it generate at temperature 0, watched and then stopped; one can say only one word."""
-    tokens = room.rig.scale.loop_tokens
-    watched = [_tokens(reply) for reply in _ask_all(room, "observe")]
-    looped = sum(loops_in(said, _RULE.repeats, _RULE.min_tokens) for said in watched)
-    worth_a_stop = [
-        loops_in(said, _RULE.stop_repeats, _RULE.stop_min_tokens, _LONGEST_STOPPED)
-        for said in watched
+def loops(context: ScenarioContext) -> None:
+    """Generate at temperature 0, first observed, then stopped; one request allows only one word."""
+    tokens = context.rig.scale.loop_tokens
+    observed = [_tokens(response) for response in _chat_all(context, "observe")]
+    looped = sum(loops_in(generated, _RULE.repeats, _RULE.min_tokens) for generated in observed)
+    stoppable = [
+        loops_in(generated, _RULE.stop_repeats, _RULE.stop_min_tokens, _LONGEST_STOPPED)
+        for generated in observed
     ]
-    room.seen["loops observed"] += looped
-    room.findings.check("one word is a loop", worth_a_stop[-1])
+    context.client_counts["loops observed"] += looped
+    context.findings.check("one word is a loop", stoppable[-1])
 
-    replies = _ask_all(room, "stop")
-    ended = [reply for reply in replies if reply.usage.get("completion_tokens", tokens) < tokens]
-    room.seen["loops stopped"] += len(ended)
-    room.seen["generations repetition"] += len(ended)
-    room.seen["generations length"] -= len(ended)
-    room.seen["loops observed"] += looped - len(ended)
-    room.findings.equal("a stopped loop says length", {one.finish for one in ended}, {"length"})
-    room.findings.equal("loops that were stopped", len(ended), sum(worth_a_stop))
-    room.findings.note(asked=len(watched), looped=looped, stopped=len(ended))
-    saved = sum(tokens - reply.usage["completion_tokens"] for reply in ended)
-    room.findings.note(tokens_saved=saved, of_tokens=tokens * len(replies))
+    responses = _chat_all(context, "stop")
+    stopped = [
+        response
+        for response in responses
+        if response.usage.get("completion_tokens", tokens) < tokens
+    ]
+    context.client_counts["loops stopped"] += len(stopped)
+    context.client_counts["generations repetition"] += len(stopped)
+    context.client_counts["generations length"] -= len(stopped)
+    context.client_counts["loops observed"] += looped - len(stopped)
+    context.findings.equal(
+        "a stopped loop says length", {one.finish for one in stopped}, {"length"}
+    )
+    context.findings.equal("loops that were stopped", len(stopped), sum(stoppable))
+    context.findings.note(requests=len(observed), looped=looped, stopped=len(stopped))
+    saved = sum(tokens - response.usage["completion_tokens"] for response in stopped)
+    context.findings.note(tokens_saved=saved, of_tokens=tokens * len(responses))
 
 
-def _ask_all(room: Room, action: str) -> list[Reply]:
-    def ask(prompt: str, **more: Any) -> Reply:
-        return room.chat(
+def _chat_all(context: ScenarioContext, action: str) -> list[ApiResponse]:
+    def send(prompt: str, **more: Any) -> ApiResponse:
+        return context.chat(
             prompt,
             temperature=0,
             ignore_eos=True,
-            max_tokens=room.rig.scale.loop_tokens,
+            max_tokens=context.rig.scale.loop_tokens,
             return_token_ids=True,
             loops=action,
             **more,
         )
 
-    prompts = _PROMPTS[: room.rig.scale.loops_at_once]
+    prompts = _PROMPTS[: context.rig.scale.loops_at_once]
     with ThreadPoolExecutor(len(_PROMPTS) + 1) as pool:
-        free = list(pool.map(ask, prompts))
-        one_word = pool.submit(ask, "Hi", allowed_token_ids=[int(room.rig.scale.closing_brace)])
+        free = list(pool.map(send, prompts))
+        one_word = pool.submit(send, "Hi", allowed_token_ids=[int(context.rig.scale.closing_brace)])
         return [*free, one_word.result()]
 
 
-def _tokens(reply: Reply) -> list[int]:
-    return [token for choice in reply.choices for token in choice.get("token_ids") or ()]
+def _tokens(response: ApiResponse) -> list[int]:
+    return [token for choice in response.choices for token in choice.get("token_ids") or ()]
 
 
 def loops_in(tokens: list[int], repeats: int, least: int, longest: int = _LONGEST_PERIOD) -> bool:
-    """Say whether any stretch repeats itself often and long enough, period by period."""
+    """Return whether any part repeats often and long enough, checking each period."""
     for period in range(1, min(longest, len(tokens) // repeats) + 1):
         needed = max(repeats * period, least) - period
         run = 0
@@ -85,16 +91,16 @@ def loops_in(tokens: list[int], repeats: int, least: int, longest: int = _LONGES
     return False
 
 
-def counts(room: Room) -> None:
+def counts(context: ScenarioContext) -> None:
     """Compare what the gate counted with what the client saw."""
-    text = room.alive().get("/metrics", health=False)[1]
+    text = context.alive().get("/metrics", health=False)[1]
     counted: dict[str, int] = {}
     for name, labels, value in _COUNTER.findall(text):
         if key := _key(name, labels):
             counted[key] = counted.get(key, 0) + int(float(value))
-    seen = {key: value for key, value in room.seen.items() if value}
-    room.findings.equal("the gate's counts", {k: v for k, v in counted.items() if v}, seen)
-    room.findings.note(counted=counted)
+    seen = {key: value for key, value in context.client_counts.items() if value}
+    context.findings.equal("the gate's counts", {k: v for k, v in counted.items() if v}, seen)
+    context.findings.note(counted=counted)
 
 
 def _key(name: str, labels: str) -> str | None:

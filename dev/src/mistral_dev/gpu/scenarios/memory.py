@@ -1,4 +1,4 @@
-"""A lack of memory, made for real: each way in which it shows, and the class that names it.
+"""Real out-of-memory failures: each kind, and the class that it is given.
 
 The shares are those of an 80 GB card: 44.76 GiB of weights, and 2.65 GiB for the computation of
 8,192 batched tokens (vLLM 0.32, eager). On a larger one they become the shares that take, or leave,
@@ -13,11 +13,11 @@ from typing import Any
 
 from mistral_dev.gpu.hog import Hog
 from mistral_dev.gpu.rig import Plan, Rig
-from mistral_dev.gpu.scenario import Room, Scenario, Step
+from mistral_dev.gpu.scenario import Scenario, ScenarioContext, Step
 from mistral_dev.gpu.scenarios.answers import image_prompt
 from mistral_dev.gpu.scenarios.boot import BOOT
-from mistral_dev.gpu.scenarios.deaths import busy
-from mistral_dev.gpu.scenarios.ends import expect, expect_free
+from mistral_dev.gpu.scenarios.exits import expect_failure, expect_free
+from mistral_dev.gpu.scenarios.kills import busy
 from mistral_server.contract import FailureClass, Phase
 
 _START_SECONDS = 90.0
@@ -35,12 +35,12 @@ _IN_FLIGHT = 32
 """Each adds a traceback of its own behind the root cause."""
 _BEFORE_WARM_UP = r"GPU KV cache size"
 
-Trigger = Callable[[Room], None]
+Trigger = Callable[[ScenarioContext], None]
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """What a server asks for."""
+    """The memory settings of a server."""
 
     takes: float | None = None
     """Share of an 80 GB card that it may take."""
@@ -61,68 +61,68 @@ def _plan(name: str, memory: _Memory, rig: Rig) -> tuple[Plan, ...]:
 
 
 def _plan_of_huge_steps(name: str, memory: _Memory, rig: Rig) -> tuple[Plan, ...]:
-    """Compute more tokens in a step than a resource may ask for: 54 GiB of activations."""
+    """Compute more tokens in a step than a resource allows: 54 GiB of activations."""
     changes = {"max_batched_tokens": 262_144 * round(1 / rig.share(1.0))}
     return (replace(_plan(name, memory, rig)[0], changes=changes),)
 
 
-def fail_to_start(failure: FailureClass, held_back: str, room: Room) -> None:
+def fail_to_start(failure: FailureClass, held_back: str, context: ScenarioContext) -> None:
     """Start it, on a GPU of which a neighbor may hold some, and see it fail."""
     if held_back:
-        with Hog(room.gpus[0]) as hog:
-            room.findings.note(hog=hog.tell(held_back))
-            expect(room, failure, _START_SECONDS)
+        with Hog(context.gpus[0]) as hog:
+            context.findings.note(hog=hog.execute(held_back))
+            expect_failure(context, failure, _START_SECONDS)
     else:
-        expect(room, failure, _START_SECONDS)
-    expect_free(room)
+        expect_failure(context, failure, _START_SECONDS)
+    expect_free(context)
 
 
-def fail_to_warm_up(room: Room) -> None:
+def fail_to_warm_up(context: ScenarioContext) -> None:
     """Take what is left once the KV cache is there.
 
     Eager, vLLM 0.32 warms up in memory that its profiling left; with CUDA graphs it needs more.
     """
-    with Hog(room.gpus[0]) as hog:
-        room.server.release()
-        room.server.until(
-            lambda: room.server.log.find(_BEFORE_WARM_UP) is not None, _COMPILE_SECONDS
+    with Hog(context.gpus[0]) as hog:
+        context.server.release()
+        context.server.wait_for(
+            lambda: context.server.log.find(_BEFORE_WARM_UP) is not None, _COMPILE_SECONDS
         )
-        room.findings.note(hog=hog.tell("below 12000 10"))
-        expect(room, FailureClass.CUDA_OOM_WARMUP, _START_SECONDS)
-    expect_free(room)
+        context.findings.note(hog=hog.execute("below 12000 10"))
+        expect_failure(context, FailureClass.CUDA_OOM_WARMUP, _START_SECONDS)
+    expect_free(context)
 
 
-def fail_at_images(room: Room) -> None:
+def fail_at_images(context: ScenarioContext) -> None:
     """Send the largest request that the API allows, on a GPU that a neighbor has filled.
 
     Without the neighbor vLLM 0.32 answers it at every share: it profiles the image encoder too.
     """
-    scale = room.rig.scale
-    room.alive()
-    with Hog(room.gpus[0]) as hog:
-        room.findings.note(hog=hog.tell(_ALMOST_FULL))
-        reply = room.server.ask(image_prompt(scale.images, scale.image_side), seconds=60)
-        room.findings.note(status=reply.status)
-        expect(room, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
-        verdict = room.server.log.verdict
-        room.findings.equal("phase", verdict and verdict.phase, Phase.IMAGES)
-    expect_free(room)
+    scale = context.rig.scale
+    context.alive()
+    with Hog(context.gpus[0]) as hog:
+        context.findings.note(hog=hog.execute(_ALMOST_FULL))
+        response = context.server.send(image_prompt(scale.images, scale.image_side), seconds=60)
+        context.findings.note(status=response.status)
+        expect_failure(context, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
+        classification = context.server.log.classification
+        context.findings.equal("phase", classification and classification.phase, Phase.IMAGES)
+    expect_free(context)
 
 
-def fail_at_a_long_prompt(room: Room) -> None:
+def fail_at_a_long_prompt(context: ScenarioContext) -> None:
     """Compute a long prompt on a GPU that a neighbor has filled."""
-    tokens = [1000 + 7 * at % 100_000 for at in range(room.rig.scale.fill_tokens)]
+    tokens = [1000 + 7 * at % 100_000 for at in range(context.rig.scale.fill_tokens)]
     body = {"prompt": tokens, "max_tokens": 2}
     for _ in range(_IN_FLIGHT):
-        busy(room)
+        busy(context)
     time.sleep(2.0)
-    with Hog(room.gpus[0]) as hog:
-        room.findings.note(hog=hog.tell(_ALMOST_FULL))
+    with Hog(context.gpus[0]) as hog:
+        context.findings.note(hog=hog.execute(_ALMOST_FULL))
         for _ in range(3):  # the engine holds some memory that it freed
-            if room.server.ask(body, "/v1/completions", seconds=60).status != 200:
+            if context.server.send(body, "/v1/completions", seconds=60).status != 200:
                 break
-        expect(room, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
-    expect_free(room)
+        expect_failure(context, FailureClass.CUDA_OOM_RUNTIME, _DEATH_SECONDS)
+    expect_free(context)
 
 
 def _start(

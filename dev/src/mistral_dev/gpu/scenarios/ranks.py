@@ -1,4 +1,4 @@
-"""Tensor parallelism over two GPUs: the deployment that `spec: {}` asks for."""
+"""Tensor parallelism over two GPUs: the deployment of `spec: {}`."""
 
 import os
 from dataclasses import replace
@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from mistral_dev.gpu.rig import Plan, Rig
-from mistral_dev.gpu.scenario import Room, Scenario, Step
+from mistral_dev.gpu.scenario import Scenario, ScenarioContext, Step
 from mistral_dev.gpu.scenarios.answers import CHAT, IMAGES, STREAM
 from mistral_dev.gpu.scenarios.boot import BOOT
-from mistral_dev.gpu.scenarios.deaths import kill_named
 from mistral_dev.gpu.scenarios.gate_cost import GATE_COST
+from mistral_dev.gpu.scenarios.kills import kill_named
 from mistral_dev.gpu.scenarios.loops import COUNTS, LOOPS
 from mistral_dev.gpu.scenarios.tools import TOOLS
 
@@ -27,15 +27,15 @@ def _over_nccl(name: str, rig: Rig) -> tuple[Plan, ...]:
     return _two(name, rig, eager=True, extraArgs=["--disable-custom-all-reduce"])
 
 
-def shared_memory(room: Room) -> None:
+def shared_memory(context: ScenarioContext) -> None:
     """See what the ranks take of a /dev/shm of the pod's size, and which ranks there are."""
-    server, found = room.alive(), room.findings
+    server, findings = context.alive(), context.findings
     held = os.statvfs(f"/proc/{server.process.pid}/root/dev/shm")
     size, free = held.f_blocks * held.f_frsize, held.f_bfree * held.f_frsize
-    found.note(shm_mib=size >> 20, shm_used_mib=(size - free) >> 20)
-    found.check("something is left of /dev/shm", free > size // 4, f"{free >> 20} MiB")
+    findings.note(shm_mib=size >> 20, shm_used_mib=(size - free) >> 20)
+    findings.check("something is left of /dev/shm", free > size // 4, f"{free >> 20} MiB")
     ranks = [number for number in (0, 1) if server.log.find(rf"Worker_TP{number}\b")]
-    found.equal("ranks in the log", ranks, [0, 1])
+    findings.equal("ranks in the log", ranks, [0, 1])
 
 
 SHARED_MEMORY = Step("shared-memory", shared_memory, 20)

@@ -1,4 +1,4 @@
-"""One server as a resource with one GPU has it, and all that clients ask of it."""
+"""One server of a resource with one GPU, and all kinds of requests."""
 
 from mistral_dev.gpu.rig import Plan, Rig
 from mistral_dev.gpu.scenario import Scenario
@@ -20,7 +20,7 @@ SCENARIOS = (
         priority=10,
         seconds=330,
         plans=_defaults,
-        # The counts come before the load, which nobody counts along.
+        # The counts precede the load, whose requests are not counted by the client.
         steps=(BOOT, CHAT, STREAM, TOOLS, LOOPS, IMAGES, COUNTS, GATE_COST, DRAIN),
         held=False,
         on_cpu=True,

@@ -1,6 +1,6 @@
 """How fast one GPU serves, with the engine as it comes and with the project's workarounds.
 
-Two servers of one plan share the GPU, half of its memory each, so that both meet the same machine;
+Two servers of one plan share the GPU, half of its memory each, under equal conditions;
 only one of them works at a time. Without the workarounds vLLM 0.32 spends 0.3 s of its API process
 on every chat that has the real vocabulary, and the GPU waits. They start one after the other: the
 memory that one takes while the other profiles would be counted as that one's.
@@ -14,9 +14,9 @@ from typing import Any
 
 from mistral_dev.gpu import load, profile
 from mistral_dev.gpu.rig import Plan, Rig, Streams
-from mistral_dev.gpu.scenario import Room, Scenario, Step
+from mistral_dev.gpu.scenario import Scenario, ScenarioContext, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
-from mistral_dev.gpu.scenarios.gate_cost import load_on, measure, ways
+from mistral_dev.gpu.scenarios.gate_cost import load_on, measure, routes_to
 
 STOCK, PATCHED = 0, 1
 """Positions of the servers."""
@@ -48,33 +48,33 @@ def _half(rig: Rig, name: str, **engine: Any) -> Plan:
     return rig.plan(name, eager=False, **(half if rig.device == "cuda" else {}), **engine)
 
 
-def throughput(streams: int, room: Room) -> None:
+def throughput(streams: int, context: ScenarioContext) -> None:
     """Measure both servers at one number of streams."""
-    sizes = room.rig.scale.streams[streams]
-    speeds = _compare(room, sizes.at_once, (stock(sizes), patched(sizes)))
+    sizes = context.rig.scale.streams[streams]
+    speeds = _compare(context, sizes.at_once, (stock(sizes), patched(sizes)))
     gain = speeds[PATCHED] / speeds[STOCK] if speeds[STOCK] else 0.0
-    room.findings.note(gain=round(gain, 2))
-    if streams == _GAIN_AT and room.rig.device == "cuda":
-        room.findings.check(
+    context.findings.note(gain=round(gain, 2))
+    if streams == _GAIN_AT and context.rig.device == "cuda":
+        context.findings.check(
             f"{_GAIN:.0f} times the tokens per second", gain >= _GAIN, f"{gain:.2f}"
         )
 
 
-def one_server(streams: int, side: Callable[[Streams], "Side"], room: Room) -> None:
+def one_server(streams: int, side: Callable[[Streams], "Side"], context: ScenarioContext) -> None:
     """Measure one of the servers at one number of streams."""
-    sizes = room.rig.scale.streams[streams]
-    _compare(room, sizes.at_once, (side(sizes),))
+    sizes = context.rig.scale.streams[streams]
+    _compare(context, sizes.at_once, (side(sizes),))
 
 
-def api_servers(streams: int, room: Room) -> None:
+def api_servers(streams: int, context: ScenarioContext) -> None:
     """Measure one and two API server processes, with the gate, at one number of streams."""
-    at_once = room.rig.scale.streams[streams].at_once
+    at_once = context.rig.scale.streams[streams].at_once
     one, two = (
         Side(at, name, 2 * at_once, _ROUNDS, ("with",))
         for at, name in enumerate(("one API server", "two API servers"))
     )
-    speeds = _compare(room, at_once, (one, two))
-    room.findings.note(gain=round(speeds[1] / speeds[0], 2) if speeds[0] else 0.0)
+    speeds = _compare(context, at_once, (one, two))
+    context.findings.note(gain=round(speeds[1] / speeds[0], 2) if speeds[0] else 0.0)
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,15 @@ class Side:
     requests: int
     """Of a round, on each way."""
     rounds: int
-    ways: tuple[str, ...] = ("without", "with")
+    routes: tuple[str, ...] = ("without", "with")
     warm: bool = True
     """Send some in advance; that takes half a minute where every chat takes 0.3 s."""
 
 
 def stock(sizes: Streams) -> Side:
     """Return the engine as it comes."""
-    reached = ("without", "with") if sizes.stock_past_gate else ("with",)
-    return Side(STOCK, "stock", sizes.stock, sizes.stock_rounds, reached, warm=False)
+    routes = ("without", "with") if sizes.stock_past_gate else ("with",)
+    return Side(STOCK, "stock", sizes.stock, sizes.stock_rounds, routes, warm=False)
 
 
 def patched(sizes: Streams) -> Side:
@@ -102,60 +102,64 @@ def patched(sizes: Streams) -> Side:
     return Side(PATCHED, "patched", sizes.patched, _ROUNDS)
 
 
-def _compare(room: Room, at_once: int, sides: tuple[Side, ...]) -> list[float]:
+def _compare(context: ScenarioContext, at_once: int, sides: tuple[Side, ...]) -> list[float]:
     """Note the figures of every way to each side; return the tokens per second with the gate.
 
     The sides take turns, and the first of a round is the other one each time. Every round is noted
     as it comes, so that a part that runs out of time keeps those that it had.
     """
-    times = {(side.name, way): load.Times() for side in sides for way in side.ways}
+    times = {(side.name, route): load.Times() for side in sides for route in side.routes}
     for round_ in range(_ROUNDS):
         for side in sides[:: 1 if round_ % 2 == 0 else -1]:
             if round_ < side.rounds:
-                for way, taken in _round(room, at_once, side, round_):
-                    times[side.name, way].add(taken)
-                    figures = times[side.name, way].figures()
-                    room.findings.row(f"{side.name}, {way}", **figures)
-    for (name, way), taken in times.items():
-        room.findings.equal(f"{name}, {way} the gate: failed", taken.failed, 0)
+                for route, taken in _round(context, at_once, side, round_):
+                    times[side.name, route].add(taken)
+                    figures = times[side.name, route].figures()
+                    context.findings.row(f"{side.name}, {route}", **figures)
+    for (name, route), taken in times.items():
+        context.findings.equal(f"{name}, {route} the gate: failed", taken.failed, 0)
     return [times[side.name, "with"].figures()["tokens_per_second"] for side in sides]
 
 
-def _round(room: Room, at_once: int, side: Side, round_: int) -> Iterator[tuple[str, load.Times]]:
-    server = room.only(side.position).alive()
-    reached = {way: headers for way, headers in ways(server).items() if way in side.ways}
-    asked = load_on(server, room.rig.scale, at_once, side.requests)
-    return measure(asked, reached, [round_], warm=side.warm and round_ == 0)
+def _round(
+    context: ScenarioContext, at_once: int, side: Side, round_: int
+) -> Iterator[tuple[str, load.Times]]:
+    server = context.only(side.position).alive()
+    routes = {
+        route: headers for route, headers in routes_to(server).items() if route in side.routes
+    }
+    batch = load_on(server, context.rig.scale, at_once, side.requests)
+    return measure(batch, routes, [round_], warm=side.warm and round_ == 0)
 
 
-def api_profile(room: Room) -> None:
-    """Record what the API process does while 64 streams run, if py-spy is at hand."""
-    recorder = profile.recorder(room.rig.packages)
+def api_profile(context: ScenarioContext) -> None:
+    """Record what the API process does while 64 streams run, if py-spy is installed."""
+    recorder = profile.recorder(context.rig.packages)
     if recorder is None:
-        room.findings.note(skipped="no py-spy here")
+        context.findings.note(skipped="no py-spy here")
         return
-    scale, server = room.rig.scale, room.only(PATCHED).alive()
+    scale, server = context.rig.scale, context.only(PATCHED).alive()
     at_once = scale.streams[_GAIN_AT].at_once
-    asked = load_on(server, scale, at_once, scale.profile_requests)
+    batch = load_on(server, scale, at_once, scale.profile_requests)
     with ThreadPoolExecutor(1) as pool:
-        loaded = pool.submit(load.run, asked, -1_000_000, ways(server)["with"])
-        server.until(loaded.done, _RECORD_AFTER_SECONDS)
-        raw = room.rig.work / "throughput-api.raw"
+        loaded = pool.submit(load.run_load, batch, -1_000_000, routes_to(server)["with"])
+        server.wait_for(loaded.done, _RECORD_AFTER_SECONDS)
+        raw = context.rig.work / "throughput-api.raw"
         profile.record(recorder, server.api_process(), scale.profile_seconds, raw)
-        room.findings.check("the load lasts as long as the record", not loaded.done())
-        room.findings.equal("failed", loaded.result().failed, 0)
+        context.findings.check("the load lasts as long as the record", not loaded.done())
+        context.findings.equal("failed", loaded.result().failed, 0)
     shares = profile.shares(raw.read_text())
-    room.findings.check("the main thread is in the record", bool(shares))
+    context.findings.check("the main thread is in the record", bool(shares))
     for group, share in shares.items():
-        room.findings.row(group, share=f"{share:.1%}")
+        context.findings.row(group, share=f"{share:.1%}")
 
 
 def _at(streams: int, limit: float) -> Step:
     return Step(f"at-{streams}", partial(throughput, streams), limit)
 
 
-def _one(position: int) -> Callable[[Room], None]:
-    return lambda room: BOOT.part(room.only(position))
+def _one(position: int) -> Callable[[ScenarioContext], None]:
+    return lambda context: BOOT.part(context.only(position))
 
 
 SCENARIOS = (

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from mistral_dev.gpu.scenario import Room, Step
-from mistral_dev.gpu.server import Reply
+from mistral_dev.gpu.scenario import ScenarioContext, Step
+from mistral_dev.gpu.server import ApiResponse
 
 TOOL: dict[str, Any] = {
     "type": "function",
@@ -24,12 +24,12 @@ _NAMED = {"type": "function", "function": {"name": _NAME}}
 _CHOICES: dict[str, Any] = {"auto": "auto", "named": _NAMED, "required": "required"}
 
 
-def tools(room: Room) -> None:
-    """Ask for a call in every way, and judge every call as a caller would."""
-    judged: list[bool] = []
+def tools(context: ScenarioContext) -> None:
+    """Request a call in every mode, and evaluate every call as a client would."""
+    executable: list[bool] = []
     for mode, choice in _CHOICES.items():
         for stream in (False, True):
-            reply = room.chat(
+            response = context.chat(
                 "What is the weather in Paris?",
                 tools=[TOOL],
                 tool_choice=choice,
@@ -37,35 +37,37 @@ def tools(room: Room) -> None:
                 max_tokens=64,
                 stream=stream,
                 # [TOOL_CALLS], [ARGS], the end, and a brace that ends the arguments.
-                logit_bias={"9": 100, "32": 100, "2": 100, room.rig.scale.closing_brace: 60},
+                logit_bias={"9": 100, "32": 100, "2": 100, context.rig.scale.closing_brace: 60},
             )
-            judged += _judge(room, f"{mode}, {'streamed' if stream else 'whole'}", reply)
-            if choice == _NAMED and not called(reply, _NAME):
-                room.seen["calls not ok"] += 1  # the gate counts what was demanded and did not come
-    room.findings.note(calls=len(judged), executable=sum(judged))
+            executable += _evaluate(
+                context, f"{mode}, {'streamed' if stream else 'whole'}", response
+            )
+            if choice == _NAMED and not called(response, _NAME):
+                context.client_counts["calls not ok"] += 1  # the gate counts missing calls
+    context.findings.note(calls=len(executable), executable=sum(executable))
 
 
-def _judge(room: Room, how: str, reply: Reply) -> list[bool]:
+def _evaluate(context: ScenarioContext, how: str, response: ApiResponse) -> list[bool]:
     """Check the calls of an answer; return of each whether it can be executed as it came."""
-    found, calls = room.findings, calls_of(reply)
-    found.check(f"{how}: a call", bool(calls), reply.text[:300])
+    findings, calls = context.findings, calls_of(response)
+    findings.check(f"{how}: a call", bool(calls), response.text[:300])
     executable = []
     for name, arguments in calls:
         # The grammar allows white space before a name, and vLLM takes it for a part of it.
-        found.equal(f"{how}: the tool", name.strip(), _NAME)
-        cut = reply.finish == "length" or len(calls) > 1  # random weights begin another call
-        found.check(f"{how}: arguments", cut or _valid(arguments), arguments)
+        findings.equal(f"{how}: the tool", name.strip(), _NAME)
+        cut = response.finish == "length" or len(calls) > 1  # random weights begin another call
+        findings.check(f"{how}: arguments", cut or _valid(arguments), arguments)
         executable.append(name == _NAME and _valid(arguments))
-        room.seen[f"calls {'ok' if executable[-1] else 'not ok'}"] += 1
+        context.client_counts[f"calls {'ok' if executable[-1] else 'not ok'}"] += 1
     return executable
 
 
-def calls_of(reply: Reply) -> list[tuple[str, str]]:
+def calls_of(response: ApiResponse) -> list[tuple[str, str]]:
     """Return name and arguments of every call, put together by index as a client does."""
     calls: dict[int, tuple[str, str]] = {}
-    for choice in reply.choices:
-        said = choice.get("delta") or choice.get("message") or {}
-        for position, call in enumerate(said.get("tool_calls") or ()):
+    for choice in response.choices:
+        message = choice.get("delta") or choice.get("message") or {}
+        for position, call in enumerate(message.get("tool_calls") or ()):
             index, function = call.get("index", position), call["function"]
             name, arguments = calls.get(index, ("", ""))
             more = function.get("arguments") or ""
@@ -73,9 +75,9 @@ def calls_of(reply: Reply) -> list[tuple[str, str]]:
     return [calls[index] for index in sorted(calls)]
 
 
-def called(reply: Reply, tool: str) -> bool:
-    """Say whether a tool was called by its exact name."""
-    return any(name == tool for name, _ in calls_of(reply))
+def called(response: ApiResponse, tool: str) -> bool:
+    """Return whether a tool was called by its exact name."""
+    return any(name == tool for name, _ in calls_of(response))
 
 
 def _valid(arguments: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: every result as JSON, the table, and the servers' logs, compressed."""
+"""The output of a run: every result as JSON, the table, and the servers' logs, compressed."""
 
 import json
 import tarfile
@@ -14,32 +14,32 @@ _RESULTS = "results.json"
 _KINDS = ("*.log", "*.termination", "*.raw")
 
 LOG_BYTES = 4_000_000
-"""Of one server. The cause of an end stands within the first tenth of what 64 requests print."""
+"""Limit per server. The cause of a failure is in the first tenth of the output of 64 requests."""
 
 
-class Outcome:
-    """Grows with every result, and writes itself each time: a run may be cut at any moment.
+class RunOutput:
+    """Collects results and writes them each time, because a run may be killed at any moment.
 
     Args:
         out: directory for the three files.
         work: directory with the logs.
-        about: what is known of the machine.
+        about: facts about the machine.
     """
 
     def __init__(self, out: Path, work: Path, about: dict[str, object]) -> None:
         self._out = out
         self._work = work
         self._about = about
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self.results: list[Result] = []
         out.mkdir(parents=True, exist_ok=True)
 
-    def add(self, done: Result) -> None:
-        """Keep a result, and say it."""
-        self.results.append(done)
-        seconds = time.monotonic() - self._began
-        print(f"[{seconds:6.1f}] {done.outcome} {done.scenario}/{done.part}", flush=True)
-        for sentence in done.failed:
+    def add(self, result: Result) -> None:
+        """Record a result and print it."""
+        self.results.append(result)
+        seconds = time.monotonic() - self._started
+        print(f"[{seconds:6.1f}] {result.outcome} {result.scenario}/{result.part}", flush=True)
+        for sentence in result.failed:
             print(f"         ! {sentence}"[:600], flush=True)
         self.write()
 
@@ -60,7 +60,7 @@ class Outcome:
                     tar.addfile(info, file)
 
 
-def finished(out: Path) -> list[str]:
+def finished_scenarios(out: Path) -> list[str]:
     """Return the names of the scenarios that an earlier run did not have to cut."""
     results = json.loads((out / _RESULTS).read_text())["results"]
     return [one["scenario"] for one in results if one["outcome"] != "CUT"]

@@ -16,7 +16,7 @@ SECONDS = 600.0
 """For three processes that load vLLM; a minute where their bytecode is not there yet."""
 
 
-def learnt(progress: Progress | None = None) -> Path:
+def model_info(progress: Progress | None = None) -> Path:
     """Return the directory that `model_registry.learn` filled, making it at its first use."""
     python = engine.engine(progress) / "bin" / "python"
     key = cached.key_of([engine.key(), Path(model_registry.__file__)])

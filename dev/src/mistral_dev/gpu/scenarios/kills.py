@@ -1,4 +1,4 @@
-"""Processes that are killed from outside: what is reported, how soon, and that nothing is left."""
+"""Kill processes from outside: check the report, the delay, and that no process is left."""
 
 import os
 import signal
@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from mistral_dev.gpu.rig import Plan, Rig
-from mistral_dev.gpu.scenario import Room, Scenario, Step
+from mistral_dev.gpu.scenario import Scenario, ScenarioContext, Step
 from mistral_dev.gpu.scenarios.boot import BOOT
-from mistral_dev.gpu.scenarios.ends import expect, expect_free
-from mistral_dev.processes import gone
+from mistral_dev.gpu.scenarios.exits import expect_failure, expect_free
+from mistral_dev.processes import has_exited
 from mistral_server.contract import FailureClass
 from mistral_server.supervisor import process_tree
 
@@ -24,50 +24,50 @@ def _plan(name: str, rig: Rig) -> tuple[Plan, ...]:
     return (rig.plan(name, **short),)
 
 
-def busy(room: Room) -> threading.Thread:
+def busy(context: ScenarioContext) -> threading.Thread:
     """Keep the server at work while it is killed."""
     body = {"messages": [{"role": "user", "content": "go"}], "max_tokens": 1500, "ignore_eos": True}
-    thread = threading.Thread(target=room.alive().ask, args=(body,), daemon=True)
+    thread = threading.Thread(target=context.alive().send, args=(body,), daemon=True)
     thread.start()
     return thread
 
 
-def kill_named(title: str, room: Room) -> None:
+def kill_named(title: str, context: ScenarioContext) -> None:
     """Kill a process of the engine, as the kernel does when memory ends."""
-    asking = busy(room)
+    client = busy(context)
     time.sleep(1.0)
-    victim = room.server.process_named(title)
+    victim = context.server.process_named(title)
     killed = time.monotonic()
     os.kill(victim, signal.SIGKILL)
-    expect(room, FailureClass.ENGINE_DIED, _SECONDS, since=killed)
-    expect_free(room)
-    asking.join(10)
+    expect_failure(context, FailureClass.ENGINE_DIED, _SECONDS, since=killed)
+    expect_free(context)
+    client.join(10)
 
 
-def kill_api(room: Room) -> None:
+def kill_api(context: ScenarioContext) -> None:
     """Kill vLLM's main process, whose orphans used to hold the GPU for minutes."""
-    asking = busy(room)
+    client = busy(context)
     time.sleep(1.0)
     killed = time.monotonic()
-    os.kill(room.server.api_process(), signal.SIGKILL)
-    expect(room, FailureClass.ENGINE_DIED, _SECONDS, since=killed)
-    expect_free(room)
-    asking.join(10)
+    os.kill(context.server.api_process(), signal.SIGKILL)
+    expect_failure(context, FailureClass.ENGINE_DIED, _SECONDS, since=killed)
+    expect_free(context)
+    client.join(10)
 
 
-def kill_supervisor(room: Room) -> None:
-    """Kill the supervisor: nobody can report that, but nothing may be left."""
-    below = process_tree.descendants(room.alive().process.pid)
+def kill_supervisor(context: ScenarioContext) -> None:
+    """Kill the supervisor: there is no report, but no process may be left."""
+    below = process_tree.descendants(context.alive().process.pid)
     killed = time.monotonic()
-    room.server.process.kill()
-    room.server.process.wait(10)
+    context.server.process.kill()
+    context.server.process.wait(10)
     while (
-        left := [pid for pid in below if not gone(pid)]
+        left := [pid for pid in below if not has_exited(pid)]
     ) and time.monotonic() - killed < _SECONDS:
         time.sleep(0.05)
-    room.findings.equal("processes left", left, [])
-    room.findings.note(gone_s=round(time.monotonic() - killed, 2))
-    expect_free(room)
+    context.findings.equal("processes left", left, [])
+    context.findings.note(gone_s=round(time.monotonic() - killed, 2))
+    expect_free(context)
 
 
 def _death(name: str, priority: int, step: Step) -> Scenario:
