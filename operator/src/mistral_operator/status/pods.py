@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
-from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
+from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
@@ -132,7 +132,7 @@ def _last_end(container: ContainerFacts) -> str:
         cause = (
             report.failure or f"{container.exit_reason or 'Error'}, exit code {container.exit_code}"
         )
-        message = f": {with_field_names(report.message)}" if report.message else ""
+        message = f": {report_message(report)}" if report.message else ""
         evidence = f" Evidence: {report.evidence}" if report.evidence else ""
         return f"{cause}{times}{message}{evidence}"
     quoted = container.exit_message.strip().splitlines()
