@@ -39,7 +39,7 @@ test-faults: setup ## Inject every fault between operator and API server; docs/r
 	$(DEV) prepare
 	$(VENV)/pytest --exhaustive tests/faults
 
-check: lint ## Format, lint, types, imports and unit tests; takes seconds.
+check: lint ## Check format, lint, types, imports, words and unit tests; takes one to two minutes.
 	$(VENV)/pytest --quiet -m "not process" $(UNIT)
 
 lint: setup
@@ -65,13 +65,13 @@ bench: setup ## Measure; docs/performance.md quotes what it prints.
 	$(DEV) prepare
 	$(VENV)/python -m pytest tests/bench -s -p no:cacheprovider
 
-gpu-test: setup ## Prove the server on the GPUs of this machine; see docs/gpu.md. Skipped where none is.
+gpu-test: setup ## Prove the server on the GPUs of this machine; see docs/gpu.md. Skipped without a GPU.
 	@$(DEV) gpu run --python "$(GPU_PYTHON)" --out dist/gpu $(SCENARIOS)
 
 images: setup ## Build the two images for the local cluster.
 	$(DEV) images build
 
-cluster-up: setup ## Start the local cluster (one real node, 4 pretended GPUs).
+cluster-up: setup ## Start the local cluster (one real node, 4 fake GPUs).
 	$(DEV) cluster up --profile node --gpus 4
 
 cluster-down: setup ## Stop the local cluster and forget its state.

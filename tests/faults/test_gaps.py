@@ -141,7 +141,6 @@ async def test_an_edit_during_the_write_of_the_status_is_acted_on(api: Api, tmp_
 
 
 @pytest.mark.exhaustive
-@pytest.mark.xfail(strict=True, reason="control: an Event that is refused is never posted again")
 async def test_an_event_that_the_api_server_did_not_take_is_posted_again(
     api: Api, tmp_path: Path
 ) -> None:

@@ -28,11 +28,10 @@ def right(kind: Kind, verb: str, subresource: str = "") -> Right:
     return kind.group, kind.plural + (f"/{subresource}" if subresource else ""), verb
 
 
-TRACEBACK = "control: a right that is missing for {} is an unexpected error, with a traceback"
 RIGHTS = {
     right(kinds.RESOURCE, "list"): None,
     right(kinds.RESOURCE, "watch"): None,
-    right(kinds.RESOURCE, "patch", "status"): TRACEBACK.format("the status"),
+    right(kinds.RESOURCE, "patch", "status"): None,
     right(kinds.POD, "list"): None,
     right(kinds.NODE, "list"): None,
     right(kinds.NODE, "watch"): None,
@@ -40,7 +39,7 @@ RIGHTS = {
     right(kinds.SERVICE, "watch"): None,
     right(kinds.SERVICE, "patch"): None,
     right(kinds.SERVICE, "create"): None,
-    right(kinds.NETWORK_POLICY, "delete"): TRACEBACK.format("deleting"),
+    right(kinds.NETWORK_POLICY, "delete"): None,
     right(kinds.DEPLOYMENT, "patch"): None,
     right(kinds.EVENT, "create"): None,
     ("coordination.k8s.io", "leases", "get"): None,

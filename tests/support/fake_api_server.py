@@ -62,6 +62,8 @@ class FakeApiServer:
     """Every write that arrived, refused or not."""
     before_write: Hook | None = None
     after_write: Hook | None = None
+    before_read: Callable[[str], ApiError | None] = lambda _: None
+    """Returns why a read of a path is rejected."""
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
@@ -91,6 +93,9 @@ class FakeApiServer:
             return self._discovery(request.path)
         query = dict(request.query)
         if request.method == "GET":
+            error = self.before_read(request.path)
+            if error is not None:
+                raise error
             return self._read(address, query)
         write = _write_of(request, address, body)
         self.writes.append(write)
@@ -145,7 +150,9 @@ class FakeApiServer:
             return {"kind": "Status", "status": "Success"}
         if write.verb == "patch":
             return self.objects.update(
-                kind, key, lambda live: patched(live, body), manager=query["fieldManager"]
+                *(kind, key, lambda live: patched(live, body)),
+                manager=query["fieldManager"],
+                status=address.subresource == "status",
             )
         return self.objects.apply(
             *(kind, key, body),

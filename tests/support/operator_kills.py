@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 from fake_api_server import Write
 from fake_objects import ApiError
 from mistral_operator.kube import kinds, names
-from operator_life import Life
+from operator_life import KEY, Life
 from operator_scenarios import Scenario
+from recorded_transitions import expected_events
 
 When = Literal["before", "after"]
 
@@ -29,6 +30,10 @@ class Played:
     """Every object at the end, without uids, versions and times."""
     created: Counter[str]
     deleted: Counter[str]
+    missing_events: Counter[str]
+    """Reasons of recorded transitions without an Event."""
+    extra_events: Counter[str]
+    """Reasons of Events without a recorded transition of their own."""
     writes: list[Write] = field(default_factory=list)
 
 
@@ -37,7 +42,7 @@ async def differences(scenario: Scenario, make: Callable[[], Life]) -> list[str]
     rehearsal = Rehearsal(scenario, make)
     await rehearsal.prepare()
     reference = await rehearsal.play(idle=1300)
-    found = []
+    found = [*filter(None, [_difference(reference, reference)])]
     for number, write in enumerate(reference.writes, start=1):
         for when in get_args(When):
             try:
@@ -52,7 +57,9 @@ async def differences(scenario: Scenario, make: Callable[[], Life]) -> list[str]
 def _difference(reference: Played, played: Played) -> str:
     created = played.created - reference.created
     deleted = played.deleted - reference.deleted
-    said = [f"creates {created}"] * bool(created) + [f"deletes {deleted}"] * bool(deleted)
+    missing, extra = played.missing_events, played.extra_events
+    said = [f"misses Events {missing}"] * bool(missing) + [f"repeats Events {extra}"] * bool(extra)
+    said += [f"creates {created}"] * bool(created) + [f"deletes {deleted}"] * bool(deleted)
     for name in sorted({*reference.end, *played.end}):
         if reference.end.get(name) != played.end.get(name):
             said.append(f"{name} is {played.end.get(name)}, not {reference.end.get(name)}")
@@ -85,7 +92,7 @@ class Rehearsal:
         life.workloads.pods_made = self._pods_made
         await life.start()
         kill(life, kill_at, when)
-        events = len(life.objects.feed)
+        events, first = len(life.objects.feed), life.objects.find(kinds.RESOURCE, KEY)
         await self._scenario.act(life)
         assert life.reason() == self._scenario.reason, life.status
         writes = list(life.api.writes)
@@ -95,11 +102,17 @@ class Rehearsal:
             life.kill()
             await life.settle()
             assert life.api.writes == writes, "a restart costs nothing"
+        posted = Counter(
+            one.body["reason"] for one in life.objects.feed[events:] if one.kind == kinds.EVENT
+        )
+        expected = expected_events(first, life.objects.feed[events:])
         feed = [one for one in life.objects.feed[events:] if one.kind != kinds.EVENT]
         return Played(
             content(life),
             Counter(one.kind.kind for one in feed if one.action == "ADDED"),
             Counter(one.kind.kind for one in feed if one.action == "DELETED"),
+            expected - posted,
+            posted - expected,
             writes,
         )
 

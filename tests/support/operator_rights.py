@@ -33,7 +33,7 @@ APPLIED = {
 REMOVED = {"delete": "apply.Executor deletes what is not wanted any more"}
 
 IN_WATCHED_NAMESPACES: dict[Right, str] = {
-    **uses(kinds.RESOURCE, **WATCHED),
+    **uses(kinds.RESOURCE, **WATCHED, get="resource_gone.confirm"),
     **uses(kinds.RESOURCE, "status", patch="cluster.apply_status"),
     **uses(
         kinds.RESOURCE,

@@ -47,10 +47,40 @@ def test_render_reads_the_resources_of_a_file_and_skips_other_kinds(tmp_path: Pa
     assert {one["metadata"]["name"] for one in objects} == {"small", "second"}
 
 
+def resource_text(spec: str) -> str:
+    """Return a resource as text, with its spec as it is written."""
+    return (
+        f"{{apiVersion: {API_VERSION}, kind: {KIND}, metadata: {{name: small}}, spec: {{{spec}}}}}"
+    )
+
+
+ACCEPTED = {
+    "replicas: 1e3": 1000,
+    "replicas: 2.0": 2,
+    "replicas: 0x10": 16,
+}
+
+
+@pytest.mark.parametrize(("spec", "replicas"), ACCEPTED.items(), ids=ACCEPTED)
+def test_a_number_is_accepted_as_kubectl_reads_it(spec: str, replicas: int) -> None:
+    objects = rendered(run("render", "-f", "-", text=resource_text(spec)))
+
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    assert deployment["spec"]["replicas"] == replicas
+
+
 MISTAKES: dict[str, tuple[str, str]] = {
     "no YAML": ("a: [", "is not YAML"),
-    "a number that Python does not read": ("a: 1" + "0" * 5000, "is not YAML"),
-    "a day that does not exist": ("a: 2026-02-30", "is not YAML"),
+    "a number of thousands of digits": ("a: 1" + "0" * 5000, f"contains no {KIND}"),
+    "a day that does not exist": ("a: 2026-02-30", f"contains no {KIND}"),
+    "a list that contains itself": ("a: &l [*l]", "an alias contains itself"),
+    "a tag that its value contradicts": ("a: !!bool x", "'x' is not of the type !!bool"),
+    "a key that is set twice": ("{a: 1, a: 2}", "the key a is set twice"),
+    "a number that YAML 1.1 writes in sixties": (resource_text("replicas: 1:30"), "spec.replicas"),
+    "a number for the revision": (
+        resource_text("model: {revision: 1e5}"),
+        "spec.model.revision",
+    ),
     "lists without an end": ("[" * 10_000, "is not YAML: it is nested too deeply"),
     "nothing": ("", f"contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"),
     "another kind": (yaml.safe_dump(document(kind="Deployment")), f"contains no {KIND}"),
@@ -129,6 +159,15 @@ def test_crd_writes_a_file(tmp_path: Path) -> None:
 
     assert result.output == ""
     assert file.read_text() == run("crd").stdout
+
+
+def test_crd_reports_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    result = run("crd", "-o", str(tmp_path / "missing" / "crd.yaml"))
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"Error: {tmp_path}/missing/crd.yaml cannot be written: No such"
+    )
 
 
 def test_a_file_that_does_not_exist_is_named() -> None:

@@ -74,7 +74,7 @@ tests/chart/test_rbac.py says for each right who needs it.
 {{- define "mistral-small-operator.rules" -}}
 - apiGroups: [inference.mistral-small.io]
   resources: [mistralsmalldeployments]
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 - apiGroups: [inference.mistral-small.io]
   resources: [mistralsmalldeployments/status]
   verbs: [patch]

@@ -13,6 +13,7 @@ from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
 from mistral_operator.api.manifest import parse_manifest
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.yaml_documents import yaml_documents
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
 from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
 from mistral_operator.kube.errors import InvalidResource
@@ -128,18 +129,21 @@ def crd(output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text)
+        try:
+            output.write_text(text)
+        except OSError as error:
+            raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
 
 
 def _resources(source: IO[str]) -> list[Resource]:
     """Return every resource of a YAML file; objects of other kinds are skipped."""
     try:
-        documents = [one for one in yaml.safe_load_all(source) if isinstance(one, dict)]
+        documents = [one for one in yaml_documents(source) if isinstance(one, dict)]
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{source.name} is not UTF-8 text: {error}") from error
     except RecursionError as error:
         raise click.ClickException(f"{source.name} is not YAML: it is nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: numbers, days
+    except yaml.YAMLError as error:
         raise click.ClickException(f"{source.name} is not YAML: {error}") from error
     resources = [_resource(one) for one in documents if one.get("kind") == KIND]
     if not resources:

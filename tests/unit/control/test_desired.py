@@ -38,10 +38,13 @@ def scaling(replicas: int, reason: ScalingReason = ScalingReason.SCALED_UP) -> A
 
 
 def failed_pod(
-    spec: Object | None = None, failure: FailureClass = FailureClass.CUDA_OOM_WARMUP
+    spec: Object | None = None,
+    failure: FailureClass = FailureClass.CUDA_OOM_WARMUP,
+    identity: str = "1",
 ) -> PodFacts:
     """Return a pod whose server failed with the settings of a spec."""
-    state = ended(81, message=termination(failure, "no room", "the line"), containerID="1")
+    message = termination(failure, "no room", "the line")
+    state = ended(81, message=message, containerID=identity)
     return replace(
         pod_facts(pod_body(container(lastState=state, restartCount=1))),
         configuration=configuration_digest(settings_in_force(resource(spec), None), CONTEXT),
@@ -171,3 +174,25 @@ def test_which_failures_are_still_visible_is_no_decision() -> None:
 
     assert given.to_record(Status(oom=forgotten)) is None
     assert given.to_record(Status(oom=Oom())) is not None
+
+
+@pytest.mark.parametrize("counted_ready", [0, 1, 2])
+def test_an_endpoint_stops_whatever_its_deployment_counts_meanwhile(counted_ready: int) -> None:
+    status = Status()
+    for number in range(3):
+        pod = failed_pod({}, FailureClass.CUDA_OOM_LOAD, str(number))
+        facts = deployment_facts(deployment_body(2, ready=counted_ready))
+        given = desired({}, status, pods=(pod,), deployment=facts)
+        status = Status(oom=given.oom)
+
+    assert given.oom is not None
+    assert (given.oom.streak, given.oom.stopped) == (3, True)
+
+
+def test_a_pod_that_is_ready_again_has_started() -> None:
+    pod = replace(failed_pod({}, FailureClass.CUDA_OOM_LOAD), ready=True)
+
+    given = desired({"oom": {"stopAfter": 1}}, pods=(pod,))
+
+    assert given.oom is not None
+    assert not given.oom.stopped

@@ -8,8 +8,10 @@ import pytest
 from builders import NAMESPACE, Object, merged
 from fake_api_server import Write
 from fake_objects import ApiError
+from mistral_operator.control.reconciler import Reconciler
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import Key
+from mistral_operator.watch.facts import Observed
 from mistral_server.contract import FailureClass
 from operator_life import KEY, Life, play
 from operator_scenarios import ACTIVATORS, AUTOSCALED, BUSY, SLEEPER, TOO_SMALL, report_of
@@ -284,17 +286,27 @@ def test_an_api_server_that_is_away_for_a_moment_only_delays(verb: str) -> None:
     play(scenario)
 
 
+class Faulty(Reconciler):
+    """Fails twice, as a defect would."""
+
+    faults = 0
+
+    def _observe(self, key: Key) -> Observed:
+        self.faults += 1
+        if self.faults <= 2:
+            raise ArithmeticError("a defect")
+        return super()._observe(key)
+
+
 def test_a_fault_of_one_resource_is_logged_and_retried() -> None:
     async def scenario(life: Life) -> None:
+        life.reconciler = Faulty
         await life.start()
         assert life.operator is not None
         errors = life.operator.errors
-        forbidden = ApiError(403, "Forbidden", "no right to patch the status")
-        rejected = reject(life, forbidden, lambda write: write.verb == "status", times=2)
         life.create()
         await asyncio.sleep(20)
 
-        assert len(rejected) == 2
         assert [("unexpected error" in one) for one in errors] == [True, True]
         errors.clear()
         await life.settle()
@@ -317,31 +329,6 @@ def test_a_namespace_that_is_being_deleted_is_left_to_itself() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("failing", [False, True], ids=["report", "decision"])
-def test_a_resource_that_is_deleted_before_its_status_is_written_gets_no_event(
-    failing: bool,
-) -> None:
-    async def scenario(life: Life) -> None:
-        await ready(life)
-        events = life.event_reasons()
-
-        async def delete(write: Write) -> None:
-            if write.verb == "status":
-                life.api.before_write = None
-                life.delete()
-
-        life.api.before_write = delete
-        if failing:
-            fail(life)
-        else:
-            life.edit({"suspend": True})
-        await life.settle()
-
-        assert life.event_reasons() == events
-
-    play(scenario)
-
-
 def test_an_event_that_is_rejected_holds_nothing_up() -> None:
     async def scenario(life: Life) -> None:
         error = ApiError(403, "Forbidden", "no Events here")
@@ -350,5 +337,89 @@ def test_an_event_that_is_rejected_holds_nothing_up() -> None:
 
         assert len(rejected) == 2
         assert life.event_reasons() == []
+
+    play(scenario)
+
+
+# --- Missing rights and transient answers ---------------------------------------------------------
+
+
+def forbidden(verb: str, resource: str) -> ApiError:
+    """Return the answer to a request without the right for it."""
+    sentence = f'cannot {verb} resource "{resource}"'
+    return ApiError(403, "Forbidden", f'{resource} "small" is forbidden: User "it" {sentence}')
+
+
+def test_a_missing_right_to_delete_is_reported_and_retried() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        error = forbidden("delete", "networkpolicies")
+        reject(life, error, lambda write: write.verb == "delete", times=2)
+        life.edit({"networkPolicy": False})
+        await asyncio.sleep(2.0)
+        (condition,) = (one for one in life.status["conditions"] if one["type"] == "Ready")
+
+        assert condition["reason"] == "ApplyFailed"
+        assert condition["message"].startswith("cannot delete NetworkPolicy small: ")
+        assert 'cannot delete resource "networkpolicies"' in condition["message"]
+        assert condition["observedGeneration"] == 2
+        await life.settle()
+        assert life.reason() == "Ready"
+        assert life.objects.find(kinds.NETWORK_POLICY, KEY) is None
+
+    play(scenario)
+
+
+def test_a_missing_right_to_write_the_status_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        error = forbidden("patch", "mistralsmalldeployments/status")
+        rejected = reject(life, error, lambda write: write.verb == "status", times=4)
+        life.edit({"replicas": 2})
+        await life.settle(80)
+
+        (line,) = (one for one in caplog.messages if "mistralsmalldeployments/status" in one)
+        assert "PATCH" in line
+        assert 'cannot patch resource "mistralsmalldeployments/status"' in line
+        assert len(rejected) == 4
+        assert (life.reason(), life.status["readyReplicas"]) == ("Ready", 2)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("status", [409, 410])
+@pytest.mark.parametrize("verb", ["apply", "status", "delete", "post"])
+def test_a_transient_conflict_is_neither_a_failure_nor_an_error(status: int, verb: str) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        message = "Operation cannot be fulfilled: the object has been modified"
+        error = ApiError(status, "Conflict" if status == 409 else "Expired", message)
+        rejected = reject(life, error, lambda write: write.verb == verb, times=2)
+        life.edit({"networkPolicy": False, "replicas": 2, "suspend": verb == "post"})
+        await life.settle(80)
+
+        assert len(rejected) == 2
+        assert "ApplyFailed" not in life.event_reasons()
+        assert life.reason() == ("Suspended" if verb == "post" else "Ready")
+        assert life.objects.find(kinds.NETWORK_POLICY, KEY) is None
+
+    play(scenario)
+
+
+def test_a_reference_that_may_not_be_read_is_reported() -> None:
+    async def scenario(life: Life) -> None:
+        life.workloads.pod_error = "no pod is created"
+        claim: Object = {"persistentVolumeClaim": {"claimName": "weights"}}
+        error = forbidden("get", "persistentvolumeclaims")
+        life.api.before_read = lambda path: error if path.endswith("/weights") else None
+        await life.start()
+        life.create({"model": {"source": claim}})
+        await asyncio.sleep(10)
+        (condition,) = (one for one in life.status["conditions"] if one["type"] == "Ready")
+
+        assert condition["reason"] == "ApplyFailed"
+        assert 'cannot get resource "persistentvolumeclaims"' in condition["message"]
 
     play(scenario)

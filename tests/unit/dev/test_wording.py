@@ -70,6 +70,12 @@ def test_names_of_the_api_are_allowed(text: str) -> None:
     assert findings(text) == []
 
 
+def test_a_phrase_before_a_value_is_found_in_code() -> None:
+    source = 'raise ValueError(f"it begins with {count} replicas, and asks for them")\n'
+
+    assert [one.words for one in in_code(FILE, source)] == ["begins with"]
+
+
 def test_an_allowed_piece_does_not_cover_its_neighbor() -> None:
     assert findings("`Asleep`: it sleeps") == [(1, "sleeps")]
 

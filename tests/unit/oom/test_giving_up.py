@@ -78,3 +78,20 @@ def test_suspending_and_resuming_starts_again() -> None:
     assert case.oom is not None
     assert not case.oom.stopped
     assert case.running.replicas == 1
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+def test_failures_while_a_replica_answers_do_not_count(replicas: int) -> None:
+    case = Endpoint({"replicas": replicas})
+    limit = 3 * replicas
+    for _ in range(limit - 1):
+        case.fail(F.CUDA_OOM_LOAD)
+    case.fail(F.CUDA_OOM_LOAD, ready=True)
+
+    for _ in range(limit):
+        assert case.oom is not None
+        assert not case.oom.stopped, "one replica that is unready for a moment stops nothing"
+        case.fail(F.CUDA_OOM_LOAD)
+
+    assert case.oom is not None
+    assert (case.oom.stopped, case.oom.streak) == (True, limit)

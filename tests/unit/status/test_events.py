@@ -93,20 +93,24 @@ def test_an_event_tells_of_another_number_of_replicas_and_why() -> None:
         replicas=4, reason="ScaledUp", message="from 2 to 4 replicas: 35 requests", time=AT
     )
 
-    event = scaling_event(resource(), scaling, AT)
+    event = scaling_event(resource(), Status(), scaling, AT)
 
     assert (event["type"], event["reason"]) == ("Normal", "ScaledUp")
     assert event["note"] == "Autoscaling: from 2 to 4 replicas: 35 requests"
 
 
-def test_telling_the_same_twice_gives_the_same_name_and_else_another() -> None:
-    def name(after: Condition, at: str = AT) -> str:
-        (event,) = transition_events(resource(), Status(), Status(conditions=[after]), at)
+LATER = "2026-03-01T12:00:01.000000Z"
+
+
+def test_a_repeated_event_has_the_same_name_until_its_transition_is_recorded() -> None:
+    def name(after: Condition, at: str = AT, recorded: str | None = None) -> str:
+        before = Status(last_update_time=recorded)
+        (event,) = transition_events(resource(), before, Status(conditions=[after]), at)
         found: str = event["metadata"]["name"]
         return found
 
-    assert name(FAILED) == name(FAILED)
-    assert len({name(FAILED), name(READY), name(FAILED, "2026-03-01T12:00:01.000000Z")}) == 3
+    assert name(FAILED) == name(FAILED, LATER)
+    assert len({name(FAILED), name(READY), name(FAILED, recorded=AT)}) == 3
     assert name(FAILED).startswith("small.")
 
 
@@ -161,14 +165,27 @@ TRYING = Step(
 def test_what_happens_with_memory_is_told_once(
     before: Oom | None, after: Oom | None, reasons: list[str]
 ) -> None:
-    assert [one["reason"] for one in memory_events(resource(), before, after, AT)] == reasons
-    assert memory_events(resource(), after, after, AT) == []
+    events = memory_events(resource(), Status(oom=before), after, AT)
+
+    assert [one["reason"] for one in events] == reasons
+    assert memory_events(resource(), Status(oom=after), after, AT) == []
 
 
 def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
-    (event,) = memory_events(resource(), None, Oom(steps=[TRYING]), AT)
+    (event,) = memory_events(resource(), Status(), Oom(steps=[TRYING]), AT)
 
     assert event["type"] == "Normal"
     assert event["note"] == (
         "spec.engine.contextLength 1344 instead of 8192: the KV cache holds 1344 tokens"
     )
+
+
+def test_two_failures_of_one_class_are_two_events_whatever_is_decided_later() -> None:
+    another = SEEN.model_copy(update={"time": "2026-03-01T12:01:00Z"})
+    names = [
+        one["metadata"]["name"]
+        for at in (AT, LATER)
+        for one in memory_events(resource(), Status(), Oom(events=[SEEN, another]), at)
+    ]
+
+    assert (names[:2], len(set(names))) == (names[2:], 2)

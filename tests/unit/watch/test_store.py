@@ -55,6 +55,21 @@ def test_versions_are_compared_as_numbers(shelf: Shelf[Any]) -> None:
     assert shelf.put(thing(version=10, value="new")) == OWNER
 
 
+def test_an_object_that_does_not_exist_is_forgotten_unless_another_has_its_name(
+    shelf: Shelf[Any],
+) -> None:
+    body = thing(version=5, value=1)
+    shelf.put(body)
+    key = Key(NAMESPACE, "one")
+
+    shelf.forget(key, "another uid")
+    assert shelf.get(key) == 1
+    shelf.forget(key, body["metadata"]["uid"])
+    assert shelf.get(key) is None
+    assert shelf.put(body) is None, "what was known of it is old"
+    assert shelf.put(thing(version=6, value=2)) == OWNER
+
+
 def test_a_removed_object_is_forgotten_and_its_owner_told(shelf: Shelf[Any]) -> None:
     shelf.put(thing(value=1))
 

@@ -8,6 +8,7 @@ from mistral_operator.api.autoscaling import (
 )
 from mistral_operator.api.model import DEFAULT_MODEL
 from mistral_operator.api.oom_status import Change, Oom, OomEvent, OomTotal, Overrides, Step
+from mistral_operator.api.parsed_status import parse_status
 from mistral_operator.api.resource import Resource, parse_resource, parse_spec, resource_with_spec
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import (
@@ -41,5 +42,6 @@ __all__ = [
     "Step",
     "parse_resource",
     "parse_spec",
+    "parse_status",
     "resource_with_spec",
 ]

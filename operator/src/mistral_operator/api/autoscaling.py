@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Rule
+from mistral_operator.api.base import ApiModel, Rule, Time
 
 
 class ScalingPolicy(ApiModel):
@@ -182,25 +182,25 @@ class ScalingReason(StrEnum):
 class AutoscalingStatus(ApiModel):
     """The last decision and its inputs; updated when the decision changes."""
 
-    replicas: int
+    replicas: int = Field(ge=0, le=1000)
     """Number of replicas that was decided."""
     reason: str = Field(max_length=64)
     """Reason of the decision, in one word; docs/autoscaling.md lists the reasons."""
     message: str = Field(default="", max_length=1024)
     """Reason of the decision, in a sentence."""
-    time: str = Field(json_schema_extra={"format": "date-time"})
+    time: Time = Field(json_schema_extra={"format": "date-time"})
     """Time of the decision."""
-    load: int | None = None
+    load: int | None = Field(default=None, ge=0)
     """Productive requests in flight: running and waiting, without looping ones."""
-    target_in_flight: int | None = None
+    target_in_flight: int | None = Field(default=None, ge=0)
     """Target number of requests in flight per replica."""
-    running: int | None = None
+    running: int | None = Field(default=None, ge=0)
     """Running requests."""
-    waiting: int | None = None
+    waiting: int | None = Field(default=None, ge=0)
     """Requests that wait in the queues of the engines."""
-    held: int | None = None
+    held: int | None = Field(default=None, ge=0)
     """Requests queued in the activator."""
-    looping: int | None = None
+    looping: int | None = Field(default=None, ge=0)
     """Looping requests among the running ones."""
-    silent_pods: int | None = None
+    silent_pods: int | None = Field(default=None, ge=0)
     """Ready pods without a load report."""

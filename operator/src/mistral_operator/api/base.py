@@ -18,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
+from mistral_operator.kube.timestamps import parse_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,24 @@ def _check_memory_size(quantity: str) -> str:
 
 Memory = Annotated[Quantity, AfterValidator(_check_memory_size)]
 """A quantity of memory, at least a byte and at most 1Pi."""
+
+
+def _that_is_a_time(text: str) -> str:
+    if text and parse_time(text).tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return text
+
+
+Time = Annotated[
+    str,
+    Field(
+        max_length=32,
+        pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+        r"(Z|[+-][0-9]{2}:[0-9]{2}))?$",
+    ),
+    AfterValidator(_that_is_a_time),
+]
+"""A time as RFC 3339, or an empty text if it is not known."""
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 """Name of another object in the namespace of the resource."""

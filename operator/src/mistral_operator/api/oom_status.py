@@ -1,19 +1,33 @@
 """`status.oom`: the memory failures of an endpoint, and how the operator reacted."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from mistral_operator.api.base import ApiModel
+from mistral_operator.api.base import ApiModel, Memory, Time
+from mistral_operator.api.engine import MAX_CONTEXT, MIN_CONTEXT
+from mistral_server.contract import FailureClass
 
 MAX_EVENTS = 10
 """Events that a status keeps; the totals count all of them."""
+
+_CLASSES = [one.value for one in FailureClass]
+
+
+def _that_is_a_class(name: str) -> str:
+    return FailureClass(name).value
+
+
+ClassName = Annotated[
+    str, AfterValidator(_that_is_a_class), Field(json_schema_extra={"enum": _CLASSES})
+]
+"""Name of a failure class."""
 
 
 class OomTotal(ApiModel):
     """Number of memory failures of one class."""
 
-    failure: str = Field(alias="class", max_length=64)
+    failure: ClassName = Field(alias="class")
     """Class of the failure, as in docs/status.md."""
     count: int = Field(ge=1)
     """Number of failures since the resource was created."""
@@ -22,7 +36,7 @@ class OomTotal(ApiModel):
 class OomEvent(ApiModel):
     """One memory failure."""
 
-    failure: str = Field(alias="class", max_length=64)
+    failure: ClassName = Field(alias="class")
     """Class of the failure, as in docs/status.md."""
     pod: str = Field(max_length=253)
     """Pod that failed."""
@@ -30,26 +44,26 @@ class OomEvent(ApiModel):
     """What the server was doing."""
     evidence: str = Field(default="", max_length=1024)
     """Log line that shows the cause."""
-    time: str = Field(default="", max_length=32)
+    time: Time = ""
     """When the container exited."""
 
 
 class Overrides(ApiModel):
     """Settings that override those of the spec."""
 
-    context_length: int | None = None
+    context_length: int | None = Field(default=None, ge=MIN_CONTEXT, le=MAX_CONTEXT)
     """Overrides spec.engine.contextLength."""
-    gpu_memory_utilization: float | None = None
+    gpu_memory_utilization: float | None = Field(default=None, ge=0.1, le=0.99)
     """Overrides spec.engine.gpuMemoryUtilization."""
-    max_sequences: int | None = None
+    max_sequences: int | None = Field(default=None, ge=1, le=4096)
     """Overrides spec.engine.maxSequences."""
-    max_batched_tokens: int | None = None
+    max_batched_tokens: int | None = Field(default=None, ge=256, le=131_072)
     """Overrides spec.engine.maxBatchedTokens."""
-    images_per_prompt: int | None = None
+    images_per_prompt: int | None = Field(default=None, ge=0, le=64)
     """Overrides spec.images.perPrompt."""
-    shared_memory: str | None = None
+    shared_memory: Memory | None = None
     """Overrides spec.sharedMemory."""
-    memory: str | None = None
+    memory: Memory | None = None
     """Overrides spec.pod.resources.limits.memory."""
 
 
@@ -69,9 +83,9 @@ class Change(ApiModel):
 class Step(Change):
     """One change that was tried."""
 
-    failure: str = Field(alias="class", max_length=64)
+    failure: ClassName = Field(alias="class")
     """Class of the failure that the change is meant to fix."""
-    time: str = Field(max_length=32)
+    time: Time = ""
     """When the change was made."""
     outcome: Literal["Trying", "Helped", "Kept", "Reverted"] = "Trying"
     """Result of the change. `Trying`: not known yet. `Helped`: every replica stayed ready for
@@ -92,7 +106,7 @@ class Oom(ApiModel):
     """Number of memory failures by class."""
     events: list[OomEvent] = Field(default=[], max_length=MAX_EVENTS)
     """Most recent memory failures, the newest last."""
-    active: str | None = None
+    active: ClassName | None = None
     """Class of the current failure: it keeps the endpoint from working, or did so recently."""
     recommendation: Change | None = None
     """Next recommended change, under policy Recommend."""
@@ -105,8 +119,9 @@ class Oom(ApiModel):
     stopped: bool = False
     """Whether the endpoint was scaled to zero because no replica can start. Edit the spec, or
     suspend and resume it, to start again."""
-    streak: int = 0
-    """Consecutive failures of the active class."""
+    streak: int = Field(default=0, ge=0)
+    """Consecutive failures of the active class. Failures that a restart cannot fix are counted only
+    while no replica is ready."""
     configuration: str | None = None
     """Hash of the spec that these records belong to; they are reset when it changes."""
     tried: list[str] = Field(default=[])

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from mistral_operator.api.autoscaling import AutoscalingStatus
-from mistral_operator.api.base import ApiModel
+from mistral_operator.api.base import ApiModel, Time
 from mistral_operator.api.oom_status import Oom
 
 MAX_MESSAGE = 1024
@@ -102,7 +102,7 @@ class Condition(ApiModel):
     """Reason of the status in sentences, and how to resolve it."""
     observed_generation: int | None = Field(default=None, ge=0)
     """Generation of the spec that the condition was computed from."""
-    last_transition_time: str = Field(json_schema_extra={"format": "date-time"})
+    last_transition_time: Time = Field(json_schema_extra={"format": "date-time"})
     """When the status last changed."""
 
 
@@ -113,11 +113,11 @@ class Effective(ApiModel):
     """Version of vLLM."""
     mistral_common_version: str | None = None
     """Version of mistral-common."""
-    tensor_parallel_size: int | None = None
+    tensor_parallel_size: int | None = Field(default=None, ge=0)
     """Number of ranks that share one copy of the model."""
-    context_length: int | None = None
+    context_length: int | None = Field(default=None, ge=0)
     """Context length in tokens, prompt and answer together."""
-    kv_cache_tokens: int | None = None
+    kv_cache_tokens: int | None = Field(default=None, ge=0)
     """Number of tokens that the KV cache of one replica holds."""
 
 
@@ -135,6 +135,8 @@ class Status(ApiModel):
 
     observed_generation: int | None = None
     """Generation of the spec that this status was computed from."""
+    last_update_time: Time | None = None
+    """When the operator last changed this status."""
     conditions: list[Condition] = Field(
         default=[],
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},

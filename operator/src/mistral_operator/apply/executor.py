@@ -5,7 +5,7 @@ import logging
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.diff import first_difference, repair
-from mistral_operator.apply.plan import Apply, Obstacle, Plan
+from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
 from mistral_operator.kube.client import Cluster, Object
 from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, NameTaken, Unavailable
 from mistral_operator.kube.kinds import CLAIM, SERVICE_ACCOUNT, Kind
@@ -42,11 +42,21 @@ class Executor:
             if problem is not None:
                 problems.append(problem)
         for deletion in plan.deletes:
-            await self._cluster.delete(
-                deletion.kind, resource.namespace, deletion.name, deletion.uid
-            )
-            WRITES.labels(kind=deletion.kind.kind, verb="delete").inc()
+            problem = await self._delete(resource, deletion)
+            if problem is not None:
+                problems.append(problem)
         return problems
+
+    async def _delete(self, resource: Resource, step: Delete) -> Problem | None:
+        try:
+            await self._cluster.delete(step.kind, resource.namespace, step.name, step.uid)
+        except (Unavailable, NamespaceLeaving):
+            raise
+        except ClusterError as error:
+            message = f"cannot delete {step.kind.kind} {step.name}: {error.reason}"
+            return Problem(Reason.APPLY_FAILED, message)
+        WRITES.labels(kind=step.kind.kind, verb="delete").inc()
+        return None
 
     async def _apply(self, resource: Resource, step: Apply) -> Problem | None:
         try:

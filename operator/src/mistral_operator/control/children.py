@@ -1,15 +1,23 @@
 """Brings the children of a resource to what is desired: render, plan, apply."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from mistral_operator.api import Oom
+from mistral_operator.api import Oom, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
 from mistral_operator.apply.plan import Plan, make_plan
 from mistral_operator.apply.replica_conflicts import Contest
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
+from mistral_operator.control.resource_gone import confirm
+from mistral_operator.kube.kinds import (
+    DEPLOYMENT,
+    DISRUPTION_BUDGET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Kind,
+)
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
 
@@ -38,36 +46,63 @@ class _Memory:
     """What a plan without steps was made of: while it is the same, no plan is needed."""
     plan: Plan | None = None
     """The last plan, if it had steps."""
+    existing: set[tuple[Kind, str]] = field(default_factory=set)
+    """The children after the last pass."""
     unreported: bool = False
     """The last pass left the status to the next one."""
+
+
+_ALWAYS = {SERVICE_ACCOUNT, SERVICE, DISRUPTION_BUDGET, DEPLOYMENT}
+"""Kinds that every resource with a report has."""
+
+
+def _recreates(plan: Plan, memory: _Memory, previous: Status) -> bool:
+    """Tell whether a plan creates a child that the resource had before."""
+    missing = {(one.kind, one.name) for one in plan.applies if not one.exists}
+    reported = bool(previous.conditions)
+    return any(one in memory.existing or (reported and one[0] in _ALWAYS) for one in missing)
 
 
 class Children:
     """Applies and deletes the children of resources."""
 
     def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
         self._store = dependencies.store
         self._context = dependencies.context
         self._executor = Executor(dependencies.cluster, dependencies.store)
         self._contest = Contest(dependencies.clock)
         self._memories: dict[Key, _Memory] = {}
 
-    async def bring_about(self, key: Key, desired: Desired) -> Progress:
+    async def bring_about(self, key: Key, desired: Desired, previous: Status) -> Progress:
         """Take every step that can be taken towards what is desired.
 
+        Args:
+            key: of the resource.
+            desired: what it is to become.
+            previous: its status before this pass.
+
         Raises:
+            ResourceGone: children are missing because the resource was deleted.
             Unavailable: the API server cannot be reached.
             NamespaceLeaving: the namespace is being deleted.
         """
         memory = self._memories.setdefault(key, _Memory())
         plan, contested = self._contest.settle(key, self._plan(key, desired, memory))
+        if _recreates(plan, memory, previous):
+            await confirm(self._dependencies, desired.written)
         problems = contested + await self._executor.execute(desired.running, plan)
+        memory.existing = self._existing(key, desired.written.uid)
         # A plan that is the same again did not help: admission changes back what it writes.
         unfinished = not plan.settled and not problems and plan != memory.plan
         memory.plan = None if plan.settled else plan
         # The controllers react to what was applied within moments: one status shows it all.
         memory.unreported = unfinished and not memory.unreported
         return Progress(tuple(problems), unfinished, status_can_wait=memory.unreported)
+
+    def _existing(self, key: Key, uid: str) -> set[tuple[Kind, str]]:
+        live = self._store.children_of(key)
+        return {one for one, child in live.items() if child.controller_uid == uid}
 
     def forget(self, key: Key) -> None:
         """Forget a resource that is gone; Kubernetes deletes its children."""

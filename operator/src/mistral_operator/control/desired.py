@@ -144,7 +144,8 @@ def _decide_oom(scaled: Resource, previous: Status, inputs: DecisionInputs) -> O
     remedy_inputs = RemedyInputs(
         failures,
         configuration=configuration_digest(settings_in_force(scaled, before), inputs.context),
-        ready=facts is not None and facts.ready > 0,
+        # The Deployment counts its ready replicas later than the pods report a failure.
+        ready=any(pod.ready and not pod.terminating for pod in inputs.pods),
         quiet=until is not None and until <= 0 and settled,
         now=to_seconds(inputs.now),
     )

@@ -13,6 +13,7 @@ from mistral_operator.api import (
     Spec,
     Status,
     parse_resource,
+    parse_status,
     resource_with_spec,
 )
 from mistral_operator.api.status import Problem
@@ -21,11 +22,17 @@ from mistral_operator.control.children import Children, Progress
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.control.references import missing_references
+from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.status_writer import StatusWriter
-from mistral_operator.kube.errors import InvalidResource, NamespaceLeaving, Unavailable
+from mistral_operator.kube.errors import (
+    ClusterError,
+    InvalidResource,
+    NamespaceLeaving,
+    Unavailable,
+)
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES
-from mistral_operator.oom import is_watched, seconds_until_quiet
+from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import Outcome
@@ -41,17 +48,28 @@ class Reconciler:
         self._statuses = StatusWriter(dependencies)
         self._children = Children(dependencies)
         self._slices = ActivatorSlices(dependencies.store)
+        self._rejections: dict[Key, str] = {}
+        """What the API server rejected last, by resource."""
 
     async def __call__(self, key: Key) -> Outcome:
         """Reconcile a resource."""
         started = time.monotonic()
         try:
             outcome = await self._reconcile(key)
+            self._rejections.pop(key, None)
+            label = outcome.value
+        except ResourceGone as error:
+            log.info("%s", error)
+            outcome = self._forget(key)
             label = outcome.value
         except NamespaceLeaving:
             outcome, label = Outcome.SETTLED, "settled"
         except Unavailable as error:
             log.warning("%s/%s: %s; trying again later", *key, error)
+            outcome, label = Outcome.RETRY, "error"
+        except ClusterError as error:
+            # What the API server rejects besides children is the status: no condition can tell.
+            self._log_rejection(key, error)
             outcome, label = Outcome.RETRY, "error"
         except Exception:
             # One resource that cannot be handled must not stop the others; it is retried, and the
@@ -62,6 +80,12 @@ class Reconciler:
         RECONCILE_SECONDS.observe(time.monotonic() - started)
         return outcome
 
+    def _log_rejection(self, key: Key, error: ClusterError) -> None:
+        """Log a rejected request once, until another one is rejected or none is."""
+        if self._rejections.get(key) != str(error):
+            log.warning("%s/%s: %s; trying again later", *key, error)
+        self._rejections[key] = str(error)
+
     async def _reconcile(self, key: Key) -> Outcome:
         body = self._dependencies.store.resources.get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
@@ -70,9 +94,10 @@ class Reconciler:
             resource = parse_resource(body)
         except InvalidResource as error:
             return await self._reject(key, body, error)
-        desired = self._decide(key, resource, _status_of(body))
-        recorded = await self._record(key, desired, _status_of(body))
-        progress = await self._children.bring_about(key, desired)
+        previous = _status_of(body, resource.spec)
+        desired = self._decide(key, resource, previous)
+        recorded = await self._record(key, desired, previous)
+        progress = await self._children.bring_about(key, desired, previous)
         if progress.status_can_wait:
             return Outcome.SOON
         return await self._report(key, desired, recorded, progress)
@@ -132,7 +157,7 @@ class Reconciler:
 
     async def _reject(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
         """Report what is wrong with a resource; its children stay as they are."""
-        previous = _status_of(body)
+        previous = parse_status(body.get("status")).status
         status_input = StatusInput(
             resource_with_spec(body, Spec()),
             self._observe(key),
@@ -158,11 +183,18 @@ class Reconciler:
 
     def _forget(self, key: Key) -> Outcome:
         """Drop what is kept of a resource that is gone."""
+        store = self._dependencies.store
+        store.settle_departed(key, store.departed(key))
         self._children.forget(key)
         self._slices.forget(key)
-        self._dependencies.fleet.statuses.pop(key, None)
+        self._rejections.pop(key, None)
+        self._statuses.forget(key)
         return Outcome.SETTLED
 
 
-def _status_of(body: Body) -> Status:
-    return Status.model_validate(body.get("status") or {})
+def _status_of(body: Body, spec: Spec) -> Status:
+    """Return what was reported last, as far as the operator can have reported it."""
+    status = parse_status(body.get("status")).status
+    if status.oom is None:
+        return status
+    return status.model_copy(update={"oom": believed(status.oom, spec)})

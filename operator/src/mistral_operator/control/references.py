@@ -8,6 +8,7 @@ while the endpoint is not ready, and never at a Secret.
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import CLAIM, CONFIG_MAP
 from mistral_operator.watch.facts import Observed
 
@@ -18,7 +19,14 @@ async def missing_references(
     """Return what is missing; empty while the endpoint is ready, whatever happened since."""
     if observed.deployment is not None and observed.deployment.settled:
         return []
-    found = [await _config_map(cluster, resource), await _claim(cluster, resource)]
+    found = []
+    for look in (_config_map, _claim):
+        try:
+            found.append(await look(cluster, resource))
+        except Unavailable:
+            raise
+        except ClusterError as error:
+            found.append(Problem(Reason.APPLY_FAILED, str(error)))
     return [problem for problem in found if problem is not None]
 
 

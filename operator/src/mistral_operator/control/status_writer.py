@@ -1,13 +1,17 @@
-"""Writes the status of resources, and posts the Events about what changed in it."""
+"""Writes the status of resources, after the Events about what changed in it."""
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
-from mistral_operator.api import Resource, Status
+from mistral_operator.api import Resource, Status, parse_status
+from mistral_operator.api.parsed_status import foreign_conditions
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
-from mistral_operator.kube.errors import ClusterError
+from mistral_operator.control.event_poster import EventPoster
+from mistral_operator.control.resource_gone import drop
+from mistral_operator.kube.client import Object
+from mistral_operator.kube.errors import ClusterError, Unavailable
+from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.metrics import WRITES
@@ -25,6 +29,7 @@ class StatusWriter:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
+        self._events = EventPoster(dependencies)
 
     async def record(self, desired: Desired, previous: Status) -> Status:
         """Write the decisions that are not recorded yet; return the status as it is then.
@@ -36,38 +41,68 @@ class StatusWriter:
         if status is None:
             return previous
         now, resource = self._dependencies.now(), desired.written
-        if await self._write(resource, status):
-            events = memory_events(resource, previous.oom, desired.oom, now)
-            announced = previous.autoscaling is not None and desired.scales_anew(previous)
-            if announced and desired.scaling is not None:
-                events = [scaling_event(resource, desired.scaling, now), *events]
-            await self._post_all(resource, events)
+        events = memory_events(resource, previous, desired.oom, now)
+        announced = previous.autoscaling is not None and desired.scales_anew(previous)
+        if announced and desired.scaling is not None:
+            events = [scaling_event(resource, previous, desired.scaling, now), *events]
+        await self._events.post(_key(resource), events)
+        status = status.model_copy(update={"last_update_time": now})
+        await self._write(resource, status)
         return status
 
     async def report(self, status_input: StatusInput, make: Report) -> Status:
         """Write the status if it changed, with an Event for each transition, and return it."""
         now = self._dependencies.now()
-        status = make(status_input, to_seconds(now))
         resource, before = status_input.resource, status_input.previous
-        key = Key(resource.namespace, resource.name)
-        self._dependencies.fleet.statuses[key] = status, status.desired_replicas
-        if status != before and await self._write(resource, status):
-            await self._post_all(resource, transition_events(resource, before, status, now))
+        status = make(status_input, to_seconds(now))
+        status = status.model_copy(update={"last_update_time": before.last_update_time})
+        self._dependencies.fleet.statuses[_key(resource)] = status, status.desired_replicas
+        changed = status != before or not self._is_live(resource, before)
+        events = transition_events(resource, before, status, now) if changed else []
+        await self._events.post(_key(resource), events)
+        if not changed:
+            return status
+        status = status.model_copy(update={"last_update_time": now})
+        await self._write(resource, status)
         return status
 
-    async def _write(self, resource: Resource, status: Status) -> bool:
-        """Write a status; return whether the resource still exists."""
+    def forget(self, key: Key) -> None:
+        """Forget a resource that is gone."""
+        self._events.forget(key)
+        self._dependencies.fleet.statuses.pop(key, None)
+
+    async def _write(self, resource: Resource, status: Status) -> None:
+        """Write a status.
+
+        Raises:
+            ResourceGone: the resource does not exist.
+        """
         content = status.model_dump(by_alias=True, exclude_none=True)
         cluster = self._dependencies.cluster
         try:
             live = await cluster.apply_status(resource.name, resource.namespace, content)
         except ClusterError as error:
-            if error.status == 404:
-                return False
+            if error.status == 404 and not isinstance(error, Unavailable):
+                raise drop(self._dependencies, resource) from error
             raise
         WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
+        if parse_status(live.get("status")) != (status, True):
+            live = await self._replace(resource, content, live)
         self._take_in(live)
-        return True
+
+    async def _replace(self, resource: Resource, content: Object, live: Object) -> Object:
+        """Remove what others added to a status; a server-side apply leaves it there."""
+        conditions = [*content["conditions"], *foreign_conditions(live.get("status"))]
+        log.info("%s/%s: replacing an edited status", resource.namespace, resource.name)
+        value = {**content, "conditions": conditions}
+        operations = [{"op": "replace", "path": "/status", "value": value}]
+        cluster, name = self._dependencies.cluster, f"{resource.name}/status"
+        return await cluster.patch(RESOURCE, resource.namespace, name, operations)
+
+    def _is_live(self, resource: Resource, status: Status) -> bool:
+        """Tell whether the API server holds a status, and nothing that does not belong there."""
+        body = self._dependencies.store.resources.get(_key(resource))
+        return body is None or parse_status(body.get("status")) == (status, True)
 
     def _take_in(self, live: Body) -> None:
         """Keep the response to a write; requeue a resource that was edited meanwhile.
@@ -81,13 +116,9 @@ class StatusWriter:
         if before is None or after is None or _without_status(before) != _without_status(after):
             self._dependencies.requeue(key)
 
-    async def _post_all(self, resource: Resource, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            try:
-                await self._dependencies.cluster.post_event(resource.namespace, event)
-            except ClusterError as error:
-                # The status says the same; a rejected Event must not hold the resource up.
-                log.warning("%s/%s: event rejected: %s", resource.namespace, resource.name, error)
+
+def _key(resource: Resource) -> Key:
+    return Key(resource.namespace, resource.name)
 
 
 def _without_status(body: Body) -> Body:

@@ -5,6 +5,7 @@ help, `remedy` takes one step at a time. Everything that they remember is in `st
 it survives the operator.
 """
 
+from mistral_operator.oom.believed import believed
 from mistral_operator.oom.failures import Failure, failures_of
 from mistral_operator.oom.overrides import effective_resource
 from mistral_operator.oom.quiet_period import is_watched, seconds_until_quiet
@@ -13,6 +14,7 @@ from mistral_operator.oom.remedy import RemedyInputs, decide, settings_in_force
 __all__ = [
     "Failure",
     "RemedyInputs",
+    "believed",
     "decide",
     "effective_resource",
     "failures_of",

@@ -16,8 +16,10 @@ def seconds_until_quiet(spec: Spec, status: Status, now: str) -> float | None:
     if ready is None or ready.status != "True":
         return None
     marks = [ready.last_transition_time, *_marks(status.oom)]
-    since = max(filter(None, map(_time, marks)))
-    return spec.oom.quiet_seconds - (parse_time(now) - since).total_seconds()
+    moment = parse_time(now)
+    # A time in the future is not a time of something that happened, whoever wrote it.
+    since = max((one for one in map(_time, marks) if one and one <= moment), default=moment)
+    return spec.oom.quiet_seconds - (moment - since).total_seconds()
 
 
 def is_watched(oom: Oom | None) -> bool:

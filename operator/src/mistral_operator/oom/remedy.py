@@ -12,14 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mistral_operator.api import Change, Oom, Overrides, Resource, Spec, Step
-from mistral_operator.api.fields import OVERRIDDEN
 from mistral_operator.oom.counting import account
 from mistral_operator.oom.failures import Failure
 from mistral_operator.oom.ladder import Rung, is_waited_out, rungs
-from mistral_operator.oom.overrides import effective_resource, with_overrides
+from mistral_operator.oom.overrides import (
+    effective_resource,
+    overrides_of,
+    with_overrides,
+    without_spec_values,
+)
 from mistral_server.contract import MEMORY_FAILURES, FailureClass
 
-_REPEATING = frozenset(
+REPEATING = frozenset(
     {
         FailureClass.KV_CACHE_TOO_SMALL,
         FailureClass.KV_CACHE_NONE,
@@ -44,7 +48,7 @@ class RemedyInputs:
     configuration: str
     """Digest of the settings in force, as pods with them carry it."""
     ready: bool = False
-    """At least one replica answers."""
+    """A replica is ready, by the same objects that the failures are from."""
     quiet: bool = False
     """Every replica has been ready for the quiet period."""
     now: str = ""
@@ -85,7 +89,7 @@ def spec_digest(spec: Spec) -> str:
 
 
 def _matters(books: Oom, failure: Failure) -> bool:
-    if failure.failure in MEMORY_FAILURES | _REPEATING or failure.identity in books.counted:
+    if failure.failure in MEMORY_FAILURES | REPEATING or failure.identity in books.counted:
         return True
     # An unknown failure to start that comes with a change may come of it.
     return failure.failure is FailureClass.START_FAILED and _trying(books) is not None
@@ -119,6 +123,9 @@ def _calm(books: Oom) -> Oom:
 def _judge(books: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oom:
     """Take one end of the settings in force into account."""
     streak = books.streak + 1 if books.active in {None, failure.failure} else 1
+    if inputs.ready and failure.failure in REPEATING:
+        # Another replica answers with these settings, or this one does again: a start succeeded.
+        streak = 0
     books = books.model_copy(update={"active": failure.failure.value, "streak": streak})
     trying = _trying(books)
     if failure.failure not in MEMORY_FAILURES and trying is not None:
@@ -126,7 +133,7 @@ def _judge(books: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oo
         failure = replace(failure, failure=FailureClass(trying.failure), phase="", suggest={})
     if failure.failure in MEMORY_FAILURES and spec.oom.policy != "Observe":
         books = _treat(books, spec, failure, inputs.now)
-    return _give_up(books, spec, failure, inputs.ready)
+    return _give_up(books, spec, failure)
 
 
 def _treat(books: Oom, spec: Spec, failure: Failure, now: str) -> Oom:
@@ -157,14 +164,7 @@ def _outcome(books: Oom, failure: Failure) -> Oom:
 def _without(books: Oom, step: Step) -> Overrides | None:
     """Return the overrides as they were before a step."""
     standing = [one for one in books.steps[:-1] if one.outcome in {"Helped", "Kept"}]
-    return _overrides(standing)
-
-
-def _overrides(steps: Sequence[Step]) -> Overrides | None:
-    """Return what steps add up to; each knows the setting and its value as text."""
-    latest = {one.setting: one.after for one in steps}
-    values = {key: latest[one.name] for key, one in OVERRIDDEN.items() if one.name in latest}
-    return Overrides.model_validate(values) if values else None
+    return overrides_of(standing)
 
 
 def _next_rung(books: Oom, spec: Spec, failure: Failure) -> Rung | None:
@@ -180,13 +180,7 @@ def _next_rung(books: Oom, spec: Spec, failure: Failure) -> Rung | None:
 def _with(spec: Spec, overrides: Overrides | None, rung: Rung) -> Overrides:
     """Return overrides with one more, without those that say what the spec says itself."""
     changed = (overrides or Overrides()).model_copy(update={rung.key: rung.value})
-    values = changed.model_dump(exclude_none=True)
-    needed = {
-        key: value
-        for key, value in values.items()
-        if with_overrides(spec, Overrides.model_validate({key: value})) != spec
-    }
-    return Overrides.model_validate(needed)
+    return without_spec_values(spec, changed)
 
 
 def _digest(overrides: Overrides | None) -> str:
@@ -217,17 +211,17 @@ def _retreat(books: Oom) -> Oom:
         one.model_copy(update={"outcome": "Reverted"}) if one.outcome in {"Trying", "Kept"} else one
         for one in books.steps
     ]
-    standing = _overrides([one for one in steps if one.outcome == "Helped"])
+    standing = overrides_of([one for one in steps if one.outcome == "Helped"])
     return books.model_copy(update={"steps": steps, "overrides": standing, "exhausted": True})
 
 
-def _give_up(books: Oom, spec: Spec, failure: Failure, ready: bool) -> Oom:
+def _give_up(books: Oom, spec: Spec, failure: Failure) -> Oom:
     """Stop an endpoint whose start cannot succeed, so that it holds no GPUs."""
     treating = (
         spec.oom.policy == "Apply" and failure.failure in MEMORY_FAILURES and not books.exhausted
     )
     limit = spec.oom.stop_after * max(1, spec.replicas)
-    hopeless = failure.failure in _REPEATING and not ready and not treating
+    hopeless = failure.failure in REPEATING and not treating
     if hopeless and limit and books.streak >= limit:
         return books.model_copy(update={"stopped": True})
     return books

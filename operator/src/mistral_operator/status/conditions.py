@@ -1,16 +1,21 @@
 """From a verdict to conditions, with the transition times that they had."""
 
+from datetime import timedelta
 from typing import Literal
 
 from mistral_operator.api import Condition, ConditionType, Reason
 from mistral_operator.api.status import MAX_MESSAGE
 from mistral_operator.kube.plurals import counted
+from mistral_operator.kube.timestamps import parse_time
 from mistral_operator.status.memory import memory
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.scaling import scaling_limits
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict
 from mistral_server.contract import printable
+
+_CLOCKS_DIFFER = timedelta(minutes=10)
+"""More than the clocks of two replicas of the operator may differ."""
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -77,7 +82,7 @@ def _condition(
 ) -> Condition:
     before = status_input.previous_condition(kind)
     # The time says when the status changed, not when it was last looked at.
-    kept = before is not None and before.status == status
+    kept = before is not None and before.status == status and not _is_ahead(before, now)
     return Condition(
         type=kind,
         status=status,
@@ -86,6 +91,12 @@ def _condition(
         observed_generation=status_input.resource.generation,
         last_transition_time=before.last_transition_time if kept and before else now,
     )
+
+
+def _is_ahead(condition: Condition, now: str) -> bool:
+    """Tell whether a transition is said to be in the future, by more than clocks may differ."""
+    text = condition.last_transition_time
+    return not text or parse_time(text) - parse_time(now) > _CLOCKS_DIFFER
 
 
 def shortened(message: str) -> str:

@@ -1,6 +1,12 @@
-"""Events on transitions: what changed between two statuses, for `kubectl describe`. Pure."""
+"""Events on transitions: what changed between two statuses, for `kubectl describe`. Pure.
+
+The name of an Event follows from the transition and from the status that it starts from. Events are
+posted before the status that records their transition, so an operator that takes over in between
+posts them again under the same names, and the API server rejects the repetitions.
+"""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 from mistral_operator.api import (
@@ -29,45 +35,63 @@ def transition_events(
     """Return one Event for each told condition whose status or reason changed."""
     known = {one.type: one for one in before.conditions}
     return [
-        _of_condition(resource, condition, now)
+        _of_condition(resource, condition, _moment(before, now))
         for condition in after.conditions
         if condition.type in _TOLD and _changed(known.get(condition.type), condition)
     ]
 
 
-def scaling_event(resource: Resource, scaling: AutoscalingStatus, now: str) -> dict[str, Any]:
+def scaling_event(
+    resource: Resource, before: Status, scaling: AutoscalingStatus, now: str
+) -> dict[str, Any]:
     """Return the Event of another number of replicas."""
     return _event(
         resource,
         scaling.reason,
         f"Autoscaling: {scaling.message}",
-        now,
+        _moment(before, now),
         warning=False,
-        identity=f"Autoscaling/{scaling.reason}",
+        identity=f"Autoscaling/{scaling.reason}/{scaling.replicas}",
     )
 
 
 def memory_events(
-    resource: Resource, before: Oom | None, after: Oom | None, now: str
+    resource: Resource, before: Status, after: Oom | None, now: str
 ) -> list[dict[str, Any]]:
-    """Return an Event for each lack of memory and for each thing that was done about one."""
-    old, new = before or Oom(), after or Oom()
-    told = [
-        (True, one.failure, f"pod {one.pod}: {one.evidence}")
+    """Return an Event for each memory failure and for each change that it led to."""
+    old, new = before.oom or Oom(), after or Oom()
+    found = [
+        (True, one.failure, f"pod {one.pod}: {one.evidence}", f"{one.pod}/{one.time}")
         for one in new.events
         if one not in old.events
     ]
-    told += [
-        (False, _STEP_REASONS[one.outcome], _said(one)) for one in new.steps if one not in old.steps
+    found += [
+        (False, _STEP_REASONS[one.outcome], _note(one), "")
+        for one in new.steps
+        if one not in old.steps
     ]
     if new.recommendation is not None and new.recommendation != old.recommendation:
-        told.append((False, "RemedyRecommended", _said(new.recommendation)))
+        found.append((False, "RemedyRecommended", _note(new.recommendation), ""))
     if new.stopped and not old.stopped:
-        told.append((True, Reason.CRASH_LOOP, stopped_after(new)))
+        found.append((True, Reason.CRASH_LOOP, stopped_after(new), ""))
+    moment = _moment(before, now)
     return [
-        _event(resource, reason, note, now, warning=warning, identity=f"{number}/{reason}")
-        for number, (warning, reason, note) in enumerate(told)
+        _event(resource, reason, note, moment, warning=warning, identity=f"{reason}/{note}/{where}")
+        for warning, reason, note, where in found
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """When something happened: now, and after which status."""
+
+    now: str
+    previous: str
+    """When the status was written that the transition starts from."""
+
+
+def _moment(before: Status, now: str) -> _Moment:
+    return _Moment(now, before.last_update_time or "")
 
 
 _STEP_REASONS = {
@@ -78,7 +102,7 @@ _STEP_REASONS = {
 }
 
 
-def _said(change: Change) -> str:
+def _note(change: Change) -> str:
     return f"{change.setting} {change.after} instead of {change.before}: {change.reason}"
 
 
@@ -90,28 +114,28 @@ def _changed(before: Condition | None, after: Condition) -> bool:
     return (before.status, before.reason) != (after.status, after.reason)
 
 
-def _of_condition(resource: Resource, condition: Condition, now: str) -> dict[str, Any]:
+def _of_condition(resource: Resource, condition: Condition, moment: _Moment) -> dict[str, Any]:
     bad = "True" if condition.type == ConditionType.SCALING_LIMITED else "False"
     return _event(
         resource,
         condition.reason,
         f"{condition.type}={condition.status}: {condition.message}",
-        now,
+        moment,
         warning=condition.status == bad and condition.reason not in _EXPECTED,
-        identity=f"{condition.type}/{condition.reason}",
+        identity=f"{condition.type}/{condition.status}/{condition.reason}",
     )
 
 
 def _event(
-    resource: Resource, reason: str, note: str, now: str, *, warning: bool, identity: str
+    resource: Resource, reason: str, note: str, moment: _Moment, *, warning: bool, identity: str
 ) -> dict[str, Any]:
-    # The name follows from what happened and when: telling it twice is refused as a conflict.
-    suffix = hashlib.sha256(f"{resource.uid}/{identity}/{now}".encode()).hexdigest()[:16]
+    origin = f"{resource.uid}/{identity}/{moment.previous}"
+    suffix = hashlib.sha256(origin.encode()).hexdigest()[:16]
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {"name": f"{resource.name}.{suffix}", "namespace": resource.namespace},
-        "eventTime": now,
+        "eventTime": moment.now,
         "reportingController": names.FIELD_MANAGER,
         "reportingInstance": names.FIELD_MANAGER,
         "action": "Reconcile",

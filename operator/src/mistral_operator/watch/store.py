@@ -162,6 +162,12 @@ class Shelf(Generic[V]):
         self._gone = {key: version for key, version in self._gone.items() if version > as_of}
         return changed
 
+    def forget(self, key: Key, uid: str) -> None:
+        """Drop an object that the API server has no more, unless another one has its name."""
+        known = self._entries.get(key)
+        if known is not None and known.uid == uid:
+            self._bury(key, known.version)
+
     def _bury(self, key: Key, version: int) -> Key:
         """Drop an object and ignore what was said of it before `version`."""
         self._gone[key] = version

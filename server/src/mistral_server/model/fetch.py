@@ -9,6 +9,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -54,13 +55,15 @@ def fetch_model(settings: FetchSettings) -> None:
     if _is_complete(directory, settings):
         _log.info("%s@%s is already present", settings.repository, settings.revision)
         return
+    token = _token()
     started = time.monotonic()
     _log.info("Fetching %s@%s to %s", settings.repository, settings.revision, directory)
     try:
         with _progress(directory):
-            _download(directory, settings)
+            _download(directory, settings, token)
     except Exception as error:  # the client raises a dozen kinds, of its own and of httpx
-        raise ModelUnavailableError(_explain(error, settings)) from error
+        # Without the cause: it may quote the request, and with it the token.
+        raise ModelUnavailableError(_redacted(_explain(error, settings), token)) from None
     if pattern := model_files.missing(directory, settings.format):
         raise ModelUnavailableError(
             f"The repository {settings.repository} contains no {pattern}, which the format "
@@ -77,7 +80,7 @@ def _is_complete(directory: Path, settings: FetchSettings) -> bool:
         return False
 
 
-def _download(directory: Path, settings: FetchSettings) -> None:
+def _download(directory: Path, settings: FetchSettings, token: str) -> None:
     scratch = directory / ".hub"
     # The client reads these on import. An image may be offline for the engine, and a pod's home is
     # read-only.
@@ -94,9 +97,33 @@ def _download(directory: Path, settings: FetchSettings) -> None:
         local_dir=directory,
         allow_patterns=allow,
         ignore_patterns=ignore,
-        token=os.environ.get("HF_TOKEN") or False,
+        token=token or False,
     )
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _token() -> str:
+    """Return the hub's token without surrounding space, empty if there is none.
+
+    A Secret that was created from a file ends in a newline. An HTTP client refuses such a header
+    and quotes it, token included.
+
+    Raises:
+        ModelUnavailableError: it contains what a header cannot.
+    """
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise ModelUnavailableError(
+            "The token of the hub (HF_TOKEN) contains spaces or characters other than printable "
+            "ASCII: create the Secret again from the token alone."
+        )
+    return token
+
+
+def _redacted(text: str, token: str) -> str:
+    """Return a text without the token and without passwords in URLs."""
+    hidden = text.replace(token, "[token]") if token else text
+    return re.sub(r"(\w+://)[^/@\s]+@", r"\1[credentials]@", hidden)
 
 
 def _explain(error: Exception, settings: FetchSettings) -> str:

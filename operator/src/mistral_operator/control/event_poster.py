@@ -1,0 +1,81 @@
+"""Posts Events before the status that records their transitions, each of them exactly once.
+
+An Event that the API server cannot take now holds the status back for a few attempts, so that it
+survives an operator that is killed meanwhile. After that it waits here: the resource comes before
+its Events.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mistral_operator.control.dependencies import Dependencies
+from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.objects import Key
+
+log = logging.getLogger(__name__)
+
+Event = dict[str, Any]
+
+HELD_BACK = 4
+"""Attempts for which a status waits for its Events: with the queue's back-off, about 10 s."""
+RETRY_SECONDS = 15.0
+"""Until the next attempt once the status does not wait any more."""
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """Events of a resource that could not be posted yet."""
+
+    failures: int = 0
+    events: dict[str, Event] = field(default_factory=dict)
+    """By name, the oldest first; filled once the status does not wait any more."""
+
+
+class EventPoster:
+    """Posts the Events of resources."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._cluster = dependencies.cluster
+        self._requeue_after = dependencies.requeue_after
+        self._backlogs: dict[Key, _Backlog] = {}
+
+    async def post(self, key: Key, events: Iterable[Event]) -> None:
+        """Post the Events of transitions that are about to be recorded, and those that wait.
+
+        Raises:
+            Unavailable: the API server takes none now; nothing must be recorded yet.
+        """
+        backlog = self._backlogs.get(key, _Backlog())
+        left = {**backlog.events, **{one["metadata"]["name"]: one for one in events}}
+        try:
+            for name, event in list(left.items()):
+                await self._post(key, event)
+                del left[name]
+        except Unavailable as error:
+            backlog.failures += 1
+            self._backlogs[key] = backlog
+            if backlog.failures < HELD_BACK:
+                raise
+            if backlog.failures == HELD_BACK:
+                log.warning("%s/%s: %s; the status does not wait for it", *key, error)
+            backlog.events = left
+            self._requeue_after(key, RETRY_SECONDS)
+        else:
+            self._backlogs.pop(key, None)
+
+    def forget(self, key: Key) -> None:
+        """Forget a resource that is gone."""
+        self._backlogs.pop(key, None)
+
+    async def _post(self, key: Key, event: Event) -> None:
+        """Post an Event, unless it exists or the API server will never take it."""
+        try:
+            await self._cluster.post_event(key.namespace, event)
+        except (Unavailable, NamespaceLeaving) as error:
+            if isinstance(error, Unavailable):
+                raise
+        except ClusterError as error:
+            if error.status != 409:
+                log.warning("%s/%s: Event %s is lost: %s", *key, event["reason"], error)

@@ -1,0 +1,121 @@
+"""Each Event is posted at least once and at most once, whatever the API server answers."""
+
+import asyncio
+import logging
+
+import pytest
+
+from builders import Object
+from fake_api_server import Write
+from fake_objects import ApiError
+from mistral_operator.kube import kinds
+from operator_life import Life, play
+from operator_scenarios import failing, too_long_a_context
+
+REMEDIED: Object = {
+    "engine": {"contextLength": 131_072},
+    "oom": {"policy": "Apply", "quietSeconds": 10},
+}
+NAMED = ["KVCacheTooSmall", "RemedyApplied", "RemedyHelped"]
+"""The Events of a remedy that docs/memory.md names."""
+
+
+def reject_events(life: Life, error: ApiError, times: int = 10_000) -> list[Write]:
+    """Let the API server reject Events; return those that it rejected."""
+    rejected: list[Write] = []
+
+    async def before(write: Write) -> None:
+        if write.verb == "post" and len(rejected) < times:
+            rejected.append(write)
+            raise error
+
+    life.api.before_write = before
+    return rejected
+
+
+async def remedied(life: Life, error: ApiError, times: int = 10_000) -> list[Write]:
+    """Let an endpoint run out of memory and be remedied while Events are rejected."""
+    await life.start()
+    life.create(REMEDIED)
+    await life.settle()
+    rejected = reject_events(life, error, times)
+    await failing(too_long_a_context)(life)
+    assert life.reason() == "Ready"
+    assert life.status["oom"]["overrides"] == {"contextLength": 57_344}
+    return rejected
+
+
+def counts(life: Life) -> list[int]:
+    """Return how often each of the named Events was posted."""
+    return [life.event_reasons().count(one) for one in NAMED]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("times", [1, 3, 9])
+def test_an_event_that_cannot_be_taken_now_is_posted_later(status: int, times: int) -> None:
+    async def scenario(life: Life) -> None:
+        rejected = await remedied(life, ApiError(status, "Later", "not now"), times)
+        await life.settle(200)
+
+        assert len(rejected) == times
+        assert counts(life) == [1, 1, 1]
+
+    play(scenario)
+
+
+def test_events_that_are_never_taken_do_not_hold_a_resource_up_and_are_not_lost() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create(REMEDIED)
+        await life.settle()
+        reject_events(life, ApiError(500, "InternalError", "a webhook fails"))
+        act = asyncio.ensure_future(failing(too_long_a_context)(life))  # it never settles
+        await asyncio.sleep(300)
+        act.cancel()
+
+        assert life.reason() == "Ready"
+        assert life.status["oom"]["steps"][0]["outcome"] == "Helped"
+        assert counts(life) == [0, 0, 0]
+
+        life.api.before_write = None
+        await life.settle(200)
+
+        assert counts(life) == [1, 1, 1]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("status", [403, 404, 422])
+def test_an_event_that_is_rejected_for_good_is_given_up_with_one_line(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(life: Life) -> None:
+        with caplog.at_level(logging.WARNING, "mistral_operator"):
+            rejected = await remedied(life, ApiError(status, "No", "no Events here"))
+            await life.settle(1000)
+
+        lost = [one for one in caplog.messages if " is lost: " in one]
+        assert len(lost) == len(rejected)
+        assert len(lost) == len({*rejected}), "none is posted again"
+        assert any("KVCacheTooSmall is lost: POST" in one for one in lost)
+        assert any("no Events here" in one for one in lost)
+
+    play(scenario)
+
+
+def test_a_reason_that_comes_back_is_another_event() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        for _ in range(3):
+            life.edit({"suspend": True})
+            await life.settle(20)
+            life.edit({"suspend": False})
+            await life.settle(20)
+
+        names = [one["metadata"]["name"] for one in life.objects.all(kinds.EVENT)]
+        assert life.event_reasons().count("Suspended") == 3
+        assert len(names) == len({*names})
+
+    play(scenario)
