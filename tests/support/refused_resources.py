@@ -128,7 +128,10 @@ RULES: dict[str, tuple[Spec, str]] = {
         "allowed keys are cpu, memory, ephemeral-storage",
     ),
     "too little shared memory": ({"sharedMemory": "64Mi"}, "at least 512Mi"),
-    "shared memory in bytes": ({"sharedMemory": 2147483648}, "at least 512Mi"),
+    "shared memory in bytes": (
+        {"sharedMemory": 2147483648},
+        "spec.sharedMemory: write it as a quoted quantity",
+    ),
 }
 """By the CEL rules of the CRD: the sentence is the same from both."""
 
@@ -136,12 +139,12 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
     "autoscaling without a limit": (
         {"autoscaling": {}},
         'missing required field "maxReplicas"',
-        "spec.autoscaling.maxReplicas: Field required",
+        "spec.autoscaling.maxReplicas: required, but not set",
     ),
     "a path that is a pattern": (
         {"gate": {"paths": ["/v1/.*"]}},
         "spec.gate.paths[0]",
-        "spec.gate.paths.0: String should match",
+        "spec.gate.paths[0]: not valid: write a value such as /score or /v1/*",
     ),
     "a replica count below zero": (
         {"replicas": -1},
@@ -150,8 +153,12 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
     ),
     "a replica count in words": ({"replicas": "two"}, "integer", "integer"),
     "a replica count in quotes": ({"replicas": "2"}, "integer", "integer"),
-    "a truth value in words": ({"suspend": "yes"}, "boolean", "boolean"),
-    "a memory that is no quantity": ({"pod": {"gpu": {"memory": "much"}}}, "should match", "match"),
+    "a truth value in words": ({"suspend": "yes"}, "boolean", "must be true or false"),
+    "a memory that is no quantity": (
+        {"pod": {"gpu": {"memory": "much"}}},
+        "should match",
+        "quantity",
+    ),
     "a field that does not exist": (
         {"replica": 2},
         "unknown field",
@@ -160,12 +167,12 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
     "a URL where a host belongs": (
         {"images": {"domains": ["https://example.com"]}},
         "should match",
-        "should match",
+        "write a value such as",
     ),
     "a path that leaves the volume": (
         {"model": {"source": {"persistentVolumeClaim": {"claimName": "x", "path": "../y"}}}},
         "should match",
-        "should match",
+        "write a value such as",
     ),
     "a shortest context below the shortest that is served": (
         {"oom": {"minContextLength": 1023}},

@@ -111,11 +111,11 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "a spec of nothing": (yaml.safe_dump(document(spec=None)), "spec is not set"),
     "a wrong type": (
         yaml.safe_dump(document(spec={"replicas": "many"})),
-        "spec.replicas: Input should be a valid integer",
+        "spec.replicas: must be an integer",
     ),
     "a memory of hundreds of digits": (
         yaml.safe_dump(document(spec={"pod": {"gpu": {"memory": "1" + "0" * 400 + "Gi"}}})),
-        "spec.pod.gpu.memory: String should have at most 32 characters",
+        "spec.pod.gpu.memory: must have at most 32 characters",
     ),
     "a memory that no machine has": (
         yaml.safe_dump(document(spec={"engine": {"kvCache": {"memory": "48Pi"}}})),

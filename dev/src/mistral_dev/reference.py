@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mistral_operator.api.base import QUANTITY_PATTERN
+from mistral_operator.api.patterns import QUANTITY
 
 Schema = Mapping[str, Any]
 
@@ -102,7 +102,7 @@ def _type(path: str, name: str, field: Schema) -> str:
 
 
 def _is_quantity(field: Schema) -> bool:
-    return field.get("pattern") == QUANTITY_PATTERN
+    return field.get("pattern") == QUANTITY
 
 
 def _anchor(heading: str) -> str:

@@ -105,7 +105,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "an item of a list": (
         {"pod": {"tolerations": [{}, {"operator": "Perhaps"}]}},
-        "spec.pod.tolerations.1.operator",
+        "spec.pod.tolerations[1].operator",
     ),
     "not an object": ({"images": 3}, "spec.images"),
     "neither of two types": ({"engine": {"contextLength": "long"}}, "spec.engine.contextLength"),

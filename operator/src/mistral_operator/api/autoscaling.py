@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Rule, Time
 
 
@@ -69,7 +70,7 @@ class ScalingBehavior(ApiModel):
 class Keda(ApiModel):
     """How KEDA reads the load."""
 
-    prometheus: str | None = Field(default=None, max_length=512, pattern=r"^https?://[^\s]+$")
+    prometheus: str | None = Field(default=None, max_length=512, pattern=patterns.URL)
     """URL of a Prometheus server that KEDA queries, such as http://prometheus.monitoring.svc:9090.
     It requires `targetInFlight` and does not support `freezeLoopShare`. Unset: KEDA queries the
     operator."""

@@ -1,5 +1,6 @@
 """The base of the resource's models, and the types that several of them share."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
@@ -15,8 +16,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
+from mistral_operator.api import patterns
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
 from mistral_operator.kube.timestamps import parse_time
 
@@ -106,21 +108,31 @@ def with_rules(*rules: Rule) -> dict[str, Any]:
     return {"x-kubernetes-validations": [one.cel for one in rules]}
 
 
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
-
 _MAX_QUANTITY_LENGTH = 32
 """Long enough for every quantity of the API server, and short enough for a float."""
 
 
-def _as_text(value: Any) -> Any:
-    return str(value) if type(value) is int else value
+QUANTITY_ERROR = "quantity"
+"""Type of the error for a value that is not a quantity."""
+
+
+def is_quantity(value: Any) -> bool:
+    """Tell whether a value is a quantity; Kubernetes accepts 2 and "2"."""
+    text = str(value) if type(value) is int else value
+    return isinstance(text, str) and re.fullmatch(patterns.QUANTITY, text) is not None
+
+
+def _as_text(value: Any) -> str:
+    if not is_quantity(value):
+        raise PydanticCustomError(QUANTITY_ERROR, "write it as a quoted quantity, such as 1Gi")
+    return str(value)
 
 
 Quantity = Annotated[
     str,
-    Field(pattern=QUANTITY_PATTERN, max_length=_MAX_QUANTITY_LENGTH),
-    # Kubernetes accepts 2 and "2"; the CRD generator translates this marker.
+    Field(pattern=patterns.QUANTITY, max_length=_MAX_QUANTITY_LENGTH),
     BeforeValidator(_as_text),
+    # The CRD generator translates this marker.
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
 ]
 """A Kubernetes quantity such as 500m, 2 or 16Gi."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
 from mistral_operator.api.fields import FIELD_NAMES
 from mistral_server.contract.engine_args import (
@@ -135,7 +136,7 @@ class Engine(ApiModel):
         return arguments
 
 
-Domain = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9.-]+$")]
+Domain = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.HOST)]
 
 
 class Images(ApiModel):

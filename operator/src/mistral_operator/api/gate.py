@@ -4,7 +4,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
+from mistral_operator.api import patterns
+from mistral_operator.api.base import ApiModel, Memory, Name, Rule, is_quantity, with_rules
 from mistral_operator.kube.quantities import is_at_least
 
 
@@ -46,13 +47,13 @@ class ApiKeys(ApiModel):
     changed Secret takes effect within about a minute, without a restart. Only the pods read it."""
 
 
-Path = Annotated[str, Field(min_length=2, max_length=253, pattern=r"^/[A-Za-z0-9._/-]*(/\*)?$")]
+Path = Annotated[str, Field(min_length=2, max_length=253, pattern=patterns.API_PATH)]
 
 
 _MAX_BODY_SIZE = Rule(
     "type(self) == string ? quantity(self).compareTo(quantity('1Mi')) >= 0 : int(self) >= 1048576",
     "spec.gate.maxBodySize must be at least 1Mi",
-    lambda size: is_at_least(str(size), 1024**2),
+    lambda size: not is_quantity(size) or is_at_least(str(size), 1024**2),
 )
 
 

@@ -4,15 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Name, Rule
 
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
-
-_PARTS = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
-"""Parts between slashes. None starts with a dot, so a path cannot leave its root."""
-
-RELATIVE_PATH = f"^({_PARTS})?$"
-"""A path below a mount."""
 
 
 class SecretKey(ApiModel):
@@ -30,7 +25,7 @@ class HubSource(ApiModel):
     token_secret: SecretKey | None = None
     """Secret with the access token for a gated repository. Only the init container that fetches the
     model reads it, never the server."""
-    endpoint: str | None = Field(default=None, max_length=512, pattern=r"^https?://[^\s]+$")
+    endpoint: str | None = Field(default=None, max_length=512, pattern=patterns.URL)
     """URL of a mirror of the hub. Unset: the public hub."""
 
 
@@ -39,7 +34,7 @@ class ClaimSource(ApiModel):
 
     claim_name: Name
     """Name of the PersistentVolumeClaim. It is mounted read-only."""
-    path: str = Field(default="", max_length=512, pattern=RELATIVE_PATH)
+    path: str = Field(default="", max_length=512, pattern=patterns.RELATIVE_PATH)
     """Directory of the model within the volume. Unset: the root of the volume."""
 
 
@@ -51,7 +46,7 @@ class ImageSource(ApiModel):
     registry.example.com/models/mistral-small@sha256:..."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When the kubelet pulls the image."""
-    path: str = Field(default="", max_length=512, pattern=RELATIVE_PATH)
+    path: str = Field(default="", max_length=512, pattern=patterns.RELATIVE_PATH)
     """Directory of the model within the image. Unset: the root of the image."""
 
 
@@ -98,7 +93,7 @@ class Model(ApiModel):
         default=DEFAULT_MODEL,
         min_length=1,
         max_length=200,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$",
+        pattern=patterns.REPOSITORY,
     )
     """Repository of the model on the hub, owner/name. With another source it is only the name of
     the model."""
@@ -106,12 +101,12 @@ class Model(ApiModel):
         default="main",
         min_length=1,
         max_length=200,
-        pattern=f"^{_PARTS}$",
+        pattern=patterns.REVISION,
     )
     """Commit, tag or branch of the repository. Pin a commit in production: a branch can move
     between the start of one replica and the next."""
     served_name: str | None = Field(
-        default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._/:-]+$"
+        default=None, min_length=1, max_length=200, pattern=patterns.MODEL_NAME
     )
     """Model name that clients send in `model`. Unset: the id."""
     source: ModelSource = ModelSource()

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, Rule
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
@@ -26,7 +27,7 @@ class Gpu(ApiModel):
     resource_name: str = Field(
         default="nvidia.com/gpu",
         max_length=317,
-        pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        pattern=patterns.EXTENDED_RESOURCE,
     )
     """Extended resource that represents one GPU."""
     memory: Memory | None = None

@@ -1,22 +1,17 @@
 """A MistralSmallDeployment in the operator: identity and parsed spec."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from mistral_operator.api.base import Rule
+from mistral_operator.api.sentences import allowed_keys_message, field_path, sentence
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import API_VERSION, KIND, MAX_NAME
-
-_CHOICE = re.compile(r"int|str|literal\[.*\]|constrained-.*|function-.*")
-"""Pydantic's names for the alternatives of a field with several types."""
-
-_QUOTED = re.compile(r"'([^']*)'")
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
@@ -36,7 +31,7 @@ def allowed_keys(keys: Iterable[str]) -> Rule:
     quoted = ", ".join(f"'{key}'" for key in allowed)
     return Rule(
         f"self.all(key, key in [{quoted}])",
-        f"allowed keys are {', '.join(allowed)}",
+        allowed_keys_message(allowed),
         lambda value: set(value) <= set(allowed),
     )
 
@@ -84,27 +79,7 @@ def parse_spec(spec: Mapping[str, Any] | None, *, strict: bool = False) -> Spec:
         return Spec.model_validate({} if spec is None else spec, strict=strict)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(("spec", *_field_names(first["loc"])))
-        raise InvalidResource(path, _sentence(first)) from error
-
-
-def _sentence(error: ErrorDetails) -> str:
-    """Return the message of an error, with a hint where YAML converted the value."""
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "literal_error" and isinstance(error["input"], bool):
-        return (
-            f"{message}; put the value in quotes: YAML reads Off, On, No and Yes as true or false"
-        )
-    if error["type"] == "literal_error" and error["loc"][-1] == "[key]":
-        return allowed_keys(_QUOTED.findall(error.get("ctx", {})["expected"])).message
-    return message
-
-
-def _field_names(location: tuple[int | str, ...]) -> Iterator[str]:
-    """Return a location without the parts that pydantic adds: types of a union, `[key]`."""
-    for part in map(str, location):
-        if part != "[key]" and not _CHOICE.fullmatch(part):
-            yield part
+        raise InvalidResource(field_path(first["loc"]), sentence(first)) from error
 
 
 def parse_resource(body: Mapping[str, Any], *, strict: bool = False) -> Resource:

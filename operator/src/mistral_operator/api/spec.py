@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mistral_operator.api.autoscaling import Autoscaling
-from mistral_operator.api.base import ApiModel, Quantity, Rule, with_rules
+from mistral_operator.api.base import ApiModel, Quantity, Rule, is_quantity, with_rules
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.model import Model
@@ -13,10 +13,15 @@ from mistral_operator.api.oom import OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
 from mistral_operator.kube.quantities import is_at_least
 
+_SHARED_MEMORY_TEXT = Rule(
+    "type(self) == string",
+    "spec.sharedMemory: write it as a quoted quantity, such as 1Gi",
+    lambda size: isinstance(size, str),
+)
 _SHARED_MEMORY = Rule(
-    "type(self) == string && quantity(self).compareTo(quantity('512Mi')) >= 0",
+    "type(self) != string || quantity(self).compareTo(quantity('512Mi')) >= 0",
     "spec.sharedMemory must be at least 512Mi: vLLM does not start with less",
-    lambda size: isinstance(size, str) and is_at_least(size, 512 * 1024**2),
+    lambda size: not is_quantity(size) or is_at_least(size, 512 * 1024**2),
 )
 
 
@@ -80,8 +85,8 @@ class Spec(ApiModel):
     cache: Cache | None = None
     """PersistentVolumeClaim that keeps the model between restarts. Unset: each pod fetches the
     model again."""
-    shared_memory: Annotated[Quantity, _SHARED_MEMORY.before] = Field(
-        default="2Gi", json_schema_extra=with_rules(_SHARED_MEMORY)
+    shared_memory: Annotated[Quantity, _SHARED_MEMORY.before, _SHARED_MEMORY_TEXT.before] = Field(
+        default="2Gi", json_schema_extra=with_rules(_SHARED_MEMORY_TEXT, _SHARED_MEMORY)
     )
     """Size of /dev/shm, through which the ranks of one replica communicate. At least 512Mi."""
     startup_seconds: int = Field(default=1800, ge=60, le=86_400)

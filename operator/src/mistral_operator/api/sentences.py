@@ -1,0 +1,104 @@
+"""Messages for invalid values: what pydantic reports, in the terms of a manifest's author."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from mistral_operator.api.base import QUANTITY_ERROR
+from mistral_operator.api.patterns import EXAMPLES
+
+_CHOICE = re.compile(r"int|str|literal\[.*\]|constrained-.*|function-.*")
+"""Pydantic's names for the alternatives of a field with several types."""
+
+_QUOTED = re.compile(r"'([^']*)'")
+_SUBJECT = re.compile(r"^(Input|String|List|Dictionary) should")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+_TYPES = {
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "dict_type": "an object",
+    "list_type": "a list",
+    "string_type": "a string",
+    "int_type": "an integer",
+    "int_parsing": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""What a value must be, by pydantic's name of the error."""
+
+
+def field_path(location: Iterable[int | str]) -> str:
+    """Return the path of a field, such as `spec.pod.tolerations[0]`.
+
+    Pydantic adds parts to a location that are not in the manifest: types of a union, and `[key]`.
+    """
+    path = "spec"
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part != "[key]" and not _CHOICE.fullmatch(part):
+            path += f".{part}"
+    return path
+
+
+def sentence(error: ErrorDetails) -> str:
+    """Return the message of an error, with what to write instead."""
+    value, kind = error["input"], error["type"]
+    if isinstance(value, float) and math.isnan(value):
+        return "not a number (NaN): write a number"
+    if kind == "missing":
+        return "required, but not set"
+    if kind == QUANTITY_ERROR:
+        return _quantity(error["loc"], value)
+    if kind in _TYPES:
+        return f"must be {_TYPES[kind]}{_quotes(kind, value)}"
+    if kind == "literal_error":
+        return _literal(error)
+    if kind == "string_pattern_mismatch" and (example := EXAMPLES.get(error["ctx"]["pattern"])):
+        return f"not valid: write a value such as {example}"
+    return _SUBJECT.sub("must", error["msg"].removeprefix("Value error, "))
+
+
+def allowed_keys_message(keys: Iterable[str]) -> str:
+    """Return the message for a map with a fixed set of keys."""
+    return f"allowed keys are {', '.join(keys)}"
+
+
+def _quotes(kind: str, value: Any) -> str:
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return ": put the value in quotes"
+    if kind != "string_type" and isinstance(value, str):
+        text = value.lower()
+        if _NUMBER.fullmatch(text) if kind.startswith(("int", "float")) else text in _TRUTH:
+            return ", without quotes"
+    return ""
+
+
+_TRUTH = {"true", "false"}
+
+
+def _literal(error: ErrorDetails) -> str:
+    expected = error.get("ctx", {})["expected"]
+    if error["loc"][-1] == "[key]":
+        return allowed_keys_message(_QUOTED.findall(expected))
+    message = f"must be {expected}"
+    if isinstance(error["input"], bool):
+        return (
+            f"{message}; put the value in quotes: YAML reads Off, On, No and Yes as true or false"
+        )
+    return message
+
+
+def _quantity(location: tuple[int | str, ...], value: Any) -> str:
+    if location[-1] != "cpu":
+        return "write it as a quoted quantity, such as 1Gi"
+    if isinstance(value, float) and value > 0:
+        return f'write "{value:g}" or {value * 1000:g}m'
+    return 'write it as a quoted quantity, such as "2" or 500m'
