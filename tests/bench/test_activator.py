@@ -127,7 +127,7 @@ async def _activator(engine: int) -> AsyncIterator[int]:
         our_slice("127.0.0.1", port=port, terms=terms),
         slice_body("127.0.0.1", port=engine),
     ):
-        endpoints.saw(kinds.ENDPOINT_SLICE, body, deleted=False)
+        endpoints.on_event(kinds.ENDPOINT_SLICE, body, deleted=False)
     async with upstream_session() as upstream:
         listeners = Listeners(endpoints, upstream, drain_seconds=5)
         await listeners.sync()

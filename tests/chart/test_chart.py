@@ -31,7 +31,7 @@ def test_the_chart_passes_strict_lint(values: dict[str, Any]) -> None:
 
 
 def test_the_defaults_render_what_was_reviewed(request: pytest.FixtureRequest) -> None:
-    # The CRD has its own test below, and would bury the rest.
+    # The CRD has its own test below, and would hide the rest.
     rendered = manifest({"crds": {"enabled": False}})
     if request.config.getoption("--update-golden", default=False):
         GOLDEN.parent.mkdir(exist_ok=True)
@@ -43,10 +43,10 @@ def test_the_defaults_render_what_was_reviewed(request: pytest.FixtureRequest) -
 
 
 def test_the_crd_is_the_one_that_the_models_make_and_outlives_the_release() -> None:
-    (found,) = of_kind(render(), "CustomResourceDefinition")
-    annotations = found["metadata"].pop("annotations")
+    (crd,) = of_kind(render(), "CustomResourceDefinition")
+    annotations = crd["metadata"].pop("annotations")
 
-    assert found == custom_resource_definition()
+    assert crd == custom_resource_definition()
     assert annotations == {"helm.sh/resource-policy": "keep"}
 
 

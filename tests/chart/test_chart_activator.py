@@ -1,4 +1,4 @@
-"""The activator's part of the chart: what it is told, what it may, and who selects it."""
+"""The activator's part of the chart: its settings, rights and selectors."""
 
 from typing import Any
 
@@ -62,19 +62,19 @@ def test_a_value_reaches_the_activators_settings(
 
 def test_it_is_killed_no_sooner_than_it_has_drained(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"activator": {"drainSeconds": 45}}
-    told = settings(monkeypatch, values)
+    parsed = settings(monkeypatch, values)
 
     assert (
         pod(values)["spec"]["terminationGracePeriodSeconds"]
-        > told.notice_seconds + told.drain_seconds
+        > parsed.notice_seconds + parsed.drain_seconds
     )
 
 
 def test_no_environment_variable_is_misspelt() -> None:
     prefix = ActivatorSettings.model_config["env_prefix"]
-    known = {f"{prefix}{name.upper()}" for name in ActivatorSettings.model_fields}
+    variables = {f"{prefix}{name.upper()}" for name in ActivatorSettings.model_fields}
 
-    assert {one["name"] for one in pod()["spec"]["containers"][0]["env"]} <= known
+    assert {one["name"] for one in pod()["spec"]["containers"][0]["env"]} <= variables
 
 
 @pytest.mark.parametrize(

@@ -31,18 +31,18 @@ def bound_roles(objects: list[Object]) -> dict[tuple[str, str], Object]:
         if one["kind"] in {"Role", "ClusterRole"}
     }
     subject = {"kind": "ServiceAccount", "name": RELEASE, "namespace": NAMESPACE}
-    found = {}
+    bound = {}
     for binding in (*of_kind(objects, "RoleBinding"), *of_kind(objects, "ClusterRoleBinding")):
         assert binding["subjects"] == [subject]
         namespace = binding["metadata"].get("namespace")
         reference = binding["roleRef"]
         role = roles[reference["kind"], namespace, reference["name"]]
         where = namespace or reference["name"]
-        assert (reference["kind"], where) not in found or namespace == NAMESPACE
+        assert (reference["kind"], where) not in bound or namespace == NAMESPACE
         if reference["name"].endswith(LOOKUP):
             where += LOOKUP
-        found[reference["kind"], where] = role
-    return found
+        bound[reference["kind"], where] = role
+    return bound
 
 
 def test_the_operator_may_do_what_its_code_does_and_no_more() -> None:

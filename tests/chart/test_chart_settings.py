@@ -72,11 +72,11 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
 }
 
 
-@pytest.mark.parametrize(("values", "name", "wanted"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(("values", "name", "want"), CASES.values(), ids=CASES)
 def test_a_value_reaches_the_operators_settings(
-    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], name: str, wanted: object
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], name: str, want: object
 ) -> None:
-    assert getattr(settings(monkeypatch, values), name) == wanted
+    assert getattr(settings(monkeypatch, values), name) == want
 
 
 def test_the_port_is_the_one_that_is_exposed_and_probed(monkeypatch: pytest.MonkeyPatch) -> None:

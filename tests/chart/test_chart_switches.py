@@ -142,11 +142,11 @@ POD: dict[str, tuple[Values, Callable[[Object], object], object]] = {
 }
 
 
-@pytest.mark.parametrize(("values", "look", "wanted"), POD.values(), ids=POD)
+@pytest.mark.parametrize(("values", "look", "want"), POD.values(), ids=POD)
 def test_a_value_reaches_the_pod(
-    values: Values, look: Callable[[Object], object], wanted: object
+    values: Values, look: Callable[[Object], object], want: object
 ) -> None:
-    assert look(operator_pod(values)) == wanted
+    assert look(operator_pod(values)) == want
 
 
 CONTAINER: dict[str, tuple[Values, str, object]] = {
@@ -179,9 +179,9 @@ CONTAINER: dict[str, tuple[Values, str, object]] = {
 }
 
 
-@pytest.mark.parametrize(("values", "field", "wanted"), CONTAINER.values(), ids=CONTAINER)
-def test_a_value_reaches_the_container(values: Values, field: str, wanted: object) -> None:
-    assert operator_container(values)[field] == wanted
+@pytest.mark.parametrize(("values", "field", "want"), CONTAINER.values(), ids=CONTAINER)
+def test_a_value_reaches_the_container(values: Values, field: str, want: object) -> None:
+    assert operator_container(values)[field] == want
 
 
 def test_an_upgrade_never_runs_two_operators_without_a_lease() -> None:
@@ -193,9 +193,9 @@ def test_an_upgrade_never_runs_two_operators_without_a_lease() -> None:
 
 
 def test_a_crd_that_is_not_kept_goes_with_the_release() -> None:
-    (found,) = of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition")
+    (crd,) = of_kind(render({"crds": {"keep": False}}), "CustomResourceDefinition")
 
-    assert "annotations" not in found["metadata"]
+    assert "annotations" not in crd["metadata"]
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
 
 def value_at(path: str) -> Any:
     """Return the default of a value, by its dotted path."""
-    found: Any = VALUES
+    value: Any = VALUES
     for part in path.split("."):
-        found = found[part]
-    return found
+        value = value[part]
+    return value
 
 
 def test_every_value_has_a_type_a_default_and_a_description() -> None:
@@ -89,9 +89,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("values", "said"), REFUSED.values(), ids=REFUSED)
-def test_helm_refuses_a_wrong_value_and_says_where(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(HelmRefused, match=said):
+@pytest.mark.parametrize(("values", "message"), REFUSED.values(), ids=REFUSED)
+def test_helm_refuses_a_wrong_value_and_says_where(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(HelmRefused, match=message):
         render(values)
 
 
@@ -106,7 +106,7 @@ def test_a_value_without_comment_is_an_error_that_names_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (TEXT + "# Something new.\nnovelty: 1\n", "novelty"),
         (TEXT.replace("# Replicas", "# replicas: 1 #").replace("\nreplicas: 1", ""), "replicas"),
@@ -114,8 +114,8 @@ def test_a_value_without_comment_is_an_error_that_names_it() -> None:
     ],
     ids=["unknown to the model", "unknown to values.yaml", "of another type"],
 )
-def test_a_value_that_the_model_does_not_know_is_an_error(text: str, said: str) -> None:
-    with pytest.raises(UsageError, match=f"(?s)chart_values.py differ.*{said}"):
+def test_a_value_that_the_model_does_not_know_is_an_error(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"(?s)chart_values.py differ.*{message}"):
         chart_values.read_values(text)
 
 

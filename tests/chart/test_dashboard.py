@@ -13,14 +13,14 @@ DOCUMENT: dict[str, Any] = json.loads(dashboard())
 PANELS: list[dict[str, Any]] = [one for one in DOCUMENT["panels"] if one["type"] != "row"]
 
 
-def test_the_config_map_holds_the_dashboard_where_grafanas_sidecar_looks() -> None:
+def test_the_config_map_holds_the_dashboard_with_the_label_of_grafanas_sidecar() -> None:
     values = {"dashboard": {"enabled": True, "annotations": {"grafana_folder": "LLM"}}}
-    (found,) = of_kind(render(values), "ConfigMap")
+    (config_map,) = of_kind(render(values), "ConfigMap")
 
-    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-    assert found["metadata"]["annotations"] == {"grafana_folder": "LLM"}
-    assert found["data"] == {"mistral-small.json": dashboard().rstrip("\n")}
-    assert json.loads(found["data"]["mistral-small.json"]) == DOCUMENT
+    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert config_map["metadata"]["annotations"] == {"grafana_folder": "LLM"}
+    assert config_map["data"] == {"mistral-small.json": dashboard().rstrip("\n")}
+    assert json.loads(config_map["data"]["mistral-small.json"]) == DOCUMENT
 
 
 def test_the_chart_has_the_dashboard_that_the_table_of_panels_makes() -> None:
@@ -29,11 +29,11 @@ def test_the_chart_has_the_dashboard_that_the_table_of_panels_makes() -> None:
 
 def test_no_two_panels_overlap_and_none_leaves_the_grid() -> None:
     def cells(panel: dict[str, Any]) -> set[tuple[int, int]]:
-        place = panel["gridPos"]
+        cell = panel["gridPos"]
         return {
             (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
+            for x in range(cell["x"], cell["x"] + cell["w"])
+            for y in range(cell["y"], cell["y"] + cell["h"])
         }
 
     for one, other in combinations(DOCUMENT["panels"], 2):

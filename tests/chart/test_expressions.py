@@ -71,7 +71,7 @@ def dashboard_expressions() -> dict[str, str]:
     """Return every expression of the dashboard, with its variables as Grafana fills them in."""
     chosen = {"$namespace": NAMESPACE, "$name": f"({NAME}|other)"}
     return {
-        f"{panel.title}: {legend}": re.sub(r"\$\w+", lambda found: chosen[found[0]], expression)
+        f"{panel.title}: {legend}": re.sub(r"\$\w+", lambda match: chosen[match[0]], expression)
         for panels in SECTIONS.values()
         for panel in panels
         for legend, expression in panel.expressions().items()
@@ -198,15 +198,15 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 @pytest.mark.parametrize("expression", EXPRESSIONS.values(), ids=EXPRESSIONS)
 def test_an_expression_gives_data(prometheus: Prometheus, expression: str) -> None:
-    found: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
 
-    def given() -> bool:
-        found[:] = prometheus.query(expression)
-        return bool(found)
+    def has_data() -> bool:
+        samples[:] = prometheus.query(expression)
+        return bool(samples)
 
     # Two scrapes, and an evaluation of each group after them.
-    wait_until(given, f"data of {expression}", 20)
-    assert "NaN" not in {sample["value"][1] for sample in found}
+    wait_until(has_data, f"data of {expression}", 20)
+    assert "NaN" not in {sample["value"][1] for sample in samples}
 
 
 def test_the_rates_are_those_of_what_was_counted(prometheus: Prometheus) -> None:
@@ -244,10 +244,10 @@ def test_a_variable_of_the_dashboard_finds_the_endpoint(
     prometheus: Prometheus, variable: str
 ) -> None:
     templating = yaml.safe_load(dashboard())["templating"]["list"]
-    (found,) = (one for one in templating if one["name"] == variable)
-    asked = re.fullmatch(r"label_values\((.*), (\w+)\)", found["query"]["query"])
-    assert asked is not None
-    selector, label = asked[1].replace("$namespace", NAMESPACE), asked[2]
+    (definition,) = (one for one in templating if one["name"] == variable)
+    match = re.fullmatch(r"label_values\((.*), (\w+)\)", definition["query"]["query"])
+    assert match is not None
+    selector, label = match[1].replace("$namespace", NAMESPACE), match[2]
 
     wait_until(lambda: bool(prometheus.query(selector)), selector, 20)
 

@@ -41,23 +41,23 @@ def test_every_generated_file_is_fresh() -> None:
 
 
 def test_generating_writes_what_checking_wants(checkout: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     with pytest.raises(StaleFilesError, match=r"docs/reference\.md"):
         check(checkout)
 
-    write(checkout, said.append)
+    write(checkout, messages.append)
     check(checkout)
 
-    assert len(said) == len(generated(checkout)) - 1, "the README was fresh"
+    assert len(messages) == len(generated(checkout)) - 1, "the README was fresh"
 
 
 def test_generating_twice_writes_nothing_the_second_time(checkout: Path) -> None:
-    said: list[str] = []
-    write(checkout, said.append)
-    said.clear()
-    write(checkout, said.append)
+    messages: list[str] = []
+    write(checkout, messages.append)
+    messages.clear()
+    write(checkout, messages.append)
 
-    assert said == []
+    assert messages == []
 
 
 def test_a_file_that_was_edited_by_hand_is_named(checkout: Path) -> None:
@@ -88,9 +88,9 @@ def test_braces_in_the_crd_reach_the_cluster_as_they_are(tmp_path: Path) -> None
     (file,) = (chart / "templates" / "crds").iterdir()
     file.write_text(chart_crd(definition))
 
-    (found,) = of_kind(render({"crds": {"keep": False}}, chart), "CustomResourceDefinition")
+    (crd,) = of_kind(render({"crds": {"keep": False}}, chart), "CustomResourceDefinition")
 
-    assert found == definition
+    assert crd == definition
 
 
 def test_the_reference_has_a_row_for_every_field() -> None:

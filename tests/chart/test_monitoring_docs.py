@@ -37,10 +37,10 @@ def rows() -> Iterator[str]:
 
 
 def test_every_metric_has_a_row_with_its_labels() -> None:
-    wanted = list(rows())
+    want = list(rows())
 
-    assert len(wanted) > 15
-    assert [row for row in wanted if row not in DOCUMENT] == []
+    assert len(want) > 15
+    assert [row for row in want if row not in DOCUMENT] == []
 
 
 def test_every_record_is_named() -> None:
@@ -56,7 +56,7 @@ def test_the_headings_of_the_alerts_are_the_alerts() -> None:
 
 def test_outcomes_that_are_no_errors_are_those_of_the_rules() -> None:
     (excluded,) = {
-        found for rule in RULES for found in re.findall(r'outcome!~"([^"]+)"', rule["expr"])
+        outcomes for rule in RULES for outcomes in re.findall(r'outcome!~"([^"]+)"', rule["expr"])
     }
 
     assert set(excluded.split("|")) == {

@@ -29,10 +29,10 @@ def promtool(*arguments: str | Path) -> str:
 
 def rendered(values: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the PrometheusRule of the chart."""
-    (found,) = of_kind(
+    (rule,) = of_kind(
         render({"prometheusRule": {"enabled": True, **(values or {})}}), "PrometheusRule"
     )
-    return found
+    return rule
 
 
 def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
@@ -58,8 +58,8 @@ def test_a_rule_that_does_something_else_fails_its_cases(tmp_path: Path) -> None
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     seen = defaultdict(set)
     for case in yaml.safe_load((CASES / "alerts.yaml").read_text())["tests"]:
-        for asked in case["alert_rule_test"]:
-            seen[asked["alertname"]].add(bool(asked["exp_alerts"]))
+        for alert in case["alert_rule_test"]:
+            seen[alert["alertname"]].add(bool(alert["exp_alerts"]))
 
     assert seen == {name: {True, False} for name in ALERTS}
 
@@ -135,8 +135,8 @@ def test_a_runbook_that_is_no_url_is_rejected(runbook: str) -> None:
 
 def test_every_alert_says_what_happened_and_what_to_do() -> None:
     for rule in ALERTS.values():
-        said = rule["annotations"]
-        assert set(said) == {"summary", "description"}
-        assert said["summary"].endswith(".")
-        assert said["description"].endswith(".")
+        annotations = rule["annotations"]
+        assert set(annotations) == {"summary", "description"}
+        assert annotations["summary"].endswith(".")
+        assert annotations["description"].endswith(".")
         assert set(rule["labels"]) == {"severity"}

@@ -14,9 +14,9 @@ from talking_pods import TalkingPods
 
 def scaling(namespace: Namespace) -> Object:
     """Return `status.autoscaling`, empty if there is none."""
-    found = (namespace.get("msd", "small") or {}).get("status", {}).get("autoscaling", {})
-    assert isinstance(found, dict)
-    return found
+    status = (namespace.get("msd", "small") or {}).get("status", {}).get("autoscaling", {})
+    assert isinstance(status, dict)
+    return status
 
 
 def test_replicas_follow_the_load_up_and_down_in_a_bounded_number_of_writes(

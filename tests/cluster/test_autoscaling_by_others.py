@@ -56,7 +56,7 @@ def operator_settings() -> dict[str, str]:
 
 
 def endpoint(driver: str, **autoscaling: object) -> Object:
-    """Return an endpoint of 1 to 4 replicas of 10 requests that somebody else scales."""
+    """Return an endpoint of 1 to 4 replicas of 10 requests that another controller scales."""
     fields = {"driver": driver, "maxReplicas": 4, "targetInFlight": 10, **autoscaling}
     return resource("small", {"autoscaling": fields})
 
@@ -78,7 +78,7 @@ def steady(namespace: Namespace, pods: TalkingPods) -> None:
     behavior = {"scaleDown": {"stabilizationWindowSeconds": 15}}
     namespace.apply(scaled_by_keda(replicas=2, behavior=behavior))
     namespace.wait_for_reason("small", "Ready")
-    until_known(namespace)
+    until_scaling_active(namespace)
     assert replicas(namespace) == (2, 2)
 
 
@@ -116,8 +116,8 @@ def load(operator: OperatorProcess, namespace: Namespace) -> float | None:
 
 def replicas(namespace: Namespace) -> tuple[int, int]:
     """Return what the resource and its Deployment ask for."""
-    wanted = (namespace.get("msd", "small") or {})["spec"]["replicas"]
-    return wanted, namespace.wait_for("deployment", "small")["spec"]["replicas"]
+    desired = (namespace.get("msd", "small") or {})["spec"]["replicas"]
+    return desired, namespace.wait_for("deployment", "small")["spec"]["replicas"]
 
 
 def scale_status(namespace: Namespace) -> Object:
@@ -129,15 +129,15 @@ def scale_status(namespace: Namespace) -> Object:
 
 def conditions(namespace: Namespace, kind: str, name: str) -> dict[str, str]:
     """Return status and reason of each condition of an object."""
-    found = (namespace.get(kind, name) or {}).get("status", {}).get("conditions", [])
-    return {one["type"]: f"{one['status']} {one.get('reason', '')}" for one in found}
+    conditions_list = (namespace.get(kind, name) or {}).get("status", {}).get("conditions", [])
+    return {one["type"]: f"{one['status']} {one.get('reason', '')}" for one in conditions_list}
 
 
-def until_known(namespace: Namespace, known: str = "True ValidMetricFound") -> None:
+def until_scaling_active(namespace: Namespace, reason: str = "True ValidMetricFound") -> None:
     """Wait until KEDA's autoscaler knows the load; or does not, for some reason."""
     namespace.until(
-        lambda: conditions(namespace, "hpa", HPA).get("ScalingActive") == known,
-        f"an autoscaler that says {known}",
+        lambda: conditions(namespace, "hpa", HPA).get("ScalingActive") == reason,
+        f"an autoscaler that says {reason}",
         SCALING_SECONDS,
     )
 
@@ -284,8 +284,8 @@ def test_keda_scales_the_resource(
 
     until_looked(unserved)
     assert replicas(unserved) == (1, 1)
-    told = conditions(unserved, "scaledobject", "small")
-    assert {told[kind] for kind in ("Ready", "Active", "HPAActive")} == {
+    statuses = conditions(unserved, "scaledobject", "small")
+    assert {statuses[kind] for kind in ("Ready", "Active", "HPAActive")} == {
         "True ScaledObjectReady",
         "True ScalerActive",
         "True HPAActive",
@@ -332,10 +332,10 @@ def test_what_keda_cannot_know_moves_nothing(
     start = unserved.cluster.audit_position()
 
     operator.stop()
-    until_known(unserved, "False FailedGetExternalMetric")
+    until_scaling_active(unserved, "False FailedGetExternalMetric")
     until_looked(unserved, times=1)
     operator.start()
-    until_known(unserved)
+    until_scaling_active(unserved)
 
     assert replicas(unserved) == (2, 2)
     made = written(unserved, start)

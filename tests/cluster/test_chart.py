@@ -47,7 +47,7 @@ class Release:
     """An installed chart."""
 
     cluster: Cluster
-    said: str
+    output: str
 
     def helm(self, *arguments: str) -> str:
         """Run helm against the cluster."""
@@ -85,7 +85,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def release(cluster: Cluster) -> Iterator[Release]:
     """Return the chart, installed as its README says, with everything that can be switched on."""
     made = Release(cluster, "")
-    made.said = made.helm(
+    made.output = made.helm(
         *("install", RELEASE, str(CHART), "--namespace", NAMESPACE),
         *("--set", "replicas=2,networkPolicy.enabled=true,metrics.podMonitor.enabled=true"),
         *("--wait", "--timeout", "60s"),
@@ -98,11 +98,11 @@ def release(cluster: Cluster) -> Iterator[Release]:
 
 def test_the_operators_pods_are_admitted_where_only_restricted_pods_are(release: Release) -> None:
     # helm --wait has seen the Deployment available: its pods were admitted.
-    found = json.loads(
+    deployment = json.loads(
         release.cluster.kubectl("--namespace", NAMESPACE, "get", "deployment", RELEASE, "-o=json")
     )
 
-    assert found["status"]["availableReplicas"] == 2
+    assert deployment["status"]["availableReplicas"] == 2
 
 
 def test_a_pod_with_looser_rights_is_refused_there(release: Release) -> None:
@@ -130,11 +130,11 @@ def test_every_switch_renders_what_the_api_server_takes(release: Release) -> Non
 
 
 def test_what_helm_says_next_works(release: Release) -> None:
-    indented = release.said.partition("<<'EOF'\n")[2].partition("EOF")[0]
+    indented = release.output.partition("<<'EOF'\n")[2].partition("EOF")[0]
     example = yaml.safe_load(indented)
 
     assert example["kind"] == names.KIND
-    assert f"runs in the namespace {NAMESPACE} and watches all namespaces" in release.said
+    assert f"runs in the namespace {NAMESPACE} and watches all namespaces" in release.output
     release.cluster.kubectl("apply", "--dry-run=server", "-f", "-", text=json.dumps(example))
 
 
@@ -215,7 +215,7 @@ def own_operator(release: Release, tmp_path: Path, log: Path) -> Iterator[Operat
 
 
 def requests_of(cluster: Cluster, user: str) -> list[dict[str, Any]]:
-    """Return what a user asked of the API server, discovery left out."""
+    """Return the requests of a user, discovery left out."""
     return [
         event
         for event in cluster.audit_events()

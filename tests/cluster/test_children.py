@@ -19,16 +19,16 @@ def endpoint(served: Namespace) -> Namespace:
 
 
 def test_an_empty_spec_becomes_a_ready_endpoint(endpoint: Namespace) -> None:
-    found = endpoint.get("msd", "small")
+    body = endpoint.get("msd", "small")
 
-    assert found is not None
-    status = found["status"]
+    assert body is not None
+    status = body["status"]
     assert status["readyReplicas"] == 1
     assert status["url"] == f"http://small.{endpoint.name}.svc:8000/v1"
-    assert status["observedGeneration"] == found["metadata"]["generation"]
+    assert status["observedGeneration"] == body["metadata"]["generation"]
     assert all(endpoint.get(kind, "small") for kind in CHILDREN)
-    assert "finalizers" not in found["metadata"]
-    assert not any("kopf" in key for key in found["metadata"].get("annotations", {}))
+    assert "finalizers" not in body["metadata"]
+    assert not any("kopf" in key for key in body["metadata"].get("annotations", {}))
 
 
 @pytest.mark.parametrize("kind", CHILDREN)

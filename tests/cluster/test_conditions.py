@@ -17,9 +17,9 @@ def test_a_foreign_object_of_a_childs_name_is_left_as_it_is(served: Namespace) -
 
     served.apply(resource("small"))
 
-    said = served.wait_for_reason("small", "NameTaken")["message"]
-    assert "Service small exists and does not belong to this resource" in said
-    assert "Rename the resource" in said
+    message = served.wait_for_reason("small", "NameTaken")["message"]
+    assert "Service small exists and does not belong to this resource" in message
+    assert "Rename the resource" in message
     assert served.get("service", "small") == before
     assert served.condition("small", "Degraded")["status"] == "True"
 
@@ -61,9 +61,10 @@ def test_a_missing_config_map_is_named_and_its_arrival_noticed(served: Namespace
     spec = {"systemPrompt": prompt, "pod": {"nodeSelector": {"no": "such-node"}}}
     served.apply(resource("small", spec))
 
-    said = served.wait_for_reason("small", "ConfigMapMissing")["message"]
+    message = served.wait_for_reason("small", "ConfigMapMissing")["message"]
     assert (
-        said == "ConfigMap prompt does not exist: create it, or correct spec.systemPrompt.configMap"
+        message
+        == "ConfigMap prompt does not exist: create it, or correct spec.systemPrompt.configMap"
     )
 
     served.kubectl("create", "configmap", "prompt", "--from-literal=other=x")
@@ -81,29 +82,29 @@ def test_a_missing_claim_is_named(served: Namespace) -> None:
     source = {"persistentVolumeClaim": {"claimName": "weights"}}
     served.apply(resource("small", {"model": {"source": source}}))
 
-    said = served.wait_for_reason("small", "ClaimMissing")["message"]
+    message = served.wait_for_reason("small", "ClaimMissing")["message"]
 
-    assert "PersistentVolumeClaim weights does not exist" in said
+    assert "PersistentVolumeClaim weights does not exist" in message
 
 
 def test_more_gpus_than_any_node_has_is_said_with_the_number_there_is(served: Namespace) -> None:
     spec = {"engine": {"tensorParallelSize": 2}, "pod": {"gpu": {"resourceName": "amd.com/gpu"}}}
     served.apply(resource("small", spec))
 
-    said = served.wait_for_reason("small", "NoFittingNode")["message"]
+    message = served.wait_for_reason("small", "NoFittingNode")["message"]
 
-    assert "needs 2 amd.com/gpu on one node, but the largest node offers 0" in said
-    assert "spec.engine.tensorParallelSize" in said
+    assert "needs 2 amd.com/gpu on one node, but the largest node offers 0" in message
+    assert "spec.engine.tensorParallelSize" in message
 
 
 def test_a_model_that_does_not_fit_says_what_would(served: Namespace) -> None:
     served.apply(resource("small", {"pod": {"gpu": {"memory": "24Gi"}}}))
 
-    said = served.wait_for_reason("small", "DoesNotFit", "ModelFits")
+    condition = served.wait_for_reason("small", "DoesNotFit", "ModelFits")
 
-    assert said["status"] == "False"
-    assert "spec.engine.tensorParallelSize to 4" in said["message"]
-    assert "spec.model.quantization to fp8" in said["message"]
+    assert condition["status"] == "False"
+    assert "spec.engine.tensorParallelSize to 4" in condition["message"]
+    assert "spec.model.quantization to fp8" in condition["message"]
 
 
 def test_the_memory_of_the_gpus_is_read_from_the_nodes_label(served: Namespace) -> None:
@@ -112,11 +113,11 @@ def test_the_memory_of_the_gpus_is_read_from_the_nodes_label(served: Namespace) 
 
     served.cluster.kubectl("label", "node", "fake-0", "nvidia.com/gpu.memory=81559")
     try:
-        said = served.wait_for_reason("small", "Fits", "ModelFits")["message"]
+        message = served.wait_for_reason("small", "Fits", "ModelFits")["message"]
     finally:
         served.cluster.kubectl("label", "node", "fake-0", "nvidia.com/gpu.memory-")
 
-    assert "the KV cache of a replica holds 605296 tokens" in said
+    assert "the KV cache of a replica holds 605296 tokens" in message
 
 
 def test_pods_that_a_quota_refuses_are_reported(served: Namespace) -> None:

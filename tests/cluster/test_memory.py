@@ -1,4 +1,4 @@
-"""Lacks of memory are counted once and acted on, whatever becomes of the operator and the pods.
+"""Memory failures are counted once and remedied, also if the operator or the pods are killed.
 
 A kubelet's part is played by the tests: they write into a pod's status how its container ended.
 """
@@ -58,13 +58,13 @@ def let_end(namespace: Namespace, number: int = 1, report: TerminationReport = K
 
 
 def oom(namespace: Namespace) -> Object:
-    """Return what the status knows of lacks of memory."""
-    found: Object = (namespace.get("msd", "small") or {}).get("status", {}).get("oom", {})
-    return found
+    """Return the memory failures in the status."""
+    status: Object = (namespace.get("msd", "small") or {}).get("status", {}).get("oom", {})
+    return status
 
 
 def count(namespace: Namespace) -> int:
-    """Return how many lacks of memory are counted."""
+    """Return the number of counted memory failures."""
     return sum(one["count"] for one in oom(namespace).get("totals", []))
 
 
@@ -130,8 +130,8 @@ def test_recommend_says_the_same_and_changes_nothing(served: Namespace) -> None:
 
     first = let_end(served)
 
-    said = served.wait_for_reason("small", "KVCacheTooSmall", "OutOfMemory")["message"]
-    assert "Set spec.engine.contextLength to 57344 (currently 131072)" in said
+    message = served.wait_for_reason("small", "KVCacheTooSmall", "OutOfMemory")["message"]
+    assert "Set spec.engine.contextLength to 57344 (currently 131072)" in message
     assert oom(served)["recommendation"]["after"] == "57344"
     assert [one["metadata"]["name"] for one in pods(served)] == [first]
 
@@ -146,8 +146,8 @@ def test_an_endpoint_that_cannot_start_is_stopped_and_an_edit_starts_it_again(
         let_end(served, number, load)
         until_counted(served, number)
 
-    said = served.wait_for_reason("small", "CrashLoop")["message"]
-    assert "stopped after 3 consecutive CudaOomLoad failures" in said
+    message = served.wait_for_reason("small", "CrashLoop")["message"]
+    assert "stopped after 3 consecutive CudaOomLoad failures" in message
     served.until(lambda: pods(served) == [], "no pod")
 
     served.apply(resource("small", {"startupSeconds": 901}))

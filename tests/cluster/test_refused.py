@@ -23,9 +23,9 @@ def test_a_name_that_cannot_name_a_service_is_refused(namespace: Namespace, name
 def test_the_storage_class_of_a_cache_cannot_be_changed(namespace: Namespace) -> None:
     namespace.apply(resource("small", {"cache": {"storageClassName": "a"}}))
 
-    said = namespace.refusal(resource("small", {"cache": {"storageClassName": "b"}}))
+    message = namespace.refusal(resource("small", {"cache": {"storageClassName": "b"}}))
 
-    assert STORAGE_CLASS_SENTENCE in said
+    assert STORAGE_CLASS_SENTENCE in message
 
 
 @pytest.mark.parametrize(

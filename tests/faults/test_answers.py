@@ -1,4 +1,4 @@
-"""Wrong answers, and watches that lose, repeat or delay events: the end state is the same."""
+"""Error responses, and watches that lose, repeat or delay events, lead to the same end state."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from fault_stories import Story, all_stories
 from mistral_dev.cluster import Cluster
 
 LANES = 4
-"""Stories that are told at the same time: most of it is waiting."""
+"""Concurrent stories, which mostly wait."""
 SAMPLE = {"none", "429", "deletions-lost"}
 SETTLED_SECONDS = 45.0
 """A key that failed several times waits up to 32 s and half as long again."""
@@ -23,7 +23,7 @@ KILLED = {"stale-restart": [-9]}
 
 
 async def play(cluster: Cluster, directory: Path, stories: list[Story]) -> None:
-    """Tell stories, several at a time."""
+    """Play stories concurrently."""
     free = asyncio.Semaphore(LANES)
 
     async def one(api: Api, story: Story) -> None:
@@ -41,7 +41,7 @@ async def play(cluster: Cluster, directory: Path, stories: list[Story]) -> None:
 def played(
     request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Story]:
-    """Tell the story of every selected test, and the one without a fault."""
+    """Play the story of every selected test, and the one without a fault."""
     names = {*selected(request, "fault"), "none"}
     stories = [one for one in all_stories() if one.name in names]
     asyncio.run(play(cluster, tmp_path_factory.mktemp("answers"), stories))

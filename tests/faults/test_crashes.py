@@ -14,7 +14,7 @@ from fault_selection import cases, is_exhaustive, selected
 from mistral_dev.cluster import Cluster
 
 LANES = 9
-"""Operations that are played at the same time: most of it is waiting."""
+"""Concurrent operations, which mostly wait."""
 QUIET_SECONDS = 5.0
 SAMPLE = {"create", "memory"}
 
@@ -22,7 +22,7 @@ SAMPLE = {"create", "memory"}
 async def play(
     cluster: Cluster, directory: Path, crashes: list[Crashes], points: slice, quiet_seconds: float
 ) -> None:
-    """Play operations, several at a time."""
+    """Play operations concurrently."""
     free = asyncio.Semaphore(LANES)
 
     async def one(api: Api, crash: Crashes) -> None:
@@ -41,7 +41,7 @@ async def play(
 def played(
     request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Crashes]:
-    """Play every operation that a selected test is about."""
+    """Play the operation of every selected test."""
     exhaustive, names = is_exhaustive(request), selected(request, "operation")
     crashes = [Crashes(one) for one in OPERATIONS if one.name in names]
     points = slice(None) if exhaustive else slice(2, None, 5)

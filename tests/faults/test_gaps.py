@@ -1,4 +1,4 @@
-"""What happens between two lists, or while a watch is broken, is found within seconds."""
+"""Changes between two lists, or while a watch is broken, are detected within seconds."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import pytest
 
 from fault_api import Api, until
 from fault_lane import NAME, Lane, lane
-from fault_proxy_requests import AnswerEvery, AtList, Hold
+from fault_proxy_requests import AtList, Hold, RespondEvery
 from fault_proxy_watches import DropEvents, a_deletion
 from mistral_operator.kube import kinds
 
-FOUND_SECONDS = 30.0
+DETECTION_SECONDS = 30.0
 IDLE_SECONDS = 5.0
 
 
@@ -23,7 +23,7 @@ async def ready_endpoint(made: Lane) -> None:
 
 
 @pytest.mark.exhaustive
-async def test_a_child_that_is_deleted_before_it_is_watched_comes_back(
+async def test_a_child_deleted_before_it_is_watched_is_created_again(
     api: Api, tmp_path: Path
 ) -> None:
     async with lane(api, "gap-child", tmp_path) as made:
@@ -41,11 +41,11 @@ async def test_a_child_that_is_deleted_before_it_is_watched_comes_back(
             async def is_back() -> bool:
                 return await made.get(kinds.SERVICE) != {}
 
-            await until(is_back, "the Service", FOUND_SECONDS)
+            await until(is_back, "the Service", DETECTION_SECONDS)
 
 
 @pytest.mark.exhaustive
-async def test_a_resource_that_is_deleted_before_it_is_watched_is_forgotten(
+async def test_a_resource_deleted_before_it_is_watched_is_not_reconciled(
     api: Api, tmp_path: Path
 ) -> None:
     async with lane(api, "gap-resource", tmp_path) as made:
@@ -58,14 +58,14 @@ async def test_a_resource_that_is_deleted_before_it_is_watched_is_forgotten(
         with made.proxy.fault(gap):
             made.operator.kill()
             await until(lambda: _done(gap), "the second list")
-            await asyncio.sleep(FOUND_SECONDS)
+            await asyncio.sleep(DETECTION_SECONDS)
 
         assert await made.writes_within(5) == []
         assert await api.list(kinds.DEPLOYMENT, made.namespace) == []
 
 
 @pytest.mark.exhaustive
-async def test_a_deletion_that_no_watch_tells_of_is_found(
+async def test_a_deletion_without_a_watch_event_is_detected(
     api: Api, tmp_path: Path, row: Callable[[object], None]
 ) -> None:
     async with lane(api, "gap-watch", tmp_path) as made:
@@ -76,12 +76,12 @@ async def test_a_deletion_that_no_watch_tells_of_is_found(
             async def is_back() -> bool:
                 return await made.get(kinds.SERVICE) != {}
 
-            took = await until(is_back, "the Service", FOUND_SECONDS)
+            took = await until(is_back, "the Service", DETECTION_SECONDS)
         row(f"lost deletion of a child: put back after {took:.1f} s")
 
 
 @pytest.mark.exhaustive
-async def test_an_edit_that_no_watch_tells_of_is_acted_on(
+async def test_an_edit_without_a_watch_event_is_reconciled(
     api: Api, tmp_path: Path, row: Callable[[object], None]
 ) -> None:
     async with lane(api, "gap-edit", tmp_path) as made:
@@ -92,12 +92,12 @@ async def test_an_edit_that_no_watch_tells_of_is_acted_on(
             async def is_gone() -> bool:
                 return await made.get(kinds.NETWORK_POLICY) == {}
 
-            took = await until(is_gone, "the NetworkPolicy to go", FOUND_SECONDS)
+            took = await until(is_gone, "the NetworkPolicy to go", DETECTION_SECONDS)
         row(f"lost edit: acted on after {took:.1f} s")
 
 
 @pytest.mark.parametrize("kinds_of_watches", [("nodes",), ()], ids=["one watch", "every watch"])
-async def test_watches_that_fail_for_good_leave_nobody_idle(
+async def test_failed_watches_are_restarted(
     api: Api, tmp_path: Path, kinds_of_watches: tuple[str, ...], row: Callable[[object], None]
 ) -> None:
     name = f"gap-error-{len(kinds_of_watches)}"
@@ -120,15 +120,17 @@ async def test_watches_that_fail_for_good_leave_nobody_idle(
         assert made.operator.tracebacks == 0
 
 
-async def test_an_edit_during_the_write_of_the_status_is_acted_on(api: Api, tmp_path: Path) -> None:
+async def test_an_edit_during_the_write_of_the_status_is_reconciled(
+    api: Api, tmp_path: Path
+) -> None:
     async with lane(api, "gap-status", tmp_path) as made:
         await ready_endpoint(made)
         hold = Hold(lambda exchange: exchange.kind == f"{kinds.RESOURCE.plural}/status")
         late = DropEvents(lambda exchange, event: exchange.kind == kinds.RESOURCE.plural)
         with made.proxy.fault(hold):
             await made.edit({"suspend": True})
-            await asyncio.wait_for(hold.held.wait(), FOUND_SECONDS)
-            # The watch tells of the second edit later than the answer to the write does.
+            await asyncio.wait_for(hold.held.wait(), DETECTION_SECONDS)
+            # The watch reports the second edit after the response to the write.
             with made.proxy.fault(late):
                 await made.edit({"suspend": False})
                 hold.release()
@@ -137,21 +139,19 @@ async def test_an_edit_during_the_write_of_the_status_is_acted_on(api: Api, tmp_
         async def resumed() -> bool:
             return bool((await made.get(kinds.DEPLOYMENT))["spec"]["replicas"] == 1)
 
-        await until(resumed, "the second edit", FOUND_SECONDS)
+        await until(resumed, "the second edit", DETECTION_SECONDS)
 
 
 @pytest.mark.exhaustive
-async def test_an_event_that_the_api_server_did_not_take_is_posted_again(
-    api: Api, tmp_path: Path
-) -> None:
+async def test_a_rejected_event_is_posted_again(api: Api, tmp_path: Path) -> None:
     async with lane(api, "gap-event", tmp_path) as made:
-        with made.proxy.fault(AnswerEvery(1, 500, lambda exchange: exchange.kind == "events")):
+        with made.proxy.fault(RespondEvery(1, 500, lambda exchange: exchange.kind == "events")):
             await ready_endpoint(made)
 
         async def posted() -> bool:
             return (await api.event_reasons(made.namespace))["Ready"] == 1
 
-        await until(posted, "the Event", FOUND_SECONDS)
+        await until(posted, "the Event", DETECTION_SECONDS)
 
 
 async def _done(gap: AtList) -> bool:

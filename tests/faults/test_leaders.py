@@ -1,4 +1,4 @@
-"""Two replicas elect a leader; whatever happens to it, one at a time writes."""
+"""Two replicas elect a leader, and one at a time writes under every fault."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from fault_selection import cases, is_exhaustive, selected
 from mistral_dev.cluster import Cluster
 
 PAIRS = 4
-"""Pairs that are played with at the same time: most of it is waiting."""
+"""Concurrent pairs, which mostly wait."""
 ROUNDS = int(os.environ.get("MISTRAL_FAULT_ROUNDS", "20"))
 NEXT_ACTION_SECONDS = 20.0
 RETURN_SECONDS = 10.0

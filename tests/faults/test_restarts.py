@@ -31,7 +31,7 @@ async def kill_and_restart(cluster: Cluster, away_seconds: float, *parts: str) -
 
 
 async def exits_and_return(made: Pair, fault: Callable[[], Awaitable[None]]) -> float:
-    """Let something happen to a pair; return how long after it somebody wrote again."""
+    """Let something happen to a pair; return the time until the next write."""
     await made.until_led()
     made.begin()
     await fault()

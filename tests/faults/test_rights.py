@@ -1,4 +1,4 @@
-"""Rights that are missing are named where users look, and what was held up goes on without them."""
+"""A missing right is reported, and the operator continues once it is granted."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ from mistral_operator.kube.kinds import Kind
 from operator_rights import Right
 
 LANES = 4
-TOLD_SECONDS = 45.0
-WHOLE_SECONDS = 90.0
+REPORTED_SECONDS = 45.0
+RESTORED_SECONDS = 90.0
 """A key that failed for 45 s waits up to 48 s more."""
 
 
@@ -49,21 +49,21 @@ RIGHTS = {
 
 @dataclass
 class Missing:
-    """What became of an operator without one right.
+    """An operator without one right.
 
     Args:
         right: which.
     """
 
     right: Right
-    told_seconds: float = -1.0
-    whole_seconds: float = -1.0
+    reported_seconds: float = -1.0
+    restored_seconds: float = -1.0
     tracebacks: int = 0
     exits: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     async def play(self, made: Lane, rights: Rights) -> None:
-        """Take the right away, need it, and give it back."""
+        """Revoke the right, need it, and restore it."""
         await made.create()
         await made.settle(made.is_ready)
         await rights.take(self.right)
@@ -71,14 +71,16 @@ class Missing:
         made.operator.kill()
         await made.api.delete(kinds.SERVICE, made.namespace, NAME)
         await made.edit({"networkPolicy": False, "suspend": True})
-        self.told_seconds = await until(lambda: self._is_told(made), "a word", TOLD_SECONDS)
+        self.reported_seconds = await until(
+            lambda: self._is_reported(made), "a report", REPORTED_SECONDS
+        )
         await asyncio.sleep(max(0.0, 15 + started - time.monotonic()))
         await rights.give_back()
-        self.whole_seconds = await made.settle(lambda: _is_whole(made), WHOLE_SECONDS)
+        self.restored_seconds = await made.settle(lambda: _is_restored(made), RESTORED_SECONDS)
         self.tracebacks = made.operator.tracebacks
         self.exits = [*made.operator.exits]
 
-    async def _is_told(self, made: Lane) -> bool:
+    async def _is_reported(self, made: Lane) -> bool:
         _, resource, verb = self.right
         sentence = f'cannot {verb} resource "{resource}"'
         condition = await made.condition()
@@ -88,19 +90,19 @@ class Missing:
         """Return a row of the table."""
         _, resource, verb = self.right
         return (
-            f"{verb:<7}{resource:<30} told {self.told_seconds:5.1f} s  whole"
-            f" {self.whole_seconds:5.1f} s  exits {self.exits}  tracebacks {self.tracebacks}"
+            f"{verb:<7}{resource:<30} reported {self.reported_seconds:5.1f} s  restored"
+            f" {self.restored_seconds:5.1f} s  exits {self.exits}  tracebacks {self.tracebacks}"
         )
 
 
-async def _is_whole(made: Lane) -> bool:
+async def _is_restored(made: Lane) -> bool:
     service, policy = await made.get(kinds.SERVICE), await made.get(kinds.NETWORK_POLICY)
     suspended = (await made.condition()).get("reason") == "Suspended"
     return service != {} and policy == {} and suspended
 
 
 async def play(cluster: Cluster, directory: Path, every: list[Missing]) -> None:
-    """Take rights away, several at a time, each from an operator of its own."""
+    """Revoke rights, several at a time, each from an operator of its own."""
     free = asyncio.Semaphore(LANES)
 
     async def one(api: Api, number: int, missing: Missing) -> None:
@@ -123,7 +125,7 @@ async def play(cluster: Cluster, directory: Path, every: list[Missing]) -> None:
 def played(
     request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Right, Missing]:
-    """Take every right away that a selected test is about."""
+    """Revoke the right of every selected test."""
     every = [Missing(one) for one in RIGHTS if one in selected(request, "missing")]
     asyncio.run(play(cluster, tmp_path_factory.mktemp("rights"), every))
     return {one.right: one for one in every}
@@ -137,7 +139,7 @@ def case(one: Right, reason: str | None) -> object:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("missing", [case(*one) for one in RIGHTS.items()])
-def test_a_missing_right_is_named_and_what_it_held_up_goes_on(
+def test_a_missing_right_is_reported_and_work_continues_once_it_is_granted(
     played: dict[Right, Missing], missing: Right, row: Callable[[object], None]
 ) -> None:
     result = played[missing]

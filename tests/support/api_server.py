@@ -17,11 +17,11 @@ Object = dict[str, Any]
 
 @dataclass
 class ApiServer:
-    """Gives prepared answers and remembers what it was asked."""
+    """Sends prepared responses and records requests."""
 
     status: int = 200
     answer: Any = field(default_factory=dict)
-    asked: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
     pages: list[Object] = field(default_factory=list)
     script: list[tuple[int, Any]] = field(default_factory=list)
     """Status and answer of the next requests, one after the other."""
@@ -37,7 +37,7 @@ class ApiServer:
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request."""
         query, kind = dict(request.query), request.content_type
-        self.asked.append((request.method, request.path, query, kind))
+        self.requests.append((request.method, request.path, query, kind))
         self.accepted.append(request.headers["Accept"])
         self.times.append(asyncio.get_running_loop().time())
         if self.refusals:

@@ -16,7 +16,7 @@ from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.render import KubernetesObject, RenderContext, children
-from mistral_operator.watch.store import LiveChild, Shelf, live_child
+from mistral_operator.watch.store import Index, LiveChild, live_child
 from mistral_server.contract import FailureClass, SignalDocument, Stage, TerminationReport
 
 Object = dict[str, Any]
@@ -186,7 +186,7 @@ def signal(stage: Stage = Stage.SERVING, **fields: Any) -> SignalDocument:
 
 
 def deployment_body(
-    wanted: int = 1,
+    desired: int = 1,
     *,
     replicas: int | None = None,
     updated: int | None = None,
@@ -195,7 +195,7 @@ def deployment_body(
     **metadata: Any,
 ) -> Object:
     """Return a Deployment that its controller has seen, with all its pods up to date."""
-    exist = wanted if replicas is None else replicas
+    exist = desired if replicas is None else replicas
     status = {
         "observedGeneration": 1,
         "replicas": exist,
@@ -205,7 +205,7 @@ def deployment_body(
     }
     return {
         "metadata": {"name": NAME, "namespace": NAMESPACE, "generation": 1, **metadata},
-        "spec": {"replicas": wanted},
+        "spec": {"replicas": desired},
         # Counts of zero are left out of a status.
         "status": {key: value for key, value in status.items() if value},
     }
@@ -270,9 +270,9 @@ def live_children(
     return found
 
 
-def swept(shelf: Shelf[Any], listed: Iterable[Body], as_of: int) -> set[Key]:
-    """Take a full list as the truth, as a resync does; return the resources to look at."""
+def replace_all(index: Index[Any], listed: Iterable[Body], as_of: int) -> set[Key]:
+    """Replace an index by a full list, as a resync does; return the resources to reconcile."""
     bodies = list(listed)
-    changed = {shelf.put(body) for body in bodies}
-    changed |= shelf.drop_unseen({key_of(body) for body in bodies}, as_of)
+    changed = {index.put(body) for body in bodies}
+    changed |= index.delete_missing({key_of(body) for body in bodies}, as_of)
     return {owner for owner in changed if owner is not None}

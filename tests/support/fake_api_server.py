@@ -1,6 +1,6 @@
-"""A fake API server: what `kube/client.py` asks is answered over HTTP from objects in memory.
+"""A fake API server: responds to the requests of `kube/client.py` from objects in memory.
 
-Behind it stand `fake_objects` (versions, owners of fields, deletions, the watch feed) and
+It uses `fake_objects` (versions, owners of fields, deletions, the watch feed) and
 `fake_fields` (server-side apply). `fake_workloads` adds controllers and a kubelet.
 """
 
@@ -26,7 +26,7 @@ _APPLY = "application/apply-patch+yaml"
 
 
 class Address(NamedTuple):
-    """What a path means."""
+    """The object or collection of a path."""
 
     kind: Kind
     namespace: str
@@ -35,7 +35,7 @@ class Address(NamedTuple):
 
 
 class Write(NamedTuple):
-    """One request that changes something, as far as a test tells writes apart."""
+    """One write, as tests distinguish writes."""
 
     verb: str
     """apply, status, patch, delete or post."""
@@ -53,13 +53,13 @@ Hook = Callable[[Write], Awaitable[None]]
 
 @dataclass
 class FakeApiServer:
-    """Answers requests from objects in memory, and remembers the writes."""
+    """Responds to requests from objects in memory, and records the writes."""
 
     objects: FakeObjects = field(default_factory=FakeObjects)
     optional_kinds: tuple[Kind, ...] = ()
     """Optional kinds that are installed."""
     writes: list[Write] = field(default_factory=list)
-    """Every write that arrived, refused or not."""
+    """Every received write, rejected or not."""
     before_write: Hook | None = None
     after_write: Hook | None = None
     before_read: Callable[[str], ApiError | None] = lambda _: None
@@ -72,7 +72,7 @@ class FakeApiServer:
         app.router.add_route("*", "/{path:.*}", self._handle)
         async with TestServer(app) as server:
             configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
-            # As `Cluster.connect` does: no thread is asked for ~/.netrc.
+            # As `Cluster.connect` does: ~/.netrc is not read in a thread.
             configuration.client_session_kwargs = {"trust_env": False}
             async with Cluster(ApiClient(configuration)) as made:
                 yield made
@@ -124,10 +124,10 @@ class FakeApiServer:
 
     def _discovery(self, path: str) -> Object:
         group = path.removeprefix("/apis/")
-        found = [kind for kind in self._served() if kind.api_version == group]
-        if not found:
+        served = [kind for kind in self._served() if kind.api_version == group]
+        if not served:
             raise ApiError(404, "NotFound", "the server could not find the requested resource")
-        return {"resources": [{"name": kind.plural} for kind in found]}
+        return {"resources": [{"name": kind.plural} for kind in served]}
 
     def _read(self, address: Address, query: dict[str, str]) -> Object:
         if address.name:
@@ -163,7 +163,7 @@ class FakeApiServer:
 
 
 def _write_of(request: web.Request, address: Address, body: Any) -> Write:
-    """Return what a request is; what the operator never asks is a fault of the test."""
+    """Return the write of a request; a request that the operator never sends is a bug."""
     verb = request.method.lower()
     if verb == "patch" and request.content_type == _APPLY:
         verb = address.subresource or "apply"
@@ -184,18 +184,18 @@ def patched(live: Object, operations: list[Object]) -> Object:
     """Return an object after JSON Patch operations.
 
     Raises:
-        ApiError: a test does not hold, or a place does not exist.
+        ApiError: a test does not hold, or a path does not exist.
     """
     result = json.loads(json.dumps(live))
     for one in operations:
         *parents, last = [
             part.replace("~1", "/").replace("~0", "~") for part in one["path"].split("/")[1:]
         ]
-        place = result
+        parent = result
         try:
             for part in parents:
-                place = place[int(part)] if isinstance(place, list) else place[part]
-            _operate(place, int(last) if isinstance(place, list) else last, one)
+                parent = parent[int(part)] if isinstance(parent, list) else parent[part]
+            _operate(parent, int(last) if isinstance(parent, list) else last, one)
         except (LookupError, TypeError) as error:
             message = f"the server rejected our request due to an error in our request: {one}"
             raise ApiError(422, "Invalid", message) from error
@@ -203,17 +203,17 @@ def patched(live: Object, operations: list[Object]) -> Object:
     return changed
 
 
-def _operate(place: Any, last: Any, operation: Object) -> None:
+def _operate(parent: Any, last: Any, operation: Object) -> None:
     match operation["op"]:
         case "test":
-            if place[last] != operation["value"]:
+            if parent[last] != operation["value"]:
                 raise LookupError(last)
         case "replace":
-            place[last]  # what is replaced has to be there
-            place[last] = operation["value"]
-        case "add" if isinstance(place, list):
-            place.insert(last, operation["value"])
+            parent[last]  # `replace` needs an existing value
+            parent[last] = operation["value"]
+        case "add" if isinstance(parent, list):
+            parent.insert(last, operation["value"])
         case "add":
-            place[last] = operation["value"]
+            parent[last] = operation["value"]
         case "remove":
-            del place[last]
+            del parent[last]

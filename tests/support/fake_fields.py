@@ -1,9 +1,8 @@
-"""Which manager owns which field of an object, as server-side apply counts it. Pure.
+"""Ownership of fields by managers, as in server-side apply. Pure.
 
-What the operator relies on is as strict as the real thing: a value that another manager owns is
-changed by force only, and a field goes when its last applier leaves it out. Simplified: which lists
-are keyed and which maps are atomic is a table of what the operator writes, not the schema of every
-kind.
+The parts that the operator relies on are as strict as the API server. A value of another manager is
+changed by force only, and a field is removed when its last applier omits it. Simplified: a table of
+the written fields, not the schema, says which lists are keyed and which maps are atomic.
 """
 
 from collections.abc import Iterator, Mapping
@@ -67,16 +66,16 @@ class FieldConflict(Exception):
         self.conflicts = conflicts
 
 
-def leaves(value: Any, path: Path = (), place: str = "") -> Iterator[tuple[Path, Any]]:
+def leaves(value: Any, path: Path = (), at: str = "") -> Iterator[tuple[Path, Any]]:
     """Yield every field that has an owner of its own, with its value."""
-    if isinstance(value, dict) and value and place not in ATOMIC:
+    if isinstance(value, dict) and value and at not in ATOMIC:
         for key, one in value.items():
-            yield from leaves(one, (*path, key), f"{place}.{key}" if place else key)
-    elif isinstance(value, list) and place in KEYED:
+            yield from leaves(one, (*path, key), f"{at}.{key}" if at else key)
+    elif isinstance(value, list) and at in KEYED:
         for item in value:
-            within = (*path, item_key(item, place))
+            within = (*path, item_key(item, at))
             yield within, ITEM
-            yield from leaves(item, within, place)
+            yield from leaves(item, within, at)
     else:
         yield path, value
 
@@ -92,15 +91,15 @@ def shown(path: Path) -> str:
 
 
 def _shown_item(keys: tuple[tuple[str, Any], ...]) -> str:
-    said = ",".join(
+    keys_text = ",".join(
         f'{key}="{value}"' if isinstance(value, str) else f"{key}={value}" for key, value in keys
     )
-    return f"[{said}]"
+    return f"[{keys_text}]"
 
 
-def item_key(item: Object, place: str) -> tuple[tuple[str, Any], ...]:
+def item_key(item: Object, at: str) -> tuple[tuple[str, Any], ...]:
     """Return what tells an item of a keyed list from the others."""
-    return tuple((key, item.get(key, _DEFAULT_KEYS.get(key))) for key in KEYED[place])
+    return tuple((key, item.get(key, _DEFAULT_KEYS.get(key))) for key in KEYED[at])
 
 
 def applied(live: Owned, desired: Object, manager: Manager, *, force: bool) -> Owned:
@@ -158,34 +157,34 @@ def updated(live: Owned, body: Object, manager: Manager) -> Owned:
 
 
 def merged(live: Any, desired: Any, path: Path = ()) -> Any:
-    """Return what is live with what is desired put over it."""
-    place = dotted(path)
-    if isinstance(desired, dict) and isinstance(live, dict) and place not in ATOMIC:
+    """Return the live value merged with the desired one."""
+    at = dotted(path)
+    if isinstance(desired, dict) and isinstance(live, dict) and at not in ATOMIC:
         both = {key: merged(live.get(key), one, (*path, key)) for key, one in desired.items()}
         return {**live, **both}
-    if isinstance(desired, list) and isinstance(live, list) and place in KEYED:
-        known = {item_key(item, place): item for item in live}
-        ours = {item_key(item, place): item for item in desired}
-        mixed = [merged(known.get(key), item, (*path, key)) for key, item in ours.items()]
-        return mixed + [item for key, item in known.items() if key not in ours]
+    if isinstance(desired, list) and isinstance(live, list) and at in KEYED:
+        current = {item_key(item, at): item for item in live}
+        ours = {item_key(item, at): item for item in desired}
+        mixed = [merged(current.get(key), item, (*path, key)) for key, item in ours.items()]
+        return mixed + [item for key, item in current.items() if key not in ours]
     return desired
 
 
-def without(value: Any, path: Path, place: Path = ()) -> Any:
+def without(value: Any, path: Path, at: Path = ()) -> Any:
     """Return a value without one of its fields, and without the maps that this leaves empty."""
     step, rest = path[0], path[1:]
     if isinstance(step, str):
         if not isinstance(value, dict) or step not in value:
             return value
-        within = without(value[step], rest, (*place, step)) if rest else None
+        within = without(value[step], rest, (*at, step)) if rest else None
         kept = {key: one for key, one in value.items() if key != step}
         return {**kept, step: within} if within else kept
     if not isinstance(value, list):
         return value
     items = []
     for item in value:
-        if item_key(item, dotted(place)) != step:
+        if item_key(item, dotted(at)) != step:
             items.append(item)
         elif rest:
-            items.append(without(item, rest, (*place, step)))
+            items.append(without(item, rest, (*at, step)))
     return items

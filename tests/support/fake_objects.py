@@ -1,6 +1,6 @@
-"""What a fake API server holds: versions, generations, owners of fields, deletions, a watch feed.
+"""Objects of a fake API server: versions, generations, field owners, deletions, a watch feed.
 
-Objects are never changed in place, so that events of the feed and answers may share them.
+Objects are never modified, so that events of the feed and responses may share them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +20,7 @@ EPOCH = "2026-03-01T12:00:00Z"
 
 
 class ApiError(Exception):
-    """A request that the API server refuses, with what it says then."""
+    """An error response of the API server."""
 
     def __init__(
         self, status: int, reason: str, message: str, causes: tuple[Object, ...] = ()
@@ -66,17 +66,17 @@ class FakeObjects:
     """A webhook that changes what is written."""
 
     def get(self, kind: Kind, key: Key) -> Object:
-        """Return an object as the API server sends it.
+        """Return an object as the API server returns it.
 
         Raises:
-            ApiError: there is none.
+            ApiError: it does not exist.
         """
         return _sent(self._owned(kind, key), kind)
 
     def find(self, kind: Kind, key: Key) -> Object | None:
         """Return an object without its managers, None if there is none."""
-        found = self.stored.get((kind, key))
-        return None if found is None else found.body
+        owned = self.stored.get((kind, key))
+        return None if owned is None else owned.body
 
     def all(self, kind: Kind) -> Iterator[Object]:
         """Return every object of a kind, in the order of the API server."""
@@ -86,7 +86,7 @@ class FakeObjects:
     def apply(
         self, kind: Kind, key: Key, desired: Object, *, manager: str, force: bool, status: bool
     ) -> Object:
-        """Server-side apply an object, or the status of one; return what is live then."""
+        """Server-side apply an object or its status; return the live object."""
         subresource = "status" if status else ""
         identity = {"apiVersion": desired["apiVersion"], "kind": desired["kind"]}
         if (identity["apiVersion"], identity["kind"]) != (kind.api_version, kind.kind):
@@ -110,7 +110,7 @@ class FakeObjects:
         manager: str = "kubectl-edit",
         status: bool = False,
     ) -> Object:
-        """Write an object as something else than an applier does; return what is live then."""
+        """Update an object without server-side apply; return the live object."""
         live = self._owned(kind, key)
         changed = change(live.body)
         part = "status" if status else ""
@@ -127,7 +127,7 @@ class FakeObjects:
         """Create an object.
 
         Raises:
-            ApiError: there is one of this name.
+            ApiError: the name exists.
         """
         key = key_of(body)
         if (kind, key) in self.stored:
@@ -136,7 +136,7 @@ class FakeObjects:
         return self._write(kind, key, None, made)
 
     def delete(self, kind: Kind, key: Key, uid: str | None = None) -> None:
-        """Delete an object, at once or, if it has finalizers, when these are gone."""
+        """Delete an object, immediately or once its finalizers are removed."""
         live = self._owned(kind, key)
         metadata = live.body["metadata"]
         if uid is not None and uid != metadata["uid"]:
@@ -176,10 +176,10 @@ class FakeObjects:
         self.stored = dict(snapshot["stored"])
 
     def _owned(self, kind: Kind, key: Key) -> Owned:
-        found = self.stored.get((kind, key))
-        if found is None:
+        owned = self.stored.get((kind, key))
+        if owned is None:
             raise ApiError(404, "NotFound", f'{kind.plural}.{kind.group} "{key.name}" not found')
-        return found
+        return owned
 
     def _write(self, kind: Kind, key: Key, live: Owned | None, made: Owned) -> Object:
         """Take a write, unless it changes nothing or makes the object invalid."""
@@ -280,7 +280,7 @@ def _conflict_error(conflict: FieldConflict, kind: Kind) -> ApiError:
         }
         for manager, path in conflict.conflicts
     )
-    told = "\n- ".join(f"{one['message']}: {one['field']}" for one in causes)
+    details = "\n- ".join(f"{one['message']}: {one['field']}" for one in causes)
     count = len(causes)
-    message = f"Apply failed with {count} conflict{'s' * (count > 1)}: {told}"
+    message = f"Apply failed with {count} conflict{'s' * (count > 1)}: {details}"
     return ApiError(409, "Conflict", message, causes)

@@ -34,7 +34,7 @@ StartResult = Callable[[Object], TerminationReport | None]
 
 @dataclass
 class FakeWorkloads:
-    """Runs what Deployments ask for, on the event loop's time."""
+    """Runs the pods of Deployments, in the time of the event loop."""
 
     objects: FakeObjects
     start_result: StartResult = lambda _: None
@@ -66,16 +66,16 @@ class FakeWorkloads:
         if event.action != "MODIFIED":
             self._later(2 * CONTROLLER_SECONDS, self._collect)
 
-    def _later(self, seconds: float, call: Callable[..., None], *given: Any) -> None:
+    def _later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
         def fire() -> None:
             self.pending.discard(timer)
-            call(*given)
+            call(*arguments)
 
         timer = asyncio.get_running_loop().call_later(seconds, fire)
         self.pending.add(timer)
 
     def _collect(self) -> None:
-        """Delete what belongs to an object that is gone."""
+        """Delete objects whose owners were deleted."""
         uids = {one.body["metadata"]["uid"] for one in self.objects.stored.values()}
         for (kind, key), owned in list(self.objects.stored.items()):
             owners = owned.body["metadata"].get("ownerReferences", ())
@@ -103,7 +103,7 @@ class FakeWorkloads:
         for pod in victims:
             self.objects.mark_deleted(kinds.POD, key_of(pod))
         terminating = [pod for pod in self._pods_of(body) if _is_terminating(pod)]
-        # The GPUs of a pod that leaves are not free yet.
+        # The GPUs of a terminating pod are not free yet.
         for _ in range(desired - len(pods) + len(victims) - len(terminating)):
             if not self.pod_error:
                 self._create_pod(body, template)
@@ -153,7 +153,7 @@ class FakeWorkloads:
     # --- The kubelet ------------------------------------------------------------------------------
 
     def _start(self, key: Key, uid: str) -> None:
-        """Let a container run that does not answer yet."""
+        """Start a container that is not ready yet."""
 
         def change(status: Object) -> Object:
             (before,) = status.get("containerStatuses") or [{"restartCount": 0, "lastState": {}}]
@@ -181,7 +181,7 @@ class FakeWorkloads:
         )
 
     def fail(self, key: Key, report: TerminationReport) -> None:
-        """Let the container of a pod end; it starts again after the kubelet's back-off."""
+        """Let the container of a pod exit; it restarts after the back-off of the kubelet."""
         pod = self.objects.find(kinds.POD, key)
         if pod is None:
             raise AssertionError(f"there is no pod {key.name}")
@@ -225,7 +225,7 @@ def is_ready(pod: Object) -> bool:
 
 
 def settings_of(pod: Object) -> Object:
-    """Return the settings that the operator gave a pod's server."""
+    """Return the settings of the server in a pod."""
     (container,) = pod["spec"]["containers"]
     settings: Object = json.loads(container["env"][0]["value"])
     return settings

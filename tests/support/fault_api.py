@@ -1,4 +1,4 @@
-"""The API server of a test's cluster as its users see it, without a process for each request."""
+"""The API server of a test's cluster for tests, without a process per request."""
 
 import asyncio
 import json
@@ -62,10 +62,10 @@ class Api:
     async def request(
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
     ) -> Object:
-        """Send a request and return the answer.
+        """Send a request and return the response.
 
         Raises:
-            Refused: the answer is a failure.
+            Refused: the response is an error.
         """
         data = None if body is None else json.dumps(body).encode()
         async with self._session.request(
@@ -107,7 +107,7 @@ class Api:
         return await self.request("PATCH", path, patch, "application/merge-patch+json")
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, force: bool = False) -> None:
-        """Delete an object and what it owns, unless it is gone already."""
+        """Delete an object and what it owns, unless it was deleted."""
         options: Object = {"propagationPolicy": "Background"}
         if force:
             options["gracePeriodSeconds"] = 0
@@ -138,10 +138,10 @@ class Api:
         return await asyncio.to_thread(count)
 
     async def event_reasons(self, namespace: str) -> Counter[str]:
-        """Return how often each reason stands in the Events of a namespace."""
-        found = await self.list(kinds.EVENT, namespace)
+        """Count the reasons of the Events of a namespace."""
+        events = await self.list(kinds.EVENT, namespace)
         return Counter(
-            one["reason"] for one in found if one["regarding"].get("kind") == kinds.RESOURCE.kind
+            one["reason"] for one in events if one["regarding"].get("kind") == kinds.RESOURCE.kind
         )
 
 

@@ -1,4 +1,4 @@
-"""Requests, answers and watch events as a fault proxy sees them, and how faults change them."""
+"""Requests, responses and watch events of a fault proxy, and how faults change them."""
 
 import json
 import time
@@ -10,12 +10,12 @@ WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 class Disconnect(Exception):
-    """The connection breaks instead of an answer."""
+    """The connection breaks before a response."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer of the API server, or one in place of it."""
+class ProxyResponse:
+    """A response of the API server or of a fault."""
 
     status: int
     body: bytes
@@ -23,7 +23,7 @@ class Answer:
 
     @classmethod
     def failure(cls, status: int, reason: str, message: str, **headers: str) -> Self:
-        """Return an answer as the API server words failures."""
+        """Return an error response in the format of the API server."""
         body = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -38,7 +38,7 @@ class Answer:
 
 @dataclass
 class Exchange:
-    """One request of the operator and what became of it."""
+    """One request of the operator and its result."""
 
     number: int
     write: int | None
@@ -52,20 +52,20 @@ class Exchange:
     name: str
     is_watch: bool = False
     is_abandoned: Callable[[], bool] = lambda: False
-    """Tells whether the client has closed the connection."""
+    """Returns whether the client has closed the connection."""
     started_at: float = field(default_factory=time.monotonic)
     status: int | None = None
-    """The API server's own answer; None while there is none."""
-    taken_at: float | None = None
-    """Monotonic time of that answer."""
+    """Status of the API server's response; None before it."""
+    responded_at: float | None = None
+    """Monotonic time of the response."""
 
     @property
     def is_write(self) -> bool:
-        """Whether it changes something, the Lease included."""
+        """Whether it is a write, of the Lease or anything else."""
         return self.method in WRITES
 
     @property
-    def was_taken(self) -> bool:
+    def was_accepted(self) -> bool:
         """Whether the API server carried out a write."""
         return self.is_write and self.status is not None and self.status < 300
 
@@ -90,13 +90,13 @@ class WatchEvent:
 class Fault:
     """Does nothing; faults override what they change."""
 
-    async def before(self, exchange: Exchange) -> Answer | None:
-        """Return an answer in place of the API server's, or None to forward the request."""
+    async def before(self, exchange: Exchange) -> ProxyResponse | None:
+        """Return a response instead of the API server's, or None to forward the request."""
         return None
 
-    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
-        """Return what the operator receives of the API server's answer."""
-        return answer
+    async def after(self, exchange: Exchange, response: ProxyResponse) -> ProxyResponse:
+        """Return what the operator receives of the API server's response."""
+        return response
 
     def events(self, exchange: Exchange, event: WatchEvent) -> list[tuple[float, WatchEvent]]:
         """Return what the operator receives of a watch event, each with a delay in seconds."""

@@ -19,7 +19,7 @@ from mistral_operator.kube.kinds import Kind
 
 NAME = "small"
 REST_SECONDS = 2.5
-"""Without a write for as long, an operation that is done has settled; bursts last 0.5 s."""
+"""Time without a write after which a complete operation has settled; bursts last 0.5 s."""
 SETTLE_SECONDS = 120.0
 
 _OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
@@ -36,7 +36,7 @@ _VARYING = (
 
 @dataclass(frozen=True)
 class EndState:
-    """What an operation leaves behind, without what differs from run to run."""
+    """The state after an operation, without values that differ between runs."""
 
     objects: dict[str, Any]
     revisions: dict[str, int]
@@ -44,16 +44,16 @@ class EndState:
     created: Counter[str]
     deleted: Counter[str]
     pods: int
-    """How many pods were created on the way."""
+    """Number of pods that were created."""
 
     def differences(self, reference: "EndState") -> list[str]:
         """Return what differs from a reference."""
-        found = [
+        differences = [
             f"{part}: {mine} instead of {other}"
             for part in ("revisions", "created", "deleted", "pods")
             if (mine := getattr(self, part)) != (other := getattr(reference, part))
         ]
-        return [*found, *self.object_differences(reference)]
+        return [*differences, *self.object_differences(reference)]
 
     def object_differences(self, reference: "EndState") -> list[str]:
         """Return where the objects differ from those of a reference."""
@@ -71,14 +71,14 @@ class Lane:
     audit_start: int = 0
     taken: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
-    """What a preparation leaves for the operation."""
+    """Values that a preparation passes to the operation."""
 
     async def get(self, kind: Kind = kinds.RESOURCE, name: str = NAME) -> Object:
         """Return an object, empty if there is none."""
         return await self.api.get(kind, self.namespace, name) or {}
 
     async def create(self, spec: Object | None = None, name: str = NAME) -> None:
-        """Create a resource, as soon as the API server takes it."""
+        """Create a resource."""
         body = {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
@@ -100,12 +100,12 @@ class Lane:
         """Return a condition, empty if there is none or it is of an older generation."""
         body = await self.get(name=name)
         conditions = body.get("status", {}).get("conditions", [])
-        found: Object = next((one for one in conditions if one["type"] == kind), {})
-        current = found.get("observedGeneration") == body.get("metadata", {}).get("generation")
-        return found if current else {}
+        result: Object = next((one for one in conditions if one["type"] == kind), {})
+        current = result.get("observedGeneration") == body.get("metadata", {}).get("generation")
+        return result if current else {}
 
     async def is_ready(self, name: str = NAME) -> bool:
-        """Tell whether a resource is Ready with all its replicas."""
+        """Return whether a resource is Ready with all its replicas."""
         body = await self.get(name=name)
         condition = await self.condition(name=name)
         replicas = body.get("spec", {}).get("replicas", 1)
@@ -113,9 +113,9 @@ class Lane:
         return condition.get("reason") == "Ready" and replicas == ready
 
     async def pods(self, name: str = NAME) -> list[Object]:
-        """Return the pods of a resource that stay."""
-        found = await self.api.list(kinds.POD, self.namespace, f"{names.LABEL_DEPLOYMENT}={name}")
-        return [one for one in found if "deletionTimestamp" not in one["metadata"]]
+        """Return the pods of a resource that are not terminating."""
+        pods = await self.api.list(kinds.POD, self.namespace, f"{names.LABEL_DEPLOYMENT}={name}")
+        return [one for one in pods if "deletionTimestamp" not in one["metadata"]]
 
     def begin(self) -> None:
         """Count from here on."""
@@ -131,7 +131,7 @@ class Lane:
     async def settle(
         self, done: Callable[[], Awaitable[bool]], seconds: float = SETTLE_SECONDS
     ) -> float:
-        """Wait until something holds and nothing is written any more; return how long it took."""
+        """Wait until a condition holds and writes have stopped; return the time it took."""
 
         async def settled() -> bool:
             rest = min(self.rest_seconds, await self.operator.acting_seconds())
@@ -141,12 +141,12 @@ class Lane:
 
     async def writes_within(self, seconds: float) -> list[str]:
         """Return the writes of a period that begins now."""
-        known = len(self.proxy.writes)
+        before = len(self.proxy.writes)
         await asyncio.sleep(seconds)
-        return [str(one) for one in self.proxy.writes[known:]]
+        return [str(one) for one in self.proxy.writes[before:]]
 
     async def end_state(self) -> EndState:
-        """Return the state of the namespace and how it came to be since `begin`."""
+        """Return the state of the namespace and the changes since `begin`."""
         children = [
             one
             for kind in kinds.CHILD_KINDS
@@ -154,9 +154,9 @@ class Lane:
         ]
         objects = {f"{one['kind']} {one['metadata']['name']}": _masked(one) for one in children}
         for body in await self.api.list(kinds.RESOURCE, self.namespace):
-            said = {"status": "", "spec": body["spec"]}
+            content = {"status": "", "spec": body["spec"]}
             name = body["metadata"]["name"]
-            objects[f"{names.KIND} {name}"] = _masked(said)
+            objects[f"{names.KIND} {name}"] = _masked(content)
             objects[f"status of {name}"] = _masked({**body.get("status", {})}, top=True)
         text = json.dumps(objects).replace(self.namespace, "NAMESPACE")
         return EndState(
@@ -167,7 +167,7 @@ class Lane:
         )
 
     async def clear(self) -> None:
-        """Delete every resource, and wait until its children are gone."""
+        """Delete every resource, and wait until its children are deleted."""
         for body in await self.api.list(kinds.RESOURCE, self.namespace):
             await self.api.delete(kinds.RESOURCE, self.namespace, body["metadata"]["name"])
         await until(self._is_empty, f"{self.namespace} to be empty", SETTLE_SECONDS)
@@ -182,10 +182,10 @@ class Lane:
         return await self.api.list(kind, self.namespace, kinds.selector_of(kind) or "")
 
     def _made_and_deleted(self) -> tuple[Counter[str], Counter[str]]:
-        taken = [one for one in self.proxy.writes if one.was_taken and one.kind != "events"]
+        accepted = [one for one in self.proxy.writes if one.was_accepted and one.kind != "events"]
         return (
-            Counter(one.kind for one in taken if one.status == 201),
-            Counter(one.kind for one in taken if one.method == "DELETE"),
+            Counter(one.kind for one in accepted if one.status == 201),
+            Counter(one.kind for one in accepted if one.method == "DELETE"),
         )
 
 
@@ -212,15 +212,15 @@ def _masked(value: Any, *, top: bool = False) -> Any:
 
 
 def _revisions(children: list[Object]) -> dict[str, int]:
-    found = {}
+    revisions = {}
     for one in children:
         name, metadata = f"{one['kind']} {one['metadata']['name']}", one["metadata"]
         if "generation" in metadata:
-            found[name] = metadata["generation"]
+            revisions[name] = metadata["generation"]
         rollouts = metadata.get("annotations", {}).get("deployment.kubernetes.io/revision")
         if rollouts is not None:
-            found[f"rollouts of {name}"] = int(rollouts)
-    return found
+            revisions[f"rollouts of {name}"] = int(rollouts)
+    return revisions
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What users and pods do to an endpoint, for tests that disturb the operator meanwhile."""
+"""Operations of users and pods on an endpoint, for tests that inject faults meanwhile."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Operation:
 
     Args:
         name: for test ids and tables.
-        prepare: brings the endpoint to where the operation begins.
-        act: what happens then; it may wait for the operator in between.
-        done: whether the operator has done all that follows.
+        prepare: creates the state before the operation.
+        act: runs the operation; it may wait for the operator in between.
+        done: whether the operator has finished.
     """
 
     name: str
@@ -84,7 +84,7 @@ async def _drift(lane: Lane) -> None:
 
 
 async def let_end(lane: Lane, report: TerminationReport = KV_TOO_SMALL, number: int = 1) -> None:
-    """Write into the status of the endpoint's only pod that its server ended."""
+    """Write an exit of the server into the status of the only pod."""
 
     async def one_pod() -> bool:
         return len(await lane.pods()) == 1
@@ -116,8 +116,8 @@ async def let_end(lane: Lane, report: TerminationReport = KV_TOO_SMALL, number: 
 
 
 async def _oom(lane: Lane) -> Object:
-    found: Object = (await lane.get()).get("status", {}).get("oom", {})
-    return found
+    oom: Object = (await lane.get()).get("status", {}).get("oom", {})
+    return oom
 
 
 async def _has_reason(lane: Lane, reason: str, kind: str = "Ready") -> bool:
@@ -147,8 +147,8 @@ async def _end_thrice(lane: Lane) -> None:
 
 
 async def _is_remedied(lane: Lane, steps: int) -> bool:
-    told = await _oom(lane)
-    outcomes = [one["outcome"] for one in told.get("steps", [])]
+    oom = await _oom(lane)
+    outcomes = [one["outcome"] for one in oom.get("steps", [])]
     return len(outcomes) == steps and outcomes[-1] == "Helped" and await lane.is_ready()
 
 

@@ -1,4 +1,4 @@
-"""Two operators that elect a leader, each behind a fault proxy, and who wrote after whom."""
+"""Two operators that elect a leader, each behind a fault proxy, and their writes."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ time.time_ns = lambda: _time_ns() + {seconds} * 10**9
 
 @dataclass(frozen=True)
 class Write:
-    """One write that the API server took, from its audit log."""
+    """One accepted write, from its audit log."""
 
     at: float
     by: str
@@ -90,21 +90,21 @@ class Pair:
         return self.replicas[name].exits
 
     async def writes(self) -> list[Write]:
-        """Return what the API server took of the two since `begin`, in that order."""
+        """Return the accepted writes of both since `begin`, in order."""
         return await asyncio.to_thread(lambda: sorted(self._writes(), key=lambda one: one.at))
 
     async def acted(self, name: str, since: float) -> float | None:
         """Return how long after a time a replica first wrote, None if it has not."""
-        found = [
+        times = [
             one.at
             for one in await self.writes()
             if one.by == name and one.kind != LEASE.plural and one.at > since
         ]
-        return found[0] - since if found else None
+        return times[0] - since if times else None
 
     @property
     def tracebacks(self) -> int:
-        """How many tracebacks stand in both logs."""
+        """Number of tracebacks in both logs."""
         return sum(one.tracebacks for one in self.replicas.values())
 
     async def create(self) -> None:
@@ -148,14 +148,14 @@ class Pair:
 
 def double_writes(writes: list[Write]) -> list[DoubleWrite]:
     """Return the writes of a replica that came after the other one had taken the Lease."""
-    holder, since, found = None, 0.0, []
+    holder, since, doubles = None, 0.0, []
     for one in writes:
         if one.kind == LEASE.plural:
             if one.by != holder:
                 holder, since = one.by, one.at
         elif holder not in (None, one.by) and one.at - since > TOLERANCE_SECONDS:
-            found.append(DoubleWrite(one, one.at - since))
-    return found
+            doubles.append(DoubleWrite(one, one.at - since))
+    return doubles
 
 
 def _seconds(event: dict[str, Any]) -> float:

@@ -1,7 +1,7 @@
 """A reverse proxy between one operator and the API server that numbers requests and injects faults.
 
     async with FaultProxy(cluster, "first", directory) as proxy:
-        proxy.faults.append(AnswerEvery(3, 409, writes=True))
+        proxy.faults.append(RespondEvery(3, 409, a_write))
         operator = OperatorUnderFaults(proxy, log)
 
 `fault_proxy_requests` and `fault_proxy_watches` hold the faults.
@@ -23,7 +23,15 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from fault_exchange import WRITES, Answer, Disconnect, Exchange, Fault, WatchEvent, parse_path
+from fault_exchange import (
+    WRITES,
+    Disconnect,
+    Exchange,
+    Fault,
+    ProxyResponse,
+    WatchEvent,
+    parse_path,
+)
 from mistral_dev.cluster import Cluster
 
 _FORWARDED = ("Accept", "Content-Type")
@@ -134,7 +142,7 @@ class FaultProxy:
 
     def end_watches(self, code: int, *kinds: str, message: str = "etcdserver: no leader") -> int:
         """End watches with an ERROR event, all or those of some kinds; return how many."""
-        status = json.loads(Answer.failure(code, "Expired", message).body)
+        status = json.loads(ProxyResponse.failure(code, "Expired", message).body)
         line = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
         ended = [out for out, one in self._streams.items() if not kinds or one.kind in kinds]
         for out in ended:
@@ -196,19 +204,19 @@ class FaultProxy:
         ) as response:
             yield response
 
-    async def _forward(self, request: web.Request, exchange: Exchange) -> Answer:
+    async def _forward(self, request: web.Request, exchange: Exchange) -> ProxyResponse:
         async with self._upstream(request) as response:
             body = await response.read()
-            exchange.status, exchange.taken_at = response.status, time.monotonic()
+            exchange.status, exchange.responded_at = response.status, time.monotonic()
             copied = ("Content-Type", "Retry-After")
             headers = {one: response.headers[one] for one in copied if one in response.headers}
-            return Answer(response.status, body, headers)
+            return ProxyResponse(response.status, body, headers)
 
     async def _stream(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         async with self._upstream(request) as response:
             exchange.status = response.status
             if response.status != 200:
-                return _response(Answer(response.status, await response.read()))
+                return _response(ProxyResponse(response.status, await response.read()))
             answer = web.StreamResponse(headers={"Content-Type": "application/json"})
             await answer.prepare(request)
             out = _Out()
@@ -276,6 +284,6 @@ def _is_abandoned(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: ProxyResponse) -> web.Response:
     headers = {"Content-Type": "application/json", **answer.headers}
     return web.Response(status=answer.status, body=answer.body, headers=headers)

@@ -1,4 +1,4 @@
-"""Faults of requests: wrong answers, lost answers, late ones, and a killed operator."""
+"""Faults of requests: error responses, lost and late responses, and a killed operator."""
 
 import asyncio
 import itertools
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from fault_exchange import Answer, Disconnect, Exchange, Fault
+from fault_exchange import Disconnect, Exchange, Fault, ProxyResponse
 
 _REASONS = {
     403: "Forbidden",
@@ -36,24 +36,24 @@ def of_the_lease(exchange: Exchange) -> bool:
 
 @dataclass
 class KillAt(Fault):
-    """Kill the operator at a write: before the API server sees it, or before the answer is seen."""
+    """Kill the operator at a write: before the API server receives it, or before the response."""
 
     write: int
     kill: Callable[[], None]
     after_it: bool
     done: bool = False
 
-    async def before(self, exchange: Exchange) -> Answer | None:
-        """Kill in place of forwarding."""
+    async def before(self, exchange: Exchange) -> ProxyResponse | None:
+        """Kill instead of forwarding."""
         if not self.after_it:
             self._at(exchange)
         return None
 
-    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
-        """Kill in place of answering."""
+    async def after(self, exchange: Exchange, response: ProxyResponse) -> ProxyResponse:
+        """Kill instead of responding."""
         if self.after_it:
             self._at(exchange)
-        return answer
+        return response
 
     def _at(self, exchange: Exchange) -> None:
         if exchange.write == self.write and not self.done:
@@ -63,8 +63,8 @@ class KillAt(Fault):
 
 
 @dataclass
-class AnswerEvery(Fault):
-    """Answer every n-th matching request in place of the API server."""
+class RespondEvery(Fault):
+    """ProxyResponse every n-th matching request in place of the API server."""
 
     every: int
     status: int
@@ -73,45 +73,45 @@ class AnswerEvery(Fault):
     count: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    async def before(self, exchange: Exchange) -> Answer | None:
-        """Answer, if it is its turn."""
+    async def before(self, exchange: Exchange) -> ProxyResponse | None:
+        """ProxyResponse, if it is its turn."""
         if not self.matches(exchange) or next(self._numbers) % self.every:
             return None
         self.count += 1
         message = f"injected {self.status}"
-        return Answer.failure(self.status, _REASONS[self.status], message, **self.headers)
+        return ProxyResponse.failure(self.status, _REASONS[self.status], message, **self.headers)
 
 
 @dataclass
-class LoseAnswers(Fault):
+class LoseResponses(Fault):
     """Break the connection of every n-th write once the API server has carried it out."""
 
     every: int
     count: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
-        """Lose the answer, if it is its turn."""
+    async def after(self, exchange: Exchange, response: ProxyResponse) -> ProxyResponse:
+        """Lose every n-th response."""
         if a_write(exchange) and next(self._numbers) % self.every == 0:
             self.count += 1
             raise Disconnect
-        return answer
+        return response
 
 
 @dataclass
 class Late(Fault):
-    """Delay the answers of matching requests."""
+    """Delay the responses to matching requests."""
 
     seconds: float
     matches: Matches = any_request
     count: int = 0
 
-    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
-        """Wait, then answer."""
+    async def after(self, exchange: Exchange, response: ProxyResponse) -> ProxyResponse:
+        """Delay the response."""
         if self.matches(exchange):
             self.count += 1
             await asyncio.sleep(self.seconds)
-        return answer
+        return response
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Hold(Fault):
     held: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once a request is held."""
 
-    async def before(self, exchange: Exchange) -> Answer | None:
+    async def before(self, exchange: Exchange) -> ProxyResponse | None:
         """Hold the request."""
         if self.matches(exchange) and not self._released.is_set():
             self.count += 1
@@ -155,7 +155,7 @@ class AtList(Fault):
     done: bool = False
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    async def before(self, exchange: Exchange) -> Answer | None:
+    async def before(self, exchange: Exchange) -> ProxyResponse | None:
         """Do it, if it is that list."""
         if _is_list(exchange) and exchange.kind == self.kind and next(self._numbers) == self.number:
             self.done = True
@@ -165,25 +165,25 @@ class AtList(Fault):
 
 @dataclass
 class StaleLists(Fault):
-    """Remember lists, and serve the remembered ones while `stale` is set."""
+    """Store lists, and serve the stored ones while `stale` is set."""
 
     stale: bool = False
     count: int = 0
-    _lists: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    _lists: dict[tuple[str, str], ProxyResponse] = field(default_factory=dict)
 
-    async def before(self, exchange: Exchange) -> Answer | None:
-        """Serve a list as it was."""
+    async def before(self, exchange: Exchange) -> ProxyResponse | None:
+        """Serve a stored list."""
         if not (self.stale and _is_list(exchange)):
             return None
-        remembered = self._lists.get(_list_key(exchange))
-        self.count += remembered is not None
-        return remembered
+        stored = self._lists.get(_list_key(exchange))
+        self.count += stored is not None
+        return stored
 
-    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
-        """Remember a list."""
-        if _is_list(exchange) and answer.status == 200 and not self.stale:
-            self._lists[_list_key(exchange)] = answer
-        return answer
+    async def after(self, exchange: Exchange, response: ProxyResponse) -> ProxyResponse:
+        """Store a list."""
+        if _is_list(exchange) and response.status == 200 and not self.stale:
+            self._lists[_list_key(exchange)] = response
+        return response
 
 
 def _is_list(exchange: Exchange) -> bool:

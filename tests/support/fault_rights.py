@@ -1,4 +1,4 @@
-"""A service account with the rights of the chart, which tests take away and give back."""
+"""A service account with the rights of the chart, which tests revoke and restore."""
 
 from copy import deepcopy
 from typing import Any
@@ -13,7 +13,7 @@ Object = dict[str, Any]
 _GROUP = "rbac.authorization.k8s.io"
 _CLUSTER_ROLE = Kind(f"{_GROUP}/v1", "ClusterRole", "clusterroles", namespaced=False)
 _BINDING = Kind(f"{_GROUP}/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False)
-_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+_SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 _HOME = "default"
 """Namespace of the service accounts; that of the operator under test has a Lease of its own."""
 
@@ -23,7 +23,7 @@ class Rights:
 
     Args:
         api: where it is.
-        name: of the account and of its role.
+        name: of the service account and its role.
     """
 
     def __init__(self, api: Api, name: str) -> None:
@@ -32,10 +32,10 @@ class Rights:
         self._rules = chart_rules()
 
     async def grant(self) -> str:
-        """Create the account with every right of the chart, and return its token."""
+        """Create the service account with every right of the chart, and return its token."""
         meta = {"metadata": {"name": self._name}}
         await self._api.create(
-            _ACCOUNT, _HOME, {"apiVersion": "v1", "kind": "ServiceAccount", **meta}
+            _SERVICE_ACCOUNT, _HOME, {"apiVersion": "v1", "kind": "ServiceAccount", **meta}
         )
         role = {"apiVersion": _CLUSTER_ROLE.api_version, "kind": "ClusterRole", **meta}
         await self._api.request("POST", _CLUSTER_ROLE.path(), {**role, "rules": self._rules})
@@ -47,17 +47,17 @@ class Rights:
             "subjects": [{"kind": "ServiceAccount", "name": self._name, "namespace": _HOME}],
         }
         await self._api.request("POST", _BINDING.path(), binding)
-        path = f"{_ACCOUNT.path(_HOME, self._name)}/token"
+        path = f"{_SERVICE_ACCOUNT.path(_HOME, self._name)}/token"
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
         token: str = (await self._api.request("POST", path, body))["status"]["token"]
         return token
 
     async def take(self, right: Right) -> None:
-        """Take one right away."""
+        """Revoke one right."""
         await self._set(without(self._rules, right))
 
     async def give_back(self) -> None:
-        """Give every right back."""
+        """Restore every right."""
         await self._set(self._rules)
 
     async def _set(self, rules: list[Object]) -> None:
@@ -79,17 +79,17 @@ def chart_rules() -> list[Object]:
 def without(rules: list[Object], right: Right) -> list[Object]:
     """Return rules without one right."""
     group, resource, verb = right
-    found: list[Object] = []
+    result: list[Object] = []
     for rule in deepcopy(rules):
         hit = group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]
         if not hit:
-            found.append(rule)
+            result.append(rule)
             continue
         others = [one for one in rule["resources"] if one != resource]
         verbs = [one for one in rule["verbs"] if one != verb]
-        found.append({**rule, "resources": others})
-        found.append({**rule, "apiGroups": [group], "resources": [resource], "verbs": verbs})
-    return [rule for rule in found if rule["resources"] and rule["verbs"]]
+        result.append({**rule, "resources": others})
+        result.append({**rule, "apiGroups": [group], "resources": [resource], "verbs": verbs})
+    return [rule for rule in result if rule["resources"] and rule["verbs"]]
 
 
 def _is_for_users(role: Object) -> bool:

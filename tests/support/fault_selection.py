@@ -17,13 +17,13 @@ def cases(
         violated: cases that fail today, each with the reason.
     """
 
-    def marks(name: str) -> list[pytest.MarkDecorator]:
-        found = [] if name in sample else [pytest.mark.exhaustive]
+    def marks_of(name: str) -> list[pytest.MarkDecorator]:
+        marks = [] if name in sample else [pytest.mark.exhaustive]
         if violated and name in violated:
-            found.append(pytest.mark.xfail(strict=True, reason=violated[name]))
-        return found
+            marks.append(pytest.mark.xfail(strict=True, reason=violated[name]))
+        return marks
 
-    return [pytest.param(one, marks=marks(one)) for one in names]
+    return [pytest.param(one, marks=marks_of(one)) for one in names]
 
 
 def selected(request: pytest.FixtureRequest, parameter: str) -> set[Any]:
@@ -39,5 +39,5 @@ def selected(request: pytest.FixtureRequest, parameter: str) -> set[Any]:
 
 
 def is_exhaustive(request: pytest.FixtureRequest) -> bool:
-    """Tell whether every fault is to be injected."""
+    """Return whether every fault is injected."""
     return bool(request.config.getoption("--exhaustive"))

@@ -1,4 +1,4 @@
-"""A story of several endpoints, told while faults are injected, and what became of it."""
+"""A scenario of several endpoints during faults, and its result."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from fault_exchange import Fault
 from fault_lane import EndState, Lane
-from fault_proxy_requests import AnswerEvery, Hold, Late, LoseAnswers, StaleLists, a_write
+from fault_proxy_requests import Hold, Late, LoseResponses, RespondEvery, StaleLists, a_write
 from fault_proxy_watches import DropEvents, LateEvents, RepeatedEvents, a_deletion
 from mistral_operator.kube import kinds
 
 FAULT_SECONDS = 30.0
 QUIET_SECONDS = 5.0
-FIRST = ("edited", "scaled", "drifted", "leaving")
+FIRST = ("edited", "scaled", "drifted", "deleted")
 LAST = ("edited", "scaled", "drifted", "late")
 _BETWEEN_SECONDS = 2.0
 
@@ -27,7 +27,7 @@ async def _nothing(lane: Lane) -> None:
 
 @dataclass
 class Story:
-    """One fault, and what became of the endpoints that lived through it.
+    """One fault, and the endpoints after it.
 
     Args:
         name: for test ids and tables.
@@ -56,7 +56,7 @@ class Story:
         with lane.proxy.fault(*self.faults):
             async with _running(self.background(lane)):
                 started = time.monotonic()
-                await _tell(lane)
+                await _edit_all(lane)
                 await asyncio.sleep(max(0.0, FAULT_SECONDS + started - time.monotonic()))
         ended = time.monotonic()
         await lane.settle(lambda: _is_over(lane))
@@ -78,12 +78,12 @@ class Story:
         )
 
 
-async def _tell(lane: Lane) -> None:
+async def _edit_all(lane: Lane) -> None:
     await lane.edit({"engine": {"contextLength": 16384}}, "edited")
     await lane.edit({"replicas": 2}, "scaled")
     await asyncio.sleep(_BETWEEN_SECONDS)
     await lane.api.delete(kinds.SERVICE, lane.namespace, "drifted")
-    await lane.api.delete(kinds.RESOURCE, lane.namespace, "leaving")
+    await lane.api.delete(kinds.RESOURCE, lane.namespace, "deleted")
     await asyncio.sleep(_BETWEEN_SECONDS)
     await lane.create(name="late")
     await lane.edit({"networkPolicy": False}, "edited")
@@ -95,7 +95,7 @@ async def _all_ready(lane: Lane, resources: tuple[str, ...]) -> bool:
 
 async def _is_over(lane: Lane) -> bool:
     for kind in kinds.CHILD_KINDS:
-        if await lane.api.get(kind, lane.namespace, "leaving") is not None:
+        if await lane.api.get(kind, lane.namespace, "deleted") is not None:
             return False
     service = await lane.get(kinds.SERVICE, "drifted")
     policy = await lane.api.get(kinds.NETWORK_POLICY, lane.namespace, "edited")
@@ -146,12 +146,12 @@ def all_stories() -> list[Story]:
     retry_after = {"Retry_After": "2"}
     return [
         Story("none"),
-        Story("409", (AnswerEvery(3, 409, a_write),)),
-        Story("410", (AnswerEvery(3, 410),)),
-        Story("429", (AnswerEvery(2, 429, headers=retry_after),)),
-        Story("500", (AnswerEvery(3, 500),)),
-        Story("403", (AnswerEvery(3, 403, a_write),)),
-        Story("answer-lost", (LoseAnswers(3),)),
+        Story("409", (RespondEvery(3, 409, a_write),)),
+        Story("410", (RespondEvery(3, 410),)),
+        Story("429", (RespondEvery(2, 429, headers=retry_after),)),
+        Story("500", (RespondEvery(3, 500),)),
+        Story("403", (RespondEvery(3, 403, a_write),)),
+        Story("answer-lost", (LoseResponses(3),)),
         Story("writes-hang", (hold,), _release_after(hold, 25.0)),
         Story("answers-late", (Late(2.0),)),
         Story("events-late", (LateEvents(3.0),)),

@@ -13,7 +13,12 @@ H100 = "81559Mi"
 
 def document(**changes: Any) -> dict[str, Any]:
     """Return a resource as a user writes it."""
-    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "small"}, **changes}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": "small"},
+        "spec": {},
+    } | changes
 
 
 def run(*arguments: str, documents: tuple[Any, ...] = (), text: str | None = None) -> Result:

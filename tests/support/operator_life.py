@@ -243,7 +243,7 @@ class OneOperator:
             # A watch with a selector tells of an object that is not selected any more as deleted.
             selected = is_selected(event.body, "", _SELECTORS[event.kind] or "")
             deleted = event.action == "DELETED" or not selected
-            self._watcher.saw(event.kind, event.body, deleted=deleted)
+            self._watcher.on_event(event.kind, event.body, deleted=deleted)
 
     async def _poll(self) -> None:
         while True:

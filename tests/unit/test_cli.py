@@ -1,6 +1,7 @@
 """The command line without a cluster: render, crd, and the messages for mistakes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -47,6 +48,11 @@ def test_render_reads_the_resources_of_a_file_and_skips_other_kinds(tmp_path: Pa
     assert {one["metadata"]["name"] for one in objects} == {"small", "second"}
 
 
+def listed(*items: Any, kind: str = "List") -> dict[str, Any]:
+    """Return a list of objects, as `kubectl get -o yaml` prints it."""
+    return {"apiVersion": "v1", "kind": kind, "items": list(items)}
+
+
 def resource_text(spec: str) -> str:
     """Return a resource as text, with its spec as it is written."""
     return (
@@ -90,14 +96,19 @@ MISTAKES: dict[str, tuple[str, str]] = {
     ),
     "no version": (
         yaml.safe_dump({"kind": KIND, "metadata": {"name": "a"}}),
-        f"use {API_VERSION}",
+        f"apiVersion is not set: use {API_VERSION}",
     ),
-    "no name": (yaml.safe_dump(document(metadata={})), "has no metadata.name: add one"),
-    "no metadata": (yaml.safe_dump(document(metadata=None)), "has no metadata.name: add one"),
-    "metadata that is none": (
+    "no name": (yaml.safe_dump(document(metadata={})), "metadata.name is not set: add one"),
+    "no metadata": (yaml.safe_dump(document(metadata=None)), "metadata.name is not set: add one"),
+    "metadata that is text": (
         yaml.safe_dump(document(metadata="small")),
-        "has no metadata.name: add one",
+        "metadata: must be an object",
     ),
+    "no spec": (
+        yaml.safe_dump({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "a"}}),
+        "spec is not set: write `spec: {}` for the recommended deployment",
+    ),
+    "a spec of nothing": (yaml.safe_dump(document(spec=None)), "spec is not set"),
     "a wrong type": (
         yaml.safe_dump(document(spec={"replicas": "many"})),
         "spec.replicas: Input should be a valid integer",
@@ -130,6 +141,51 @@ def test_a_mistake_is_reported_in_one_sentence(
     assert result.stderr.startswith("Error: ")
     assert message in result.stderr
     assert result.stdout == ""
+
+
+BAD = {"replicas": -1}
+
+SEVERAL: dict[str, tuple[tuple[Any, ...], str]] = {
+    "by its name": (
+        (document(), document(metadata={"name": "second"}, spec=BAD)),
+        "Error: second: spec.replicas: ",
+    ),
+    "by its number where it has no name": (
+        (document(), {"kind": "ConfigMap"}, document(metadata={}, spec=BAD)),
+        "Error: document 3: metadata.name is not set",
+    ),
+    "by its place in a list": (
+        (listed(document(), document(metadata={"name": 5})),),
+        "Error: document 1, items[1]: metadata.name: ",
+    ),
+    "not where it is alone": (({"kind": "ConfigMap"}, document(spec=BAD)), "Error: spec.replicas"),
+}
+
+
+@pytest.mark.parametrize(("documents", "start"), SEVERAL.values(), ids=SEVERAL)
+def test_a_message_names_its_document_if_there_are_several(
+    documents: tuple[Any, ...], start: str
+) -> None:
+    result = run("render", "-f", "-", documents=documents)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(start)
+
+
+@pytest.mark.parametrize("kind", ["List", f"{KIND}List"])
+def test_the_items_of_a_list_are_rendered(kind: str) -> None:
+    others = {"apiVersion": "v1", "kind": "ConfigMap"}
+    both = listed(document(), others, document(metadata={"name": "second"}), kind=kind)
+
+    objects = rendered(run("render", "-f", "-", documents=(both,)))
+
+    assert {one["metadata"]["name"] for one in objects} == {"small", "second"}
+
+
+def test_items_that_are_no_list_are_rejected() -> None:
+    result = run("render", "-f", "-", documents=({**listed(), "items": "x"},))
+
+    assert result.stderr == "Error: document 1: items must be a list\n"
 
 
 @pytest.mark.parametrize("command", [("render",), ("fit", "--gpu-memory", H100)])

@@ -4,20 +4,16 @@ import asyncio
 import gc
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
-import yaml
 
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
-from mistral_operator.api.manifest import parse_manifest
+from mistral_operator.api.manifest_file import InvalidManifest, read_resources
 from mistral_operator.api.spec import Spec
-from mistral_operator.api.yaml_documents import yaml_documents
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
 from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
-from mistral_operator.kube.errors import InvalidResource
-from mistral_operator.kube.names import API_VERSION, KIND
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
 from mistral_operator.process.settings import ActivatorSettings, Settings
@@ -26,7 +22,6 @@ from mistral_operator.status.model_fits import MORE_MEMORY, fit_request, may_be_
 
 _LONGEST_SHOWN = 32
 """Characters of an invalid option that are quoted."""
-_NO_CLUSTER_UID = "00000000-0000-0000-0000-000000000000"
 
 _TEXT = click.File(encoding="utf-8")
 
@@ -52,7 +47,7 @@ def run() -> None:
     # default threshold of 700 would traverse the store of a fleet again and again.
     gc.set_threshold(10_000, 20, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        exit_code = runner.run(runtime.run(settings))
+        exit_code = runner.run(runtime.run_operator(settings))
     sys.exit(exit_code)
 
 
@@ -136,35 +131,9 @@ def crd(output: Path | None) -> None:
 
 
 def _resources(source: IO[str]) -> list[Resource]:
-    """Return every resource of a YAML file; objects of other kinds are skipped."""
     try:
-        documents = [one for one in yaml_documents(source) if isinstance(one, dict)]
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{source.name} is not UTF-8 text: {error}") from error
-    except RecursionError as error:
-        raise click.ClickException(f"{source.name} is not YAML: it is nested too deeply") from error
-    except yaml.YAMLError as error:
-        raise click.ClickException(f"{source.name} is not YAML: {error}") from error
-    resources = [_resource(one) for one in documents if one.get("kind") == KIND]
-    if not resources:
-        raise click.ClickException(
-            f"{source.name} contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"
-        )
-    return resources
-
-
-def _resource(document: dict[str, Any]) -> Resource:
-    if document.get("apiVersion") != API_VERSION:
-        raise click.ClickException(
-            f"apiVersion {document.get('apiVersion')} is not supported: use {API_VERSION}"
-        )
-    metadata = document.get("metadata")
-    if not isinstance(metadata, dict) or "name" not in metadata:
-        raise click.ClickException("the resource has no metadata.name: add one")
-    defaults = {"namespace": "default", "uid": _NO_CLUSTER_UID}
-    try:
-        return parse_manifest({**document, "metadata": defaults | metadata})
-    except InvalidResource as error:
+        return read_resources(source, source.name)
+    except InvalidManifest as error:
         raise click.ClickException(str(error)) from error
 
 

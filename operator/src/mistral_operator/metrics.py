@@ -1,4 +1,4 @@
-"""Counters of what the operator does, in one place, with their help texts."""
+"""Metrics of the operator with their help texts."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -14,7 +14,7 @@ from mistral_operator.scale_to_zero import Terms
 async def main(port: int, places: int) -> None:
     endpoints = Endpoints()
     terms = Terms(model="m", max_wait_seconds=600, max_requests=places).model_dump_json()
-    endpoints.saw(
+    endpoints.on_event(
         kinds.ENDPOINT_SLICE, our_slice("127.0.0.1", port=port, terms=terms), deleted=False
     )
     async with upstream_session() as client:

@@ -25,7 +25,7 @@ class Watched:
 
     def see(self, *bodies: Any, deleted: bool = False) -> None:
         for body in bodies:
-            self.endpoints.saw(kinds.ENDPOINT_SLICE, body, deleted=deleted)
+            self.endpoints.on_event(kinds.ENDPOINT_SLICE, body, deleted=deleted)
 
     @property
     def one(self) -> Endpoint:
@@ -78,7 +78,7 @@ def test_a_list_reveals_a_deletion_that_the_watch_missed() -> None:
     watched, kept = Watched(our_slice()), slice_body("10.0.1.1")
     watched.see(kept)
 
-    watched.endpoints.swept(kinds.ENDPOINT_SLICE, {key_of(kept)}, as_of=int(next_version()))
+    watched.endpoints.replace(kinds.ENDPOINT_SLICE, {key_of(kept)}, as_of=int(next_version()))
 
     assert watched.endpoints.ports() == set()
 

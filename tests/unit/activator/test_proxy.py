@@ -99,7 +99,7 @@ class Activator:
     def see(self, *bodies: Any) -> None:
         """Send watch events of slices."""
         for body in bodies:
-            self.endpoints.saw(kinds.ENDPOINT_SLICE, body, deleted=False)
+            self.endpoints.on_event(kinds.ENDPOINT_SLICE, body, deleted=False)
 
     def make_ready(self, replica: Replica) -> None:
         """Add a ready replica."""
@@ -339,7 +339,7 @@ async def test_a_request_without_a_required_key_does_not_start_a_replica() -> No
 async def test_a_port_without_an_endpoint_responds_with_an_error() -> None:
     async with activator() as made:
         port, ours = made.port, our_slice(port=made.port)
-        made.endpoints.saw(kinds.ENDPOINT_SLICE, ours, deleted=True)
+        made.endpoints.on_event(kinds.ENDPOINT_SLICE, ours, deleted=True)
         async with made.client.post(f"http://127.0.0.1:{port}{CHAT}", json=HELLO) as response:
             assert response.status == 503
 
@@ -349,10 +349,10 @@ async def test_the_port_of_a_deleted_endpoint_is_closed() -> None:
     async with upstream_session() as upstream, aiohttp.ClientSession() as client:
         listeners = Listeners(endpoints, upstream, drain_seconds=1)
         first, second = free_port(), free_port()
-        endpoints.saw(kinds.ENDPOINT_SLICE, our_slice(port=first), deleted=False)
+        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=first), deleted=False)
         await listeners.sync()
 
-        endpoints.saw(kinds.ENDPOINT_SLICE, our_slice(port=second), deleted=False)
+        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=second), deleted=False)
         await listeners.sync()
 
         async with client.get(f"http://127.0.0.1:{second}/health") as response:

@@ -96,6 +96,83 @@ def test_an_argument_that_has_a_field_is_rejected_with_the_field() -> None:
     assert message.endswith(" Refused: --max_num_seqs=4. Set spec.engine.maxSequences.")
 
 
+UNSET: dict[str, Any] = {
+    "a number": {"replicas": None},
+    "an object": {"engine": None},
+    "a word": {"tools": {"strict": None}},
+    "a field without a default": {"cache": None},
+    "a value of a map": {"pod": {"nodeSelector": {"zone": None}}},
+    "a field in a list": {"pod": {"tolerations": [{"operator": None}]}},
+}
+
+
+@pytest.mark.parametrize("spec", UNSET.values(), ids=UNSET)
+def test_null_means_unset_as_for_the_api_server(spec: dict[str, Any]) -> None:
+    assert parse_manifest(resource_body(spec)).spec == parse_spec(without_nulls(spec))
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a document without its nulls."""
+    if isinstance(value, list):
+        return [without_nulls(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: without_nulls(one) for key, one in value.items() if one is not None}
+
+
+def test_null_in_a_list_is_rejected() -> None:
+    assert refusal({"pod": {"imagePullSecrets": [None]}}).startswith("spec.pod.imagePullSecrets")
+
+
+def test_a_required_field_that_is_null_is_missing() -> None:
+    assert refusal({"autoscaling": {"maxReplicas": None}}).startswith(
+        "spec.autoscaling.maxReplicas: "
+    )
+
+
+METADATA: dict[str, tuple[dict[str, Any], str]] = {
+    "a number as name": ({"name": 123}, "name: must be a string: put the value in quotes"),
+    "a truth value as name": ({"name": True}, "name: must be a string: put the value in quotes"),
+    "a list as name": ({"name": ["x"]}, "name: must be a string"),
+    "an object as name": ({"name": {}}, "name: must be a string"),
+    "a day as name": ({"name": "2026-01-01"}, "name is also the name of a Service"),
+    "null as name": ({"name": None}, "name is not set: add one"),
+    "a number as namespace": ({"namespace": 5}, "namespace: must be a string: put the value in"),
+    "a namespace in capitals": ({"namespace": "Team"}, "namespace: use at most 63 lowercase"),
+    "a long namespace": ({"namespace": "a" * 64}, "namespace: use at most 63 lowercase"),
+    "a number as uid": ({"uid": 5}, "uid: must be a string: put the value in quotes"),
+    "text as labels": ({"labels": "x"}, "labels: must be an object"),
+    "a number as label": ({"labels": {"a": 1}}, "labels.a: must be a string: put the value in"),
+    "a label with a space": ({"labels": {"a": "b c"}}, "labels.a: a label has at most 63"),
+    "a key with a space": ({"labels": {"a b": "c"}}, 'labels."a b": write the key as name or'),
+    "a number as annotation": ({"annotations": {"a": 1}}, "annotations.a: must be a string"),
+    "text as finalizers": ({"finalizers": "x"}, "finalizers: must be a list"),
+    "text as generation": ({"generation": "1"}, "generation: must be an integer"),
+    "an unknown field": ({"label": {}}, "label: unknown field; did you mean metadata.labels?"),
+}
+
+
+@pytest.mark.parametrize(("metadata", "message"), METADATA.values(), ids=METADATA)
+def test_metadata_is_rejected_as_the_api_server_rejects_it(
+    metadata: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidResource) as refused:
+        parse_manifest(resource_body({}, **metadata))
+
+    assert str(refused.value).startswith(f"metadata.{message}")
+
+
+def test_metadata_of_helm_and_of_an_export_is_accepted() -> None:
+    metadata = {
+        "namespace": "",
+        "creationTimestamp": None,
+        "labels": {"app.kubernetes.io/name": "x", "empty": ""},
+        "annotations": {"helm.sh/hook": "a text, with anything"},
+    }
+
+    assert parse_manifest(resource_body({}, **metadata)).namespace == "default"
+
+
 UNKNOWN = {
     "a typing error": ({"engine": {"contextLenght": 1}}, "spec.engine.contextLength"),
     "another case": ({"Engine": {}}, "spec.engine"),
@@ -116,6 +193,39 @@ def test_an_unknown_field_is_rejected_with_the_most_similar_one(
     spec: dict[str, Any], meant: str
 ) -> None:
     assert refusal(spec).endswith(f": unknown field; did you mean {meant}?")
+
+
+NAMED_OTHERWISE = {
+    "vLLM's name in camel case": ({"engine": {"maxModelLen": 1}}, "spec.engine.contextLength"),
+    "vLLM's name with underscores": ({"engine": {"max_num_seqs": 1}}, "spec.engine.maxSequences"),
+    "vLLM's flag": ({"engine": {"--max-model-len": 1}}, "spec.engine.contextLength"),
+    "vLLM's name of a field elsewhere": ({"engine": {"dtype": "auto"}}, "spec.model.dtype"),
+    "vLLM's name at the top": (
+        {"gpu_memory_utilization": 0.9},
+        "spec.engine.gpuMemoryUtilization",
+    ),
+    "the size of the KV cache": (
+        {"engine": {"kvCache": {"size": 1}}},
+        "spec.engine.kvCache.memory",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "meant"), NAMED_OTHERWISE.values(), ids=NAMED_OTHERWISE)
+def test_a_field_under_another_name_is_suggested(spec: dict[str, Any], meant: str) -> None:
+    assert refusal(spec).endswith(f": unknown field; did you mean {meant}?")
+
+
+def test_an_argument_of_vllm_that_is_no_field_is_suggested_as_one() -> None:
+    assert refusal({"engine": {"enforceEager": True}}).endswith(
+        ": unknown field; add --enforce-eager to spec.engine.extraArgs"
+    )
+
+
+def test_a_dotted_key_is_rejected_with_how_to_nest_it() -> None:
+    assert refusal({"engine.contextLength": 4096}) == (
+        'spec."engine.contextLength": unknown field; nest it: write contextLength below engine'
+    )
 
 
 def test_an_unknown_field_without_a_similar_one_is_rejected_without_a_suggestion() -> None:

@@ -38,7 +38,7 @@ async def carried_out(cluster: Cluster, plan: Plan) -> tuple[list[Problem], Stor
 
 def asked(api: ApiServer) -> list[tuple[str, str | None]]:
     """Return the requests, each with whether it took fields by force."""
-    return [(method, query.get("force")) for method, _, query, _ in api.asked]
+    return [(method, query.get("force")) for method, _, query, _ in api.requests]
 
 
 async def test_a_child_is_applied_without_force_and_known_at_once(
@@ -119,7 +119,7 @@ async def test_an_edit_that_applying_does_not_undo_is_put_back(
     problems, _ = await carried_out(cluster, step(kinds.SERVICE, exists=True))
 
     assert problems == []
-    assert [kind for *_, kind in api.asked[:2]] == [
+    assert [kind for *_, kind in api.requests[:2]] == [
         "application/apply-patch+yaml",
         "application/json-patch+json",
     ]
@@ -150,4 +150,4 @@ async def test_an_api_server_that_is_away_ends_the_plan(cluster: Cluster, api: A
     with pytest.raises(Unavailable, match="etcd is away"):
         await carried_out(cluster, plan)
 
-    assert len(api.asked) == 1
+    assert len(api.requests) == 1

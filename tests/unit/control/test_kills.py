@@ -20,7 +20,7 @@ class Forgetful(Reconciler):
     """Acts on its decisions before they are recorded."""
 
     async def _record(self, key: Key, desired: Desired, previous: Status) -> Status:
-        self._dependencies.store.settle_departed(key, desired.deleted_pods)
+        self._dependencies.store.forget_deleted_pods(key, desired.deleted_pods)
         return previous
 
 

@@ -61,14 +61,14 @@ async def test_what_is_there_is_no_problem(
     api.answer = answer
 
     assert await missing_references(cluster, resource(spec), NOTHING) == []
-    assert len(api.asked) == 1
+    assert len(api.requests) == 1
 
 
 async def test_a_resource_that_refers_to_nothing_costs_no_request(
     cluster: Cluster, api: ApiServer
 ) -> None:
     assert await missing_references(cluster, resource(), NOTHING) == []
-    assert api.asked == []
+    assert api.requests == []
 
 
 async def test_nobody_looks_while_the_endpoint_is_ready(cluster: Cluster, api: ApiServer) -> None:
@@ -76,4 +76,4 @@ async def test_nobody_looks_while_the_endpoint_is_ready(cluster: Cluster, api: A
     ready = Observed(deployment=deployment_facts(deployment_body(ready=1)))
 
     assert await missing_references(cluster, resource(CLAIM), ready) == []
-    assert api.asked == []
+    assert api.requests == []

@@ -111,7 +111,6 @@ def test_an_avoided_name_is_reported_where_names_were_replaced(
     [
         "from hypothesis import given\n\n@given(1)\ndef check(): ...",
         "from other import beat as told\ntold()",
-        *(f"a.{name}()" for name in wording.PENDING),
     ],
 )
 def test_a_name_of_another_file_is_left_to_it(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
@@ -124,11 +123,6 @@ def test_an_imported_name_does_not_hide_an_attribute(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(wording, "RENAMED", ("docs",))
 
     assert len(list(in_code(FILE, "from other import told\na.told"))) == 1
-
-
-@pytest.mark.parametrize(("name", "path"), wording.PENDING.items())
-def test_a_pending_name_is_still_defined(name: str, path: str) -> None:
-    assert f"def {name}(" in (CHECKOUT / path).read_text(encoding="utf-8")
 
 
 def test_in_tests_only_names_are_checked() -> None:

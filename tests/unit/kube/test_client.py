@@ -1,4 +1,4 @@
-"""How answers of an API server are read; a web server on the loopback network gives them."""
+"""The client against a web server on the loopback network."""
 
 import json
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from api_server import ApiServer
 from builders import CONTEXT, NAME, NAMESPACE, resource
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Unavailable
 from mistral_operator.kube.names import API_VERSION, PLURAL
 from mistral_operator.render import children
 
 Object = dict[str, Any]
 
 
-ANSWERS: dict[str, tuple[int, Any, type[ClusterError], str]] = {
+RESPONSES: dict[str, tuple[int, Any, type[ClusterError], str]] = {
     "a conflict": (409, {"message": "owned by kubectl"}, ClusterError, "owned by kubectl"),
     "a conflict of field managers": (
         409,
@@ -31,7 +31,7 @@ ANSWERS: dict[str, tuple[int, Any, type[ClusterError], str]] = {
         ClusterError,
         "conflict with kubectl",
     ),
-    "a write that others were faster than": (
+    "a write that collided with another": (
         409,
         {"message": "the object has been modified", "reason": "Conflict", "details": {}},
         Unavailable,
@@ -51,17 +51,17 @@ ANSWERS: dict[str, tuple[int, Any, type[ClusterError], str]] = {
     "no message": (403, {}, ClusterError, "{}"),
     "JSON that is no object": (403, [1], ClusterError, "[1]"),
     "details that are null": (403, {"message": "no", "details": None}, ClusterError, "no"),
-    "a namespace that leaves": (
+    "a terminating namespace": (
         403,
         {"message": "going", "details": {"causes": [{"reason": "NamespaceTerminating"}]}},
-        NamespaceLeaving,
+        NamespaceTerminating,
         "going",
     ),
 }
 
 
-@pytest.mark.parametrize(("status", "answer", "kind", "reason"), ANSWERS.values(), ids=ANSWERS)
-async def test_a_refusal_becomes_an_error_with_the_api_servers_own_words(
+@pytest.mark.parametrize(("status", "answer", "kind", "reason"), RESPONSES.values(), ids=RESPONSES)
+async def test_an_error_response_becomes_an_error_with_the_message_of_the_api_server(
     cluster: Cluster,
     api: ApiServer,
     status: int,
@@ -85,7 +85,7 @@ def child(kind: str) -> Object:
 
 
 @pytest.mark.parametrize(
-    ("call", "asked"),
+    ("call", "want"),
     [
         (
             lambda cluster: cluster.apply(child("Deployment"), force=True),
@@ -117,28 +117,28 @@ def child(kind: str) -> Object:
     ],
     ids=["apply", "status", "patch"],
 )
-async def test_writes_say_who_writes(
-    cluster: Cluster, api: ApiServer, call: Callable[[Cluster], Any], asked: object
+async def test_writes_have_the_field_manager(
+    cluster: Cluster, api: ApiServer, call: Callable[[Cluster], Any], want: object
 ) -> None:
     await call(cluster)
 
-    assert api.asked == [asked]
+    assert api.requests == [want]
 
 
-async def test_an_api_server_that_is_not_there_is_unavailable() -> None:
+async def test_an_unreachable_api_server_is_unavailable() -> None:
     async with Cluster(ApiClient(Configuration(host="http://127.0.0.1:1"))) as cluster:
         assert not await cluster.reachable()
         with pytest.raises(Unavailable, match="GET /api/v1/nodes"):
             await cluster.get(kinds.NODE, "", "n")
 
 
-@pytest.mark.parametrize(("status", "found"), [(200, True), (404, False)])
-async def test_an_object_that_is_not_there_is_none(
-    cluster: Cluster, api: ApiServer, status: int, found: bool
+@pytest.mark.parametrize(("status", "exists"), [(200, True), (404, False)])
+async def test_a_missing_object_is_none(
+    cluster: Cluster, api: ApiServer, status: int, exists: bool
 ) -> None:
     api.status, api.answer = status, {"message": "not found"}
 
-    assert (await cluster.get(kinds.POD, NAMESPACE, "p") is not None) is found
+    assert (await cluster.get(kinds.POD, NAMESPACE, "p") is not None) is exists
 
 
 GONE: tuple[int, Object] = (404, {"message": "not found"})
@@ -155,17 +155,17 @@ CONFLICT: tuple[int, Object] = (409, {"message": "changed", "reason": "Conflict"
     ],
     ids=["deleted", "gone", "gone meanwhile", "replaced"],
 )
-async def test_deleting_what_is_gone_or_replaced_is_no_error(
+async def test_deleting_a_deleted_or_replaced_object_is_no_error(
     cluster: Cluster, api: ApiServer, script: list[tuple[int, Object]]
 ) -> None:
     api.script = script
 
     await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
 
-    assert api.asked[0][:2] == ("DELETE", "/api/v1/namespaces/models/services/small")
+    assert api.requests[0][:2] == ("DELETE", "/api/v1/namespaces/models/services/small")
 
 
-async def test_a_deletion_that_another_write_was_faster_than_is_retried(
+async def test_a_deletion_that_collided_with_a_write_is_retried(
     cluster: Cluster, api: ApiServer
 ) -> None:
     api.script = [CONFLICT, (200, {"metadata": {"uid": "uid"}})]
@@ -174,14 +174,14 @@ async def test_a_deletion_that_another_write_was_faster_than_is_retried(
         await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
 
 
-async def test_deleting_without_the_right_to_is_an_error(cluster: Cluster, api: ApiServer) -> None:
+async def test_deleting_without_permission_is_an_error(cluster: Cluster, api: ApiServer) -> None:
     api.status, api.answer = 403, {"message": "forbidden"}
 
     with pytest.raises(ClusterError, match="forbidden"):
         await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
 
 
-async def test_a_list_comes_page_by_page(cluster: Cluster, api: ApiServer) -> None:
+async def test_a_list_is_paginated(cluster: Cluster, api: ApiServer) -> None:
     api.pages = [
         {"items": [{"n": 1}], "metadata": {"resourceVersion": "7", "continue": "token"}},
         {"items": [{"n": 2}], "metadata": {"resourceVersion": "7"}},
@@ -190,26 +190,26 @@ async def test_a_list_comes_page_by_page(cluster: Cluster, api: ApiServer) -> No
     pages = [page async for page in cluster.list_pages(kinds.POD, None, "a=b")]
 
     assert pages == [([{"n": 1}], 7), ([{"n": 2}], 7)]
-    assert [query for _, _, query, _ in api.asked] == [
+    assert [query for _, _, query, _ in api.requests] == [
         {"limit": "500", "labelSelector": "a=b"},
         {"limit": "500", "labelSelector": "a=b", "continue": "token"},
     ]
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "known"),
+    ("status", "answer", "want"),
     [
         (200, {"resources": [{"name": "podmonitors"}]}, True),
         (200, {"resources": [{"name": "servicemonitors"}]}, False),
         (404, {"message": "no such group"}, False),
     ],
 )
-async def test_a_kind_is_known_if_its_group_lists_it(
-    cluster: Cluster, api: ApiServer, status: int, answer: Object, known: bool
+async def test_a_kind_is_served_if_its_group_lists_it(
+    cluster: Cluster, api: ApiServer, status: int, answer: Object, want: bool
 ) -> None:
     api.status, api.answer = status, answer
 
-    assert await cluster.knows(kinds.POD_MONITOR) is known
+    assert await cluster.serves(kinds.POD_MONITOR) is want
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ async def test_a_kind_is_known_if_its_group_lists_it(
         ({"HTTP_PROXY": "http://proxy:3128"}, None),
     ],
 )
-async def test_the_proxy_of_the_environment_is_used_unless_it_excepts_the_api_server(
+async def test_the_proxy_of_the_environment_is_used_unless_no_proxy_has_the_api_server(
     environment: dict[str, str],
     proxy: str | None,
     monkeypatch: pytest.MonkeyPatch,

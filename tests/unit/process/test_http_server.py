@@ -1,4 +1,4 @@
-"""The operator's own probes and metrics, as a kubelet and Prometheus ask for them."""
+"""Probes, metrics and /autoscaling of the operator."""
 
 import json
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry, Gauge
 
 from mistral_operator.control.scaler import Loads
-from mistral_operator.process.http_server import Health, application, serve
+from mistral_operator.process.http_server import Health, create_app, serve
 from scaling_operator import Operator
 
 Client = TestClient[web.Request, web.Application]
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def health(clock: Clock) -> Health:
-    return Health(stuck_after=60, clock=clock, last_beat=0)
+    return Health(stuck_after=60, clock=clock, last_heartbeat=0)
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def loads() -> Loads:
 async def client(health: Health, loads: Loads) -> AsyncIterator[Client]:
     registry = CollectorRegistry()
     Gauge("depth", "A metric.", registry=registry).set(7)
-    async with TestClient(TestServer(application(health, loads, registry))) as client:
+    async with TestClient(TestServer(create_app(health, loads, registry))) as client:
         yield client
 
 
-async def answer(client: Client, path: str) -> tuple[int, str]:
-    """Return status and text of an answer."""
+async def get(client: Client, path: str) -> tuple[int, str]:
+    """Return status and text of a response."""
     async with client.get(path) as response:
         return response.status, await response.text()
 
@@ -59,32 +59,30 @@ async def answer(client: Client, path: str) -> tuple[int, str]:
     ("now", "status", "text"),
     [(0, 200, "ok\n"), (59.9, 200, "ok\n"), (60, 503, "the event loop is stuck\n")],
 )
-async def test_it_is_alive_while_it_gives_signs_of_life(
+async def test_liveness_fails_without_a_recent_heartbeat(
     client: Client, clock: Clock, now: float, status: int, text: str
 ) -> None:
     clock.now = now
 
-    assert await answer(client, "/healthz") == (status, text)
+    assert await get(client, "/healthz") == (status, text)
 
 
-async def test_a_sign_of_life_makes_it_alive_again(
-    client: Client, clock: Clock, health: Health
-) -> None:
+async def test_a_heartbeat_restores_liveness(client: Client, clock: Clock, health: Health) -> None:
     clock.now = 100
-    health.beat()
+    health.heartbeat()
 
-    assert (await answer(client, "/healthz"))[0] == 200
+    assert (await get(client, "/healthz"))[0] == 200
 
 
-async def test_it_is_ready_once_the_api_server_was_reached(client: Client, health: Health) -> None:
-    assert await answer(client, "/readyz") == (
+async def test_readiness_needs_a_reachable_api_server(client: Client, health: Health) -> None:
+    assert await get(client, "/readyz") == (
         503,
         "the API server has not been reached yet\n",
     )
 
     health.problem = None
 
-    assert await answer(client, "/readyz") == (200, "ok\n")
+    assert await get(client, "/readyz") == (200, "ok\n")
 
 
 async def test_metrics_are_in_the_format_of_prometheus(client: Client) -> None:
@@ -93,15 +91,15 @@ async def test_metrics_are_in_the_format_of_prometheus(client: Client) -> None:
         assert "depth 7.0" in await response.text()
 
 
-LOOKED_AT = "/autoscaling/models/small"
+LOAD_PATH = "/autoscaling/models/small"
 
 
-async def test_the_load_of_an_endpoint_is_told_to_who_asks(client: Client, loads: Loads) -> None:
+async def test_the_load_of_an_endpoint_is_served(client: Client, loads: Loads) -> None:
     operator = Operator({"autoscaling": {"maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}})
     loads.scaler = operator.scaler
     operator.hear(running=25, waiting=5, looping=3)
 
-    status, text = await answer(client, LOOKED_AT)
+    status, text = await get(client, LOAD_PATH)
 
     assert status == 200
     assert json.loads(text) == {
@@ -117,39 +115,39 @@ async def test_the_load_of_an_endpoint_is_told_to_who_asks(client: Client, loads
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "want"),
     [
         (None, "standby replica"),
         ({}, "reports its load"),
         ({"autoscaling": {"maxReplicas": 4, "targetInFlight": 10}}, "reports its load"),
         ({"autoscaling": {"maxReplicas": 4}}, "reports its load"),
     ],
-    ids=["standby", "no autoscaling", "silence", "no target yet"],
+    ids=["standby", "no autoscaling", "no pod reports", "no target yet"],
 )
-async def test_a_load_that_is_not_known_is_an_error_and_never_a_zero(
-    client: Client, loads: Loads, spec: dict[str, Any] | None, says: str
+async def test_an_unavailable_load_is_an_error_and_never_zero(
+    client: Client, loads: Loads, spec: dict[str, Any] | None, want: str
 ) -> None:
     if spec is not None:
         loads.scaler = Operator(spec).scaler
 
-    status, text = await answer(client, LOOKED_AT)
+    status, text = await get(client, LOAD_PATH)
 
     assert status == 503
-    assert says in text
+    assert want in text
 
 
-async def test_the_load_of_an_unknown_endpoint_is_not_known(client: Client, loads: Loads) -> None:
+async def test_the_load_of_an_unknown_endpoint_is_an_error(client: Client, loads: Loads) -> None:
     loads.scaler = Operator().scaler
 
-    assert (await answer(client, "/autoscaling/models/other"))[0] == 503
+    assert (await get(client, "/autoscaling/models/other"))[0] == 503
 
 
 async def test_nothing_else_is_served(client: Client) -> None:
-    assert (await answer(client, "/"))[0] == 404
+    assert (await get(client, "/"))[0] == 404
 
 
 async def test_serving_ends_with_its_runner(health: Health) -> None:
-    runner = await serve(application(health, registry=CollectorRegistry()), port=0)
+    runner = await serve(create_app(health, registry=CollectorRegistry()), port=0)
     assert runner.addresses
 
     await runner.cleanup()

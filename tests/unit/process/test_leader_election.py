@@ -32,23 +32,23 @@ class Replica:
     lock: MonotonicLease
 
     async def attempt(self) -> bool:
-        """Try once to take or renew the Lease."""
+        """Try once to acquire or renew the Lease."""
         held: bool = await self.election.try_acquire_or_renew()
         return held
 
     @property
     def may_write(self) -> bool:
-        """Whether the fence lets writes pass."""
+        """Whether the fence is open."""
         return self.cluster.fence.seconds_left > 0
 
 
 async def idle() -> None:
-    """Act for ever."""
+    """Lead forever."""
     await asyncio.Event().wait()
 
 
 def replica(name: str, cluster: Cluster, clock: Clock) -> Replica:
-    """Return a replica that has not tried anything yet."""
+    """Return a replica that has not tried to acquire the Lease."""
     settings = Settings(identity=name, lease_seconds=LEASE_SECONDS)
     lock = MonotonicLease(cluster, settings, clock)
     cluster.fence.close()
@@ -74,7 +74,7 @@ def pass_seconds(seconds: float, *replicas: Replica) -> None:
         one.clock.now += seconds
 
 
-async def test_the_first_one_creates_the_lease_and_the_other_stands_by() -> None:
+async def test_the_first_replica_creates_the_lease_and_the_second_is_on_standby() -> None:
     server = LeaseServer()
     async with two_replicas(server) as (first, second):
         assert not first.may_write
@@ -85,7 +85,7 @@ async def test_the_first_one_creates_the_lease_and_the_other_stands_by() -> None
         assert server.holder == "first"
 
 
-async def test_a_leader_that_was_stopped_finds_its_fence_closed_when_it_wakes() -> None:
+async def test_a_leader_that_was_stopped_finds_its_fence_closed_when_it_continues() -> None:
     async with two_replicas(LeaseServer()) as (first, second):
         await first.attempt()
         await second.attempt()
@@ -97,7 +97,7 @@ async def test_a_leader_that_was_stopped_finds_its_fence_closed_when_it_wakes() 
         with pytest.raises(Fenced, match="not renewed in time"):
             await first.cluster.apply(resource_body(), force=True)
         assert not await first.attempt()
-        assert first.lock.is_of_another
+        assert first.lock.is_held_by_other
 
 
 async def test_the_fence_closes_before_another_replica_may_take_the_lease() -> None:
@@ -124,9 +124,7 @@ async def test_the_time_counts_from_before_the_renewal_was_sent() -> None:
 
 
 @pytest.mark.parametrize("shift", [-86_400, -60, 60, 86_400])
-async def test_a_clock_on_the_wall_decides_nothing(
-    shift: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_wall_clock_has_no_effect(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
     async with two_replicas(LeaseServer()) as (first, second):
         await first.attempt()
         await second.attempt()
@@ -153,7 +151,7 @@ async def test_a_longer_lease_of_another_release_is_respected() -> None:
         assert await second.attempt()
 
 
-async def test_a_lease_that_was_deleted_is_not_created_by_another_at_once() -> None:
+async def test_a_lease_that_was_deleted_is_not_created_by_another_replica_immediately() -> None:
     server = LeaseServer()
     async with two_replicas(server) as (first, second):
         await first.attempt()
@@ -164,7 +162,7 @@ async def test_a_lease_that_was_deleted_is_not_created_by_another_at_once() -> N
         assert await first.attempt(), "its holder creates it again"
 
 
-async def test_a_lease_without_a_spec_is_taken() -> None:
+async def test_a_lease_without_a_spec_is_acquired() -> None:
     lease = {"metadata": {"name": "mistral-small-operator", "resourceVersion": "0"}}
     server = LeaseServer(lease)
     async with two_replicas(server) as (first, _):
@@ -172,7 +170,7 @@ async def test_a_lease_without_a_spec_is_taken() -> None:
         assert server.holder == "first"
 
 
-async def test_two_that_take_an_expired_lease_do_not_both_get_it() -> None:
+async def test_one_of_two_replicas_acquires_an_expired_lease() -> None:
     server = LeaseServer()
     async with two_replicas(server) as (first, second):
         await first.attempt()
@@ -187,7 +185,7 @@ async def test_two_that_take_an_expired_lease_do_not_both_get_it() -> None:
         assert first.may_write != second.may_write
 
 
-async def test_a_leader_gets_over_an_api_server_that_is_away_while_nobody_took_the_lease() -> None:
+async def test_a_leader_survives_an_outage_in_which_no_other_replica_acquired_the_lease() -> None:
     server = LeaseServer()
     async with two_replicas(server) as (first, second):
         await first.attempt()
@@ -204,7 +202,7 @@ async def test_a_leader_gets_over_an_api_server_that_is_away_while_nobody_took_t
         assert not await second.attempt(), "the Lease was renewed"
 
 
-async def test_a_lease_request_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lease_request_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     server = LeaseServer(hang_seconds=30)
     async with two_replicas(server) as (first, _):
         monkeypatch.setattr(first.lock, "_timeout", 0.2)
@@ -213,7 +211,7 @@ async def test_a_lease_request_that_hangs_is_given_up(monkeypatch: pytest.Monkey
         assert not first.cluster.availability.reachable
 
 
-async def test_refused_connections_end_nobody() -> None:
+async def test_refused_connections_stop_no_replica() -> None:
     async with two_replicas(LeaseServer()) as (first, _):
         await first.attempt()
         first.cluster.client.configuration.host = "http://127.0.0.1:9"
@@ -222,7 +220,9 @@ async def test_refused_connections_end_nobody() -> None:
         assert first.may_write, "what was renewed a moment ago still holds"
 
 
-async def test_who_sees_another_holder_stops_acting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_sees_another_holder_stops_leading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(leader_election, "_RENEW_SECONDS", 0.01)
     server = LeaseServer()
     async with two_replicas(server) as (first, _):
@@ -238,7 +238,7 @@ async def test_who_sees_another_holder_stops_acting(monkeypatch: pytest.MonkeyPa
         assert server.holder == "other", "what is not ours is not released"
 
 
-async def test_a_leader_that_stops_gives_the_lease_up_at_once() -> None:
+async def test_a_leader_that_stops_releases_the_lease() -> None:
     server = LeaseServer()
     async with two_replicas(server) as (first, second):
         running = asyncio.create_task(first.election.run())
@@ -253,7 +253,7 @@ async def test_a_leader_that_stops_gives_the_lease_up_at_once() -> None:
         assert await second.attempt()
 
 
-async def test_a_leader_keeps_its_lease_when_the_api_server_was_away_from_both() -> None:
+async def test_a_leader_keeps_its_lease_after_an_outage_for_both_replicas() -> None:
     async with two_replicas(LeaseServer()) as (first, second):
         await first.attempt()
         await second.attempt()
@@ -268,7 +268,7 @@ async def test_a_leader_keeps_its_lease_when_the_api_server_was_away_from_both()
         assert await first.attempt()
 
 
-async def test_a_lease_that_is_not_renewed_after_an_outage_is_taken() -> None:
+async def test_a_lease_that_is_not_renewed_after_an_outage_is_acquired() -> None:
     async with two_replicas(LeaseServer()) as (first, second):
         await first.attempt()
         await second.attempt()
@@ -299,7 +299,7 @@ async def test_a_write_does_not_outlive_the_lease(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("exists", [True, False], ids=["to renew", "to create"])
-async def test_a_right_that_is_missing_is_logged_once_with_the_api_servers_sentence(
+async def test_a_missing_permission_is_logged_once_with_the_message_of_the_api_server(
     exists: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = LeaseServer()
@@ -321,7 +321,7 @@ async def test_a_right_that_is_missing_is_logged_once_with_the_api_servers_sente
         assert caplog.text.count('cannot get resource "leases"') == 2, "it is news again"
 
 
-async def test_a_lease_that_another_replica_was_faster_to_write_is_no_warning(
+async def test_a_collision_of_lease_writes_is_no_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with two_replicas(LeaseServer()) as (first, second):

@@ -1,4 +1,4 @@
-"""The operator's own settings, and the log that they shape."""
+"""Settings of the operator, and the log that they configure."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from mistral_operator.process.settings import Settings
     ("text", "namespaces"),
     [("", ()), ("a", ("a",)), ("a,b", ("a", "b")), (" a , b ,", ("a", "b"))],
 )
-def test_namespaces_are_written_with_commas(
+def test_namespaces_are_separated_by_commas(
     text: str, namespaces: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MISTRAL_OPERATOR_NAMESPACES", text)
@@ -34,7 +34,7 @@ def test_namespaces_are_written_with_commas(
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused_by_its_name(
+def test_an_invalid_setting_is_rejected_with_its_name(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"MISTRAL_OPERATOR_{name}", value)
@@ -50,7 +50,7 @@ def test_settings_cannot_be_changed() -> None:
 
 @pytest.fixture
 def root_logger() -> Iterator[logging.Logger]:
-    """Return the root logger, and put it back as it was."""
+    """Return the root logger, and restore it afterwards."""
     root, kopf = logging.getLogger(), logging.getLogger("kopf")
     before = root.level, list(root.handlers), kopf.level
     yield root
@@ -59,7 +59,7 @@ def root_logger() -> Iterator[logging.Logger]:
     kopf.setLevel(before[2])
 
 
-def test_a_json_log_is_one_object_a_line(
+def test_a_json_log_has_one_object_per_line(
     root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure(Settings(log_format="json", log_level="debug"))
@@ -76,7 +76,7 @@ def test_a_json_log_is_one_object_a_line(
     assert "traceback" not in first
 
 
-def test_a_text_log_is_for_people_and_leaves_out_the_chatter_of_kopf(
+def test_a_text_log_leaves_out_info_lines_of_kopf(
     root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure(Settings())

@@ -14,7 +14,7 @@ from fake_api_server import FakeApiServer
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
@@ -183,7 +183,7 @@ async def test_a_namespace_that_is_being_deleted_takes_nothing_new(
     api.objects.terminating_namespaces.add(NAMESPACE)
 
     await cluster.apply(SERVICE, force=True)
-    with pytest.raises(NamespaceLeaving):
+    with pytest.raises(NamespaceTerminating):
         await cluster.apply(DEPLOYMENT, force=False)
 
 
@@ -261,10 +261,10 @@ async def test_a_list_holds_what_is_selected_and_its_version(
 
     async def listed(namespace: str | None, selector: str | None) -> list[str]:
         pages = cluster.list_pages(kinds.SERVICE, namespace, selector)
-        found = [page async for page in pages]
-        assert all(version == api.objects.version for _, version in found)
-        assert all("kind" not in one for page, _ in found for one in page)
-        return [one["metadata"]["name"] for page, _ in found for one in page]
+        result = [page async for page in pages]
+        assert all(version == api.objects.version for _, version in result)
+        assert all("kind" not in one for page, _ in result for one in page)
+        return [one["metadata"]["name"] for page, _ in result for one in page]
 
     assert await listed(None, kinds.SELECTOR) == [NAME]
     assert await listed(None, None) == ["foreign", NAME]
@@ -353,9 +353,9 @@ async def test_an_object_with_a_finalizer_goes_when_that_does(
     edit(api, kinds.SERVICE, {"metadata": {"finalizers": ["example.com/wait"]}})
 
     await cluster.delete(kinds.SERVICE, *KEY, uid=live["metadata"]["uid"])
-    found = await cluster.get(kinds.SERVICE, *KEY)
-    assert found is not None
-    assert "deletionTimestamp" in found["metadata"]
+    body = await cluster.get(kinds.SERVICE, *KEY)
+    assert body is not None
+    assert "deletionTimestamp" in body["metadata"]
 
     edit(api, kinds.SERVICE, {"metadata": {"finalizers": []}})
     assert await cluster.get(kinds.SERVICE, *KEY) is None
@@ -385,11 +385,11 @@ async def test_an_event_of_a_known_name_is_a_conflict(cluster: Cluster) -> None:
 
 async def test_only_installed_kinds_are_known(cluster: Cluster, api: FakeApiServer) -> None:
     assert await cluster.reachable()
-    assert await cluster.knows(kinds.DEPLOYMENT)
-    assert not await cluster.knows(kinds.POD_MONITOR)
+    assert await cluster.serves(kinds.DEPLOYMENT)
+    assert not await cluster.serves(kinds.POD_MONITOR)
 
     api.optional_kinds = (kinds.POD_MONITOR,)
-    assert await cluster.knows(kinds.POD_MONITOR)
+    assert await cluster.serves(kinds.POD_MONITOR)
 
 
 async def test_what_the_operator_never_asks_is_a_fault_of_the_test(cluster: Cluster) -> None:

@@ -27,9 +27,9 @@ class Workload:
         owner = self.objects.create(
             kinds.RESOURCE, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {}}
         )
-        given = resource({"replicas": replicas}, uid=owner["metadata"]["uid"])
+        owner_resource = resource({"replicas": replicas}, uid=owner["metadata"]["uid"])
         self.deployment = next(
-            child for child in children(given, CONTEXT) if child["kind"] == "Deployment"
+            child for child in children(owner_resource, CONTEXT) if child["kind"] == "Deployment"
         )
         self.objects.create(kinds.DEPLOYMENT, self.deployment)
 
@@ -114,7 +114,7 @@ def test_a_container_that_fails_leaves_its_report_and_starts_again() -> None:
             (container,) = pod_facts(workload.pods()[0]).containers
             assert (container.restarts, container.ready) == (restarts, False)
             assert container.report == REPORT
-            identities.add(container.ends[-1].identity)
+            identities.add(container.exits[-1].identity)
             await asyncio.sleep(BACKOFF_SECONDS + 3)
         assert len(identities) == 3
         workload.controllers.start_result = lambda _: None

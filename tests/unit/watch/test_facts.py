@@ -66,26 +66,26 @@ def test_init_containers_come_first() -> None:
 
 
 def test_an_unschedulable_pod_quotes_the_scheduler() -> None:
-    said = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
+    message = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu."
 
-    assert pod_facts(unschedulable_pod(said)).unschedulable == said
+    assert pod_facts(unschedulable_pod(message)).unschedulable == message
 
 
-def test_a_pod_that_waits_for_a_gate_is_not_unschedulable() -> None:
+def test_a_pod_with_a_scheduling_gate_is_not_unschedulable() -> None:
     gated = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "x"}
 
     assert pod_facts(pod_body(status={"conditions": [gated]})).unschedulable == ""
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "want"),
     [
         ("The node was low on resource: memory.", "The node was low on resource: memory."),
         ("", "Evicted"),
     ],
 )
-def test_a_pod_that_failed_as_a_whole_says_why(message: str, said: str) -> None:
-    assert pod_facts(failed_pod("Evicted", message)).evicted == said
+def test_a_failed_pod_has_the_reason(message: str, want: str) -> None:
+    assert pod_facts(failed_pod("Evicted", message)).evicted == want
 
 
 WAITING_STATES = {
@@ -97,7 +97,7 @@ WAITING_STATES = {
 
 
 @pytest.mark.parametrize(("reason", "message"), WAITING_STATES.items())
-def test_a_waiting_container_says_why(reason: str, message: str) -> None:
+def test_a_waiting_container_has_the_reason(reason: str, message: str) -> None:
     facts = pod_facts(pod_body(waiting_container(reason, message))).containers[0]
 
     assert (facts.waiting_reason, facts.waiting_message) == (reason, message)
@@ -105,7 +105,7 @@ def test_a_waiting_container_says_why(reason: str, message: str) -> None:
     assert facts.exit_code is None
 
 
-def test_a_crashing_container_keeps_how_it_last_ended() -> None:
+def test_a_crashing_container_has_its_last_exit() -> None:
     message = termination(FailureClass.START_FAILED, "out of memory", "torch.OutOfMemoryError")
     facts = pod_facts(pod_body(crashed_container(71, message=message))).containers[0]
 
@@ -115,13 +115,13 @@ def test_a_crashing_container_keeps_how_it_last_ended() -> None:
     assert facts.report.evidence == "torch.OutOfMemoryError"
 
 
-def test_an_ended_container_counts_before_how_the_one_before_it_ended() -> None:
+def test_the_current_exit_of_a_container_precedes_the_last_one() -> None:
     both = container(state=ended(70), lastState=ended(71))
 
     assert pod_facts(pod_body(both)).containers[0].exit_code == 70
 
 
-def test_a_container_killed_for_memory_is_known_by_the_reason() -> None:
+def test_a_container_killed_for_memory_has_the_reason() -> None:
     facts = pod_facts(pod_body(crashed_container(137, "OOMKilled"))).containers[0]
 
     assert (facts.exit_reason, facts.exit_code) == ("OOMKilled", 137)
@@ -129,45 +129,43 @@ def test_a_container_killed_for_memory_is_known_by_the_reason() -> None:
 
 
 @pytest.mark.parametrize("message", ["", "Traceback ...", "{}", '{"level": "info"}', "[1]"])
-def test_what_is_not_a_termination_report_is_not_taken_for_one(message: str) -> None:
+def test_another_message_is_not_a_termination_report(message: str) -> None:
     assert pod_facts(pod_body(crashed_container(1, message=message))).containers[0].report is None
 
 
-def test_a_deployment_is_read_with_zeros_for_what_is_left_out() -> None:
+def test_missing_fields_of_a_deployment_are_zero() -> None:
     body = {"metadata": {"generation": 2}, "spec": {"replicas": 3}}
 
-    assert deployment_facts(body) == DeploymentFacts(generation=2, wanted=3)
+    assert deployment_facts(body) == DeploymentFacts(generation=2, desired=3)
 
 
-def test_replicas_that_are_not_given_are_one() -> None:
-    assert deployment_facts({"metadata": {}, "spec": {}}).wanted == 1
+def test_missing_replicas_are_one() -> None:
+    assert deployment_facts({"metadata": {}, "spec": {}}).desired == 1
 
 
 @pytest.mark.parametrize(
     ("body", "settled"),
     [
         pytest.param(deployment_body(2, ready=2), True, id="all ready"),
-        pytest.param(deployment_body(0), True, id="nothing wanted, nothing there"),
+        pytest.param(deployment_body(0), True, id="scaled to zero"),
         pytest.param(deployment_body(2, ready=1), False, id="one not ready"),
         pytest.param(deployment_body(2, ready=2, updated=1), False, id="one is old"),
         pytest.param(deployment_body(2, replicas=3, ready=2), False, id="one too many"),
-        pytest.param(deployment_body(2, ready=2, generation=2), False, id="not yet seen"),
+        pytest.param(deployment_body(2, ready=2, generation=2), False, id="not observed yet"),
     ],
 )
-def test_a_deployment_is_settled_when_its_controller_is_done(
-    body: dict[str, Any], settled: bool
-) -> None:
+def test_a_deployment_is_settled_after_its_rollout(body: dict[str, Any], settled: bool) -> None:
     assert deployment_facts(body).settled is settled
 
 
-@pytest.mark.parametrize(("status", "said"), [("True", "exceeded quota"), ("False", "")])
-def test_a_refused_pod_shows_in_the_deployment(status: str, said: str) -> None:
+@pytest.mark.parametrize(("status", "want"), [("True", "exceeded quota"), ("False", "")])
+def test_a_rejected_pod_is_a_replica_failure(status: str, want: str) -> None:
     condition = replica_failure("exceeded quota") | {"status": status}
 
-    assert deployment_facts(deployment_body(conditions=(condition,))).replica_failure == said
+    assert deployment_facts(deployment_body(conditions=(condition,))).replica_failure == want
 
 
-def test_a_node_offers_its_extended_resources() -> None:
+def test_a_node_has_its_extended_resources() -> None:
     facts = node_facts(node_body(gpus=4, memory_mib=81559))
 
     assert (facts.count(GPU), facts.count("amd.com/gpu")) == (4, 0)
@@ -177,15 +175,15 @@ def test_a_node_offers_its_extended_resources() -> None:
 @pytest.mark.parametrize(
     ("count", "number"), [("0", 0), ("1k", 1000), ("110", 110), ("1e3", 0), ("", 0)]
 )
-def test_a_count_is_a_quantity_and_nonsense_is_none(count: str, number: int) -> None:
-    # 1k is how the API server writes 1000: what KubeVirt's device plugin offers on every node.
+def test_a_count_is_a_quantity_and_zero_if_invalid(count: str, number: int) -> None:
+    # The API server writes 1000 as 1k: the device plugin of KubeVirt reports it on every node.
     body = merged(node_body(), {"status": {"allocatable": {"devices.kubevirt.io/kvm": count}}})
 
     assert node_facts(body).count("devices.kubevirt.io/kvm") == number
     assert node_facts(body).count(GPU) == 8
 
 
-def test_a_cordoned_node_offers_nothing() -> None:
+def test_a_cordoned_node_has_no_resources() -> None:
     assert node_facts(node_body(spec={"unschedulable": True})).count(GPU) == 0
 
 
@@ -197,12 +195,12 @@ def test_a_cordoned_node_offers_nothing() -> None:
         ("40Gi", 40 * GIB),
         ("lots", None),
         ("", None),
-        # Of a GPU that shares the host's memory, and of one that no model fits: nothing is known.
+        # A GPU that shares the memory of the host, and one too small for any model.
         ("0", None),
         ("81", None),
     ],
 )
-def test_the_memory_label_is_mebibytes_unless_it_has_a_unit(
+def test_the_memory_label_is_in_mebibytes_without_a_unit(
     label: str | None, memory: int | None
 ) -> None:
     labels = {} if label is None else {"nvidia.com/gpu.memory": label}
@@ -220,13 +218,13 @@ def test_the_memory_label_is_mebibytes_unless_it_has_a_unit(
         ("amd.com/gpu", None),
     ],
 )
-def test_a_slice_of_a_gpu_has_a_memory_label_of_its_own(resource: str, memory: int | None) -> None:
+def test_a_slice_of_a_gpu_has_a_separate_memory_label(resource: str, memory: int | None) -> None:
     labels = {"nvidia.com/gpu.memory": "81920", "nvidia.com/mig-3g.40gb.memory": "39936"}
 
     assert node_facts(node_body(metadata={"labels": labels})).memory(resource) == memory
 
 
-def test_what_a_pod_said_is_found_by_its_uid() -> None:
+def test_signals_of_a_pod_are_stored_by_uid() -> None:
     pod, other = pod_facts(ready_pod()), pod_facts(ready_pod("small-2"))
     observed = Observed(pods=(pod, other), signals={pod.uid: signal()})
 

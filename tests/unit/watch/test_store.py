@@ -1,4 +1,4 @@
-"""What the watches saw, and how lists repair it."""
+"""The store is filled by watches and corrected by lists."""
 
 import copy
 from typing import Any
@@ -12,170 +12,172 @@ from builders import (
     node_body,
     pod_body,
     ready_pod,
+    replace_all,
     resource_body,
-    swept,
 )
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key
-from mistral_operator.watch.store import Shelf, Store, live_child
+from mistral_operator.watch.store import Index, Store, live_child
 from store_objects import OTHER, OWNER, Object, owner_by_label, thing
 
 
 @pytest.fixture
-def shelf() -> Shelf[Any]:
-    """Return an empty shelf that keeps the field `value` of things."""
-    return Shelf(lambda body: body.get("value"), owner_by_label)
+def index() -> Index[Any]:
+    """Return an empty index that stores the field `value` of objects."""
+    return Index(lambda body: body.get("value"), owner_by_label)
 
 
-def test_a_new_object_is_kept_and_its_owner_told(shelf: Shelf[Any]) -> None:
-    assert shelf.put(thing(value=1)) == OWNER
-    assert shelf.get(Key(NAMESPACE, "one")) == 1
-    assert list(shelf.owned(OWNER)) == list(shelf.values()) == [1]
-    assert len(shelf) == 1
+def test_a_new_object_is_stored_and_its_owner_returned(index: Index[Any]) -> None:
+    assert index.put(thing(value=1)) == OWNER
+    assert index.get(Key(NAMESPACE, "one")) == 1
+    assert list(index.owned(OWNER)) == list(index.values()) == [1]
+    assert len(index) == 1
 
 
-def test_a_change_that_does_not_matter_wakes_nobody(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(version=1, value=1))
+def test_a_change_of_an_unused_field_returns_no_owner(index: Index[Any]) -> None:
+    index.put(thing(version=1, value=1))
 
-    assert shelf.put(thing(version=2, value=1)) is None
-    assert shelf.put(thing(version=3, value=2)) == OWNER
+    assert index.put(thing(version=2, value=1)) is None
+    assert index.put(thing(version=3, value=2)) == OWNER
 
 
 @pytest.mark.parametrize("version", [4, 5])
-def test_what_is_not_newer_than_what_is_known_is_ignored(shelf: Shelf[Any], version: int) -> None:
-    shelf.put(thing(version=5, value="new"))
+def test_an_object_that_is_not_newer_than_the_stored_one_is_ignored(
+    index: Index[Any], version: int
+) -> None:
+    index.put(thing(version=5, value="new"))
 
-    assert shelf.put(thing(version=version, value="old")) is None
-    assert list(shelf.values()) == ["new"]
-
-
-def test_versions_are_compared_as_numbers(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(version=9, value="old"))
-
-    assert shelf.put(thing(version=10, value="new")) == OWNER
+    assert index.put(thing(version=version, value="old")) is None
+    assert list(index.values()) == ["new"]
 
 
-def test_an_object_that_does_not_exist_is_forgotten_unless_another_has_its_name(
-    shelf: Shelf[Any],
+def test_versions_are_compared_as_numbers(index: Index[Any]) -> None:
+    index.put(thing(version=9, value="old"))
+
+    assert index.put(thing(version=10, value="new")) == OWNER
+
+
+def test_an_object_that_does_not_exist_is_deleted_unless_its_name_was_reused(
+    index: Index[Any],
 ) -> None:
     body = thing(version=5, value=1)
-    shelf.put(body)
+    index.put(body)
     key = Key(NAMESPACE, "one")
 
-    shelf.forget(key, "another uid")
-    assert shelf.get(key) == 1
-    shelf.forget(key, body["metadata"]["uid"])
-    assert shelf.get(key) is None
-    assert shelf.put(body) is None, "what was known of it is old"
-    assert shelf.put(thing(version=6, value=2)) == OWNER
+    index.forget(key, "another uid")
+    assert index.get(key) == 1
+    index.forget(key, body["metadata"]["uid"])
+    assert index.get(key) is None
+    assert index.put(body) is None, "the body is older than the deletion"
+    assert index.put(thing(version=6, value=2)) == OWNER
 
 
-def test_a_removed_object_is_forgotten_and_its_owner_told(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(value=1))
+def test_a_removed_object_is_deleted_and_its_owner_returned(index: Index[Any]) -> None:
+    index.put(thing(value=1))
 
-    assert shelf.remove(thing(version=2)) == OWNER
-    assert len(shelf) == 0
-    assert list(shelf.owned(OWNER)) == []
-    assert shelf.remove(thing(version=2)) is None
-
-
-def test_a_late_word_of_a_deleted_object_does_not_bring_it_back(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(version=1))
-    shelf.remove(thing(version=5))
-
-    assert shelf.put(thing(version=4)) is None
-    assert len(shelf) == 0
-    assert shelf.put(thing(version=6)) == OWNER
+    assert index.remove(thing(version=2)) == OWNER
+    assert len(index) == 0
+    assert list(index.owned(OWNER)) == []
+    assert index.remove(thing(version=2)) is None
 
 
-def test_the_answer_to_our_own_write_does_not_bring_back_what_was_deleted_before_it_came(
-    shelf: Shelf[Any],
+def test_a_late_event_of_a_deleted_object_does_not_restore_it(index: Index[Any]) -> None:
+    index.put(thing(version=1))
+    index.remove(thing(version=5))
+
+    assert index.put(thing(version=4)) is None
+    assert len(index) == 0
+    assert index.put(thing(version=6)) == OWNER
+
+
+def test_a_late_response_to_a_write_does_not_restore_a_deleted_object(
+    index: Index[Any],
 ) -> None:
-    assert shelf.remove(thing(version=7)) is None
+    assert index.remove(thing(version=7)) is None
 
-    assert shelf.put(thing(version=6)) is None
-    assert len(shelf) == 0
+    assert index.put(thing(version=6)) is None
+    assert len(index) == 0
 
 
-def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(shelf: Shelf[Any]) -> None:
+def test_the_deletion_of_a_predecessor_does_not_remove_its_successor(index: Index[Any]) -> None:
     successor = thing(version=9)
     successor["metadata"]["uid"] = "another-uid"
-    shelf.put(successor)
+    index.put(successor)
 
-    assert shelf.remove(thing(version=8)) is None
-    assert len(shelf) == 1
-
-
-def test_objects_without_an_owner_are_not_kept(shelf: Shelf[Any]) -> None:
-    assert shelf.put(thing(owner=None)) is None
-    assert len(shelf) == 0
+    assert index.remove(thing(version=8)) is None
+    assert len(index) == 1
 
 
-def test_an_object_that_lost_its_label_is_missed_by_its_owner(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(version=1))
-
-    assert shelf.put(thing(version=2, owner=None)) == OWNER
-    assert list(shelf.owned(OWNER)) == []
-    assert len(shelf) == 0
+def test_objects_without_an_owner_are_not_stored(index: Index[Any]) -> None:
+    assert index.put(thing(owner=None)) is None
+    assert len(index) == 0
 
 
-def test_an_object_that_changed_its_label_is_missed_by_its_old_owner(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(version=1, value=1))
+def test_an_object_that_lost_its_label_returns_its_owner(index: Index[Any]) -> None:
+    index.put(thing(version=1))
 
-    assert shelf.put(thing(version=2, value=1, owner="other")) == OWNER
-    assert list(shelf.owned(OWNER)) == []
-    assert list(shelf.owned(OTHER)) == [1]
+    assert index.put(thing(version=2, owner=None)) == OWNER
+    assert list(index.owned(OWNER)) == []
+    assert len(index) == 0
 
 
-def test_owned_objects_come_in_the_order_of_their_names(shelf: Shelf[Any]) -> None:
+def test_an_object_whose_label_changed_returns_its_previous_owner(index: Index[Any]) -> None:
+    index.put(thing(version=1, value=1))
+
+    assert index.put(thing(version=2, value=1, owner="other")) == OWNER
+    assert list(index.owned(OWNER)) == []
+    assert list(index.owned(OTHER)) == [1]
+
+
+def test_owned_objects_are_sorted_by_name(index: Index[Any]) -> None:
     for name in ("c", "a", "b"):
-        shelf.put(thing(name, value=name))
+        index.put(thing(name, value=name))
 
-    assert list(shelf.owned(OWNER)) == ["a", "b", "c"]
-    assert list(shelf.owned(OTHER)) == []
+    assert list(index.owned(OWNER)) == ["a", "b", "c"]
+    assert list(index.owned(OTHER)) == []
 
 
-def test_a_sweep_finds_what_the_watch_missed(shelf: Shelf[Any]) -> None:
-    shelf.put(thing("changed", 1, value=1))
-    shelf.put(thing("deleted", 2, owner="other"))
-    shelf.put(thing("same", 3, value=3))
+def test_a_list_corrects_what_the_watch_missed(index: Index[Any]) -> None:
+    index.put(thing("changed", 1, value=1))
+    index.put(thing("deleted", 2, owner="other"))
+    index.put(thing("same", 3, value=3))
     listed = [thing("changed", 5, value=2), thing("same", 3, value=3), thing("new", 6)]
 
-    assert swept(shelf, listed, as_of=7) == {OWNER, OTHER}
-    assert len(shelf) == 3
-    assert shelf.get(Key(NAMESPACE, "deleted")) is None
+    assert replace_all(index, listed, as_of=7) == {OWNER, OTHER}
+    assert len(index) == 3
+    assert index.get(Key(NAMESPACE, "deleted")) is None
 
 
-def test_a_sweep_over_what_is_known_wakes_nobody(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(value=1))
+def test_a_list_without_differences_returns_no_owner(index: Index[Any]) -> None:
+    index.put(thing(value=1))
 
-    assert swept(shelf, [thing(value=1)], as_of=9) == set()
-
-
-def test_an_object_that_is_newer_than_the_list_survives_the_sweep(shelf: Shelf[Any]) -> None:
-    shelf.put(thing("young", version=8))
-
-    assert swept(shelf, [], as_of=7) == set()
-    assert swept(shelf, [], as_of=8) == {OWNER}
+    assert replace_all(index, [thing(value=1)], as_of=9) == set()
 
 
-def test_a_list_older_than_a_deletion_does_not_bring_the_object_back(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(version=1))
-    shelf.remove(thing(version=8))
+def test_an_object_newer_than_the_list_stays(index: Index[Any]) -> None:
+    index.put(thing("young", version=8))
 
-    assert swept(shelf, [thing(version=1)], as_of=7) == set()
-    assert len(shelf) == 0
-
-
-def test_tombstones_go_with_the_next_newer_list(shelf: Shelf[Any]) -> None:
-    shelf.put(thing(version=1))
-    shelf.remove(thing(version=8))
-    swept(shelf, [], as_of=9)
-
-    assert shelf._gone == {}
+    assert replace_all(index, [], as_of=7) == set()
+    assert replace_all(index, [], as_of=8) == {OWNER}
 
 
-def test_what_is_put_is_left_as_it_is() -> None:
+def test_a_list_older_than_a_deletion_does_not_restore_the_object(index: Index[Any]) -> None:
+    index.put(thing(version=1))
+    index.remove(thing(version=8))
+
+    assert replace_all(index, [thing(version=1)], as_of=7) == set()
+    assert len(index) == 0
+
+
+def test_a_newer_list_removes_tombstones(index: Index[Any]) -> None:
+    index.put(thing(version=1))
+    index.remove(thing(version=8))
+    replace_all(index, [], as_of=9)
+
+    assert index._tombstones == {}
+
+
+def test_stored_bodies_are_not_modified() -> None:
     store = Store(kinds.CHILD_KINDS)
     annotations = {"deployment.kubernetes.io/revision": "3", "mine": "kept"}
     deployment = deployment_body(
@@ -190,12 +192,12 @@ def test_what_is_put_is_left_as_it_is() -> None:
     before = copy.deepcopy(bodies)
 
     for kind, body in bodies.items():
-        assert store.shelf(kind).put(body) is not None
+        assert store.index(kind).put(body) is not None
 
     assert bodies == before
 
 
-def test_a_child_knows_who_controls_it_and_what_we_applied() -> None:
+def test_a_child_has_its_controller_and_the_applied_digest() -> None:
     body = thing(spec={"a": 1}, status={"b": 2})
     body["metadata"] |= {
         "annotations": {names.ANNOTATION_APPLIED: "d1"},
@@ -221,7 +223,9 @@ def test_a_child_knows_who_controls_it_and_what_we_applied() -> None:
         ({"data": {"a": "1"}}, False),
     ],
 )
-def test_a_fingerprint_covers_what_we_may_have_to_take_back(changes: Object, same: bool) -> None:
+def test_a_fingerprint_covers_fields_that_may_have_to_be_reverted(
+    changes: Object, same: bool
+) -> None:
     one, other = live_child(kinds.SERVICE, thing()), live_child(kinds.SERVICE, thing(**changes))
 
     assert (one.fingerprint == other.fingerprint) is same
@@ -237,21 +241,21 @@ def test_a_rollout_counter_of_the_deployment_controller_is_no_change() -> None:
     assert one.fingerprint == two.fingerprint
 
 
-def test_the_store_brings_a_resource_and_its_objects_together() -> None:
+def test_the_store_returns_the_objects_of_a_resource() -> None:
     store = Store(kinds.CHILD_KINDS)
     deployment = deployment_body(3, uid="u", resourceVersion="1", labels=names.labels(NAME))
 
-    assert store.shelf(kinds.DEPLOYMENT).put(deployment) == OWNER
-    assert store.shelf(kinds.POD).put(pod_body()) == OWNER
+    assert store.index(kinds.DEPLOYMENT).put(deployment) == OWNER
+    assert store.index(kinds.POD).put(pod_body()) == OWNER
 
     assert list(store.children_of(OWNER)) == [(kinds.DEPLOYMENT, NAME)]
     facts = store.deployment_of(OWNER)
     assert facts is not None
-    assert facts.wanted == 3
+    assert facts.desired == 3
     assert store.deployment_of(OTHER) is None
 
 
-def test_a_resource_is_kept_without_the_bookkeeping_of_the_api_server() -> None:
+def test_a_resource_is_stored_without_server_managed_metadata() -> None:
     store = Store(())
     body = resource_body(managedFields=[{}])
     store.resources.put(body)

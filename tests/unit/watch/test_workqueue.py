@@ -10,16 +10,16 @@ from mistral_operator.watch.workqueue import (
     BURST_SECONDS,
     FIRST_DELAY,
     LONGEST_DELAY,
-    Outcome,
+    ReconcileOutcome,
     WorkQueue,
 )
 from virtual_time import run
 
-Handle = Callable[[str], Awaitable[Outcome]]
+Handle = Callable[[str], Awaitable[ReconcileOutcome]]
 
 
-class Worked:
-    """What was worked on and when; each key fails as often as it is told to."""
+class RecordingHandler:
+    """Records processed keys with their times; each key fails a set number of times."""
 
     def __init__(self, failures: dict[str, int] | None = None, seconds: float = 0.0) -> None:
         self.calls: list[tuple[str, float]] = []
@@ -28,8 +28,8 @@ class Worked:
         self._seconds = seconds
         self._now: set[str] = set()
 
-    async def __call__(self, key: str) -> Outcome:
-        assert key not in self._now, f"{key} is worked on twice at the same time"
+    async def __call__(self, key: str) -> ReconcileOutcome:
+        assert key not in self._now, f"{key} is processed twice at the same time"
         self._now.add(key)
         self.most_at_once = max(self.most_at_once, len(self._now))
         self.calls.append((key, asyncio.get_running_loop().time()))
@@ -37,21 +37,21 @@ class Worked:
         self._now.discard(key)
         left = self._failures.get(key, 0)
         self._failures[key] = max(0, left - 1)
-        return Outcome.RETRY if left else Outcome.SETTLED
+        return ReconcileOutcome.RETRY if left else ReconcileOutcome.SETTLED
 
     @property
     def keys(self) -> list[str]:
-        """The keys in the order in which they were worked on."""
+        """Processed keys in order."""
         return [key for key, _ in self.calls]
 
     @property
     def times(self) -> list[float]:
-        """When each was worked on."""
+        """Time of each call."""
         return [at for _, at in self.calls]
 
 
 async def work(queue: WorkQueue[str], handle: Handle, seconds: float, workers: int = 1) -> None:
-    """Work on a queue for some time."""
+    """Process a queue for some time."""
     tasks = [asyncio.create_task(queue.work(handle)) for _ in range(workers)]
     try:
         await asyncio.sleep(seconds)
@@ -61,14 +61,14 @@ async def work(queue: WorkQueue[str], handle: Handle, seconds: float, workers: i
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def patient() -> WorkQueue[str]:
+def queue_without_jitter() -> WorkQueue[str]:
     """Return a queue without jitter."""
     return WorkQueue(jitter=lambda: 0.0)
 
 
-def test_keys_are_worked_on_in_the_order_in_which_they_came() -> None:
+def test_keys_are_processed_in_order() -> None:
     async def scenario() -> list[str]:
-        queue, worked = patient(), Worked()
+        queue, worked = queue_without_jitter(), RecordingHandler()
         for key in "bac":
             queue.add(key)
         assert len(queue) == 3
@@ -79,9 +79,9 @@ def test_keys_are_worked_on_in_the_order_in_which_they_came() -> None:
     assert run(scenario()) == ["b", "a", "c"]
 
 
-def test_a_key_that_is_added_while_it_waits_is_worked_on_once() -> None:
+def test_a_key_added_while_queued_is_processed_once() -> None:
     async def scenario() -> list[str]:
-        queue, worked = patient(), Worked()
+        queue, worked = queue_without_jitter(), RecordingHandler()
         for _ in range(5):
             queue.add("a")
         await work(queue, worked, 1)
@@ -90,9 +90,9 @@ def test_a_key_that_is_added_while_it_waits_is_worked_on_once() -> None:
     assert run(scenario()) == ["a"]
 
 
-def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_once_more() -> None:
+def test_a_key_added_while_processed_is_processed_again() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked(seconds=10)
+        queue, worked = queue_without_jitter(), RecordingHandler(seconds=10)
         queue.add("a")
         working = asyncio.create_task(work(queue, worked, 100, workers=3))
         await asyncio.sleep(5)
@@ -105,9 +105,9 @@ def test_a_key_that_is_added_while_it_is_worked_on_is_worked_on_once_more() -> N
     assert run(scenario()) == [0, 10]
 
 
-def test_several_keys_are_worked_on_at_once_but_none_twice() -> None:
-    async def scenario() -> Worked:
-        queue, worked = patient(), Worked(seconds=10)
+def test_several_keys_are_processed_concurrently_but_none_twice() -> None:
+    async def scenario() -> RecordingHandler:
+        queue, worked = queue_without_jitter(), RecordingHandler(seconds=10)
         for key in "abcd":
             queue.add(key)
         await work(queue, worked, 15, workers=3)
@@ -118,9 +118,9 @@ def test_several_keys_are_worked_on_at_once_but_none_twice() -> None:
     assert worked.times == [0, 0, 0, 10]
 
 
-def test_a_key_that_fails_comes_back_later_and_later_up_to_a_limit() -> None:
+def test_a_failing_key_is_retried_with_increasing_delays_up_to_a_limit() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked({"a": 100})
+        queue, worked = queue_without_jitter(), RecordingHandler({"a": 100})
         queue.add("a")
         await work(queue, worked, 3000)
         assert queue.retrying == 1
@@ -135,10 +135,10 @@ def test_a_key_that_fails_comes_back_later_and_later_up_to_a_limit() -> None:
 
 
 @pytest.mark.parametrize(("jitter", "wait"), [(0.0, 1.0), (0.5, 1.25), (1.0, 1.5)])
-def test_keys_that_failed_together_come_back_apart(jitter: float, wait: float) -> None:
+def test_keys_that_failed_together_are_retried_apart(jitter: float, wait: float) -> None:
     async def scenario() -> list[float]:
         queue: WorkQueue[str] = WorkQueue(jitter=lambda: jitter)
-        worked = Worked({"a": 1})
+        worked = RecordingHandler({"a": 1})
         queue.add("a")
         await work(queue, worked, 10)
         return worked.times
@@ -146,9 +146,9 @@ def test_keys_that_failed_together_come_back_apart(jitter: float, wait: float) -
     assert run(scenario()) == [0, wait * FIRST_DELAY]
 
 
-def test_success_resets_the_patience() -> None:
+def test_success_resets_the_delay() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked({"a": 3})
+        queue, worked = queue_without_jitter(), RecordingHandler({"a": 3})
         queue.add("a")
         await work(queue, worked, 50)  # fails at 0, 1, 3; succeeds at 7
         worked._failures["a"] = 1
@@ -159,9 +159,9 @@ def test_success_resets_the_patience() -> None:
     assert run(scenario()) == [0, 1, 3, 7, 50, 51]
 
 
-def test_when_what_stood_in_the_way_is_gone_every_failed_key_is_retried_within_moments() -> None:
+def test_retry_all_retries_every_failed_key_soon() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked({"a": 12, "b": 12})
+        queue, worked = queue_without_jitter(), RecordingHandler({"a": 12, "b": 12})
         queue.add("a")
         queue.add("b")
         await work(queue, worked, 1000)
@@ -175,9 +175,9 @@ def test_when_what_stood_in_the_way_is_gone_every_failed_key_is_retried_within_m
     assert run(scenario()) == [0.0, 0.0]
 
 
-def test_an_event_makes_a_waiting_retry_happen_now_and_only_once() -> None:
+def test_an_event_replaces_a_delayed_retry() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked({"a": 4})
+        queue, worked = queue_without_jitter(), RecordingHandler({"a": 4})
         queue.add("a")
         working = asyncio.create_task(work(queue, worked, 30))
         await asyncio.sleep(10)  # failed at 0, 1, 3, 7; the next retry would be at 15
@@ -190,9 +190,9 @@ def test_an_event_makes_a_waiting_retry_happen_now_and_only_once() -> None:
     assert run(scenario()) == [0, 1, 3, 7, 10]
 
 
-def test_a_key_that_fails_while_an_event_comes_is_tried_at_once() -> None:
+def test_a_key_that_fails_during_an_event_is_retried_immediately() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked({"a": 2}, seconds=2)
+        queue, worked = queue_without_jitter(), RecordingHandler({"a": 2}, seconds=2)
         queue.add("a")
         working = asyncio.create_task(work(queue, worked, 30))
         await asyncio.sleep(1)
@@ -204,9 +204,9 @@ def test_a_key_that_fails_while_an_event_comes_is_tried_at_once() -> None:
     assert run(scenario()) == [0, 2, 5]
 
 
-def test_a_burst_is_worked_on_once_when_it_has_gone_on_for_a_while() -> None:
+def test_a_burst_is_processed_once() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked()
+        queue, worked = queue_without_jitter(), RecordingHandler()
         working = asyncio.create_task(work(queue, worked, 30))
         for _ in range(3):
             queue.add_soon("a")
@@ -217,9 +217,9 @@ def test_a_burst_is_worked_on_once_when_it_has_gone_on_for_a_while() -> None:
     assert run(scenario()) == [BURST_SECONDS]
 
 
-def test_what_somebody_asked_for_goes_before_what_follows_from_it() -> None:
+def test_edits_precede_events_of_children() -> None:
     async def scenario() -> list[str]:
-        queue, worked = patient(), Worked(seconds=1)
+        queue, worked = queue_without_jitter(), RecordingHandler(seconds=1)
         for key in ("a burst", "another"):
             queue.add_soon(key)
         await asyncio.sleep(2 * BURST_SECONDS)  # both are over, and wait for a worker
@@ -233,15 +233,15 @@ def test_what_somebody_asked_for_goes_before_what_follows_from_it() -> None:
     assert run(scenario()) == ["asked", "another", "a burst"]
 
 
-def test_a_key_that_asks_for_it_is_looked_at_again_when_the_burst_is_over() -> None:
+def test_a_key_with_outcome_soon_is_processed_again_after_the_burst() -> None:
     times: list[float] = []
 
-    async def once_more(_: str) -> Outcome:
+    async def once_more(_: str) -> ReconcileOutcome:
         times.append(asyncio.get_running_loop().time())
-        return Outcome.SOON if len(times) == 1 else Outcome.SETTLED
+        return ReconcileOutcome.SOON if len(times) == 1 else ReconcileOutcome.SETTLED
 
     async def scenario() -> None:
-        queue = patient()
+        queue = queue_without_jitter()
         queue.add("a")
         await work(queue, once_more, 30)
 
@@ -249,9 +249,9 @@ def test_a_key_that_asks_for_it_is_looked_at_again_when_the_burst_is_over() -> N
     assert times == [0, BURST_SECONDS]
 
 
-def test_a_key_that_is_added_does_not_wait_for_the_end_of_its_burst() -> None:
+def test_an_added_key_does_not_wait_for_the_end_of_its_burst() -> None:
     async def scenario() -> list[float]:
-        queue, worked = patient(), Worked()
+        queue, worked = queue_without_jitter(), RecordingHandler()
         queue.add_soon("a")
         queue.add("a")
         await work(queue, worked, 30)
@@ -260,12 +260,12 @@ def test_a_key_that_is_added_does_not_wait_for_the_end_of_its_burst() -> None:
     assert run(scenario()) == [0]
 
 
-def test_a_worker_that_breaks_says_so() -> None:
-    async def broken(_: str) -> Outcome:
+def test_a_worker_raises_unexpected_errors() -> None:
+    async def broken(_: str) -> ReconcileOutcome:
         raise RuntimeError("broken")
 
     async def scenario() -> None:
-        queue = patient()
+        queue = queue_without_jitter()
         queue.add("a")
         await queue.work(broken)
 
@@ -273,13 +273,13 @@ def test_a_worker_that_breaks_says_so() -> None:
         run(scenario())
 
 
-def test_a_failing_key_that_a_burst_is_about_to_wake_has_one_timer_only() -> None:
+def test_a_failing_key_in_a_burst_has_one_timer() -> None:
     broken: list[object] = []
 
     async def scenario() -> list[float]:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: broken.append(context))
-        queue, worked = patient(), Worked({"a": 1}, seconds=2)
+        queue, worked = queue_without_jitter(), RecordingHandler({"a": 1}, seconds=2)
         queue.add("a")
         working = asyncio.create_task(work(queue, worked, 30))
         await asyncio.sleep(1)

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
-from mistral_operator.kube.objects import Body, Key, labelled_owner
+from mistral_operator.kube.objects import Body, Key, labeled_owner
 from mistral_operator.scale_to_zero import ActivatorDocument, EndpointReport, Terms
 from mistral_operator.signals.polling import url_host
 from mistral_operator.watch.facts import ready_addresses
-from mistral_operator.watch.store import Shelf
+from mistral_operator.watch.store import Index
 
 DEFAULT_START_SECONDS = 60.0
 """Estimated duration of a start until one was measured."""
@@ -135,19 +135,19 @@ class Endpoints:
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
-        self._slices: Shelf[SliceFacts] = Shelf(slice_facts, labelled_owner)
+        self._slices: Index[SliceFacts] = Index(slice_facts, labeled_owner)
         self._endpoints: dict[Key, Endpoint] = {}
 
-    def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
+    def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Process a watch event, or an object of a list."""
         if kind == kinds.ENDPOINT_SLICE:
             index = self._slices
             self._refresh(index.remove(body) if deleted else index.put(body))
 
-    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> None:
+    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> None:
         """Remove the slices that a full list does not contain."""
         if kind == kinds.ENDPOINT_SLICE:
-            for owner in self._slices.drop_unseen(seen, as_of):
+            for owner in self._slices.delete_missing(listed, as_of):
                 self._refresh(owner)
 
     def ports(self) -> set[int]:

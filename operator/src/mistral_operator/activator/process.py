@@ -12,13 +12,13 @@ from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.proxy import Proxy, upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.process.http_server import Health, application, serve
+from mistral_operator.process.http_server import Health, create_app, serve
 from mistral_operator.process.lifecycle import (
     StopRequested,
-    beat,
-    overlook_generators,
+    heartbeat,
+    ignore_generator_close_errors,
     run_all,
-    watch,
+    run_watches,
 )
 from mistral_operator.process.settings import ActivatorSettings
 from mistral_operator.watch.resync import Resync
@@ -41,7 +41,7 @@ async def run_activator(settings: ActivatorSettings) -> None:
         except* StopRequested:
             log.info("stopping")
         finally:
-            asyncio.get_running_loop().set_exception_handler(overlook_generators)
+            asyncio.get_running_loop().set_exception_handler(ignore_generator_close_errors)
             await activator.close()
 
 
@@ -73,9 +73,9 @@ class Activator:
         await self._listeners.sync()
         kopf_has_signals = asyncio.Event()
         await run_all(
-            watch(self._endpoints, selectors, namespaces, kopf_has_signals),
+            run_watches(self._endpoints, selectors, namespaces, kopf_has_signals),
             resync.forever(self._settings.resync_seconds),
-            beat(self._cluster, self._health, stays_ready=True),
+            heartbeat(self._cluster, self._health, stays_ready=True),
             self._sync_listeners(),
             self._drain(kopf_has_signals),
         )
@@ -104,7 +104,7 @@ class Activator:
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, stopped.set)
         await stopped.wait()
-        self._health.leave()
+        self._health.mark_terminating()
         # The operator removes this address from the slices, and every node has to apply that.
         await asyncio.sleep(self._settings.notice_seconds)
         await self._listeners.close()
@@ -159,6 +159,6 @@ def _admin(health: Health, endpoints: Endpoints) -> web.Application:
             text=endpoints.document().model_dump_json(), content_type="application/json"
         )
 
-    app = application(health)
+    app = create_app(health)
     app.router.add_get("/signals", signals)
     return app

@@ -1,21 +1,20 @@
-"""Parses a manifest from a file as strictly as `kubectl apply`.
+"""Parses a manifest as strictly as `kubectl apply`.
 
 The operator itself ignores unknown fields, so that it works with a newer CRD. In a file, an unknown
 field is a mistake.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mistral_operator.api.crd import resource_schema
-from mistral_operator.api.resource import NAME_RULE, Resource, parse_resource
+from mistral_operator.api.manifest_metadata import checked_metadata
+from mistral_operator.api.resource import Resource, parse_resource
+from mistral_operator.api.suggestions import hint, shown_key
 from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.kube.names import API_VERSION
 
 _COMMON_FIELDS = ("apiVersion", "kind", "metadata")
-
-_MIN_SIMILARITY = 0.7
-"""Minimum similarity of two names, from 0 to 1, for a suggestion."""
 
 Schema = Mapping[str, Any]
 
@@ -26,19 +25,47 @@ def parse_manifest(document: Mapping[str, Any]) -> Resource:
     Raises:
         InvalidResource: the API server would reject it or ignore a field of it.
     """
+    version = document.get("apiVersion")
+    if version is None:
+        raise InvalidResource("apiVersion", f"apiVersion is not set: use {API_VERSION}")
+    if version != API_VERSION:
+        raise InvalidResource(
+            "apiVersion", f"apiVersion {version} is not supported: use {API_VERSION}"
+        )
+    metadata = checked_metadata(document.get("metadata"))
     schema = resource_schema()
-    for path in _unknown({**document, **dict.fromkeys(_COMMON_FIELDS)}, schema, ""):
-        nearest = _nearest(path, list(_paths(schema, "")))
-        hint = f"; did you mean {nearest}?" if nearest else ""
-        raise InvalidResource(path, f"unknown field{hint}")
-    name = document["metadata"]["name"]
-    if not NAME_RULE.permits(name):
-        raise InvalidResource("metadata.name", NAME_RULE.message)
-    return parse_resource(document, strict=True)
+    pruned = without_nulls(document, schema)
+    for parent, key in _unknown(pruned, schema, ""):
+        without_numbers = ".".join(part.partition("[")[0] for part in parent.split("."))
+        path = f"{parent}.{shown_key(key)}" if parent else shown_key(key)
+        suggestion = hint(without_numbers, key, list(_paths(schema, "")))
+        raise InvalidResource(path, f"unknown field{suggestion}")
+    if "spec" not in pruned:
+        raise InvalidResource(
+            "spec", "spec is not set: write `spec: {}` for the recommended deployment"
+        )
+    return parse_resource({**pruned, "metadata": metadata}, strict=True)
 
 
-def _unknown(value: Any, schema: Schema, path: str) -> Iterator[str]:
-    """Yield the path of every field that is not in the schema, without status."""
+def without_nulls(value: Any, schema: Schema) -> Any:
+    """Return a value without the nulls that the API server removes: those of fields and map values.
+
+    It removes them before it sets defaults, so null means unset. In a list it rejects them.
+    """
+    if isinstance(value, list):
+        return [without_nulls(item, schema.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    result = {}
+    for key, inner in value.items():
+        field = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+        if inner is not None or field is None:
+            result[key] = without_nulls(inner, field or {})
+    return result
+
+
+def _unknown(value: Any, schema: Schema, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the parent and the key of every field that is not in the schema, without status."""
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from _unknown(item, schema.get("items", {}), f"{path}[{number}]")
@@ -46,11 +73,10 @@ def _unknown(value: Any, schema: Schema, path: str) -> Iterator[str]:
         return
     properties = schema["properties"]
     for key, inner in value.items():
-        here = f"{path}.{key}" if path else str(key)
         if key in properties:
-            yield from _unknown(inner, properties[key], here)
+            yield from _unknown(inner, properties[key], f"{path}.{key}" if path else key)
         elif path or key not in (*_COMMON_FIELDS, "status"):
-            yield here
+            yield path, key
 
 
 def _paths(schema: Schema, path: str) -> Iterator[str]:
@@ -60,20 +86,3 @@ def _paths(schema: Schema, path: str) -> Iterator[str]:
         if here != "status":
             yield here
             yield from _paths(inner.get("items", inner), here)
-
-
-def _nearest(path: str, fields: list[str]) -> str | None:
-    """Return the most similar field: a sibling, or else one elsewhere."""
-    parent, _, name = _without_numbers(path).rpartition(".")
-    beside = {one.rpartition(".")[2]: one for one in fields if one.rpartition(".")[0] == parent}
-    anywhere = {one.rpartition(".")[2]: one for one in reversed(fields)}
-    for candidates in (beside, anywhere):
-        lowered = {one.lower(): whole for one, whole in candidates.items()}
-        if matches := difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=_MIN_SIMILARITY):
-            return lowered[matches[0]]
-    return None
-
-
-def _without_numbers(path: str) -> str:
-    """Return a path without list indexes."""
-    return ".".join(part.partition("[")[0] for part in path.split("."))

@@ -7,7 +7,7 @@ from mistral_operator.api.status import Problem
 from mistral_operator.apply.diff import first_difference, repair
 from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
 from mistral_operator.kube.client import Cluster, Object
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, NameTaken, Unavailable
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, NameTaken, Unavailable
 from mistral_operator.kube.kinds import CLAIM, SERVICE_ACCOUNT, Kind
 from mistral_operator.metrics import WRITES
 from mistral_operator.watch.store import Store, live_child
@@ -34,7 +34,7 @@ class Executor:
 
         Raises:
             Unavailable: the API server cannot be reached; nothing can be said of the resource.
-            NamespaceLeaving: the namespace is being deleted.
+            NamespaceTerminating: the namespace is being deleted.
         """
         problems = [_obstacle_problem(obstacle) for obstacle in plan.obstacles]
         for step in plan.applies:
@@ -50,7 +50,7 @@ class Executor:
     async def _delete(self, resource: Resource, step: Delete) -> Problem | None:
         try:
             await self._cluster.delete(step.kind, resource.namespace, step.name, step.uid)
-        except (Unavailable, NamespaceLeaving):
+        except (Unavailable, NamespaceTerminating):
             raise
         except ClusterError as error:
             message = f"cannot delete {step.kind.kind} {step.name}: {error.reason}"
@@ -61,7 +61,7 @@ class Executor:
     async def _apply(self, resource: Resource, step: Apply) -> Problem | None:
         try:
             live = await self._apply_or_refuse(resource, step)
-        except (Unavailable, NamespaceLeaving):
+        except (Unavailable, NamespaceTerminating):
             raise
         except NameTaken as error:
             return Problem(Reason.NAME_TAKEN, error.reason)

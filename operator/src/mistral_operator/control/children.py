@@ -85,7 +85,7 @@ class Children:
         Raises:
             ResourceGone: children are missing because the resource was deleted.
             Unavailable: the API server cannot be reached.
-            NamespaceLeaving: the namespace is being deleted.
+            NamespaceTerminating: the namespace is being deleted.
         """
         memory = self._memories.setdefault(key, _Memory())
         plan, contested = self._contest.settle(key, self._plan(key, desired, memory))

@@ -130,7 +130,7 @@ def _kept_awake(scaled: Resource, inputs: DecisionInputs) -> Resource:
     facts = inputs.deployment
     if scaled.spec.replicas or facts is None or not can_scale_to_zero(scaled.spec):
         return scaled
-    return scaled if inputs.activators_serve else scaled.scaled_to(facts.wanted)
+    return scaled if inputs.activators_serve else scaled.scaled_to(facts.desired)
 
 
 def _decide_oom(scaled: Resource, previous: Status, inputs: DecisionInputs) -> Oom | None:

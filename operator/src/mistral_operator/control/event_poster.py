@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mistral_operator.control.dependencies import Dependencies
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Unavailable
 from mistral_operator.kube.objects import Key
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class EventPoster:
         """Post an Event, unless it exists or the API server will never take it."""
         try:
             await self._cluster.post_event(key.namespace, event)
-        except (Unavailable, NamespaceLeaving) as error:
+        except (Unavailable, NamespaceTerminating) as error:
             if isinstance(error, Unavailable):
                 raise
         except ClusterError as error:

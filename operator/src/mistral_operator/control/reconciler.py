@@ -27,7 +27,7 @@ from mistral_operator.control.status_writer import StatusWriter
 from mistral_operator.kube.errors import (
     ClusterError,
     InvalidResource,
-    NamespaceLeaving,
+    NamespaceTerminating,
     Unavailable,
 )
 from mistral_operator.kube.objects import Body, Key
@@ -35,7 +35,7 @@ from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES
 from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.watch.facts import Observed
-from mistral_operator.watch.workqueue import Outcome
+from mistral_operator.watch.workqueue import ReconcileOutcome
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Reconciler:
         self._rejections: dict[Key, str] = {}
         """What the API server rejected last, by resource."""
 
-    async def __call__(self, key: Key) -> Outcome:
+    async def __call__(self, key: Key) -> ReconcileOutcome:
         """Reconcile a resource."""
         started = time.monotonic()
         try:
@@ -62,20 +62,20 @@ class Reconciler:
             log.info("%s", error)
             outcome = self._forget(key)
             label = outcome.value
-        except NamespaceLeaving:
-            outcome, label = Outcome.SETTLED, "settled"
+        except NamespaceTerminating:
+            outcome, label = ReconcileOutcome.SETTLED, "settled"
         except Unavailable as error:
             log.warning("%s/%s: %s; trying again later", *key, error)
-            outcome, label = Outcome.RETRY, "error"
+            outcome, label = ReconcileOutcome.RETRY, "error"
         except ClusterError as error:
             # What the API server rejects besides children is the status: no condition can tell.
             self._log_rejection(key, error)
-            outcome, label = Outcome.RETRY, "error"
+            outcome, label = ReconcileOutcome.RETRY, "error"
         except Exception:
             # One resource that cannot be handled must not stop the others; it is retried, and the
             # metric and the log say so.
             log.exception("%s/%s: unexpected error; trying again later", *key)
-            outcome, label = Outcome.RETRY, "error"
+            outcome, label = ReconcileOutcome.RETRY, "error"
         RECONCILES.labels(outcome=label).inc()
         RECONCILE_SECONDS.observe(time.monotonic() - started)
         return outcome
@@ -86,7 +86,7 @@ class Reconciler:
             log.warning("%s/%s: %s; trying again later", *key, error)
         self._rejections[key] = str(error)
 
-    async def _reconcile(self, key: Key) -> Outcome:
+    async def _reconcile(self, key: Key) -> ReconcileOutcome:
         body = self._dependencies.store.resources.get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return self._forget(key)
@@ -99,7 +99,7 @@ class Reconciler:
         recorded = await self._record(key, desired, previous)
         progress = await self._children.bring_about(key, desired, previous)
         if progress.status_can_wait:
-            return Outcome.SOON
+            return ReconcileOutcome.SOON
         return await self._report(key, desired, recorded, progress)
 
     def _decide(self, key: Key, resource: Resource, previous: Status) -> Desired:
@@ -110,7 +110,7 @@ class Reconciler:
             self._dependencies.context,
             scaling=self._dependencies.scaler.decision_for(resource, previous),
             pods=tuple(store.pods.owned(key)),
-            deleted_pods=tuple(store.departed(key)),
+            deleted_pods=tuple(store.deleted_pods(key)),
             deployment=store.deployment_of(key),
             activators=activators,
             activator_port=self._slices.port(key, resource),
@@ -121,12 +121,12 @@ class Reconciler:
     async def _record(self, key: Key, desired: Desired, previous: Status) -> Status:
         """Write the decisions down before anything is done about them; return the status then."""
         recorded = await self._statuses.record(desired, previous)
-        self._dependencies.store.settle_departed(key, desired.deleted_pods)
+        self._dependencies.store.forget_deleted_pods(key, desired.deleted_pods)
         return recorded
 
     async def _report(
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
-    ) -> Outcome:
+    ) -> ReconcileOutcome:
         """Observe what became of it, write the status, and say when to look again."""
         observed = self._observe(key)
         missing = await missing_references(self._dependencies.cluster, desired.running, observed)
@@ -143,9 +143,13 @@ class Reconciler:
         status = await self._statuses.report(status_input, report)
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
-            return Outcome.RETRY
+            return ReconcileOutcome.RETRY
         # Failures of deleted pods are remembered once more, so that none is counted twice.
-        return Outcome.SOON if progress.unfinished or desired.deleted_pods else Outcome.SETTLED
+        return (
+            ReconcileOutcome.SOON
+            if progress.unfinished or desired.deleted_pods
+            else ReconcileOutcome.SETTLED
+        )
 
     def _requeue_after_quiet_period(self, key: Key, running: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""
@@ -155,7 +159,7 @@ class Reconciler:
         if until is not None:
             self._dependencies.requeue_after(key, max(1.0, until + 0.1))
 
-    async def _reject(self, key: Key, body: Body, error: InvalidResource) -> Outcome:
+    async def _reject(self, key: Key, body: Body, error: InvalidResource) -> ReconcileOutcome:
         """Report what is wrong with a resource; its children stay as they are."""
         previous = parse_status(body.get("status")).status
         status_input = StatusInput(
@@ -167,7 +171,7 @@ class Reconciler:
             scaling=previous.autoscaling,
         )
         await self._statuses.report(status_input, report_invalid)
-        return Outcome.SETTLED
+        return ReconcileOutcome.SETTLED
 
     def _observe(self, key: Key) -> Observed:
         store = self._dependencies.store
@@ -181,15 +185,15 @@ class Reconciler:
             activator=bool(self._dependencies.activators.current.addresses),
         )
 
-    def _forget(self, key: Key) -> Outcome:
+    def _forget(self, key: Key) -> ReconcileOutcome:
         """Drop what is kept of a resource that is gone."""
         store = self._dependencies.store
-        store.settle_departed(key, store.departed(key))
+        store.forget_deleted_pods(key, store.deleted_pods(key))
         self._children.forget(key)
         self._slices.forget(key)
         self._rejections.pop(key, None)
         self._statuses.forget(key)
-        return Outcome.SETTLED
+        return ReconcileOutcome.SETTLED
 
 
 def _status_of(body: Body, spec: Spec) -> Status:

@@ -1,1 +1,1 @@
-"""Talking Kubernetes: the client, kinds, names and formats. Knows no field of our resource."""
+"""The Kubernetes client, kinds, names and formats. Independent of the fields of the resource."""

@@ -1,8 +1,7 @@
-"""The only module that talks to the Kubernetes API: apply, get, list, delete, post.
+"""The only module that sends requests to the Kubernetes API: apply, get, list, delete, post.
 
-It uses the official client's transport (connections, certificates, tokens and their renewal) and
-plain objects on top: building the client's model classes for objects that we render and compare as
-plain data would double the CPU time of a fleet's start.
+It uses the transport of the official client (connections, certificates, tokens and their renewal)
+with objects as plain data. Its model classes would double the CPU time of a fleet's start.
 """
 
 import asyncio
@@ -42,11 +41,11 @@ _PAGE = 500
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAUSED_ATTEMPTS = 4
-"""How often one request is sent while the API server names a pause; client-go takes 10."""
+"""Maximum attempts of a request while responses have Retry-After; client-go uses 10."""
 
 
 def _log_first_failure(state: RetryCallState) -> None:
-    """Log the first failure only; what is waited for may take long to come."""
+    """Log the first failure only: an outage may last long."""
     level = logging.WARNING if state.attempt_number == 1 else logging.DEBUG
     log.log(level, "%s", state.outcome and state.outcome.exception())
 
@@ -55,41 +54,41 @@ _backoff = wait_random_exponential(multiplier=0.5, max=5)
 
 
 def _pause(state: RetryCallState) -> float:
-    """Return the seconds until the next attempt: a random back-off, or what the API server asks."""
+    """Return the delay of the next attempt: a random back-off, at least Retry-After."""
     error = state.outcome and state.outcome.exception()
-    asked = error.retry_after if isinstance(error, Unavailable) else 0.0
-    return max(asked, _backoff(state))
+    retry_after = error.retry_after if isinstance(error, Unavailable) else 0.0
+    return max(retry_after, _backoff(state))
 
 
-patiently = retry(
+retry_while_unavailable = retry(
     retry=retry_if_exception_type(Unavailable),
     wait=_pause,
     before_sleep=_log_first_failure,
 )
-"""Decorates what there is no going on without: it is retried until the API server answers.
+"""Decorator that retries a function while the API server is unavailable.
 
-That server says 429 for some seconds after a CRD was created, and nothing while it is replaced. The
-longest wait is short, since nothing else happens meanwhile.
+The API server responds with 429 for some seconds after a CRD was created, and not at all during an
+upgrade. The maximum delay is short, since the caller cannot continue meanwhile.
 """
 
 
 class Cluster:
-    """A connection to the API server; use it as a context manager."""
+    """A connection to the API server, as a context manager."""
 
     def __init__(self, client: ApiClient, fence: Fence | None = None) -> None:
         self.client = client
         self.fence = fence or Fence()
-        """Lets writes pass while this replica may write."""
+        """Blocks writes while this replica may have lost the Lease."""
         self.availability = Availability()
-        """Whether the API server answers."""
+        """Availability of the API server."""
 
     @classmethod
     async def connect(cls, connections: int, kubeconfig: str | None = None) -> Self:
         """Connect with the pod's service account or, outside a cluster, with a kubeconfig.
 
         Args:
-            connections: requests that may be under way at the same time.
-            kubeconfig: path of a kubeconfig; unset is $KUBECONFIG, or else ~/.kube/config.
+            connections: maximum number of concurrent requests.
+            kubeconfig: path of a kubeconfig; default $KUBECONFIG, then ~/.kube/config.
         """
         configuration = Configuration()
         if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
@@ -97,13 +96,13 @@ class Cluster:
         else:
             await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
         configuration.connection_pool_maxsize = connections
-        # Left to itself the transport asks a thread for ~/.netrc and one for the proxy, each time.
+        # By default the transport reads ~/.netrc and the proxy in threads for each request.
         configuration.client_session_kwargs = {"trust_env": False}
         configuration.proxy = configuration.proxy or _proxy_of_environment(configuration.host)
         return cls(ApiClient(configuration))
 
     async def __aenter__(self) -> Self:
-        """Return itself."""
+        """Return the connection."""
         return self
 
     async def __aexit__(
@@ -115,20 +114,20 @@ class Cluster:
         """Close the connections."""
         await self.client.close()
 
-    async def apply(self, wanted: Object, *, force: bool) -> Object:
+    async def apply(self, desired: Object, *, force: bool) -> Object:
         """Server-side apply an object and return the live one.
 
         Args:
-            wanted: the object, with every field that we own and no other.
-            force: take fields back that somebody else has set. Without it a conflict raises.
+            desired: the object, with exactly the fields that the operator owns.
+            force: take over fields of other managers. Without it a conflict raises.
 
         Raises:
-            ClusterError: status 409 means that the object exists and others own its fields.
+            ClusterError: with status 409, the object exists and other managers own fields of it.
         """
-        metadata = wanted["metadata"]
-        kind = kind_of(wanted["apiVersion"], wanted["kind"])
+        metadata = desired["metadata"]
+        kind = kind_of(desired["apiVersion"], desired["kind"])
         path = kind.path(metadata["namespace"], metadata["name"])
-        return await self._apply(path, wanted, force=force)
+        return await self._apply(path, desired, force=force)
 
     async def apply_status(self, name: str, namespace: str, status: Object) -> Object:
         """Server-side apply the status of a resource and return the live resource."""
@@ -153,7 +152,7 @@ class Cluster:
         return await self._request("PATCH", path, query, operations, "application/json-patch+json")
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """Return an object, or None if there is none."""
+        """Return an object, or None if it does not exist."""
         try:
             return await self._request("GET", kind.path(namespace, name))
         except ClusterError as error:
@@ -162,10 +161,10 @@ class Cluster:
             raise
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Delete an object, unless it is gone or another one took its name.
+        """Delete an object, unless it was deleted or replaced by another of the same name.
 
         Raises:
-            Unavailable: among others, the object changed at the same time and still exists.
+            Unavailable: also if the object changed at the same time and still exists.
         """
         body = {
             "apiVersion": "v1",
@@ -182,8 +181,8 @@ class Cluster:
                 raise
 
     async def _exists(self, kind: Kind, namespace: str, name: str, uid: str) -> bool:
-        found = await self.get(kind, namespace, name)
-        return found is not None and found["metadata"]["uid"] == uid
+        body = await self.get(kind, namespace, name)
+        return body is not None and body["metadata"]["uid"] == uid
 
     async def list_pages(
         self,
@@ -193,14 +192,14 @@ class Cluster:
         *,
         metadata_only: bool = False,
     ) -> AsyncIterator[tuple[list[Object], int]]:
-        """Yield the objects of a kind page by page, each with the resource version of the list.
+        """Yield the objects of a kind in pages, each with the resource version of the list.
 
         Args:
-            kind: which objects.
-            namespace: where; everywhere if it is None.
+            kind: kind to list.
+            namespace: namespace to list; all if None.
             selector: label selector.
-            metadata_only: leave spec and status out, and take what the API server holds in memory.
-                That may be older than what it has stored.
+            metadata_only: list metadata without spec and status, from the watch cache of the API
+                server. It may be older than the storage.
         """
         query = {"limit": str(_PAGE)}
         if metadata_only:
@@ -215,7 +214,7 @@ class Cluster:
             if not token:
                 return
             query["continue"] = token
-            query.pop("resourceVersion", None)  # the token names it
+            query.pop("resourceVersion", None)  # the token includes it
 
     async def _page(
         self, kind: Kind, namespace: str | None, query: dict[str, str], accept: str
@@ -234,18 +233,18 @@ class Cluster:
         """Create an Event."""
         await self._request("POST", EVENT.path(namespace), body=event)
 
-    async def knows(self, kind: Kind) -> bool:
-        """Tell whether the API server serves a kind."""
+    async def serves(self, kind: Kind) -> bool:
+        """Return whether the API server serves a kind."""
         try:
-            found = await self._request("GET", f"/apis/{kind.api_version}")
+            response = await self._request("GET", f"/apis/{kind.api_version}")
         except ClusterError as error:
             if error.status == 404:
                 return False
             raise
-        return any(one["name"] == kind.plural for one in found["resources"])
+        return any(one["name"] == kind.plural for one in response["resources"])
 
     async def reachable(self) -> bool:
-        """Tell whether the API server answers."""
+        """Return whether the API server responds."""
         try:
             await self._request("GET", "/version")
         except Unavailable:
@@ -253,10 +252,10 @@ class Cluster:
         return True
 
     def _timeout(self, method: str, request: str) -> float:
-        """Return the seconds that a request may take; a write must not outlive the Lease.
+        """Return the timeout of a request in seconds; a write must not outlive the Lease.
 
         Raises:
-            Fenced: it is a write, and this replica may not write.
+            Fenced: the request is a write, and this replica may have lost the Lease.
         """
         if method == "GET":
             return _REQUEST_SECONDS
@@ -272,7 +271,7 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = _JSON,
     ) -> Object:
-        """Send a request, again after the pause that the API server names, and return the answer.
+        """Send a request, retry it after the delay of Retry-After, and return the response.
 
         Raises:
             ClusterError: the request failed.
@@ -301,9 +300,8 @@ class Cluster:
     ) -> Object:
         request = f"{method} {path}"
         try:
-            headers = {
-                **headers
-            }  # the client adds a token, which may change until the next attempt
+            # A copy: the client adds a token, which may change before the next attempt.
+            headers = {**headers}
             await self.client.update_params_for_auth(
                 headers, [], ["BearerToken"], path, method, body
             )
@@ -312,9 +310,9 @@ class Cluster:
             )
             text = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            self.availability.failed(error)
+            self.availability.record_failure(error)
             raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
-        self.availability.answered()
+        self.availability.record_response()
         API_REQUESTS.labels(method=method, status=str(response.status)).inc()
         if response.status >= 300:
             raise error_of(response.status, response.headers, text, request)
@@ -323,6 +321,6 @@ class Cluster:
 
 
 def _proxy_of_environment(host: str) -> str | None:
-    """Return the proxy that HTTPS_PROXY and NO_PROXY name for a host, as kubectl does."""
+    """Return the proxy of a host from HTTPS_PROXY and NO_PROXY, as kubectl does."""
     url = urlsplit(host)
     return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)

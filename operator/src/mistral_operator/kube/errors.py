@@ -1,45 +1,45 @@
 """Errors of resources and of the API server, as a tree.
 
 OperatorError
-+-- InvalidResource      the resource cannot be served as written; only its author can fix it
-+-- ClusterError         the API server refused or failed a request
-    +-- NameTaken        a child's name belongs to an object that is not ours
-    +-- NamespaceLeaving the namespace is being deleted, and everything in it
-    +-- Unavailable      the API server cannot be reached or asks to come back later
-        +-- KindMissing  the API server does not serve a kind, or not any more
-        +-- Fenced       this replica may have lost its Lease, so it does not write
++-- InvalidResource          the resource is invalid; its author must fix it
++-- ClusterError             a request to the API server failed
+    +-- NameTaken            a foreign object has the name of a child
+    +-- NamespaceTerminating the namespace is being deleted with everything in it
+    +-- Unavailable          the API server is unreachable or overloaded
+        +-- KindMissing      the CRD of a kind is not installed
+        +-- Fenced           this replica may have lost its Lease, so it does not write
 
-`control/reconciler.py` turns them into conditions or retries. What ends the whole process is not in
-this tree: `StopRequested` and `PartEnded` (`process/lifecycle.py`), `LeaseLost`
+`control/reconciler.py` turns them into conditions or retries. Errors that stop the process are not
+in this tree: `StopRequested` and `TaskExited` (`process/lifecycle.py`), `LeaseLost`
 (`process/leader_election.py`).
 """
 
 
 class OperatorError(Exception):
-    """Base of the errors that a reconcile handles."""
+    """Base class of errors that a reconcile handles."""
 
 
 class InvalidResource(OperatorError):
-    """The resource cannot be served as written.
+    """The resource is invalid.
 
     Attributes:
         field: path of the field, such as `spec.engine.extraArgs`.
-        message: a sentence that says what to write instead.
+        message: what is wrong and what to write instead.
     """
 
     def __init__(self, field: str, message: str) -> None:
-        # The sentence of a rule names its field already.
+        # Messages of rules begin with the field.
         super().__init__(message if message.startswith(field) else f"{field}: {message}")
         self.field = field
         self.message = message
 
 
 class ClusterError(OperatorError):
-    """The API server refused or failed a request.
+    """A request to the API server failed.
 
     Attributes:
-        status: HTTP status, 0 if there was none.
-        reason: the API server's own sentence.
+        status: HTTP status, 0 without a response.
+        reason: message of the API server.
     """
 
     def __init__(self, status: int, reason: str, request: str) -> None:
@@ -49,10 +49,10 @@ class ClusterError(OperatorError):
 
 
 class Unavailable(ClusterError):
-    """The API server cannot be reached, or asks to come back later.
+    """The API server is unreachable or overloaded.
 
     Attributes:
-        retry_after: seconds after which the API server wants to be asked again, 0 if it named none.
+        retry_after: delay of the Retry-After header in seconds, 0 without one.
     """
 
     def __init__(self, status: int, reason: str, request: str, *, retry_after: float = 0.0) -> None:
@@ -61,16 +61,16 @@ class Unavailable(ClusterError):
 
 
 class Fenced(Unavailable):
-    """This replica may have lost its Lease to another one, so the write was not sent."""
+    """This replica may have lost its Lease, so the write was not sent."""
 
 
 class KindMissing(Unavailable):
-    """The API server does not serve a kind: its CRD is not installed, or not any more."""
+    """The API server does not serve a kind: its CRD is not installed."""
 
 
 class NameTaken(ClusterError):
-    """A child's name belongs to an object that is not ours."""
+    """A foreign object has the name of a child."""
 
 
-class NamespaceLeaving(ClusterError):
-    """The namespace is being deleted, and everything in it: there is nothing left to do."""
+class NamespaceTerminating(ClusterError):
+    """The namespace is being deleted with everything in it."""

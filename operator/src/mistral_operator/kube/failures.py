@@ -1,27 +1,27 @@
-"""From a failed answer of the API server to the error that says what to do about it. Pure."""
+"""Converts error responses of the API server into errors. Pure."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from mistral_operator.kube.errors import ClusterError, NamespaceLeaving, Unavailable
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Unavailable
 
 LONGEST_RETRY_AFTER = 30.0
-"""Longest pause in seconds that the API server may impose; it names 1 to 10 itself."""
+"""Maximum delay from Retry-After in seconds; the API server sends 1 to 10."""
 
-_LATER = {410, 429, 500, 502, 503, 504}
-"""Statuses that say "not now" rather than "not so". 410 is a list whose continuation expired."""
+_RETRIED = {410, 429, 500, 502, 503, 504}
+"""Statuses of temporary failures. 410 is a list whose continuation token expired."""
 
 
 def error_of(status: int, headers: Mapping[str, str], text: bytes, request: str) -> ClusterError:
-    """Return the error of a failed request, with the API server's own sentence."""
+    """Return the error of a failed request, with the message of the API server."""
     body = _decoded(text)
     message = body.get("message")
     reason = message if isinstance(message, str) else text[:500].decode(errors="replace")
     causes = _causes(body)
     if "NamespaceTerminating" in causes:
-        return NamespaceLeaving(status, reason, request)
-    if status in _LATER or _is_transient_conflict(status, body, causes):
+        return NamespaceTerminating(status, reason, request)
+    if status in _RETRIED or _is_transient_conflict(status, body, causes):
         return Unavailable(status, reason, request, retry_after=_retry_after(headers))
     return ClusterError(status, reason, request)
 
@@ -40,9 +40,9 @@ def _causes(body: dict[str, Any]) -> set[str]:
 
 
 def _is_transient_conflict(status: int, body: dict[str, Any], causes: set[str]) -> bool:
-    """Tell a write that others were faster than from one whose fields others own.
+    """Return whether a write collided with another write; if not, other managers own fields of it.
 
-    The API server retries a patch five times before it answers with the former.
+    The API server retries a patch five times before it responds with such a conflict.
     """
     return status == 409 and body.get("reason") == "Conflict" and not causes
 

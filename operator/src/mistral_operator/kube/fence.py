@@ -1,4 +1,4 @@
-"""The fence that every write passes: without a Lease that is certainly ours, nothing is changed."""
+"""The fence that every write passes: it blocks writes when the Lease may have expired."""
 
 import math
 import time
@@ -8,20 +8,20 @@ from mistral_operator.kube.errors import Fenced
 
 
 def uptime() -> float:
-    """Return seconds of a clock that nobody sets.
+    """Return the seconds of a monotonic clock.
 
-    CLOCK_BOOTTIME also counts the time in which a machine was suspended, CLOCK_MONOTONIC does not.
-    Both count the time in which a process was stopped.
+    CLOCK_BOOTTIME includes the time in which the machine was suspended, CLOCK_MONOTONIC does not.
+    Both include the time in which the process was stopped.
     """
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class Fence:
-    """Whether this process may write. Open until somebody sets an end, as without leader election.
+    """Whether this process may write. Always open without leader election.
 
-    The end is a point in time, so a process that was stopped for a minute finds the fence closed
-    before any of its timers has fired.
+    The fence closes at a point in time, so it is closed when a stopped process continues, before
+    any of its timers fires.
     """
 
     def __init__(self, clock: Callable[[], float] = uptime) -> None:
@@ -42,7 +42,7 @@ class Fence:
         self._end = -math.inf
 
     def check(self, request: str) -> None:
-        """Let a write pass, or refuse it.
+        """Check that a write may be sent.
 
         Raises:
             Fenced: the Lease may have expired, so another replica may be writing.

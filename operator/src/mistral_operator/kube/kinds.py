@@ -1,4 +1,4 @@
-"""The kinds of object that the operator reads and writes, and their addresses in the API."""
+"""The kinds that the operator reads and writes, with their API paths."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from mistral_operator.kube import names
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind: how objects name it, and how URLs do."""
+    """One kind, with its names in objects and in URLs."""
 
     api_version: str
     kind: str
@@ -56,24 +56,25 @@ CHILD_KINDS = (
     NETWORK_POLICY,
     ENDPOINT_SLICE,
 )
-"""Kinds of children that every cluster knows."""
+"""Kinds of children that every cluster serves."""
 
 OPTIONAL_KINDS = (POD_MONITOR, SCALED_OBJECT)
-"""Kinds of children that come on top where they are installed."""
+"""Kinds of children whose CRDs may be installed."""
 
 SELECTOR = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
-"""Label selector of everything that the operator makes: nothing else is watched or listed."""
+"""Label selector of all objects of the operator; only these are watched and listed."""
 
 
 def selector_of(kind: Kind) -> str | None:
-    """Return the label selector by which the operator watches and lists a kind.
+    """Return the label selector with which the operator watches and lists a kind.
 
-    Kubernetes copies a Service's labels to the slices that it makes: they would be taken for ours.
+    Kubernetes copies the labels of a Service to its own EndpointSlices, so slices need a second
+    label.
     """
     if kind in {RESOURCE, NODE}:
         return None
-    ours = f"{names.LABEL_SLICE_MANAGER}={names.MANAGED_BY}"
-    return f"{SELECTOR},{ours}" if kind == ENDPOINT_SLICE else SELECTOR
+    managed = f"{names.LABEL_SLICE_MANAGER}={names.MANAGED_BY}"
+    return f"{SELECTOR},{managed}" if kind == ENDPOINT_SLICE else SELECTOR
 
 
 _BY_NAME = {
@@ -83,5 +84,5 @@ _BY_NAME = {
 
 
 def kind_of(api_version: str, kind: str) -> Kind:
-    """Return a kind by the names that an object carries."""
+    """Return a kind by `apiVersion` and `kind` of an object."""
     return _BY_NAME[api_version, kind]

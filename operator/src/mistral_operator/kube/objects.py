@@ -1,4 +1,4 @@
-"""Objects as the API server sends them, and which resource one belongs to."""
+"""Objects as the API server returns them, and their owning resources."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 from mistral_operator.kube import names
 
 Body = Mapping[str, Any]
-"""An object as the API server sends it."""
+"""An object as the API server returns it."""
 
 
 class Key(NamedTuple):
-    """Identity of a resource in the queue."""
+    """Namespace and name of an object."""
 
     namespace: str
     name: str
@@ -22,8 +22,8 @@ def key_of(body: Body) -> Key:
     return Key(metadata.get("namespace", ""), metadata["name"])
 
 
-def labelled_owner(body: Body) -> Key | None:
-    """Return the resource that an object belongs to by its label, None if it bears none."""
+def labeled_owner(body: Body) -> Key | None:
+    """Return the resource in the label of an object, None without the label."""
     metadata = body["metadata"]
     owner = names.owner_of(metadata.get("labels", {}))
     return None if owner is None else Key(metadata["namespace"], owner)

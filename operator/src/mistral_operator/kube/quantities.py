@@ -1,14 +1,14 @@
-"""Kubernetes quantities: reading them, and writing them as the API server would.
+"""Kubernetes quantities, parsed and compared.
 
-The official client has `kubernetes.utils.parse_quantity`, in the package that also pulls every API
-model; this file needs only the arithmetic, in modules that must stay pure.
+The official client has `kubernetes.utils.parse_quantity`, but importing it also imports every API
+model. Pure modules need only the arithmetic.
 """
 
 import re
 from decimal import Decimal
 
 MAX_MEMORY = 1024**5
-"""1Pi in bytes, more than a machine or a GPU has: what exceeds it has a wrong unit."""
+"""1Pi in bytes, more than any machine or GPU has: a larger value has a wrong unit."""
 
 _SUFFIXES: dict[str, Decimal] = {
     "": Decimal(1),
@@ -46,16 +46,16 @@ def quantity_bytes(text: str) -> int:
     return int(parse_quantity(text))
 
 
-def is_at_least(text: str, least: int) -> bool:
-    """Tell whether a text is a quantity of at least so much."""
+def is_at_least(text: str, minimum: int) -> bool:
+    """Return whether a text is a quantity of at least `minimum`."""
     try:
-        return parse_quantity(text) >= least
+        return parse_quantity(text) >= minimum
     except ValueError:
         return False
 
 
 def same_quantity(one: object, other: object) -> bool:
-    """Tell whether two values are the same quantity, however it is written."""
+    """Return whether two values are the same quantity in any notation."""
     try:
         return parse_quantity(str(one)) == parse_quantity(str(other))
     except ValueError:

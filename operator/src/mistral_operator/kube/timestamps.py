@@ -1,22 +1,22 @@
-"""The time as Kubernetes writes it."""
+"""Timestamps in the formats of Kubernetes."""
 
 from datetime import UTC, datetime
 
 
 def now_text() -> str:
-    """Return the time in UTC as RFC 3339 with microseconds, as Events want it."""
+    """Return the current time in UTC as RFC 3339 with microseconds, the format of Events."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> datetime:
-    """Return a time that Kubernetes wrote.
+    """Parse a timestamp of Kubernetes.
 
     Raises:
-        ValueError: it is no time.
+        ValueError: the text is not a timestamp.
     """
     return datetime.fromisoformat(text)
 
 
 def to_seconds(text: str) -> str:
-    """Return a time of `now_text` without its fraction, as conditions want it."""
+    """Return a timestamp of `now_text` without its fraction, the format of conditions."""
     return text[:19] + "Z"

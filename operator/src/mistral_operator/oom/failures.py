@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
-from mistral_operator.watch.facts import ContainerFacts, EndFacts, PodFacts
+from mistral_operator.watch.facts import ContainerFacts, ExitFacts, PodFacts
 from mistral_server.contract import (
     PHASE_OF_STAGE,
     FailureClass,
@@ -54,7 +54,7 @@ def _of_pod(pod: PodFacts) -> Iterator[Failure]:
     if (evicted := _of_eviction(pod)) is not None:
         yield evicted
     for container in pod.containers:
-        for end in container.ends:
+        for end in container.exits:
             if end.exit_code != 0 and (known := _of_end(pod, container, end)) is not None:
                 yield known
 
@@ -73,7 +73,7 @@ def _of_eviction(pod: PodFacts) -> Failure | None:
     )
 
 
-def _of_end(pod: PodFacts, container: ContainerFacts, end: EndFacts) -> Failure | None:
+def _of_end(pod: PodFacts, container: ContainerFacts, end: ExitFacts) -> Failure | None:
     report = end.report
     if report is not None and isinstance(report.failure, FailureClass):
         failure, phase = report.failure, report.phase or _phase_of(report.stage)

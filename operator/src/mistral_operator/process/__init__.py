@@ -1,1 +1,1 @@
-"""How the operator process lives: settings, logs, leader election, probes, start and stop."""
+"""The operator process: settings, logs, leader election, probes, startup and shutdown."""

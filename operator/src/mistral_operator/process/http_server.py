@@ -14,39 +14,39 @@ from mistral_operator.kube import names
 
 @dataclass(slots=True)
 class Health:
-    """What the probes answer."""
+    """State that the probes report."""
 
     stuck_after: float = 60.0
-    """Seconds without a sign of life after which the process should be restarted."""
+    """Seconds without a heartbeat after which the liveness probe fails."""
     problem: str | None = "the API server has not been reached yet"
-    """Why this replica neither acts nor stands by; None if it does."""
-    leaving: bool = False
-    """The process is about to stop."""
+    """Why this replica is neither leading nor on standby, None if it is."""
+    terminating: bool = False
+    """The process is shutting down."""
     clock: Callable[[], float] = time.monotonic
-    last_beat: float = field(default_factory=time.monotonic)
+    last_heartbeat: float = field(default_factory=time.monotonic)
 
-    def leave(self) -> None:
-        """Be ready no more, whatever else is found out."""
-        self.problem, self.leaving = "this process is about to stop", True
+    def mark_terminating(self) -> None:
+        """Fail the readiness probe until the process exits."""
+        self.problem, self.terminating = "this process is about to stop", True
 
-    def beat(self) -> None:
-        """Give a sign of life: the event loop turns."""
-        self.last_beat = self.clock()
+    def heartbeat(self) -> None:
+        """Record that the event loop is running."""
+        self.last_heartbeat = self.clock()
 
     @property
     def alive(self) -> bool:
-        """Whether the last sign of life is recent."""
-        return self.clock() - self.last_beat < self.stuck_after
+        """Whether the last heartbeat is recent."""
+        return self.clock() - self.last_heartbeat < self.stuck_after
 
 
 Load = Callable[[str, str], dict[str, Any] | str]
-"""Returns the load of an endpoint by namespace and name, or says why it is not known."""
+"""Returns the load of an endpoint by namespace and name, or why it is unavailable."""
 
 
-def application(
+def create_app(
     health: Health, load: Load | None = None, registry: CollectorRegistry = REGISTRY
 ) -> web.Application:
-    """Return the web application; without `load`, of a process that knows none."""
+    """Return the web application, with /autoscaling only if `load` is set."""
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(
@@ -54,10 +54,10 @@ def application(
         )
 
     async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.alive, "the event loop is stuck")
+        return _response(health.alive, "the event loop is stuck")
 
     async def readyz(_: web.Request) -> web.Response:
-        return _answer(health.problem is None, health.problem or "")
+        return _response(health.problem is None, health.problem or "")
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
@@ -70,21 +70,21 @@ def application(
 
 def _load_handler(load: Load) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def autoscaling(request: web.Request) -> web.Response:
-        known = load(request.match_info["namespace"], request.match_info["name"])
-        # What is not known is an error, never a zero.
-        if isinstance(known, str):
-            return web.Response(status=503, text=f"{known}\n")
-        return web.json_response(known)
+        result = load(request.match_info["namespace"], request.match_info["name"])
+        # An unavailable load is an error, never zero.
+        if isinstance(result, str):
+            return web.Response(status=503, text=f"{result}\n")
+        return web.json_response(result)
 
     return autoscaling
 
 
-def _answer(good: bool, problem: str) -> web.Response:
+def _response(good: bool, problem: str) -> web.Response:
     return web.Response(text="ok\n") if good else web.Response(status=503, text=f"{problem}\n")
 
 
 async def serve(app: web.Application, port: int) -> web.AppRunner:
-    """Start serving; the caller cleans the runner up."""
+    """Start serving; the caller cleans up the runner."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host=None, port=port).start()

@@ -1,8 +1,8 @@
 """Leader election with a Lease: at most one operator writes.
 
-The official client's election decides; two things are ours. Durations are measured by a clock that
-nobody sets, and a fence stops every write of a replica whose Lease may have expired. A replica that
-sees another holder ends its process, and its Deployment starts a fresh one.
+The election is the official client's, with two additions. Durations are measured by a monotonic
+clock, and a fence blocks every write of a replica whose Lease may have expired. A replica that sees
+another holder exits, and its Deployment restarts it.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from mistral_operator.process.settings import Settings
 log = logging.getLogger(__name__)
 
 _ACQUIRE_SECONDS = 1.0
-"""Interval at which a standby replica looks at the Lease."""
+"""Interval at which a standby replica reads the Lease."""
 _RENEW_SECONDS = 2.0
-"""Interval at which the leader renews it; that of kube-controller-manager."""
+"""Interval at which the leader renews the Lease, as in kube-controller-manager."""
 _GRACE_SECONDS = 2 * _RENEW_SECONDS
-"""How long a leader has to renew an expired Lease after an outage that its replica shared."""
-_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError)
+"""Time that the leader has to renew an expired Lease after an outage that this replica shared."""
+_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class LeaseLost(RuntimeError):
@@ -39,15 +39,15 @@ class LeaseLost(RuntimeError):
 
 
 class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no types for it
-    """A Lease whose age is measured by a monotonic clock, and which opens the fence.
+    """A Lease whose age is measured by a monotonic clock. Each renewal opens the fence.
 
     The election of kubernetes 37.0.2 compares times of `time.time()`, sends requests that may take
     five minutes, raises where the API server refuses connections, and its LeaseLock.create passes
-    pretty=True where its own client takes a string. Each is put right here.
+    pretty=True where its own client takes a string. This class fixes each of them.
 
     Args:
-        cluster: where the Lease is; its fence is opened by every renewal.
-        settings: namespace and identity of this replica, and the Lease's duration.
+        cluster: holds the Lease; each renewal opens its fence.
+        settings: namespace and identity of this replica, and the duration of the Lease.
         clock: the clock of the fence.
     """
 
@@ -62,46 +62,46 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         self._version: str | None = None
         self._version_since = 0.0
         self._duration = float(settings.lease_seconds)
-        self._refusal = ""
+        self._rejection = ""
         self._is_outage = False
         self._outage_end = 0.0
         self.holder: str | None = None
         """Identity of the holder when the Lease was last read or written."""
 
     @property
-    def is_of_another(self) -> bool:
+    def is_held_by_other(self) -> bool:
         """Another replica holds the Lease, or did when it was last read."""
         return self.holder is not None and self.holder != self.identity
 
     @property
-    def _may_be_taken(self) -> bool:
-        if not self.is_of_another:
+    def _can_acquire(self) -> bool:
+        if not self.is_held_by_other:
             return True
-        # While the API server is away, its leader cannot renew either.
+        # The leader cannot renew the Lease either while the API server is down.
         expires = max(self._version_since + self._duration, self._outage_end + _GRACE_SECONDS)
         return self._clock() >= expires
 
     async def get(
         self, name: str, namespace: str
     ) -> tuple[bool, LeaderElectionRecord | ApiException]:
-        """Read the Lease. One that has expired is returned as one that nobody holds."""
+        """Read the Lease; an expired one is returned without a holder."""
         try:
             lease = await self.api_instance.read_namespaced_lease(
                 name, namespace, _request_timeout=self._timeout
             )
         except ApiException as error:
-            self._cluster.availability.answered()
+            self._cluster.availability.record_response()
             if error.status != 404:
-                self._refused(error)
+                self._log_rejection(error)
             return False, error
-        except _NO_ANSWER as error:
-            return False, self._no_answer(error)
-        self._cluster.availability.answered()
+        except _CONNECTION_ERRORS as error:
+            return False, self._record_outage(error)
+        self._cluster.availability.record_response()
         if self._is_outage:
             self._is_outage, self._outage_end = False, self._clock()
         self._observe(lease)
         record = self.election_record(lease)
-        if self.is_of_another and self._may_be_taken:
+        if self.is_held_by_other and self._can_acquire:
             record.holder_identity = None
         return True, record
 
@@ -109,14 +109,14 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         self, name: str, namespace: str, election_record: LeaderElectionRecord
     ) -> bool:
         """Create the Lease; return whether it worked."""
-        if not self._may_be_taken:
-            return False  # the Lease was deleted under a leader that has not noticed yet
+        if not self._can_acquire:
+            return False  # the Lease was deleted, and its leader may not have noticed yet
         body = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
         return await self._write(self.api_instance.create_namespaced_lease, namespace, body)
 
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
-        """Take or renew the Lease that was read last; return whether it worked."""
-        if not self._may_be_taken:
+        """Acquire or renew the Lease that was read last; return whether it worked."""
+        if not self._can_acquire:
             return False
         lease = self.lease_reference
         lease.spec = lease.spec or V1LeaseSpec()
@@ -126,7 +126,7 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         return await self._write(self.api_instance.replace_namespaced_lease, name, namespace, lease)
 
     async def release(self) -> None:
-        """Give the Lease up, so that a standby replica need not wait until it expires."""
+        """Release the Lease, so that a standby replica can acquire it before it expires."""
         if self.holder != self.identity or not self._cluster.fence.seconds_left:
             return
         self._cluster.fence.close()
@@ -137,27 +137,27 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
             await self.api_instance.replace_namespaced_lease(
                 self.name, self.namespace, lease, _request_timeout=self._timeout
             )
-        except (ApiException, *_NO_ANSWER) as error:
+        except (ApiException, *_CONNECTION_ERRORS) as error:
             log.info("the Lease was not released, and expires: %s", error)
 
     async def _write(
-        self, write: Callable[..., Coroutine[None, None, V1Lease]], *what: object
+        self, write: Callable[..., Coroutine[None, None, V1Lease]], *arguments: object
     ) -> bool:
         started = self._clock()
         try:
-            lease = await write(*what, _request_timeout=self._timeout)
+            lease = await write(*arguments, _request_timeout=self._timeout)
         except ApiException as error:
-            self._cluster.availability.answered()
+            self._cluster.availability.record_response()
             if error.status == 409:
                 log.info("another replica was faster to write the Lease")
             else:
-                self._refused(error)
+                self._log_rejection(error)
             return False
-        except _NO_ANSWER as error:
-            self._no_answer(error)
+        except _CONNECTION_ERRORS as error:
+            self._record_outage(error)
             return False
-        self._cluster.availability.answered()
-        self._refusal = ""
+        self._cluster.availability.record_response()
+        self._rejection = ""
         self._observe(lease)
         self._cluster.fence.open_until(started + self._seconds * 2 / 3)
         return True
@@ -170,27 +170,27 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         if lease.metadata.resource_version != self._version:
             self._version, self._version_since = lease.metadata.resource_version, self._clock()
 
-    def _refused(self, error: ApiException) -> None:
-        """Log a refusal, a missing right most often, unless it is the same as before."""
-        refusal = str(error_of(error.status, {}, (error.body or "").encode(), "the Lease"))
-        if refusal != self._refusal:
-            log.warning("nothing is done without %s", refusal)
-        self._refusal = refusal
+    def _log_rejection(self, error: ApiException) -> None:
+        """Log a rejection, usually a missing permission, unless it is the same as the last."""
+        rejection = str(error_of(error.status, {}, (error.body or "").encode(), "the Lease"))
+        if rejection != self._rejection:
+            log.warning("nothing is done without %s", rejection)
+        self._rejection = rejection
 
-    def _no_answer(self, error: BaseException) -> ApiException:
-        self._cluster.availability.failed(error)
+    def _record_outage(self, error: BaseException) -> ApiException:
+        self._cluster.availability.record_failure(error)
         self._is_outage = True
         return ApiException(status=0, reason=f"{type(error).__name__}: {error}")
 
 
 class Election(LeaderElection):  # type: ignore[misc]  # the client ships no types for it
-    """An election whose leader goes on while nobody else holds the Lease."""
+    """An election whose leader continues as long as no other replica holds the Lease."""
 
     async def run(self) -> None:
-        """Wait for the Lease, then act and renew it.
+        """Acquire the Lease, then lead and renew it.
 
         Raises:
-            LeaseLost: in a group with what acting raised; another replica holds the Lease.
+            LeaseLost: in a group with errors of the leader; another replica holds the Lease.
         """
         config = self.election_config
         await self.acquire()
@@ -208,10 +208,10 @@ class Election(LeaderElection):  # type: ignore[misc]  # the client ships no typ
             await config.lock.release()
 
     async def renew_loop(self) -> None:
-        """Renew the Lease for ever.
+        """Renew the Lease forever.
 
-        While the API server does not answer, the fence closes and nothing is written; if nobody
-        took the Lease meanwhile, it is renewed as if nothing had been.
+        While the API server is down, the fence closes and blocks writes. If no other replica
+        acquired the Lease meanwhile, it is renewed as usual.
 
         Raises:
             LeaseLost: another replica holds the Lease.
@@ -220,14 +220,14 @@ class Election(LeaderElection):  # type: ignore[misc]  # the client ships no typ
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             await self.try_acquire_or_renew()
-            if lock.is_of_another:
+            if lock.is_held_by_other:
                 raise LeaseLost(f"{lock.holder} holds the Lease {lock.namespace}/{lock.name} now")
 
 
 async def lead(
     cluster: Cluster, settings: Settings, act: Callable[[], Coroutine[None, None, None]]
 ) -> None:
-    """Wait for the Lease, then act while it is ours.
+    """Acquire the Lease, then call `act` while this replica holds it.
 
     Raises:
         LeaseLost: in a group; another replica holds the Lease.

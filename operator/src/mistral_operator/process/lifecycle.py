@@ -1,4 +1,4 @@
-"""How a process of several parts lives: it watches until a signal, or until one part ends."""
+"""Runs the tasks of a process until a signal arrives or one of them exits."""
 
 import asyncio
 import logging
@@ -19,36 +19,36 @@ log = logging.getLogger(__name__)
 
 _RESTART_SECONDS = 1.0
 _STOP_SECONDS = 2.0
-"""What parts of Kopf may take to end. A stream may wait for credentials that never come."""
+"""Timeout for stopping Kopf. A stream may wait for credentials that never arrive."""
 
 
-class PartEnded(RuntimeError):
-    """A part of the operator that should run for ever has ended."""
+class TaskExited(RuntimeError):
+    """A task that should run forever has exited."""
 
 
 class StopRequested(Exception):
-    """The process should end, and nothing is wrong: SIGTERM arrived, or a fresh start is due."""
+    """The process should exit without an error: on SIGTERM, or to restart."""
 
 
-async def _nothing() -> None:
+async def _no_recovery() -> None:
     """Do nothing."""
 
 
-async def watch(
+async def run_watches(
     sink: Sink,
     selectors: Mapping[Kind, str | None],
     namespaces: tuple[str, ...],
     started: asyncio.Event | None = None,
-    recover: Callable[[], Awaitable[None]] = _nothing,
+    recover: Callable[[], Awaitable[None]] = _no_recovery,
 ) -> None:
-    """Watch until a signal arrives. Watches that fail for good are started anew.
+    """Watch until a signal arrives; restart watches that fail.
 
     Args:
-        sink: is called with what the watches report.
-        selectors: the kinds that are watched, each with its label selector.
-        namespaces: where; everywhere if there are none.
-        started: is set once Kopf has taken the signals over, so that they can be taken back.
-        recover: is awaited before watches are started anew: what they missed has to be listed.
+        sink: receives the events.
+        selectors: watched kinds with their label selectors.
+        namespaces: watched namespaces; all if empty.
+        started: is set when Kopf has installed its signal handlers, so that they can be replaced.
+        recover: is awaited before watches are restarted, to list what they missed.
 
     Raises:
         StopRequested: a signal arrived.
@@ -58,7 +58,7 @@ async def watch(
     while True:
         error = await _watch_once(registry, selectors, namespaces, started)
         if error is None:
-            # Kopf takes the signals over while it runs, and ends when one arrives.
+            # Kopf handles signals while it runs, and stops on one.
             raise StopRequested
         log.error("the watches failed and are started anew: %s: %s", type(error).__name__, error)
         await asyncio.sleep(_RESTART_SECONDS)
@@ -71,10 +71,10 @@ async def _watch_once(
     namespaces: tuple[str, ...],
     started: asyncio.Event | None,
 ) -> BaseException | None:
-    """Watch until Kopf ends; return why, None after a signal.
+    """Watch until Kopf stops; return its error, None after a signal.
 
     kopf.operator() would wait for each of its streams, one of which may wait for credentials that
-    never come, and would end every task of this process with them.
+    never arrive, and would cancel every task of this process.
     """
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -107,70 +107,70 @@ async def wait_for_signal() -> None:
     raise StopRequested
 
 
-def overlook_generators(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say nothing of Kopf's watches, which are generators within generators.
+def ignore_generator_close_errors(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Ignore errors from closing the watches of Kopf, which are nested generators.
 
-    It leaves them to the loop's end, which closes all of them at once: an inner one is then already
-    being closed by its outer one, and that is told as an error with a traceback.
+    The event loop closes all of them at once when it stops. An outer generator then closes an inner
+    one that is already closing, which asyncio reports as an error with a traceback.
     """
     if "asyncgen" not in context:
         loop.default_exception_handler(context)
 
 
-_ASK_SECONDS = 5.0
-"""The API server is asked whether it is there, if nothing else was asked for as long."""
+_CHECK_SECONDS = 5.0
+"""Idle time after which the API server is checked, if no other request was sent."""
 
 
-async def beat(cluster: Cluster, health: Health, *, stays_ready: bool = False) -> None:
-    """Show that the event loop turns, and whether the API server can be reached.
+async def heartbeat(cluster: Cluster, health: Health, *, stays_ready: bool = False) -> None:
+    """Update the health: whether the event loop runs and the API server is reachable.
 
     Args:
-        cluster: its API server is asked where nothing else does.
-        health: is what the probes answer.
-        stays_ready: a process that has been ready serves without the API server.
+        cluster: is checked while no other requests are sent.
+        health: state that the probes report.
+        stays_ready: once ready, stay ready without the API server.
     """
     while True:
-        health.beat()
-        if not health.leaving and not (stays_ready and health.problem is None):
-            last = cluster.availability.seconds_since_answer
-            if last is None or last > _ASK_SECONDS or not cluster.availability.reachable:
+        health.heartbeat()
+        if not health.terminating and not (stays_ready and health.problem is None):
+            last = cluster.availability.seconds_since_response
+            if last is None or last > _CHECK_SECONDS or not cluster.availability.reachable:
                 await cluster.reachable()
             health.problem = cluster.availability.problem
         await asyncio.sleep(1)
 
 
-async def run_all(*parts: Coroutine[None, None, None]) -> None:
-    """Run parts that should never end; the first that does, or fails, ends all."""
+async def run_all(*tasks: Coroutine[None, None, None]) -> None:
+    """Run tasks that should never exit; the first that exits or fails stops all."""
     async with asyncio.TaskGroup() as group:
-        for part in parts:
-            group.create_task(_endless(part))
+        for task in tasks:
+            group.create_task(_endless(task))
 
 
-async def _endless(part: Coroutine[None, None, None]) -> None:
-    await part
-    raise PartEnded(f"{part} exited unexpectedly")
+async def _endless(task: Coroutine[None, None, None]) -> None:
+    await task
+    raise TaskExited(f"{task} exited unexpectedly")
 
 
-def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    """Yield the errors of a group and of the groups in it."""
+def leaf_errors(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """Yield the errors of a group and of its nested groups."""
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            yield from leaves(error)
+            yield from leaf_errors(error)
         else:
             yield error
 
 
-async def end_what_hangs(exit_code: int) -> None:
-    """End the process if tasks are left that do not end when they are cancelled.
+async def exit_if_tasks_hang(exit_code: int) -> None:
+    """Exit the process if tasks do not stop when they are canceled.
 
-    asyncio would wait for them forever, and Kubernetes would see a process that does nothing.
+    asyncio would wait for them forever, and the process would stay up without doing anything.
     """
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+    remaining = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in remaining:
         task.cancel()
-    if not left:
+    if not remaining:
         return
-    _, hanging = await asyncio.wait(left, timeout=_STOP_SECONDS)
+    _, hanging = await asyncio.wait(remaining, timeout=_STOP_SECONDS)
     if hanging:
         log.debug("left hanging: %s", hanging)
         logging.shutdown()

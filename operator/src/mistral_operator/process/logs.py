@@ -1,4 +1,4 @@
-"""The operator's log: text for people, or one JSON object a line for collectors."""
+"""Log output: text, or one JSON object per line for log collectors."""
 
 import json
 import logging
@@ -8,19 +8,19 @@ from mistral_operator.process.settings import ProcessSettings
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object."""
+    """Formats a log record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return time, level, logger, message and, if there is one, the traceback."""
-        said = {
+        """Return time, level, logger, message and traceback, if any."""
+        entry = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if record.exc_info:
-            said["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(said)
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
 
 
 def configure(settings: ProcessSettings) -> None:
@@ -31,7 +31,7 @@ def configure(settings: ProcessSettings) -> None:
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     # Kopf logs every event of every object at info.
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    # Whatever these report, lifecycle.py and leader_election.py say in one line.
+    # lifecycle.py and leader_election.py log the same in one line.
     for name in (
         "kopf._core.reactor.orchestration",
         "kopf._core.reactor.running",

@@ -1,7 +1,7 @@
-"""The running operator: connects, stands by for the Lease, then watches and reconciles.
+"""The operator process: connects, acquires the Lease, then watches and reconciles.
 
-Any part that ends, ends the process: a Deployment starts a fresh one, which begins from what the
-cluster holds. Half an operator is worse than none.
+The process exits when any of its tasks does. Its Deployment restarts it, and it continues from the
+state of the cluster. A partly running operator would be worse.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler
 from mistral_operator.control.scaler import Loads, Scaler
 from mistral_operator.kube import kinds
-from mistral_operator.kube.client import Cluster, patiently
+from mistral_operator.kube.client import Cluster, retry_while_unavailable
 from mistral_operator.kube.errors import OperatorError
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
-from mistral_operator.process.http_server import Health, application, serve
+from mistral_operator.process.http_server import Health, create_app, serve
 from mistral_operator.process.leader_election import LeaseLost, lead
 from mistral_operator.process.lifecycle import (
     StopRequested,
-    beat,
-    end_what_hangs,
-    leaves,
-    overlook_generators,
+    exit_if_tasks_hang,
+    heartbeat,
+    ignore_generator_close_errors,
+    leaf_errors,
     run_all,
+    run_watches,
     wait_for_signal,
-    watch,
 )
 from mistral_operator.process.settings import Settings
 from mistral_operator.render import RenderContext
@@ -40,7 +40,7 @@ from mistral_operator.signals.activators import (
     keys_scaling_to_zero,
 )
 from mistral_operator.signals.pods import SignalBoard, SignalPoller
-from mistral_operator.watch.resync import Resync, Watcher, installed_kinds, until_other_kinds
+from mistral_operator.watch.resync import Resync, Watcher, installed_kinds, wait_for_kind_change
 from mistral_operator.watch.store import Store
 from mistral_operator.watch.sweep import Sweep
 from mistral_operator.watch.workqueue import WorkQueue
@@ -48,30 +48,30 @@ from mistral_operator.watch.workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 
-async def run(settings: Settings) -> int:
-    """Run until SIGTERM or until something breaks; return the exit code."""
+async def run_operator(settings: Settings) -> int:
+    """Run until SIGTERM or a failure; return the exit code."""
     health, exit_code = Health(), 1
     loads, fleet, scaling = Loads(), FleetCollector(), ScalingCollector()
     REGISTRY.register(fleet)
     REGISTRY.register(scaling)
-    runner = await serve(application(health, loads), settings.port)
-    # One connection for each reconciliation, and some for lists, the Lease and the look-ups.
+    runner = await serve(create_app(health, loads), settings.port)
+    # One connection per reconciliation, and some for lists, the Lease and lookups.
     async with await Cluster.connect(settings.concurrency + 5) as cluster:
         try:
             await run_all(
                 wait_for_signal(),
-                beat(cluster, health),
+                heartbeat(cluster, health),
                 Operator(settings, cluster, loads, fleet, scaling).run(),
             )
         except* StopRequested:
             log.info("stopping")
             exit_code = 0
         except* (LeaseLost, OperatorError) as group:
-            log.warning("stopping: %s", "; ".join(map(str, leaves(group))))
+            log.warning("stopping: %s", "; ".join(map(str, leaf_errors(group))))
         finally:
-            asyncio.get_running_loop().set_exception_handler(overlook_generators)
+            asyncio.get_running_loop().set_exception_handler(ignore_generator_close_errors)
             await runner.cleanup()
-            await end_what_hangs(exit_code)
+            await exit_if_tasks_hang(exit_code)
     return exit_code
 
 
@@ -93,13 +93,13 @@ class Operator:
         self._scaling = scaling
 
     async def run(self) -> None:
-        """Stand by for the Lease, then act."""
+        """Acquire the Lease if leader election is enabled, then reconcile."""
         if self._settings.leader_election:
-            await lead(self._cluster, self._settings, self._act)
+            await lead(self._cluster, self._settings, self._lead)
         else:
-            await self._act()
+            await self._lead()
 
-    async def _act(self) -> None:
+    async def _lead(self) -> None:
         metrics.LEADER.set(1)
         settings, cluster = self._settings, self._cluster
         installed = await installed_kinds(cluster)
@@ -113,7 +113,7 @@ class Operator:
             operator_url=settings.url,
         )
         activators = ActivatorBoard()
-        cluster.availability.on_return = queue.retry_all
+        cluster.availability.on_recovery = queue.retry_all
         scaler = Scaler(
             *(store, board, activators, queue.add, settings.autoscaling_seconds),
             collector=self._scaling,
@@ -129,29 +129,29 @@ class Operator:
         selectors = {kind: kinds.selector_of(kind) for kind in watched}
         resync = Resync(cluster, watcher, selectors, settings.namespaces)
         sweep = Sweep(cluster, store, watcher, resync, selectors, settings.namespaces)
-        # Deciding before the first list is in would be deciding on nothing.
+        # Decisions need the first list.
         await resync.once()
         await run_all(
-            watch(
+            run_watches(
                 *(watcher, selectors, settings.namespaces),
                 recover=lambda: self._recover(installed, resync),
             ),
             resync.forever(settings.resync_seconds),
             sweep.forever(),
-            self._until_other_kinds(installed),
-            _gauge(queue),
+            self._restart_on_kind_change(installed),
+            _export_queue_metrics(queue),
             scaler.run(),
-            *await self._questions(scaler, queue),
+            *await self._pollers(scaler, queue),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
         )
 
-    async def _questions(
+    async def _pollers(
         self, scaler: Scaler, queue: WorkQueue[Key]
     ) -> list[Coroutine[None, None, None]]:
-        """Return the parts that ask pods and activators."""
-        settings, asking = self._settings, []
+        """Return the tasks that poll pods and activators."""
+        settings, pollers = self._settings, []
 
-        def waits(key: Key) -> None:
+        def on_change(key: Key) -> None:
             scaler.wake(key)
             queue.add(key)
 
@@ -160,7 +160,7 @@ class Operator:
                 *(scaler.store, scaler.board, queue.add, settings.signal_seconds),
                 ready_period=scaler.period_of,
             )
-            asking.append(pods.run())
+            pollers.append(pods.run())
         if settings.activator_service:
             activators = ActivatorPoller(
                 self._cluster,
@@ -168,26 +168,26 @@ class Operator:
                 service=settings.activator_service,
                 board=scaler.activators,
                 endpoints=lambda: keys_scaling_to_zero(scaler.store),
-                on_change=waits,
+                on_change=on_change,
             )
-            # Who sleeps must not lose its activators because nobody has asked for them yet.
-            await patiently(activators.once)()
-            asking.append(activators.run())
-        return asking
+            # Endpoints that are scaled to zero need their activators before the first poll.
+            await retry_while_unavailable(activators.once)()
+            pollers.append(activators.run())
+        return pollers
 
     async def _recover(self, installed: tuple[Kind, ...], resync: Resync) -> None:
-        """Find what failed watches missed, before they are started anew."""
+        """List what failed watches missed, before they are restarted."""
         if await installed_kinds(self._cluster) != installed:
             raise StopRequested
         await resync.once()
 
-    async def _until_other_kinds(self, installed: tuple[Kind, ...]) -> None:
-        """End the process when another kind of children can be made: the next one makes them."""
-        await until_other_kinds(self._cluster, installed, self._settings.resync_seconds)
+    async def _restart_on_kind_change(self, installed: tuple[Kind, ...]) -> None:
+        """Restart the process when an optional CRD is installed or removed."""
+        await wait_for_kind_change(self._cluster, installed, self._settings.resync_seconds)
         raise StopRequested
 
 
-async def _gauge(queue: WorkQueue[Key]) -> None:
+async def _export_queue_metrics(queue: WorkQueue[Key]) -> None:
     while True:
         metrics.QUEUE_DEPTH.set(len(queue))
         metrics.QUEUE_RETRYING.set(queue.retrying)

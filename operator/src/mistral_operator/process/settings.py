@@ -1,4 +1,4 @@
-"""The settings of operator and activator, read once from the environment by `__main__`."""
+"""Settings of the operator and the activator, read once from the environment by `__main__`."""
 
 from typing import Annotated
 
@@ -26,7 +26,7 @@ class ProcessSettings(BaseSettings):
     @field_validator("namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """Take `a,b` as people write it in an environment variable."""
+        """Split a value such as `a,b` of an environment variable."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value

@@ -118,13 +118,13 @@ def pods(status_input: StatusInput) -> Verdict | None:
 def rolling_out(status_input: StatusInput) -> Verdict | None:
     """Old and new pods exist side by side."""
     facts = status_input.observed.deployment
-    if facts is None or facts.updated >= facts.wanted:
+    if facts is None or facts.updated >= facts.desired:
         return None
     return waiting(Reason.ROLLING_OUT, _rollout(facts))
 
 
 def _rollout(facts: DeploymentFacts) -> str:
-    replicas = counted(facts.wanted, "replica")
+    replicas = counted(facts.desired, "replica")
     return f"{facts.updated} of {replicas} updated to the newest configuration"
 
 

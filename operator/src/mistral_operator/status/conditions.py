@@ -51,7 +51,7 @@ def _available(status_input: StatusInput) -> tuple[ConditionStatus, Reason, str]
     facts = status_input.observed.deployment
     ready = facts.ready if facts else 0
     if ready:
-        replicas = counted(facts.wanted if facts else 0, "replica")
+        replicas = counted(facts.desired if facts else 0, "replica")
         return "True", Reason.AVAILABLE, f"{ready} of {replicas} ready"
     return "False", Reason.UNAVAILABLE, "no replica is ready"
 

@@ -80,7 +80,7 @@ def _more_replicas(status_input: StatusInput) -> str:
     )
     if autoscaling is None or autoscaling.driver == "External":
         return "raise spec.replicas"
-    if deployment is not None and deployment.wanted >= autoscaling.max_replicas:
+    if deployment is not None and deployment.desired >= autoscaling.max_replicas:
         return f"raise spec.autoscaling.maxReplicas (currently {autoscaling.max_replicas})"
     if autoscaling.target_in_flight is None:
         return "set spec.autoscaling.targetInFlight to fewer requests per replica"

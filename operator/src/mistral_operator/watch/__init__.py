@@ -1,1 +1,1 @@
-"""What the cluster says: watches, the store that they fill, and the queue that they feed."""
+"""Watches, the store that they fill, and the work queue that they feed."""

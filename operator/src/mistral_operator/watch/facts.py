@@ -1,6 +1,6 @@
-"""What the cluster holds, as typed facts. Pure: raw objects in, dataclasses out.
+"""Typed facts of live objects. Pure: raw objects in, dataclasses out.
 
-Only what a decision needs is kept: a fleet's pods stay in memory as facts, not as objects.
+Facts hold only what decisions need, so that the pods of a fleet take little memory.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from mistral_server.contract import (
 
 
 @dataclass(frozen=True, slots=True)
-class EndFacts:
-    """One end of a container."""
+class ExitFacts:
+    """One exit of a container."""
 
     identity: str
-    """Tells this end from every other, of whatever container and pod."""
+    """Unique identity of this exit, across containers and pods."""
     exit_code: int
     reason: str = ""
     message: str = ""
     finished: str = ""
-    """When, as RFC 3339; empty if the kubelet does not know."""
+    """Time of the exit as RFC 3339; empty if the kubelet does not report it."""
 
     @property
     def report(self) -> TerminationReport | None:
-        """The termination report, if the server left one."""
+        """The termination report, if the server wrote one."""
         return _report(self.message, self.exit_code)
 
 
@@ -49,15 +49,15 @@ class ContainerFacts:
     waiting_reason: str = ""
     waiting_message: str = ""
     exit_code: int | None = None
-    """Exit code of the last end, if it ever ended."""
+    """Exit code of the last exit, None if it never exited."""
     exit_reason: str = ""
     exit_message: str = ""
-    ends: tuple[EndFacts, ...] = ()
-    """The ends that the kubelet still knows, at most two, the newest last."""
+    exits: tuple[ExitFacts, ...] = ()
+    """Exits that the kubelet reports, at most two, the newest last."""
 
     @property
     def report(self) -> TerminationReport | None:
-        """The termination report of the last end, if the server left one."""
+        """The termination report of the last exit, if the server wrote one."""
         return _report(self.exit_message, self.exit_code)
 
 
@@ -74,16 +74,16 @@ class PodFacts:
     ready: bool = False
     terminating: bool = False
     unschedulable: str = ""
-    """The scheduler's sentence, if it found no node."""
+    """Message of the scheduler, if no node fits."""
     evicted: str = ""
-    """Why the pod as a whole failed, if it did."""
+    """Reason why the pod as a whole failed, if it did."""
     configuration: str = ""
-    """Digest of the pod template that it was made of, from the annotation."""
+    """Digest of its pod template, from the annotation."""
     containers: tuple[ContainerFacts, ...] = ()
     """Init containers first."""
 
     def container(self, name: str) -> ContainerFacts | None:
-        """Return one container by its name."""
+        """Return a container by its name."""
         return next((one for one in self.containers if one.name == name), None)
 
 
@@ -93,59 +93,59 @@ class DeploymentFacts:
 
     generation: int = 0
     observed_generation: int = 0
-    wanted: int = 0
+    desired: int = 0
     replicas: int = 0
     updated: int = 0
     ready: int = 0
     replica_failure: str = ""
-    """Why pods cannot be created (a quota, a security policy), if so."""
+    """Reason why pods cannot be created, such as a quota or a security policy."""
 
     @property
     def all_updated(self) -> bool:
-        """The controller has seen the newest Deployment, and no pod is older than it."""
+        """The controller has observed the current generation, and every pod has its template."""
         return self.observed_generation >= self.generation and self.replicas == self.updated
 
     @property
     def settled(self) -> bool:
-        """The controller has seen the newest Deployment and finished with it."""
-        return self.all_updated and self.replicas == self.ready == self.wanted
+        """The controller has observed the current generation, and the rollout is complete."""
+        return self.all_updated and self.replicas == self.ready == self.desired
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """One node, as far as placing a replica goes."""
+    """One node: its GPUs and other extended resources."""
 
     name: str
     allocatable: tuple[tuple[str, int], ...] = ()
-    """Extended resources and how many of each."""
+    """Number of each extended resource."""
     gpu_memory: tuple[tuple[str, int], ...] = ()
-    """Labels of GPU feature discovery with the memory of one GPU or slice, in bytes."""
+    """Memory of one GPU or slice in bytes, by label of GPU feature discovery."""
 
     def count(self, resource: str) -> int:
-        """Return how many of an extended resource the node offers."""
+        """Return the allocatable number of an extended resource."""
         return dict(self.allocatable).get(resource, 0)
 
     def memory(self, resource: str) -> int | None:
-        """Return the memory of one GPU that an extended resource stands for, if a label says."""
+        """Return the memory of one GPU of an extended resource, if the node has its label."""
         return dict(self.gpu_memory).get(memory_label(resource))
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Everything that the cluster says about one resource."""
+    """Everything that is observed of one resource."""
 
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()
     signals: Mapping[str, SignalDocument] | None = None
-    """What each pod said of itself, by pod uid."""
+    """Last signals of each pod, by pod uid."""
     nodes: tuple[NodeFacts, ...] = ()
     keda: bool = True
-    """The cluster knows KEDA's ScaledObject."""
+    """KEDA's CRD ScaledObject is installed."""
     activator: bool = True
-    """An activator is ready, which answers for endpoints that sleep."""
+    """An activator is ready to serve endpoints that are scaled to zero."""
 
     def signal(self, pod: PodFacts) -> SignalDocument | None:
-        """Return what a pod last said of itself."""
+        """Return the last signals of a pod."""
         return (self.signals or {}).get(pod.uid)
 
 
@@ -194,8 +194,8 @@ def _failure(status: Body) -> str:
 def _container_facts(status: Body, pod: str) -> ContainerFacts:
     state, last = status.get("state", {}), status.get("lastState", {})
     waiting = state.get("waiting", {})
-    ends = [one["terminated"] for one in (last, state) if one.get("terminated")]
-    ended: Body = ends[-1] if ends else {}
+    exits = [one["terminated"] for one in (last, state) if one.get("terminated")]
+    newest: Body = exits[-1] if exits else {}
     return ContainerFacts(
         name=status["name"],
         ready=status.get("ready", False),
@@ -204,22 +204,22 @@ def _container_facts(status: Body, pod: str) -> ContainerFacts:
         restarts=status.get("restartCount", 0),
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
-        exit_code=ended.get("exitCode"),
-        exit_reason=ended.get("reason", ""),
-        exit_message=ended.get("message", ""),
-        ends=tuple(_end_facts(one, pod, status["name"]) for one in ends),
+        exit_code=newest.get("exitCode"),
+        exit_reason=newest.get("reason", ""),
+        exit_message=newest.get("message", ""),
+        exits=tuple(_exit_facts(one, pod, status["name"]) for one in exits),
     )
 
 
-def _end_facts(ended: Body, pod: str, container: str) -> EndFacts:
-    # A container that the kubelet lost sight of has no id; then place and time must do.
-    finished = ended.get("finishedAt") or ""
-    identity = ended.get("containerID") or f"{pod}/{container}/{finished}"
-    return EndFacts(
+def _exit_facts(terminated: Body, pod: str, container: str) -> ExitFacts:
+    # A container that the kubelet lost has no ID: pod, container and time identify its exit.
+    finished = terminated.get("finishedAt") or ""
+    identity = terminated.get("containerID") or f"{pod}/{container}/{finished}"
+    return ExitFacts(
         identity=hashlib.sha256(identity.encode()).hexdigest()[:12],
-        exit_code=ended.get("exitCode", 0),
-        reason=ended.get("reason", ""),
-        message=ended.get("message", ""),
+        exit_code=terminated.get("exitCode", 0),
+        reason=terminated.get("reason", ""),
+        message=terminated.get("message", ""),
         finished=finished,
     )
 
@@ -241,7 +241,7 @@ def deployment_facts(body: Body) -> DeploymentFacts:
     return DeploymentFacts(
         generation=body["metadata"].get("generation", 0),
         observed_generation=status.get("observedGeneration", 0),
-        wanted=body.get("spec", {}).get("replicas", 1),
+        desired=body.get("spec", {}).get("replicas", 1),
         replicas=status.get("replicas", 0),
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
@@ -250,7 +250,7 @@ def deployment_facts(body: Body) -> DeploymentFacts:
 
 
 def node_facts(body: Body) -> NodeFacts:
-    """Return the facts of a node; a cordoned node offers nothing."""
+    """Return the facts of a node; a cordoned node has no allocatable resources."""
     labels = body["metadata"].get("labels", {})
     allocatable: dict[str, str] = body.get("status", {}).get("allocatable", {})
     usable = not body.get("spec", {}).get("unschedulable", False)
@@ -263,27 +263,27 @@ def node_facts(body: Body) -> NodeFacts:
 
 
 def memory_label(resource: str) -> str:
-    """Return the node label with the memory of one GPU that an extended resource stands for.
+    """Return the node label with the memory of one GPU of an extended resource.
 
-    A slice (MIG) has a label of its own where slices are resources of their own; the label of the
-    GPU then still has the memory of the whole card.
+    MIG slices that are separate resources have separate labels. The label of the GPU then still has
+    the memory of the whole GPU.
     """
     if resource.startswith("nvidia.com/") and not resource.startswith("nvidia.com/mig-"):
-        resource = "nvidia.com/gpu"  # also gpu.shared, and names that an administrator chose
+        resource = "nvidia.com/gpu"  # also gpu.shared, and names that an administrator set
     return f"{resource}.memory"
 
 
 def _count(text: str) -> int:
-    """Read how many of a resource there are; the API server writes 1000 as 1k."""
+    """Parse a number of resources; the API server writes 1000 as 1k."""
     try:
         return int(parse_quantity(text))
     except ValueError:
-        # Nothing that we can ask for. One odd device must not stop the operator.
+        # No replica can request it, and one such device must not stop the operator.
         return 0
 
 
 def _gpu_memory(labels: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Read the labels such as nvidia.com/gpu.memory: MiB, without a unit."""
+    """Parse labels such as nvidia.com/gpu.memory: MiB, without a unit."""
     for label, text in sorted(labels.items()):
         if not (label.startswith("nvidia.com/") and label.endswith(".memory")):
             continue

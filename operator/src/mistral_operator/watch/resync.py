@@ -1,4 +1,4 @@
-"""From what the watches and lists say to keys in the queue."""
+"""Updates the store from watches and lists, and queues the keys of changed objects."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from mistral_operator.kube import kinds
-from mistral_operator.kube.client import Cluster, Object, patiently
+from mistral_operator.kube.client import Cluster, Object, retry_while_unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.metrics import RESYNC_SECONDS
@@ -18,58 +18,58 @@ log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
-    """Takes what watches and lists say."""
+    """Receives the results of watches and lists."""
 
-    def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
-        """Take one event of a watch, or one object of a list."""
+    def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
+        """Handle an event of a watch, or an object of a list."""
 
-    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> object:
-        """Take the end of a full list: whatever it did not hold is gone."""
+    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> object:
+        """Handle the end of a full list: objects missing from it were deleted."""
 
 
 class Watcher:
-    """Keeps the store up to date and says which resources to look at."""
+    """Updates the store and queues the resources whose objects changed."""
 
     def __init__(self, store: Store, queue: WorkQueue[Key]) -> None:
         self._store = store
         self._queue = queue
 
-    def saw(self, kind: Kind, body: Body, *, deleted: bool) -> None:
-        """Take one event of a watch."""
-        shelf = self._store.shelf(kind)
-        self.changed(kind, shelf.remove(body) if deleted else shelf.put(body))
+    def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
+        """Handle an event of a watch, or an object of a list."""
+        index = self._store.index(kind)
+        self.enqueue(kind, index.remove(body) if deleted else index.put(body))
 
-    def swept(self, kind: Kind, seen: set[Key], as_of: int) -> int:
-        """Forget what a full list did not hold; return how many resources that concerns."""
-        owners = self._store.shelf(kind).drop_unseen(seen, as_of)
+    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> int:
+        """Delete objects missing from a full list; return the number of affected resources."""
+        owners = self._store.index(kind).delete_missing(listed, as_of)
         for owner in owners:
-            self.changed(kind, owner)
+            self.enqueue(kind, owner)
         return len(owners)
 
-    def changed(self, kind: Kind, owner: Key | None) -> None:
-        """Queue what depends on a changed object."""
+    def enqueue(self, kind: Kind, owner: Key | None) -> None:
+        """Queue the resources that depend on a changed object."""
         if owner is None:
             return
         if kind == kinds.NODE:
-            # Any resource may fit, or no longer fit, a node that came, went or changed its GPUs.
+            # Every resource may be affected: a node was added or deleted, or its GPUs changed.
             for body in self._store.resources.values():
                 self._queue.add_soon(key_of(body))
         elif kind == kinds.RESOURCE:
-            self._queue.add(owner)  # a user's edit is acted on at once
+            self._queue.add(owner)  # edits are reconciled immediately
         else:
             self._queue.add_soon(owner)
 
 
 class Resync:
-    """Compares what is known with full lists: at the start, and from time to time.
+    """Lists every kind in full, at the start and periodically.
 
-    What watches miss is found sooner by the sweep; this is what remains if that were wrong.
+    The sweep finds missed events sooner; the resync is the fallback.
 
     Args:
-        cluster: where the lists come from.
-        sink: is told what they hold.
-        selectors: the kinds to list, in this order, each with its label selector.
-        namespaces: where to look; everywhere if there are none.
+        cluster: lists the objects.
+        sink: receives them.
+        selectors: kinds to list, in this order, with their label selectors.
+        namespaces: namespaces to list; all if empty.
     """
 
     def __init__(
@@ -84,50 +84,52 @@ class Resync:
         self._selectors = selectors
         self._namespaces = namespaces
 
-    @patiently
+    @retry_while_unavailable
     async def once(self) -> None:
-        """List every kind once, as soon as the API server lets itself be asked."""
+        """List every kind once; retry while the API server is unavailable."""
         for kind, selector in self._selectors.items():
-            await self.one(kind, selector)
+            await self.list_kind(kind, selector)
         RESYNC_SECONDS.set(time.time())
 
     async def forever(self, period: float) -> None:
-        """List every kind, again and again, `period` seconds apart."""
+        """List every kind every `period` seconds."""
         while True:
             await asyncio.sleep(period)
             await self.once()
 
-    async def one(self, kind: Kind, selector: str | None) -> None:
+    async def list_kind(self, kind: Kind, selector: str | None) -> None:
         """List one kind in full."""
         scopes: Iterable[str | None] = self._namespaces or (None,)
         if not kind.namespaced:
             scopes = (None,)
-        seen: set[Key] = set()
+        listed: set[Key] = set()
         versions: list[int] = []
         for namespace in scopes:
-            # Page by page: a fleet's objects need not be in memory all at once.
+            # Page by page, so that the objects of a fleet are never all in memory.
             async for page, version in self._cluster.list_pages(kind, namespace, selector):
-                self._take(kind, page, seen)
+                self._handle_page(kind, page, listed)
                 versions.append(version)
-        self._sink.swept(kind, seen, as_of=min(versions))
+        self._sink.replace(kind, listed, as_of=min(versions))
 
-    def _take(self, kind: Kind, page: list[Object], seen: set[Key]) -> None:
+    def _handle_page(self, kind: Kind, page: list[Object], listed: set[Key]) -> None:
         for body in page:
-            seen.add(key_of(body))
-            self._sink.saw(kind, body, deleted=False)
+            listed.add(key_of(body))
+            self._sink.on_event(kind, body, deleted=False)
 
 
-@patiently
+@retry_while_unavailable
 async def installed_kinds(cluster: Cluster) -> tuple[Kind, ...]:
-    """Return the optional kinds that the cluster has."""
-    return tuple([kind for kind in kinds.OPTIONAL_KINDS if await cluster.knows(kind)])
+    """Return the optional kinds whose CRDs are installed."""
+    return tuple([kind for kind in kinds.OPTIONAL_KINDS if await cluster.serves(kind)])
 
 
-async def until_other_kinds(cluster: Cluster, known: tuple[Kind, ...], period: float) -> None:
-    """Return when an optional kind was installed, or removed; looks every `period` seconds."""
+async def wait_for_kind_change(
+    cluster: Cluster, installed: tuple[Kind, ...], period: float
+) -> None:
+    """Return when an optional CRD was installed or removed; check every `period` seconds."""
     changed: set[Kind] = set()
     while not changed:
         await asyncio.sleep(period)
-        changed = {*await installed_kinds(cluster)} ^ {*known}
-    told = " and ".join(sorted(kind.kind for kind in changed))
-    log.warning("installed or removed: %s; restarting to use the installed CRDs", told)
+        changed = {*await installed_kinds(cluster)} ^ {*installed}
+    changed_names = " and ".join(sorted(kind.kind for kind in changed))
+    log.warning("installed or removed: %s; restarting to use the installed CRDs", changed_names)

@@ -1,8 +1,8 @@
-"""What the watches saw: one shelf a kind, repaired by periodic lists.
+"""The store: one index per kind, filled by watches and corrected by periodic lists.
 
-Kopf's own index keeps an object for ever whose deletion fell into a broken watch, and starts in
-quadratic time; so the operator keeps its own. Values are distilled to what decisions need, which
-keeps a fleet of thousands in tens of megabytes.
+Kopf's own index keeps an object forever if a broken watch missed its deletion, and starts in
+quadratic time. The indexes hold only what decisions need, so that thousands of endpoints take tens
+of megabytes.
 """
 
 import json
@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 from mistral_operator.kube import kinds, names
-from mistral_operator.kube.objects import Body, Key, key_of, labelled_owner
+from mistral_operator.kube.objects import Body, Key, key_of, labeled_owner
 from mistral_operator.watch.facts import (
     DeploymentFacts,
     NodeFacts,
@@ -28,20 +28,20 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class LiveChild:
-    """A child as the cluster holds it, without status and bookkeeping."""
+    """A live child without status and server-managed metadata."""
 
     kind: kinds.Kind
     name: str
     uid: str
     controller_uid: str | None
-    """Uid of the resource that controls it."""
+    """Uid of its controller owner reference."""
     digest: str | None
-    """Digest of what we applied last, from the annotation; None on an object that is not ours."""
+    """Digest of the last applied version, from the annotation; None on a foreign object."""
     terminating: bool
     fingerprint: str
     """Hash of the content."""
     content: bytes = field(repr=False, compare=False)
-    """The content as JSON: a tenth of the memory of the object."""
+    """The content as JSON, which takes a tenth of the memory of the object."""
     deployment: DeploymentFacts | None = None
 
     def object(self) -> dict[str, Any]:
@@ -58,27 +58,27 @@ class _Entry(Generic[V]):
     value: V
 
 
-class Shelf(Generic[V]):
-    """All objects of one kind that belong to resources.
+class Index(Generic[V]):
+    """The objects of one kind by key and by owning resource.
 
     Args:
-        distill: makes the kept value of a body.
-        owner: returns the resource that a body belongs to, or None to ignore the body.
-        lost: is told of what is dropped for good, with the resource that it belonged to.
+        transform: returns the stored value of a body.
+        owner: returns the owning resource of a body, or None to ignore the body.
+        on_delete: called with owner and value of each deleted object.
     """
 
     def __init__(
         self,
-        distill: Callable[[Body], V],
+        transform: Callable[[Body], V],
         owner: Callable[[Body], Key | None],
-        lost: Callable[[Key, V], None] | None = None,
+        on_delete: Callable[[Key, V], None] | None = None,
     ) -> None:
-        self._distill = distill
+        self._transform = transform
         self._owner = owner
-        self._lost = lost
+        self._on_delete = on_delete
         self._entries: dict[Key, _Entry[V]] = {}
         self._owned: defaultdict[Key, set[Key]] = defaultdict(set)
-        self._gone: dict[Key, int] = {}
+        self._tombstones: dict[Key, int] = {}
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -90,7 +90,7 @@ class Shelf(Generic[V]):
         return None if entry is None else entry.value
 
     def owned(self, owner: Key) -> Iterator[V]:
-        """Return the objects of one resource, in a stable order."""
+        """Return the objects of a resource, in the order of their names."""
         for key in sorted(self._owned.get(owner, ())):
             yield self._entries[key].value
 
@@ -99,88 +99,90 @@ class Shelf(Generic[V]):
         return (entry.value for entry in self._entries.values())
 
     def put(self, body: Body) -> Key | None:
-        """Keep an object; return the resource to look at, or None if nothing that matters changed.
+        """Store an object; return the resource to reconcile, or None if no stored value changed.
 
-        What is older than what is known is ignored: our own writes are put here before the watch
-        tells of them.
+        Older versions are ignored: the operator stores the responses to its own writes before the
+        watch reports them.
         """
         key, version, owner = key_of(body), version_of(body), self._owner(body)
-        known = self._entries.get(key)
-        newest = self._gone.get(key, -1) if known is None else known.version
+        current = self._entries.get(key)
+        newest = self._tombstones.get(key, -1) if current is None else current.version
         if version <= newest:
             return None
         if owner is None:
-            return None if known is None else self._bury(key, version)
-        value = self._distill(body)
-        if known is not None:
-            self._drop(key)
+            return None if current is None else self._tombstone(key, version)
+        value = self._transform(body)
+        if current is not None:
+            self._unlink(key)
         self._entries[key] = _Entry(body["metadata"]["uid"], version, owner, value)
         self._owned[owner].add(key)
-        if known is not None and known.owner != owner:
-            # Somebody changed the label. Whoever lost the object misses it and takes it back.
-            return known.owner
-        return None if known is not None and known.value == value else owner
+        if current is not None and current.owner != owner:
+            # The label was changed: the previous owner must restore it.
+            return current.owner
+        return None if current is not None and current.value == value else owner
 
     def remove(self, body: Body) -> Key | None:
-        """Forget an object; return the resource to look at, or None if it was not known."""
+        """Delete an object; return the resource to reconcile, or None if it was not stored."""
         key = key_of(body)
-        known = self._entries.get(key)
-        if known is None:
-            # The answer to our own write may still be on its way, older than this.
-            self._gone[key] = version_of(body)
+        current = self._entries.get(key)
+        if current is None:
+            # The response to an earlier write of the operator may still arrive.
+            self._tombstones[key] = version_of(body)
             return None
-        if known.uid != body["metadata"]["uid"]:
+        if current.uid != body["metadata"]["uid"]:
             return None
-        # The last version may say more than the one before it: how the containers ended.
-        known.value = self._distill(body)
-        return self._bury(key, version_of(body))
+        # Only the last version may contain the exits of the containers.
+        current.value = self._transform(body)
+        return self._tombstone(key, version_of(body))
 
     def version(self, key: Key) -> int:
-        """Return the resource version of what is known of an object, -1 if nothing is."""
+        """Return the stored resource version of an object, -1 if there is none."""
         entry = self._entries.get(key)
-        return self._gone.get(key, -1) if entry is None else entry.version
+        return self._tombstones.get(key, -1) if entry is None else entry.version
 
     def is_behind(self, body: Body) -> bool:
-        """Tell whether an object is newer than what is known of it; its metadata is enough."""
+        """Return whether the stored version is older than an object; metadata is sufficient."""
         key = key_of(body)
         if key not in self._entries and self._owner(body) is None:
             return False
         return version_of(body) > self.version(key)
 
-    def drop_unseen(self, seen: set[Key], as_of: int) -> set[Key]:
-        """Forget what a full list did not hold; return the resources to look at.
+    def delete_missing(self, listed: set[Key], as_of: int) -> set[Key]:
+        """Delete objects missing from a full list; return the resources to reconcile.
 
         Args:
-            seen: every object of the list.
-            as_of: resource version of the list; objects that are newer than it stay.
+            listed: keys of the list.
+            as_of: resource version of the list; newer objects stay.
         """
         changed = {
-            self._lose(key)
+            self._delete(key)
             for key, entry in list(self._entries.items())
-            if key not in seen and entry.version <= as_of
+            if key not in listed and entry.version <= as_of
         }
-        self._gone = {key: version for key, version in self._gone.items() if version > as_of}
+        self._tombstones = {
+            key: version for key, version in self._tombstones.items() if version > as_of
+        }
         return changed
 
     def forget(self, key: Key, uid: str) -> None:
-        """Drop an object that the API server has no more, unless another one has its name."""
-        known = self._entries.get(key)
-        if known is not None and known.uid == uid:
-            self._bury(key, known.version)
+        """Delete an object that the API server does not have, unless its name was reused."""
+        current = self._entries.get(key)
+        if current is not None and current.uid == uid:
+            self._tombstone(key, current.version)
 
-    def _bury(self, key: Key, version: int) -> Key:
-        """Drop an object and ignore what was said of it before `version`."""
-        self._gone[key] = version
-        return self._lose(key)
+    def _tombstone(self, key: Key, version: int) -> Key:
+        """Delete an object and ignore later events about versions up to `version`."""
+        self._tombstones[key] = version
+        return self._delete(key)
 
-    def _lose(self, key: Key) -> Key:
+    def _delete(self, key: Key) -> Key:
         value = self._entries[key].value
-        owner = self._drop(key)
-        if self._lost is not None:
-            self._lost(owner, value)
+        owner = self._unlink(key)
+        if self._on_delete is not None:
+            self._on_delete(owner, value)
         return owner
 
-    def _drop(self, key: Key) -> Key:
+    def _unlink(self, key: Key) -> Key:
         owner = self._entries.pop(key).owner
         self._owned[owner].discard(key)
         if not self._owned[owner]:
@@ -189,46 +191,46 @@ class Shelf(Generic[V]):
 
 
 class Store:
-    """Everything that the operator knows of the cluster."""
+    """The indexes of all watched kinds."""
 
     def __init__(self, child_kinds: Iterable[kinds.Kind]) -> None:
-        self.resources: Shelf[Body] = Shelf(_without_bookkeeping, key_of)
-        self.pods: Shelf[PodFacts] = Shelf(pod_facts, labelled_owner, self._bid_farewell)
-        self._departed: defaultdict[Key, list[PodFacts]] = defaultdict(list)
-        self.nodes: Shelf[NodeFacts] = Shelf(node_facts, key_of)
-        self.children: dict[kinds.Kind, Shelf[LiveChild]] = {
-            kind: Shelf(_child_distiller(kind), labelled_owner) for kind in child_kinds
+        self.resources: Index[Body] = Index(_without_server_metadata, key_of)
+        self.pods: Index[PodFacts] = Index(pod_facts, labeled_owner, self._on_pod_deleted)
+        self._deleted_pods: defaultdict[Key, list[PodFacts]] = defaultdict(list)
+        self.nodes: Index[NodeFacts] = Index(node_facts, key_of)
+        self.children: dict[kinds.Kind, Index[LiveChild]] = {
+            kind: Index(_child_transform(kind), labeled_owner) for kind in child_kinds
         }
 
-    def shelf(self, kind: kinds.Kind) -> Shelf[Any]:
-        """Return the shelf of a kind."""
+    def index(self, kind: kinds.Kind) -> Index[Any]:
+        """Return the index of a kind."""
         if kind == kinds.RESOURCE:
             return self.resources
         if kind == kinds.POD:
             return self.pods
         return self.nodes if kind == kinds.NODE else self.children[kind]
 
-    def departed(self, key: Key) -> list[PodFacts]:
-        """Return the pods of a resource that ended badly and went away, until they are settled."""
-        return list(self._departed.get(key, ()))
+    def deleted_pods(self, key: Key) -> list[PodFacts]:
+        """Return deleted pods of a resource whose failures are not recorded yet."""
+        return list(self._deleted_pods.get(key, ()))
 
-    def settle_departed(self, key: Key, settled: Iterable[PodFacts]) -> None:
-        """Forget departed pods whose ends are written down."""
-        done = {pod.uid for pod in settled}
-        kept = [pod for pod in self._departed.pop(key, ()) if pod.uid not in done]
+    def forget_deleted_pods(self, key: Key, recorded: Iterable[PodFacts]) -> None:
+        """Drop deleted pods whose failures are recorded in the status."""
+        uids = {pod.uid for pod in recorded}
+        kept = [pod for pod in self._deleted_pods.pop(key, ()) if pod.uid not in uids]
         if kept:
-            self._departed[key] = kept
+            self._deleted_pods[key] = kept
 
-    def _bid_farewell(self, owner: Key, pod: PodFacts) -> None:
-        if pod.evicted or any(end.exit_code for one in pod.containers for end in one.ends):
-            self._departed[owner].append(pod)
+    def _on_pod_deleted(self, owner: Key, pod: PodFacts) -> None:
+        if pod.evicted or any(one.exit_code for each in pod.containers for one in each.exits):
+            self._deleted_pods[owner].append(pod)
 
     def children_of(self, key: Key) -> dict[tuple[kinds.Kind, str], LiveChild]:
         """Return the live children of a resource by kind and name."""
         return {
             (kind, child.name): child
-            for kind, shelf in self.children.items()
-            for child in shelf.owned(key)
+            for kind, index in self.children.items()
+            for child in index.owned(key)
         }
 
     def deployment_of(self, key: Key) -> DeploymentFacts | None:
@@ -239,11 +241,11 @@ class Store:
 
 def version_of(body: Body) -> int:
     """Return the resource version of an object as a number."""
-    # Comparable as integers: promised by Kubernetes since 1.35, true of etcd always.
+    # Comparable as integers: guaranteed since Kubernetes 1.35, and true of etcd before.
     return int(body["metadata"]["resourceVersion"])
 
 
-def _without_bookkeeping(body: Body) -> Body:
+def _without_server_metadata(body: Body) -> Body:
     metadata = {
         key: value
         for key, value in body["metadata"].items()
@@ -252,28 +254,28 @@ def _without_bookkeeping(body: Body) -> Body:
     return {**body, "metadata": metadata}
 
 
-def _child_distiller(kind: kinds.Kind) -> Callable[[Body], LiveChild]:
-    def distill(body: Body) -> LiveChild:
+def _child_transform(kind: kinds.Kind) -> Callable[[Body], LiveChild]:
+    def transform(body: Body) -> LiveChild:
         return live_child(kind, body)
 
-    return distill
+    return transform
 
 
-_NOT_CONTENT = {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"}
+_SERVER_METADATA = {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"}
 _ROLLOUT_COUNTER = "deployment.kubernetes.io/revision"
-"""Annotation that the Deployment controller writes on every rollout; nothing of ours."""
+"""Annotation that the Deployment controller writes on every rollout."""
 
 
 def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
-    """Return what is kept of a child's body."""
+    """Return the stored value of a child."""
     metadata = body["metadata"]
-    kept = {key: one for key, one in metadata.items() if key not in _NOT_CONTENT}
+    kept = {key: one for key, one in metadata.items() if key not in _SERVER_METADATA}
     if "annotations" in kept:
         kept["annotations"] = {
             key: one for key, one in kept["annotations"].items() if key != _ROLLOUT_COUNTER
         }
     content = {
-        # Lists leave these two out of their items.
+        # Items of lists lack these two.
         "apiVersion": kind.api_version,
         "kind": kind.kind,
         "metadata": kept,

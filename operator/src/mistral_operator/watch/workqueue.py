@@ -1,9 +1,9 @@
-"""A queue of keys: each is worked on once at a time, and what comes meanwhile is not lost.
+"""A work queue of keys: each key is processed by one worker at a time.
 
-The semantics are those of client-go's rate-limited work queue, on asyncio: a key that is added
-while it waits is the same key; one that is added while it is worked on is worked on once more; a
-failed key comes back later and later. What somebody asked for goes before what follows from it: a
-fleet that is created gets all its children before the first pod's news is looked at.
+The semantics are those of client-go's rate-limited work queue, on asyncio. A key added while queued
+is coalesced. One that is added while processed is queued again. A failed key is retried with
+exponential back-off. Edits of users precede events of children: all children of a new fleet are
+created before the events of its first pods are processed.
 """
 
 import asyncio
@@ -16,124 +16,124 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 
 FIRST_DELAY = 1.0
-"""Seconds before the first retry of a key."""
+"""Delay of the first retry of a key, in seconds."""
 LONGEST_DELAY = 300.0
-"""Seconds between retries of a key that keeps failing."""
+"""Maximum delay between retries of a key, in seconds."""
 BURST_SECONDS = 0.5
-"""What follows from an edit comes in bursts, as in a rollout; each is looked at once this long
-after its beginning."""
+"""Events of children come in bursts, as in a rollout. A key is processed once, this long after the
+first event of a burst."""
 
 
-class Outcome(enum.Enum):
-    """What became of a key that was worked on."""
+class ReconcileOutcome(enum.Enum):
+    """Result of reconciling a key."""
 
     SETTLED = "settled"
-    """The last observed generation was reconciled to the end, and another pass is not needed."""
+    """The current generation is reconciled, and no further pass is needed."""
     SOON = "soon"
-    """Something was written whose consequences are about to show: look when the burst is over."""
+    """Objects were written, so events follow: reconcile again after the burst."""
     RETRY = "retry"
-    """Something stood in the way: look again later, and later each time."""
+    """Reconciling failed: retry with back-off."""
 
 
-class _Lane(enum.IntEnum):
-    ASKED = 0
-    FOLLOWS = 1
+class _Priority(enum.IntEnum):
+    EDIT = 0
+    CHILD_EVENT = 1
 
 
 class WorkQueue(Generic[K]):
-    """Keys to work on, with coalescing and back-off."""
+    """A queue of keys with coalescing and back-off."""
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._ready: asyncio.PriorityQueue[tuple[_Lane, int, K]] = asyncio.PriorityQueue()
+        self._ready: asyncio.PriorityQueue[tuple[_Priority, int, K]] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
-        self._waiting: dict[K, _Lane] = {}
-        self._working: set[K] = set()
-        self._again: set[K] = set()
+        self._queued: dict[K, _Priority] = {}
+        self._processing: set[K] = set()
+        self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._retried: set[K] = set()
         self._jitter = jitter
 
     def __len__(self) -> int:
-        """Return how many keys wait to be worked on now."""
-        return len(self._waiting)
+        """Return the number of keys that are ready to be processed."""
+        return len(self._queued)
 
     @property
     def retrying(self) -> int:
-        """How many keys wait for a later time."""
+        """Number of keys with a delayed retry."""
         return len(self._timers)
 
     @property
     def idle(self) -> bool:
-        """Nothing waits, nothing is worked on."""
-        return not self._waiting and not self._working
+        """No key is queued or processed."""
+        return not self._queued and not self._processing
 
     def add(self, key: K) -> None:
-        """Work on a key as soon as possible: somebody asked for something."""
-        self._add(key, _Lane.ASKED)
+        """Queue a key with priority: its resource was edited."""
+        self._add(key, _Priority.EDIT)
 
     def add_soon(self, key: K) -> None:
-        """Work on a key when the burst that begins now is over, or sooner if it is added."""
-        if key not in self._waiting:
+        """Queue a key after the current burst of events, or sooner if it is added."""
+        if key not in self._queued:
             self._schedule(key, BURST_SECONDS, self._due)
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Work on a key after a time, or sooner if it is added before."""
+        """Queue a key after a delay, or sooner if it is added."""
         self._schedule(key, seconds, self._due)
 
     def retry_all(self) -> None:
-        """Retry every failed key within moments: what stood in the way of all of them is gone."""
+        """Retry every failed key soon, after the cause of their failures was resolved."""
         for key in self._failures.keys() & self._timers.keys():
             self._failures[key] = 1
             self._schedule(key, FIRST_DELAY * self._jitter(), self._retry)
 
-    async def work(self, handle: Callable[[K], Awaitable[Outcome]]) -> None:
-        """Take keys for ever."""
+    async def work(self, handle: Callable[[K], Awaitable[ReconcileOutcome]]) -> None:
+        """Process keys forever."""
         while True:
-            lane, _, key = await self._ready.get()
-            if self._waiting.get(key) is not lane:
-                continue  # it moved to the other lane, and may be done already
-            del self._waiting[key]
-            self._working.add(key)
+            priority, _, key = await self._ready.get()
+            if self._queued.get(key) is not priority:
+                continue  # its priority was raised, and it may be processed already
+            del self._queued[key]
+            self._processing.add(key)
             try:
                 outcome = await handle(key)
             finally:
-                self._working.discard(key)
-            self._after(key, outcome)
+                self._processing.discard(key)
+            self._finish(key, outcome)
 
-    def _add(self, key: K, lane: _Lane) -> None:
+    def _add(self, key: K, priority: _Priority) -> None:
         self._cancel_timer(key)
-        waiting = self._waiting.get(key)
-        if key in self._working:
-            self._again.add(key)
-        elif waiting is None or lane < waiting:
-            self._waiting[key] = lane
-            self._ready.put_nowait((lane, next(self._numbers), key))
+        queued = self._queued.get(key)
+        if key in self._processing:
+            self._dirty.add(key)
+        elif queued is None or priority < queued:
+            self._queued[key] = priority
+            self._ready.put_nowait((priority, next(self._numbers), key))
 
-    def _after(self, key: K, outcome: Outcome) -> None:
-        if outcome is not Outcome.RETRY:
+    def _finish(self, key: K, outcome: ReconcileOutcome) -> None:
+        if outcome is not ReconcileOutcome.RETRY:
             self._failures.pop(key, None)
         elif key in self._retried or key not in self._failures:
-            # Only retries make the next one later: events come in numbers, and a resource whose
-            # children move a lot must not wait longer for that.
+            # Only retries increase the delay: a resource whose children change often must not wait
+            # longer for that.
             self._failures[key] = self._failures.get(key, 0) + 1
         self._retried.discard(key)
-        if key in self._again:
-            self._again.discard(key)
+        if key in self._dirty:
+            self._dirty.discard(key)
             self.add(key)
-        elif outcome is Outcome.RETRY:
-            self._later(key)
-        elif outcome is Outcome.SOON:
+        elif outcome is ReconcileOutcome.RETRY:
+            self._retry_later(key)
+        elif outcome is ReconcileOutcome.SOON:
             self.add_soon(key)
 
-    def _later(self, key: K) -> None:
-        # Full delay up to 50 % more, so that a thousand keys that failed together come back apart.
+    def _retry_later(self, key: K) -> None:
+        # Up to 50 % longer, so that a thousand keys that failed together are retried apart.
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures[key] - 1, 20))
         delay *= 1 + self._jitter() / 2
         self._schedule(key, delay, self._retry)
 
     def _schedule(self, key: K, delay: float, call: Callable[[K], None]) -> None:
-        """Call in `delay` seconds, unless the key has an earlier time already: one timer a key."""
+        """Call in `delay` seconds, unless the key has an earlier timer: one timer per key."""
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
         if timer is None or timer.when() > loop.time() + delay:
@@ -146,7 +146,7 @@ class WorkQueue(Generic[K]):
 
     def _due(self, key: K) -> None:
         del self._timers[key]
-        self._add(key, _Lane.FOLLOWS)
+        self._add(key, _Priority.CHILD_EVENT)
 
     def _cancel_timer(self, key: K) -> None:
         timer = self._timers.pop(key, None)
