@@ -109,6 +109,62 @@ POD_SITUATIONS: dict[str, Case] = {
             "Evidence: torch.OutOfMemoryError: CUDA out of memory",
         ],
     ),
+    "the server image is older than the operator": (
+        status_input(
+            pod_body(
+                crashed_container(
+                    78,
+                    message=termination(
+                        FailureClass.INVALID_CONFIGURATION,
+                        "MISTRAL_SERVER_SETTINGS cannot be used: engine.block_size: Extra inputs"
+                        " are not permitted; gate.paths: Extra inputs are not permitted",
+                    ),
+                )
+            )
+        ),
+        Reason.SERVER_FAILED,
+        Outlook.STUCK,
+        [
+            "InvalidConfiguration (restarted 3 times): the server image is older than the operator",
+            "does not know engine.block_size, spec.gate.paths: set spec.image to the image of this",
+        ],
+    ),
+    "the image that fetches is older than the operator": (
+        status_input(
+            pod_body(
+                crashed_container(
+                    78,
+                    name="fetch",
+                    message=termination(
+                        FailureClass.INVALID_CONFIGURATION,
+                        "MISTRAL_FETCH_SETTINGS cannot be used: revision: Extra inputs are not"
+                        " permitted",
+                    ),
+                ),
+                waiting_container("PodInitializing"),
+            )
+        ),
+        Reason.FETCH_FAILED,
+        Outlook.STUCK,
+        ["and does not know spec.model.revision: set spec.image"],
+    ),
+    "the settings are invalid for another cause": (
+        status_input(
+            pod_body(
+                crashed_container(
+                    78,
+                    message=termination(
+                        FailureClass.INVALID_CONFIGURATION,
+                        "MISTRAL_SERVER_SETTINGS cannot be used: engine.context_length: Input"
+                        " should be greater than 0",
+                    ),
+                )
+            )
+        ),
+        Reason.SERVER_FAILED,
+        Outlook.STUCK,
+        ["spec.engine.contextLength: Input should be greater than 0"],
+    ),
     "the kernel killed the server": (
         status_input(pod_body(crashed_container(137, "OOMKilled", restartCount=1))),
         Reason.SERVER_FAILED,

@@ -128,10 +128,8 @@ def test_a_container_killed_for_memory_has_the_reason() -> None:
     assert facts.report is None
 
 
-@pytest.mark.parametrize(
-    "message", ["", "Traceback ...", "{}", '{"failure": "Unheard", "stage": "x", "message": "y"}']
-)
-def test_another_message_is_not_a_termination_report(message: str) -> None:
+@pytest.mark.parametrize("message", ["", "Traceback ...", "{}", '{"level": "info"}', "[1]"])
+def test_what_is_not_a_termination_report_is_not_taken_for_one(message: str) -> None:
     assert pod_facts(pod_body(crashed_container(1, message=message))).containers[0].report is None
 
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
 from mistral_operator.watch.facts import ContainerFacts, ExitFacts, PodFacts
-from mistral_server.contract import PHASE_OF_STAGE, FailureClass, Phase, Stage, TerminationReport
+from mistral_server.contract import (
+    PHASE_OF_STAGE,
+    FailureClass,
+    Phase,
+    Stage,
+    TerminationReport,
+    printable,
+)
 from mistral_server.engine_log.classify import ADVICE, Classification, Classifier
 
 _OLD_NAMES = {"contextLength": "engine.context_length"}
@@ -68,15 +75,17 @@ def _of_eviction(pod: PodFacts) -> Failure | None:
 
 def _of_end(pod: PodFacts, container: ContainerFacts, end: ExitFacts) -> Failure | None:
     report = end.report
-    if report is not None:
+    if report is not None and isinstance(report.failure, FailureClass):
         failure, phase = report.failure, report.phase or _phase_of(report.stage)
         evidence, suggest = report.evidence or with_field_names(report.message), _suggested(report)
     elif end.reason == "OOMKilled":
         failure, phase, suggest = FailureClass.HOST_OOM, "", {}
         evidence = f"container {container.name} ran out of memory and was killed (OOMKilled)"
+    elif report is not None:
+        return None
     elif container.name == names.CONTAINER and (verdict := _classified(end.message)) is not None:
         failure, phase = verdict.failure, verdict.phase
-        evidence, suggest = verdict.evidence, verdict.suggestions
+        evidence, suggest = printable(verdict.evidence), verdict.suggestions
     else:
         return None
     return Failure(
@@ -86,7 +95,8 @@ def _of_end(pod: PodFacts, container: ContainerFacts, end: ExitFacts) -> Failure
 
 def _suggested(report: TerminationReport) -> dict[str, int]:
     """Return what the engine suggests, by the names that settings have today."""
-    return {_OLD_NAMES.get(name, name): value for name, value in report.suggest.items()}
+    positive = {name: value for name, value in report.suggest.items() if value > 0}
+    return {_OLD_NAMES.get(name, name): value for name, value in positive.items()}
 
 
 def _phase_of(stage: Stage | str) -> str:

@@ -116,7 +116,9 @@ class ActivatorPoller:
 
     async def _poll(self, session: aiohttp.ClientSession, address: str) -> None:
         url = f"http://{url_host(address)}:{self._port}/signals"
-        document = await fetch_document(session, url, ActivatorDocument, _MAX_BYTES)
+        document = await fetch_document(
+            session, url, ActivatorDocument.model_validate_json, _MAX_BYTES
+        )
         if document is not None:
             self._documents[address] = document
 

@@ -114,7 +114,7 @@ class SignalPoller:
         record.polled_when_ready = pod.ready
         async with self._slots:
             url = f"http://{url_host(pod.ip or '')}:{HEALTH_PORT}/signals"
-            document = await fetch_document(session, url, SignalDocument)
+            document = await fetch_document(session, url, SignalDocument.read)
         if document is None:
             record.failed_polls += 1
             record.next_poll = time.monotonic() + self._period * min(

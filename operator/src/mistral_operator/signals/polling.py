@@ -1,14 +1,14 @@
 """Fetches a document from an untrusted process."""
 
 import logging
+from collections.abc import Callable
 from typing import TypeVar
 
 import aiohttp
-from pydantic import BaseModel, ValidationError
 
 log = logging.getLogger(__name__)
 
-D = TypeVar("D", bound=BaseModel)
+D = TypeVar("D")
 
 _MAX_BYTES = 65_536
 
@@ -19,14 +19,17 @@ def url_host(address: str) -> str:
 
 
 async def fetch_document(
-    session: aiohttp.ClientSession, url: str, document: type[D], max_bytes: int = _MAX_BYTES
+    session: aiohttp.ClientSession,
+    url: str,
+    read: Callable[[bytes], D],
+    max_bytes: int = _MAX_BYTES,
 ) -> D | None:
-    """Return a document, None if it cannot be fetched or parsed."""
+    """Return a document, None if it cannot be fetched or parsed; `read` then raises ValueError."""
     try:
-        return document.model_validate_json(await _read(session, url, max_bytes))
+        return read(await _read(session, url, max_bytes))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         log.debug("%s does not answer: %s", url, error)
-    except ValidationError as error:
+    except ValueError as error:
         log.warning("cannot read the response of %s: %s", url, error)
     return None
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
-from mistral_operator.api.fields import with_field_names
 from mistral_operator.kube import names
+from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
@@ -29,6 +29,8 @@ _STAGE_WORDS: dict[Stage | str, str] = {
     Stage.SERVING: "the server answers, and the pod is becoming ready",
     Stage.DRAINING: "the server is finishing the running requests",
 }
+
+_NO_STAGE = "the server is running and does not report its stage"
 
 
 def worst_pod(status_input: StatusInput) -> Verdict | None:
@@ -127,8 +129,12 @@ def _last_end(container: ContainerFacts) -> str:
     report = container.report
     times = f" (restarted {container.restarts} times)" if container.restarts > 1 else ""
     if report is not None:
+        cause = (
+            report.failure or f"{container.exit_reason or 'Error'}, exit code {container.exit_code}"
+        )
+        message = f": {report_message(report)}" if report.message else ""
         evidence = f" Evidence: {report.evidence}" if report.evidence else ""
-        return f"{report.failure}{times}: {with_field_names(report.message)}{evidence}"
+        return f"{cause}{times}{message}{evidence}"
     quoted = container.exit_message.strip().splitlines()
     last = f": {quoted[-1]}" if quoted else ""
     cause = container.exit_reason or "Error"
@@ -148,7 +154,8 @@ def _stage(
     status_input: StatusInput, reason: Reason, pod: PodFacts, signal: SignalDocument | None
 ) -> str:
     if signal is not None:
-        return _STAGE_WORDS.get(signal.stage, f"the server is in stage {signal.stage}")
+        unknown = f"the server is in stage {signal.stage}" if signal.stage else _NO_STAGE
+        return _STAGE_WORDS.get(signal.stage, unknown)
     said = status_input.previous_condition(ConditionType.READY)
     prefix = f"pod {pod.name}: "
     if said is not None and said.reason == reason and said.message.startswith(prefix):

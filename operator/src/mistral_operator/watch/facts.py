@@ -7,13 +7,16 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from mistral_operator.fit.gpu_memory import GIB
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
 from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
-from mistral_server.contract import SignalDocument, TerminationReport
+from mistral_server.contract import (
+    CLASS_OF_EXIT_CODE,
+    FailureClass,
+    SignalDocument,
+    TerminationReport,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class ExitFacts:
     @property
     def report(self) -> TerminationReport | None:
         """The termination report, if the server wrote one."""
-        return _report(self.message)
+        return _report(self.message, self.exit_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class ContainerFacts:
     @property
     def report(self) -> TerminationReport | None:
         """The termination report of the last exit, if the server wrote one."""
-        return _report(self.exit_message)
+        return _report(self.exit_message, self.exit_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +149,18 @@ class Observed:
         return (self.signals or {}).get(pod.uid)
 
 
-def _report(message: str) -> TerminationReport | None:
+def _report(message: str, exit_code: int | None) -> TerminationReport | None:
+    """Return a server's report; where its class is unknown, with that of the exit code."""
     try:
-        return TerminationReport.model_validate_json(message)
-    except ValidationError:
+        report = TerminationReport.read(message)
+    except ValueError:
         return None
+    if not report.failure and not report.message:
+        return None  # another document, such as a line of a log
+    failure = CLASS_OF_EXIT_CODE.get(exit_code or 0)
+    if isinstance(report.failure, FailureClass) or failure is None:
+        return report
+    return report.model_copy(update={"failure": failure})
 
 
 def pod_facts(body: Body) -> PodFacts:

@@ -7,12 +7,14 @@ runs and writes a `TerminationReport` when it fails.
 
 from mistral_server.contract.engine_args import EngineArgumentError, check_engine_args
 from mistral_server.contract.failures import (
+    CLASS_OF_EXIT_CODE,
     EXIT_CODES,
     KV_PRESSURE,
     MEMORY_FAILURES,
     FailureClass,
 )
 from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
+from mistral_server.contract.lenient import printable
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
@@ -31,6 +33,7 @@ from mistral_server.contract.signals import EffectiveConfiguration, SignalDocume
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
+    "CLASS_OF_EXIT_CODE",
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
     "FLAGS",
@@ -59,4 +62,5 @@ __all__ = [
     "SystemPromptSettings",
     "TerminationReport",
     "check_engine_args",
+    "printable",
 ]

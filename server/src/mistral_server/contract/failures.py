@@ -1,6 +1,11 @@
 """Failure classes of a server, and the exit code of each."""
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from mistral_server.contract.stages import ReportedName
 
 
 class FailureClass(StrEnum):
@@ -41,6 +46,9 @@ class FailureClass(StrEnum):
     MODEL_UNAVAILABLE = "ModelUnavailable"
     """The model's files are not where the settings say, or could not be fetched."""
 
+
+ReportedFailure = Annotated[FailureClass | ReportedName, Field(union_mode="left_to_right")]
+"""A class, or the name of a class of another server version."""
 
 MEMORY_FAILURES = frozenset(
     {
@@ -83,3 +91,6 @@ EXIT_CODES: dict[FailureClass, int] = {
 
 vLLM itself exits 0 when its engine dies, which Kubernetes shows as Completed.
 """
+
+CLASS_OF_EXIT_CODE: dict[int, FailureClass] = {code: one for one, code in EXIT_CODES.items()}
+"""The class that each exit code stands for, where a report does not have a known one."""

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field
 
 from mistral_server.contract.base import ServerDocument
-from mistral_server.contract.failures import FailureClass
+from mistral_server.contract.failures import ReportedFailure
 from mistral_server.contract.stages import ReportedPhase, ReportedStage
 
 REPORT_LIMIT_BYTES = 4096
@@ -15,11 +15,11 @@ REPORT_LIMIT_BYTES = 4096
 class TerminationReport(ServerDocument):
     """Why the server failed."""
 
-    failure: FailureClass
-    """The class of the failure."""
-    stage: ReportedStage
+    failure: ReportedFailure = ""
+    """The class of the failure; empty if the report has none."""
+    stage: ReportedStage = ""
     """What the server was doing."""
-    message: str
+    message: str = ""
     """One or two sentences for users: what happened and what to change."""
     phase: ReportedPhase = ""
     """What the engine was doing; empty if its log does not show it."""

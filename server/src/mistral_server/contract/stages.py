@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 
 class Stage(StrEnum):
@@ -48,10 +48,18 @@ PHASE_OF_STAGE = {
 }
 """The phase of a failure whose log does not show one."""
 
-_Unknown = Annotated[str, Field(max_length=64)]
+_MAX_NAME = 64
 
-ReportedStage = Annotated[Stage | _Unknown, Field(union_mode="left_to_right")]
+
+def _cut(text: str) -> str:
+    return text.strip()[:_MAX_NAME]
+
+
+ReportedName = Annotated[str, AfterValidator(_cut)]
+"""A name or version as reported, cut to the length that fits a status."""
+
+ReportedStage = Annotated[Stage | ReportedName, Field(union_mode="left_to_right")]
 """A stage, or the name of a stage of another server version."""
 
-ReportedPhase = Annotated[Phase | _Unknown, Field(union_mode="left_to_right")]
+ReportedPhase = Annotated[Phase | ReportedName, Field(union_mode="left_to_right")]
 """A phase, or the name of a phase of another server version."""

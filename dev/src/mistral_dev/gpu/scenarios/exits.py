@@ -22,8 +22,8 @@ def expect_failure(
     end = server.wait_or_kill(seconds)
     report = end.report
     if findings.check("it ends and reports", report is not None, server.log.tail(3)) and report:
-        findings.equal("class", report.failure.value, failure.value)
-        findings.note(seen=report.failure.value, stage=report.stage)
+        findings.equal("class", str(report.failure), failure.value)
+        findings.note(seen=str(report.failure), stage=report.stage)
         findings.note(message=report.message, evidence=report.evidence)
     findings.equal("exit code", end.code, EXIT_CODES[failure])
     findings.equal("processes left", end.processes_left, 0)

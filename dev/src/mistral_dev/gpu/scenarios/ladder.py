@@ -11,7 +11,7 @@ from mistral_dev.gpu.scenarios.boot import BOOT
 from mistral_operator.api import Oom, Resource, parse_spec
 from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.oom import Failure, RemedyInputs, decide, effective_resource
-from mistral_server.contract import TerminationReport
+from mistral_server.contract import FailureClass, TerminationReport
 
 Engine = Mapping[str, Any]
 NextSettings = Callable[[TerminationReport], Engine | None]
@@ -41,7 +41,7 @@ class OperatorRemedies:
             f"end-{len(self._failures)}",
             "ladder",
             f"settings-{len(self._failures)}",
-            report.failure,
+            FailureClass(report.failure),
             report.phase,
             report.evidence,
             suggest=report.suggest,
@@ -76,7 +76,7 @@ def climb(first: Callable[[Rig], Engine], context: ScenarioContext) -> None:
         report = context.server.wait_or_kill(5).report
         if not context.findings.check("it reports", report is not None) or report is None:
             break
-        rungs.append(report.failure.value)
+        rungs.append(str(report.failure))
         changed = next_settings(report)
         if changed is None:
             break
