@@ -3,7 +3,15 @@
 import pytest
 
 from cluster_namespace import Namespace, Object, resource
-from refused_resources import NAME_SENTENCE, NAMES, RULES, SCHEMA, STORAGE_CLASS_SENTENCE
+from refused_resources import (
+    ACCEPTED,
+    INVALID_METADATA,
+    NAME_SENTENCE,
+    NAMES,
+    RULES,
+    SCHEMA,
+    STORAGE_CLASS_SENTENCE,
+)
 
 REFUSED = RULES | {case: (spec, sentence) for case, (spec, sentence, _) in SCHEMA.items()}
 
@@ -18,6 +26,25 @@ def test_a_bad_resource_is_refused_with_a_useful_sentence(
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_cannot_name_a_service_is_refused(namespace: Namespace, name: str) -> None:
     assert NAME_SENTENCE in namespace.refusal(resource(name))
+
+
+@pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_templates_write_is_accepted(namespace: Namespace, spec: Object) -> None:
+    namespace.apply(resource("small", spec))
+
+
+@pytest.mark.parametrize("metadata", INVALID_METADATA.values(), ids=INVALID_METADATA)
+def test_invalid_metadata_is_refused(namespace: Namespace, metadata: Object) -> None:
+    body = resource("small")
+
+    assert namespace.refusal({**body, "metadata": {**body["metadata"], **metadata}})
+
+
+def test_a_resource_without_a_spec_is_refused(namespace: Namespace) -> None:
+    body = {key: value for key, value in resource("small").items() if key != "spec"}
+
+    assert 'missing required field "spec"' in namespace.refusal(body)
+    assert namespace.refusal({**body, "spec": None})
 
 
 def test_the_storage_class_of_a_cache_cannot_be_changed(namespace: Namespace) -> None:

@@ -174,6 +174,11 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
         "should match",
         "write a value such as",
     ),
+    "null in a map": (
+        {"pod": {"nodeSelector": {"zone": None}}},
+        'unknown object type "nil"',
+        "spec.pod.nodeSelector.zone: must be a string",
+    ),
     "a shortest context below the shortest that is served": (
         {"oom": {"minContextLength": 1023}},
         "greater than or equal to 1024",
@@ -189,3 +194,21 @@ NAME_SENTENCE = "metadata.name is also the name of a Service"
 
 STORAGE_CLASS_SENTENCE = "storageClassName is immutable"
 """Of the one rule that compares with the previous object: only the API server can know."""
+
+ACCEPTED: dict[str, Spec] = {
+    "null for a field with a default": {"replicas": None, "tools": {"strict": None}},
+    "null for an object": {"engine": None},
+    "null for a field without a default": {"cache": None, "model": {"source": {"hub": None}}},
+    "null for a field in a list": {"pod": {"tolerations": [{"operator": None}]}},
+    "an integer as a float": {"replicas": 2.0},
+}
+"""What Helm templates write: both accept it."""
+
+INVALID_METADATA: dict[str, Spec] = {
+    "a number as a label": {"labels": {"a": 1}},
+    "a label with a space": {"labels": {"a": "b c"}},
+    "a key with a space": {"labels": {"a b": "c"}},
+    "text as finalizers": {"finalizers": "x"},
+    "an unknown field": {"label": {}},
+}
+"""Metadata that both reject, each in its own words."""

@@ -241,3 +241,26 @@ def test_fit_uses_the_configured_version() -> None:
     result = run("fit", "-f", "-", *before, documents=(document(spec={"engine": eager}),))
 
     assert "161136 per replica" in result.stdout
+
+
+def test_fit_shows_no_negative_memory_for_a_gpu_that_is_too_small() -> None:
+    result = run("fit", "--gpu-memory", "1Gi")
+
+    assert result.exit_code == 1
+    assert "GiB must be free at startup, but only 0.00 GiB are" in result.stdout
+    assert "-" not in result.stdout.partition("figures")[2]
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [({"id": "other/model"}, True), ({"servedName": "other"}, False)],
+    ids=["another model", "another name"],
+)
+def test_fit_shows_that_its_figures_are_those_of_one_model(
+    model: dict[str, str], shown: bool
+) -> None:
+    resource = document(spec={"model": model})
+
+    result = run("fit", "-f", "-", "--gpu-memory", H100, documents=(resource,))
+
+    assert ("  all figures are those of Mistral-Small-3.2" in result.stdout) == shown

@@ -144,7 +144,10 @@ def _limits(field: Schema) -> Iterator[str]:
             yield f"At most {most}."
         case least, most:
             yield f"From {least} to {most}."
-    yield from (f"At most {field[key]} {unit}." for key, unit in _UNITS.items() if key in field)
+    units = {key: unit for key, unit in _UNITS.items() if key in field}
+    if "maxProperties" in units and any(map(_lists_keys, _messages(field))):
+        del units["maxProperties"]
+    yield from (f"At most {field[key]} {unit}." for key, unit in units.items())
     if "pattern" in field and not _is_quantity(field):
         yield f"Matches `{field['pattern']}`."
     if "properties" not in field.get("items", {"properties": ()}):
@@ -152,8 +155,15 @@ def _limits(field: Schema) -> Iterator[str]:
 
 
 def _messages(field: Schema) -> Iterator[str]:
-    # As they are: many begin with the path of a field.
-    yield from (f"{rule['message']}." for rule in field.get("x-kubernetes-validations", ()))
+    for rule in field.get("x-kubernetes-validations", ()):
+        message = f"{rule['message']}."
+        # As it is: most begin with the path of a field.
+        yield message[0].upper() + message[1:] if _lists_keys(message) else message
+
+
+def _lists_keys(message: str) -> bool:
+    """Tell whether a rule lists the keys of a map, which also limits their number."""
+    return message.lower().startswith("allowed keys are ")
 
 
 def _rules(schema: Schema) -> list[str]:

@@ -8,7 +8,7 @@ from typing import IO
 
 import click
 
-from mistral_operator.api import Resource, parse_spec
+from mistral_operator.api import DEFAULT_MODEL, Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition, to_yaml
 from mistral_operator.api.manifest_file import InvalidManifest, read_resources
 from mistral_operator.api.spec import Spec
@@ -199,6 +199,11 @@ def _fit_text(spec: Spec, request: FitRequest, result: Fit) -> str:
             f" ({result.needed_tokens} needed)"
         ),
     ]
+    if spec.model.id != DEFAULT_MODEL:
+        lines.append(
+            "  all figures are those of Mistral-Small-3.2; a model of another architecture needs"
+            " other amounts"
+        )
     if own is not None and quantity_bytes(own) != memory:
         lines.append(f"  --gpu-memory overrides spec.pod.gpu.memory ({own})")
     if result.longest_request < result.needed_tokens <= result.kv_cache_tokens:

@@ -16,7 +16,15 @@ from mistral_operator.api.patterns import EXAMPLES
 from mistral_operator.cli import main
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import API_VERSION, KIND
-from refused_resources import NAME_SENTENCE, NAMES, RULES, SCHEMA, STORAGE_CLASS_SENTENCE
+from refused_resources import (
+    ACCEPTED,
+    INVALID_METADATA,
+    NAME_SENTENCE,
+    NAMES,
+    RULES,
+    SCHEMA,
+    STORAGE_CLASS_SENTENCE,
+)
 
 COMMANDS = [("render", "--server-image=x"), ("fit", "--gpu-memory=81559Mi")]
 
@@ -208,18 +216,22 @@ def test_every_pattern_has_examples_that_match(pattern: str) -> None:
     assert all(re.search(pattern, example) for example in EXAMPLES[pattern].split(" or "))
 
 
-UNSET: dict[str, Any] = {
-    "a number": {"replicas": None},
-    "an object": {"engine": None},
-    "a word": {"tools": {"strict": None}},
-    "a field without a default": {"cache": None},
-    "a value of a map": {"pod": {"nodeSelector": {"zone": None}}},
-    "a field in a list": {"pod": {"tolerations": [{"operator": None}]}},
-}
+@pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED)
+def test_what_templates_write_is_accepted_as_by_the_api_server(spec: dict[str, Any]) -> None:
+    assert run(COMMANDS[0], document(spec)).exit_code == 0
 
 
-@pytest.mark.parametrize("spec", UNSET.values(), ids=UNSET)
-def test_null_means_unset_as_for_the_api_server(spec: dict[str, Any]) -> None:
+@pytest.mark.parametrize("metadata", INVALID_METADATA.values(), ids=INVALID_METADATA)
+def test_metadata_that_the_api_server_rejects_is_rejected(metadata: dict[str, Any]) -> None:
+    with pytest.raises(InvalidResource, match=r"^metadata\."):
+        parse_manifest(resource_body({}, **metadata))
+
+
+NULLS = {case: spec for case, spec in ACCEPTED.items() if "null" in case}
+
+
+@pytest.mark.parametrize("spec", NULLS.values(), ids=NULLS)
+def test_null_means_unset(spec: dict[str, Any]) -> None:
     assert parse_manifest(resource_body(spec)).spec == parse_spec(without_nulls(spec))
 
 

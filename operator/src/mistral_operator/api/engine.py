@@ -75,8 +75,9 @@ class KVCache(ApiModel):
     """Data type of the KV cache. `auto` is the type of the weights; `fp8` doubles the number of
     tokens that fit."""
     memory: Memory | None = None
-    """Size of the KV cache on each GPU, regardless of `gpuMemoryUtilization`. Unset: what remains
-    of the engine's memory after weights and activations. Required with `device: cpu`."""
+    """Size of the KV cache on each GPU, at most 1Pi, regardless of `gpuMemoryUtilization`. Unset:
+    what remains of the engine's memory after weights and activations. Required with `device:
+    cpu`."""
 
 
 class Engine(ApiModel):
@@ -101,7 +102,7 @@ class Engine(ApiModel):
     tokens take 0.22 GiB on one GPU, or 0.13 GiB on each of two. With vLLM 0.26, a single request
     with 10 large images has crashed a server at 16384."""
     gpu_memory_utilization: float = Field(default=0.90, ge=0.1, le=0.99)
-    """Share of each GPU's memory that the engine may use, from 0.1 to 0.99."""
+    """Share of each GPU's memory that the engine may use."""
     kv_cache: KVCache = KVCache()
     """Type and size of the KV cache."""
     temperature: float = Field(default=0.15, ge=0, le=2)
@@ -140,7 +141,7 @@ Domain = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.HOS
 
 
 class Images(ApiModel):
-    """Images in prompts."""
+    """Limits on images in prompts."""
 
     per_prompt: int = Field(default=10, ge=0, le=64)
     """Maximum number of images in one prompt. 0 serves text only and frees 0.8 GiB per replica."""
@@ -194,7 +195,7 @@ class SystemPrompt(ApiModel):
 
     source: Literal["None", "Official", "ConfigMap"] = "None"
     """Source of the system prompt. `None` adds none. `Official` is the SYSTEM_PROMPT.txt that comes
-    with the model. `ConfigMap` is your own. In both, `{name}`, `{today}` and `{yesterday}` are
-    replaced at each request."""
+    with the model. `ConfigMap` is your own. In `Official` and `ConfigMap` prompts,
+    `{name}`, `{today}` and `{yesterday}` are replaced at each request."""
     config_map: ConfigMapKey | None = None
     """ConfigMap that holds the system prompt, for `source: ConfigMap`."""

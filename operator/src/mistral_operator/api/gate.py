@@ -10,7 +10,7 @@ from mistral_operator.kube.quantities import is_at_least
 
 
 class Loops(ApiModel):
-    """Generations that repeat themselves endlessly."""
+    """Detection of endless repetition."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -36,7 +36,7 @@ class Loops(ApiModel):
     """Minimum number of consecutive repetitions at which `Stop` ends a generation. Raise it for
     legitimate text that repeats itself, such as tables of zeros or base64."""
     stop_min_tokens: int = Field(default=512, ge=16, le=65_536)
-    """Minimum number of tokens that these repetitions have together."""
+    """Minimum number of tokens in the repetitions at which `Stop` ends a generation."""
 
 
 class ApiKeys(ApiModel):
@@ -70,7 +70,7 @@ class Gate(ApiModel):
     max_body_size: Annotated[Memory, _MAX_BODY_SIZE.before] = Field(
         default="64Mi", json_schema_extra=with_rules(_MAX_BODY_SIZE)
     )
-    """Maximum size of a request body. Ten images of 4 MB take 53 MB."""
+    """Maximum size of a request body, at most 1Pi. Ten images of 4 MB take 53 MB."""
     fit_max_tokens: bool = True
     """Clamp `max_tokens` to the remaining context window if it is the whole context length or more.
     If false, vLLM rejects the request."""

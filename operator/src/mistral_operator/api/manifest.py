@@ -48,20 +48,21 @@ def parse_manifest(document: Mapping[str, Any]) -> Resource:
 
 
 def without_nulls(value: Any, schema: Schema) -> Any:
-    """Return a value without the nulls that the API server removes: those of fields and map values.
+    """Return a value without the nulls that the API server removes: those of fields.
 
-    It removes them before it sets defaults, so null means unset. In a list it rejects them.
+    It removes them before it sets defaults, so null means unset. In a list the API server rejects
+    them, and in a map kubectl does.
     """
     if isinstance(value, list):
         return [without_nulls(item, schema.get("items", {})) for item in value]
     if not isinstance(value, dict):
         return value
-    result = {}
-    for key, inner in value.items():
-        field = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
-        if inner is not None or field is None:
-            result[key] = without_nulls(inner, field or {})
-    return result
+    fields = schema.get("properties", {})
+    return {
+        key: without_nulls(inner, fields.get(key, {}))
+        for key, inner in value.items()
+        if inner is not None or key not in fields
+    }
 
 
 def _unknown(value: Any, schema: Schema, path: str) -> Iterator[tuple[str, str]]:

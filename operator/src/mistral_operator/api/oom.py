@@ -47,7 +47,7 @@ class OutOfMemory(ApiModel):
     max_gpu_memory_utilization: float = Field(default=0.95, ge=0.1, le=0.99)
     """Upper limit for `engine.gpuMemoryUtilization` when policy `Apply` raises it."""
     max_shared_memory: Memory = "8Gi"
-    """Upper limit for `sharedMemory` when policy `Apply` raises it."""
+    """Upper limit for `sharedMemory` when policy `Apply` raises it, itself at most 1Pi."""
     max_memory: Memory | None = None
-    """Upper limit for `pod.resources.limits.memory` when policy `Apply` raises it. Unset: it is
-    never raised."""
+    """Upper limit for `pod.resources.limits.memory` when policy `Apply` raises it, itself at most
+    1Pi. Unset: it is never raised."""

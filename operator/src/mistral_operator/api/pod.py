@@ -31,8 +31,9 @@ class Gpu(ApiModel):
     )
     """Extended resource that represents one GPU."""
     memory: Memory | None = None
-    """Memory of one GPU, such as 80Gi, for the condition ModelFits. Unset: the value of the node
-    label nvidia.com/gpu.memory, or that of the MIG slice, if GPU feature discovery sets it."""
+    """Memory of one GPU, such as 80Gi and at most 1Pi, for the condition ModelFits. Unset: the
+    value of the node label nvidia.com/gpu.memory, or that of the MIG slice, if GPU feature
+    discovery sets it."""
 
 
 class Toleration(ApiModel):

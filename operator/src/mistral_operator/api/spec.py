@@ -56,11 +56,11 @@ class Spec(ApiModel):
     engine: Engine = Engine()
     """How vLLM runs the model."""
     images: Images = Images()
-    """Images in prompts."""
+    """Limits on images in prompts."""
     tools: Tools = Tools()
     """Tool calling."""
     loops: Loops = Loops()
-    """Generations that repeat themselves endlessly."""
+    """Detection of endless repetition."""
     gate: Gate = Gate()
     """Request policy and accurate finish reasons."""
     oom: OutOfMemory = OutOfMemory()
@@ -88,7 +88,7 @@ class Spec(ApiModel):
     shared_memory: Annotated[Quantity, _SHARED_MEMORY.before, _SHARED_MEMORY_TEXT.before] = Field(
         default="2Gi", json_schema_extra=with_rules(_SHARED_MEMORY_TEXT, _SHARED_MEMORY)
     )
-    """Size of /dev/shm, through which the ranks of one replica communicate. At least 512Mi."""
+    """Size of /dev/shm, through which the ranks of one replica communicate."""
     startup_seconds: int = Field(default=1800, ge=60, le=86_400)
     """Maximum time from the start of a pod's server to its first answered chat, in seconds. A
     server that takes longer is restarted."""

@@ -97,7 +97,7 @@ class Condition(ApiModel):
     status: Literal["True", "False", "Unknown"]
     """Status of the condition."""
     reason: str = Field(max_length=1024)
-    """Reason of the status, in one word of docs/status.md."""
+    """One-word reason; docs/status.md lists them."""
     message: str = Field(default="", max_length=32_768)
     """Reason of the status in sentences, and how to resolve it."""
     observed_generation: int | None = Field(default=None, ge=0)

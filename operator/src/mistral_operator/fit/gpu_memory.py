@@ -83,7 +83,7 @@ def free_memory(usable_gib: float, ranks: int) -> float:
     of vLLM 0.26. More than two ranks count as two.
     """
     taken = _FREE_BELOW_USABLE_GIB if ranks == 1 else _FREE_BELOW_USABLE_WITH_RANKS_GIB
-    return usable_gib - taken
+    return max(0.0, usable_gib - taken)
 
 
 Version = tuple[int, int]
