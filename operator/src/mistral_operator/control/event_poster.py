@@ -73,9 +73,10 @@ class EventPoster:
         """Post an Event, unless it exists or the API server will never take it."""
         try:
             await self._cluster.post_event(key.namespace, event)
-        except (Unavailable, NamespaceTerminating) as error:
-            if isinstance(error, Unavailable):
-                raise
+        except Unavailable:
+            raise
+        except NamespaceTerminating:
+            return  # the resource goes with its namespace
         except ClusterError as error:
             if error.status != 409:
                 log.warning("%s/%s: Event %s is lost: %s", *key, event["reason"], error)

@@ -259,8 +259,8 @@ class Cluster:
         """
         if method == "GET":
             return _REQUEST_SECONDS
-        self.fence.check(request)
-        return min(_REQUEST_SECONDS, self.fence.seconds_left)
+        # Read once: a second look might find 0 seconds, which aiohttp takes for no timeout at all.
+        return min(_REQUEST_SECONDS, self.fence.seconds_for(request))
 
     async def _request(
         self,

@@ -41,11 +41,13 @@ class Fence:
         """Close the fence until it is opened again."""
         self._end = -math.inf
 
-    def check(self, request: str) -> None:
-        """Check that a write may be sent.
+    def seconds_for(self, request: str) -> float:
+        """Return how long a write may take, which is more than 0 seconds.
 
         Raises:
             Fenced: the Lease may have expired, so another replica may be writing.
         """
-        if self._end <= self._clock():
+        seconds = self.seconds_left
+        if not seconds:
             raise Fenced(0, "the Lease was not renewed in time; nothing is written", request)
+        return seconds
