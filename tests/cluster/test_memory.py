@@ -8,6 +8,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from cluster_namespace import Namespace, Object, resource
+from exited_servers import exited_status
 from mistral_server.contract import FailureClass, TerminationReport
 from operator_process import OperatorProcess, running_operator
 
@@ -34,25 +35,7 @@ def let_end(namespace: Namespace, number: int = 1, report: TerminationReport = K
     """Write an end of its server into the status of the endpoint's pod; return the pod's name."""
     namespace.until(lambda: len(pods(namespace)) == 1, "one pod")
     name = str(pods(namespace)[0]["metadata"]["name"])
-    ended = {
-        "exitCode": 81,
-        "reason": "Error",
-        "message": report.to_bytes().decode(),
-        "startedAt": "2026-01-01T00:00:00Z",
-        "finishedAt": "2026-01-01T00:01:00Z",
-        "containerID": f"containerd://{name}-{number}",
-    }
-    status = {
-        "name": "server",
-        "image": "example.com/server:test",
-        "imageID": "",
-        "ready": False,
-        "restartCount": number,
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": ended},
-    }
-    conditions = [{"type": "Ready", "status": "False"}]
-    patch = json.dumps({"status": {"containerStatuses": [status], "conditions": conditions}})
+    patch = json.dumps(exited_status(name, number, report))
     namespace.kubectl("patch", "pod", name, "--subresource=status", "--patch", patch)
     return name
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from exited_servers import exited_status
 from fault_api import Object, until
 from fault_lane import NAME, SETTLE_SECONDS, Lane
 from mistral_operator.kube import kinds
@@ -92,25 +93,7 @@ async def let_end(lane: Lane, report: TerminationReport = KV_TOO_SMALL, number: 
     await until(one_pod, "one pod", SETTLE_SECONDS)
     name = (await lane.pods())[0]["metadata"]["name"]
     lane.memory["ended"] = name
-    ended = {
-        "exitCode": 81,
-        "reason": "Error",
-        "message": report.to_bytes().decode(),
-        "startedAt": "2026-01-01T00:00:00Z",
-        "finishedAt": "2026-01-01T00:01:00Z",
-        "containerID": f"containerd://{name}-{number}",
-    }
-    container = {
-        "name": "server",
-        "image": "example.com/server:test",
-        "imageID": "",
-        "ready": False,
-        "restartCount": number,
-        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-        "lastState": {"terminated": ended},
-    }
-    conditions = [{"type": "Ready", "status": "False"}]
-    status = {"status": {"containerStatuses": [container], "conditions": conditions}}
+    status = exited_status(name, number, report)
     path = f"{kinds.POD.path(lane.namespace, name)}/status"
     await lane.api.request("PATCH", path, status, "application/strategic-merge-patch+json")
 
