@@ -3,6 +3,7 @@
 Each behavior was seen on a real API server: `tests/cluster` shows it through the operator.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from builders import CONTEXT, NAME, NAMESPACE, Object, merged, resource
-from fake_api_server import FakeApiServer
+from fake_api_server import FakeApiServer, Request
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
@@ -64,6 +65,22 @@ async def test_an_apply_creates_an_object_and_the_same_again_changes_nothing(
     assert first["metadata"]["uid"]
     assert first["metadata"]["managedFields"][0]["manager"] == "mistral-small-operator"
     assert first["spec"]["revisionHistoryLimit"] == 3, "a default is no more than that"
+
+
+async def test_an_apply_holds_any_character(cluster: Cluster) -> None:
+    note = {"metadata": {"annotations": {"note": "é 漢字 \U0001f6ab \x7f\x85\u2028"}}}
+
+    result = await cluster.apply(merged(SERVICE, note), force=False)
+
+    assert result["metadata"]["annotations"]["note"] == note["metadata"]["annotations"]["note"]
+
+
+async def test_escaped_surrogates_are_not_yaml(api: FakeApiServer) -> None:
+    path = kinds.SERVICE.path(NAMESPACE, NAME)
+    request = Request("PATCH", path, {}, "application/apply-patch+yaml")
+
+    with pytest.raises(ApiError, match="invalid Unicode character escape code"):
+        await api.answer(request, json.dumps({"note": "\U0001f6ab"}))
 
 
 CONFLICTS: dict[str, tuple[Kind, Object, list[str]]] = {
