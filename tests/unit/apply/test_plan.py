@@ -137,7 +137,7 @@ def test_only_what_is_ours_is_applied_over(changes: list[dict[str, Any]], exists
 
 
 @pytest.mark.parametrize(
-    ("changes", "leaving"),
+    ("changes", "terminating"),
     [
         pytest.param([OTHER_OWNER], True, id="the child of a predecessor of this name"),
         pytest.param([{"deletionTimestamp": "now"}], True, id="ours, being deleted"),
@@ -147,11 +147,11 @@ def test_only_what_is_ours_is_applied_over(changes: list[dict[str, Any]], exists
     ],
 )
 def test_an_obstacle_says_whether_waiting_is_enough(
-    changes: list[dict[str, Any]], leaving: bool
+    changes: list[dict[str, Any]], terminating: bool
 ) -> None:
     made = plan(resource(), with_metadata(SERVICE, *changes))
 
-    assert [one.leaving for one in made.obstacles] == [leaving]
+    assert [one.terminating for one in made.obstacles] == [terminating]
     assert "blocked by Service small" in steps(made)
     assert not made.settled
 
@@ -193,17 +193,17 @@ def carry_out(made: Plan, held: Children) -> Children:
     """Do to a model of a cluster what the executor does to a real one."""
     result = dict(held)
     for step in made.applies:
-        result[step.kind, step.name] = live_child(step.kind, live(step.wanted))
+        result[step.kind, step.name] = live_child(step.kind, live(step.desired))
     for deletion in made.deletes:
         assert result.pop((deletion.kind, deletion.name)).uid == deletion.uid
     return result
 
 
 def test_planning_changes_neither_what_is_wanted_nor_what_lives() -> None:
-    wanted: tuple[KubernetesObject, ...] = children(resource({"replicas": 2}), CONTEXT)
+    desired: tuple[KubernetesObject, ...] = children(resource({"replicas": 2}), CONTEXT)
     held = live_children(resource())
-    before = copy.deepcopy((wanted, held))
+    before = copy.deepcopy((desired, held))
 
-    make_plan(UID, wanted, held)
+    make_plan(UID, desired, held)
 
-    assert (wanted, held) == before
+    assert (desired, held) == before

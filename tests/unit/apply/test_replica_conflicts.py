@@ -17,12 +17,12 @@ def plan(**edits: object) -> Plan:
     owner = resource({"replicas": 2})
     (made,) = [one for one in children(owner, CONTEXT) if one["kind"] == "Deployment"]
     edited = live_child(DEPLOYMENT, merged(live(made), {"spec": edits}))
-    found = {(DEPLOYMENT, NAME): edited}
-    return make_plan(owner.uid, children(owner, CONTEXT), found)
+    live_children = {(DEPLOYMENT, NAME): edited}
+    return make_plan(owner.uid, children(owner, CONTEXT), live_children)
 
 
-def kinds_of(given: Plan) -> set[str]:
-    return {step.kind.kind for step in given.applies}
+def kinds_of(planned: Plan) -> set[str]:
+    return {step.kind.kind for step in planned.applies}
 
 
 class Clock:

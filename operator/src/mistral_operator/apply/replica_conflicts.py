@@ -64,5 +64,5 @@ def _problem(step: Apply) -> Problem:
         Reason.REPLICAS_CONTESTED,
         f"another controller keeps changing spec.replicas of Deployment {step.name}, so the"
         " operator stopped reverting it; point that autoscaler at the scale subresource of this"
-        f" resource (desired: {step.wanted['spec']['replicas']})",
+        f" resource (desired: {step.desired['spec']['replicas']})",
     )
