@@ -46,8 +46,8 @@ def failures_of(pods: Iterable[PodFacts]) -> list[Failure]:
 
     Those that nobody can explain are left out, such as the end of a pod that was told to stop.
     """
-    found = [one for pod in pods for one in _of_pod(pod)]
-    return sorted(found, key=lambda one: (one.time, one.pod, one.identity))
+    failures = [one for pod in pods for one in _of_pod(pod)]
+    return sorted(failures, key=lambda one: (one.time, one.pod, one.identity))
 
 
 def _of_pod(pod: PodFacts) -> Iterator[Failure]:
@@ -55,8 +55,8 @@ def _of_pod(pod: PodFacts) -> Iterator[Failure]:
         yield evicted
     for container in pod.containers:
         for end in container.exits:
-            if end.exit_code != 0 and (known := _of_end(pod, container, end)) is not None:
-                yield known
+            if end.exit_code != 0 and (failure := _of_end(pod, container, end)) is not None:
+                yield failure
 
 
 def _of_eviction(pod: PodFacts) -> Failure | None:
@@ -113,5 +113,5 @@ def _classified(log: str) -> Classification | None:
 
 def advice(failure: str) -> str:
     """Return what a person may do about a class."""
-    known = {one.value: with_field_names(sentence) for one, sentence in ADVICE.items()}
-    return known.get(failure, "See docs/status.md for the remedy.")
+    advice_of = {one.value: with_field_names(sentence) for one, sentence in ADVICE.items()}
+    return advice_of.get(failure, "See docs/status.md for the remedy.")
