@@ -31,8 +31,8 @@ SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
 
 def without_activator(spec: Object) -> StatusInput:
     """Return an endpoint without replicas in a cluster without an activator."""
-    given = status_input(spec=spec, deployment=deployment_body(0))
-    return replace(given, observed=replace(given.observed, activator=False))
+    case = status_input(spec=spec, deployment=deployment_body(0))
+    return replace(case, observed=replace(case.observed, activator=False))
 
 
 CLUSTER_SITUATIONS: dict[str, Case] = {

@@ -19,9 +19,9 @@ def scaled(
 ) -> StatusInput:
     """Return an endpoint of at most 4 replicas about which something was decided."""
     autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": driver}
-    given = status_input(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
+    inputs = status_input(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
     scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
-    return replace(given, scaling=scaling if driver == "Operator" else None)
+    return replace(inputs, scaling=scaling if driver == "Operator" else None)
 
 
 TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))

@@ -137,7 +137,7 @@ class Reconciler:
             recorded,
             oom=desired.oom,
             scaling=desired.scaling,
-            asked=desired.replicas,
+            requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
         )
         status = await self._statuses.report(status_input, report)

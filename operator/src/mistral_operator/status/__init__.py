@@ -25,7 +25,7 @@ def report(status_input: StatusInput, now: str) -> Status:
     """
     resource, observed = status_input.resource, status_input.observed
     facts = observed.deployment
-    said = verdict(status_input)
+    current = verdict(status_input)
     ready = facts.ready if facts else 0
     effective = _effective(observed, status_input.previous) if ready else None
     engine = _engine(status_input)
@@ -34,7 +34,7 @@ def report(status_input: StatusInput, now: str) -> Status:
     fits = model_fits(resource.spec, observed.nodes, version)
     return Status(
         observed_generation=resource.generation,
-        conditions=conditions(status_input, said, fits, now),
+        conditions=conditions(status_input, current, fits, now),
         desired_replicas=_desired(status_input),
         replicas=facts.replicas if facts else 0,
         ready_replicas=ready,
@@ -52,8 +52,12 @@ def report(status_input: StatusInput, now: str) -> Status:
 def _desired(status_input: StatusInput) -> int:
     """Return the replicas that should run; one that cannot start is still asked for."""
     spec = status_input.resource.spec
-    asked = spec.replicas if status_input.asked is None else status_input.asked
-    return 0 if spec.suspend else asked
+    requested = (
+        spec.replicas
+        if status_input.requested_replicas is None
+        else status_input.requested_replicas
+    )
+    return 0 if spec.suspend else requested
 
 
 def _effective(observed: Observed, previous: Status) -> Effective | None:

@@ -156,9 +156,9 @@ def _stage(
     if signal is not None:
         unknown = f"the server is in stage {signal.stage}" if signal.stage else _NO_STAGE
         return _STAGE_WORDS.get(signal.stage, unknown)
-    said = status_input.previous_condition(ConditionType.READY)
+    previous = status_input.previous_condition(ConditionType.READY)
     prefix = f"pod {pod.name}: "
-    if said is not None and said.reason == reason and said.message.startswith(prefix):
+    if previous is not None and previous.reason == reason and previous.message.startswith(prefix):
         # An operator that has just started has not heard from the pod yet; the last word stands.
-        return said.message.removeprefix(prefix)
+        return previous.message.removeprefix(prefix)
     return "the server is starting" if reason is Reason.STARTING else "the server is not ready"

@@ -19,7 +19,7 @@ class StatusInput:
     oom: Oom | None = None
     scaling: AutoscalingStatus | None = None
     """What the operator's own autoscaling decided; `resource` then asks for that many replicas."""
-    asked: int | None = None
+    requested_replicas: int | None = None
     """Replicas that are asked for, where `oom` lets none run."""
     server_image: str = ""
     """Image of the server where the resource names none."""
