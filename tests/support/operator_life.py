@@ -41,13 +41,13 @@ _WATCHED = (kinds.RESOURCE, kinds.NODE, kinds.POD, *kinds.CHILD_KINDS)
 _SELECTORS = {kind: kinds.selector_of(kind) for kind in _WATCHED}
 
 
-class PatientCluster(Cluster):
+class TimelessCluster(Cluster):
     """A connection whose requests take no virtual time."""
 
-    async def _request(self, *given: Any, **options: Any) -> Object:
+    async def _request(self, *arguments: Any, **options: Any) -> Object:
         loop = cast("JumpingLoop", asyncio.get_running_loop())
         with loop.standing_still():
-            return await super()._request(*given, **options)
+            return await super()._request(*arguments, **options)
 
 
 class _Errors(logging.Handler):
@@ -141,8 +141,8 @@ class Life:
     @property
     def status(self) -> Object:
         """The status of the resource."""
-        found = self.objects.find(kinds.RESOURCE, KEY)
-        return {} if found is None else dict(found.get("status", {}))
+        body = self.objects.find(kinds.RESOURCE, KEY)
+        return {} if body is None else dict(body.get("status", {}))
 
     def reason(self, kind: str = "Ready") -> str:
         """Return the reason of a condition."""
@@ -158,9 +158,9 @@ class Life:
 
     def deployment(self) -> Object:
         """Return the Deployment."""
-        found = self.objects.find(kinds.DEPLOYMENT, KEY)
-        assert found is not None
-        return found
+        body = self.objects.find(kinds.DEPLOYMENT, KEY)
+        assert body is not None
+        return body
 
     def event_reasons(self) -> list[str]:
         """Return the reasons of the Events, in the order in which they were created."""
@@ -273,9 +273,10 @@ class OneOperator:
         if not (life.activators or before.addresses):
             return
         seen = sum(map(is_ready, life.pods()))
-        known = Activators(life.activators, {KEY: life.held}, {KEY: seen})
-        self._activators.current = known
-        for key in {KEY} if known.addresses != before.addresses else changed_keys(before, known):
+        current = Activators(life.activators, {KEY: life.held}, {KEY: seen})
+        self._activators.current = current
+        moved = current.addresses != before.addresses
+        for key in {KEY} if moved else changed_keys(before, current):
             self._scaler.wake(key)
             self._queue.add(key)
 
@@ -291,7 +292,7 @@ async def lives() -> AsyncIterator[Callable[[], Life]]:
             made[-1].workloads.stop()
 
     async with api.cluster() as plain:
-        cluster = PatientCluster(plain.client)
+        cluster = TimelessCluster(plain.client)
 
         def make() -> Life:
             end()

@@ -47,9 +47,9 @@ def test_an_edit_during_a_reconciliation_is_acted_on(
         life.edit(first)
         await life.settle(BEFORE_RESYNC)
 
-        found = life.objects.find(kinds.RESOURCE, KEY)
-        assert found is not None
-        assert life.status["observedGeneration"] == found["metadata"]["generation"] == 3
+        body = life.objects.find(kinds.RESOURCE, KEY)
+        assert body is not None
+        assert life.status["observedGeneration"] == body["metadata"]["generation"] == 3
         assert life.deployment()["spec"]["replicas"] == life.status["readyReplicas"] == 3
 
     play(scenario)

@@ -227,9 +227,9 @@ def test_a_name_that_is_taken_is_reported_until_it_is_free() -> None:
         life.create()
         await asyncio.sleep(60)
         assert life.reason() == "NameTaken"
-        found = life.objects.find(kinds.SERVICE, KEY)
-        assert found is not None
-        assert found["spec"]["selector"] == {"a": "b"}
+        service = life.objects.find(kinds.SERVICE, KEY)
+        assert service is not None
+        assert service["spec"]["selector"] == {"a": "b"}
 
         life.objects.delete(kinds.SERVICE, KEY)
         await life.settle(400)

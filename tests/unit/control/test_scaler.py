@@ -21,19 +21,19 @@ from scaling_operator import AT_ONCE, KEY, PERIOD, SPEC, Operator
 
 
 def test_an_endpoint_begins_with_the_replicas_that_it_asks_for_within_the_bounds() -> None:
-    for asked, began in ((1, 1), (3, 3), (50, 8)):
-        operator = Operator({**SPEC, "replicas": asked})
-        told = operator.reconcile()
+    for requested, began in ((1, 1), (3, 3), (50, 8)):
+        operator = Operator({**SPEC, "replicas": requested})
+        status = operator.reconcile()
 
-        assert told is not None
-        assert (told.replicas, told.reason) == (began, ScalingReason.STARTED)
+        assert status is not None
+        assert (status.replicas, status.reason) == (began, ScalingReason.STARTED)
 
 
 def test_a_new_operator_goes_on_from_the_status() -> None:
-    told = AutoscalingStatus(replicas=5, reason="ScaledUp", message="before", time=EARLIER)
-    operator = Operator(previous=Status(autoscaling=told))
+    status = AutoscalingStatus(replicas=5, reason="ScaledUp", message="before", time=EARLIER)
+    operator = Operator(previous=Status(autoscaling=status))
 
-    assert operator.reconcile() == told, "nothing is written after a restart"
+    assert operator.reconcile() == status, "nothing is written after a restart"
     assert operator.look(times=3) == [], "though no pod was heard yet"
     assert operator.replicas() == 5
 
@@ -44,11 +44,11 @@ def test_a_load_adds_replicas_and_queues_the_resource() -> None:
 
     assert operator.look(say=lambda: operator.hear(running=20, waiting=5)) == [KEY]
 
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason) == (3, ScalingReason.SCALED_UP)
-    assert (told.load, told.running, told.waiting, told.looping) == (25, 20, 5, 0)
-    assert told.target_in_flight == 10
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason) == (3, ScalingReason.SCALED_UP)
+    assert (status.load, status.running, status.waiting, status.looping) == (25, 20, 5, 0)
+    assert status.target_in_flight == 10
     assert operator.scaler.collector.decisions[KEY].replicas == 3
 
 
@@ -72,9 +72,9 @@ def test_a_reason_is_told_when_it_lasts() -> None:
     assert operator.look(1, lambda: operator.hear(running=10)) == []
     assert operator.look(5, lambda: operator.hear(running=30)) == [KEY]
 
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason) == (1, ScalingReason.AT_MAXIMUM)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason) == (1, ScalingReason.AT_MAXIMUM)
     assert operator.look(20, lambda: operator.hear(running=30)) == [], "once is enough"
     assert operator.look(5, lambda: operator.hear(running=10)) == [KEY]
 
@@ -87,14 +87,14 @@ def test_a_start_is_no_news_and_silence_is() -> None:
     operator.store.pods.put(ready_pod())
     assert operator.look(5) == [KEY]
 
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason, told.silent_pods) == (1, ScalingReason.NO_SIGNALS, 1)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason, status.silent_pods) == (1, ScalingReason.NO_SIGNALS, 1)
 
 
 def test_a_status_of_a_newer_operator_is_gone_on_from() -> None:
-    told = AutoscalingStatus(replicas=3, reason="Foreseen", time=EARLIER)
-    operator = Operator(previous=Status(autoscaling=told))
+    status = AutoscalingStatus(replicas=3, reason="Foreseen", time=EARLIER)
+    operator = Operator(previous=Status(autoscaling=status))
 
     assert operator.replicas() == 3
 
@@ -107,9 +107,9 @@ def test_loops_freeze_and_the_metric_says_so_at_once() -> None:
 
     assert operator.scaler.collector.decisions[KEY].frozen
     assert operator.look(4, lambda: operator.hear(running=60, waiting=9, looping=50)) == [KEY]
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason, told.looping) == (1, ScalingReason.FROZEN, 50)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason, status.looping) == (1, ScalingReason.FROZEN, 50)
 
 
 def test_a_pod_that_answered_a_minute_ago_is_silent() -> None:
@@ -185,11 +185,11 @@ def test_an_endpoint_that_is_stopped_stays_so_and_begins_anew(edit: dict[str, An
     assert operator.replicas() == 2
 
     operator.edit(edit)
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason) == (0, ScalingReason.STOPPED)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason) == (0, ScalingReason.STOPPED)
     assert operator.look(5) == []
-    assert operator.reconcile() == told
+    assert operator.reconcile() == status
 
     operator.edit({"replicas": 3, "suspend": False})
     assert operator.replicas() == 3
@@ -219,8 +219,8 @@ def sleeper(**options: Any) -> Operator:
 
 def asleep() -> Operator:
     """Return an operator of an endpoint that sleeps."""
-    told = AutoscalingStatus(replicas=0, reason="ScaledDown", time=EARLIER)
-    operator = sleeper(previous=Status(autoscaling=told))
+    status = AutoscalingStatus(replicas=0, reason="ScaledDown", time=EARLIER)
+    operator = sleeper(previous=Status(autoscaling=status))
     assert operator.replicas() == 0
     return operator
 
@@ -363,9 +363,9 @@ def test_a_resource_made_anew_under_its_old_name_begins_anew() -> None:
     operator.store.pods.remove(ready_pod("small-1"))
     other = resource(SPEC, uid="another")
 
-    told = operator.scaler.decision_for(other, Status())
-    assert told is not None
-    assert told.replicas == 1
+    status = operator.scaler.decision_for(other, Status())
+    assert status is not None
+    assert status.replicas == 1
 
 
 # --- The load, for another autoscaler -------------------------------------------------------------

@@ -47,7 +47,7 @@ _SETTLE_LOOKS = 4
 """A reason that changes no replicas is reported once it stood for as many looks: a load that goes
 to and fro about a limit must not write a status each time."""
 
-_CALM = {
+_ROUTINE = {
     ScalingReason.STARTED,
     ScalingReason.SCALED_UP,
     ScalingReason.SCALED_DOWN,
@@ -65,7 +65,7 @@ class _Line:
 
     resource: Resource
     memory: ScalingHistory
-    told: AutoscalingStatus
+    reported: AutoscalingStatus
     kv_cache_tokens: int | None = None
     decision: Decision | None = None
     reason_since: float = 0.0
@@ -196,7 +196,7 @@ class Scaler:
             # New bounds count at once, not at the next look.
             line.resource = resource
             self._look(key, line)
-        return line.told
+        return line.reported
 
     def _line(self, key: Key, body: Body) -> _Line | None:
         """Return the line of an endpoint that was reconciled, with what changed since."""
@@ -214,19 +214,19 @@ class Scaler:
     def _begin(self, resource: Resource, previous: Status) -> _Line:
         before = previous.autoscaling
         spec = _spec(resource)
-        known = before is not None and before.reason != ScalingReason.STOPPED
-        start = before.replicas if before is not None and known else resource.spec.replicas
+        resumed = before is not None and before.reason != ScalingReason.STOPPED
+        start = before.replicas if before is not None and resumed else resource.spec.replicas
         start = min(max(start, spec.min_replicas), spec.max_replicas)
-        told = before
-        if told is None or told.replicas != start:
-            told = AutoscalingStatus(
+        reported = before
+        if reported is None or reported.replicas != start:
+            reported = AutoscalingStatus(
                 replicas=start,
                 reason=ScalingReason.STARTED,
                 message=f"starting with {counted(start, 'replica')}",
                 time=to_seconds(self.wall()),
             )
         tokens = previous.effective.kv_cache_tokens if previous.effective is not None else None
-        return _Line(resource, initial_history(start, self.clock()), told, tokens)
+        return _Line(resource, initial_history(start, self.clock()), reported, tokens)
 
     def _look(self, key: Key, line: _Line) -> bool:
         """Decide for one endpoint; return whether there is something to tell."""
@@ -242,25 +242,25 @@ class Scaler:
             line.reason_since = now
         if not self._is_news(line, now):
             return False
-        line.told = _told(line.decision, to_seconds(self.wall()))
+        line.reported = _to_status(line.decision, to_seconds(self.wall()))
         return True
 
     def _is_news(self, line: _Line, now: float) -> bool:
-        decision, told = line.decision, line.told
-        if decision is None or decision.replicas != told.replicas:
+        decision, reported = line.decision, line.reported
+        if decision is None or decision.replicas != reported.replicas:
             return decision is not None
-        another = _kind(decision.reason) != _kind(told.reason)
+        another = _kind(decision.reason) != _kind(reported.reason)
         return another and now - line.reason_since >= _SETTLE_LOOKS * self.period
 
     def _see(self, key: Key) -> LoadSample:
         now = self.clock()
         since = now - max(_FRESH_LOOKS * self.period, 30.0)
         ready = [pod for pod in self.store.pods.owned(key) if pod.ready and not pod.terminating]
-        said = [self.board.recent(pod, since) for pod in ready]
-        heard = tuple(_load(one) for one in said if one is not None)
+        signals = [self.board.recent(pod, since) for pod in ready]
+        loads = tuple(_load(one) for one in signals if one is not None)
         return LoadSample(
-            heard,
-            unreported=len(ready) - len(heard),
+            loads,
+            unreported=len(ready) - len(loads),
             held=self.activators.held(key),
             active=any(self.board.was_busy(pod, now - 2 * self.period) for pod in ready),
         )
@@ -272,24 +272,24 @@ class Scaler:
 
 def _may(body: Body) -> bool:
     """Tell cheaply whether a resource may be one to decide for."""
-    leaving = "deletionTimestamp" in body["metadata"]
-    return bool(body.get("spec", {}).get("autoscaling")) and not leaving
+    terminating = "deletionTimestamp" in body["metadata"]
+    return bool(body.get("spec", {}).get("autoscaling")) and not terminating
 
 
 def _scaled_here(resource: Resource) -> bool:
     spec = resource.spec
-    wanted = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
-    return wanted and not spec.suspend and (spec.replicas > 0 or can_scale_to_zero(spec))
+    driven_here = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
+    return driven_here and not spec.suspend and (spec.replicas > 0 or can_scale_to_zero(spec))
 
 
 def _target(spec: Spec, kv_cache_tokens: int | None) -> int | None:
-    asked = None if spec.autoscaling is None else spec.autoscaling.target_in_flight
-    return effective_target(asked, kv_cache_tokens, spec.engine.max_sequences)
+    target = None if spec.autoscaling is None else spec.autoscaling.target_in_flight
+    return effective_target(target, kv_cache_tokens, spec.engine.max_sequences)
 
 
 def _kv_cache_tokens(body: Body) -> int | None:
-    found: int | None = body.get("status", {}).get("effective", {}).get("kvCacheTokens")
-    return found
+    tokens: int | None = body.get("status", {}).get("effective", {}).get("kvCacheTokens")
+    return tokens
 
 
 def _spec(resource: Resource) -> Autoscaling:
@@ -317,10 +317,10 @@ def _stopped(
 
 
 def _kind(reason: str) -> str:
-    return ScalingReason.ON_TARGET if reason in _CALM else reason
+    return ScalingReason.ON_TARGET if reason in _ROUTINE else reason
 
 
-def _told(decision: Decision, now: str) -> AutoscalingStatus:
+def _to_status(decision: Decision, now: str) -> AutoscalingStatus:
     look = decision.sample
     return AutoscalingStatus(
         replicas=decision.replicas,
@@ -337,11 +337,11 @@ def _told(decision: Decision, now: str) -> AutoscalingStatus:
     )
 
 
-def _load(said: SignalDocument) -> PodLoad:
+def _load(signal: SignalDocument) -> PodLoad:
     return PodLoad(
-        running=said.running,
-        waiting=said.waiting,
-        starved=said.starved,
-        looping=said.looping,
-        kv_cache_usage=said.kv_cache_usage,
+        running=signal.running,
+        waiting=signal.waiting,
+        starved=signal.starved,
+        looping=signal.looping,
+        kv_cache_usage=signal.kv_cache_usage,
     )
