@@ -85,10 +85,10 @@ def calculate(expression: str) -> Number:
 
 def _refuse_other_characters(text: str) -> None:
     """Keep names, strings, brackets and exotic digits away from the parser, with a clear error."""
-    found = _NOT_ARITHMETIC.search(text)
-    if found is not None:
-        hint = _HINTS.get(found.group(), "write numbers, + - * / // % ** and parentheses")
-        raise CalculationError(f"{found.group()!r} is not arithmetic: {hint}")
+    match = _NOT_ARITHMETIC.search(text)
+    if match is not None:
+        hint = _HINTS.get(match.group(), "write numbers, + - * / // % ** and parentheses")
+        raise CalculationError(f"{match.group()!r} is not arithmetic: {hint}")
 
 
 def _value(node: ast.expr, depth: int) -> Number:

@@ -123,11 +123,11 @@ def expression_in(arguments: str) -> str:
             happen; others do.
     """
     try:
-        given = json.loads(arguments)
+        parsed = json.loads(arguments)
     except json.JSONDecodeError as error:
         raise CalculationError(f"the arguments are not JSON: {error}") from error
-    match given:
-        case {"expression": str(expression)} if len(given) == 1:
+    match parsed:
+        case {"expression": str(expression)} if len(parsed) == 1:
             return expression
     raise CalculationError('the arguments must be {"expression": "..."} and nothing else')
 
