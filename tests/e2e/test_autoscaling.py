@@ -126,14 +126,14 @@ def client(strict: Namespace) -> Iterator[Client]:
 
 def deployment(namespace: Namespace) -> tuple[int, int]:
     """Return the replicas that are asked for, and those that are ready."""
-    found = namespace.wait_for("deployment", "sleepy")
-    return found["spec"]["replicas"], found["status"].get("readyReplicas", 0)
+    body = namespace.wait_for("deployment", "sleepy")
+    return body["spec"]["replicas"], body["status"].get("readyReplicas", 0)
 
 
 def scaling(namespace: Namespace) -> Object:
     """Return `status.autoscaling`."""
-    found: Object = (namespace.get("msd", "sleepy") or {})["status"]["autoscaling"]
-    return found
+    status: Object = (namespace.get("msd", "sleepy") or {})["status"]["autoscaling"]
+    return status
 
 
 def stands_in(namespace: Namespace) -> bool:

@@ -35,13 +35,13 @@ def with_policy(policy: str, **changes: Object) -> Object:
 
 
 def status(namespace: Namespace, name: str) -> Object:
-    found: Object = (namespace.get("msd", name) or {}).get("status", {})
-    return found
+    result: Object = (namespace.get("msd", name) or {}).get("status", {})
+    return result
 
 
 def oom(namespace: Namespace, name: str) -> Object:
-    found: Object = status(namespace, name).get("oom", {})
-    return found
+    result: Object = status(namespace, name).get("oom", {})
+    return result
 
 
 def wait_for_class(namespace: Namespace, name: str, failure: str) -> None:
@@ -98,9 +98,9 @@ def test_a_container_over_its_memory_limit_ran_out_of_host_memory(strict: Namesp
 
     wait_for_class(strict, "limited", "HostOom")
 
-    said = strict.condition("limited", "OutOfMemory")
-    assert said["status"] == "True"
-    assert "spec.pod.resources.limits" in said["message"]
+    condition = strict.condition("limited", "OutOfMemory")
+    assert condition["status"] == "True"
+    assert "spec.pod.resources.limits" in condition["message"]
     assert "overrides" not in oom(strict, "limited")
     strict.kubectl("delete", "msd", "limited")
 

@@ -16,5 +16,5 @@ def scaled(**autoscaling: object) -> Object:
 
 def replicas(namespace: Namespace) -> int:
     """Return what the Deployment is asked for."""
-    found: int = namespace.wait_for("deployment", "small")["spec"]["replicas"]
-    return found
+    number: int = namespace.wait_for("deployment", "small")["spec"]["replicas"]
+    return number

@@ -44,8 +44,8 @@ def until_established(cluster: Cluster, seconds: float = 30) -> None:
     """
 
     def established() -> bool:
-        found = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
-        return all(_is_established(one) for one in found)
+        definitions = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
+        return all(_is_established(one) for one in definitions)
 
     wait_until(established, "every definition to be established", seconds)
 

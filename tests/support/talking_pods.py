@@ -75,10 +75,10 @@ class TalkingPods:
                     self.servers[name] = self._serve(name)
 
     def _pods(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(
+        items: list[dict[str, Any]] = json.loads(
             self.namespace.kubectl("get", "pods", "-o", "json")
         )["items"]
-        return found
+        return items
 
     def _serve(self, name: str) -> tuple[ThreadingHTTPServer, ...]:
         pods = self
@@ -121,7 +121,7 @@ class TalkingPods:
 
     def _say(self, request: BaseHTTPRequestHandler) -> None:
         count = max(len(self.servers), 1)
-        said = signal(
+        document = signal(
             running=self.running // count,
             waiting=self.waiting // count,
             looping=self.looping // count,
@@ -131,7 +131,7 @@ class TalkingPods:
         if self.mute:
             _write(request, 503, b"")
         else:
-            _write(request, 200, said.model_dump_json().encode())
+            _write(request, 200, document.model_dump_json().encode())
 
 
 def _write(request: BaseHTTPRequestHandler, status: int, body: bytes) -> None:

@@ -93,9 +93,9 @@ def fast_answers() -> dict[str, Any]:
     usage = {"prompt_tokens": 3, "completion_tokens": CHUNKS + 1, "total_tokens": CHUNKS + 4}
     role = chunk({"role": "assistant", "content": ""}) | {"prompt_token_ids": prompt}
     texts = [f"{WORD.decode()}{token} " for token in tokens]
-    said = [chunk({"content": text}, [token]) for text, token in zip(texts, tokens, strict=True)]
+    chunks = [chunk({"content": text}, [token]) for text, token in zip(texts, tokens, strict=True)]
     last = {**HEAD, "object": "chat.completion.chunk", "choices": [], "usage": usage}
-    stream = [role, *said, chunk({"content": ""}, [EOS], "stop"), last]
+    stream = [role, *chunks, chunk({"content": ""}, [EOS], "stop"), last]
     whole = {
         **HEAD,
         "choices": [choice("".join(texts), ids=[*tokens, EOS])],

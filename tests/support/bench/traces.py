@@ -109,12 +109,12 @@ def _length(random: Random, median: int) -> int:
 def _windows(
     random: Random, seconds: float, gap: tuple[float, float], length: tuple[float, float]
 ) -> list[tuple[float, float]]:
-    found, at = [], random.uniform(*gap)
+    windows, at = [], random.uniform(*gap)
     while at < seconds:
         end = at + random.uniform(*length)
-        found.append((at, end))
+        windows.append((at, end))
         at = end + random.uniform(*gap)
-    return found
+    return windows
 
 
 def _within(windows: list[tuple[float, float]], at: float) -> bool:
