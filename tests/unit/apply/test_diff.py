@@ -67,12 +67,12 @@ def changed(**spec: Any) -> dict[str, Any]:
         pytest.param(
             changed(ports=[{"name": "http", "port": 80}, {"name": "x", "port": 1}]),
             "/spec/ports",
-            id="somebody added a list item",
+            id="another owner added a list item",
         ),
         pytest.param(
             changed(tolerations=[{"key": "x"}]),
             "/spec/tolerations",
-            id="somebody filled a list that we want empty",
+            id="another owner filled a list that we want empty",
         ),
         pytest.param(changed(ports=[]), "/spec/ports", id="a list item is missing"),
         pytest.param(

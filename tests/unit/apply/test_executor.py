@@ -41,7 +41,7 @@ def requests_of(api: ApiServer) -> list[tuple[str, str | None]]:
     return [(method, query.get("force")) for method, _, query, _ in api.requests]
 
 
-async def test_a_child_is_applied_without_force_and_known_at_once(
+async def test_a_child_is_applied_without_force_and_stored_at_once(
     cluster: Cluster, api: ApiServer
 ) -> None:
     api.script = [(201, live(OURS[kinds.SERVICE]))]
@@ -79,7 +79,7 @@ async def test_a_kind_without_a_field_to_conflict_on_is_looked_at_first(
         ),
     ],
 )
-async def test_what_belongs_to_somebody_else_is_left_alone(
+async def test_a_foreign_object_is_left_alone(
     cluster: Cluster,
     api: ApiServer,
     kind: Kind,
@@ -125,14 +125,14 @@ async def test_an_edit_that_applying_does_not_undo_is_put_back(
     ]
 
 
-async def test_what_the_api_server_refuses_is_told_and_the_other_steps_are_taken(
+async def test_what_the_api_server_refuses_is_reported_and_the_other_steps_are_taken(
     cluster: Cluster, api: ApiServer
 ) -> None:
     service = live(OURS[kinds.SERVICE])
     api.script = [(403, {"message": "exceeded quota"}), (201, service), (200, {})]
     plan = Plan(
         applies=step(kinds.DEPLOYMENT).applies + step(kinds.SERVICE).applies,
-        deletes=(Delete(kinds.CLAIM, "cache", "its-uid", "not wanted"),),
+        deletes=(Delete(kinds.CLAIM, "cache", "its-uid", "not desired"),),
         obstacles=(Obstacle(kinds.NETWORK_POLICY, NAME, terminating=True),),
     )
 

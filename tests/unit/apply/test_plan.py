@@ -84,7 +84,7 @@ def test_a_field_that_is_no_longer_wanted_is_found_by_the_digest() -> None:
     ]
 
 
-def test_a_field_that_somebody_changed_is_taken_back() -> None:
+def test_a_field_that_another_owner_changed_is_taken_back() -> None:
     held = live_children(resource())
     body = merged(held[DEPLOYMENT].object(), {"spec": {"replicas": 7}})
     held[DEPLOYMENT] = live_child(kinds.DEPLOYMENT, live(body))
@@ -124,7 +124,7 @@ def test_a_claim_is_never_deleted_as_it_holds_what_took_hours_to_fetch() -> None
     [
         pytest.param([OTHER_OWNER], False, id="an object of another owner"),
         pytest.param([OTHER_OWNER, NOT_OURS], False, id="a foreign object of another owner"),
-        pytest.param([NO_OWNER, NOT_OURS], False, id="an object that nobody controls"),
+        pytest.param([NO_OWNER, NOT_OURS], False, id="an object without a controller"),
         pytest.param([{"deletionTimestamp": "now"}], False, id="ours on its way out"),
         pytest.param([NO_OWNER], True, id="ours whose owner reference was removed"),
     ],
@@ -177,7 +177,7 @@ specs = st.fixed_dictionaries(
 
 
 @given(specs, specs, st.sets(st.sampled_from([SERVICE, DEPLOYMENT, POLICY])))
-def test_after_a_plan_was_carried_out_nothing_is_left_to_do(
+def test_after_a_plan_was_carried_out_there_is_nothing_to_do(
     before: dict[str, Any], after: dict[str, Any], lost: set[tuple[Kind, str]]
 ) -> None:
     held = {key: one for key, one in live_children(resource(before)).items() if key not in lost}

@@ -1,4 +1,4 @@
-"""A fight about a Deployment's replicas ends, and says so."""
+"""A conflict about a Deployment's replicas ends, and is reported."""
 
 from builders import CONTEXT, NAME, NAMESPACE, live, merged, resource
 from mistral_operator.api import Reason
@@ -73,7 +73,7 @@ def test_each_resource_has_a_count_of_its_own_which_ends_with_it() -> None:
     assert contest.settle(KEY, plan(replicas=5))[1] == []
 
 
-def test_what_the_resource_itself_asks_for_is_never_held_back() -> None:
+def test_what_the_resource_itself_sets_is_never_held_back() -> None:
     contest = Contest(Clock())
     for _ in range(MOST_REPAIRS + 1):
         contest.settle(KEY, plan(replicas=5))

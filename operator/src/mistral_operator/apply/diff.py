@@ -11,10 +11,10 @@ from mistral_operator.kube.quantities import same_quantity
 
 
 def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
-    """Return where the live object first lacks what is wanted, as a JSON pointer, or None.
+    """Return where the live object first differs from the desired one, as a JSON pointer, or None.
 
-    Lists are compared item by item: the API server keeps their order, and an item that somebody
-    added to one of our lists counts as a difference.
+    Lists are compared item by item: the API server keeps their order, and an item that
+    another owner added to one of our lists counts as a difference.
     """
     if isinstance(desired, Mapping):
         return _mapping_difference(desired, live, path)
@@ -56,9 +56,9 @@ def _is_list(value: Any) -> bool:
 
 
 def repair(desired: Any, pointer: str) -> dict[str, Any]:
-    """Return the JSON Patch operation that puts what is wanted in the place of a difference.
+    """Return the JSON Patch operation that replaces a difference by the desired value.
 
-    Server-side apply merges lists by key: it cannot take away an item that somebody else added to a
+    Server-side apply merges lists by key: it cannot remove an item that another owner added to a
     list of ours, and an edited key looks to it like such an item.
     """
     parent, value = None, desired

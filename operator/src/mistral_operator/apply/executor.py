@@ -15,7 +15,7 @@ from mistral_operator.watch.store import Store, live_child
 log = logging.getLogger(__name__)
 
 _MOST_REPAIRS = 10
-"""Differences mended in one go; more are left for the next look, so that nothing runs for ever."""
+"""Differences repaired in one run; the next reconciliation repairs more, so that each run ends."""
 
 _MERGEABLE = {SERVICE_ACCOUNT, CLAIM}
 """Kinds that have no field on which two owners must conflict: an apply without force would quietly
@@ -81,18 +81,18 @@ class Executor:
         except ClusterError as error:
             if error.status != 409:
                 raise
-        # Somebody owns fields of an object of this name. Ours without its labels, perhaps.
+        # Another owner has fields of an object of this name. It may be ours without its labels.
         await self._refuse_foreign(resource, step.kind, step.name)
         return await self._cluster.apply(step.desired, force=True)
 
     async def _take_back(self, resource: Resource, step: Apply) -> Object:
-        """Apply over an object of ours, whatever somebody made of it."""
+        """Apply over an object of ours, whatever edits it has."""
         try:
             live = await self._cluster.apply(step.desired, force=True)
         except ClusterError as error:
             if error.status != 422:
                 raise
-            # Merged with somebody's edit, ours is not valid: two ports of one name, say.
+            # Merged with a foreign edit, our object is invalid: it may have two ports of one name.
             current = await self._cluster.get(step.kind, resource.namespace, step.name)
             if current is not None:
                 await self._mend(resource, step, current)
@@ -100,7 +100,7 @@ class Executor:
         return await self._mend(resource, step, live)
 
     async def _mend(self, resource: Resource, step: Apply, live: Object) -> Object:
-        """Put what is wanted in the place of every difference that applying leaves."""
+        """Replace every difference that applying leaves by the desired value."""
         for _ in range(_MOST_REPAIRS):
             pointer = first_difference(step.desired, live)
             if pointer is None:

@@ -29,7 +29,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a child that is not wanted any more."""
+    """Delete a child that is no longer desired."""
 
     kind: Kind
     name: str
@@ -44,7 +44,7 @@ class Obstacle:
     kind: Kind
     name: str
     terminating: bool
-    """The object is on its way out: waiting is enough."""
+    """The object is being deleted: waiting is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Plan:
 
 
 def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Children) -> Plan:
-    """Return what has to be done so that the live children become the wanted ones."""
+    """Return what has to be done so that the live children become the desired ones."""
     applies, obstacles, kept = [], [], set()
     for child in desired:
         kind = kind_of(child["apiVersion"], child["kind"])
@@ -94,7 +94,7 @@ def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Childre
 def _is_ours(child: LiveChild, owner_uid: str) -> bool:
     """Tell whether a live object is this resource's child.
 
-    An object without any controller but with our digest is a child whose owner reference somebody
+    An object without any controller but with our digest is a child whose owner reference was
     removed; one with another controller belongs to that one, be it this resource's predecessor.
     """
     if child.terminating:
