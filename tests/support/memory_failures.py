@@ -16,13 +16,13 @@ from mistral_operator.render.pod import configuration_digest
 from mistral_server.contract import FailureClass
 
 FailureModel = Callable[[Spec], FailureClass | None]
-"""What becomes of an endpoint that is started with some settings; None is that it works."""
+"""Returns how an endpoint with some settings fails to start; None means that it works."""
 
 
 def failure(
     kind: FailureClass = FailureClass.KV_CACHE_TOO_SMALL, identity: str = "end-1", **fields: object
 ) -> Failure:
-    """Return an explained end of the pod small-1."""
+    """Return an explained failure of the pod small-1."""
     default = Failure(identity, "small-1", "", kind, evidence="what happened", time=NOW)
     return replace(default, **fields)  # type: ignore[arg-type]  # the caller names fields
 
@@ -56,7 +56,7 @@ class Endpoint:
         ready: bool = False,
         fits: int | None = None,
     ) -> None:
-        """Let the pod end with the settings in force."""
+        """Let the pod fail with the settings in force."""
         configuration = configuration_digest(settings_in_force(self.resource, self.oom), CONTEXT)
         suggest = {} if fits is None else {"engine.context_length": fits}
         self.ends += 1

@@ -1,4 +1,4 @@
-"""Each lack of memory is counted once, and the books stay small."""
+"""Each memory failure is counted once, and the history stays small."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +20,7 @@ def test_an_end_is_counted_when_it_is_seen_and_not_again() -> None:
     assert [(one.failure, one.count) for one in first.totals] == [("KVCacheTooSmall", 1)]
 
 
-def test_what_is_no_lack_of_memory_is_remembered_but_not_counted() -> None:
+def test_another_failure_is_remembered_but_not_counted() -> None:
     history, new = record(Oom(), [failure(FailureClass.NOT_WRITABLE)])
 
     assert len(new) == 1

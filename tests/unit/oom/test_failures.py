@@ -1,4 +1,4 @@
-"""Why a container ended: by the server's report, else by the kubelet, else by its last lines."""
+"""Why a container exited: by the server's report, else by the kubelet, else by its last lines."""
 
 import pytest
 
@@ -12,7 +12,7 @@ KV_TOO_SMALL = TerminationReport(
     failure=FailureClass.KV_CACHE_TOO_SMALL,
     stage="profiling",
     phase="kv-cache",
-    message="The engine ended.",
+    message="The engine exited.",
     evidence="ValueError: the estimated maximum model length is 1344.",
     suggest={"engine.context_length": 1344},
 )

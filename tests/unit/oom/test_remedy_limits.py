@@ -100,6 +100,6 @@ def test_an_endpoint_that_has_a_way_out_finds_it_or_gives_up(
         return F.CUDA_OOM_WARMUP if (engine.max_sequences or 256) > sequences else None
 
     case = endpoint(LONG, {"oom": {"maxSteps": 16}})
-    # What may pass is tried for ever, by design: that is the end of the history here.
+    # A cause that may go away is retried endlessly, by design: the history is cut here.
     if case.play(lambda spec: world(spec) if len(case.settings) < 40 else None):
         assert case.oom is None or case.oom.active is None

@@ -1,4 +1,4 @@
-"""Count each lack of memory once: across operators, leaders and deleted pods. Pure."""
+"""Count each memory failure once: across operators, leaders and deleted pods. Pure."""
 
 from collections.abc import Iterable
 
@@ -11,11 +11,11 @@ _EVIDENCE_CHARACTERS = 400
 
 
 def record(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
-    """Return the books with what is new in them, and what is new.
+    """Return the history with the new failures, and the new failures.
 
     Args:
-        oom: the books so far.
-        failures: every explained end that is still visible, or was on a pod that went away.
+        oom: the history so far.
+        failures: every explained failure that is still visible, or was on a pod that was deleted.
     """
     visible = {one.identity: one for one in failures}
     counted = set(oom.counted)

@@ -1,10 +1,11 @@
 """One step at a time: what to remember, what to change, when to give up. Pure.
 
-A change is judged by ends of pods that had it, and by nothing else. If the same class comes back,
-the change is taken back and the next one is tried; if another class comes, the change is kept and
-the ladder of that class goes on from there; if every replica is ready for a quiet period, it has
-helped. No settings are tried twice and the number of steps is bounded, so this always ends: with an
-endpoint that works, or with the settings that were last seen to work and nothing left to try.
+A change is evaluated by failures of pods that had it, and by nothing else. If the same class comes
+back, the change is reverted and the next one is tried. If another class comes, the change is kept
+and the ladder of that class goes on from there. If every replica is ready for a quiet period, it
+has helped. No settings are tried twice and the number of steps is bounded, so this always
+ends: with an endpoint that works, or with the settings that were last seen to work and nothing left
+to try.
 """
 
 import hashlib
@@ -41,10 +42,10 @@ a neighbor on the GPU may leave."""
 
 @dataclass(frozen=True, slots=True)
 class RemedyInputs:
-    """What a decision depends on beside the resource and the books."""
+    """What a decision depends on beside the resource and the history."""
 
     failures: Sequence[Failure]
-    """Every explained end that is visible, or was on a pod that went away; the oldest first."""
+    """Every explained failure that is visible, or was on a deleted pod; the oldest first."""
     configuration: str
     """Digest of the settings in force, as pods with them carry it."""
     ready: bool = False
@@ -55,7 +56,7 @@ class RemedyInputs:
 
 
 def decide(resource: Resource, before: Oom | None, inputs: RemedyInputs) -> Oom | None:
-    """Return the books after what was seen; None while there never was anything to remember."""
+    """Return the history after what was seen; None while there never was anything to remember."""
     spec = resource.spec
     history = _of_this_spec(before or Oom(), spec)
     relevant = [one for one in inputs.failures if _matters(history, one)]
@@ -71,7 +72,7 @@ def decide(resource: Resource, before: Oom | None, inputs: RemedyInputs) -> Oom 
         done = changed.overrides != history.overrides or changed.stopped
         history = changed
         if done:
-            break  # what else ended had the settings that have just been replaced
+            break  # the other failures had the settings that have just been replaced
     return history
 
 
@@ -121,7 +122,7 @@ def _mark_resolved(history: Oom) -> Oom:
 
 
 def _evaluate(history: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oom:
-    """Take one end of the settings in force into account."""
+    """Take one failure of the settings in force into account."""
     streak = history.streak + 1 if history.active in {None, failure.failure} else 1
     if inputs.ready and failure.failure in REPEATING:
         # Another replica answers with these settings, or this one does again: a start succeeded.
@@ -153,7 +154,7 @@ def _remediate(history: Oom, spec: Spec, failure: Failure, now: str) -> Oom:
 
 
 def _outcome(history: Oom, failure: Failure) -> Oom:
-    """Say what became of the step that was being tried."""
+    """Record the outcome of the step that was being tried."""
     last = _trying(history)
     if last is None:
         return history
