@@ -19,7 +19,7 @@ def status_input(
 ) -> StatusInput:
     """Return a resource with what the cluster says of it; by default it has an unready Deployment.
 
-    Further facts are added by `heard` and `previously`.
+    Further facts are added by `with_signals` and `previously`.
     """
     body = deployment_body() if deployment is None else deployment
     observed = Observed(
@@ -31,13 +31,13 @@ def status_input(
 
 
 def with_signals(inputs: StatusInput, **signals: SignalDocument) -> StatusInput:
-    """Return a status input in which pods have said something: `small_1=signal()`."""
+    """Return a status input in which pods have reported signals: `small_1=signal()`."""
     by_uid = {f"uid-of-{name.replace('_', '-')}": signal for name, signal in signals.items()}
     return replace(inputs, observed=replace(inputs.observed, signals=by_uid))
 
 
 def remembering(inputs: StatusInput, oom: Oom) -> StatusInput:
-    """Return a status input in which lacks of memory are known."""
+    """Return a status input with a history of memory failures."""
     return replace(inputs, oom=oom)
 
 

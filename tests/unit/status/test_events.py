@@ -60,7 +60,7 @@ def events_between(
         ),
     ],
 )
-def test_only_transitions_are_told(
+def test_only_transitions_are_reported(
     before: list[Condition], after: list[Condition], reasons: list[str]
 ) -> None:
     assert [event["reason"] for event in events_between(before, after)] == reasons
@@ -77,7 +77,7 @@ def test_only_transitions_are_told(
         (condition(ConditionType.MODEL_FITS, "False", Reason.DOES_NOT_FIT), "Warning"),
     ],
 )
-def test_a_warning_is_what_somebody_should_look_at(after: Condition, kind: str) -> None:
+def test_a_warning_needs_attention(after: Condition, kind: str) -> None:
     assert [event["type"] for event in events_between([], [after])] == [kind]
 
 
@@ -127,7 +127,7 @@ def test_a_note_is_never_longer_than_the_api_server_takes(character: str) -> Non
     assert event["note"].removeprefix("Ready=False: ").strip(character) == ""
 
 
-# --- Lacks of memory ------------------------------------------------------------------------------
+# --- Memory failures ------------------------------------------------------------------------------
 
 SEEN = OomEvent(failure="KVCacheTooSmall", pod="small-1", evidence="8192 needed, 1344 fit")
 TRYING = Step(
@@ -144,7 +144,7 @@ TRYING = Step(
     ("before", "after", "reasons"),
     [
         pytest.param(None, None, [], id="nothing"),
-        pytest.param(None, Oom(events=[SEEN]), ["KVCacheTooSmall"], id="a lack of memory"),
+        pytest.param(None, Oom(events=[SEEN]), ["KVCacheTooSmall"], id="a memory failure"),
         pytest.param(
             Oom(events=[SEEN]),
             Oom(events=[SEEN], steps=[TRYING]),

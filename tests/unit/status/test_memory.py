@@ -39,7 +39,7 @@ def pressed(*, high: bool) -> StatusInput:
     return with_signals(status_input(ready_pod()), small_1=signal(kv_pressure=high))
 
 
-def test_a_cache_that_is_too_small_for_the_load_is_a_soft_lack_of_memory() -> None:
+def test_a_cache_that_is_too_small_for_the_load_is_kv_pressure() -> None:
     reported = condition_of(report(pressed(high=True), NOW), ConditionType.OUT_OF_MEMORY)
 
     assert (reported.status, reported.reason) == ("True", "KVPressure")
@@ -72,7 +72,7 @@ def test_the_remedy_of_kv_pressure_is_a_field_that_autoscaling_does_not_replace(
     assert message.count("spec.replicas") == remedy.count("spec.replicas")
 
 
-def test_it_stands_until_the_operator_hears_again() -> None:
+def test_it_is_kept_until_the_operator_polls_again() -> None:
     before = Status(conditions=[condition(ConditionType.OUT_OF_MEMORY, "True")])
     before.conditions[0] = before.conditions[0].model_copy(update={"reason": "KVPressure"})
     silent = previously(status_input(ready_pod()), before)

@@ -50,7 +50,7 @@ def report(status_input: StatusInput, now: str) -> Status:
 
 
 def _desired(status_input: StatusInput) -> int:
-    """Return the replicas that should run; one that cannot start is still asked for."""
+    """Return the replicas that should run; one that cannot start is still requested."""
     spec = status_input.resource.spec
     requested = (
         spec.replicas
@@ -70,10 +70,10 @@ def _effective(observed: Observed, previous: Status) -> Effective | None:
 
 
 def _engine(status_input: StatusInput) -> ImageEngine | None:
-    """Return the engine in the image that the resource asks for, as far as a replica told.
+    """Return the engine in the image of the resource, as far as a replica has reported it.
 
-    The last word stands until another image is asked for: with no replica ready, the verdict on the
-    memory would else be that of another version, and change at every restart.
+    The last reported value is kept until the image changes. Otherwise, with no replica ready, the
+    verdict on the memory would be that of another version, and change at every restart.
     """
     image = status_input.resource.spec.image or status_input.server_image
     before = status_input.previous.engine
@@ -86,7 +86,7 @@ def _engine(status_input: StatusInput) -> ImageEngine | None:
 
 
 def _versions(status_input: StatusInput) -> list[str]:
-    """Return what the ready replicas report, if all have the image that is asked for."""
+    """Return what the ready replicas report, if all have the image of the resource."""
     observed, facts = status_input.observed, status_input.observed.deployment
     if facts is None or not facts.ready or not facts.all_updated or status_input.problems:
         return []

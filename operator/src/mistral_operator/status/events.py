@@ -32,7 +32,7 @@ _MAX_NOTE_BYTES = 1000
 def transition_events(
     resource: Resource, before: Status, after: Status, now: str
 ) -> list[dict[str, Any]]:
-    """Return one Event for each told condition whose status or reason changed."""
+    """Return one Event for each reported condition whose status or reason changed."""
     previous = {one.type: one for one in before.conditions}
     return [
         _of_condition(resource, condition, _moment(before, now))
@@ -164,4 +164,4 @@ _NO_NEWS = {"WithinLimits"}
 """Reasons that are worth an Event only after another one."""
 
 _EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
-"""Reasons for not being ready that need nobody's attention."""
+"""Reasons for not being ready that need no attention."""

@@ -92,6 +92,6 @@ def _pressed(status_input: StatusInput) -> bool:
     reporting = [one for one in signals if one is not None]
     if reporting:
         return any(one.kv_pressure for one in reporting)
-    # An operator that has just started has not heard from the pods yet; the last word stands.
+    # An operator that has just started has not polled the pods yet: their last report is kept.
     previous = status_input.previous_condition(ConditionType.OUT_OF_MEMORY)
     return previous is not None and previous.reason == KV_PRESSURE
