@@ -277,7 +277,7 @@ class OneOperator:
         self._activators.current = current
         moved = current.addresses != before.addresses
         for key in {KEY} if moved else changed_keys(before, current):
-            self._scaler.wake(key)
+            self._scaler.decide_now(key)
             self._queue.add(key)
 
 

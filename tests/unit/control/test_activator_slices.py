@@ -1,4 +1,4 @@
-"""Where the activators stand in for an endpoint, and what has to be in place before it sleeps."""
+"""When the activators serve in place of an endpoint, and what it needs before it scales to zero."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ READY = Activators(("10.0.0.8", "10.0.0.9"))
 
 
 def sleeper(replicas: int = 0, **changes: Any) -> Resource:
-    """Return an endpoint that may sleep."""
+    """Return an endpoint that may scale to zero."""
     spec = {"replicas": replicas, "autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
     return resource(merged(spec, changes))
 
@@ -83,15 +83,15 @@ class Slices:
 @pytest.mark.parametrize(
     ("replicas", "activators", "addresses"),
     [
-        pytest.param(0, READY, READY.addresses, id="it sleeps"),
+        pytest.param(0, READY, READY.addresses, id="it is scaled to zero"),
         pytest.param(1, READY, READY.addresses, id="it starts"),
         pytest.param(
             0,
             Activators(READY.addresses, targets={KEY: 1}),
             READY.addresses,
-            id="it is about to sleep",
+            id="it is about to scale to zero",
         ),
-        pytest.param(1, Activators(READY.addresses, targets={KEY: 1}), (), id="it is awake"),
+        pytest.param(1, Activators(READY.addresses, targets={KEY: 1}), (), id="it runs"),
         pytest.param(
             1, Activators(READY.addresses, targets={OTHER: 1}), READY.addresses, id="another is"
         ),
@@ -115,7 +115,7 @@ def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
     ],
     ids=["no autoscaling", "one stays", "suspended"],
 )
-def test_who_never_sleeps_has_no_activator(spec: Any) -> None:
+def test_an_endpoint_that_never_scales_to_zero_has_no_activator(spec: Any) -> None:
     assert Slices().desired(resource(spec)).activation is None
 
 
@@ -146,7 +146,7 @@ def test_a_slice_of_the_other_family_is_another_slice() -> None:
     assert four["metadata"]["name"] != six["metadata"]["name"]
 
 
-# --- Before it sleeps -----------------------------------------------------------------------------
+# --- Before it scales to zero ---------------------------------------------------------------------
 
 
 def test_the_last_replica_stays_until_an_activator_is_behind_the_service() -> None:
@@ -161,7 +161,7 @@ def test_the_last_replica_stays_until_an_activator_is_behind_the_service() -> No
     assert slices.desired(owner).running == owner
 
 
-def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
+def test_an_endpoint_at_zero_without_an_activator_stays_there() -> None:
     slices = Slices(Activators())
     slices.run(0)
 
@@ -173,7 +173,7 @@ def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
     [sleeper(3), resource({"replicas": 0}), sleeper(0, suspend=True)],
     ids=["some", "stopped", "suspended"],
 )
-def test_others_have_the_replicas_that_they_ask_for(owner: Resource) -> None:
+def test_other_endpoints_have_their_own_replicas(owner: Resource) -> None:
     slices = Slices()
     slices.run(2)
 
@@ -184,7 +184,7 @@ def test_others_have_the_replicas_that_they_ask_for(owner: Resource) -> None:
 
 
 def port(slices: Slices, key: Key) -> int | None:
-    """Return the port that an endpoint is given."""
+    """Return the port that is assigned to an endpoint."""
     route = slices.desired(sleeper(), key).activation
     return None if route is None else route.port
 
@@ -203,11 +203,11 @@ def test_a_new_operator_gives_the_ports_that_the_cluster_holds() -> None:
     slices = Slices()
     slices.hold(sleeper(), ActivatorRoute(FIRST_PORT))
 
-    assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, if nobody asked for it yet"
+    assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, though not assigned yet"
     assert port(slices, KEY) == FIRST_PORT
 
 
-def test_a_port_is_free_again_when_its_endpoint_sleeps_no_more() -> None:
+def test_a_port_is_free_again_when_its_endpoint_no_longer_scales_to_zero() -> None:
     slices = Slices()
     port(slices, KEY)
 
@@ -217,7 +217,7 @@ def test_a_port_is_free_again_when_its_endpoint_sleeps_no_more() -> None:
 
 
 @pytest.mark.parametrize("odd", [80, FIRST_PORT + PORTS, 0])
-def test_a_port_that_somebody_wrote_into_a_slice_is_not_followed(odd: int) -> None:
+def test_a_foreign_port_in_a_slice_is_not_followed(odd: int) -> None:
     slices = Slices()
     slices.hold(sleeper(), ActivatorRoute(odd))
 

@@ -101,7 +101,7 @@ def test_an_endpoint_that_cannot_start_runs_no_replica_and_no_activator_waits_fo
         SLEEPER, Status(oom=stopped), activators=ACTIVATORS, activator_port=20_000, pods=()
     )
 
-    assert (result.running.spec.replicas, result.replicas) == (0, 1), "it is asked for all the same"
+    assert (result.running.spec.replicas, result.replicas) == (0, 1), "it is still desired"
     assert result.activation is None
     assert result.reasons == ("stopped after 3 failures with CudaOomWarmup",)
 

@@ -1,7 +1,7 @@
 """Killed before or after any single write, the operator's successor ends in the same state.
 
-And it creates and deletes no more than an operator that is not killed; nothing is left to do then,
-so that neither an idle period nor a restart costs a write. `operator_kills` checks all of it.
+And it creates and deletes no more than an operator that is not killed. Afterwards it has nothing to
+do, so that neither an idle period nor a restart costs a write. `operator_kills` checks all of it.
 """
 
 import pytest

@@ -56,7 +56,9 @@ def test_an_edit_during_a_reconciliation_is_acted_on(
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 1.0])
-def test_an_endpoint_sleeps_however_soon_that_follows_another_change(seconds: float) -> None:
+def test_an_endpoint_scales_to_zero_however_soon_that_follows_another_change(
+    seconds: float,
+) -> None:
     async def scenario(life: Life) -> None:
         life.activators = ("10.0.0.9",)
         await life.start()
@@ -74,7 +76,7 @@ def test_an_endpoint_sleeps_however_soon_that_follows_another_change(seconds: fl
     play(scenario)
 
 
-def test_a_child_that_somebody_deletes_during_a_reconciliation_comes_back() -> None:
+def test_a_child_that_is_deleted_during_a_reconciliation_comes_back() -> None:
     async def scenario(life: Life) -> None:
         await life.start()
         life.create()

@@ -20,7 +20,7 @@ from mistral_operator.scale_to_zero import Activators
 from scaling_operator import AT_ONCE, KEY, PERIOD, SPEC, Operator
 
 
-def test_an_endpoint_begins_with_the_replicas_that_it_asks_for_within_the_bounds() -> None:
+def test_an_endpoint_begins_with_its_replicas_within_the_bounds() -> None:
     for requested, began in ((1, 1), (3, 3), (50, 8)):
         operator = Operator({**SPEC, "replicas": requested})
         status = operator.reconcile()
@@ -64,7 +64,7 @@ def test_a_steady_load_is_no_news_however_it_moves_about_the_target() -> None:
         assert operator.look(say=lambda running=running: operator.hear(running=running)) == []  # type: ignore[misc]
 
 
-def test_a_reason_is_told_when_it_lasts() -> None:
+def test_a_reason_is_reported_when_it_lasts() -> None:
     operator = Operator({"autoscaling": {"maxReplicas": 1, "targetInFlight": 10}})
     operator.reconcile()
 
@@ -198,7 +198,7 @@ def test_an_endpoint_that_is_stopped_stays_so_and_begins_anew(edit: dict[str, An
 @pytest.mark.parametrize(
     "spec", [{}, {"autoscaling": {"maxReplicas": 8, "driver": "External"}}], ids=["none", "other"]
 )
-def test_what_somebody_else_scales_is_left_alone(spec: dict[str, Any]) -> None:
+def test_an_endpoint_of_another_autoscaler_is_left_alone(spec: dict[str, Any]) -> None:
     operator = Operator(spec)
 
     assert operator.reconcile() is None
@@ -207,18 +207,18 @@ def test_what_somebody_else_scales_is_left_alone(spec: dict[str, Any]) -> None:
 
 
 SLEEPER = {"autoscaling": {**SPEC["autoscaling"], "minReplicas": 0}}
-AWAKE_SECONDS = 300
+WINDOW_SECONDS = 300
 
 
 def sleeper(**options: Any) -> Operator:
-    """Return an operator of an endpoint that may sleep, with an activator that is ready."""
+    """Return an operator of an endpoint that may scale to zero, with a ready activator."""
     operator = Operator(SLEEPER, **options)
     operator.activators.current = Activators(("10.0.0.9",))
     return operator
 
 
-def asleep() -> Operator:
-    """Return an operator of an endpoint that sleeps."""
+def at_zero() -> Operator:
+    """Return an operator of an endpoint that is scaled to zero."""
     status = AutoscalingStatus(replicas=0, reason="ScaledDown", time=EARLIER)
     operator = sleeper(previous=Status(autoscaling=status))
     assert operator.replicas() == 0
@@ -230,68 +230,68 @@ def idle_for(operator: Operator, seconds: float) -> None:
     operator.look(int(seconds / PERIOD), say=lambda: operator.hear(running=0))
 
 
-def test_an_idle_endpoint_falls_asleep_after_its_window() -> None:
+def test_an_idle_endpoint_scales_to_zero_after_its_window() -> None:
     operator = sleeper()
     assert operator.replicas() == 1
 
-    idle_for(operator, AWAKE_SECONDS - PERIOD)
+    idle_for(operator, WINDOW_SECONDS - PERIOD)
     assert operator.replicas() == 1
 
     idle_for(operator, 4 * PERIOD)
     assert operator.replicas() == 0
 
 
-def test_a_request_that_nobody_saw_running_keeps_it_awake() -> None:
+def test_a_request_between_two_polls_keeps_the_last_replica() -> None:
     operator = sleeper()
     operator.replicas()
-    idle_for(operator, AWAKE_SECONDS - PERIOD)
+    idle_for(operator, WINDOW_SECONDS - PERIOD)
 
     operator.hear(running=0)
     operator.line().last_busy_at = operator.now
-    idle_for(operator, AWAKE_SECONDS - PERIOD)
+    idle_for(operator, WINDOW_SECONDS - PERIOD)
 
     assert operator.replicas() == 1
 
 
-def test_without_an_activator_the_last_replica_stays_and_one_that_sleeps_does() -> None:
+def test_without_an_activator_one_replica_stays_one_and_zero_stays_zero() -> None:
     operator = sleeper()
     operator.replicas()
     operator.activators.current = Activators()
-    idle_for(operator, 2 * AWAKE_SECONDS)
+    idle_for(operator, 2 * WINDOW_SECONDS)
     assert operator.replicas() == 1
 
-    operator = asleep()
+    operator = at_zero()
     operator.activators.current = Activators()
     operator.look(5)
     assert operator.replicas() == 0
 
 
-def test_whoever_waits_wakes_it_at_once() -> None:
-    operator = asleep()
+def test_queued_requests_start_a_replica_at_once() -> None:
+    operator = at_zero()
     assert operator.look(3) == []
 
     operator.activators.current = Activators(("10.0.0.9",), held={KEY: 12})
-    operator.scaler.wake(KEY)
+    operator.scaler.decide_now(KEY)
 
     assert operator.queued == [KEY]
     assert operator.replicas() == 2
 
 
-def test_a_wake_of_somebody_unknown_is_nothing() -> None:
-    operator = asleep()
+def test_queued_requests_for_an_unknown_endpoint_change_nothing() -> None:
+    operator = at_zero()
 
-    operator.scaler.wake(Key(NAMESPACE, "other"))
+    operator.scaler.decide_now(Key(NAMESPACE, "other"))
 
     assert operator.queued == []
 
 
-def test_an_endpoint_may_begin_asleep() -> None:
+def test_an_endpoint_may_begin_at_zero() -> None:
     operator = Operator({**SLEEPER, "replicas": 0})
 
     assert operator.replicas() == 0
 
 
-def test_an_endpoint_that_was_stopped_does_not_wake_asleep() -> None:
+def test_an_endpoint_that_was_stopped_resumes_with_a_replica() -> None:
     operator = sleeper()
     operator.edit({"suspend": True})
     assert operator.replicas() == 0
@@ -320,7 +320,7 @@ def test_another_autoscaler_learns_of_those_that_wait(
 @pytest.mark.parametrize(
     ("least", "activators", "load"), [(0, (), 1), (0, ("10.0.0.9",), 0), (1, (), 0)]
 )
-def test_another_autoscaler_finds_no_idle_endpoint_where_nothing_would_wake_it(
+def test_another_autoscaler_finds_no_idle_endpoint_where_nothing_would_scale_from_zero(
     least: int, activators: tuple[str, ...], load: int
 ) -> None:
     autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}

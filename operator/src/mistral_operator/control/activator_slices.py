@@ -1,4 +1,4 @@
-"""The EndpointSlices that put the activators behind the Services of endpoints that may sleep."""
+"""The EndpointSlices that put the activators behind the Services of scale-to-zero endpoints."""
 
 from collections.abc import Iterable
 
@@ -33,7 +33,7 @@ class ActivatorSlices:
 
 
 class Ports:
-    """Gives every endpoint that may sleep a port of the activators, and remembers it.
+    """Assigns a port of the activators to every endpoint that may scale to zero, and remembers it.
 
     The memory is the cluster's: the slices hold the ports, so a new operator gives the same.
     """
@@ -56,7 +56,7 @@ class Ports:
         self._assigned.pop(key, None)
 
     def _kept(self, key: Key) -> int | None:
-        """Return the port in the cluster, unless somebody made two endpoints share it."""
+        """Return the port in the cluster, unless an edit made two endpoints share it."""
         port = next(filter(None, map(port_of, _slices(self._store, key))), None)
         return None if port in self._assigned.values() else port
 

@@ -65,7 +65,7 @@ class Desired:
 
     @property
     def replicas(self) -> int:
-        """Replicas that are asked for, even where none can start or the last one has to stay."""
+        """Requested replicas, even where none can start or the last one has to stay."""
         return self.written.spec.replicas if self.scaling is None else self.scaling.replicas
 
     @property

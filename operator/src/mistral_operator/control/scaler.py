@@ -56,12 +56,12 @@ _ROUTINE = {
     ScalingReason.NOT_READY,
     ScalingReason.ASLEEP,
 }
-"""Reasons between which nothing changes that anybody has to know."""
+"""Reasons that need no attention; a change from one to another is not reported."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """One endpoint: what was decided, and what of it was told."""
+    """One endpoint: what was decided, and what of it was reported."""
 
     resource: Resource
     memory: ScalingHistory
@@ -94,7 +94,7 @@ class Loads:
     """The loads of endpoints, for another autoscaler."""
 
     scaler: "Scaler | None" = None
-    """Who knows them; unset while this replica stands by."""
+    """Source of the loads; unset in a standby replica."""
 
     def __call__(self, namespace: str, name: str) -> dict[str, Any] | str:
         """Return the load of an endpoint, or why it is not known."""
@@ -110,10 +110,10 @@ class Scaler:
 
     Args:
         store: which resources and pods there are.
-        board: what the pods say.
-        activators: what waits for a pod to become ready.
-        changed: is told of each resource whose decision changed.
-        period: seconds between two looks.
+        board: the load that the pods report.
+        activators: requests that wait for a ready pod.
+        changed: called with each resource whose decision changed.
+        period: seconds between two decisions.
         collector: shows what was decided.
         clock: the time in seconds; only goes forward.
         wall: the time as it is written into a status.
@@ -130,7 +130,7 @@ class Scaler:
     _lines: dict[Key, _Line] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Decide for ever."""
+        """Decide periodically, until the task is canceled."""
         while True:
             self.look_at_all()
             await asyncio.sleep(self.period)
@@ -145,8 +145,8 @@ class Scaler:
             if line is not None and self._look(key, line):
                 self.changed(key)
 
-    def wake(self, key: Key) -> None:
-        """Decide at once for an endpoint that requests began to wait for."""
+    def decide_now(self, key: Key) -> None:
+        """Decide at once for an endpoint that has the first queued requests."""
         body = self.store.resources.get(key)
         line = None if body is None or not _may(body) else self._line(key, body)
         if line is not None and self._look(key, line):
@@ -158,7 +158,7 @@ class Scaler:
         return None if body is None or not _may(body) else self.period
 
     def reading(self, key: Key) -> LoadReading | None:
-        """Return the load of an endpoint, None if nobody knows it."""
+        """Return the load of an endpoint, None if it is not known."""
         body = self.store.resources.get(key)
         if body is None or not _may(body):
             return None
@@ -168,7 +168,7 @@ class Scaler:
             return None
         spec, look = resource.spec, self._see(key)
         if can_scale_to_zero(spec) and not self.activators.current.addresses:
-            # Nothing would wake it: its last replica is not idle for whoever takes idle ones away.
+            # Nothing would scale it from zero, so no autoscaler may see its last replica as idle.
             look = replace(look, active=True)
         target = _target(spec, _kv_cache_tokens(body))
         if target is None and not look.reported:
@@ -229,10 +229,10 @@ class Scaler:
         return _Line(resource, initial_history(start, self.clock()), reported, tokens)
 
     def _look(self, key: Key, line: _Line) -> bool:
-        """Decide for one endpoint; return whether there is something to tell."""
+        """Decide for one endpoint; return whether there is something to report."""
         spec = _spec(line.resource)
         if line.memory.replicas and not self.activators.current.addresses:
-            # Nothing would wake it. An endpoint that sleeps already is left to.
+            # Nothing would scale it from zero. One that is at zero already stays there.
             spec = spec.model_copy(update={"min_replicas": max(spec.min_replicas, 1)})
         now, before = self.clock(), line.decision
         target = _target(line.resource.spec, line.kv_cache_tokens)
