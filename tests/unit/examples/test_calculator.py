@@ -1,4 +1,4 @@
-"""The calculator that a model may call: right where it answers, and nobody's way in."""
+"""The calculator that a model may call: right where it answers, and no way in for an attacker."""
 
 import doctest
 import time

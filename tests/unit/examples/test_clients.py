@@ -24,7 +24,7 @@ CUT = "(The context is full, or the answer repeated itself: it was cut.)"
 
 @dataclass
 class Endpoint:
-    """Answers chats with `replies` in turn, the last one for ever, and keeps what was asked."""
+    """Answers chats with `replies` in turn, the last one repeatedly, and keeps the requests."""
 
     server: ThreadingHTTPServer
     replies: list[Reply] = field(default_factory=list)
@@ -222,7 +222,7 @@ def test_a_call_in_an_answer_that_was_cut_is_not_run(endpoint: Endpoint, client:
     assert len(endpoint.requests) == 1
 
 
-def test_a_model_that_calls_for_ever_is_asked_to_answer(endpoint: Endpoint, client: OpenAI) -> None:
+def test_a_model_that_calls_endlessly_is_made_to_answer(endpoint: Endpoint, client: OpenAI) -> None:
     again = called('{"expression": "1"}')
     endpoint.replies = [again] * tools.MAX_ROUNDS + [answered("Enough.")]
 

@@ -34,7 +34,7 @@ def pod(name: str) -> dict[str, Any]:
 
 
 def requests(name: str) -> dict[str, str]:
-    """Return what the server's container of an example asks for."""
+    """Return what the server's container of an example requests."""
     result: dict[str, str] = pod(name)["containers"][0]["resources"]["requests"]
     return result
 
@@ -129,7 +129,7 @@ def sleeping_gives_its_gpus_back_and_does_not_fetch_the_model_anew() -> None:
     assert spec.cache is not None
 
 
-def cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model() -> None:
+def cpu_needs_no_gpu_and_runs_two_ranks_of_the_demos_model() -> None:
     settings = server_settings_in(pod("cpu"))
     assert settings.device == "cpu"
     assert settings.engine.tensor_parallel_size == 2
@@ -147,7 +147,7 @@ PROMISES: dict[str, Callable[[], None]] = {
     "guarded": guarded_brings_the_keys_that_it_names_and_stops_loops,
     "autoscaled": autoscaled_follows_the_load_and_stops_loops,
     "sleeping": sleeping_gives_its_gpus_back_and_does_not_fetch_the_model_anew,
-    "cpu": cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model,
+    "cpu": cpu_needs_no_gpu_and_runs_two_ranks_of_the_demos_model,
 }
 
 
