@@ -30,7 +30,7 @@ def line(name: str, result: Result) -> str:
 
 
 def plot(trace: Trace, results: dict[str, Result]) -> None:
-    """Write the plot, if somebody wants it."""
+    """Write the plot, if its file is given."""
     file = os.environ.get("MISTRAL_BENCH_PLOT")
     if file and trace.name == PLOTTED_TRACE:
         lines = {name: results[name].desired for name in PLOTTED}

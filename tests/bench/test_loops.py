@@ -96,11 +96,11 @@ class Rule:
 
 
 RULES = {
-    "ours (4 copies, 256 tokens, period 1..1024)": Rule(ours),
-    "vLLM 1..64, 4 copies": Rule(vllms(64, 4), 10),
-    "vLLM 1..256, 4 copies": Rule(vllms(256, 4), 20),
-    "vLLM 16..1024, 4 copies": Rule(vllms(1024, 4, 16), 50),
-    "window 512, period 128, 3 copies": Rule(window, 20),
+    "ours (4 repetitions, 256 tokens, period 1..1024)": Rule(ours),
+    "vLLM 1..64, 4 repetitions": Rule(vllms(64, 4), 10),
+    "vLLM 1..256, 4 repetitions": Rule(vllms(256, 4), 20),
+    "vLLM 16..1024, 4 repetitions": Rule(vllms(1024, 4, 16), 50),
+    "window 512, period 128, 3 repetitions": Rule(window, 20),
     "compression ratio": Rule(compression),
 }
 

@@ -147,7 +147,7 @@ def test_every_pod_keeps_the_restricted_pod_security_standard(case: Case) -> Non
         own = container["securityContext"]
         assert own["allowPrivilegeEscalation"] is False
         assert own["capabilities"] == {"drop": ["ALL"]}
-        assert own["readOnlyRootFilesystem"] is True, "more than the standard asks for"
+        assert own["readOnlyRootFilesystem"] is True, "more than the standard requires"
         # What would override the pod's own context, or raise rights.
         assert not {"privileged", "runAsUser", "runAsNonRoot", "seccompProfile", "procMount"} & set(
             own

@@ -133,8 +133,8 @@ def ask(namespace: Namespace) -> tuple[int, dict[str, Any]]:
         return error.code, json.load(error)
 
 
-def until_asleep(namespace: Namespace, pods: TalkingPods | None = None) -> None:
-    """Wait until no replica is there and somebody answers all the same."""
+def until_scaled_to_zero(namespace: Namespace, pods: TalkingPods | None = None) -> None:
+    """Wait until no replica is there and the activator answers in its place."""
     namespace.until(lambda: replicas(namespace) == 0, "no replica")
     # The next pod may get the address of the last one, which must not be found there.
     namespace.until(lambda: pods is None or not pods.servers, "silence")

@@ -124,7 +124,7 @@ def unschedulable_pod(message: str) -> Object:
 
 
 def failed_pod(reason: str, message: str, name: str = "small-1") -> Object:
-    """Return a pod that the kubelet ended as a whole, such as an evicted one."""
+    """Return a pod that the kubelet terminated as a whole, such as an evicted one."""
     return pod_body(name=name, status={"phase": "Failed", "reason": reason, "message": message})
 
 
@@ -152,7 +152,7 @@ def fetch(status: Object) -> Object:
 
 
 def ended(exit_code: int, reason: str = "Error", message: str = "", **fields: str) -> Object:
-    """Return the state of a container that has ended."""
+    """Return the state of a container that has exited."""
     terminated = {"exitCode": exit_code, "reason": reason, "message": message, **fields}
     return {"terminated": terminated}
 
@@ -160,7 +160,7 @@ def ended(exit_code: int, reason: str = "Error", message: str = "", **fields: st
 def crashed_container(
     exit_code: int, reason: str = "Error", message: str = "", **fields: Any
 ) -> Object:
-    """Return the status of a container in the kubelet's back-off after it ended."""
+    """Return the status of a container in the kubelet's back-off after it exited."""
     return waiting_container(
         "CrashLoopBackOff",
         "back-off 40s restarting failed container=server pod=small-1_models(uid-of-small-1)",

@@ -24,7 +24,7 @@ Object = dict[str, Any]
 
 
 class HelmRefused(AssertionError):
-    """Helm ended with an error; the message is what it said."""
+    """Helm failed; the message is its output."""
 
 
 def helm(*arguments: str, text: str = "", home: Path | None = None) -> str:

@@ -155,7 +155,7 @@ class Keda:
 
 @contextmanager
 def running_keda(cluster: Cluster, folder: Path) -> Iterator[Keda]:
-    """Run a KEDA that the cluster's autoscalers ask for external metrics, until the block ends."""
+    """Run a KEDA that the cluster's autoscalers query external metrics of, until the block ends."""
     keda = Keda(cluster, folder)
     try:
         keda.start()

@@ -40,7 +40,7 @@ def stand_in(
 def until_established(cluster: Cluster, seconds: float = 30) -> None:
     """Wait for every definition of a cluster.
 
-    `kubectl wait` gives up at once on a definition whose status nobody has written yet.
+    `kubectl wait` gives up at once on a definition that has no status yet.
     """
 
     def established() -> bool:

@@ -1,6 +1,6 @@
-"""Fake pods that say what they do: each gets an address of the loopback network, and answers there.
+"""Fake pods that report their load: each has an address of the loopback network, and answers there.
 
-kwok says that pods run, at addresses where nothing is. The operator polls addresses that the API
+kwok reports that pods run, at addresses where nothing is. The operator polls addresses that the API
 server names, so a test gives each pod another one and serves `/signals` at it.
 """
 

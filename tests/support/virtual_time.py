@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Advances its own clock instead of sleeping; real input and output still work."""
+    """Advances its own clock instead of waiting; real input and output still work."""
 
     _now = 0.0
     _under_way = 0

@@ -2,7 +2,7 @@
 
 Discrete events. The queue is one for all replicas, as behind a perfect router, so that what differs
 between two runs is the policy alone. A request computes at the speed that the batch had when it was
-admitted. A replica that has to go takes no request any more, and is gone when its last one has
+admitted. A terminating replica takes no request any more, and is gone when its last one has
 ended, or after the drain time.
 """
 
@@ -78,7 +78,7 @@ class State:
 
     now: float
     desired: int
-    """Replicas that were asked for last."""
+    """Replicas that were last decided."""
     pods: tuple[tuple[int, int, float], ...]
     """Running and looping requests of each ready replica, and the used share of its cache."""
     waiting: int
@@ -96,7 +96,7 @@ class Result:
     queue_seconds: list[float] = field(default_factory=list)
     """Of requests that do not loop."""
     desired: list[tuple[float, int]] = field(default_factory=list)
-    """When another number of replicas was asked for."""
+    """When the number of desired replicas changed."""
 
     def queue_percentile(self, share: float) -> float:
         """Return a percentile of the time in the queue."""
@@ -104,7 +104,7 @@ class Result:
 
     @property
     def changes(self) -> int:
-        """How often another number of replicas was asked for."""
+        """How often the number of desired replicas changed."""
         return len(self.desired) - 1
 
     @property

@@ -112,7 +112,7 @@ def fast_answers() -> dict[str, Any]:
 
 
 def _without_ids(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer, or a chunk of one, as whoever gets it that did not ask for token ids."""
+    """Return an answer, or a chunk of one, as a client gets it that did not request token ids."""
     choices = [
         {name: value for name, value in one.items() if name != "token_ids"}
         for one in answer["choices"]

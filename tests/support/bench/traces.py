@@ -11,7 +11,7 @@ MEDIAN_PROMPT, MEDIAN_ANSWER, SPREAD, LONGEST = 500, 250, 0.8, 4096
 """Tokens; both are log-normal, as those of chats are."""
 
 MAX_TOKENS = 8192
-"""Where a generation ends that loops and that nobody stops."""
+"""Where a generation ends that loops and is not stopped."""
 
 STOPPED_AFTER = 512
 """Tokens of a loop after which `spec.loops.action: Stop` ends it."""
