@@ -11,7 +11,7 @@ from mistral_operator.kube.quantities import same_quantity
 
 
 def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
-    """Return where the live object first differs from the desired one, as a JSON pointer, or None.
+    """Return where the live object first misses a desired value, as a JSON pointer, or None.
 
     Lists are compared item by item: the API server keeps their order, and an item that
     another owner added to one of our lists counts as a difference.

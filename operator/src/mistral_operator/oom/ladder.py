@@ -29,7 +29,7 @@ _ROUND_FROM = 8192
 _DEFAULT_SEQUENCES = 256
 """What vLLM takes where the spec says nothing; 1024 on the largest GPUs."""
 _BUSY_RETRIES = 2
-"""Another process on the GPU may exit: after so many failures the settings are still the same."""
+"""Failures before a change is tried: another process on the GPU may exit by itself."""
 _GIB = 1024**3
 
 
