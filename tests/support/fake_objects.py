@@ -92,6 +92,7 @@ class FakeObjects:
         if (identity["apiVersion"], identity["kind"]) != (kind.api_version, kind.kind):
             raise ApiError(400, "BadRequest", f"{identity} is not what is served here")
         live = self._owned(kind, key) if status else self.stored.get((kind, key))
+        _check_preconditions(kind, key, desired["metadata"], live)
         fields = _part(desired, status=status)
         try:
             made = applied(
@@ -240,7 +241,9 @@ def _part(desired: Object, *, status: bool) -> Object:
     if status:
         return {"status": desired.get("status", {})}
     metadata = {
-        key: one for key, one in desired["metadata"].items() if key not in {"name", "namespace"}
+        key: one
+        for key, one in desired["metadata"].items()
+        if key not in {"name", "namespace", "uid", "resourceVersion"}
     }
     fields = {
         key: one
@@ -248,6 +251,25 @@ def _part(desired: Object, *, status: bool) -> Object:
         if key not in {"apiVersion", "kind", "metadata", "status"}
     }
     return {**fields, **({"metadata": metadata} if metadata else {})}
+
+
+def _check_preconditions(kind: Kind, key: Key, wanted: Object, live: Owned | None) -> None:
+    """Reject an apply for another version, or for another object, than the live one.
+
+    A version is only compared if an object exists: an apply with any creates it otherwise.
+    """
+    problem = None
+    if live is None and "uid" in wanted:
+        problem = f"uid mismatch: {wanted['uid']}, and no existing object was found"
+    elif live is not None:
+        metadata = live.body["metadata"]
+        if wanted.get("uid", metadata["uid"]) != metadata["uid"]:
+            problem = f"Precondition failed: UID in precondition: {wanted['uid']}"
+        elif wanted.get("resourceVersion") not in {None, metadata["resourceVersion"]}:
+            problem = "the object has been modified"
+    if problem is not None:
+        message = f'Operation cannot be fulfilled on {kind.plural} "{key.name}": {problem}'
+        raise ApiError(409, "Conflict", message)
 
 
 def _counted(kind: Kind, body: Object) -> object:

@@ -15,7 +15,7 @@ from fake_api_server import FakeApiServer, Request
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, NamespaceTerminating
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Occupied
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
@@ -65,6 +65,26 @@ async def test_an_apply_creates_an_object_and_the_same_again_changes_nothing(
     assert first["metadata"]["uid"]
     assert first["metadata"]["managedFields"][0]["manager"] == "mistral-small-operator"
     assert first["spec"]["revisionHistoryLimit"] == 3, "a default is no more than that"
+
+
+async def test_an_apply_with_a_version_creates_and_never_changes(cluster: Cluster) -> None:
+    created = await cluster.create(DEPLOYMENT)
+
+    with pytest.raises(Occupied, match="the object has been modified"):
+        await cluster.create(DEPLOYMENT)
+
+    assert await cluster.apply(DEPLOYMENT, force=False) == created
+
+
+async def test_an_apply_with_a_uid_changes_that_object_only(cluster: Cluster) -> None:
+    with pytest.raises(Occupied, match="no existing object was found"):
+        await cluster.take_back(DEPLOYMENT, "a-uid")
+
+    created = await cluster.create(DEPLOYMENT)
+
+    assert await cluster.take_back(DEPLOYMENT, created["metadata"]["uid"]) == created
+    with pytest.raises(Occupied, match="UID in precondition"):
+        await cluster.take_back(DEPLOYMENT, "a-uid")
 
 
 async def test_an_apply_holds_any_character(cluster: Cluster) -> None:

@@ -7,8 +7,14 @@ from mistral_operator.api.status import Problem
 from mistral_operator.apply.diff import first_difference, repair
 from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
 from mistral_operator.kube.client import Cluster, Object
-from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, NameTaken, Unavailable
-from mistral_operator.kube.kinds import CLAIM, SERVICE_ACCOUNT, Kind
+from mistral_operator.kube.errors import (
+    ClusterError,
+    NamespaceTerminating,
+    NameTaken,
+    Occupied,
+    Unavailable,
+)
+from mistral_operator.kube.kinds import Kind
 from mistral_operator.metrics import WRITES
 from mistral_operator.watch.store import Store, live_child
 
@@ -16,10 +22,6 @@ log = logging.getLogger(__name__)
 
 _MOST_REPAIRS = 10
 """Differences repaired in one run; the next reconciliation repairs more, so that each run ends."""
-
-_MERGEABLE = {SERVICE_ACCOUNT, CLAIM}
-"""Kinds that have no field on which two owners must conflict: an apply without force would quietly
-merge ours into a foreign object, so these are looked at before they are first applied."""
 
 
 class Executor:
@@ -72,31 +74,30 @@ class Executor:
         return None
 
     async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
-        if step.exists:
-            return await self._take_back(resource, step)
-        if step.kind in _MERGEABLE:
-            await self._refuse_foreign(resource, step.kind, step.name)
+        """Create the object, or apply over ours; an object of the name that is not ours stays."""
         try:
-            return await self._cluster.apply(step.desired, force=False)
-        except ClusterError as error:
-            if error.status != 409:
+            if step.uid is None:
+                return await self._cluster.create(step.desired)
+            return await self._take_back(resource, step, step.uid)
+        except Occupied:
+            # Either the watch is behind, or another owner was faster.
+            uid = await self._uid_of_ours(resource, step.kind, step.name)
+            if uid is None:
                 raise
-        # Another owner has fields of an object of this name. It may be ours without its labels.
-        await self._refuse_foreign(resource, step.kind, step.name)
-        return await self._cluster.apply(step.desired, force=True)
+            return await self._take_back(resource, step, uid)
 
-    async def _take_back(self, resource: Resource, step: Apply) -> Object:
+    async def _take_back(self, resource: Resource, step: Apply, uid: str) -> Object:
         """Apply over an object of ours, whatever edits it has."""
         try:
-            live = await self._cluster.apply(step.desired, force=True)
+            live = await self._cluster.take_back(step.desired, uid)
         except ClusterError as error:
             if error.status != 422:
                 raise
             # Merged with a foreign edit, our object is invalid: it may have two ports of one name.
             current = await self._cluster.get(step.kind, resource.namespace, step.name)
-            if current is not None:
+            if current is not None and current["metadata"]["uid"] == uid:
                 await self._mend(resource, step, current)
-            return await self._cluster.apply(step.desired, force=True)
+            return await self._cluster.take_back(step.desired, uid)
         return await self._mend(resource, step, live)
 
     async def _mend(self, resource: Resource, step: Apply, live: Object) -> Object:
@@ -116,16 +117,20 @@ class Executor:
             WRITES.labels(kind=step.kind.kind, verb="repair").inc()
         return live
 
-    async def _refuse_foreign(self, resource: Resource, kind: Kind, name: str) -> None:
-        """Raise `NameTaken` if an object exists that this resource does not control."""
+    async def _uid_of_ours(self, resource: Resource, kind: Kind, name: str) -> str | None:
+        """Return the uid of a child of this resource, None if no object of the name exists.
+
+        Raises:
+            NameTaken: the object does not belong to this resource.
+        """
         body = await self._cluster.get(kind, resource.namespace, name)
         if body is None:
-            return
+            return None
         child = live_child(kind, body)
         if child.controller_uid == resource.uid:
-            return
+            return child.uid
         if child.controller_uid is None and child.digest is not None:
-            return
+            return child.uid
         raise NameTaken(409, _taken(kind, name), f"PATCH {kind.path(resource.namespace, name)}")
 
 

@@ -22,9 +22,15 @@ class Apply:
     desired: KubernetesObject
     kind: Kind
     name: str
-    exists: bool
-    """The live object is known to be ours, so its fields may be taken back by force."""
+    uid: str | None
+    """Uid of the live object that is known to be ours, whose fields may be taken back by force.
+    None: there is none, and the object is created."""
     reason: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether the object is known to exist."""
+        return self.uid is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,8 @@ def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Childre
             continue
         reason = _why_apply(child, existing)
         if reason is not None:
-            applies.append(Apply(child, kind, name, existing is not None, reason))
+            uid = None if existing is None else existing.uid
+            applies.append(Apply(child, kind, name, uid, reason))
     deletes = [
         Delete(child.kind, child.name, child.uid, "no longer desired")
         for key, child in live.items()

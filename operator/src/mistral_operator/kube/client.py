@@ -27,7 +27,7 @@ from tenacity import (
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
 from mistral_operator.kube.availability import Availability
-from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
+from mistral_operator.kube.errors import ClusterError, KindMissing, Occupied, Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import Fence
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
@@ -41,6 +41,9 @@ _REQUEST_SECONDS = 30
 _PAGE = 500
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_NO_VERSION = "1"
+"""Resource version that no object has: the first write of etcd is its second revision. An apply
+with it creates an object, and is rejected if one of the name exists."""
 _PAUSED_ATTEMPTS = 4
 """Maximum attempts of a request while responses have Retry-After; client-go uses 10."""
 
@@ -115,7 +118,36 @@ class Cluster:
         """Close the connections."""
         await self.client.close()
 
-    async def apply(self, desired: Object, *, force: bool) -> Object:
+    async def create(self, desired: Object) -> Object:
+        """Create an object by server-side apply and return the live one.
+
+        A plain POST would make this manager own the fields a second time, as an update, and a later
+        apply could not remove any.
+
+        Raises:
+            Occupied: an object of this name exists, whatever its fields. It is left as it is.
+        """
+        try:
+            return await self.apply(_with_metadata(desired, resourceVersion=_NO_VERSION))
+        except ClusterError as error:
+            if error.status == 409:
+                raise Occupied(409, error.reason, str(error)) from error
+            raise
+
+    async def take_back(self, desired: Object, uid: str) -> Object:
+        """Server-side apply an existing object, taking fields from other managers.
+
+        Raises:
+            Occupied: the object was deleted, or replaced by another one of its name.
+        """
+        try:
+            return await self.apply(_with_metadata(desired, uid=uid), force=True)
+        except ClusterError as error:
+            if error.status == 409:
+                raise Occupied(409, error.reason, str(error)) from error
+            raise
+
+    async def apply(self, desired: Object, *, force: bool = False) -> Object:
         """Server-side apply an object and return the live one.
 
         Args:
@@ -319,6 +351,10 @@ class Cluster:
             raise error_of(response.status, response.headers, text, request)
         decoded: Object = json.loads(text)
         return decoded
+
+
+def _with_metadata(body: Object, **fields: str) -> Object:
+    return {**body, "metadata": {**body["metadata"], **fields}}
 
 
 def _proxy_of_environment(host: str) -> str | None:
