@@ -253,19 +253,19 @@ def _part(desired: Object, *, status: bool) -> Object:
     return {**fields, **({"metadata": metadata} if metadata else {})}
 
 
-def _check_preconditions(kind: Kind, key: Key, wanted: Object, live: Owned | None) -> None:
+def _check_preconditions(kind: Kind, key: Key, desired: Object, live: Owned | None) -> None:
     """Reject an apply for another version, or for another object, than the live one.
 
     A version is only compared if an object exists: an apply with any creates it otherwise.
     """
     problem = None
-    if live is None and "uid" in wanted:
-        problem = f"uid mismatch: {wanted['uid']}, and no existing object was found"
+    if live is None and "uid" in desired:
+        problem = f"uid mismatch: {desired['uid']}, and no existing object was found"
     elif live is not None:
         metadata = live.body["metadata"]
-        if wanted.get("uid", metadata["uid"]) != metadata["uid"]:
-            problem = f"Precondition failed: UID in precondition: {wanted['uid']}"
-        elif wanted.get("resourceVersion") not in {None, metadata["resourceVersion"]}:
+        if desired.get("uid", metadata["uid"]) != metadata["uid"]:
+            problem = f"Precondition failed: UID in precondition: {desired['uid']}"
+        elif desired.get("resourceVersion") not in {None, metadata["resourceVersion"]}:
             problem = "the object has been modified"
     if problem is not None:
         message = f'Operation cannot be fulfilled on {kind.plural} "{key.name}": {problem}'

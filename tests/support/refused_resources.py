@@ -14,6 +14,14 @@ _KEDA = {"driver": "KEDA", "maxReplicas": 2}
 _PROMETHEUS = {"prometheus": "http://prometheus:9090"}
 
 RULES: dict[str, tuple[Spec, str]] = {
+    "a caller without a selector": (
+        {"network": {"callers": [{}]}},
+        "set either ipBlock, or namespaceSelector or podSelector or both",
+    ),
+    "a destination of two forms": (
+        {"network": {"destinations": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+        "set either ipBlock, or namespaceSelector or podSelector or both",
+    ),
     "a tensor parallel size that does not divide the heads": (
         {"engine": {"tensorParallelSize": 3}},
         "must divide the model's 32 attention heads and 8 KV heads: write 1, 2, 4 or 8",

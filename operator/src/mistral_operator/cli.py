@@ -78,7 +78,7 @@ def render(
     """Print the child objects of a resource, without a cluster."""
     settings = Settings()
     image = server_image or settings.server_image
-    context = RenderContext(image, pod_monitor, scaled_object, settings.url)
+    context = RenderContext(image, pod_monitor, scaled_object, settings.url, settings.network)
     for resource in _resources(source):
         for child in children(resource, context):
             click.echo("---")

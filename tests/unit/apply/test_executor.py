@@ -1,6 +1,5 @@
 """How a plan is carried out: what is asked first, taken back by force, or left to its owner."""
 
-
 import pytest
 
 from api_server import ApiServer

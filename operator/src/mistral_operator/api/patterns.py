@@ -30,6 +30,9 @@ API_PATH = r"^/[A-Za-z0-9._/-]*(/\*)?$"
 EXTENDED_RESOURCE = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
 """An extended resource of Kubernetes."""
 
+CIDR = r"^[0-9A-Fa-f:.]+/[0-9]{1,3}$"
+"""An address range; whether the numbers fit is checked apart."""
+
 EXAMPLES = {
     QUANTITY: "1Gi",
     RELATIVE_PATH: "models/small",
@@ -39,6 +42,7 @@ EXAMPLES = {
     URL: "https://hub.example.com",
     HOST: "images.example.com",
     API_PATH: "/score or /v1/*",
+    CIDR: "10.20.0.0/16",
     EXTENDED_RESOURCE: "nvidia.com/gpu",
 }
 """Examples by pattern."""

@@ -111,6 +111,7 @@ class Operator:
             pod_monitors=kinds.POD_MONITOR in child_kinds,
             scaled_objects=kinds.SCALED_OBJECT in child_kinds,
             operator_url=settings.url,
+            network=settings.network,
         )
         activators = ActivatorBoard()
         cluster.availability.on_recovery = queue.retry_all
