@@ -98,8 +98,8 @@ def engine_environment(
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
-        # All ranks are in this pod. By default their sockets, which authenticate nobody, listen on
-        # the pod's address; GPUs exchange data without them. `=` is NCCL's exact match.
+        # All ranks are in this pod. By default their sockets, which have no authentication, listen
+        # on the pod's address; GPUs exchange data without them. `=` is NCCL's exact match.
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "=lo",
         "VLLM_HOST_IP": "127.0.0.1",
