@@ -96,8 +96,8 @@ class StatusWriter:
         log.info("%s/%s: replacing an edited status", resource.namespace, resource.name)
         value = {**content, "conditions": conditions}
         operations = [{"op": "replace", "path": "/status", "value": value}]
-        cluster, name = self._dependencies.cluster, f"{resource.name}/status"
-        return await cluster.patch(RESOURCE, resource.namespace, name, operations)
+        cluster, at = self._dependencies.cluster, (resource.namespace, resource.name)
+        return await cluster.patch(RESOURCE, *at, operations, subresource="status")
 
     def _is_live(self, resource: Resource, status: Status) -> bool:
         """Tell whether the API server holds a status, and nothing that does not belong there."""

@@ -23,6 +23,7 @@ from tenacity import (
     retry_if_exception_type,
     wait_random_exponential,
 )
+from yarl import URL
 
 from mistral_operator.kube import names
 from mistral_operator.kube.availability import Availability
@@ -137,18 +138,24 @@ class Cluster:
             "metadata": {"name": name, "namespace": namespace},
             "status": status,
         }
-        return await self._apply(f"{RESOURCE.path(namespace, name)}/status", body, force=True)
+        path = RESOURCE.path(namespace, name, "status")
+        return await self._apply(path, body, force=True)
 
     async def _apply(self, path: str, body: Object, *, force: bool) -> Object:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._request("PATCH", path, query, body, "application/apply-patch+yaml")
 
     async def patch(
-        self, kind: Kind, namespace: str, name: str, operations: list[Object]
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        operations: list[Object],
+        subresource: str = "",
     ) -> Object:
         """Patch an object with JSON Patch operations and return the live one."""
         query = {"fieldManager": names.FIELD_MANAGER}
-        path = kind.path(namespace, name)
+        path = kind.path(namespace, name, subresource)
         return await self._request("PATCH", path, query, operations, "application/json-patch+json")
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -279,21 +286,23 @@ class Cluster:
         url = f"{self.client.configuration.host}{path}"
         if query:
             url = f"{url}?{urlencode(query)}"
+        # Encoded already: by default yarl decodes and resolves what looks like a relative path.
+        target = URL(url, encoded=True)
         headers = {"Accept": accept, "Content-Type": content_type}
         for _ in range(_PAUSED_ATTEMPTS - 1):
             try:
-                return await self._send(method, url, path, body, headers)
+                return await self._send(method, target, path, body, headers)
             except Unavailable as error:
                 if not error.retry_after:
                     raise
                 log.info("%s; sending it again in %g s", error, error.retry_after)
                 await asyncio.sleep(error.retry_after)
-        return await self._send(method, url, path, body, headers)
+        return await self._send(method, target, path, body, headers)
 
     async def _send(
         self,
         method: str,
-        url: str,
+        url: URL,
         path: str,
         body: Object | list[Object] | None,
         headers: dict[str, str],
