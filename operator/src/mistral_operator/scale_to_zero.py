@@ -28,32 +28,32 @@ class _Document(BaseModel):
 class Terms(_Document):
     """Settings of an endpoint for the activator: the annotation on its slice."""
 
-    model: str
+    model: str = Field(max_length=200)
     """Name of the served model, for /v1/models."""
     keys: bool = False
     """Whether clients must send an API key. Only the replicas check its value; a request without a
     key does not start one."""
-    max_wait_seconds: int = Field(ge=1)
+    max_wait_seconds: int = Field(ge=1, le=3600)
     """Longest time that a request is queued, in seconds."""
-    max_requests: int = Field(ge=1)
+    max_requests: int = Field(ge=1, le=10_000)
     """Maximum number of queued requests."""
 
 
 class EndpointReport(_Document):
     """What an activator reports of one endpoint."""
 
-    namespace: str
-    name: str
-    held: int = Field(default=0, ge=0)
+    namespace: str = Field(max_length=63)
+    name: str = Field(max_length=253)
+    held: int = Field(default=0, ge=0, le=10**6)
     """Number of queued requests."""
-    targets: int = Field(default=0, ge=0)
+    targets: int = Field(default=0, ge=0, le=10**6)
     """Number of ready replicas in the slices of the Service."""
 
 
 class ActivatorDocument(_Document):
     """The document at /signals of an activator: endpoints with queued requests or replicas."""
 
-    endpoints: tuple[EndpointReport, ...] = ()
+    endpoints: tuple[EndpointReport, ...] = Field(default=(), max_length=PORTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pydantic import ValidationError
 
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, labeled_owner
-from mistral_operator.scale_to_zero import ActivatorDocument, EndpointReport, Terms
+from mistral_operator.scale_to_zero import PORTS, ActivatorDocument, EndpointReport, Terms
 from mistral_operator.signals.polling import url_host
 from mistral_operator.watch.facts import ready_addresses
 from mistral_operator.watch.store import Index
@@ -169,7 +170,8 @@ class Endpoints:
             )
             for one in self._endpoints.values()
         )
-        return ActivatorDocument(endpoints=tuple(one for one in reports if one.held or one.targets))
+        reported = (one for one in reports if one.held or one.targets)
+        return ActivatorDocument(endpoints=tuple(islice(reported, PORTS)))
 
     def _refresh(self, owner: Key | None) -> None:
         if owner is None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mistral_operator.api import Oom, OomEvent, OomTotal
-from mistral_operator.api.oom_status import MAX_EVENTS
+from mistral_operator.api.oom_status import MAX_COUNTED, MAX_EVENTS
 from mistral_operator.oom.failures import Failure
 from mistral_server.contract import MEMORY_FAILURES
 
@@ -18,13 +18,15 @@ def account(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
         failures: every explained end that is still visible, or was on a pod that went away.
     """
     visible = {one.identity: one for one in failures}
-    known = set(oom.counted)
-    new = [one for identity, one in visible.items() if identity not in known]
+    known = {identity for identity in oom.counted if identity in visible}
+    unknown = [one for identity, one in visible.items() if identity not in known]
+    # More than a status holds are not counted at all: each would count again at every pass.
+    new = unknown[: MAX_COUNTED - len(known)]
     memory = [one for one in new if one.failure in MEMORY_FAILURES]
     books = oom.model_copy(
         update={
             # What is not visible any more cannot be seen again: a pod never comes back.
-            "counted": sorted(visible),
+            "counted": sorted(known | {one.identity for one in new}),
             "totals": _totals(oom.totals, memory),
             "events": [*oom.events, *map(_event, memory)][-MAX_EVENTS:],
         }
