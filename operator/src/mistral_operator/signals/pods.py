@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube.names import HEALTH_PORT
 from mistral_operator.kube.objects import Key
 from mistral_operator.signals.polling import fetch_document, url_host
@@ -92,6 +93,7 @@ class SignalPoller:
         self._ready_period = ready_period
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._slots = asyncio.Semaphore(_CONCURRENCY)
+        self._isolation = Isolation("pod signals")
 
     async def run(self) -> None:
         """Poll forever."""
@@ -101,13 +103,18 @@ class SignalPoller:
                 self._board.retain({pod.uid for pod in pods})
                 now = time.monotonic()
                 due = [pod for pod in pods if self._is_due(pod, now)]
-                await asyncio.gather(*(self._poll(session, pod) for pod in due))
+                await asyncio.gather(*(self._poll_safely(session, pod) for pod in due))
                 await asyncio.sleep(min(1.0, self._period))
 
     def _is_due(self, pod: PodFacts, now: float) -> bool:
         record = self._board.record(pod)
         # A pod that has just become ready reports the effective settings of its engine.
         return record.next_poll <= now or record.polled_when_ready != pod.ready
+
+    async def _poll_safely(self, session: aiohttp.ClientSession, pod: PodFacts) -> None:
+        """Poll a pod; what it sends must not stop the polling of the others."""
+        with self._isolation.of(f"{pod.namespace}/{pod.name}"):
+            await self._poll(session, pod)
 
     async def _poll(self, session: aiohttp.ClientSession, pod: PodFacts) -> None:
         record = self._board.record(pod)

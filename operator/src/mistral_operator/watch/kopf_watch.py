@@ -11,19 +11,22 @@ from typing import Any
 
 import kopf
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube.kinds import Kind
-from mistral_operator.kube.objects import Body
+from mistral_operator.kube.objects import Body, key_of
 from mistral_operator.watch.kopf_storage import NoDiffBase, NoProgress
 from mistral_operator.watch.resync import Sink
 
 
 def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Iterable[Kind]) -> None:
     """Register one handler for each watched kind."""
+    isolation = Isolation("watches")
 
     def on(kind: Kind) -> None:
         async def on_event(event: kopf.RawEvent, **_: object) -> None:
             body: Body = event["object"]
-            sink.on_event(kind, body, deleted=event["type"] == "DELETED")
+            with isolation.of((kind.kind, *key_of(body))):
+                sink.on_event(kind, body, deleted=event["type"] == "DELETED")
 
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
 

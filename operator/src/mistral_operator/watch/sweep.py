@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, retry_while_unavailable
 from mistral_operator.kube.kinds import Kind
@@ -58,6 +59,7 @@ class Sweep:
             kind: selector for kind, selector in selectors.items() if kind not in _NOT_SWEPT
         }
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self._isolation = Isolation("sweep")
         self._behind: dict[tuple[Kind, Key], int] = {}
 
     async def forever(self) -> None:
@@ -81,9 +83,11 @@ class Sweep:
             async for page, version in pages:
                 versions.append(version)
                 for body in page:
-                    listed.add(key_of(body))
-                    if index.is_behind(body):
-                        newer[key_of(body)] = version_of(body)
+                    key = key_of(body)
+                    listed.add(key)
+                    with self._isolation.of((kind.kind, *key)):
+                        if index.is_behind(body):
+                            newer[key] = version_of(body)
         lost = self._watcher.replace(kind, listed, as_of=min(versions))
         if lost:
             log.warning("the watch of %s missed %d deletions", kind.plural, lost)
