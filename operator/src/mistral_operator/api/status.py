@@ -16,7 +16,9 @@ MAX_MESSAGE = 1024
 MAX_CONDITIONS = 64
 """Conditions of a resource, with those of other controllers."""
 
-Version = Annotated[str, Field(max_length=64)]
+MAX_VERSION = 64
+
+Version = Annotated[str, Field(max_length=MAX_VERSION)]
 """A version as an engine reports it."""
 
 

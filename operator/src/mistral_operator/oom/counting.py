@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from mistral_operator.api import Oom, OomEvent, OomTotal
 from mistral_operator.api.oom_status import MAX_COUNTED, MAX_EVENTS
 from mistral_operator.oom.failures import Failure
-from mistral_server.contract import MEMORY_FAILURES
+from mistral_server.contract import MEMORY_FAILURES, public_text
 
 _EVIDENCE_CHARACTERS = 400
+_PHASE_CHARACTERS = 64
 
 
 def account(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
@@ -45,7 +46,7 @@ def _event(failure: Failure) -> OomEvent:
     return OomEvent(
         failure=failure.failure,
         pod=failure.pod,
-        phase=failure.phase,
-        evidence=failure.evidence[:_EVIDENCE_CHARACTERS],
+        phase=public_text(failure.phase, _PHASE_CHARACTERS),
+        evidence=public_text(failure.evidence, _EVIDENCE_CHARACTERS),
         time=failure.time,
     )

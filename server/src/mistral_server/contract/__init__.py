@@ -13,8 +13,15 @@ from mistral_server.contract.failures import (
     MEMORY_FAILURES,
     FailureClass,
 )
-from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
+from mistral_server.contract.gate import (
+    API_KEYS_FILE,
+    OPEN_PATHS,
+    GateSettings,
+    LoopAction,
+    LoopSettings,
+)
 from mistral_server.contract.lenient import printable
+from mistral_server.contract.public_text import public_text
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
@@ -33,6 +40,7 @@ from mistral_server.contract.signals import EffectiveConfiguration, SignalDocume
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
+    "API_KEYS_FILE",
     "CLASS_OF_EXIT_CODE",
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
@@ -63,4 +71,5 @@ __all__ = [
     "TerminationReport",
     "check_engine_args",
     "printable",
+    "public_text",
 ]

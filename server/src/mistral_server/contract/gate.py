@@ -25,6 +25,11 @@ OPEN_PATHS = (
 vLLM serves about thirty more, which would bypass the gate."""
 
 
+API_KEYS_FILE = "api-keys"
+"""Key of the Secret, and file in the directory, with the API keys. A Secret without it was not made
+for this: its values are never mounted, so they are no keys."""
+
+
 class LoopSettings(ContractModel):
     """What counts as a loop, and how it is handled."""
 
@@ -49,8 +54,8 @@ class GateSettings(ContractModel):
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """Maximum request size. Ten images of 4 MB take 53 MB in base64."""
     api_keys: str | None = None
-    """Directory whose files contain one API key each; None disables authentication. Reloaded on
-    change."""
+    """Directory of the file `api-keys`, which contains one API key per line; None disables
+    authentication. Reloaded on change."""
     loops: LoopSettings = LoopSettings()
     strict_tools: bool = False
     """Constrain names and arguments of tool calls to the client's schemas with the engine's

@@ -32,7 +32,7 @@ def cut_to(longest: int) -> BeforeValidator:
     """Return the validator of a text that is cut to a length, rather than rejected."""
 
     def cut(text: Any) -> Any:
-        return text.strip()[:longest] if isinstance(text, str) else text
+        return text[:longest] if isinstance(text, str) else text
 
     return BeforeValidator(cut)
 

@@ -17,6 +17,10 @@ _SettingName = Annotated[str, Field(max_length=128)]
 _Suggestion = Annotated[int, Field(ge=0, le=2**53)]
 
 
+MAX_MESSAGE = 2048
+MAX_EVIDENCE = 1024
+
+
 class TerminationReport(ServerDocument):
     """Why the server failed."""
 
@@ -24,11 +28,11 @@ class TerminationReport(ServerDocument):
     """The class of the failure; empty if the report has none."""
     stage: ReportedStage = ""
     """What the server was doing."""
-    message: Annotated[str, cut_to(2048), Field(max_length=2048)] = ""
+    message: Annotated[str, cut_to(MAX_MESSAGE), Field(max_length=MAX_MESSAGE)] = ""
     """One or two sentences for users: what happened and what to change."""
     phase: ReportedPhase = ""
     """What the engine was doing; empty if its log does not show it."""
-    evidence: Annotated[str, cut_to(1024), Field(max_length=1024)] = ""
+    evidence: Annotated[str, cut_to(MAX_EVIDENCE), Field(max_length=MAX_EVIDENCE)] = ""
     """The line of the engine's output that shows the cause."""
     suggest: dict[_SettingName, _Suggestion] = Field(default={}, max_length=16)
     """Values that the engine suggests, by the name of the setting."""
