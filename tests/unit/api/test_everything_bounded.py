@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from largest_resource import largest_size
 from mistral_operator.api.crd import resource_schema
 from mistral_operator.scale_to_zero import ActivatorDocument, Terms
 from mistral_server.contract import SignalDocument, TerminationReport
@@ -72,6 +73,13 @@ def _has_bounded_keys(schema: Schema) -> bool:
 
 def test_every_part_of_the_resource_has_a_bound() -> None:
     assert list(unbounded(resource_schema(), {}, "")) == []
+
+
+def test_the_largest_resource_is_small_enough_for_hundreds_of_them() -> None:
+    sizes = {name: largest_size(one) for name, one in resource_schema()["properties"].items()}
+
+    assert sizes["spec"] < 100_000
+    assert sizes["status"] < 300_000
 
 
 @pytest.mark.parametrize("model", DOCUMENTS)

@@ -234,6 +234,22 @@ async def test_a_list_is_paginated(cluster: Cluster, api: ApiServer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "metadata_only", "limit"),
+    [(kinds.RESOURCE, False, "50"), (kinds.RESOURCE, True, "500"), (kinds.POD, False, "500")],
+)
+async def test_resources_are_listed_in_small_pages(
+    cluster: Cluster, api: ApiServer, kind: kinds.Kind, metadata_only: bool, limit: str
+) -> None:
+    api.answer = {"items": [], "metadata": {"resourceVersion": "7"}}
+
+    async for _ in cluster.list_pages(kind, None, None, metadata_only=metadata_only):
+        pass
+
+    ((_, _, query, _),) = api.requests
+    assert query["limit"] == limit
+
+
+@pytest.mark.parametrize(
     ("status", "answer", "want"),
     [
         (200, {"resources": [{"name": "podmonitors"}]}, True),

@@ -30,7 +30,7 @@ ClassName = Annotated[
 """Name of a failure class."""
 
 
-Digest = Annotated[str, Field(max_length=64)]
+Digest = Annotated[str, Field(max_length=16)]
 """A hash of settings, or the identity of a failure."""
 
 

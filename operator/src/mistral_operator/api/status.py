@@ -13,7 +13,7 @@ from mistral_operator.api.oom_status import Oom
 MAX_MESSAGE = 1024
 """Maximum length of a condition's message; longer quotations are truncated."""
 
-MAX_CONDITIONS = 64
+MAX_CONDITIONS = 32
 """Conditions of a resource, with those of other controllers."""
 
 MAX_VERSION = 64
@@ -104,7 +104,7 @@ class Condition(ApiModel):
     """Type of the condition."""
     status: Literal["True", "False", "Unknown"]
     """Status of the condition."""
-    reason: str = Field(max_length=1024)
+    reason: str = Field(max_length=256)
     """One-word reason; docs/status.md lists them."""
     message: str = Field(default="", max_length=4096)
     """Reason of the status in sentences, and how to resolve it."""

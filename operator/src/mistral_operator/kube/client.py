@@ -39,6 +39,9 @@ Object = dict[str, Any]
 
 _REQUEST_SECONDS = 30
 _PAGE = 500
+_RESOURCE_PAGE = 50
+"""Resources are the largest objects, and the only ones that users write in full: a page of the
+largest ones stays below 40 MB."""
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAUSED_ATTEMPTS = 4
@@ -208,9 +211,9 @@ class Cluster:
             metadata_only: list metadata without spec and status, from the watch cache of the API
                 server. It may be older than the storage.
         """
-        query = {"limit": str(_PAGE)}
+        query = {"limit": str(_RESOURCE_PAGE if kind == RESOURCE else _PAGE)}
         if metadata_only:
-            query["resourceVersion"] = "0"
+            query = {"limit": str(_PAGE), "resourceVersion": "0"}
         if selector is not None:
             query["labelSelector"] = selector
         while True:

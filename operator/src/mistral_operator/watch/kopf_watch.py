@@ -83,7 +83,7 @@ def kopf_settings(selectors: Mapping[Kind, str | None]) -> kopf.OperatorSettings
     settings.watching.initial_streaming = False  # Kopf 1.45 loses objects when that stream breaks
     # Listing a fleet without pages takes a few hundred megabytes. Kopf stops when a list is so slow
     # that its continuation token expires; the process then restarts.
-    settings.watching.chunk_size = 250
+    settings.watching.chunk_size = 100
     settings.queueing.worker_limit = None
     # Kopf keeps a task per object this long after its last event: thousands in a burst.
     settings.queueing.idle_timeout = 0.5
