@@ -26,7 +26,10 @@ TAINT_KEY = f"^({_QUALIFIED})?$"
 LABEL_VALUE = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
 """A value of a label or taint of Kubernetes."""
 
-IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"
+IMAGE = (
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@[A-Za-z0-9]+:[0-9a-fA-F]+)?$"
+)
 """A reference to an image."""
 
 _PARTS = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
@@ -41,7 +44,7 @@ REVISION = f"^{_PARTS}$"
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 """A repository of the hub."""
 
-MODEL_NAME = r"^[A-Za-z0-9._/:-]+$"
+MODEL_NAME = r"^/?[A-Za-z0-9_][A-Za-z0-9._:-]*(/[A-Za-z0-9_][A-Za-z0-9._:-]*)*$"
 """A name that clients send."""
 
 _HOST = rf"({_LABEL}\.)*[a-z]([-a-z0-9]*[a-z0-9])?"
