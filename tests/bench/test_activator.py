@@ -17,7 +17,7 @@ from aiohttp import web
 
 from endpoint_slices import our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoints
-from mistral_operator.activator.process import Listeners
+from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
@@ -129,7 +129,7 @@ async def _activator(engine: int) -> AsyncIterator[int]:
     ):
         endpoints.on_event(kinds.ENDPOINT_SLICE, body, deleted=False)
     async with upstream_session() as upstream:
-        listeners = Listeners(endpoints, upstream, drain_seconds=5)
+        listeners = Listeners(endpoints, upstream, Limits(drain_seconds=5))
         await listeners.sync()
         yield port
         await listeners.close()

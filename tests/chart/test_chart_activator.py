@@ -49,6 +49,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> Activat
     [
         ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
         ({"activator": {"drainSeconds": 45}}, "drain_seconds", 45.0),
+        ({"activator": {"connections": 300}}, "connections", 300),
+        ({"activator": {"requestMemoryMiB": 50}}, "request_memory_mib", 50),
         ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
         ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
         ({"log": {"format": "json"}}, "log_format", "json"),
@@ -119,7 +121,7 @@ def test_every_selector_selects_its_own_pods_and_not_the_others(kind: str) -> No
 
 def test_the_operator_finds_it_by_a_service_that_names_its_port() -> None:
     (service,) = of_kind(render_activator(), "Service")
-    (port,) = pod()["spec"]["containers"][0]["ports"]
+    port = pod()["spec"]["containers"][0]["ports"][0]
 
     assert service["spec"]["clusterIP"] == "None"
     assert (port["name"], port["containerPort"]) == ("http", 8080)
@@ -138,6 +140,20 @@ def test_the_network_policy_is_open_where_requests_come_and_go() -> None:
     assert [one["port"] for one in api_server["ports"]] == [16443]
     assert [one["port"] for one in endpoints["ports"]] == [HTTP_PORT]
     assert endpoints["to"][0]["podSelector"] == {"matchLabels": {LABEL_MANAGED_BY: MANAGED_BY}}
+
+
+def test_probes_have_a_port_that_the_network_policy_closes_to_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    container = pod()["spec"]["containers"][0]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    (policy,) = of_kind(render_activator({"networkPolicy": {"enabled": True}}), "NetworkPolicy")
+
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] == "probes"
+    assert settings(monkeypatch, {}).probe_port == ports["probes"]
+    (taken,) = policy["spec"]["ingress"]
+    assert ports["probes"] not in [one["port"] for one in taken["ports"]]
 
 
 def test_it_is_as_confined_as_the_operator() -> None:

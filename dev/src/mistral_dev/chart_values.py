@@ -71,6 +71,8 @@ class Activator(_Values):
     enabled: bool
     replicas: int = Field(ge=1)
     drain_seconds: float = Field(gt=0)
+    connections: int = Field(ge=10)
+    request_memory_mi_b: int = Field(ge=1, alias="requestMemoryMiB")
     resources: _Kubernetes
 
 

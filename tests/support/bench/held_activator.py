@@ -5,7 +5,7 @@ import sys
 
 from endpoint_slices import our_slice
 from mistral_operator.activator.endpoints import Endpoints
-from mistral_operator.activator.process import Listeners
+from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
@@ -18,7 +18,7 @@ async def main(port: int, places: int) -> None:
         kinds.ENDPOINT_SLICE, our_slice("127.0.0.1", port=port, terms=terms), deleted=False
     )
     async with upstream_session() as client:
-        await Listeners(endpoints, client, drain_seconds=1).sync()
+        await Listeners(endpoints, client, Limits(request_bytes=2**30)).sync()
         print("ready", flush=True)
         await asyncio.Event().wait()
 

@@ -1,6 +1,7 @@
 """The endpoints of the activator: their ports, ready replicas and queued requests."""
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from mistral_operator.activator.quiet_log import QuietLog
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, labeled_owner
@@ -16,6 +18,8 @@ from mistral_operator.scale_to_zero import ActivatorDocument, EndpointReport, Te
 from mistral_operator.signals.polling import url_host
 from mistral_operator.watch.facts import ready_addresses
 from mistral_operator.watch.store import Index
+
+log = logging.getLogger(__name__)
 
 DEFAULT_START_SECONDS = 60.0
 """Estimated duration of a start until one was measured."""
@@ -82,6 +86,8 @@ class Endpoint:
     held: int = 0
     """Number of queued requests."""
     clock: Callable[[], float] = time.monotonic
+    log: QuietLog = field(default_factory=lambda: QuietLog(log))
+    """Warnings about its requests."""
     _next_target: int = 0
     _waiting_since: float | None = None
     _start_seconds: float = DEFAULT_START_SECONDS
@@ -101,7 +107,7 @@ class Endpoint:
         """Occupy one slot of the queue.
 
         Raises:
-            OverBudget: the queue is full.
+            LimitExceeded: the queue is full.
         """
         if self.held >= self.terms.max_requests:
             raise LimitExceeded
@@ -157,6 +163,10 @@ class Endpoints:
     def by_port(self, port: int) -> Endpoint | None:
         """Return the endpoint of a port."""
         return next((one for one in self._endpoints.values() if one.port == port), None)
+
+    def count_namespaces(self) -> int:
+        """Return the number of namespaces with endpoints."""
+        return len({key.namespace for key in self._endpoints})
 
     def document(self) -> ActivatorDocument:
         """Return queued requests and ready replicas per endpoint, for the operator."""

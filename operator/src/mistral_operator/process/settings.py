@@ -41,6 +41,12 @@ class ActivatorSettings(ProcessSettings):
     """How long the activator accepts requests after SIGTERM, in seconds: some still arrive."""
     drain_seconds: float = Field(default=600, gt=0)
     """Time that running requests have to finish after that, in seconds."""
+    probe_port: int = Field(default=0, ge=0, le=65535)
+    """Additional port of /healthz and /readyz, which only the kubelet needs to reach. 0: none."""
+    connections: int = Field(default=2000, ge=10)
+    """Maximum number of open connections to the ports of all endpoints. Namespaces share them."""
+    request_memory_mib: int = Field(default=96, ge=1)
+    """Maximum memory of queued and forwarded requests, in MiB. Namespaces share it."""
 
 
 class Settings(ProcessSettings):
