@@ -13,6 +13,7 @@ from chart_rendering import (
     render,
     render_activator,
 )
+from mistral_operator.kube import names
 from mistral_operator.kube.names import HTTP_PORT, LABEL_MANAGED_BY, MANAGED_BY
 from mistral_operator.process.settings import ActivatorSettings
 from mistral_operator.scale_to_zero import FIRST_PORT, PORTS
@@ -22,6 +23,12 @@ SLICES = {
     "apiGroups": ["discovery.k8s.io"],
     "resources": ["endpointslices"],
     "verbs": ["list", "watch"],
+}
+PORT_MAP = {
+    "apiGroups": [""],
+    "resources": ["configmaps"],
+    "resourceNames": [names.PORT_MAP],
+    "verbs": ["get"],
 }
 EVERYTHING = {
     "activator": {"replicas": 2},
@@ -40,7 +47,7 @@ def pod(values: dict[str, Any] | None = None) -> Object:
 def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> ActivatorSettings:
     """Return the settings of an activator that was installed with some values."""
     for variable in pod(values)["spec"]["containers"][0]["env"]:
-        monkeypatch.setenv(variable["name"], variable["value"])
+        monkeypatch.setenv(variable["name"], variable.get("value", NAMESPACE))
     return ActivatorSettings()
 
 
@@ -49,6 +56,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> Activat
     [
         ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
         ({"activator": {"drainSeconds": 45}}, "drain_seconds", 45.0),
+        ({}, "namespace", NAMESPACE),
         ({"activator": {"connections": 300}}, "connections", 300),
         ({"activator": {"requestMemoryMiB": 50}}, "request_memory_mib", 50),
         ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
@@ -84,13 +92,19 @@ def test_no_environment_variable_is_misspelt() -> None:
     [([], "ClusterRole", [None]), (["team-a", "team-b"], "Role", ["team-a", "team-b"])],
     ids=["cluster", "namespaces"],
 )
-def test_it_may_look_at_slices_and_nothing_else(
+def test_it_may_look_at_slices_and_the_port_map_and_nothing_else(
     namespaces: list[str], kind: str, where: list[str | None]
 ) -> None:
     rendered = render_activator({"watchNamespaces": namespaces})
-    roles = [one for one in rendered if one["kind"] in {"Role", "ClusterRole"}]
-    bindings = of_kind(rendered, f"{kind}Binding")
+    *roles, ports = (one for one in rendered if one["kind"] in {"Role", "ClusterRole"})
+    bindings = [
+        one
+        for one in of_kind(rendered, f"{kind}Binding")
+        if one["roleRef"]["name"] != ports["metadata"]["name"]
+    ]
 
+    assert ports["metadata"]["namespace"] == NAMESPACE
+    assert ports["rules"] == [PORT_MAP]
     assert [one["kind"] for one in roles] == [kind] * len(where)
     assert [one["metadata"].get("namespace") for one in roles] == where
     assert all(one["rules"] == [SLICES] for one in roles)

@@ -13,12 +13,13 @@ from prometheus_client import REGISTRY
 from yarl import URL
 
 from builders import NAME, NAMESPACE
-from endpoint_slices import our_slice, slice_body
+from endpoint_slices import mapped, our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoint, Endpoints
 from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
-from mistral_operator.scale_to_zero import Terms
+from mistral_operator.kube.objects import Key
+from mistral_operator.scale_to_zero import PortMapEntry, Terms
 from server_runner import free_port
 
 CHAT = "/v1/chat/completions"
@@ -92,13 +93,14 @@ class Activator:
     port: int
     client: aiohttp.ClientSession
     listeners: Listeners
+    entries: dict[int, PortMapEntry]
 
     async def add(self, namespace: str, **terms: Any) -> int:
         """Add the endpoint of another namespace and return its port."""
         port = free_port()
-        ours = our_slice("127.0.0.1", port=port, terms=_terms(**terms).model_dump_json())
-        ours["metadata"]["namespace"] = namespace
-        self.see(ours)
+        self.entries[port] = mapped(Key(namespace, NAME), _terms(**terms))
+        self.endpoints.set_ports(self.entries)
+        self.see(our_slice("127.0.0.1", port=port, namespace=namespace))
         await self.listeners.sync()
         return port
 
@@ -145,12 +147,13 @@ def _terms(**terms: Any) -> Terms:
 async def activator(limits: Limits | None = None, **terms: Any) -> AsyncIterator[Activator]:
     """Run an activator."""
     port = free_port()
-    endpoints = Endpoints()
-    ours = our_slice("127.0.0.1", port=port, terms=_terms(**terms).model_dump_json())
+    endpoints = Endpoints(is_target=lambda *_: True)
+    entries = {port: mapped(terms=_terms(**terms))}
+    endpoints.set_ports(entries)
     async with upstream_session() as upstream, aiohttp.ClientSession() as client:
         listeners = Listeners(endpoints, upstream, limits or Limits())
-        made = Activator(endpoints, port, client, listeners)
-        made.see(ours)
+        made = Activator(endpoints, port, client, listeners, entries)
+        made.see(our_slice("127.0.0.1", port=port))
         await listeners.sync()
         try:
             yield made

@@ -7,11 +7,10 @@ import aiohttp
 import pytest
 
 from activator_in_process import CHAT, HELLO, Replica, activator, counted, error_of
-from endpoint_slices import our_slice, slice_body
+from endpoint_slices import mapped, our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
-from mistral_operator.kube import kinds
 from server_runner import free_port
 
 
@@ -198,8 +197,8 @@ async def test_a_request_without_a_required_key_does_not_start_a_replica() -> No
 
 async def test_a_port_without_an_endpoint_responds_with_an_error() -> None:
     async with activator() as made:
-        port, ours = made.port, our_slice(port=made.port)
-        made.endpoints.on_event(kinds.ENDPOINT_SLICE, ours, deleted=True)
+        port = made.port
+        made.endpoints.set_ports({})
         async with made.client.post(f"http://127.0.0.1:{port}{CHAT}", json=HELLO) as response:
             assert response.status == 503
 
@@ -209,10 +208,10 @@ async def test_the_port_of_a_deleted_endpoint_is_closed() -> None:
     async with upstream_session() as upstream, aiohttp.ClientSession() as client:
         listeners = Listeners(endpoints, upstream, Limits(drain_seconds=1))
         first, second = free_port(), free_port()
-        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=first), deleted=False)
+        endpoints.set_ports({first: mapped()})
         await listeners.sync()
 
-        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=second), deleted=False)
+        endpoints.set_ports({second: mapped()})
         await listeners.sync()
 
         async with client.get(f"http://127.0.0.1:{second}/health") as response:

@@ -23,3 +23,10 @@ CONNECTIONS_CLOSED = Counter(
     "Connections that arrived at the limit of their namespace. For each, the connection that waited"
     " longest for a request was closed, or the new one if there was none.",
 )
+IGNORED_SLICES = Gauge(
+    "mistral_activator_ignored_slices",
+    "EndpointSlices with addresses that no pod of an endpoint can have, by reason: address_type"
+    " (FQDN), address (of another port, or local to a node or cloud).",
+    ["reason"],
+)
+IGNORED_REASONS = ("address_type", "address")

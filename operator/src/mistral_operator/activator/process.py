@@ -12,7 +12,8 @@ from aiohttp import web
 
 from mistral_operator.activator.body import STALL_SECONDS
 from mistral_operator.activator.endpoints import Endpoints
-from mistral_operator.activator.metrics import CONNECTIONS_CLOSED
+from mistral_operator.activator.metrics import CONNECTIONS_CLOSED, IGNORED_REASONS, IGNORED_SLICES
+from mistral_operator.activator.port_map import PortMapReader
 from mistral_operator.activator.proxy import Proxy, upstream_session
 from mistral_operator.activator.responses import error_response
 from mistral_operator.kube import kinds
@@ -33,6 +34,7 @@ from mistral_operator.watch.resync import Resync
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
+_METRICS_SECONDS = 10.0
 _OTHER_FILES = 4_500
 """Open files besides connections of clients and replicas: two per listening port, the admin
 ports and their connections, and the API server."""
@@ -88,14 +90,18 @@ class Activator:
         selectors = {kinds.ENDPOINT_SLICE: kinds.SELECTOR}
         namespaces = self._settings.namespaces
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
+        port_map = PortMapReader(self._cluster, self._settings.namespace, self._endpoints)
         await resync.once()
-        await self._listeners.sync()
         kopf_has_signals = asyncio.Event()
         await run_all(
             run_watches(self._endpoints, selectors, namespaces, kopf_has_signals),
             resync.forever(self._settings.resync_seconds),
-            heartbeat(self._cluster, self._health, stays_ready=True),
+            heartbeat(
+                *(self._cluster, self._health), stays_ready=True, problem=lambda: port_map.problem
+            ),
+            port_map.run(),
             self._sync_listeners(),
+            self._export_metrics(),
             self._drain(kopf_has_signals),
         )
 
@@ -112,6 +118,13 @@ class Activator:
                 await asyncio.wait_for(self._changed.wait(), _RETRY_SECONDS)
             self._changed.clear()
             await self._listeners.sync()
+
+    async def _export_metrics(self) -> None:
+        while True:
+            ignored = self._endpoints.count_ignored()
+            for reason in IGNORED_REASONS:
+                IGNORED_SLICES.labels(reason).set(ignored[reason])
+            await asyncio.sleep(_METRICS_SECONDS)
 
     async def _drain(self, kopf_has_signals: asyncio.Event) -> None:
         """On a signal, stop accepting requests, and keep watching for the queued ones.

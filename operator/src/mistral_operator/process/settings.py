@@ -37,6 +37,8 @@ class ActivatorSettings(ProcessSettings):
 
     model_config = SettingsConfigDict(env_prefix="MISTRAL_ACTIVATOR_")
 
+    namespace: str = "default"
+    """Namespace of the activator and the operator; holds the port map."""
     notice_seconds: float = Field(default=10, ge=0)
     """How long the activator accepts requests after SIGTERM, in seconds: some still arrive."""
     drain_seconds: float = Field(default=600, gt=0)
@@ -69,6 +71,9 @@ class Settings(ProcessSettings):
     activator_service: str = ""
     """Service in the operator's own namespace whose pods are the activators. Empty: there are none,
     and no endpoint is scaled to zero."""
+    activator_ports_per_namespace: int = Field(default=100, ge=1, le=2000)
+    """Maximum number of endpoints of a namespace that can scale to zero. Each needs one of the
+    2,000 ports of the activators."""
     concurrency: int = Field(default=20, ge=1)
     """Maximum number of resources that are reconciled at the same time."""
     signal_seconds: float = Field(default=10, ge=0)
