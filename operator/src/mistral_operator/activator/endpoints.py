@@ -122,9 +122,10 @@ class Endpoints:
         self._endpoints = {}
         for port, entry in entries.items():
             key = Key(entry.namespace, entry.name)
-            known = before.get(key)
-            kept = known if known is not None and known.port == port else None
-            self._endpoints[key] = kept or Endpoint(key, entry.terms, port)
+            current = before.get(key)
+            if current is None or current.port != port:
+                current = Endpoint(key, entry.terms, port)
+            self._endpoints[key] = current
             self._endpoints[key].terms = entry.terms
         self._ports = {one.port: one for one in self._endpoints.values()}
         for key in self._endpoints:
