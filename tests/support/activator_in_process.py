@@ -34,6 +34,8 @@ class Replica:
     received: list[web.Request] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     more: asyncio.Event = field(default_factory=asyncio.Event)
+    keys: set[str] | None = None
+    """Keys that it accepts; any if None."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Replica"]:
@@ -58,6 +60,8 @@ class Replica:
     async def _echo(self, request: web.Request) -> web.Response:
         self.received.append(request)
         body = await request.read()
+        if self.keys is not None and request.headers.get("Authorization") not in self.keys:
+            return web.Response(status=401)
         headers = {"X-Loop": "none", "Connection": "X-Hop", "X-Hop": "mine"}
         return web.Response(
             status=418, body=body or b"nothing", headers=headers, content_type="text/odd"
@@ -119,6 +123,10 @@ class Activator:
     def make_ready(self, replica: Replica) -> None:
         """Add a ready replica."""
         self.see(slice_body("127.0.0.1", port=replica.port))
+
+    def no_replica(self) -> None:
+        """Remove the ready replica."""
+        self.see(slice_body())
 
     def url(self, path: str) -> URL:
         """Return a URL of the endpoint, as it is."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from activator_in_process import CHAT, Activator, Replica, activator, error_of
+from mistral_operator.activator.accepted_keys import AcceptedKeys
 from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS
 
 KEY = {"Authorization": "Bearer a-key"}
@@ -155,3 +156,52 @@ async def test_while_a_replica_is_ready_everything_is_the_gates_to_judge() -> No
         made.make_ready(replica)
         for method, path in (("OPTIONS", CHAT), ("GET", "/health"), ("POST", "/pause")):
             assert (await answer(made, method, path, {}))[0] == 418
+
+
+async def test_made_up_keys_cannot_take_the_places_of_a_key_that_a_replica_accepted() -> None:
+    """100 wrong keys took all places, and the right one was refused."""
+    replica = Replica(keys={"Bearer right"})
+    async with activator(keys=True, max_requests=10) as made, replica.serving():
+        made.make_ready(replica)
+        assert (await made.post(headers={"Authorization": "Bearer right"}))[0] == 418
+        assert (await made.post(headers={"Authorization": "Bearer wrong"}))[0] == 401
+        made.no_replica()
+
+        wrong = [
+            asyncio.create_task(made.post(headers={"Authorization": f"Bearer wrong {number}"}))
+            for number in range(20)
+        ]
+        await made.until_queued(5)
+        right = [
+            asyncio.create_task(made.post(headers={"Authorization": "bearer  right"}))
+            for _ in range(5)
+        ]
+        await made.until_queued(10)
+        made.make_ready(replica)
+
+        statuses = [status for status, _, _ in await asyncio.gather(*wrong)]
+        assert (statuses.count(401), statuses.count(503)) == (5, 15)
+        assert len(await asyncio.gather(*right)) == 5
+        assert len(replica.received) == 12, "two before, and ten that were queued"
+
+
+async def test_until_a_key_was_accepted_any_key_may_take_every_place() -> None:
+    async with activator(keys=True, max_requests=2) as made, Replica().serving() as replica:
+        pending = [asyncio.create_task(made.post(headers=KEY)) for _ in range(2)]
+        await made.until_queued(2)
+        made.make_ready(replica)
+
+        assert [status for status, _, _ in await asyncio.gather(*pending)] == [418, 418]
+
+
+def test_a_rejected_key_is_forgotten_and_too_many_push_out_the_oldest() -> None:
+    accepted = AcceptedKeys()
+    for number in range(300):
+        accepted.add(f"key {number}")
+    accepted.discard("key 299")
+
+    assert accepted
+    assert [f"key {number}" in accepted for number in (0, 43, 44, 298, 299)] == [
+        *(False, False, True, True, False)
+    ]
+    assert "key 298" not in repr(vars(accepted)), "no key is kept"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mistral_operator.activator.accepted_keys import AcceptedKeys
 from mistral_operator.activator.quiet_log import QuietLog
 from mistral_operator.activator.slices import IsTarget, SliceFacts, may_be_replica, slice_facts
 from mistral_operator.kube import kinds
@@ -49,9 +50,13 @@ class Endpoint:
     held: int = 0
     """Number of queued requests."""
     clock: Callable[[], float] = time.monotonic
+    accepted_keys: AcceptedKeys = field(default_factory=AcceptedKeys)
+    """API keys that its replicas accepted."""
     log: QuietLog = field(default_factory=lambda: QuietLog(log))
     """Warnings about its requests."""
     _next_target: int = 0
+    _held_unknown: int = 0
+    """Number of queued requests whose key no replica has accepted yet."""
     _waiting_since: float | None = None
     _start_seconds: float = DEFAULT_START_SECONDS
     _updated: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,21 +71,32 @@ class Endpoint:
         self._updated = asyncio.Event()
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, key: str = "") -> Iterator[None]:
         """Occupy one slot of the queue.
+
+        Once a replica has accepted any key, half of the slots are for accepted ones: anyone can
+        make up keys.
+
+        Args:
+            key: API key of the request.
 
         Raises:
             LimitExceeded: the queue is full.
         """
+        unknown = bool(self.accepted_keys) and key not in self.accepted_keys
         if self.held >= self.terms.max_requests:
+            raise LimitExceeded
+        if unknown and self._held_unknown >= (self.terms.max_requests + 1) // 2:
             raise LimitExceeded
         if self._waiting_since is None:
             self._waiting_since = self.clock()
         self.held += 1
+        self._held_unknown += unknown
         try:
             yield
         finally:
             self.held -= 1
+            self._held_unknown -= unknown
 
     async def ready_target(self) -> str:
         """Wait for a ready replica and return its host and port, round robin."""

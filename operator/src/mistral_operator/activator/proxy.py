@@ -8,6 +8,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from mistral_operator.activator.accepted_keys import api_key
 from mistral_operator.activator.body import STALL_SECONDS, TimedBody
 from mistral_operator.activator.budget import memory_of_request
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
@@ -16,6 +17,7 @@ from mistral_operator.activator.responses import error_response, response_while_
 from mistral_operator.kube.plurals import counted
 from mistral_operator.process.guarded_server import head_size, port_of
 from mistral_operator.process.shares import Shares
+from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
 
 _HOP_BY_HOP = {
     "connection",
@@ -102,11 +104,11 @@ class Proxy:
     async def _queue_and_forward(
         self, request: web.Request, endpoint: Endpoint
     ) -> tuple[str, web.StreamResponse]:
-        started = time.monotonic()
+        started, key = time.monotonic(), api_key(request.headers.get("Authorization"))
         deadline = started + endpoint.terms.max_wait_seconds
         while True:
             try:
-                target = await _wait_for_target(endpoint, deadline)
+                target = await _wait_for_target(endpoint, key, deadline)
             except LimitExceeded:
                 return "over_budget", _queue_full(endpoint)
             except TimeoutError:
@@ -129,6 +131,7 @@ class Proxy:
                 )
             else:
                 WAIT_SECONDS.observe(time.monotonic() - started)
+                _learn(endpoint, request.path, key, upstream.status)
                 return await _stream_back(request, upstream, endpoint)
 
     def _body(self, request: web.Request) -> TimedBody | None:
@@ -147,7 +150,17 @@ class Proxy:
         )
 
 
-async def _wait_for_target(endpoint: Endpoint, deadline: float) -> str:
+def _learn(endpoint: Endpoint, path: str, key: str, status: int) -> None:
+    """Remember whether a replica accepted the key of a request."""
+    if not endpoint.terms.keys or not key or path in KEYLESS_PATHS:
+        return
+    if status == 401:
+        endpoint.accepted_keys.discard(key)
+    elif is_open(path, OPEN_PATHS):
+        endpoint.accepted_keys.add(key)
+
+
+async def _wait_for_target(endpoint: Endpoint, key: str, deadline: float) -> str:
     """Wait for a ready replica and return its host and port.
 
     Raises:
@@ -159,7 +172,7 @@ async def _wait_for_target(endpoint: Endpoint, deadline: float) -> str:
     if endpoint.targets:
         return await endpoint.ready_target()
     gauge = HELD.labels(*endpoint.key)
-    with endpoint.slot():
+    with endpoint.slot(key):
         gauge.set(endpoint.held)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):

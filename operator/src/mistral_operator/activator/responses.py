@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from mistral_operator.activator.accepted_keys import api_key
 from mistral_operator.scale_to_zero import Terms
 from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
 
@@ -54,7 +55,7 @@ def response_while_scaled_to_zero(
         )
     if path in KEYLESS_PATHS:
         return web.Response() if path in _HEALTH_PATHS else _asleep()
-    if terms.keys and not _has_key(headers):
+    if terms.keys and not api_key(headers.get("Authorization")):
         return error_response(
             401, "API key missing: send it as Authorization: Bearer KEY", "invalid_api_key"
         )
@@ -64,12 +65,6 @@ def response_while_scaled_to_zero(
     if method == "POST" and not is_open(path, _MODEL_PATHS):
         return None
     return _asleep()
-
-
-def _has_key(headers: Mapping[str, str]) -> bool:
-    """Return whether a request has an API key. Only a replica knows which are valid."""
-    scheme, _, key = headers.get("Authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and bool(key.strip())
 
 
 def _asleep() -> web.Response:
