@@ -13,7 +13,7 @@ TERMS = Terms(model="small", max_wait_seconds=60, max_requests=2)
 
 def slice_body(*addresses: str, port: int = 8000, ready: bool = True, **metadata: Any) -> Any:
     """Return a slice as Kubernetes makes it, with a Service's labels copied."""
-    given = {
+    common = {
         "name": f"{NAME}-x7k2",
         "namespace": NAMESPACE,
         "uid": "uid-of-slice",
@@ -21,7 +21,7 @@ def slice_body(*addresses: str, port: int = 8000, ready: bool = True, **metadata
         **metadata,
     }
     return {
-        "metadata": given | {"resourceVersion": next_version()},
+        "metadata": common | {"resourceVersion": next_version()},
         "addressType": "IPv6" if any(":" in one for one in addresses) else "IPv4",
         "endpoints": [{"addresses": [one], "conditions": {"ready": ready}} for one in addresses],
         "ports": [{"name": "http", "port": port}],
@@ -30,13 +30,13 @@ def slice_body(*addresses: str, port: int = 8000, ready: bool = True, **metadata
 
 def our_slice(*addresses: str, port: int = 20_000, **metadata: Any) -> Any:
     """Return a slice as the operator makes it."""
-    given = {
+    metadata = {
         "name": names.activator_slice(NAME, ipv6=False),
         "uid": "uid-of-ours",
         "labels": names.labels(NAME) | {names.LABEL_SLICE_MANAGER: names.MANAGED_BY},
         **metadata,
     }
-    return slice_body(*addresses, port=port, **given)
+    return slice_body(*addresses, port=port, **metadata)
 
 
 def mapped(key: Key = KEY, terms: Terms = TERMS) -> PortMapEntry:

@@ -75,7 +75,7 @@ def decode_port_map(data: Mapping[str, str]) -> PortMap:
     """Return the port map in a ConfigMap.
 
     An endpoint with two ports has neither: only one of them can be right, and requests with its API
-    keys must not go astray.
+    keys must not reach another endpoint.
     """
     entries: dict[int, PortMapEntry] = {}
     problems = []

@@ -1,4 +1,4 @@
-"""EndpointSlices that a tenant wrote: they open no port and lead no request astray."""
+"""EndpointSlices that a tenant wrote: they open no port and redirect no request."""
 
 from collections.abc import Iterator
 from itertools import product

@@ -38,7 +38,7 @@ async def test_a_preflight_is_answered_at_once(
 @pytest.mark.parametrize("keys", [True, False], ids=["keys", "open"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("path", KEYLESS_PATHS)
-async def test_what_needs_no_key_while_awake_needs_none_while_asleep(
+async def test_what_needs_no_key_while_awake_needs_none_at_zero(
     keys: bool, method: str, path: str
 ) -> None:
     async with activator(keys=keys) as made:

@@ -1,4 +1,4 @@
-"""Where the activators stand in for an endpoint, and what has to be in place before it sleeps."""
+"""When the activators serve in place of an endpoint, and what it needs before it scales to zero."""
 
 import asyncio
 import json
@@ -39,41 +39,41 @@ READY = Activators(("10.0.0.8", "10.0.0.9"))
 
 
 def sleeper(replicas: int = 0, **changes: Any) -> Resource:
-    """Return an endpoint that may sleep."""
+    """Return an endpoint that may scale to zero."""
     spec = {"replicas": replicas, "autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
     return resource(merged(spec, changes))
 
 
-def slice_of(given: Resource, activation: ActivatorRoute) -> Any:
+def slice_of(owner: Resource, activation: ActivatorRoute) -> Any:
     """Return the rendered slice of an endpoint."""
-    rendered = children(given, CONTEXT, activation)
+    rendered = children(owner, CONTEXT, activation)
     return next(one for one in rendered if one["kind"] == "EndpointSlice")
 
 
 class Slices:
     """A store, the slices in it, and the activators."""
 
-    def __init__(self, known: Activators = READY, per_namespace: int = PORTS) -> None:
+    def __init__(self, activators: Activators = READY, per_namespace: int = PORTS) -> None:
         self.store = Store(kinds.CHILD_KINDS)
-        self.known = known
+        self.activators = activators
         self.requeued: list[Key] = []
         self.ports = ActivatorPorts(self.store, per_namespace, self.requeued.append)
 
-    def desired(self, given: Resource, key: Key = KEY) -> Desired:
+    def desired(self, owner: Resource, key: Key = KEY) -> Desired:
         """Return what an endpoint is to become."""
         inputs = DecisionInputs(
             NOW,
             CONTEXT,
             deployment=self.store.deployment_of(key),
-            activators=self.known,
-            activator_port=self.ports.port(key, given),
+            activators=self.activators,
+            activator_port=self.ports.port(key, owner),
             activators_serve=self.ports.serve(key),
         )
-        return decide_desired(given, Status(), inputs)
+        return decide_desired(owner, Status(), inputs)
 
-    def hold(self, given: Resource, activation: ActivatorRoute) -> None:
+    def hold(self, owner: Resource, activation: ActivatorRoute) -> None:
         """Let the cluster hold the slice of an endpoint."""
-        body = live(slice_of(given, activation))
+        body = live(slice_of(owner, activation))
         self.store.children[kinds.ENDPOINT_SLICE].put(body)
 
     def run(self, replicas: int) -> None:
@@ -88,17 +88,17 @@ class Slices:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "known", "addresses"),
+    ("replicas", "activators", "addresses"),
     [
-        pytest.param(0, READY, READY.addresses, id="it sleeps"),
+        pytest.param(0, READY, READY.addresses, id="it is scaled to zero"),
         pytest.param(1, READY, READY.addresses, id="it starts"),
         pytest.param(
             0,
             Activators(READY.addresses, targets={KEY: 1}),
             READY.addresses,
-            id="it is about to sleep",
+            id="it is about to scale to zero",
         ),
-        pytest.param(1, Activators(READY.addresses, targets={KEY: 1}), (), id="it is awake"),
+        pytest.param(1, Activators(READY.addresses, targets={KEY: 1}), (), id="it runs"),
         pytest.param(
             1, Activators(READY.addresses, targets={OTHER: 1}), READY.addresses, id="another is"
         ),
@@ -106,9 +106,9 @@ class Slices:
     ],
 )
 def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
-    replicas: int, known: Activators, addresses: tuple[str, ...]
+    replicas: int, activators: Activators, addresses: tuple[str, ...]
 ) -> None:
-    assert Slices(known).desired(sleeper(replicas)).activation == ActivatorRoute(
+    assert Slices(activators).desired(sleeper(replicas)).activation == ActivatorRoute(
         FIRST_PORT, addresses
     )
 
@@ -122,14 +122,14 @@ def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
     ],
     ids=["no autoscaling", "one stays", "suspended"],
 )
-def test_who_never_sleeps_has_no_activator(spec: Any) -> None:
+def test_an_endpoint_that_never_scales_to_zero_has_no_activator(spec: Any) -> None:
     assert Slices().desired(resource(spec)).activation is None
 
 
 def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
-    given = sleeper(gate={"apiKeys": {"secret": "keys"}})
+    owner = sleeper(gate={"apiKeys": {"secret": "keys"}})
 
-    rendered = slice_of(given, ActivatorRoute(20_007, ("10.0.0.9",)))
+    rendered = slice_of(owner, ActivatorRoute(20_007, ("10.0.0.9",)))
 
     metadata = rendered["metadata"]
     assert metadata["labels"][names.LABEL_SERVICE] == NAME
@@ -137,7 +137,7 @@ def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
     assert set(metadata["annotations"]) == {names.ANNOTATION_ACTIVATION, names.ANNOTATION_APPLIED}
     terms = Terms.model_validate_json(metadata["annotations"][names.ANNOTATION_ACTIVATION])
     assert terms == Terms(
-        model=given.spec.model.name, keys=True, max_wait_seconds=300, max_requests=100
+        model=owner.spec.model.name, keys=True, max_wait_seconds=300, max_requests=100
     )
     assert rendered["addressType"] == "IPv4"
     assert rendered["endpoints"] == [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}]
@@ -153,22 +153,22 @@ def test_a_slice_of_the_other_family_is_another_slice() -> None:
     assert four["metadata"]["name"] != six["metadata"]["name"]
 
 
-# --- Before it sleeps -----------------------------------------------------------------------------
+# --- Before it scales to zero ---------------------------------------------------------------------
 
 
 def test_the_last_replica_stays_until_an_activator_is_behind_the_service() -> None:
-    slices, given = Slices(), sleeper(0)
+    slices, owner = Slices(), sleeper(0)
     slices.run(2)
-    assert slices.desired(given).running.spec.replicas == 2
+    assert slices.desired(owner).running.spec.replicas == 2
 
-    slices.hold(given, ActivatorRoute(FIRST_PORT))
-    assert slices.desired(given).running.spec.replicas == 2, "its slice is empty"
+    slices.hold(owner, ActivatorRoute(FIRST_PORT))
+    assert slices.desired(owner).running.spec.replicas == 2, "its slice is empty"
 
-    slices.hold(given, ActivatorRoute(FIRST_PORT, READY.addresses))
-    assert slices.desired(given).running == given
+    slices.hold(owner, ActivatorRoute(FIRST_PORT, READY.addresses))
+    assert slices.desired(owner).running == owner
 
 
-def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
+def test_an_endpoint_at_zero_without_an_activator_stays_there() -> None:
     slices = Slices(Activators())
     slices.run(0)
 
@@ -176,24 +176,24 @@ def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "owner",
     [sleeper(3), resource({"replicas": 0}), sleeper(0, suspend=True)],
     ids=["some", "stopped", "suspended"],
 )
-def test_others_have_the_replicas_that_they_ask_for(given: Resource) -> None:
+def test_other_endpoints_have_their_own_replicas(owner: Resource) -> None:
     slices = Slices()
     slices.run(2)
 
-    assert slices.desired(given).running == given
+    assert slices.desired(owner).running == owner
 
 
 # --- Ports ----------------------------------------------------------------------------------------
 
 
 def port(slices: Slices, key: Key) -> int | None:
-    """Return the port that an endpoint is given."""
-    found = slices.desired(sleeper(), key).activation
-    return None if found is None else found.port
+    """Return the port that is assigned to an endpoint."""
+    route = slices.desired(sleeper(), key).activation
+    return None if route is None else route.port
 
 
 def test_every_endpoint_has_a_port_of_its_own_and_keeps_it() -> None:
@@ -212,12 +212,14 @@ def test_a_new_operator_gives_the_ports_that_the_map_holds() -> None:
 
     slices.ports.restore(encode_port_map(entries))
 
-    assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, if nobody asked for it yet"
+    assert port(slices, OTHER) == FIRST_PORT + 1, (
+        "the first is taken, also before its endpoint is reconciled"
+    )
     assert port(slices, KEY) == FIRST_PORT
     assert set(slices.ports.entries) == {FIRST_PORT, FIRST_PORT + 1}, "one of them is gone"
 
 
-def test_a_slice_that_somebody_wrote_takes_no_port() -> None:
+def test_a_slice_of_another_author_takes_no_port() -> None:
     slices = Slices()
     slices.hold(sleeper(), ActivatorRoute(FIRST_PORT + 7))
 
@@ -225,15 +227,15 @@ def test_a_slice_that_somebody_wrote_takes_no_port() -> None:
     assert port(slices, KEY) == FIRST_PORT + 1
 
 
-def test_a_port_that_was_used_before_is_given_last() -> None:
+def test_a_port_that_was_used_before_is_assigned_last() -> None:
     """A client of the endpoint that had it may still connect there, with its API key."""
     slices = Slices()
     port(slices, KEY)
     slices.desired(resource())
 
-    given = [port(slices, Key(NAMESPACE, f"endpoint-{number}")) for number in range(PORTS)]
+    ports = [port(slices, Key(NAMESPACE, f"endpoint-{number}")) for number in range(PORTS)]
 
-    assert given == [*range(FIRST_PORT + 1, FIRST_PORT + PORTS), FIRST_PORT]
+    assert ports == [*range(FIRST_PORT + 1, FIRST_PORT + PORTS), FIRST_PORT]
 
 
 def test_without_a_free_port_it_stays_awake_and_says_why() -> None:
@@ -249,10 +251,10 @@ def test_without_a_free_port_it_stays_awake_and_says_why() -> None:
 
 def test_a_namespace_cannot_take_the_ports_of_others() -> None:
     slices = Slices(per_namespace=100)
-    given = [port(slices, Key("greedy", f"endpoint-{number}")) for number in range(2000)]
+    ports = [port(slices, Key("greedy", f"endpoint-{number}")) for number in range(2000)]
 
-    assert given[:100] == [*range(FIRST_PORT, FIRST_PORT + 100)]
-    assert set(given[100:]) == {None}
+    assert ports[:100] == [*range(FIRST_PORT, FIRST_PORT + 100)]
+    assert set(ports[100:]) == {None}
     assert slices.ports.refusal(Key("greedy", "endpoint-1999")) == (
         "namespace greedy already has 100 endpoints that can scale to zero, its maximum"
     )
@@ -272,13 +274,13 @@ def test_an_endpoint_without_a_port_gets_one_that_becomes_free() -> None:
     assert slices.ports.refusal(KEY) is None
 
 
-@pytest.mark.parametrize("given", [resource(), sleeper(suspend=True)], ids=["awake", "suspended"])
-def test_an_endpoint_that_needs_no_port_any_more_is_refused_none(given: Resource) -> None:
+@pytest.mark.parametrize("owner", [resource(), sleeper(suspend=True)], ids=["awake", "suspended"])
+def test_an_endpoint_that_needs_no_port_any_more_is_refused_none(owner: Resource) -> None:
     slices = Slices(per_namespace=1)
     port(slices, OTHER)
     port(slices, KEY)
 
-    slices.desired(given)
+    slices.desired(owner)
 
     assert slices.ports.refusal(KEY) is None
 
@@ -363,7 +365,7 @@ def test_two_thousand_endpoints_fit_into_one_object() -> None:
         ),
     ],
 )
-def test_an_odd_entry_of_the_map_serves_nobody(data: dict[str, str], problem: str) -> None:
+def test_an_odd_entry_of_the_map_serves_no_endpoint(data: dict[str, str], problem: str) -> None:
     other = {"20007": mapped(OTHER).model_dump_json()}
 
     decoded = decode_port_map(data | other)

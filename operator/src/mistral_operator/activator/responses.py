@@ -54,7 +54,7 @@ def response_while_scaled_to_zero(
             404, f"{path} is not available: send chats to /v1/chat/completions", "path_not_open"
         )
     if path in KEYLESS_PATHS:
-        return web.Response() if path in _HEALTH_PATHS else _asleep()
+        return web.Response() if path in _HEALTH_PATHS else _scaled_to_zero()
     if terms.keys and not api_key(headers.get("Authorization")):
         return error_response(
             401, "API key missing: send it as Authorization: Bearer KEY", "invalid_api_key"
@@ -64,13 +64,9 @@ def response_while_scaled_to_zero(
         return web.json_response({"object": "list", "data": [model]})
     if method == "POST" and not is_open(path, _MODEL_PATHS):
         return None
-    return _asleep()
+    return _scaled_to_zero()
 
 
-def _asleep() -> web.Response:
-    return error_response(
-        503,
-        "the endpoint is scaled to zero; this request does not start it, a chat by POST does",
-        "asleep",
-        60,
-    )
+def _scaled_to_zero() -> web.Response:
+    message = "the endpoint is scaled to zero; this does not start it, a chat by POST does"
+    return error_response(503, message, "asleep", 60)

@@ -162,7 +162,7 @@ class Operator:
         settings, pollers = self._settings, []
 
         def on_change(key: Key) -> None:
-            scaler.wake(key)
+            scaler.decide_now(key)
             queue.add(key)
 
         if settings.signal_seconds:
@@ -198,7 +198,7 @@ class Operator:
 
 
 async def _publish_nothing() -> None:
-    """Do nothing: without activators nobody reads the port map."""
+    """Do nothing: without activators, the port map has no reader."""
 
 
 async def _export_queue_metrics(queue: WorkQueue[Key]) -> None:

@@ -7,11 +7,11 @@ class Shares:
     """Amounts of one resource, by group.
 
     Half of the resource is divided evenly and reserved: each group always gets its part of it. The
-    other half goes to whoever comes first.
+    other half is first come, first served.
 
     Args:
         total: amount of the resource.
-        groups: returns how many groups may ask for it, those without any usage included.
+        groups: returns how many groups may need it, those without any usage included.
     """
 
     def __init__(self, total: int, groups: Callable[[], int] = lambda: 1) -> None:
