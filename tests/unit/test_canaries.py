@@ -27,7 +27,7 @@ from mistral_operator.api.status import Problem
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.failures import error_of
 from mistral_operator.oom import failures_of
-from mistral_operator.oom.counting import account
+from mistral_operator.oom.counting import record
 from mistral_operator.process import logs
 from mistral_operator.process.settings import Settings
 from mistral_operator.status import StatusInput, report
@@ -36,7 +36,7 @@ from mistral_server.cli.logs import PublicFormatter
 from mistral_server.contract import SERVER_TOKEN_ENV, FailureClass, SignalDocument, Stage
 from mistral_server.errors import EngineFailedError, ModelUnavailableError
 from mistral_server.supervisor.termination import make_report, write_report
-from status_inputs import heard, remembering, status_input
+from status_inputs import remembering, status_input, with_signals
 
 CANARY = "canary0123456789abcdef"
 PLANTED = (
@@ -61,7 +61,7 @@ def documents() -> Iterator[tuple[str, StatusInput]]:
     memory = json.dumps({"failure": "CudaOomLoad", "evidence": PLANTED, "phase": f"hf_{CANARY}"})
     effective = {"vllm_version": f"hf_{CANARY}\x1b[2J", "mistral_common_version": PLANTED}
     signals = json.dumps({"ready": True, "stage": f"hf_{CANARY}", "effective": effective})
-    said = SignalDocument.read(signals)
+    signals_read = SignalDocument.read(signals)
     yield "a report", status_input(pod_body(crashed_container(85, message=report_of_a_pod)))
     yield "a report of memory", status_input(pod_body(crashed_container(84, message=memory)))
     yield "the end of a log", status_input(pod_body(crashed_container(1, message=PLANTED)))
@@ -81,10 +81,12 @@ def documents() -> Iterator[tuple[str, StatusInput]]:
         status_input(deployment=deployment_body(conditions=(replica_failure(PLANTED),))),
     )
     yield "the API server", status_input(problems=(Problem(Reason.APPLY_FAILED, PLANTED),))
-    yield "signals", heard(status_input(pod_body(container())), small_1=said)
+    yield "signals", with_signals(status_input(pod_body(container())), small_1=signals_read)
     yield (
         "versions",
-        heard(status_input(ready_pod(), deployment=deployment_body(ready=1)), small_1=said),
+        with_signals(
+            status_input(ready_pod(), deployment=deployment_body(ready=1)), small_1=signals_read
+        ),
     )
 
 
@@ -110,20 +112,20 @@ def texts(value: object) -> Iterator[str]:
             yield from texts(one)
 
 
-@pytest.mark.parametrize("given", INPUTS.values(), ids=INPUTS)
-def test_no_secret_of_another_process_reaches_the_status_or_an_event(given: StatusInput) -> None:
-    oom, _ = account(Oom(), failures_of(given.observed.pods))
-    status = report(remembering(given, oom), NOW)
+@pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)
+def test_no_secret_of_another_process_reaches_the_status_or_an_event(inputs: StatusInput) -> None:
+    oom, _ = record(Oom(), failures_of(inputs.observed.pods))
+    status = report(remembering(inputs, oom), NOW)
     events = [
         *transition_events(resource(), Status(), status, NOW),
         *memory_events(resource(), Status(), oom, NOW),
     ]
 
     document: Object = {"status": status.model_dump(by_alias=True), "events": events}
-    found = list(texts(document))
+    public = list(texts(document))
 
-    assert len(found) > 20
-    for text in found:
+    assert len(public) > 20
+    for text in public:
         assert_public(text)
     assert all(len(one.message) <= 1024 for one in status.conditions)
     assert all(len(one["note"].encode()) <= 1024 for one in events)

@@ -105,7 +105,7 @@ def test_a_number_beyond_a_float_does_not_stop_autoscaling() -> None:
     operator.line().document = forged(running=HUGE)
     operator.now += 15
     operator.scaler.look_at_all()
-    operator.scaler.wake(KEY)
+    operator.scaler.decide_now(KEY)
 
     assert failures("autoscaling") == before + 2
     assert operator.queued == []
@@ -142,7 +142,9 @@ def test_a_number_beyond_a_float_does_not_hide_the_metrics_of_the_others() -> No
 
 
 @pytest.mark.parametrize("spec", [None, {}, {"autoscaling": None}, {"autoscaling": "x"}, [], 5])
-def test_a_spec_that_is_no_spec_does_not_stop_the_search_for_those_that_sleep(spec: Any) -> None:
+def test_a_spec_that_is_no_spec_does_not_stop_the_search_for_those_scaled_to_zero(
+    spec: Any,
+) -> None:
     store = Store(())
     store.resources.put({**scaled("evil"), "spec": spec})
     good = scaled("good")

@@ -16,7 +16,7 @@ from mistral_operator.status.conditions import shortened
 from mistral_operator.status.events import transition_events
 from mistral_server.contract import SignalDocument
 from scaling_operator import KEY, Operator
-from status_inputs import heard, status_input
+from status_inputs import status_input, with_signals
 
 SPECS = dict(hostile_specs())
 SIGNALS = dict(hostile_signals())
@@ -70,7 +70,9 @@ def test_hostile_signals_are_read_within_bounds_or_not_at_all(name: str) -> None
         document = SignalDocument.read(SIGNALS[name])
     except ValueError:
         return
-    inputs = heard(status_input(ready_pod(), deployment=deployment_body(ready=1)), small_1=document)
+    inputs = with_signals(
+        status_input(ready_pod(), deployment=deployment_body(ready=1)), small_1=document
+    )
     status = report(inputs, NOW)
     events = transition_events(inputs.resource, Status(), status, NOW)
     content = status.model_dump(by_alias=True, exclude_none=True)

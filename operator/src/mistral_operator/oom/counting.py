@@ -1,4 +1,4 @@
-"""Count each lack of memory once: across operators, leaders and deleted pods. Pure."""
+"""Count each memory failure once: across operators, leaders and deleted pods. Pure."""
 
 from collections.abc import Iterable
 
@@ -11,28 +11,28 @@ _EVIDENCE_CHARACTERS = 400
 _PHASE_CHARACTERS = 64
 
 
-def account(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
-    """Return the books with what is new in them, and what is new.
+def record(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
+    """Return the history with the new failures, and the new failures.
 
     Args:
-        oom: the books so far.
-        failures: every explained end that is still visible, or was on a pod that went away.
+        oom: the history so far.
+        failures: every explained failure that is still visible, or was on a pod that was deleted.
     """
     visible = {one.identity: one for one in failures}
-    known = {identity for identity in oom.counted if identity in visible}
-    unknown = [one for identity, one in visible.items() if identity not in known]
+    counted = {identity for identity in oom.counted if identity in visible}
+    uncounted = [one for identity, one in visible.items() if identity not in counted]
     # More than a status holds are not counted at all: each would count again at every pass.
-    new = unknown[: MAX_COUNTED - len(known)]
+    new = uncounted[: MAX_COUNTED - len(counted)]
     memory = [one for one in new if one.failure in MEMORY_FAILURES]
-    books = oom.model_copy(
+    updated = oom.model_copy(
         update={
             # What is not visible any more cannot be seen again: a pod never comes back.
-            "counted": sorted(known | {one.identity for one in new}),
+            "counted": sorted(counted | {one.identity for one in new}),
             "totals": _totals(oom.totals, memory),
             "events": [*oom.events, *map(_event, memory)][-MAX_EVENTS:],
         }
     )
-    return books, new
+    return updated, new
 
 
 def _totals(before: list[OomTotal], new: list[Failure]) -> list[OomTotal]:

@@ -15,10 +15,12 @@ from mistral_server.contract.failures import (
 )
 from mistral_server.contract.gate import (
     API_KEYS_FILE,
+    KEYLESS_PATHS,
     OPEN_PATHS,
     GateSettings,
     LoopAction,
     LoopSettings,
+    is_open,
 )
 from mistral_server.contract.lenient import printable
 from mistral_server.contract.public_text import public_text
@@ -45,6 +47,7 @@ __all__ = [
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
     "FLAGS",
+    "KEYLESS_PATHS",
     "KV_PRESSURE",
     "MEMORY_FAILURES",
     "OPEN_PATHS",
@@ -70,6 +73,7 @@ __all__ = [
     "SystemPromptSettings",
     "TerminationReport",
     "check_engine_args",
+    "is_open",
     "printable",
     "public_text",
 ]
