@@ -123,7 +123,7 @@ class Gate:
         try:
             await self._app(scope, replay, exchange.send)
         finally:
-            exchange.close()
+            await exchange.close()
 
     async def _prepare(self, scope: Scope, body: bytes) -> Prepared | None:
         """Return the request for the engine, or None to forward it unchanged."""
