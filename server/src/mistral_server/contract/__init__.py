@@ -13,7 +13,13 @@ from mistral_server.contract.failures import (
     MEMORY_FAILURES,
     FailureClass,
 )
-from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
+from mistral_server.contract.gate import (
+    OPEN_PATHS,
+    GateSettings,
+    LimitSettings,
+    LoopAction,
+    LoopSettings,
+)
 from mistral_server.contract.lenient import printable
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.setting_names import FLAGS
@@ -52,6 +58,7 @@ __all__ = [
     "FetchSettings",
     "GateSettings",
     "LifecycleSettings",
+    "LimitSettings",
     "LoopAction",
     "LoopSettings",
     "ModelSettings",

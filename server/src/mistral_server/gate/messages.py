@@ -16,7 +16,7 @@ _ALPHABET = string.digits + string.ascii_letters
 
 
 class _Call(msgspec.Struct):
-    id: str = ""
+    id: str | None = None
 
 
 class _Message(msgspec.Struct):
@@ -82,8 +82,9 @@ class Messages:
         changed = []
         for call in calls:
             fields = _decode_fields(call)
-            if "id" in fields:
-                fields["id"] = _raw(normal_id(msgspec.json.decode(fields["id"], type=str)))
+            call_id = msgspec.json.decode(call, type=_Call).id
+            if call_id is not None:
+                fields["id"] = _raw(normal_id(call_id))
             changed.append(fields)
         self._set(at, tool_calls=changed)
 
