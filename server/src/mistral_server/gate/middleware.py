@@ -15,7 +15,7 @@ from mistral_server.contract import (
     LoopAction,
     ServerSettings,
 )
-from mistral_server.engine import log_handlers, workarounds
+from mistral_server.engine import connections, log_handlers, workarounds
 from mistral_server.gate import limits, metrics
 from mistral_server.gate.api_keys import ApiKeys
 from mistral_server.gate.asgi import (
@@ -68,6 +68,11 @@ class Gate:
         self._intake = Intake(settings.gate)
         self._bounds = limits.Bounds(
             settings.gate.limits, settings.engine.images_per_prompt, settings.gate.strict_tools
+        )
+        connections.bound_heads(
+            settings.gate.limits.head_seconds,
+            settings.gate.limits.header_bytes,
+            on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
         )
         self._context_window = ContextWindow(app, settings.engine.context_length)
         self._system_prompt = (
