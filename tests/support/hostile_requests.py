@@ -109,6 +109,7 @@ def _unreadable() -> Iterator[Attack]:
         "messages": {"messages": "Hi"},
         "a role": {"messages": [{"role": 7}]},
         "no role": {"messages": [{"content": "Hi"}]},
+        "a secret as a role": {"messages": [{"role": "canary-prompt", "content": "Hi"}]},
         "tools": chat(tools=7),
         "a tool": chat(tools=["f"]),
         "a call's id": chat(messages=[{"role": "assistant", "tool_calls": [{"id": 7}]}]),
@@ -157,11 +158,11 @@ _WRONG_NUMBERS: dict[str, tuple[Any, ...]] = {
 def _numbers() -> Iterator[Attack]:
     for name, values in _WRONG_NUMBERS.items():
         for value in values:
-            title = f"{name} {str(value)[:12]}"
+            title = f"{name} {value!r:.12}"
             yield Attack(title, "out_of_range", dumped(chat(**{name: value})))
     for value in (129, 10_000, 10_000.0, "10000", "1_000", "1e4", 1e300, 10**400, [1], {}):
         for name in ("n", "best_of"):
-            yield Attack(f"{name} {str(value)[:9]}", "choices", dumped(chat(**{name: value})))
+            yield Attack(f"{name} {value!r:.9}", "choices", dumped(chat(**{name: value})))
     batch = {"prompt": ["x"] * 1000, "n": 100}
     yield Attack("prompts times n", "generations", dumped(batch), path=COMPLETIONS)
     for kind, one in {"texts": "x", "tokens": [1]}.items():
@@ -169,7 +170,7 @@ def _numbers() -> Iterator[Attack]:
         yield Attack(f"many {kind}", "prompts", many, path=COMPLETIONS)
     for name in ("top_logprobs", "prompt_logprobs", "logprobs"):
         for value in (-1, 129, 131_072, "131072", "all"):
-            yield Attack(f"{name} {value}", "logprobs", dumped(chat(**{name: value})))
+            yield Attack(f"{name} {value!r}", "logprobs", dumped(chat(**{name: value})))
 
 
 def _counts() -> Iterator[Attack]:
@@ -222,7 +223,7 @@ def _constraints() -> Iterator[Attack]:
         for value in (20_001, 10**6, 1e6, "1000000", 10**400):
             schema = {"type": "array", "items": {"type": "string"}, keyword: value}
             for title, fields in _ways(schema):
-                name = f"{keyword} {str(value)[:8]} in {title}"
+                name = f"{keyword} {value!r:.9} in {title}"
                 yield Attack(name, "repetitions", dumped(fields))
     nested: Any = {"type": "string"}
     for _ in range(4):

@@ -196,6 +196,25 @@ async def test_a_mistake_of_the_gate_breaks_no_request(
     assert counted.moved()["gate_errors_total{where=request}"] == 1
 
 
+async def test_a_mistake_of_the_gate_does_not_lead_past_the_limits(
+    configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("mistral_server.gate.limits.refusal", broken)
+    engine = FakeEngine()
+    with Counted() as counted:
+        got = await ask(gate(engine), {"messages": [USER]})
+
+    assert got.status == 400
+    assert engine.bodies == []
+    assert counted.moved() == {
+        "gate_errors_total{where=request}": 1,
+        "requests_refused_total{reason=invalid_request}": 1,
+    }
+
+
 async def test_a_client_that_disconnects_early_does_not_reach_the_engine(configure: Any) -> None:
     engine = FakeEngine()
     sent: list[Any] = []

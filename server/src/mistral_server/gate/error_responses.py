@@ -132,10 +132,10 @@ def not_json(reason: str) -> Refusal:
 
 
 def not_a_request(reason: str) -> Refusal:
-    """Return the response to JSON that has a field of the wrong type."""
+    """Return the response to JSON that has a field of another type than the engine's."""
     return Refusal(
         *("invalid_request", 400, _INVALID, "invalid_request"),
-        f"The request has a field of the wrong type: {reason}.",
+        f"The request has an invalid field: {reason}.",
     )
 
 

@@ -132,7 +132,9 @@ class Gate:
         path = scope["path"]
         if not any(_matches(path, pattern) for pattern in self._settings.paths):
             return closed_path(path)
-        keys = None if path in _KEYLESS_PATHS else self._keys
+        # A browser sends no key with OPTIONS, and no path does anything for it.
+        keyless = path in _KEYLESS_PATHS or scope["method"] == "OPTIONS"
+        keys = None if keyless else self._keys
         if keys is not None and not keys.allows(header(scope, b"authorization")):
             return unknown_key()
         return None
@@ -146,6 +148,11 @@ class Gate:
             return limits.refusal(read_object(body), len(body), self._bounds)
         except NotJson as error:
             return not_json(str(error))
+        except Exception:
+            # Only an odd request gets here, and it must not get past the limits this way.
+            _log.exception("Cannot evaluate a request; it is rejected")
+            metrics.ERRORS.labels("request").inc()
+            return not_a_request("the gate cannot read it")
 
     async def _generate(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         prepared = await self._prepare(scope, body)
