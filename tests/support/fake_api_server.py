@@ -5,6 +5,7 @@ It uses `fake_objects` (versions, owners of fields, deletions, the watch feed) a
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from mistral_operator.kube.objects import Key
 
 _SERVED = (*kinds.CHILD_KINDS, kinds.RESOURCE, kinds.POD, kinds.NODE, kinds.CONFIG_MAP, kinds.EVENT)
 _APPLY = "application/apply-patch+yaml"
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of an escaped character beyond U+FFFF, which JSON knows and YAML does not."""
 
 
 class Address(NamedTuple):
@@ -32,6 +35,15 @@ class Address(NamedTuple):
     namespace: str
     name: str
     subresource: str
+
+
+class Request(NamedTuple):
+    """What decides about the response to a request, besides its body."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    content_type: str
 
 
 class Write(NamedTuple):
@@ -78,20 +90,29 @@ class FakeApiServer:
                 yield made
 
     async def _handle(self, request: web.Request) -> web.Response:
-        text = await request.read()
-        body = json.loads(text) if text else None
+        text = await request.text()
+        received = Request(request.method, request.path, dict(request.query), request.content_type)
         try:
-            return web.json_response(await self._answer(request, body))
+            return web.json_response(await self.answer(received, text))
         except ApiError as error:
             return web.json_response(error.document, status=error.status)
 
-    async def _answer(self, request: web.Request, body: Any) -> Any:
+    async def answer(self, request: Request, text: str) -> Any:
+        """Return the body of the response to a request.
+
+        Raises:
+            ApiError: the request is rejected.
+        """
+        if request.content_type == _APPLY and _SURROGATE.search(text):
+            message = "error decoding YAML: found invalid Unicode character escape code"
+            raise ApiError(400, "BadRequest", message)
+        body = json.loads(text) if text else None
         if request.path == "/version":
             return {"gitVersion": "v1.36.0"}
         address = self._address(request.path)
         if address is None:
             return self._discovery(request.path)
-        query = dict(request.query)
+        query = request.query
         if request.method == "GET":
             error = self.before_read(request.path)
             if error is not None:
@@ -162,7 +183,7 @@ class FakeApiServer:
         )
 
 
-def _write_of(request: web.Request, address: Address, body: Any) -> Write:
+def _write_of(request: Request, address: Address, body: Any) -> Write:
     """Return the write of a request; a request that the operator never sends is a bug."""
     verb = request.method.lower()
     if verb == "patch" and request.content_type == _APPLY:
