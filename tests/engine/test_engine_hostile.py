@@ -7,16 +7,13 @@ was answered unobserved.
 import contextlib
 import http.client
 import json
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from engine_requests import CHAT, ask, exposition, user
-from engine_server import BOOT_SECONDS, StartServer
+from engine_requests import CHAT, ask, refused, user
 from hostile_requests import image_part, png, with_parts
-from mistral_server.contract import GateSettings, LimitSettings
 from server_runner import RunningServer
 
 HI: dict[str, Any] = {"model": "tiny", "messages": [user("Hi")], "max_tokens": 5}
@@ -60,15 +57,6 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
 }
 
 
-def refused(server: RunningServer, reason: str) -> float:
-    """Return how many requests were refused for a reason."""
-    line = f'mistral_requests_refused_total{{reason="{reason}"}} '
-    (value,) = (
-        one.removeprefix(line) for one in exposition(server).splitlines() if one.startswith(line)
-    )
-    return float(value)
-
-
 @pytest.mark.parametrize("title", HOSTILE)
 def test_a_hostile_request_is_refused_and_costs_nothing(
     shared_server: RunningServer, title: str
@@ -93,21 +81,3 @@ def test_a_chunked_body_ends_at_the_limit(shared_server: RunningServer, path: st
     assert left > 300 - limit - 64  # what the sockets hold is sent, and no more
     assert refused(shared_server, "body_too_large") >= 1
     assert ask(shared_server, max_tokens=2).status == 200
-
-
-def test_a_connection_without_a_request_is_closed(start_server: StartServer) -> None:
-    """Neither half a request line nor a header without end holds a connection."""
-    limits = LimitSettings(head_seconds=2, header_bytes=20_000)
-    server = start_server(gate=GateSettings(limits=limits))
-    server.until_ready(BOOT_SECONDS)
-    address = ("127.0.0.1", server.settings.port)
-    for start in (b"", b"POST /v1", b"GET /health HTTP/1.1\r\nx-a: "):
-        with socket.create_connection(address, timeout=30) as connection:
-            connection.sendall(start)
-            assert connection.recv(100).startswith(b"HTTP/1.1 408")
-    with socket.create_connection(address, timeout=30) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nx-a: " + b"a" * 300_000)
-        assert connection.recv(100).startswith(b"HTTP/1.1 431")
-    assert refused(server, "head_seconds") == 3
-    assert refused(server, "header_bytes") == 1
-    assert ask(server, max_tokens=2).status == 200

@@ -70,13 +70,13 @@ def _unreadable() -> Iterator[Attack]:
         "in UTF-8": b"\xed\xa0\xbd",
     }
     for title, surrogate in surrogates.items():
-        for place, frame in {
+        for position, frame in {
             "a content": b'{"messages":[{"role":"user","content":"%b"}]}',
             "a role": b'{"messages":[{"role":"%b","content":"Hi"}]}',
             "a key": b'{"messages":[],"%b":1}',
             "an unknown field": b'{"messages":[],"x":{"y":["%b"]}}',
         }.items():
-            yield Attack(f"a surrogate, {title}, in {place}", "not_json", frame % surrogate)
+            yield Attack(f"a surrogate, {title}, in {position}", "not_json", frame % surrogate)
     for title, raw in {
         "invalid": b"\xff",
         "overlong": b"\xc0\xaf",

@@ -15,7 +15,7 @@ MIB = 2**20
 
 
 class Client:
-    """Sends a body part by part, as many as it is asked for."""
+    """Sends a body part by part, as many as are read."""
 
     def __init__(self, parts: Iterator[bytes], path: str, *, waits: bool = False) -> None:
         self.sent = 0

@@ -116,7 +116,7 @@ async def test_the_patterns_of_a_clients_own_rule_are_clamped(configure: Any, la
     assert counted.moved()["requests_changed_total{change=repetition_detection}"] == 1
 
 
-async def test_a_loop_is_stopped_in_whatever_encoding_it_was_asked_for(configure: Any) -> None:
+async def test_no_encoding_of_a_request_lets_its_loop_run(configure: Any) -> None:
     """With NaN in an unknown field, the engine generated until the token limit."""
     configure(**LOOPS)
     body = {"messages": [USER], "stream": True}

@@ -60,7 +60,7 @@ _MAX_BODY_SIZE = Rule(
 class Limits(ApiModel):
     """Limits of what one request may contain. Every ordinary client stays below the defaults.
 
-    Raise a limit if it rejects a client of yours, and lower it for clients that you do not trust.
+    Raise a limit if it rejects your own clients, and lower it for clients that you do not trust.
     """
 
     choices: int = Field(default=128, ge=1, le=16_384)

@@ -63,7 +63,7 @@ class Intake:
         """Return the whole body, or the response to one that exceeds a limit.
 
         Raises:
-            ClientGone: there is nobody left to answer.
+            ClientGone: the client disconnected.
         """
         seconds = self._settings.limits.body_seconds
         try:

@@ -34,7 +34,7 @@ _RANGES = {
     "thinking_token_budget": (-1, 2**31 - 1),
     "stream_interval": (1, 2**31 - 1),
 }
-"""Ranges of numbers that are the same for everybody, by field."""
+"""Ranges of numbers that are the same for all endpoints, by field."""
 
 _COUNTED = (
     # field, limit, what it has
