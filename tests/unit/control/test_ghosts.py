@@ -49,8 +49,8 @@ def applied(life: Life, since: int) -> list[Write]:
 
 
 def left(life: Life) -> list[str]:
-    """Return what exists besides the node and Events."""
-    kept = {kinds.NODE, kinds.EVENT}
+    """Return what exists besides the node, Events and the operator's own objects."""
+    kept = {kinds.NODE, kinds.EVENT, kinds.CONFIG_MAP}
     return [f"{kind.kind} {key.name}" for kind, key in life.objects.stored if kind not in kept]
 
 

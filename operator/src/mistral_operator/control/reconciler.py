@@ -17,7 +17,6 @@ from mistral_operator.api import (
     resource_with_spec,
 )
 from mistral_operator.api.status import Problem
-from mistral_operator.control.activator_slices import ActivatorSlices
 from mistral_operator.control.children import Children, Progress
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
@@ -47,7 +46,7 @@ class Reconciler:
         self._dependencies = dependencies
         self._statuses = StatusWriter(dependencies)
         self._children = Children(dependencies)
-        self._slices = ActivatorSlices(dependencies.store)
+        self._ports = dependencies.ports
         self._rejections: dict[Key, str] = {}
         """What the API server rejected last, by resource."""
 
@@ -97,6 +96,9 @@ class Reconciler:
         previous = _status_of(body, resource.spec)
         desired = self._decide(key, resource, previous)
         recorded = await self._record(key, desired, previous)
+        if desired.activation is not None:
+            # Before the slice leads requests to the port, the activators have to know it.
+            await self._dependencies.publish_ports()
         progress = await self._children.bring_about(key, desired, previous)
         if progress.status_can_wait:
             return ReconcileOutcome.SOON
@@ -113,8 +115,8 @@ class Reconciler:
             deleted_pods=tuple(store.deleted_pods(key)),
             deployment=store.deployment_of(key),
             activators=activators,
-            activator_port=self._slices.port(key, resource),
-            activators_serve=self._slices.serve(key),
+            activator_port=self._ports.port(key, resource),
+            activators_serve=self._ports.serve(key),
         )
         return decide_desired(resource, previous, inputs)
 
@@ -183,6 +185,7 @@ class Reconciler:
             nodes=tuple(store.nodes.values()),
             keda=self._dependencies.context.scaled_objects,
             activator=bool(self._dependencies.activators.current.addresses),
+            no_port=self._ports.refusal(key),
         )
 
     def _forget(self, key: Key) -> ReconcileOutcome:
@@ -190,7 +193,7 @@ class Reconciler:
         store = self._dependencies.store
         store.forget_deleted_pods(key, store.deleted_pods(key))
         self._children.forget(key)
-        self._slices.forget(key)
+        self._ports.forget(key)
         self._rejections.pop(key, None)
         self._statuses.forget(key)
         return ReconcileOutcome.SETTLED

@@ -14,11 +14,13 @@ from mistral_server.contract.failures import (
     FailureClass,
 )
 from mistral_server.contract.gate import (
+    KEYLESS_PATHS,
     OPEN_PATHS,
     GateSettings,
     LimitSettings,
     LoopAction,
     LoopSettings,
+    is_open,
 )
 from mistral_server.contract.lenient import printable
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
@@ -43,6 +45,7 @@ __all__ = [
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
     "FLAGS",
+    "KEYLESS_PATHS",
     "KV_PRESSURE",
     "MEMORY_FAILURES",
     "OPEN_PATHS",
@@ -69,5 +72,6 @@ __all__ = [
     "SystemPromptSettings",
     "TerminationReport",
     "check_engine_args",
+    "is_open",
     "printable",
 ]

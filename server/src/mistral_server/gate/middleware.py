@@ -9,11 +9,13 @@ import logging
 import os
 
 from mistral_server.contract import (
+    KEYLESS_PATHS,
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
     SERVER_TOKEN_HEADER,
     LoopAction,
     ServerSettings,
+    is_open,
 )
 from mistral_server.engine import connections, log_handlers, workarounds
 from mistral_server.gate import limits, metrics
@@ -49,7 +51,6 @@ LOOPS_HEADER = b"x-mistral-loops"
 CHAT_PATH = "/v1/chat/completions"
 GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
 
-_KEYLESS_PATHS = ("/health", "/ping", "/load", "/version", "/metrics")
 _ACTIONS: dict[bytes, LoopAction] = {b"off": "Off", b"observe": "Observe", b"stop": "Stop"}
 
 _log = logging.getLogger(__name__)
@@ -130,10 +131,10 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         path = scope["path"]
-        if not any(_matches(path, pattern) for pattern in self._settings.paths):
+        if not is_open(path, self._settings.paths):
             return closed_path(path)
         # A browser sends no key with OPTIONS, and no path does anything for it.
-        keyless = path in _KEYLESS_PATHS or scope["method"] == "OPTIONS"
+        keyless = path in KEYLESS_PATHS or scope["method"] == "OPTIONS"
         keys = None if keyless else self._keys
         if keys is not None and not keys.allows(header(scope, b"authorization")):
             return unknown_key()
@@ -202,7 +203,3 @@ class Gate:
 async def _refuse(refusal: Refusal, send: Send) -> None:
     metrics.REFUSALS.labels(refusal.reason).inc()
     await refusal.send(send)
-
-
-def _matches(path: str, pattern: str) -> bool:
-    return path == pattern or (pattern.endswith("/*") and path.startswith(pattern[:-1]))
