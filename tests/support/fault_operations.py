@@ -132,11 +132,14 @@ async def _end_thrice(lane: Lane) -> None:
 async def _is_remedied(lane: Lane, steps: int) -> bool:
     oom = await _oom(lane)
     outcomes = [one["outcome"] for one in oom.get("steps", [])]
-    return len(outcomes) == steps and outcomes[-1] == "Helped" and await lane.is_ready()
+    helped = len(outcomes) == steps and outcomes[-1] == "Helped"
+    # The decision is recorded first, and the conditions follow.
+    return helped and await _has_reason(lane, "Remedied", "OutOfMemory") and await lane.is_ready()
 
 
 async def _is_stopped(lane: Lane) -> bool:
-    return await _has_reason(lane, "CrashLoop") and not await lane.pods()
+    replicas = (await lane.get()).get("status", {}).get("replicas", 0)
+    return await _has_reason(lane, "CrashLoop") and not replicas and not await lane.pods()
 
 
 async def _drift_is_repaired(lane: Lane) -> bool:

@@ -29,12 +29,18 @@ def test_what_is_no_lack_of_memory_is_remembered_but_not_counted() -> None:
     assert books.counted == ["end-1"]
 
 
-def test_ends_that_cannot_be_seen_any_more_are_forgotten() -> None:
+def test_that_a_pod_is_gone_is_not_worth_a_write() -> None:
+    books, _ = account(Oom(), [failure(identity="a")])
+
+    assert account(books, []) == (books, [])
+
+
+def test_failures_that_cannot_be_seen_any_more_are_forgotten_with_the_next_new_one() -> None:
     books, _ = account(Oom(), [failure(identity="a"), failure(identity="b")])
 
-    books, _ = account(books, [failure(identity="b")])
+    books, _ = account(books, [failure(identity="b"), failure(identity="c")])
 
-    assert books.counted == ["b"]
+    assert books.counted == ["b", "c"]
 
 
 def test_the_last_events_are_kept_and_all_are_counted() -> None:

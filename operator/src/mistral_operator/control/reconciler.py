@@ -144,12 +144,7 @@ class Reconciler:
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
             return ReconcileOutcome.RETRY
-        # Failures of deleted pods are remembered once more, so that none is counted twice.
-        return (
-            ReconcileOutcome.SOON
-            if progress.unfinished or desired.deleted_pods
-            else ReconcileOutcome.SETTLED
-        )
+        return ReconcileOutcome.SOON if progress.unfinished else ReconcileOutcome.SETTLED
 
     def _requeue_after_quiet_period(self, key: Key, running: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""
