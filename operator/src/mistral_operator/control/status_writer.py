@@ -8,9 +8,9 @@ from mistral_operator.api.parsed_status import foreign_conditions
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
-from mistral_operator.control.resource_gone import drop
+from mistral_operator.control.resource_gone import confirm
 from mistral_operator.kube.client import Object
-from mistral_operator.kube.errors import ClusterError, Unavailable
+from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
@@ -19,6 +19,9 @@ from mistral_operator.status import StatusInput
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
 
 log = logging.getLogger(__name__)
+
+_NOT_FOUND = {404, 422}
+"""Statuses of a write to a resource that is gone: of the name, or of the uid that it had."""
 
 Report = Callable[[StatusInput, str], Status]
 """Makes a status of what is observed, at a time."""
@@ -75,27 +78,34 @@ class StatusWriter:
         """Write a status.
 
         Raises:
-            ResourceGone: the resource does not exist.
+            ResourceGone: the resource does not exist, or is another one of the same name.
         """
         content = status.model_dump(by_alias=True, exclude_none=True)
-        cluster = self._dependencies.cluster
         try:
-            live = await cluster.apply_status(resource.name, resource.namespace, content)
+            live = await self._apply(resource, content)
+            if parse_status(live.get("status")) != (status, True):
+                live = await self._replace(resource, content, live)
         except ClusterError as error:
-            if error.status == 404 and not isinstance(error, Unavailable):
-                raise drop(self._dependencies, resource) from error
+            if error.status in _NOT_FOUND:
+                await confirm(self._dependencies, resource)
             raise
-        WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
-        if parse_status(live.get("status")) != (status, True):
-            live = await self._replace(resource, content, live)
         self._take_in(live)
+
+    async def _apply(self, resource: Resource, content: Object) -> Object:
+        cluster, (namespace, name) = self._dependencies.cluster, _key(resource)
+        live = await cluster.apply_status(name, namespace, resource.uid, content)
+        WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
+        return live
 
     async def _replace(self, resource: Resource, content: Object, live: Object) -> Object:
         """Remove what others added to a status; a server-side apply leaves it there."""
         conditions = [*content["conditions"], *foreign_conditions(live.get("status"))]
         log.info("%s/%s: replacing an edited status", resource.namespace, resource.name)
         value = {**content, "conditions": conditions}
-        operations = [{"op": "replace", "path": "/status", "value": value}]
+        operations: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": resource.uid},
+            {"op": "replace", "path": "/status", "value": value},
+        ]
         cluster, name = self._dependencies.cluster, f"{resource.name}/status"
         return await cluster.patch(RESOURCE, resource.namespace, name, operations)
 
