@@ -39,6 +39,10 @@ from mistral_operator.watch.workqueue import ReconcileOutcome
 
 log = logging.getLogger(__name__)
 
+UNREPORTED = 2
+"""Attempts in a row that the API server may turn down before the status says so: about 4 s with the
+queue's back-off. Most conflicts are over by then."""
+
 
 class Reconciler:
     """Brings resources to what they ask for, one call at a time for each."""
@@ -50,6 +54,8 @@ class Reconciler:
         self._slices = ActivatorSlices(dependencies.store)
         self._rejections: dict[Key, str] = {}
         """What the API server rejected last, by resource."""
+        self._postponed: dict[Key, int] = {}
+        """Passes in a row whose writes the API server did not accept yet, by resource."""
 
     async def __call__(self, key: Key) -> ReconcileOutcome:
         """Reconcile a resource."""
@@ -97,7 +103,7 @@ class Reconciler:
         previous = _status_of(body, resource.spec)
         desired = self._decide(key, resource, previous)
         recorded = await self._record(key, desired, previous)
-        progress = await self._children.bring_about(key, desired, previous)
+        progress = await self._bring_about(key, desired, previous)
         if progress.status_can_wait:
             return ReconcileOutcome.SOON
         return await self._report(key, desired, recorded, progress)
@@ -123,6 +129,20 @@ class Reconciler:
         recorded = await self._statuses.record(desired, previous)
         self._dependencies.store.forget_deleted_pods(key, desired.deleted_pods)
         return recorded
+
+    async def _bring_about(self, key: Key, desired: Desired, previous: Status) -> Progress:
+        """Apply the children; tell if the API server does not accept them for some time."""
+        try:
+            progress = await self._children.bring_about(key, desired, previous)
+        except Unavailable as error:
+            self._postponed[key] = self._postponed.get(key, 0) + 1
+            # Without a response, the status cannot be written either.
+            if self._postponed[key] <= UNREPORTED or not error.status:
+                raise
+            message = f"the API server does not accept a change yet: {error.reason}; trying again"
+            return Progress((Problem(Reason.CREATING, message),))
+        self._postponed.pop(key, None)
+        return progress
 
     async def _report(
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
@@ -187,6 +207,7 @@ class Reconciler:
         self._children.forget(key)
         self._slices.forget(key)
         self._rejections.pop(key, None)
+        self._postponed.pop(key, None)
         self._statuses.forget(key)
         return ReconcileOutcome.SETTLED
 
