@@ -165,7 +165,7 @@ async def test_a_status_is_not_written_to_a_resource_that_was_created_anew(
                 await made.settle(made.is_ready)
 
         refused = [one.status for one in made.proxy.exchanges if is_status(one)][:1]
-        assert refused == [422], "the held write named the uid of the predecessor"
+        assert refused == [409], "the held write named a version of the predecessor"
 
 
 @pytest.mark.exhaustive

@@ -9,7 +9,7 @@ import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
 from api_server import ApiServer
-from builders import CONTEXT, NAME, NAMESPACE, UID, resource
+from builders import CONTEXT, NAME, NAMESPACE, resource
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Unavailable
@@ -97,7 +97,7 @@ def child(kind: str) -> Object:
             ),
         ),
         (
-            lambda cluster: cluster.apply_status(NAME, NAMESPACE, UID, {"replicas": 1}),
+            lambda cluster: cluster.apply_status(NAME, NAMESPACE, 7, {"replicas": 1}),
             (
                 "PATCH",
                 f"/apis/{API_VERSION}/namespaces/models/{PLURAL}/small/status",

@@ -18,6 +18,7 @@ from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Una
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
+from mistral_operator.watch.store import version_of
 
 KEY = Key(NAMESPACE, NAME)
 OURS: dict[Kind, Object] = {
@@ -225,13 +226,15 @@ async def test_a_status_is_written_at_its_own_address_and_changes_no_generation(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
     with pytest.raises(ClusterError) as caught:
-        await cluster.apply_status(NAME, NAMESPACE, "gone", {"replicas": 1})
+        await cluster.apply_status(NAME, NAMESPACE, 7, {"replicas": 1})
     assert caught.value.status == 404
-    uid = create_resource(api)["metadata"]["uid"]
+    version = version_of(create_resource(api))
 
-    live = await cluster.apply_status(NAME, NAMESPACE, uid, {"replicas": 1, "oom": {"streak": 2}})
+    live = await cluster.apply_status(
+        NAME, NAMESPACE, version, {"replicas": 1, "oom": {"streak": 2}}
+    )
     assert live["status"] == {"replicas": 1, "oom": {"streak": 2}}
-    live = await cluster.apply_status(NAME, NAMESPACE, uid, {"replicas": 1})
+    live = await cluster.apply_status(NAME, NAMESPACE, version_of(live), {"replicas": 1})
 
     assert live["status"] == {"replicas": 1}
     assert live["metadata"]["generation"] == 1
@@ -240,12 +243,12 @@ async def test_a_status_is_written_at_its_own_address_and_changes_no_generation(
 async def test_a_field_of_the_status_that_somebody_else_set_stays(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
-    uid = create_resource(api)["metadata"]["uid"]
-    api.objects.update(
+    create_resource(api)
+    edited = api.objects.update(
         kinds.RESOURCE, KEY, lambda live: {**live, "status": {"url": "mine"}}, status=True
     )
 
-    live = await cluster.apply_status(NAME, NAMESPACE, uid, {"replicas": 1})
+    live = await cluster.apply_status(NAME, NAMESPACE, version_of(edited), {"replicas": 1})
 
     assert live["status"] == {"url": "mine", "replicas": 1}
 
@@ -424,6 +427,20 @@ async def test_an_apply_of_a_uid_creates_nothing(cluster: Cluster, api: FakeApiS
     assert caught.value.status == 409
     assert "uid mismatch" in caught.value.reason
     assert api.objects.find(kinds.SERVICE, KEY) is None
+
+
+async def test_a_status_is_written_to_one_version_of_a_resource(
+    cluster: Cluster, api: FakeApiServer
+) -> None:
+    version = version_of(create_resource(api))
+    edit(api, kinds.RESOURCE, {"spec": {"replicas": 2}})
+
+    with pytest.raises(Unavailable) as caught:
+        await cluster.apply_status(NAME, NAMESPACE, version, {"replicas": 1})
+
+    assert caught.value.status == 409
+    assert "the object has been modified" in caught.value.reason
+    assert "status" not in api.objects.get(kinds.RESOURCE, KEY)
 
 
 async def test_an_object_has_one_controller(cluster: Cluster) -> None:

@@ -71,7 +71,9 @@ class Reconciler:
         except NamespaceTerminating:
             outcome, label = ReconcileOutcome.SETTLED, "settled"
         except Unavailable as error:
-            log.warning("%s/%s: %s; trying again later", *key, error)
+            # Conflicts with edits are part of normal operation.
+            level = logging.INFO if error.status == 409 else logging.WARNING
+            log.log(level, "%s/%s: %s; trying again later", *key, error)
             outcome, label = ReconcileOutcome.RETRY, "error"
         except ClusterError as error:
             # What the API server rejects besides children is the status: no condition can tell.

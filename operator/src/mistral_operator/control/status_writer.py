@@ -1,4 +1,8 @@
-"""Writes the status of resources, after the Events about what changed in it."""
+"""Writes the status of resources, after the Events about what changed in it.
+
+Each write is for one version of a resource. If it changed meanwhile, the write is refused, and the
+next pass knows the change.
+"""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +12,7 @@ from mistral_operator.api.parsed_status import foreign_conditions
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
-from mistral_operator.control.resource_gone import confirm
+from mistral_operator.control.resource_gone import ResourceGone, confirm
 from mistral_operator.kube.client import Object
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.kinds import RESOURCE
@@ -20,8 +24,8 @@ from mistral_operator.status.events import memory_events, scaling_event, transit
 
 log = logging.getLogger(__name__)
 
-_NOT_FOUND = {404, 422}
-"""Statuses of a write to a resource that is gone: of the name, or of the uid that it had."""
+_OUTDATED = {404, 409, 422}
+"""Statuses of a write to a resource that is gone, that changed, or that was created anew."""
 
 Report = Callable[[StatusInput, str], Status]
 """Makes a status of what is observed, at a time."""
@@ -79,6 +83,7 @@ class StatusWriter:
 
         Raises:
             ResourceGone: the resource does not exist, or is another one of the same name.
+            Unavailable: it was edited meanwhile; it is queued again.
         """
         content = status.model_dump(by_alias=True, exclude_none=True)
         try:
@@ -86,14 +91,19 @@ class StatusWriter:
             if parse_status(live.get("status")) != (status, True):
                 live = await self._replace(resource, content, live)
         except ClusterError as error:
-            if error.status in _NOT_FOUND:
+            if error.status in _OUTDATED:
                 await confirm(self._dependencies, resource)
             raise
         self._take_in(live)
 
     async def _apply(self, resource: Resource, content: Object) -> Object:
-        cluster, (namespace, name) = self._dependencies.cluster, _key(resource)
-        live = await cluster.apply_status(name, namespace, resource.uid, content)
+        key, resources = _key(resource), self._dependencies.store.resources
+        body = resources.get(key)
+        if body is None or body["metadata"]["uid"] != resource.uid:
+            raise ResourceGone(f"{key.namespace}/{key.name} ({resource.uid}) was deleted")
+        live = await self._dependencies.cluster.apply_status(
+            key.name, key.namespace, resources.version(key), content
+        )
         WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
         return live
 

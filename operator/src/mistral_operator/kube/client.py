@@ -133,17 +133,24 @@ class Cluster:
             desired = {**desired, "metadata": {**metadata, "uid": uid}}
         return await self._apply(path, desired, force=force)
 
-    async def apply_status(self, name: str, namespace: str, uid: str, status: Object) -> Object:
+    async def apply_status(self, name: str, namespace: str, version: int, status: Object) -> Object:
         """Server-side apply the status of a resource and return the live resource.
 
+        Args:
+            name: of the resource.
+            namespace: of the resource.
+            version: resource version to change. The API server ignores a uid here, and this is the
+                only way not to write to a resource that was deleted and created anew.
+            status: the status, with exactly the fields that the operator owns.
+
         Raises:
-            ClusterError: with status 404, there is no resource of this name; with status 422, it
-                was deleted and created anew.
+            ClusterError: with status 404, there is no resource of this name.
+            Unavailable: with status 409, the resource has another version.
         """
         body = {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": str(version)},
             "status": status,
         }
         return await self._apply(f"{RESOURCE.path(namespace, name)}/status", body, force=True)
