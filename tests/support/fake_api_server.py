@@ -34,6 +34,15 @@ class Address(NamedTuple):
     subresource: str
 
 
+class Request(NamedTuple):
+    """What decides about the response to a request, besides its body."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    content_type: str
+
+
 class Write(NamedTuple):
     """One write, as tests distinguish writes."""
 
@@ -80,18 +89,24 @@ class FakeApiServer:
     async def _handle(self, request: web.Request) -> web.Response:
         text = await request.read()
         body = json.loads(text) if text else None
+        received = Request(request.method, request.path, dict(request.query), request.content_type)
         try:
-            return web.json_response(await self._answer(request, body))
+            return web.json_response(await self.answer(received, body))
         except ApiError as error:
             return web.json_response(error.document, status=error.status)
 
-    async def _answer(self, request: web.Request, body: Any) -> Any:
+    async def answer(self, request: Request, body: Any) -> Any:
+        """Return the body of the response to a request.
+
+        Raises:
+            ApiError: the request is rejected.
+        """
         if request.path == "/version":
             return {"gitVersion": "v1.36.0"}
         address = self._address(request.path)
         if address is None:
             return self._discovery(request.path)
-        query = dict(request.query)
+        query = request.query
         if request.method == "GET":
             error = self.before_read(request.path)
             if error is not None:
@@ -162,7 +177,7 @@ class FakeApiServer:
         )
 
 
-def _write_of(request: web.Request, address: Address, body: Any) -> Write:
+def _write_of(request: Request, address: Address, body: Any) -> Write:
     """Return the write of a request; a request that the operator never sends is a bug."""
     verb = request.method.lower()
     if verb == "patch" and request.content_type == _APPLY:

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from builders import CONTEXT, NAME, NAMESPACE, Object, merged, node_body, signal
 from fake_api_server import FakeApiServer, is_selected
 from fake_objects import EPOCH, FakeObjects, WatchEvent
 from fake_workloads import FakeWorkloads, is_ready
+from in_process_client import connected
 from mistral_operator.control.collectors import FleetCollector
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler
@@ -30,7 +31,7 @@ from mistral_operator.signals.pods import SignalBoard
 from mistral_operator.watch.resync import Resync, Watcher
 from mistral_operator.watch.store import Store
 from mistral_operator.watch.workqueue import WorkQueue
-from virtual_time import JumpingLoop, run
+from virtual_time import run
 
 KEY = Key(NAMESPACE, NAME)
 WATCH_SECONDS = 0.01
@@ -39,15 +40,6 @@ POLL_SECONDS = 2.0
 RESYNC_SECONDS = 600.0
 _WATCHED = (kinds.RESOURCE, kinds.NODE, kinds.POD, *kinds.CHILD_KINDS)
 _SELECTORS = {kind: kinds.selector_of(kind) for kind in _WATCHED}
-
-
-class PatientCluster(Cluster):
-    """A connection whose requests take no virtual time."""
-
-    async def _request(self, *given: Any, **options: Any) -> Object:
-        loop = cast("JumpingLoop", asyncio.get_running_loop())
-        with loop.standing_still():
-            return await super()._request(*given, **options)
 
 
 class _Errors(logging.Handler):
@@ -290,8 +282,7 @@ async def lives() -> AsyncIterator[Callable[[], Life]]:
             made[-1].kill()
             made[-1].workloads.stop()
 
-    async with api.cluster() as plain:
-        cluster = PatientCluster(plain.client)
+    async with connected(api) as cluster:
 
         def make() -> Life:
             end()

@@ -1,18 +1,16 @@
 """An event loop whose clock jumps to the next timer: hours of back-off pass in no time."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Advances its own clock instead of sleeping; real input and output still work."""
+    """Advances its own clock instead of sleeping; there is no real input and output."""
 
     _now = 0.0
-    _under_way = 0
     _ready: list[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
 
@@ -20,17 +18,8 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         """Return the seconds that have passed."""
         return self._now
 
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Let no time pass while a request is under way, whose answer takes real time."""
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-
     def _run_once(self) -> None:
-        if not self._ready and not self._under_way:
+        if not self._ready:
             # The first may be cancelled: jumping there would leave a real wait until the next.
             due = (timer.when() for timer in self._scheduled if not timer.cancelled())
             self._now = max(self._now, min(due, default=self._now))

@@ -17,6 +17,12 @@ ENDPOINT: Object = merged(
     AUTOSCALED,
     {"engine": {"contextLength": 131_072}, "oom": {"policy": "Apply", "quietSeconds": 10}},
 )
+QUIET_SECONDS = 30.0
+"""Longer than the quiet period of the endpoint, so that a remedy has helped."""
+ANOTHER_WINDOW: Object = {
+    "autoscaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 40}}}
+}
+"""An edit that rolls out no pods, so that only the status has to follow."""
 RECORDS = {"totals", "events", "active", "recommendation", "steps", "exhausted", "streak"}
 RECORDS |= {"configuration", "tried", "counted"}
 """What of `status.oom` is a memory of the past that nothing else shows."""
@@ -65,9 +71,9 @@ async def healed(life: Life, edit: Edit) -> str:
     reference = truth(life.status)
     edit_status(life, edit.applied)
     try:
-        await life.settle(60)
-        life.edit({"startupSeconds": 900})
-        await life.settle(60)
+        await life.settle(QUIET_SECONDS)
+        life.edit(ANOTHER_WINDOW)
+        await life.settle(QUIET_SECONDS)
     except AssertionError as error:
         return f"{edit}: {str(error)[:300]}"
     found = truth(life.status)

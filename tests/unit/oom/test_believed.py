@@ -33,12 +33,30 @@ def test_overrides_follow_from_the_steps(change: dict[str, Any]) -> None:
     assert believed(TRUE.model_copy(update=change), SPEC) == TRUE
 
 
-@pytest.mark.parametrize("after", ["57344 tokens", "-1", "1000000", ""])
-def test_a_step_to_a_value_that_no_setting_has_is_dropped(after: str) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"after": value} for value in ("57344 tokens", "-1", "1000000", "")),
+        {"setting": ""},
+        {"setting": "spec.replicas"},
+    ],
+)
+def test_a_step_that_cannot_have_been_taken_is_dropped_and_can_be_taken(
+    change: dict[str, str],
+) -> None:
     (step,) = TRUE.steps
-    forged = TRUE.model_copy(update={"steps": [step.model_copy(update={"after": after})]})
+    forged = TRUE.model_copy(
+        update={"steps": [step.model_copy(update=change)], "exhausted": True, "tried": ["a", "b"]}
+    )
+    untried: dict[str, Any] = {"steps": [], "overrides": None, "tried": [], "exhausted": False}
 
-    assert believed(forged, SPEC) == TRUE.model_copy(update={"steps": [], "overrides": None})
+    assert believed(forged, SPEC) == TRUE.model_copy(update=untried)
+
+
+def test_settings_that_no_step_led_to_were_not_tried() -> None:
+    forged = TRUE.model_copy(update={"tried": [*TRUE.tried, "12345678"]})
+
+    assert believed(forged, SPEC) == TRUE.model_copy(update={"tried": []})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,14 @@ def believed(oom: Oom, spec: Spec) -> Oom:
     if without_spec_values(spec, overrides) != needed:
         overrides = needed if needed != Overrides() else None
     stopped = oom.stopped and oom.active in REPEATING and _has_failed_enough(oom, spec)
-    return oom.model_copy(update={"steps": steps, "overrides": overrides, "stopped": stopped})
+    kept = {"steps": steps, "overrides": overrides, "stopped": stopped}
+    # Each step tries settings once. A try without its step would never be repeated, and an endpoint
+    # that needs those settings would be stopped instead.
+    if len(oom.tried) != len(steps):
+        kept |= {"tried": []}
+    if len(steps) != len(oom.steps):
+        kept |= {"exhausted": False}
+    return oom.model_copy(update=kept)
 
 
 def _has_failed_enough(oom: Oom, spec: Spec) -> bool:
