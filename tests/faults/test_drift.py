@@ -15,7 +15,6 @@ from fault_api import Api, until
 from fault_exchange import Fault
 from fault_lane import Lane, lane
 from fault_proxy_watches import DropEvents, a_deletion
-from fault_selection import cases, is_exhaustive
 from mistral_operator.kube import kinds, names
 
 ENDPOINTS = 10
@@ -24,7 +23,6 @@ SPREAD_SECONDS = 3.0
 REPAIR_SECONDS = 30.0
 REPAIRS = 50
 """For each of the gaps."""
-SAMPLE = 10
 
 Step = Callable[[Lane, str], Awaitable[None]]
 
@@ -98,15 +96,14 @@ async def repaired(made: Lane, name: str, gap: Gap, step: Step, chance: random.R
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("gap", cases(GAPS, {"silent"}))
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("gap", GAPS)
 async def test_drift_is_repaired_while_watches_fail(
     api: Api,
     tmp_path: Path,
     gap: str,
-    request: pytest.FixtureRequest,
     row: Callable[[object], None],
 ) -> None:
-    count = REPAIRS if is_exhaustive(request) else SAMPLE
     chance, seconds = random.Random(gap), list[float]()
     endpoints = [f"small-{number}" for number in range(ENDPOINTS)]
     async with lane(api, f"drift-{gap.lower().replace(' ', '-')}", tmp_path) as made:
@@ -118,7 +115,7 @@ async def test_drift_is_repaired_while_watches_fail(
 
         await made.settle(all_ready)
         with GAPS[gap].active(made):
-            while len(seconds) < count:
+            while len(seconds) < REPAIRS:
                 seconds += await asyncio.gather(
                     *(
                         repaired(made, name, GAPS[gap], chance.choice(STEPS), chance)
@@ -129,7 +126,7 @@ async def test_drift_is_repaired_while_watches_fail(
         assert made.operator.tracebacks == 0
     percentiles = quantiles(seconds, n=20)
     row(
-        f"drift, {gap}: {len(seconds)} of {count} repaired;"
+        f"drift, {gap}: {len(seconds)} of {REPAIRS} repaired;"
         f" p50 {percentiles[9]:.1f} p95 {percentiles[18]:.1f} max {max(seconds):.1f} s"
     )
-    assert len(seconds) == count
+    assert len(seconds) == REPAIRS
