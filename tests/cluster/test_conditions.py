@@ -1,6 +1,9 @@
 """What a resource says when it cannot be served: the cause, and what to do."""
 
+import json
+
 from cluster_namespace import Namespace, Object, resource
+from mistral_dev.errors import CommandFailedError
 from mistral_operator.kube.kinds import SELECTOR
 
 FOREIGN_SERVICE: Object = {
@@ -9,6 +12,43 @@ FOREIGN_SERVICE: Object = {
     "metadata": {"name": "small"},
     "spec": {"selector": {"app": "somebody"}, "ports": [{"name": "http", "port": 80}]},
 }
+
+PAUSE: Object = {"containers": [{"name": "pause", "image": "pause"}]}
+
+
+def refusing_pods(namespace: str, message: str) -> tuple[Object, Object]:
+    """Return a policy that refuses every pod of a namespace, and its binding."""
+    api_version, name = "admissionregistration.k8s.io/v1", {"metadata": {"name": f"no-{namespace}"}}
+    pods = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "resources": ["pods"],
+        "operations": ["CREATE"],
+    }
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    policy = {
+        "matchConstraints": {"namespaceSelector": selector, "resourceRules": [pods]},
+        "validations": [{"expression": "false", "message": message}],
+    }
+    binding = {"policyName": f"no-{namespace}", "validationActions": ["Deny"]}
+    return (
+        {"apiVersion": api_version, "kind": "ValidatingAdmissionPolicy", **name, "spec": policy},
+        {
+            "apiVersion": api_version,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            **name,
+            "spec": binding,
+        },
+    )
+
+
+def dry_run(namespace: Namespace, body: Object) -> str:
+    """Return why an object would be refused, empty if it would not."""
+    try:
+        namespace.kubectl("create", "--dry-run=server", "-f", "-", text=json.dumps(body))
+    except CommandFailedError as error:
+        return error.output
+    return ""
 
 
 def test_a_foreign_object_of_a_childs_name_is_left_as_it_is(served: Namespace) -> None:
@@ -126,6 +166,21 @@ def test_pods_that_a_quota_refuses_are_reported(served: Namespace) -> None:
     served.apply(resource("small"))
 
     assert "exceeded quota" in served.wait_for_reason("small", "PodRejected")["message"]
+
+
+def test_what_an_admission_policy_says_is_reported_with_every_character(served: Namespace) -> None:
+    policy, binding = refusing_pods(served.name, "🚫 not signed: é 漢字")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": PAUSE}
+    try:
+        served.apply(policy, binding)
+        served.until(lambda: "not signed" in dry_run(served, pod), "the policy")
+
+        served.apply(resource("small"))
+
+        assert "🚫 not signed: é 漢字" in served.wait_for_reason("small", "PodRejected")["message"]
+    finally:
+        served.kubectl("delete", "--ignore-not-found", "-f", "-", text=json.dumps(binding))
+        served.kubectl("delete", "--ignore-not-found", "-f", "-", text=json.dumps(policy))
 
 
 def test_one_bad_resource_does_not_hold_up_the_others(served: Namespace) -> None:

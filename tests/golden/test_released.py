@@ -33,20 +33,20 @@ def changed_since_release(name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_an_upgrade_restarts_no_pod(name: str) -> None:
-    known = {one.path for one in accepted()}
-    found = [one for one in changed_since_release(name) if one not in known]
+    listed = {one.path for one in accepted()}
+    result = [one for one in changed_since_release(name) if one not in listed]
 
-    assert not found, (
-        f"{', '.join(found)} differs from {newest().name}: this restarts every pod on upgrade:"
+    assert not result, (
+        f"{', '.join(result)} differs from {newest().name}: this restarts every pod on upgrade:"
         f" list it in CHANGELOG.md and in {ACCEPTED.relative_to(CHECKOUT)}"
     )
 
 
 def test_every_accepted_difference_exists_and_is_in_the_changelog() -> None:
-    found = {path for name in RECORDED for path in changed_since_release(name)}
+    result = {path for name in RECORDED for path in changed_since_release(name)}
 
     for one in accepted():
-        assert one.path in found, f"{one.path} does not differ any more: remove it"
+        assert one.path in result, f"{one.path} does not differ any more: remove it"
         assert " ".join(one.changelog.split()) in CHANGELOG, f"no such sentence: {one.changelog}"
 
 

@@ -5,6 +5,7 @@ It uses `fake_objects` (versions, owners of fields, deletions, the watch feed) a
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from mistral_operator.kube.objects import Key
 
 _SERVED = (*kinds.CHILD_KINDS, kinds.RESOURCE, kinds.POD, kinds.NODE, kinds.CONFIG_MAP, kinds.EVENT)
 _APPLY = "application/apply-patch+yaml"
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of an escaped character beyond U+FFFF, which JSON knows and YAML does not."""
 
 
 class Address(NamedTuple):
@@ -87,20 +90,23 @@ class FakeApiServer:
                 yield made
 
     async def _handle(self, request: web.Request) -> web.Response:
-        text = await request.read()
-        body = json.loads(text) if text else None
+        text = await request.text()
         received = Request(request.method, request.path, dict(request.query), request.content_type)
         try:
-            return web.json_response(await self.answer(received, body))
+            return web.json_response(await self.answer(received, text))
         except ApiError as error:
             return web.json_response(error.document, status=error.status)
 
-    async def answer(self, request: Request, body: Any) -> Any:
+    async def answer(self, request: Request, text: str) -> Any:
         """Return the body of the response to a request.
 
         Raises:
             ApiError: the request is rejected.
         """
+        if request.content_type == _APPLY and _SURROGATE.search(text):
+            message = "error decoding YAML: found invalid Unicode character escape code"
+            raise ApiError(400, "BadRequest", message)
+        body = json.loads(text) if text else None
         if request.path == "/version":
             return {"gitVersion": "v1.36.0"}
         address = self._address(request.path)

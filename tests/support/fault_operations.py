@@ -38,7 +38,7 @@ KV_TOO_SMALL = TerminationReport(
     failure=FailureClass.KV_CACHE_TOO_SMALL,
     stage="profiling",
     phase="kv-cache",
-    message="The engine ended.",
+    message="The engine exited.",
     evidence="the estimated maximum model length is 57344",
     suggest={"contextLength": 57344},
 )
@@ -173,7 +173,7 @@ async def _serves(lane: Lane) -> bool:
     return await lane.is_ready() and not await _activators(lane)
 
 
-async def _is_asleep(lane: Lane) -> bool:
+async def _is_at_zero(lane: Lane) -> bool:
     replicas = (await lane.get(kinds.DEPLOYMENT)).get("spec", {}).get("replicas")
     reported = await _has_reason(lane, "Asleep")
     return reported and replicas == 0 and bool(await _activators(lane)) and not await lane.pods()
@@ -184,17 +184,17 @@ async def _sleeper(lane: Lane) -> None:
     await lane.settle(lambda: _serves(lane))
 
 
-async def _asleep(lane: Lane) -> None:
+async def _scaled_to_zero(lane: Lane) -> None:
     await _sleeper(lane)
     await lane.scale(0)
-    await lane.settle(lambda: _is_asleep(lane))
+    await lane.settle(lambda: _is_at_zero(lane))
 
 
-async def _fall_asleep(lane: Lane) -> None:
+async def _scale_to_zero(lane: Lane) -> None:
     await lane.scale(0)
 
 
-async def _wake(lane: Lane) -> None:
+async def _scale_from_zero(lane: Lane) -> None:
     await lane.scale(1)
 
 
@@ -223,6 +223,6 @@ OPERATIONS = (
         _end_thrice,
         _is_stopped,
     ),
-    Operation("sleep", _sleeper, _fall_asleep, _is_asleep, scales_to_zero=True),
-    Operation("wake", _asleep, _wake, _serves, scales_to_zero=True),
+    Operation("sleep", _sleeper, _scale_to_zero, _is_at_zero, scales_to_zero=True),
+    Operation("wake", _scaled_to_zero, _scale_from_zero, _serves, scales_to_zero=True),
 )

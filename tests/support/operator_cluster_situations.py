@@ -31,8 +31,14 @@ SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
 
 def without_activator(spec: Object) -> StatusInput:
     """Return an endpoint without replicas in a cluster without an activator."""
-    given = status_input(spec=spec, deployment=deployment_body(0))
-    return replace(given, observed=replace(given.observed, activator=False))
+    case = status_input(spec=spec, deployment=deployment_body(0))
+    return replace(case, observed=replace(case.observed, activator=False))
+
+
+def without_port(spec: Object) -> StatusInput:
+    """Return an endpoint without replicas that has no port of the activators."""
+    case = status_input(spec=spec, deployment=deployment_body(0))
+    return replace(case, observed=replace(case.observed, no_port="there are too many here"))
 
 
 CLUSTER_SITUATIONS: dict[str, Case] = {
@@ -88,13 +94,19 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Outlook.GOOD,
         ["scaled to zero", "the next request starts a replica"],
     ),
-    "scaled to zero, and nothing would wake it": (
+    "scaled to zero, and nothing would start it": (
         without_activator(spec={"replicas": 0, "autoscaling": SLEEPER}),
         Reason.ACTIVATOR_MISSING,
         Outlook.STUCK,
         ["no activator is ready", "spec.autoscaling.minReplicas to 1"],
     ),
-    "it might sleep if it were not stopped": (
+    "scaled to zero without a port": (
+        without_port(spec={"replicas": 0, "autoscaling": SLEEPER}),
+        Reason.NO_PORT,
+        Outlook.STUCK,
+        ["no request can reach", "too many here", "raise activator.portsPerNamespace"],
+    ),
+    "it might scale to zero if it were not stopped": (
         status_input(spec={"suspend": True, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
         Reason.SUSPENDED,
         Outlook.GOOD,
@@ -135,7 +147,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Outlook.STUCK,
         ["waiting for the old Service small", "Deployment small exists"],
     ),
-    "somebody else keeps writing the replicas": (
+    "another controller keeps changing the replicas": (
         status_input(
             problems=(Problem(Reason.REPLICAS_CONTESTED, "its number stands for now"),),
             deployment=READY,

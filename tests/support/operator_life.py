@@ -18,6 +18,7 @@ from fake_api_server import FakeApiServer, is_selected
 from fake_objects import EPOCH, FakeObjects, WatchEvent
 from fake_workloads import FakeWorkloads, is_ready
 from in_process_client import connected
+from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
 from mistral_operator.control.collectors import FleetCollector
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler
@@ -133,8 +134,8 @@ class Life:
     @property
     def status(self) -> Object:
         """The status of the resource."""
-        found = self.objects.find(kinds.RESOURCE, KEY)
-        return {} if found is None else dict(found.get("status", {}))
+        body = self.objects.find(kinds.RESOURCE, KEY)
+        return {} if body is None else dict(body.get("status", {}))
 
     def reason(self, kind: str = "Ready") -> str:
         """Return the reason of a condition."""
@@ -150,9 +151,9 @@ class Life:
 
     def deployment(self) -> Object:
         """Return the Deployment."""
-        found = self.objects.find(kinds.DEPLOYMENT, KEY)
-        assert found is not None
-        return found
+        body = self.objects.find(kinds.DEPLOYMENT, KEY)
+        assert body is not None
+        return body
 
     def event_reasons(self) -> list[str]:
         """Return the reasons of the Events, in the order in which they were created."""
@@ -176,6 +177,8 @@ class OneOperator:
             wall=life.now,
         )
         self.fleet = FleetCollector()
+        self._ports = ActivatorPorts(self._store, requeue=self._queue.add)
+        self._port_map = PortMapWriter(life.cluster, "mistral-system", self._ports)
         self.reconciler = life.reconciler(
             Dependencies(
                 life.cluster,
@@ -185,6 +188,8 @@ class OneOperator:
                 self._activators,
                 CONTEXT,
                 self.fleet,
+                ports=self._ports,
+                publish_ports=self._port_map.publish,
                 requeue=self._queue.add,
                 requeue_after=self._queue.add_after,
                 now=life.now,
@@ -202,6 +207,7 @@ class OneOperator:
         self._life.objects.listeners.append(self._on_event)
         self._poll_activators()
         await self._resync.once()
+        await self._port_map.restore()
         parts = (
             self._queue.work(self.reconciler),
             self._resync.forever(RESYNC_SECONDS),
@@ -265,10 +271,11 @@ class OneOperator:
         if not (life.activators or before.addresses):
             return
         seen = sum(map(is_ready, life.pods()))
-        known = Activators(life.activators, {KEY: life.held}, {KEY: seen})
-        self._activators.current = known
-        for key in {KEY} if known.addresses != before.addresses else changed_keys(before, known):
-            self._scaler.wake(key)
+        current = Activators(life.activators, {KEY: life.held}, {KEY: seen})
+        self._activators.current = current
+        moved = current.addresses != before.addresses
+        for key in {KEY} if moved else changed_keys(before, current):
+            self._scaler.decide_now(key)
             self._queue.add(key)
 
 

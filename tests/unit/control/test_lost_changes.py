@@ -48,16 +48,18 @@ def test_an_edit_during_a_reconciliation_is_acted_on(
         life.edit(first)
         await life.settle(BEFORE_RESYNC)
 
-        found = life.objects.find(kinds.RESOURCE, KEY)
-        assert found is not None
-        assert life.status["observedGeneration"] == found["metadata"]["generation"] == 3
+        body = life.objects.find(kinds.RESOURCE, KEY)
+        assert body is not None
+        assert life.status["observedGeneration"] == body["metadata"]["generation"] == 3
         assert life.deployment()["spec"]["replicas"] == life.status["readyReplicas"] == 3
 
     play(scenario)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 1.0])
-def test_an_endpoint_sleeps_however_soon_that_follows_another_change(seconds: float) -> None:
+def test_an_endpoint_scales_to_zero_however_soon_that_follows_another_change(
+    seconds: float,
+) -> None:
     async def scenario(life: Life) -> None:
         life.activators = ("10.0.0.9",)
         await life.start()
@@ -75,7 +77,7 @@ def test_an_endpoint_sleeps_however_soon_that_follows_another_change(seconds: fl
     play(scenario)
 
 
-def test_a_child_that_somebody_deletes_during_a_reconciliation_comes_back() -> None:
+def test_a_child_that_is_deleted_during_a_reconciliation_comes_back() -> None:
     async def scenario(life: Life) -> None:
         await life.start()
         life.create()
@@ -151,9 +153,9 @@ def test_a_thousand_edits_that_race_with_status_writes_are_all_acted_on() -> Non
         life.edit({"replicas": 2})
         await life.settle(BEFORE_RESYNC, limit=RACES * BEFORE_RESYNC)
 
-        found = life.objects.find(kinds.RESOURCE, KEY)
-        assert found is not None
-        assert found["metadata"]["generation"] == RACES + 2
+        resource = life.objects.find(kinds.RESOURCE, KEY)
+        assert resource is not None
+        assert resource["metadata"]["generation"] == RACES + 2
         assert life.status["observedGeneration"] == RACES + 2
         assert life.objects.find(kinds.NETWORK_POLICY, KEY) is None, "as the last edit says"
 

@@ -3,6 +3,7 @@
 Each behavior was seen on a real API server: `tests/cluster` shows it through the operator.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from builders import CONTEXT, NAME, NAMESPACE, Object, merged, resource
-from fake_api_server import FakeApiServer
+from fake_api_server import FakeApiServer, Request
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
@@ -42,7 +43,7 @@ async def cluster(api: FakeApiServer) -> AsyncIterator[Cluster]:
 
 
 def edit(api: FakeApiServer, kind: Kind, changes: Object) -> None:
-    """Let somebody edit an object of ours."""
+    """Edit an object of ours as another owner."""
     api.objects.update(kind, KEY, lambda live: merged(live, changes))
 
 
@@ -65,6 +66,22 @@ async def test_an_apply_creates_an_object_and_the_same_again_changes_nothing(
     assert first["metadata"]["uid"]
     assert first["metadata"]["managedFields"][0]["manager"] == "mistral-small-operator"
     assert first["spec"]["revisionHistoryLimit"] == 3, "a default is no more than that"
+
+
+async def test_an_apply_holds_any_character(cluster: Cluster) -> None:
+    note = {"metadata": {"annotations": {"note": "é 漢字 \U0001f6ab \x7f\x85\u2028"}}}
+
+    result = await cluster.apply(merged(SERVICE, note), force=False)
+
+    assert result["metadata"]["annotations"]["note"] == note["metadata"]["annotations"]["note"]
+
+
+async def test_escaped_surrogates_are_not_yaml(api: FakeApiServer) -> None:
+    path = kinds.SERVICE.path(NAMESPACE, NAME)
+    request = Request("PATCH", path, {}, "application/apply-patch+yaml")
+
+    with pytest.raises(ApiError, match="invalid Unicode character escape code"):
+        await api.answer(request, json.dumps({"note": "\U0001f6ab"}))
 
 
 CONFLICTS: dict[str, tuple[Kind, Object, list[str]]] = {
@@ -93,7 +110,7 @@ CONFLICTS: dict[str, tuple[Kind, Object, list[str]]] = {
 
 
 @pytest.mark.parametrize(("kind", "changes", "fields"), CONFLICTS.values(), ids=CONFLICTS)
-async def test_what_somebody_else_owns_is_changed_by_force_only(
+async def test_a_field_of_another_owner_is_changed_by_force_only(
     cluster: Cluster, api: FakeApiServer, kind: Kind, changes: Object, fields: list[str]
 ) -> None:
     before = await cluster.apply(OURS[kind], force=False)
@@ -129,7 +146,7 @@ async def test_the_same_value_is_no_conflict_and_both_own_it(
     assert "progressDeadlineSeconds" in (await cluster.apply(fewer, force=False))["spec"]
 
 
-async def test_a_field_that_is_not_applied_any_more_goes_unless_somebody_else_set_it(
+async def test_a_field_that_is_no_longer_applied_goes_unless_another_owner_set_it(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
     pod = {"spec": {"template": {"spec": {"runtimeClassName": "nvidia", "priority": 5}}}}
@@ -240,7 +257,7 @@ async def test_a_status_is_written_at_its_own_address_and_changes_no_generation(
     assert live["metadata"]["generation"] == 1
 
 
-async def test_a_field_of_the_status_that_somebody_else_set_stays(
+async def test_a_field_of_the_status_that_another_owner_set_stays(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
     create_resource(api)

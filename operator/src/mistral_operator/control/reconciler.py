@@ -17,7 +17,6 @@ from mistral_operator.api import (
     resource_with_spec,
 )
 from mistral_operator.api.status import Problem
-from mistral_operator.control.activator_slices import ActivatorSlices
 from mistral_operator.control.children import Children, Progress
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
@@ -45,13 +44,13 @@ queue's back-off. Most conflicts are over by then."""
 
 
 class Reconciler:
-    """Brings resources to what they ask for, one call at a time for each."""
+    """Brings resources to their desired state, one call at a time for each."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
         self._statuses = StatusWriter(dependencies)
         self._children = Children(dependencies)
-        self._slices = ActivatorSlices(dependencies.store)
+        self._ports = dependencies.ports
         self._rejections: dict[Key, str] = {}
         """What the API server rejected last, by resource."""
         self._postponed: dict[Key, int] = {}
@@ -105,6 +104,9 @@ class Reconciler:
         previous = _status_of(body, resource.spec)
         desired = self._decide(key, resource, previous)
         recorded = await self._record(key, desired, previous)
+        if desired.activation is not None:
+            # Before the slice leads requests to the port, the activators have to know it.
+            await self._dependencies.publish_ports()
         progress = await self._bring_about(key, desired, previous)
         if progress.status_can_wait:
             return ReconcileOutcome.SOON
@@ -121,8 +123,8 @@ class Reconciler:
             deleted_pods=tuple(store.deleted_pods(key)),
             deployment=store.deployment_of(key),
             activators=activators,
-            activator_port=self._slices.port(key, resource),
-            activators_serve=self._slices.serve(key),
+            activator_port=self._ports.port(key, resource),
+            activators_serve=self._ports.serve(key),
         )
         return decide_desired(resource, previous, inputs)
 
@@ -149,7 +151,7 @@ class Reconciler:
     async def _report(
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
     ) -> ReconcileOutcome:
-        """Observe what became of it, write the status, and say when to look again."""
+        """Observe the result, write the status, and return when to look again."""
         observed = self._observe(key)
         missing = await missing_references(self._dependencies.cluster, desired.running, observed)
         status_input = StatusInput(
@@ -159,7 +161,7 @@ class Reconciler:
             recorded,
             oom=desired.oom,
             scaling=desired.scaling,
-            asked=desired.replicas,
+            requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
         )
         status = await self._statuses.report(status_input, report)
@@ -200,6 +202,7 @@ class Reconciler:
             nodes=tuple(store.nodes.values()),
             keda=self._dependencies.context.scaled_objects,
             activator=bool(self._dependencies.activators.current.addresses),
+            no_port=self._ports.refusal(key),
         )
 
     def _forget(self, key: Key) -> ReconcileOutcome:
@@ -207,7 +210,7 @@ class Reconciler:
         store = self._dependencies.store
         store.forget_deleted_pods(key, store.deleted_pods(key))
         self._children.forget(key)
-        self._slices.forget(key)
+        self._ports.forget(key)
         self._rejections.pop(key, None)
         self._postponed.pop(key, None)
         self._statuses.forget(key)

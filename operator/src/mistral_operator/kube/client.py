@@ -25,6 +25,7 @@ from tenacity import (
 )
 
 from mistral_operator.kube import names
+from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
 from mistral_operator.kube.availability import Availability
 from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
 from mistral_operator.kube.failures import error_of
@@ -157,7 +158,7 @@ class Cluster:
 
     async def _apply(self, path: str, body: Object, *, force: bool) -> Object:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
-        return await self._request("PATCH", path, query, body, "application/apply-patch+yaml")
+        return await self._request("PATCH", path, query, apply_text(body), CONTENT_TYPE)
 
     async def patch(
         self, kind: Kind, namespace: str, name: str, operations: list[Object]
@@ -283,7 +284,7 @@ class Cluster:
         method: str,
         path: str,
         query: dict[str, str] | None = None,
-        body: Object | list[Object] | None = None,
+        body: Object | list[Object] | str | None = None,
         content_type: str = "application/json",
         accept: str = _JSON,
     ) -> Object:
@@ -311,7 +312,7 @@ class Cluster:
         method: str,
         url: str,
         path: str,
-        body: Object | list[Object] | None,
+        body: Object | list[Object] | str | None,
         headers: dict[str, str],
     ) -> Object:
         request = f"{method} {path}"

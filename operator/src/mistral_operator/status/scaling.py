@@ -1,4 +1,4 @@
-"""The condition ScalingLimited: what keeps an endpoint from the replicas that its load asks for."""
+"""The condition ScalingLimited: what keeps an endpoint from the replicas that its load needs."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -37,6 +37,15 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
             Reason.ACTIVATOR_MISSING,
             "spec.autoscaling.minReplicas is 0 but no activator is ready, so the last replica keeps"
             " running: set activator.enabled in the chart's values, or set minReplicas to 1",
+        )
+    no_port = status_input.observed.no_port
+    if can_scale_to_zero(spec) and no_port:
+        return Limits(
+            "True",
+            Reason.NO_PORT,
+            f"spec.autoscaling.minReplicas is 0 but {no_port}, so the last replica keeps running:"
+            " set minReplicas to 1 here or in another resource, or raise"
+            " activator.portsPerNamespace in the chart's values",
         )
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:

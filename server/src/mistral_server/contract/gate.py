@@ -24,6 +24,14 @@ OPEN_PATHS = (
 """Paths that are open by default: the two that the gate observes, and those that generate nothing.
 vLLM serves about thirty more, which would bypass the gate."""
 
+KEYLESS_PATHS = ("/health", "/ping", "/load", "/version", "/metrics")
+"""Paths that need no API key: probes of load balancers and Prometheus send none."""
+
+
+def is_open(path: str, paths: tuple[str, ...]) -> bool:
+    """Return whether a path is in a list whose items are exact or end in `/*`."""
+    return any(path == one or (one.endswith("/*") and path.startswith(one[:-1])) for one in paths)
+
 
 class LoopSettings(ContractModel):
     """What counts as a loop, and how it is handled."""

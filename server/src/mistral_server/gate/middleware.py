@@ -9,11 +9,13 @@ import logging
 import os
 
 from mistral_server.contract import (
+    KEYLESS_PATHS,
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
     SERVER_TOKEN_HEADER,
     LoopAction,
     ServerSettings,
+    is_open,
 )
 from mistral_server.engine import log_handlers, workarounds
 from mistral_server.gate import metrics
@@ -42,7 +44,6 @@ LOOPS_HEADER = b"x-mistral-loops"
 CHAT_PATH = "/v1/chat/completions"
 GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
 
-_KEYLESS_PATHS = ("/health", "/ping", "/load", "/version", "/metrics")
 _ACTIONS: dict[bytes, LoopAction] = {b"off": "Off", b"observe": "Observe", b"stop": "Stop"}
 
 _log = logging.getLogger(__name__)
@@ -93,9 +94,9 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         path = scope["path"]
-        if not any(_matches(path, pattern) for pattern in self._settings.paths):
+        if not is_open(path, self._settings.paths):
             return closed_path(path)
-        keys = None if path in _KEYLESS_PATHS else self._keys
+        keys = None if path in KEYLESS_PATHS else self._keys
         if keys is not None and not keys.allows(header(scope, b"authorization")):
             return unknown_key()
         length = header(scope, b"content-length") or b"0"
@@ -150,7 +151,3 @@ class Gate:
         for change in prepared.changes:
             metrics.CHANGES.labels(change).inc()
         return prepared
-
-
-def _matches(path: str, pattern: str) -> bool:
-    return path == pattern or (pattern.endswith("/*") and path.startswith(pattern[:-1]))
