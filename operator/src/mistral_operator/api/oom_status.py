@@ -138,4 +138,5 @@ class Oom(ApiModel):
     tried: list[Digest] = Field(default=[], max_length=MAX_STEPS)
     """Hashes of the settings that were tried, so that none is tried twice."""
     counted: list[Digest] = Field(default=[], max_length=MAX_COUNTED)
-    """Failures that are counted and still visible in a pod, so that none is counted twice."""
+    """Counted failures that a pod showed when the last one was counted, so that none is counted
+    twice."""
