@@ -14,6 +14,46 @@ _KEDA = {"driver": "KEDA", "maxReplicas": 2}
 _PROMETHEUS = {"prometheus": "http://prometheus:9090"}
 
 RULES: dict[str, tuple[Spec, str]] = {
+    "a toleration without a key": (
+        {"pod": {"tolerations": [{"effect": "NoSchedule"}]}},
+        "set operator to Exists, or add the key of the taint",
+    ),
+    "a toleration of every value with a value": (
+        {"pod": {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}},
+        "remove value, or set operator to Equal",
+    ),
+    "a toleration for some seconds of an effect that evicts no pod": (
+        {"pod": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}},
+        "set effect to NoExecute",
+    ),
+    "a request above the limit": (
+        {
+            "pod": {
+                "resources": {"requests": {"memory": "64Gi"}, "limits": {"memory": 32 * 1024**3}}
+            }
+        },
+        "raise the limit or lower the request",
+    ),
+    "a request of 32 bytes": (
+        {"pod": {"resources": {"requests": {"memory": 32}}}},
+        "spec.pod.resources.requests.memory is less than 64Mi: check the unit",
+    ),
+    "a limit of 32 bytes": (
+        {"pod": {"resources": {"limits": {"memory": "32"}}}},
+        "spec.pod.resources.limits.memory is less than 64Mi: check the unit",
+    ),
+    "the same spread twice": (
+        {"pod": {"topologySpread": [{"topologyKey": "zone"}, {"topologyKey": "zone"}]}},
+        "two constraints with the same topologyKey and whenUnsatisfiable: remove one",
+    ),
+    "a GPU resource of a quota": (
+        {"pod": {"gpu": {"resourceName": "requests.nvidia.com/gpu"}}},
+        "must be the extended resource of a device plugin",
+    ),
+    "a GPU resource of Kubernetes itself": (
+        {"pod": {"gpu": {"resourceName": "kubernetes.io/gpu"}}},
+        "must be the extended resource of a device plugin",
+    ),
     "a tensor parallel size that does not divide the heads": (
         {"engine": {"tensorParallelSize": 3}},
         "must divide the model's 32 attention heads and 8 KV heads: write 1, 2, 4 or 8",
@@ -305,14 +345,30 @@ NAMES = ("9lives", "a" * (MAX_NAME + 1), "dots.in.it")
 
 NAME_SENTENCE = "metadata.name is also the name of a Service"
 
-STORAGE_CLASS_SENTENCE = "storageClassName is immutable"
-"""Of the one rule that compares with the previous object: only the API server can know."""
+IMMUTABLE: dict[str, tuple[str, str, str]] = {
+    "storageClassName": ("a", "b", "storageClassName is immutable"),
+    "accessMode": ("ReadWriteMany", "ReadWriteOnce", "accessMode is immutable"),
+}
+"""Fields of `spec.cache` with two values, and the sentence of the rule that compares them. Only the
+API server knows the previous object."""
 
 ACCEPTED: dict[str, Spec] = {
     "null for a field with a default": {"replicas": None, "tools": {"strict": None}},
     "null for an object": {"engine": None},
     "null for a field without a default": {"cache": None, "model": {"source": {"hub": None}}},
-    "null for a field in a list": {"pod": {"tolerations": [{"operator": None}]}},
+    "null for a field in a list": {"pod": {"tolerations": [{"key": "a", "operator": None}]}},
+    "a toleration of every taint": {"pod": {"tolerations": [{"operator": "Exists"}]}},
+    "a request that is the limit in another unit": {
+        "pod": {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": 1024**3}}}
+    },
+    "two ways to spread over the same nodes": {
+        "pod": {
+            "topologySpread": [
+                {"topologyKey": "zone"},
+                {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
+            ]
+        }
+    },
     "an integer as a float": {"replicas": 2.0},
 }
 """What Helm templates write: both accept it."""
@@ -321,6 +377,13 @@ INVALID_METADATA: dict[str, Spec] = {
     "a number as a label": {"labels": {"a": 1}},
     "a label with a space": {"labels": {"a": "b c"}},
     "a key with a space": {"labels": {"a b": "c"}},
+    "a prefix in upper case": {"labels": {"Foo/bar": "c"}},
+    "a prefix with two dots": {"labels": {"a..b/c": "d"}},
+    "a prefix that begins with a dash": {"annotations": {"-a/b": "c"}},
+    "annotations of more than 256 KiB": {"annotations": {"a": "x" * 262_145}},
+    "a number as a finalizer": {"finalizers": [1]},
+    "an owner without a name": {"ownerReferences": [{}]},
+    "a time in words": {"creationTimestamp": "yesterday"},
     "text as finalizers": {"finalizers": "x"},
     "an unknown field": {"label": {}},
 }

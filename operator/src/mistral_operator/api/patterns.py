@@ -65,7 +65,7 @@ HOST = f"^{_HOST}$"
 API_PATH = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+(/|/\*)?$"
 """A path of vLLM's server, or all paths below one."""
 
-EXTENDED_RESOURCE = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+EXTENDED_RESOURCE = rf"^{_SUBDOMAIN}/[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?$"
 """An extended resource of Kubernetes."""
 
 EXAMPLES = {
