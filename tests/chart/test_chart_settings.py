@@ -76,6 +76,10 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         *("url", f"http://scaler-metrics.{NAMESPACE}.svc:8080"),
     ),
     "activator": ({"fullnameOverride": "msd"}, "activator_service", "msd-activator"),
+    "ports": (
+        {"activator": {"portsPerNamespace": 7}},
+        *("activator_ports_per_namespace", 7),
+    ),
     "no activator": ({"activator": {"enabled": False}}, "activator_service", ""),
     "no election": ({"leaderElection": {"enabled": False}}, "leader_election", False),
     "lease": ({"leaderElection": {"leaseSeconds": 30}}, "lease_seconds", 30),
@@ -83,6 +87,16 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
     "resync": ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
     "signals": ({"signalSeconds": 0.5}, "signal_seconds", 0.5),
     "autoscaling": ({"autoscalingSeconds": 5}, "autoscaling_seconds", 5.0),
+    "hubs": (
+        {"allowedHubEndpoints": ["https://a.example", "https://b.example/hub"]},
+        "allowed_hub_endpoints",
+        ("https://a.example", "https://b.example/hub"),
+    ),
+    "Prometheus servers": (
+        {"allowedPrometheusUrls": ["http://prometheus.monitoring.svc:9090"]},
+        "allowed_prometheus_urls",
+        ("http://prometheus.monitoring.svc:9090",),
+    ),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),
 }

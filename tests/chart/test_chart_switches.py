@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[Values, set[str], set[str]]] = {
     "limits on resources": ({"admission": {"resources": {"enabled": True}}}, POLICIES, set()),
     "limits on the operator": ({"admission": {"operator": {"enabled": True}}}, POLICIES, set()),
     "no Lease, no right on it": (
-        {"leaderElection": {"enabled": False}},
+        {"leaderElection": {"enabled": False}, "activator": {"enabled": False}},
         set(),
         {"Role", "RoleBinding"},
     ),

@@ -5,12 +5,12 @@ import pytest
 from cluster_namespace import Namespace, Object, resource
 from refused_resources import (
     ACCEPTED,
+    IMMUTABLE,
     INVALID_METADATA,
     NAME_SENTENCE,
     NAMES,
     RULES,
     SCHEMA,
-    STORAGE_CLASS_SENTENCE,
 )
 
 REFUSED = RULES | {case: (spec, sentence) for case, (spec, sentence, _) in SCHEMA.items()}
@@ -47,12 +47,14 @@ def test_a_resource_without_a_spec_is_refused(namespace: Namespace) -> None:
     assert namespace.refusal({**body, "spec": None})
 
 
-def test_the_storage_class_of_a_cache_cannot_be_changed(namespace: Namespace) -> None:
-    namespace.apply(resource("small", {"cache": {"storageClassName": "a"}}))
+@pytest.mark.parametrize("field", IMMUTABLE)
+def test_a_claim_of_a_cache_cannot_be_changed(namespace: Namespace, field: str) -> None:
+    before, after, sentence = IMMUTABLE[field]
+    namespace.apply(resource("small", {"cache": {field: before}}))
 
-    message = namespace.refusal(resource("small", {"cache": {"storageClassName": "b"}}))
+    message = namespace.refusal(resource("small", {"cache": {field: after}}))
 
-    assert STORAGE_CLASS_SENTENCE in message
+    assert sentence in message
 
 
 @pytest.mark.parametrize(

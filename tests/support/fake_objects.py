@@ -92,7 +92,10 @@ class FakeObjects:
         if (identity["apiVersion"], identity["kind"]) != (kind.api_version, kind.kind):
             raise ApiError(400, "BadRequest", f"{identity} is not what is served here")
         live = self._owned(kind, key) if status else self.stored.get((kind, key))
-        _check_preconditions(kind, key, desired["metadata"], live)
+        _check_version(kind, key.name, live, desired["metadata"].get("resourceVersion"))
+        if not status:
+            # For the status of a custom resource, the API server ignores the uid.
+            _check_uid(kind, key.name, live, desired["metadata"].get("uid"))
         fields = _part(desired, status=status)
         try:
             made = applied(
@@ -236,6 +239,32 @@ class FakeObjects:
             listener(event)
 
 
+def _check_version(kind: Kind, name: str, live: Owned | None, version: str | None) -> None:
+    """Refuse an apply to an object of another version than the expected one."""
+    if live is not None and version not in {None, live.body["metadata"]["resourceVersion"]}:
+        problem = (
+            "the object has been modified; please apply your changes to the latest version and try"
+            " again"
+        )
+        message = f'Operation cannot be fulfilled on {kind.plural} "{name}": {problem}'
+        raise ApiError(409, "Conflict", message)
+
+
+def _check_uid(kind: Kind, name: str, live: Owned | None, uid: str | None) -> None:
+    """Refuse an apply to an object of another uid than the expected one."""
+    if uid is None or (live is not None and live.body["metadata"]["uid"] == uid):
+        return
+    if live is not None:
+        problem = f'metadata.uid: Invalid value: "{uid}": field is immutable'
+        raise ApiError(422, "Invalid", f'{kind.kind} "{name}" is invalid: {problem}')
+    problem = (
+        f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+    )
+    raise ApiError(
+        409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{name}": {problem}'
+    )
+
+
 def _part(desired: Object, *, status: bool) -> Object:
     """Return what an apply is about: a status and the rest are written at different addresses."""
     if status:
@@ -251,25 +280,6 @@ def _part(desired: Object, *, status: bool) -> Object:
         if key not in {"apiVersion", "kind", "metadata", "status"}
     }
     return {**fields, **({"metadata": metadata} if metadata else {})}
-
-
-def _check_preconditions(kind: Kind, key: Key, desired: Object, live: Owned | None) -> None:
-    """Reject an apply for another version, or for another object, than the live one.
-
-    A version is only compared if an object exists: an apply with any creates it otherwise.
-    """
-    problem = None
-    if live is None and "uid" in desired:
-        problem = f"uid mismatch: {desired['uid']}, and no existing object was found"
-    elif live is not None:
-        metadata = live.body["metadata"]
-        if desired.get("uid", metadata["uid"]) != metadata["uid"]:
-            problem = f"Precondition failed: UID in precondition: {desired['uid']}"
-        elif desired.get("resourceVersion") not in {None, metadata["resourceVersion"]}:
-            problem = "the object has been modified"
-    if problem is not None:
-        message = f'Operation cannot be fulfilled on {kind.plural} "{key.name}": {problem}'
-        raise ApiError(409, "Conflict", message)
 
 
 def _counted(kind: Kind, body: Object) -> object:

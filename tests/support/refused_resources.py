@@ -22,6 +22,46 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"network": {"destinations": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}},
         "set either ipBlock, or namespaceSelector or podSelector or both",
     ),
+    "a toleration without a key": (
+        {"pod": {"tolerations": [{"effect": "NoSchedule"}]}},
+        "set operator to Exists, or add the key of the taint",
+    ),
+    "a toleration of every value with a value": (
+        {"pod": {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}},
+        "remove value, or set operator to Equal",
+    ),
+    "a toleration for some seconds of an effect that evicts no pod": (
+        {"pod": {"tolerations": [{"key": "a", "tolerationSeconds": 5}]}},
+        "set effect to NoExecute",
+    ),
+    "a request above the limit": (
+        {
+            "pod": {
+                "resources": {"requests": {"memory": "64Gi"}, "limits": {"memory": 32 * 1024**3}}
+            }
+        },
+        "raise the limit or lower the request",
+    ),
+    "a request of 32 bytes": (
+        {"pod": {"resources": {"requests": {"memory": 32}}}},
+        "spec.pod.resources.requests.memory is less than 64Mi: check the unit",
+    ),
+    "a limit of 32 bytes": (
+        {"pod": {"resources": {"limits": {"memory": "32"}}}},
+        "spec.pod.resources.limits.memory is less than 64Mi: check the unit",
+    ),
+    "the same spread twice": (
+        {"pod": {"topologySpread": [{"topologyKey": "zone"}, {"topologyKey": "zone"}]}},
+        "two constraints with the same topologyKey and whenUnsatisfiable: remove one",
+    ),
+    "a GPU resource of a quota": (
+        {"pod": {"gpu": {"resourceName": "requests.nvidia.com/gpu"}}},
+        "must be the extended resource of a device plugin",
+    ),
+    "a GPU resource of Kubernetes itself": (
+        {"pod": {"gpu": {"resourceName": "kubernetes.io/gpu"}}},
+        "must be the extended resource of a device plugin",
+    ),
     "a tensor parallel size that does not divide the heads": (
         {"engine": {"tensorParallelSize": 3}},
         "must divide the model's 32 attention heads and 8 KV heads: write 1, 2, 4 or 8",
@@ -54,6 +94,54 @@ RULES: dict[str, tuple[Spec, str]] = {
     "an argument of two lines": (
         {"engine": {"extraArgs": ["--seed=1\n2"]}},
         "write each item as --flag or --flag=value",
+    ),
+    "an argument with a NUL": (
+        {"engine": {"extraArgs": ["--seed=1\x002"]}},
+        "write each item as --flag or --flag=value",
+    ),
+    "an argument with an escape of a terminal": (
+        {"engine": {"extraArgs": ["--seed=\x1b[2J"]}},
+        "write each item as --flag or --flag=value",
+    ),
+    "images from the node itself": (
+        {"images": {"domains": ["localhost"]}},
+        "spec.images.domains cannot contain a name of the node itself",
+    ),
+    "images from the API server": (
+        {"images": {"domains": ["kubernetes.default.svc"]}},
+        "spec.images.domains cannot contain a name of the node itself",
+    ),
+    "a hub at the metadata service": (
+        {"model": {"source": {"hub": {"endpoint": "http://169.254.169.254/latest"}}}},
+        "cannot be that of a node itself, of the API server or of a metadata service",
+    ),
+    "a hub at the name of a metadata service": (
+        {"model": {"source": {"hub": {"endpoint": "http://metadata.google.internal"}}}},
+        "cannot be that of a node itself",
+    ),
+    "a Prometheus on the node itself": (
+        {
+            "autoscaling": {
+                **_KEDA,
+                "targetInFlight": 8,
+                "keda": {"prometheus": "http://127.0.0.1:10255"},
+            }
+        },
+        "cannot be that of a node itself",
+    ),
+    "a token in clear text": (
+        {
+            "model": {
+                "source": {
+                    "hub": {"endpoint": "http://hub.example.com", "tokenSecret": {"name": "hub"}}
+                }
+            }
+        },
+        "must be an https:// URL while tokenSecret is set",
+    ),
+    "a key of a label that is too long": (
+        {"pod": {"nodeSelector": {"k" * 318: "v"}}},
+        "at most 317 characters",
     ),
     "an argument that has a field": (
         {"engine": {"extraArgs": ["--max-num-seqs=4"]}},
@@ -182,6 +270,71 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
         "should match",
         "write a value such as",
     ),
+    "a name that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "../../victim/x"}}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a name with a query": (
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "a?watch=true"}}}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a Secret that is a path": (
+        {"gate": {"apiKeys": {"secret": "../x"}}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a pull secret that is a path": (
+        {"pod": {"imagePullSecrets": ["../x"]}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a key that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "x", "key": "../keys/k"}}},
+        "should match",
+        "write a value such as token or SYSTEM_PROMPT.txt",
+    ),
+    "a key that leads up": (
+        {"model": {"source": {"hub": {"tokenSecret": {"name": "x", "key": ".."}}}}},
+        "should match",
+        "write a value such as token or SYSTEM_PROMPT.txt",
+    ),
+    "a domain that is an option": (
+        {"images": {"domains": ["--trust-remote-code"]}},
+        "should match",
+        "write a value such as images.example.com",
+    ),
+    "a domain that is an address": (
+        {"images": {"domains": ["127.0.0.1"]}},
+        "should match",
+        "write a value such as images.example.com",
+    ),
+    "a hub with credentials in its URL": (
+        {"model": {"source": {"hub": {"endpoint": "https://user:secret@hub.example.com"}}}},
+        "should match",
+        "write a value such as https://hub.example.com",
+    ),
+    "a hub whose path leads up": (
+        {"model": {"source": {"hub": {"endpoint": "https://hub.example.com/a/../b"}}}},
+        "should match",
+        "write a value such as https://hub.example.com",
+    ),
+    "a path of the server that leads up": (
+        {"gate": {"paths": ["/v1/../invocations"]}},
+        "should match",
+        "write a value such as /score or /v1/*",
+    ),
+    "an image with a space": (
+        {"image": "registry/server:1 --privileged"},
+        "should match",
+        "write a value such as registry.example.com/server:1.0",
+    ),
+    "a memory of very many digits": (
+        {"pod": {"gpu": {"memory": "9" * 700_000}}},
+        "may not be more than 32",
+        "at most 32 characters",
+    ),
     "null in a map": (
         {"pod": {"nodeSelector": {"zone": None}}},
         'unknown object type "nil"',
@@ -200,14 +353,30 @@ NAMES = ("9lives", "a" * (MAX_NAME + 1), "dots.in.it")
 
 NAME_SENTENCE = "metadata.name is also the name of a Service"
 
-STORAGE_CLASS_SENTENCE = "storageClassName is immutable"
-"""Of the one rule that compares with the previous object: only the API server can know."""
+IMMUTABLE: dict[str, tuple[str, str, str]] = {
+    "storageClassName": ("a", "b", "storageClassName is immutable"),
+    "accessMode": ("ReadWriteMany", "ReadWriteOnce", "accessMode is immutable"),
+}
+"""Fields of `spec.cache` with two values, and the sentence of the rule that compares them. Only the
+API server knows the previous object."""
 
 ACCEPTED: dict[str, Spec] = {
     "null for a field with a default": {"replicas": None, "tools": {"strict": None}},
     "null for an object": {"engine": None},
     "null for a field without a default": {"cache": None, "model": {"source": {"hub": None}}},
-    "null for a field in a list": {"pod": {"tolerations": [{"operator": None}]}},
+    "null for a field in a list": {"pod": {"tolerations": [{"key": "a", "operator": None}]}},
+    "a toleration of every taint": {"pod": {"tolerations": [{"operator": "Exists"}]}},
+    "a request that is the limit in another unit": {
+        "pod": {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": 1024**3}}}
+    },
+    "two ways to spread over the same nodes": {
+        "pod": {
+            "topologySpread": [
+                {"topologyKey": "zone"},
+                {"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"},
+            ]
+        }
+    },
     "an integer as a float": {"replicas": 2.0},
 }
 """What Helm templates write: both accept it."""
@@ -216,6 +385,13 @@ INVALID_METADATA: dict[str, Spec] = {
     "a number as a label": {"labels": {"a": 1}},
     "a label with a space": {"labels": {"a": "b c"}},
     "a key with a space": {"labels": {"a b": "c"}},
+    "a prefix in upper case": {"labels": {"Foo/bar": "c"}},
+    "a prefix with two dots": {"labels": {"a..b/c": "d"}},
+    "a prefix that begins with a dash": {"annotations": {"-a/b": "c"}},
+    "annotations of more than 256 KiB": {"annotations": {"a": "x" * 262_145}},
+    "a number as a finalizer": {"finalizers": [1]},
+    "an owner without a name": {"ownerReferences": [{}]},
+    "a time in words": {"creationTimestamp": "yesterday"},
     "text as finalizers": {"finalizers": "x"},
     "an unknown field": {"label": {}},
 }

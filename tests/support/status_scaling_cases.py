@@ -56,6 +56,10 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
         replace(scaled(least=0), observed=Observed(activator=False)),
         *("True", Reason.ACTIVATOR_MISSING, "the last replica keeps running"),
     ),
+    "no port": (
+        replace(scaled(least=0), observed=Observed(no_port="there are too many")),
+        *("True", Reason.NO_PORT, "but there are too many, so the last replica keeps running"),
+    ),
     "nothing would scale from zero, and nothing has to": (
         replace(scaled(), observed=Observed(activator=False)),
         *("False", Reason.WITHIN_LIMITS, "replicas can follow"),

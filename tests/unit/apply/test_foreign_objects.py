@@ -11,8 +11,9 @@ from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
 from mistral_operator.apply.plan import Plan, make_plan
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import RenderContext, children
@@ -130,14 +131,15 @@ async def test_an_object_that_replaced_ours_unseen_is_left_as_it_is(
 ) -> None:
     store = new_store()
     assert await apply_all(cluster, EVERYTHING, store) == []
-    ours = api.objects.find(kind, key_of(kind))
-    assert ours is not None
-    edited = merged(ours, {"metadata": {"annotations": {"edited": "yes"}, "labels": {"a": "b"}}})
-    edited["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = False
-    store.children[kind].put(merged(edited, {"metadata": {"resourceVersion": "9999"}}))
+    # Something is to be applied: the watch showed an edit, and nothing after it.
+    edit: Object = {"metadata": {"annotations": {names.ANNOTATION_APPLIED: "another"}}}
+    api.objects.update(kind, key_of(kind), lambda live: merged(live, edit))
+    store.children[kind].put(api.objects.get(kind, key_of(kind)))
     api.objects.delete(kind, key_of(kind))
     theirs = api.objects.create(kind, bare(RENDERED[kind]))
 
+    with pytest.raises(Unavailable, match="was deleted or replaced meanwhile"):
+        await apply_all(cluster, EVERYTHING, store)
     (problem,) = await apply_all(cluster, EVERYTHING, store)
 
     assert problem.reason is Reason.NAME_TAKEN

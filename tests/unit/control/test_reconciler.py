@@ -218,6 +218,65 @@ def test_a_resource_that_cannot_be_read_is_reported_and_its_children_stay() -> N
     play(scenario)
 
 
+STORED: dict[str, tuple[Object, str]] = {
+    "a name that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "../../victim/x"}}},
+        "spec.systemPrompt.configMap.name: not valid: write a value such as my-object",
+    ),
+    "a quantity of many digits": (
+        {"pod": {"gpu": {"memory": "9" * 700_000}}},
+        "spec.pod.gpu.memory: must have at most 32 characters",
+    ),
+    "a key of a label of a megabyte": (
+        {"pod": {"nodeSelector": {"k" * 2**20: "v"}}},
+        "keys must have at most 317 characters",
+    ),
+    "a hub that the installation does not allow": (
+        {
+            "model": {
+                "source": {
+                    "hub": {"endpoint": "https://hub.example.com", "tokenSecret": {"name": "x"}}
+                }
+            }
+        },
+        "add https://hub.example.com to the chart value allowedHubEndpoints",
+    ),
+    "a Prometheus that the installation does not allow": (
+        {
+            "autoscaling": {
+                "driver": "KEDA",
+                "maxReplicas": 2,
+                "targetInFlight": 8,
+                "keda": {"prometheus": "http://prometheus.monitoring.svc:9090"},
+            }
+        },
+        "to the chart value allowedPrometheusUrls",
+    ),
+}
+"""Resources that an older CRD or another installation accepted, and what is said of them now."""
+
+
+@pytest.mark.parametrize(("stored", "sentence"), STORED.values(), ids=STORED)
+def test_a_stored_resource_that_is_invalid_now_is_reported_and_its_children_stay(
+    stored: Object, sentence: str
+) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life, {"replicas": 2})
+        before = len(life.api.writes)
+
+        life.edit(stored)
+        await life.settle()
+
+        assert life.reason() == "InvalidResource"
+        (message,) = (one["message"] for one in life.status["conditions"] if one["type"] == "Ready")
+        assert sentence in message
+        assert len(message) <= 1024
+        assert len(life.pods()) == 2
+        assert verbs(life, before) == ["status"]
+
+    play(scenario)
+
+
 def test_a_name_that_is_taken_is_reported_until_it_is_free() -> None:
     async def scenario(life: Life) -> None:
         metadata = {"name": KEY.name, "namespace": NAMESPACE}
@@ -404,6 +463,40 @@ def test_a_transient_conflict_is_neither_a_failure_nor_an_error(status: int, ver
         assert "ApplyFailed" not in life.event_reasons()
         assert life.reason() == ("Suspended" if verb == "post" else "Ready")
         assert life.objects.find(kinds.NETWORK_POLICY, KEY) is None
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("status", [409, 410, 503])
+def test_a_change_that_the_api_server_does_not_take_for_long_is_reported(status: int) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        error = ApiError(status, "Conflict", "the object has been modified")
+        rejected = reject(life, error, lambda write: write.kind == "Deployment")
+        life.edit({"replicas": 2})
+        await asyncio.sleep(2)
+        assert life.status["observedGeneration"] == 1, "most conflicts are over by then"
+
+        await asyncio.sleep(10)
+        assert life.status["observedGeneration"] == 2
+        conditions = {
+            one["type"]: (one["status"], one["reason"]) for one in life.status["conditions"]
+        }
+        assert conditions["Progressing"] == ("True", "Creating")
+        assert conditions["Available"] == ("True", "Available")
+        assert conditions["Degraded"][0] == "False"
+        (ready_one,) = (one for one in life.status["conditions"] if one["type"] == "Ready")
+        assert "the object has been modified; trying again" in ready_one["message"]
+        statuses = [one.verb for one in life.api.writes].count("status")
+        await asyncio.sleep(300)
+        assert [one.verb for one in life.api.writes].count("status") == statuses, "said once"
+
+        count = len(rejected)
+        life.api.before_write = None
+        await life.settle(400)
+        assert count < 15
+        assert (life.reason(), life.status["readyReplicas"]) == ("Ready", 2)
+        assert "Creating" not in life.event_reasons()
 
     play(scenario)
 

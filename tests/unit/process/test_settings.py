@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 from pydantic import ValidationError
@@ -48,17 +47,6 @@ def test_settings_cannot_be_changed() -> None:
         Settings().port = 1  # type: ignore[misc]
 
 
-@pytest.fixture
-def root_logger() -> Iterator[logging.Logger]:
-    """Return the root logger, and restore it afterwards."""
-    root, kopf = logging.getLogger(), logging.getLogger("kopf")
-    before = root.level, list(root.handlers), kopf.level
-    yield root
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
-    kopf.setLevel(before[2])
-
-
 def test_a_json_log_has_one_object_per_line(
     root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,7 +59,7 @@ def test_a_json_log_has_one_object_per_line(
         root_logger.exception("it broke")
 
     first, second = map(json.loads, capsys.readouterr().err.splitlines())
-    assert (first["level"], first["message"]) == ("debug", "two\nlines of text")
+    assert (first["level"], first["message"]) == ("debug", "two lines of text")
     assert "ValueError: invalid literal" in second["traceback"]
     assert "traceback" not in first
 

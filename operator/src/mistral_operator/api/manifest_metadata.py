@@ -7,6 +7,7 @@ from typing import Any
 from mistral_operator.api.resource import NAME_RULE
 from mistral_operator.api.suggestions import most_similar, shown_key
 from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.kube.timestamps import parse_time
 
 _TEXTS = {
     "name", "generateName", "namespace", "uid", "resourceVersion", "selfLink", "creationTimestamp",
@@ -18,8 +19,16 @@ _MAPS = {"labels", "annotations"}
 _FIELDS = (*sorted(_TEXTS | _INTEGERS | _LISTS), *sorted(_MAPS))
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_KEY = re.compile(r"([A-Za-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_KEY = re.compile(
+    r"((?=[^/]{1,253}/)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+)
 _LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+
+_TIMES = {"creationTimestamp", "deletionTimestamp"}
+_OWNER = ("apiVersion", "kind", "name", "uid")
+_MAX_ANNOTATIONS = 256 * 1024
+"""Bytes of all keys and values together, the limit of the API server."""
 
 _UNSET: dict[str, Any] = {"namespace": "default", "uid": "00000000-0000-0000-0000-000000000000"}
 """What a manifest need not have, and an object in the cluster has."""
@@ -56,8 +65,10 @@ def _check_field(key: str, value: Any) -> None:
         _check_text(path, value)
     if key in _INTEGERS and type(value) is not int:
         raise InvalidResource(path, "must be an integer")
-    if key in _LISTS and not isinstance(value, list):
-        raise InvalidResource(path, "must be a list")
+    if key in _TIMES:
+        _check_time(path, value)
+    if key in _LISTS:
+        _check_list(path, value, owners=key == "ownerReferences")
     if key == "namespace" and value and not _NAMESPACE.fullmatch(value):
         raise InvalidResource(
             path, "use at most 63 lowercase letters, digits and '-', such as team-a"
@@ -78,6 +89,33 @@ def _check_map(path: str, value: Any, *, labels: bool) -> None:
             raise InvalidResource(
                 here, "a label has at most 63 letters, digits, '-', '_' and '.', such as team-a"
             )
+
+    size = sum(len(f"{key}{text}".encode()) for key, text in value.items())
+    if not labels and size > _MAX_ANNOTATIONS:
+        raise InvalidResource(path, f"{size} bytes are more than the {_MAX_ANNOTATIONS} allowed")
+
+
+def _check_list(path: str, value: Any, *, owners: bool) -> None:
+    if not isinstance(value, list):
+        raise InvalidResource(path, "must be a list")
+    for number, item in enumerate(value):
+        here = f"{path}[{number}]"
+        if not owners and path.endswith(".finalizers"):
+            _check_text(here, item)
+        elif not isinstance(item, dict):
+            raise InvalidResource(here, "must be an object")
+        missing = [one for one in _OWNER if owners and not item.get(one)]
+        if missing:
+            raise InvalidResource(here, f"{missing[0]} is not set: add it")
+
+
+def _check_time(path: str, value: Any) -> None:
+    try:
+        parse_time(value)
+    except ValueError as error:
+        raise InvalidResource(
+            path, f"{value!r} is not a time such as 2026-03-01T12:00:00Z"
+        ) from error
 
 
 def _check_text(path: str, value: Any) -> None:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Rule
-from mistral_operator.api.pod import LabelValue
+from mistral_operator.api.pod import LabelKey, LabelValue
 
 
 def _that_is_a_network(text: str) -> str:
@@ -24,7 +24,7 @@ Cidr = Annotated[
 class Labels(ApiModel):
     """Selects by labels; an empty one selects everything."""
 
-    match_labels: dict[str, LabelValue] = Field(default={}, max_length=16)
+    match_labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=2)
     """Labels that the object must have."""
 
 
@@ -59,13 +59,14 @@ class Peer(ApiModel):
     """Addresses outside of the cluster."""
 
 
+# The numbers of peers and labels keep the largest resource small: operator and API server hold all.
 class Network(ApiModel):
     """Traffic that the NetworkPolicy allows. It applies only with `networkPolicy: true`."""
 
-    callers: list[Peer] | None = Field(default=None, max_length=32)
+    callers: list[Peer] | None = Field(default=None, max_length=6)
     """Pods and addresses that may call the API. Unset: as the operator's installation says, by
     default everyone. An empty list allows no callers. The operator's namespace and Prometheus can
     always connect."""
-    destinations: list[Peer] = Field(default=[], max_length=32)
+    destinations: list[Peer] = Field(default=[], max_length=4)
     """Pods and addresses that the pods may connect to in addition, on every port, such as a mirror
     of the hub in a private network. Without it, private addresses are closed."""

@@ -1,18 +1,60 @@
 """`spec.pod`, `spec.cache`: where the pods run and which resources they get."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, Rule
+from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, Rule, with_rules
+from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
-LabelValue = Annotated[str, Field(max_length=63)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=patterns.LABEL_KEY)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=patterns.LABEL_VALUE)]
+
+
+_AS_TEXT = "(type({0}) == string ? {0} : string({0}))"
+_REQUEST, _LIMIT = (_AS_TEXT.format(f"self.{one}[key]") for one in ("requests", "limits"))
+
+
+def _requests_fit(resources: "Resources") -> bool:
+    return all(
+        parse_quantity(request) <= parse_quantity(resources.limits[key])
+        for key, request in resources.requests.items()
+        if key in resources.limits
+    )
+
+
+def _memory_rule(part: Literal["requests", "limits"]) -> Rule:
+    memory = _AS_TEXT.format(f"self.{part}['memory']")
+    return Rule(
+        f"!has(self.{part}) || !('memory' in self.{part})"
+        f" || quantity({memory}).compareTo(quantity('64Mi')) >= 0",
+        f"spec.pod.resources.{part}.memory is less than 64Mi: check the unit, such as 32Gi",
+        lambda one: quantity_bytes(getattr(one, part).get("memory", "64Mi")) >= 64 * 1024**2,
+    )
+
+
+def _are_different(constraints: "list[TopologySpread]") -> bool:
+    keys = [(one.topology_key, one.when_unsatisfiable) for one in constraints]
+    return len(keys) == len(set(keys))
 
 
 class Resources(ApiModel):
     """CPU and memory of the server's container; GPUs follow from the tensor parallel size."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.requests) || !has(self.limits) || self.requests.all(key,"
+            " !(key in self.limits)"
+            f" || quantity({_REQUEST}).compareTo(quantity({_LIMIT})) <= 0)",
+            "spec.pod.resources: a request is larger than the limit: raise the limit or lower the"
+            " request",
+            _requests_fit,
+        ),
+        *(_memory_rule(one) for one in ("requests", "limits")),
+    )
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
     """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, or the
@@ -22,13 +64,22 @@ class Resources(ApiModel):
     no other limit."""
 
 
+_NOT_NATIVE = Rule(
+    "!self.startsWith('requests.') && !self.matches('^([^/]*[.])?kubernetes[.]io/')",
+    "spec.pod.gpu.resourceName must be the extended resource of a device plugin, such as"
+    " nvidia.com/gpu",
+    lambda name: re.match(r"requests\.|([^/]*\.)?kubernetes\.io/", name) is None,
+)
+
+
 class Gpu(ApiModel):
     """How GPUs are requested."""
 
-    resource_name: str = Field(
+    resource_name: Annotated[str, _NOT_NATIVE.after] = Field(
         default="nvidia.com/gpu",
-        max_length=317,
+        max_length=308,
         pattern=patterns.EXTENDED_RESOURCE,
+        json_schema_extra=with_rules(_NOT_NATIVE),
     )
     """Extended resource that represents one GPU."""
     memory: Memory | None = None
@@ -40,28 +91,57 @@ class Gpu(ApiModel):
 class Toleration(ApiModel):
     """One toleration, as in a pod."""
 
-    key: str | None = Field(default=None, max_length=317)
-    """Key of the taint. Unset: every taint."""
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.operator == 'Exists' || (has(self.key) && self.key != '')",
+            "a toleration without a key tolerates every taint: set operator to Exists, or add the"
+            " key of the taint",
+            lambda one: one.operator == "Exists" or bool(one.key),
+        ),
+        Rule(
+            "self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            "operator Exists tolerates every value: remove value, or set operator to Equal",
+            lambda one: one.operator != "Exists" or not one.value,
+        ),
+        Rule(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds applies to the effect NoExecute only: set effect to NoExecute, or"
+            " remove tolerationSeconds",
+            lambda one: one.toleration_seconds is None or one.effect == "NoExecute",
+        ),
+    )
+
+    key: str | None = Field(default=None, max_length=317, pattern=patterns.TAINT_KEY)
+    """Key of the taint. Unset: every taint, with operator `Exists`."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """`Exists` matches any value."""
-    value: str | None = Field(default=None, max_length=63)
+    value: LabelValue | None = None
     """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Effect of the taint. Unset: every effect."""
-    toleration_seconds: int | None = Field(default=None, ge=0)
+    toleration_seconds: int | None = Field(default=None, ge=0, le=2**31 - 1)
     """How long a NoExecute taint is tolerated, in seconds. Unset: forever."""
 
 
 class TopologySpread(ApiModel):
     """One topology spread constraint over the replicas of this resource."""
 
-    topology_key: str = Field(min_length=1, max_length=317)
+    topology_key: LabelKey
     """Node label whose values are the domains to spread over, such as
     topology.kubernetes.io/zone."""
-    max_skew: int = Field(default=1, ge=1)
+    max_skew: int = Field(default=1, ge=1, le=1000)
     """Maximum difference in replicas between two domains."""
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
     """What the scheduler does if the constraint cannot be satisfied."""
+
+
+_DIFFERENT = Rule(
+    "self.all(one, self.exists_one(other, one.topologyKey == other.topologyKey"
+    " && one.whenUnsatisfiable == other.whenUnsatisfiable))",
+    "spec.pod.topologySpread has two constraints with the same topologyKey and whenUnsatisfiable:"
+    " remove one",
+    _are_different,
+)
 
 
 class Pod(ApiModel):
@@ -75,11 +155,15 @@ class Pod(ApiModel):
     """CPU and memory of the server."""
     gpu: Gpu = Gpu()
     """How GPUs are requested."""
-    node_selector: dict[str, LabelValue] = Field(default={}, max_length=32)
+    node_selector: dict[LabelKey, LabelValue] = Field(default={}, max_length=32)
     """Labels that a node must have."""
     tolerations: list[Toleration] = Field(default=[], max_length=32)
     """Tolerations of the pods, in addition to those of the GPU resource itself."""
-    topology_spread: list[TopologySpread] = Field(default=[], max_length=8)
+    topology_spread: Annotated[
+        list[TopologySpread],
+        Field(max_length=8, json_schema_extra=with_rules(_DIFFERENT)),
+        _DIFFERENT.after,
+    ] = Field(default=[])
     """How replicas are spread over nodes or zones."""
     priority_class_name: Name | None = None
     """PriorityClass of the pods."""
@@ -107,10 +191,17 @@ class Cache(ApiModel):
             " spec.cache, delete the claim, then set spec.cache again",
             None,
         ),
+        Rule(
+            "self.accessMode == oldSelf.accessMode",
+            "spec.cache.accessMode is immutable, as it is in a PersistentVolumeClaim: remove"
+            " spec.cache, delete the claim, then set spec.cache again",
+            None,
+        ),
     )
 
-    size: Quantity = "80Gi"
-    """Size of the claim. The default holds the 48 GB of one bf16 model and a second revision."""
+    size: Memory = "80Gi"
+    """Size of the claim, at most 1Pi. The default holds the 48 GB of one bf16 model and a second
+    revision."""
     storage_class_name: Name | None = None
     """StorageClass of the claim. Unset: the cluster's default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"

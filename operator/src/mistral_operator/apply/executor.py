@@ -1,6 +1,7 @@
 """Carry out a plan: the writes, and what stood in their way."""
 
 import logging
+from dataclasses import replace
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
@@ -15,6 +16,7 @@ from mistral_operator.kube.errors import (
     Unavailable,
 )
 from mistral_operator.kube.kinds import Kind
+from mistral_operator.kube.objects import Key
 from mistral_operator.metrics import WRITES
 from mistral_operator.watch.store import Store, live_child
 
@@ -75,30 +77,48 @@ class Executor:
 
     async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
         """Create the object, or apply over ours; an object of the name that is not ours stays."""
+        if step.exists:
+            return await self._take_back(resource, step)
         try:
-            if step.uid is None:
-                return await self._cluster.create(step.desired)
-            return await self._take_back(resource, step, step.uid)
+            return await self._cluster.create(step.desired)
         except Occupied:
-            # Either the watch is behind, or another owner was faster.
+            # It may be ours without its labels, or created a moment ago.
             uid = await self._uid_of_ours(resource, step.kind, step.name)
             if uid is None:
                 raise
-            return await self._take_back(resource, step, uid)
+        return await self._take_back(resource, replace(step, uid=uid))
 
-    async def _take_back(self, resource: Resource, step: Apply, uid: str) -> Object:
+    async def _take_back(self, resource: Resource, step: Apply) -> Object:
         """Apply over an object of ours, whatever edits it has."""
         try:
-            live = await self._cluster.take_back(step.desired, uid)
+            live = await self._cluster.apply(step.desired, force=True, uid=step.uid)
         except ClusterError as error:
-            if error.status != 422:
+            if error.status not in {409, 422}:
+                raise
+            current = await self._still_there(resource, step)
+            if error.status == 409:
                 raise
             # Merged with a foreign edit, our object is invalid: it may have two ports of one name.
-            current = await self._cluster.get(step.kind, resource.namespace, step.name)
-            if current is not None and current["metadata"]["uid"] == uid:
-                await self._mend(resource, step, current)
-            return await self._cluster.take_back(step.desired, uid)
+            await self._mend(resource, step, current)
+            return await self._cluster.apply(step.desired, force=True, uid=step.uid)
         return await self._mend(resource, step, live)
+
+    async def _still_there(self, resource: Resource, step: Apply) -> Object:
+        """Read an object of ours that the API server refuses to change.
+
+        Raises:
+            Unavailable: it was deleted, and perhaps created anew. The next pass knows that.
+        """
+        key, index = Key(resource.namespace, step.name), self._store.children[step.kind]
+        current = await self._cluster.get(step.kind, *key)
+        if current is not None and step.uid in {None, current["metadata"]["uid"]}:
+            return current
+        if current is not None:
+            index.put(current)
+        elif step.uid is not None:
+            index.forget(key, step.uid)
+        reason = f"{step.kind.kind} {step.name} was deleted or replaced meanwhile"
+        raise Unavailable(409, reason, f"PATCH {step.kind.path(*key)}")
 
     async def _mend(self, resource: Resource, step: Apply, live: Object) -> Object:
         """Replace every difference that applying leaves by the desired value."""
@@ -118,10 +138,10 @@ class Executor:
         return live
 
     async def _uid_of_ours(self, resource: Resource, kind: Kind, name: str) -> str | None:
-        """Return the uid of a child of this resource, None if no object of the name exists.
+        """Return the uid of an object of this resource, None if no object has the name.
 
         Raises:
-            NameTaken: the object does not belong to this resource.
+            NameTaken: this resource does not control it.
         """
         body = await self._cluster.get(kind, resource.namespace, name)
         if body is None:

@@ -23,13 +23,12 @@ class Apply:
     kind: Kind
     name: str
     uid: str | None
-    """Uid of the live object that is known to be ours, whose fields may be taken back by force.
-    None: there is none, and the object is created."""
+    """Of the live object, which is known to be ours; None if there is none."""
     reason: str
 
     @property
     def exists(self) -> bool:
-        """Whether the object is known to exist."""
+        """Tell whether there is an object whose fields may be taken back by force."""
         return self.uid is not None
 
 

@@ -23,6 +23,7 @@ from tenacity import (
     retry_if_exception_type,
     wait_random_exponential,
 )
+from yarl import URL
 
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
@@ -39,6 +40,9 @@ Object = dict[str, Any]
 
 _REQUEST_SECONDS = 30
 _PAGE = 500
+_RESOURCE_PAGE = 50
+"""Resources are the largest objects, and the only ones that users write in full: a page of the
+largest ones stays below 40 MB."""
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _NO_VERSION = "1"
@@ -127,61 +131,71 @@ class Cluster:
         Raises:
             Occupied: an object of this name exists, whatever its fields. It is left as it is.
         """
+        metadata = {**desired["metadata"], "resourceVersion": _NO_VERSION}
         try:
-            return await self.apply(_with_metadata(desired, resourceVersion=_NO_VERSION))
+            return await self.apply({**desired, "metadata": metadata}, force=False)
         except ClusterError as error:
             if error.status == 409:
                 raise Occupied(409, error.reason, str(error)) from error
             raise
 
-    async def take_back(self, desired: Object, uid: str) -> Object:
-        """Server-side apply an existing object, taking fields from other managers.
-
-        Raises:
-            Occupied: the object was deleted, or replaced by another one of its name.
-        """
-        try:
-            return await self.apply(_with_metadata(desired, uid=uid), force=True)
-        except ClusterError as error:
-            if error.status == 409:
-                raise Occupied(409, error.reason, str(error)) from error
-            raise
-
-    async def apply(self, desired: Object, *, force: bool = False) -> Object:
+    async def apply(self, desired: Object, *, force: bool, uid: str | None = None) -> Object:
         """Server-side apply an object and return the live one.
 
         Args:
             desired: the object, with exactly the fields that the operator owns.
             force: take over fields of other managers. Without it a conflict raises.
+            uid: of the object to change; None also creates one.
 
         Raises:
-            ClusterError: with status 409, the object exists and other managers own fields of it.
+            ClusterError: with status 409, other managers own fields of the object, or there is none
+                although a uid was expected. With status 422, the object has another uid.
         """
         metadata = desired["metadata"]
         kind = kind_of(desired["apiVersion"], desired["kind"])
         path = kind.path(metadata["namespace"], metadata["name"])
+        if uid is not None:
+            desired = {**desired, "metadata": {**metadata, "uid": uid}}
         return await self._apply(path, desired, force=force)
 
-    async def apply_status(self, name: str, namespace: str, status: Object) -> Object:
-        """Server-side apply the status of a resource and return the live resource."""
+    async def apply_status(self, name: str, namespace: str, version: int, status: Object) -> Object:
+        """Server-side apply the status of a resource and return the live resource.
+
+        Args:
+            name: of the resource.
+            namespace: of the resource.
+            version: resource version to change. The API server ignores a uid here, and this is the
+                only way not to write to a resource that was deleted and created anew.
+            status: the status, with exactly the fields that the operator owns.
+
+        Raises:
+            ClusterError: with status 404, there is no resource of this name.
+            Unavailable: with status 409, the resource has another version.
+        """
         body = {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": str(version)},
             "status": status,
         }
-        return await self._apply(f"{RESOURCE.path(namespace, name)}/status", body, force=True)
+        path = RESOURCE.path(namespace, name, "status")
+        return await self._apply(path, body, force=True)
 
     async def _apply(self, path: str, body: Object, *, force: bool) -> Object:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._request("PATCH", path, query, apply_text(body), CONTENT_TYPE)
 
     async def patch(
-        self, kind: Kind, namespace: str, name: str, operations: list[Object]
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        operations: list[Object],
+        subresource: str = "",
     ) -> Object:
         """Patch an object with JSON Patch operations and return the live one."""
         query = {"fieldManager": names.FIELD_MANAGER}
-        path = kind.path(namespace, name)
+        path = kind.path(namespace, name, subresource)
         return await self._request("PATCH", path, query, operations, "application/json-patch+json")
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -234,9 +248,9 @@ class Cluster:
             metadata_only: list metadata without spec and status, from the watch cache of the API
                 server. It may be older than the storage.
         """
-        query = {"limit": str(_PAGE)}
+        query = {"limit": str(_RESOURCE_PAGE if kind == RESOURCE else _PAGE)}
         if metadata_only:
-            query["resourceVersion"] = "0"
+            query = {"limit": str(_PAGE), "resourceVersion": "0"}
         if selector is not None:
             query["labelSelector"] = selector
         while True:
@@ -312,21 +326,23 @@ class Cluster:
         url = f"{self.client.configuration.host}{path}"
         if query:
             url = f"{url}?{urlencode(query)}"
+        # Encoded already: by default yarl decodes and resolves what looks like a relative path.
+        target = URL(url, encoded=True)
         headers = {"Accept": accept, "Content-Type": content_type}
         for _ in range(_PAUSED_ATTEMPTS - 1):
             try:
-                return await self._send(method, url, path, body, headers)
+                return await self._send(method, target, path, body, headers)
             except Unavailable as error:
                 if not error.retry_after:
                     raise
                 log.info("%s; sending it again in %g s", error, error.retry_after)
                 await asyncio.sleep(error.retry_after)
-        return await self._send(method, url, path, body, headers)
+        return await self._send(method, target, path, body, headers)
 
     async def _send(
         self,
         method: str,
-        url: str,
+        url: URL,
         path: str,
         body: Object | list[Object] | str | None,
         headers: dict[str, str],
@@ -351,10 +367,6 @@ class Cluster:
             raise error_of(response.status, response.headers, text, request)
         decoded: Object = json.loads(text)
         return decoded
-
-
-def _with_metadata(body: Object, **fields: str) -> Object:
-    return {**body, "metadata": {**body["metadata"], **fields}}
 
 
 def _proxy_of_environment(host: str) -> str | None:

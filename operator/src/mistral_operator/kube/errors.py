@@ -6,7 +6,7 @@ OperatorError
     +-- NameTaken            a foreign object has the name of a child
     +-- NamespaceTerminating the namespace is being deleted with everything in it
     +-- Unavailable          the API server is unreachable or overloaded
-        +-- Occupied         an object to create exists, or one to change was replaced
+        +-- Occupied         an object to create exists
         +-- KindMissing      the CRD of a kind is not installed
         +-- Fenced           this replica may have lost its Lease, so it does not write
 
@@ -66,7 +66,7 @@ class Fenced(Unavailable):
 
 
 class Occupied(Unavailable):
-    """An object to create exists, or one to change was deleted or replaced: look again."""
+    """An object to create exists: it must be read before anything is done about it."""
 
 
 class KindMissing(Unavailable):

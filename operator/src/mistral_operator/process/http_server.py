@@ -10,6 +10,13 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mistral_operator.kube import names
+from mistral_operator.process.guarded_server import Guard, GuardedRunner, port_of
+from mistral_operator.process.shares import Shares
+
+_CONNECTIONS = 128
+"""Maximum number of connections per port: probes, Prometheus, KEDA and the operator need few."""
+_HEAD_SECONDS = 75.0
+"""Longer than the interval of scrapes, which reuse their connection."""
 
 
 @dataclass(slots=True)
@@ -83,9 +90,17 @@ def _response(good: bool, problem: str) -> web.Response:
     return web.Response(text="ok\n") if good else web.Response(status=503, text=f"{problem}\n")
 
 
-async def serve(app: web.Application, port: int) -> web.AppRunner:
-    """Start serving; the caller cleans up the runner."""
-    runner = web.AppRunner(app, access_log=None)
+async def serve(app: web.Application, *ports: int) -> web.AppRunner:
+    """Start serving; the caller cleans up the runner.
+
+    Args:
+        app: what to serve.
+        ports: ports to listen on. Each has connections of its own, so that clients of one cannot
+            take those of another.
+    """
+    limit = Shares(_CONNECTIONS * len(ports), lambda: len(ports))
+    runner = GuardedRunner(app, Guard(limit, group=port_of, head_seconds=_HEAD_SECONDS))
     await runner.setup()
-    await web.TCPSite(runner, host=None, port=port).start()
+    for port in ports:
+        await web.TCPSite(runner, host=None, port=port).start()
     return runner

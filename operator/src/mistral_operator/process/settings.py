@@ -9,6 +9,13 @@ from mistral_operator.api.network import Peer
 from mistral_operator.render import NetworkDefaults
 
 
+def _split(value: object) -> object:
+    """Split a value such as `a,b` of an environment variable."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 class ProcessSettings(BaseSettings):
     """Settings of every process."""
 
@@ -28,11 +35,8 @@ class ProcessSettings(BaseSettings):
 
     @field_validator("namespaces", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        """Split a value such as `a,b` of an environment variable."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+    def _split_namespaces(cls, value: object) -> object:
+        return _split(value)
 
 
 class ActivatorSettings(ProcessSettings):
@@ -40,10 +44,18 @@ class ActivatorSettings(ProcessSettings):
 
     model_config = SettingsConfigDict(env_prefix="MISTRAL_ACTIVATOR_")
 
+    namespace: str = "default"
+    """Namespace of the activator and the operator; holds the port map."""
     notice_seconds: float = Field(default=10, ge=0)
     """How long the activator accepts requests after SIGTERM, in seconds: some still arrive."""
     drain_seconds: float = Field(default=600, gt=0)
     """Time that running requests have to finish after that, in seconds."""
+    probe_port: int = Field(default=0, ge=0, le=65535)
+    """Additional port of /healthz and /readyz, which only the kubelet needs to reach. 0: none."""
+    connections: int = Field(default=2000, ge=10)
+    """Maximum number of open connections to the ports of all endpoints. Namespaces share them."""
+    request_memory_mib: int = Field(default=96, ge=1)
+    """Maximum memory of queued and forwarded requests, in MiB. Namespaces share it."""
 
 
 class Settings(ProcessSettings):
@@ -63,9 +75,18 @@ class Settings(ProcessSettings):
     """Lease duration: seconds without renewal after which another replica takes over."""
     url: str = "http://mistral-small-operator.mistral-system.svc:8080"
     """URL at which KEDA reaches this operator, for resources with `driver: KEDA`."""
+    allowed_hub_endpoints: Annotated[tuple[str, ...], NoDecode] = ()
+    """URLs of hubs that tokens (spec.model.source.hub.tokenSecret) may be sent to, separated by
+    commas, besides https://huggingface.co."""
+    allowed_prometheus_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """URLs of Prometheus servers that spec.autoscaling.keda.prometheus may name, separated by
+    commas."""
     activator_service: str = ""
     """Service in the operator's own namespace whose pods are the activators. Empty: there are none,
     and no endpoint is scaled to zero."""
+    activator_ports_per_namespace: int = Field(default=100, ge=1, le=2000)
+    """Maximum number of endpoints of a namespace that can scale to zero. Each needs one of the
+    2,000 ports of the activators."""
     concurrency: int = Field(default=20, ge=1)
     """Maximum number of resources that are reconciled at the same time."""
     signal_seconds: float = Field(default=10, ge=0)
@@ -94,3 +115,8 @@ class Settings(ProcessSettings):
             self.endpoint_callers if self.isolate_endpoints else None,
             self.endpoint_destinations,
         )
+
+    @field_validator("allowed_hub_endpoints", "allowed_prometheus_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        return _split(value)

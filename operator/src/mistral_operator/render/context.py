@@ -33,3 +33,7 @@ class RenderContext:
     """URL of the operator for KEDA."""
     network: NetworkDefaults = NetworkDefaults()
     """What the NetworkPolicies allow beside what the resource says."""
+    hub_endpoints: tuple[str, ...] = ()
+    """Hubs that tokens may be sent to, besides the public one."""
+    prometheus_urls: tuple[str, ...] = ()
+    """Prometheus servers that KEDA may query."""

@@ -38,6 +38,15 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
             "spec.autoscaling.minReplicas is 0 but no activator is ready, so the last replica keeps"
             " running: set activator.enabled in the chart's values, or set minReplicas to 1",
         )
+    no_port = status_input.observed.no_port
+    if can_scale_to_zero(spec) and no_port:
+        return Limits(
+            "True",
+            Reason.NO_PORT,
+            f"spec.autoscaling.minReplicas is 0 but {no_port}, so the last replica keeps running:"
+            " set minReplicas to 1 here or in another resource, or raise"
+            " activator.portsPerNamespace in the chart's values",
+        )
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:
         return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)

@@ -13,8 +13,18 @@ from mistral_server.contract.failures import (
     MEMORY_FAILURES,
     FailureClass,
 )
-from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
+from mistral_server.contract.gate import (
+    API_KEYS_FILE,
+    KEYLESS_PATHS,
+    OPEN_PATHS,
+    GateSettings,
+    LimitSettings,
+    LoopAction,
+    LoopSettings,
+    is_open,
+)
 from mistral_server.contract.lenient import printable
+from mistral_server.contract.public_text import public_text
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
@@ -33,10 +43,12 @@ from mistral_server.contract.signals import EffectiveConfiguration, SignalDocume
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
+    "API_KEYS_FILE",
     "CLASS_OF_EXIT_CODE",
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
     "FLAGS",
+    "KEYLESS_PATHS",
     "KV_PRESSURE",
     "MEMORY_FAILURES",
     "OPEN_PATHS",
@@ -52,6 +64,7 @@ __all__ = [
     "FetchSettings",
     "GateSettings",
     "LifecycleSettings",
+    "LimitSettings",
     "LoopAction",
     "LoopSettings",
     "ModelSettings",
@@ -62,5 +75,7 @@ __all__ = [
     "SystemPromptSettings",
     "TerminationReport",
     "check_engine_args",
+    "is_open",
     "printable",
+    "public_text",
 ]

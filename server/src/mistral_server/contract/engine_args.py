@@ -51,7 +51,8 @@ them. The parser of 0.26 accepts all others and all that `argv` renders.
 SETTING_OF_FLAG: dict[str, str] = {flag: setting for setting, flag in FLAGS.items()}
 """The setting of each flag that has one."""
 
-_SHAPE = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*(=.*)?", re.DOTALL)
+_SHAPE = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*(=[ -~]*)?")
+"""A flag and its value in printable ASCII."""
 
 
 class EngineArgumentError(ValueError):

@@ -39,6 +39,7 @@ from mistral_server.errors import (
     StartTimeoutError,
 )
 from mistral_server.gate.api_keys import check_api_keys
+from mistral_server.gate.system_prompt import check_system_prompt
 from mistral_server.model.files import check_model
 from mistral_server.supervisor import canary, cgroup, drain, termination
 from mistral_server.supervisor.engine_process import EngineProcess, Reaper
@@ -87,7 +88,8 @@ class Supervisor:
         except ServerError as error:
             self._metrics.count_exit(error.failure)
             uptime = time.monotonic() - self._started_at
-            report = termination.make_report(error, self._state.stages.current, uptime)
+            stage, hidden = self._state.stages.current, [self._token]
+            report = termination.make_report(error, stage, uptime, hidden)
             termination.write_report(report, self._settings.termination_log)
             return error.exit_code
         return 0
@@ -111,6 +113,7 @@ class Supervisor:
         check_versions(vllm, mistral_common)
         check_model(self._settings.model)
         check_api_keys(self._settings.gate.api_keys)
+        check_system_prompt(self._settings.system_prompt)
         self._state.effective = EffectiveConfiguration(
             vllm_version=vllm, mistral_common_version=mistral_common
         )
