@@ -1,4 +1,4 @@
-"""A calculator for expressions that a model wrote, which is to say: that anybody wrote.
+"""A calculator for expressions that a model wrote, which is untrusted input.
 
 `tools.py` offers it to the model. It never calls `eval`: the text is parsed, and only numbers, the
 seven operators and the two signs are evaluated, each within limits, so that no expression can run
@@ -85,10 +85,10 @@ def calculate(expression: str) -> Number:
 
 def _refuse_other_characters(text: str) -> None:
     """Keep names, strings, brackets and exotic digits away from the parser, with a clear error."""
-    found = _NOT_ARITHMETIC.search(text)
-    if found is not None:
-        hint = _HINTS.get(found.group(), "write numbers, + - * / // % ** and parentheses")
-        raise CalculationError(f"{found.group()!r} is not arithmetic: {hint}")
+    match = _NOT_ARITHMETIC.search(text)
+    if match is not None:
+        hint = _HINTS.get(match.group(), "write numbers, + - * / // % ** and parentheses")
+        raise CalculationError(f"{match.group()!r} is not arithmetic: {hint}")
 
 
 def _value(node: ast.expr, depth: int) -> Number:
@@ -116,7 +116,7 @@ def _applied(symbol: ast.operator, left: Number, right: Number) -> Number:
 
 
 def _refuse_huge_power(base: Number, exponent: Number) -> None:
-    """Refuse before computing: unlike one of floats, a power of integers can take for ever."""
+    """Refuse before computing: unlike one of floats, a power of integers can run endlessly."""
     if not (isinstance(base, int) and isinstance(exponent, int)):
         return
     # |base| >= 2 ** (bits - 1), so what is refused here is too large for certain, and what is not

@@ -28,10 +28,10 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def connect(arguments: argparse.Namespace) -> tuple[OpenAI, str]:
-    """Return a client of the endpoint and the name of the model to ask for.
+    """Return a client of the endpoint and the name of the model to request.
 
     Raises:
-        SystemExit: nobody answers there, or the model is not served; the text says what to do.
+        SystemExit: nothing answers there, or the model is not served; the text says what to do.
     """
     client = OpenAI(
         base_url=arguments.base_url, api_key=os.environ.get("OPENAI_API_KEY", DEFAULT_API_KEY)

@@ -70,7 +70,7 @@ def converse(client: OpenAI, model: str, question: str = QUESTION, **request_opt
             return choice.message.content or ""
         if choice.finish_reason == "length":
             raise UnfinishedError(
-                "The answer was cut in the middle of a tool call. Ask for less, or start the"
+                "The answer was cut in the middle of a tool call. Request less, or start the"
                 " conversation anew: the context is full."
             )
         messages.append(assistant_message(choice.message, calls))
@@ -119,15 +119,15 @@ def expression_in(arguments: str) -> str:
     """Return the expression in the arguments of a call, which are JSON if all went well.
 
     Raises:
-        CalculationError: they are not what the schema asks for. A strict endpoint never lets that
+        CalculationError: they do not match the schema. A strict endpoint never lets that
             happen; others do.
     """
     try:
-        given = json.loads(arguments)
+        parsed = json.loads(arguments)
     except json.JSONDecodeError as error:
         raise CalculationError(f"the arguments are not JSON: {error}") from error
-    match given:
-        case {"expression": str(expression)} if len(given) == 1:
+    match parsed:
+        case {"expression": str(expression)} if len(parsed) == 1:
             return expression
     raise CalculationError('the arguments must be {"expression": "..."} and nothing else')
 

@@ -26,14 +26,14 @@ from server_runner import free_port
 SUPPORT = Path(__file__).parents[1] / "support"
 HELD = 1000
 MOST_KIB = {4_000: 30.0, 1_000_000: 200.0}
-"""Of a request that is held, by the size of its body, most of which stays with the client."""
+"""Of a queued request, by the size of its body, most of which stays with the client."""
 ROUNDS = 20
 REQUESTS = 50
 CHUNKS = 50
 
 
 @pytest.mark.parametrize(("size", "most"), MOST_KIB.items())
-async def test_a_held_request_takes_little_memory(size: int, most: float) -> None:
+async def test_a_queued_request_takes_little_memory(size: int, most: float) -> None:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.held_activator", str(port), str(HELD)),

@@ -29,11 +29,11 @@ def line(name: str, result: Result) -> str:
     )
 
 
-def plot(trace: Trace, found: dict[str, Result]) -> None:
-    """Write the plot, if somebody wants it."""
+def plot(trace: Trace, results: dict[str, Result]) -> None:
+    """Write the plot, if its file is given."""
     file = os.environ.get("MISTRAL_BENCH_PLOT")
     if file and trace.name == PLOTTED_TRACE:
-        lines = {name: found[name].wanted for name in PLOTTED}
+        lines = {name: results[name].desired for name in PLOTTED}
         Path(file).write_text(step_plot(f"Replicas, {trace.name}", lines, trace.seconds))
 
 
@@ -41,12 +41,12 @@ def plot(trace: Trace, found: dict[str, Result]) -> None:
 def test_autoscaling_on_traces() -> None:
     print(f"\nseed {SEED}")
     for trace in traces(SEED):
-        found = {name: Endpoint(trace, make(trace)).run() for name, make in POLICIES.items()}
-        plot(trace, found)
-        requests = len(found["ours"].queue_seconds)
+        results = {name: Endpoint(trace, make(trace)).run() for name, make in POLICIES.items()}
+        plot(trace, results)
+        requests = len(results["ours"].queue_seconds)
         print(f"\n{trace.name}: {trace.seconds / 3600:.0f} h, {requests} productive requests")
         print(HEAD)
-        for name, result in found.items():
+        for name, result in results.items():
             print(line(name, result))
-        ours, usual = found["ours"], found["HPA, running + waiting"]
+        ours, usual = results["ours"], results["HPA, running + waiting"]
         assert ours.gpu_hours <= 1.02 * usual.gpu_hours, "junk must not cost more than elsewhere"

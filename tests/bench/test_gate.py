@@ -73,8 +73,8 @@ def test_in_front_of_an_engine_that_emits_as_fast_as_it_can(
     draw = random.Random(1)
     tokens = [draw.randrange(1000, 131_072) for _ in range(CHUNKS)]
     texts = [chunk({"content": f"word{token % 997} "}, [token]) for token in tokens]
-    said = [*words(0), *texts] if kind == "ordinary" else words(CHUNKS, "word ")
-    engine = FakeEngine(chunks=[*said, chunk({}, [2], "stop")])
+    chunks = [*words(0), *texts] if kind == "ordinary" else words(CHUNKS, "word ")
+    engine = FakeEngine(chunks=[*chunks, chunk({}, [2], "stop")])
     ways: dict[str, tuple[App, Times]] = {
         "without": (engine, Times()),
         "with the gate": (Gate(engine), Times()),
@@ -138,8 +138,8 @@ def test_at_the_pace_of_a_gpu(
 async def _paced_streams(app: App, count: int) -> None:
     """Take streams whose chunks come at different moments."""
     message = {"role": "user", "content": "Hi"}
-    asked = {"model": fast_engine.PACED, "messages": [message], "stream": True}
-    body = json.dumps(asked).encode()
+    request = {"model": fast_engine.PACED, "messages": [message], "stream": True}
+    body = json.dumps(request).encode()
 
     async def one(wait: float) -> None:
         parts: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]

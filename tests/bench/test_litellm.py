@@ -23,7 +23,7 @@ from gate_engine import CHAT
 
 @dataclass(frozen=True)
 class Load:
-    """What clients ask for, and how."""
+    """What clients request, and how."""
 
     name: str
     stream: bool
@@ -34,11 +34,12 @@ class Load:
 
     @property
     def request(self) -> bytes:
-        """A request as it is sent, which asks for the usage so that nobody has to count tokens."""
+        """A request as it is sent; its answer has the usage, so no tokens have to be counted."""
         message = {"role": "user", "content": "What can you tell me about the weather in Paris?"}
-        asked = {"model": PACED if self.paced else FAST, "messages": [message], "max_tokens": 1000}
+        model = PACED if self.paced else FAST
+        payload = {"model": model, "messages": [message], "max_tokens": 1000}
         stream = {"stream": True, "stream_options": {"include_usage": True}}
-        body = json.dumps(asked | stream if self.stream else asked)
+        body = json.dumps(payload | stream if self.stream else payload)
         head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         return f"{head}content-length: {len(body)}\r\n\r\n{body}".encode()
 

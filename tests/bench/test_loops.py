@@ -42,10 +42,10 @@ def vllms(largest: int, count: int, smallest: int = 1) -> Finder:
     params = SimpleNamespace(max_pattern_size=largest, min_pattern_size=smallest, min_count=count)
 
     def find(tokens: Sequence[int]) -> bool:
-        said: list[int] = []
+        seen: list[int] = []
         for token in tokens:
-            said.append(token)
-            if check(said, params):
+            seen.append(token)
+            if check(seen, params):
                 return True
         return False
 
@@ -72,10 +72,10 @@ def compression(tokens: Sequence[int]) -> bool:
 
 def _vllms_code() -> Callable[[Sequence[int], Any], bool]:
     (file,) = engine.engine().glob("lib/python3*/site-packages/vllm/v1/core/sched/utils.py")
-    wanted = {"_has_repeating_pattern", "check_sequence_repetition"}
+    functions = {"_has_repeating_pattern", "check_sequence_repetition"}
     tree = ast.parse(file.read_text())
     tree.body = [
-        one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name in wanted
+        one for one in tree.body if isinstance(one, ast.FunctionDef) and one.name in functions
     ]
     for function in tree.body:
         assert isinstance(function, ast.FunctionDef)
@@ -83,8 +83,8 @@ def _vllms_code() -> Callable[[Sequence[int], Any], bool]:
             argument.annotation = None  # vLLM's own types need vLLM
     names: dict[str, Any] = {}
     exec(compile(tree, str(file), "exec"), names)  # noqa: S102 - vLLM's code, from our own lock
-    found: Callable[[Sequence[int], Any], bool] = names["check_sequence_repetition"]
-    return found
+    check: Callable[[Sequence[int], Any], bool] = names["check_sequence_repetition"]
+    return check
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ class Rule:
 
 
 RULES = {
-    "ours (4 copies, 256 tokens, period 1..1024)": Rule(ours),
-    "vLLM 1..64, 4 copies": Rule(vllms(64, 4), 10),
-    "vLLM 1..256, 4 copies": Rule(vllms(256, 4), 20),
-    "vLLM 16..1024, 4 copies": Rule(vllms(1024, 4, 16), 50),
-    "window 512, period 128, 3 copies": Rule(window, 20),
+    "ours (4 repetitions, 256 tokens, period 1..1024)": Rule(ours),
+    "vLLM 1..64, 4 repetitions": Rule(vllms(64, 4), 10),
+    "vLLM 1..256, 4 repetitions": Rule(vllms(256, 4), 20),
+    "vLLM 16..1024, 4 repetitions": Rule(vllms(1024, 4, 16), 50),
+    "window 512, period 128, 3 repetitions": Rule(window, 20),
     "compression ratio": Rule(compression),
 }
 
@@ -114,16 +114,16 @@ def test_recall_and_lag_on_synthetic_loops() -> None:
         kinds[case.kind] += 1
         truth = first_loop(case.tokens, RULE)
         assert truth is not None
-        detector, found = LoopDetector(RULE), None
+        detector, detected_at = LoopDetector(RULE), None
         for count, symbol in enumerate(as_symbols(case.tokens), start=1):
             detector.feed(symbol)
             if detector.loop is not None:
-                found = count
+                detected_at = count
                 break
-        if found is None:
+        if detected_at is None:
             missed.append((case.kind, case.period))
         else:
-            lags.append((found - truth[0]) / truth[1])
+            lags.append((detected_at - truth[0]) / truth[1])
     print(f"\n{TEXTS} synthetic loops {dict(kinds)}")
     print(
         f"missed {len(missed)} {missed}; found later than the oracle {sum(lag > 0 for lag in lags)}"
@@ -135,9 +135,9 @@ def test_recall_and_lag_on_synthetic_loops() -> None:
 
 @pytest.mark.timeout(3600)
 def test_false_alarms_on_what_people_wrote() -> None:
-    found = list(pieces())
-    by_kind = {kind: [one for one in found if one.kind == kind] for kind in KINDS}
-    print(f"\n{len(found)} pieces of at most {LARGEST_PIECE} tokens")
+    texts = list(pieces())
+    by_kind = {kind: [one for one in texts if one.kind == kind] for kind in KINDS}
+    print(f"\n{len(texts)} pieces of at most {LARGEST_PIECE} tokens")
     print(f"{'rule':<46}" + "".join(f"{kind:>10}" for kind in KINDS) + f"{'all':>10}")
     alarms: defaultdict[str, list[Piece]] = defaultdict(list)
     for name, rule in RULES.items():
@@ -149,13 +149,13 @@ def test_false_alarms_on_what_people_wrote() -> None:
             alarms[name] += tripped
             cells.append(f"{100 * len(tripped) / len(sample):9.2f}%")
         print(f"{name:<46}" + "".join(cells) + f"{100 * len(alarms[name]) / seen:9.2f}%")
-    counters = [one for one in found if _counts(one.text)]
-    print(f"counter loops (metric only): {100 * len(counters) / len(found):.2f}%")
+    counters = [one for one in texts if _counts(one.text)]
+    print(f"counter loops (metric only): {100 * len(counters) / len(texts):.2f}%")
     mine = alarms[next(iter(RULES))]
     for piece in mine:
         print(f"  tripped by {piece.kind} {piece.file.name}: {_loop(piece)}")
-    assert len(found) >= 5000
-    assert len(mine) <= 0.003 * len(found)
+    assert len(texts) >= 5000
+    assert len(mine) <= 0.003 * len(texts)
 
 
 def _counts(text: str) -> bool:

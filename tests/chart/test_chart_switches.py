@@ -234,7 +234,7 @@ def test_every_selector_selects_the_operators_pods(kind: str) -> None:
     assert selected.items() <= operator_pod(values)["metadata"]["labels"].items()
 
 
-def test_the_network_policy_lets_out_what_the_operator_asks_for() -> None:
+def test_the_network_policy_lets_out_what_the_operator_requests() -> None:
     ports = {"enabled": True, "apiServerPorts": [16443]}
     (policy,) = of_kind(render({"networkPolicy": ports}), "NetworkPolicy")
     dns, api_server, pods, activator = policy["spec"]["egress"]

@@ -38,7 +38,7 @@ FED_BY_VLLM = {
     "vllm:num_requests_running": "the scheduler is the engine's",
     "vllm:num_requests_waiting": "the scheduler is the engine's",
 }
-"""The metrics that no code of ours makes, and why. `vllm_lines` stands in for them."""
+"""The metrics that no code of ours makes, and why. `vllm_lines` replaces them."""
 
 
 def vllm_lines(scrape: int) -> str:
@@ -119,7 +119,7 @@ class Signals:
         return generate_latest(self._operator)
 
     def activator(self) -> bytes:
-        """Refuse requests of an endpoint that does not wake."""
+        """Refuse requests of an endpoint that does not scale from zero."""
         activator_metrics.REQUESTS.labels(NAMESPACE, NAME, "timed_out").inc(3)
         return generate_latest(self._activator)
 

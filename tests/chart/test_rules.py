@@ -64,7 +64,7 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
     assert seen == {name: {True, False} for name in ALERTS}
 
 
-def test_an_alert_on_a_rate_asks_for_its_lower_end_and_a_count() -> None:
+def test_an_alert_on_a_rate_needs_its_lower_end_and_a_count() -> None:
     on_rates = {name for name, rule in ALERTS.items() if "Rate" in name}
 
     assert on_rates == {"MistralLoopRateHigh", "MistralToolErrorRateHigh"}

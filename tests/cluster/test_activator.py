@@ -19,7 +19,7 @@ from activator_process import (
     running_activator,
     sleeper,
     standing_in,
-    until_asleep,
+    until_scaled_to_zero,
 )
 from autoscaled_endpoint import replicas
 from cluster_namespace import Namespace
@@ -61,14 +61,14 @@ def activator(
         yield made
 
 
-def test_an_idle_endpoint_sleeps_and_the_first_requests_wake_it_and_are_answered(
+def test_an_idle_endpoint_scales_to_zero_and_the_first_requests_start_it_and_are_answered(
     unserved: Namespace, pods: TalkingPods, activator: Activator
 ) -> None:
     assert activator.is_ready()
     unserved.apply(sleeper())
     unserved.wait_for_reason("small", "Ready")
     unserved.until(lambda: standing_in(unserved) == [], "the activator to be out of the way")
-    until_asleep(unserved, pods)
+    until_scaled_to_zero(unserved, pods)
     start = unserved.cluster.audit_position()
 
     with ThreadPoolExecutor() as clients:
@@ -83,16 +83,16 @@ def test_an_idle_endpoint_sleeps_and_the_first_requests_wake_it_and_are_answered
     events = unserved.kubectl("get", "events", "-o=jsonpath={.items[*].reason}").split()
     assert {"ScaledUp", "ScaledDown"} <= set(events)
 
-    until_asleep(unserved, pods)
+    until_scaled_to_zero(unserved, pods)
     assert ask(unserved)[0] == 200, "and once more"
 
 
-def test_a_new_operator_leaves_who_sleeps_asleep_and_writes_nothing(
+def test_a_new_operator_leaves_an_endpoint_at_zero_and_writes_nothing(
     unserved: Namespace, operator: OperatorProcess, activator: Activator
 ) -> None:
     assert activator.is_ready()
     unserved.apply({**sleeper(), "spec": {**sleeper()["spec"], "replicas": 0}})
-    until_asleep(unserved)
+    until_scaled_to_zero(unserved)
     operator.stop(signal.SIGKILL)
     start = unserved.cluster.audit_position()
 
@@ -105,7 +105,7 @@ def test_a_new_operator_leaves_who_sleeps_asleep_and_writes_nothing(
     assert ours == {}
 
 
-def test_the_last_replica_stays_where_nothing_would_wake_it(
+def test_the_last_replica_stays_where_nothing_would_scale_from_zero(
     unserved: Namespace, pods: TalkingPods
 ) -> None:
     unserved.apply(sleeper())
@@ -119,7 +119,7 @@ def test_the_last_replica_stays_where_nothing_would_wake_it(
     assert pods.answered == 0
 
 
-def test_who_else_scales_may_let_it_sleep_and_learns_who_waits(
+def test_another_autoscaler_may_scale_to_zero_and_learns_of_queued_requests(
     unserved: Namespace,
     operator: OperatorProcess,
     pods: TalkingPods,
@@ -130,7 +130,7 @@ def test_who_else_scales_may_let_it_sleep_and_learns_who_waits(
     unserved.wait_for_reason("small", "Ready")
 
     unserved.kubectl("scale", "msd", "small", "--replicas=0")
-    until_asleep(unserved, pods)
+    until_scaled_to_zero(unserved, pods)
     path = names.load_path(unserved.name, "small")
 
     def load() -> float:
@@ -152,7 +152,7 @@ def test_an_activator_that_stops_lets_those_that_wait_have_their_answers(
     unserved.apply(sleeper(driver="External"))
     unserved.wait_for_reason("small", "Ready")
     unserved.kubectl("scale", "msd", "small", "--replicas=0")
-    until_asleep(unserved, pods)
+    until_scaled_to_zero(unserved, pods)
 
     with ThreadPoolExecutor() as clients:
         waiting = clients.submit(ask, unserved)

@@ -1,4 +1,4 @@
-"""Replicas follow the productive load, and nobody fights about them."""
+"""Replicas follow the productive load, and no two controllers fight about them."""
 
 import time
 from collections import Counter
@@ -107,10 +107,10 @@ def test_edits_from_the_other_side_settle(unserved: Namespace, pods: TalkingPods
     assert replicas(unserved) == 2
     assert writes(unserved, start)["patch deployments"] <= 2
     spec = (unserved.get("msd", "small") or {})["spec"]
-    assert spec["replicas"] == 3, "what somebody wrote is kept, and not followed"
+    assert spec["replicas"] == 3, "a foreign value is kept, and not followed"
 
 
-def test_an_autoscaler_that_targets_the_deployment_is_not_fought_for_ever(
+def test_an_autoscaler_that_targets_the_deployment_is_not_fought_endlessly(
     unserved: Namespace, operator: OperatorProcess
 ) -> None:
     assert operator.process is not None
@@ -129,7 +129,7 @@ def test_an_autoscaler_that_targets_the_deployment_is_not_fought_for_ever(
     assert _repairs(unserved, start) == MOST_REPAIRS
 
     unserved.kubectl("scale", "msd", "small", "--replicas=2")
-    unserved.until(lambda: replicas(unserved) == 2, "what the resource itself asks for")
+    unserved.until(lambda: replicas(unserved) == 2, "the replicas of the resource itself")
 
 
 def _repairs(namespace: Namespace, start: int) -> int:

@@ -17,7 +17,7 @@ from activator_process import (
     ask,
     network_of_fake_pods,
     running_activator,
-    until_asleep,
+    until_scaled_to_zero,
 )
 from cluster_namespace import Namespace, Object, resource
 from external_metrics import external_metrics
@@ -44,14 +44,14 @@ AT_ONCE = {
 
 @pytest.fixture(scope="module")
 def keda(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keda]:
-    """Run KEDA, which a test asks for before its operator: that looks once for ScaledObjects."""
+    """Run KEDA, which a test needs before its operator: that looks once for ScaledObjects."""
     with running_keda(own_cluster, tmp_path_factory.mktemp("keda")) as started:
         yield started
 
 
 @pytest.fixture
 def operator_settings() -> dict[str, str]:
-    """Let the operator find the activators, for endpoints that may sleep."""
+    """Let the operator find the activators, for endpoints that may scale to zero."""
     return SETTINGS
 
 
@@ -71,7 +71,7 @@ def scaled_by_keda(replicas: int = 1, **autoscaling: object) -> Object:
 def steady(namespace: Namespace, pods: TalkingPods) -> None:
     """Make an endpoint whose two replicas are what KEDA wants, and wait until it knows that.
 
-    While pods come and go, what they say is of different moments: this load asks for two even then,
+    While pods come and go, what they say is of different moments: this load needs two even then,
     or for fewer within the window.
     """
     pods.running = 12
@@ -115,7 +115,7 @@ def load(operator: OperatorProcess, namespace: Namespace) -> float | None:
 
 
 def replicas(namespace: Namespace) -> tuple[int, int]:
-    """Return what the resource and its Deployment ask for."""
+    """Return the desired replicas of the resource and of its Deployment."""
     desired = (namespace.get("msd", "small") or {})["spec"]["replicas"]
     return desired, namespace.wait_for("deployment", "small")["spec"]["replicas"]
 
@@ -197,7 +197,7 @@ def follows_the_load(namespace: Namespace, pods: TalkingPods) -> None:
     assert made["operator", "deployments"] <= scalings, "each is carried out once"
 
 
-def test_keda_lets_an_idle_endpoint_sleep_and_wakes_it_for_those_who_ask(
+def test_keda_scales_an_idle_endpoint_to_zero_and_starts_it_for_queued_requests(
     keda: Keda, unserved: Namespace, operator: OperatorProcess, tmp_path: Path
 ) -> None:
     with (
@@ -207,19 +207,19 @@ def test_keda_lets_an_idle_endpoint_sleep_and_wakes_it_for_those_who_ask(
     ):
         start = unserved.cluster.audit_position()
         unserved.apply(scaled_by_keda(minReplicas=0, behavior=SOON))
-        until_asleep(unserved, pods)
+        until_scaled_to_zero(unserved, pods)
 
         with ThreadPoolExecutor() as clients:
             answers = [clients.submit(ask, unserved) for _ in range(5)]
             assert [one.result()[0] for one in answers] == [200] * 5
 
-        until_asleep(unserved, pods)
+        until_scaled_to_zero(unserved, pods)
         made = written(unserved, start)
-        assert made["KEDA", "mistralsmalldeployments/scale"] == 3, "asleep, awake, asleep"
+        assert made["KEDA", "mistralsmalldeployments/scale"] == 3, "to zero, to one, to zero"
         assert made["operator", "deployments"] <= 4
 
 
-def test_keda_leaves_the_last_replica_where_nothing_would_wake_it(
+def test_keda_leaves_the_last_replica_where_nothing_would_scale_from_zero(
     keda: Keda, unserved: Namespace, operator: OperatorProcess, pods: TalkingPods
 ) -> None:
     unserved.apply(scaled_by_keda(minReplicas=0, behavior=SOON))

@@ -1,6 +1,6 @@
 """Memory failures are counted once and remedied, also if the operator or the pods are killed.
 
-A kubelet's part is played by the tests: they write into a pod's status how its container ended.
+A kubelet's part is played by the tests: they write into a pod's status how its container exited.
 """
 
 import json
@@ -18,7 +18,7 @@ KV_TOO_SMALL = TerminationReport(
     failure=FailureClass.KV_CACHE_TOO_SMALL,
     stage="profiling",
     phase="kv-cache",
-    message="The engine ended.",
+    message="The engine exited.",
     evidence="the estimated maximum model length is 57344",
     suggest={"engine.context_length": 57344},
 )
@@ -32,7 +32,7 @@ def pods(namespace: Namespace, name: str = "small") -> list[Object]:
 
 
 def let_end(namespace: Namespace, number: int = 1, report: TerminationReport = KV_TOO_SMALL) -> str:
-    """Write an end of its server into the status of the endpoint's pod; return the pod's name."""
+    """Write an exit of the server into the status of the endpoint's pod; return the pod's name."""
     namespace.until(lambda: len(pods(namespace)) == 1, "one pod")
     name = str(pods(namespace)[0]["metadata"]["name"])
     patch = json.dumps(exited_status(name, number, report))

@@ -1,4 +1,4 @@
-"""A steady fleet costs nothing, and an operator that is away does no harm."""
+"""A steady fleet costs nothing, and endpoints keep serving while the operator is down."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from operator_writes import writes
 from resource_definitions import stand_in
 
 QUIET_SECONDS = 15.0
-"""Long enough for two looks of every loop that is not a resync."""
+"""Long enough for two runs of every loop that is not a resync."""
 
 
 def test_nothing_is_written_while_nothing_changes(unserved: Namespace, log: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_namespace_that_is_being_deleted_goes_without_a_fight(
     unserved.cluster.kubectl("create", "namespace", unserved.name)
 
 
-def test_a_kind_that_is_installed_later_is_made_without_a_hand(
+def test_a_kind_that_is_installed_later_is_created_automatically(
     unserved: Namespace, log: Path
 ) -> None:
     election = {"LEADER_ELECTION": "true", "NAMESPACE": unserved.name}

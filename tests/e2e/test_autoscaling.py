@@ -58,7 +58,7 @@ LOOP: Object = {
     "allowed_token_ids": [1100],
     "max_tokens": 1900,
     "ignore_eos": True,
-    # Of an answer in one piece nobody can tell what is in it before it is there.
+    # For responses that are not streamed, a loop is known only once the response is complete.
     "stream": True,
 }
 TALK: Object = {"temperature": 1, "max_tokens": 400, "ignore_eos": True}
@@ -117,7 +117,7 @@ class Client:
 
 @pytest.fixture
 def client(strict: Namespace) -> Iterator[Client]:
-    """Return a client of an endpoint that sleeps from the start."""
+    """Return a client of an endpoint that is scaled to zero from the start."""
     strict.apply(resource("sleepy", SPEC))
     strict.wait_for_reason("sleepy", "Asleep", seconds=60)
     yield Client(strict)
@@ -125,15 +125,15 @@ def client(strict: Namespace) -> Iterator[Client]:
 
 
 def deployment(namespace: Namespace) -> tuple[int, int]:
-    """Return the replicas that are asked for, and those that are ready."""
-    found = namespace.wait_for("deployment", "sleepy")
-    return found["spec"]["replicas"], found["status"].get("readyReplicas", 0)
+    """Return the desired replicas, and those that are ready."""
+    body = namespace.wait_for("deployment", "sleepy")
+    return body["spec"]["replicas"], body["status"].get("readyReplicas", 0)
 
 
 def scaling(namespace: Namespace) -> Object:
     """Return `status.autoscaling`."""
-    found: Object = (namespace.get("msd", "sleepy") or {})["status"]["autoscaling"]
-    return found
+    status: Object = (namespace.get("msd", "sleepy") or {})["status"]["autoscaling"]
+    return status
 
 
 def stands_in(namespace: Namespace) -> bool:
@@ -142,10 +142,10 @@ def stands_in(namespace: Namespace) -> bool:
     return bool((namespace.get("endpointslice", name) or {}).get("endpoints"))
 
 
-def test_an_endpoint_wakes_grows_ignores_loops_and_sleeps_without_a_failed_request(
+def test_an_endpoint_starts_grows_ignores_loops_and_scales_to_zero_without_a_failed_request(
     strict: Namespace, client: Client
 ) -> None:
-    # Asleep: the Service answers, and nobody is woken by a look.
+    # Scaled to zero: the Service answers, and listing the models starts no replica.
     assert strict.condition("sleepy")["status"] == "True"
     assert [one["id"] for one in client.get("/models")["data"]] == ["tiny"]
     assert deployment(strict) == (0, 0)
@@ -165,13 +165,13 @@ def test_an_endpoint_wakes_grows_ignores_loops_and_sleeps_without_a_failed_reque
             assert deployment(strict)[0] == 1, scaling(strict)
             time.sleep(1)
 
-    # 1 -> 2: the same number of requests that somebody wants the answers of.
+    # 1 -> 2: the same number of productive requests.
     with client.load(**TALK):
         strict.until(lambda: deployment(strict)[0] == 2, "a second replica", 120)
         assert scaling(strict)["reason"] in {"ScaledUp", "AtMaximum"}
     strict.until(lambda: deployment(strict) == (2, 2), "two ready ones", READY_SECONDS)
 
-    # 2 -> 0: nobody asks for anything any more, for five seconds instead of an hour.
+    # 2 -> 0: no requests any more, for five seconds instead of an hour.
     spec = {"autoscaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}}}}
     patch = json.dumps({"spec": spec})
     strict.kubectl("patch", "msd", "sleepy", "--type=merge", f"--patch={patch}")

@@ -164,10 +164,10 @@ def test_the_status_shows_what_the_engine_found(endpoint: Namespace) -> None:
     endpoint.until(
         lambda: "effective" in (endpoint.get("msd", "tiny") or {})["status"], "the configuration"
     )
-    found = endpoint.get("msd", "tiny")
+    resource = endpoint.get("msd", "tiny")
 
-    assert found is not None
-    effective = found["status"]["effective"]
+    assert resource is not None
+    effective = resource["status"]["effective"]
     assert effective["vllmVersion"].startswith("0.32.0")
     assert effective["tensorParallelSize"] == 2
     assert effective["contextLength"] == 2048
@@ -194,16 +194,16 @@ def test_metrics_are_served(endpoint: Namespace, port: str) -> None:
     ):
         text = answer.read().decode()
 
-    wanted = {"http": "vllm:generation_tokens_total", "health": "mistral_engine_start_seconds"}
-    assert wanted[port] in text
+    metrics = {"http": "vllm:generation_tokens_total", "health": "mistral_engine_start_seconds"}
+    assert metrics[port] in text
 
 
 def test_a_killed_engine_is_reported_and_comes_back(endpoint: Namespace) -> None:
     kill_engine(endpoint)
 
-    said = endpoint.wait_for_reason("tiny", "ServerFailed", seconds=60)["message"]
+    message = endpoint.wait_for_reason("tiny", "ServerFailed", seconds=60)["message"]
 
-    assert "EngineDied" in said
+    assert "EngineDied" in message
     endpoint.wait_until_ready("tiny")
     pod = endpoint.get("pod", pod_of(endpoint))
     assert pod is not None

@@ -15,20 +15,20 @@ def test_a_missing_secret_is_named(strict: Namespace) -> None:
     hub = {"hub": {"tokenSecret": {"name": "hub-token"}}}
     strict.apply(resource("no-secret", {**SMALL, "model": {"source": hub}}))
 
-    said = strict.wait_for_reason("no-secret", "ConfigMissing", seconds=90)["message"]
+    message = strict.wait_for_reason("no-secret", "ConfigMissing", seconds=90)["message"]
 
-    assert 'secret "hub-token" not found' in said
-    assert "create the missing object" in said
+    assert 'secret "hub-token" not found' in message
+    assert "create the missing object" in message
     strict.kubectl("delete", "msd", "no-secret")
 
 
 def test_an_image_that_cannot_be_pulled_is_named(strict: Namespace) -> None:
     strict.apply(resource("no-image", {**SMALL, "image": "127.0.0.1:1/nobody/nothing:1"}))
 
-    said = strict.wait_for_reason("no-image", "ImageUnavailable", seconds=90)["message"]
+    message = strict.wait_for_reason("no-image", "ImageUnavailable", seconds=90)["message"]
 
-    assert "check spec.image" in said
-    assert "127.0.0.1:1/nobody/nothing:1" in said
+    assert "check spec.image" in message
+    assert "127.0.0.1:1/nobody/nothing:1" in message
     strict.kubectl("delete", "msd", "no-image")
 
 
@@ -36,9 +36,9 @@ def test_too_few_gpus_are_said_with_the_number_there_is(strict: Namespace) -> No
     spec = {"model": {"source": CLAIM}, "engine": {"tensorParallelSize": 8}}
     strict.apply(resource("no-gpu", spec))
 
-    said = strict.wait_for_reason("no-gpu", "NoFittingNode", seconds=90)["message"]
+    message = strict.wait_for_reason("no-gpu", "NoFittingNode", seconds=90)["message"]
 
-    assert "needs 8 nvidia.com/gpu on one node, but the largest node offers 4" in said
+    assert "needs 8 nvidia.com/gpu on one node, but the largest node offers 4" in message
     strict.kubectl("delete", "msd", "no-gpu")
 
 
@@ -46,8 +46,8 @@ def test_a_model_that_is_not_where_the_resource_says_is_reported(strict: Namespa
     source = {"persistentVolumeClaim": {"claimName": "tiny-model", "path": "elsewhere"}}
     strict.apply(resource("no-model", {**SMALL, "model": {"source": source}}))
 
-    said = strict.wait_for_reason("no-model", "ServerFailed", seconds=120)["message"]
+    message = strict.wait_for_reason("no-model", "ServerFailed", seconds=120)["message"]
 
-    assert "ModelUnavailable" in said
-    assert "/models/elsewhere" in said
+    assert "ModelUnavailable" in message
+    assert "/models/elsewhere" in message
     strict.kubectl("delete", "msd", "no-model")

@@ -1,4 +1,4 @@
-"""Real lacks of memory on a real node: seen, counted, explained and, if wanted, remedied."""
+"""Real memory failures on a real node: seen, counted, explained and, where allowed, remedied."""
 
 import json
 import time
@@ -35,17 +35,17 @@ def with_policy(policy: str, **changes: Object) -> Object:
 
 
 def status(namespace: Namespace, name: str) -> Object:
-    found: Object = (namespace.get("msd", name) or {}).get("status", {})
-    return found
+    result: Object = (namespace.get("msd", name) or {}).get("status", {})
+    return result
 
 
 def oom(namespace: Namespace, name: str) -> Object:
-    found: Object = status(namespace, name).get("oom", {})
-    return found
+    result: Object = status(namespace, name).get("oom", {})
+    return result
 
 
 def wait_for_class(namespace: Namespace, name: str, failure: str) -> None:
-    """Wait for a lack of memory; it has to show within a minute of the end."""
+    """Wait for a memory failure; it has to show within a minute of the exit."""
 
     def ends() -> list[Object]:
         return [one for one in oom(namespace, name).get("events", ()) if one["class"] == failure]
@@ -98,16 +98,16 @@ def test_a_container_over_its_memory_limit_ran_out_of_host_memory(strict: Namesp
 
     wait_for_class(strict, "limited", "HostOom")
 
-    said = strict.condition("limited", "OutOfMemory")
-    assert said["status"] == "True"
-    assert "spec.pod.resources.limits" in said["message"]
+    condition = strict.condition("limited", "OutOfMemory")
+    assert condition["status"] == "True"
+    assert "spec.pod.resources.limits" in condition["message"]
     assert "overrides" not in oom(strict, "limited")
     strict.kubectl("delete", "msd", "limited")
 
 
 def fill_shared_memory(namespace: Namespace, name: str) -> None:
     """Leave 112 of 512 MiB, as soon as the container runs; the engine looks seconds later."""
-    fill = "f = open('/dev/shm/somebody', 'wb'); f.write(bytes(400 << 20))"
+    fill = "f = open('/dev/shm/filler', 'wb'); f.write(bytes(400 << 20))"
     deadline = time.monotonic() + READY_SECONDS
     while True:
         try:

@@ -49,8 +49,8 @@ def shuffled(value: Any, source: random.Random) -> Any:
 
 def digest(rendered: KubernetesObject) -> str:
     """Return the digest that a child carries."""
-    found: str = rendered["metadata"]["annotations"][ANNOTATION_APPLIED]
-    return found
+    applied: str = rendered["metadata"]["annotations"][ANNOTATION_APPLIED]
+    return applied
 
 
 def without_digest(rendered: KubernetesObject) -> KubernetesObject:
@@ -116,13 +116,13 @@ def test_the_same_resource_renders_the_same_bytes_whatever_the_order_of_its_keys
 
 @every_case
 def test_rendering_changes_neither_the_body_nor_the_spec(case: Case) -> None:
-    given = copy.deepcopy(case.body)
-    resource = parse_resource(given)
+    original = copy.deepcopy(case.body)
+    resource = parse_resource(original)
     spec = resource.spec.model_copy(deep=True)
 
     children(resource, case.context)
 
-    assert given == case.body
+    assert original == case.body
     assert resource.spec == spec
 
 
@@ -147,7 +147,7 @@ def test_every_pod_keeps_the_restricted_pod_security_standard(case: Case) -> Non
         own = container["securityContext"]
         assert own["allowPrivilegeEscalation"] is False
         assert own["capabilities"] == {"drop": ["ALL"]}
-        assert own["readOnlyRootFilesystem"] is True, "more than the standard asks for"
+        assert own["readOnlyRootFilesystem"] is True, "more than the standard requires"
         # What would override the pod's own context, or raise rights.
         assert not {"privileged", "runAsUser", "runAsNonRoot", "seccompProfile", "procMount"} & set(
             own
@@ -222,5 +222,5 @@ def test_every_child_goes_with_its_resource(case: Case) -> None:
 def test_golden_files_hold_no_anchors() -> None:
     for file in GOLDEN.glob("*.yaml"):
         tokens = yaml.scan(file.read_text())
-        found = [one for one in tokens if isinstance(one, (yaml.AnchorToken, yaml.AliasToken))]
-        assert found == [], file.name
+        anchors = [one for one in tokens if isinstance(one, (yaml.AnchorToken, yaml.AliasToken))]
+        assert anchors == [], file.name

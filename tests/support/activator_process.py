@@ -98,7 +98,7 @@ def running_activator(namespace: Namespace, log: Path) -> Iterator[Activator]:
 
 def announce(namespace: Namespace, addresses: list[str], port: int) -> None:
     """Say what the controllers would say of the activator's Service."""
-    found = {
+    endpoint_slice = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
@@ -110,29 +110,31 @@ def announce(namespace: Namespace, addresses: list[str], port: int) -> None:
         "endpoints": [{"addresses": [one], "conditions": {"ready": True}} for one in addresses],
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
     }
-    namespace.cluster.kubectl("apply", "--server-side", "-f", "-", text=json.dumps(found))
+    namespace.cluster.kubectl("apply", "--server-side", "-f", "-", text=json.dumps(endpoint_slice))
 
 
 def standing_in(namespace: Namespace) -> list[str]:
     """Return the addresses behind the Service that are the activator's."""
-    found = namespace.get("endpointslice", "small-activator") or {}
-    return [one for endpoint in found.get("endpoints") or () for one in endpoint["addresses"]]
+    endpoint_slice = namespace.get("endpointslice", "small-activator") or {}
+    return [
+        one for endpoint in endpoint_slice.get("endpoints") or () for one in endpoint["addresses"]
+    ]
 
 
 def ask(namespace: Namespace) -> tuple[int, dict[str, Any]]:
     """Send a request to the endpoint where its slice leads."""
-    found = namespace.wait_for("endpointslice", "small-activator")
-    url = f"http://{ACTIVATOR}:{found['ports'][0]['port']}/v1/chat/completions"
-    asked = Request(url, data=b"{}", headers={"Content-Type": "application/json"})
+    endpoint_slice = namespace.wait_for("endpointslice", "small-activator")
+    url = f"http://{ACTIVATOR}:{endpoint_slice['ports'][0]['port']}/v1/chat/completions"
+    request = Request(url, data=b"{}", headers={"Content-Type": "application/json"})
     try:
-        with urlopen(asked, timeout=60) as answer:  # noqa: S310 - http on this machine
+        with urlopen(request, timeout=60) as answer:  # noqa: S310 - http on this machine
             return answer.status, json.load(answer)
     except HTTPError as error:
         return error.code, json.load(error)
 
 
-def until_asleep(namespace: Namespace, pods: TalkingPods | None = None) -> None:
-    """Wait until no replica is there and somebody answers all the same."""
+def until_scaled_to_zero(namespace: Namespace, pods: TalkingPods | None = None) -> None:
+    """Wait until no replica is there and the activator answers in its place."""
     namespace.until(lambda: replicas(namespace) == 0, "no replica")
     # The next pod may get the address of the last one, which must not be found there.
     namespace.until(lambda: pods is None or not pods.servers, "silence")

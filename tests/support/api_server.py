@@ -30,7 +30,7 @@ class ApiServer:
     headers: dict[str, str] = field(default_factory=dict)
     """Headers of those refusals."""
     accepted: list[str] = field(default_factory=list)
-    """Media type that each request asks for."""
+    """Media type that each request accepts."""
     times: list[float] = field(default_factory=list)
     """When each request came, by the loop's clock."""
 

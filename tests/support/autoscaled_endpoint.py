@@ -15,6 +15,6 @@ def scaled(**autoscaling: object) -> Object:
 
 
 def replicas(namespace: Namespace) -> int:
-    """Return what the Deployment is asked for."""
-    found: int = namespace.wait_for("deployment", "small")["spec"]["replicas"]
-    return found
+    """Return the desired replicas of the Deployment."""
+    number: int = namespace.wait_for("deployment", "small")["spec"]["replicas"]
+    return number

@@ -82,7 +82,7 @@ def pod_body(
     *containers: Object, name: str = "small-1", status: Object | None = None, **metadata: Any
 ) -> Object:
     """Return a pod; `containers` are statuses made by `container` and `fetch_container`."""
-    given: Object = {
+    default_status: Object = {
         "phase": "Running",
         "podIP": "10.1.0.7",
         "conditions": [{"type": "PodScheduled", "status": "True"}],
@@ -98,7 +98,7 @@ def pod_body(
             "resourceVersion": next_version(),
             **metadata,
         },
-        "status": merged(given, status or {}),
+        "status": merged(default_status, status or {}),
     }
 
 
@@ -124,7 +124,7 @@ def unschedulable_pod(message: str) -> Object:
 
 
 def failed_pod(reason: str, message: str, name: str = "small-1") -> Object:
-    """Return a pod that the kubelet ended as a whole, such as an evicted one."""
+    """Return a pod that the kubelet terminated as a whole, such as an evicted one."""
     return pod_body(name=name, status={"phase": "Failed", "reason": reason, "message": message})
 
 
@@ -152,15 +152,15 @@ def fetch(status: Object) -> Object:
 
 
 def ended(exit_code: int, reason: str = "Error", message: str = "", **fields: str) -> Object:
-    """Return the state of a container that has ended."""
-    said = {"exitCode": exit_code, "reason": reason, "message": message, **fields}
-    return {"terminated": said}
+    """Return the state of a container that has exited."""
+    terminated = {"exitCode": exit_code, "reason": reason, "message": message, **fields}
+    return {"terminated": terminated}
 
 
 def crashed_container(
     exit_code: int, reason: str = "Error", message: str = "", **fields: Any
 ) -> Object:
-    """Return the status of a container in the kubelet's back-off after it ended."""
+    """Return the status of a container in the kubelet's back-off after it exited."""
     return waiting_container(
         "CrashLoopBackOff",
         "back-off 40s restarting failed container=server pod=small-1_models(uid-of-small-1)",
@@ -178,8 +178,8 @@ def termination(failure: FailureClass, message: str, evidence: str = "") -> str:
 
 def signal(stage: Stage = Stage.SERVING, **fields: Any) -> SignalDocument:
     """Return what a pod says of itself."""
-    said = {"stage": stage, "stage_seconds": 1.0, "ready": stage is Stage.SERVING, **fields}
-    return SignalDocument.model_validate(said)
+    document = {"stage": stage, "stage_seconds": 1.0, "ready": stage is Stage.SERVING, **fields}
+    return SignalDocument.model_validate(document)
 
 
 # --- Deployments and nodes ------------------------------------------------------------------------
@@ -263,11 +263,11 @@ def live_children(
     owner: Resource, context: RenderContext = CONTEXT
 ) -> dict[tuple[Kind, str], LiveChild]:
     """Return the children of a resource as the store holds them when all is applied."""
-    found = {}
+    result = {}
     for child in children(owner, context):
         kind = kinds.kind_of(child["apiVersion"], child["kind"])
-        found[kind, child["metadata"]["name"]] = live_child(kind, live(child))
-    return found
+        result[kind, child["metadata"]["name"]] = live_child(kind, live(child))
+    return result
 
 
 def replace_all(index: Index[Any], listed: Iterable[Body], as_of: int) -> set[Key]:

@@ -24,7 +24,7 @@ Object = dict[str, Any]
 
 
 class HelmRefused(AssertionError):
-    """Helm ended with an error; the message is what it said."""
+    """Helm failed; the message is its output."""
 
 
 def helm(*arguments: str, text: str = "", home: Path | None = None) -> str:
@@ -103,5 +103,5 @@ def operator_pod(values: Mapping[str, Any] | None = None) -> Object:
 def operator_container(values: Mapping[str, Any] | None = None) -> Object:
     """Return the operator's container."""
     (container,) = operator_pod(values)["spec"]["containers"]
-    found: Object = container
-    return found
+    result: Object = container
+    return result

@@ -67,28 +67,28 @@ class Namespace:
     def get(self, kind: str, name: str) -> Object | None:
         """Return an object, or None if there is none."""
         text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
-        found: Object | None = json.loads(text) if text else None
-        return found
+        body: Object | None = json.loads(text) if text else None
+        return body
 
     def condition(self, name: str, kind: str = "Ready") -> Object:
         """Return a condition of a resource, empty if there is none."""
-        found = self.get("msd", name) or {}
-        conditions = found.get("status", {}).get("conditions", [])
+        body = self.get("msd", name) or {}
+        conditions = body.get("status", {}).get("conditions", [])
         return next((one for one in conditions if one["type"] == kind), {})
 
     def wait_for_reason(
         self, name: str, reason: str, kind: str = "Ready", seconds: float = WAIT_SECONDS
     ) -> Object:
         """Wait until a condition has a reason, and return the condition."""
-        found: Object = {}
+        condition: Object = {}
 
         def has_reason() -> bool:
-            nonlocal found
-            found = self.condition(name, kind)
-            return found.get("reason") == reason
+            nonlocal condition
+            condition = self.condition(name, kind)
+            return condition.get("reason") == reason
 
         self.until(has_reason, f"{name}: {reason}", seconds)
-        return found
+        return condition
 
     def wait_until_ready(self, name: str, seconds: float = READY_SECONDS) -> None:
         """Wait until a resource is Ready, however long a real server takes to start."""
@@ -97,9 +97,9 @@ class Namespace:
     def wait_for(self, kind: str, name: str) -> Object:
         """Wait until an object exists, and return it."""
         self.until(lambda: self.get(kind, name) is not None, f"{kind} {name}")
-        found = self.get(kind, name)
-        assert found is not None
-        return found
+        body = self.get(kind, name)
+        assert body is not None
+        return body
 
     def until(self, condition: Any, what: str, seconds: float = WAIT_SECONDS) -> None:
         """Wait until a condition holds."""

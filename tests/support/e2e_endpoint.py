@@ -33,8 +33,8 @@ def kill_engine(namespace: Namespace) -> None:
 @contextmanager
 def stream_inside(namespace: Namespace, pod: str, tokens: int) -> Iterator[subprocess.Popen[bytes]]:
     """Stream a chat from a pod's own address, as a client inside the cluster does."""
-    found = namespace.get("pod", pod)
-    assert found is not None
+    current = namespace.get("pod", pod)
+    assert current is not None
     body = {
         "model": "tiny",
         "messages": [{"role": "user", "content": "Tell me a story"}],
@@ -42,7 +42,7 @@ def stream_inside(namespace: Namespace, pod: str, tokens: int) -> Iterator[subpr
         "ignore_eos": True,
         "stream": True,
     }
-    url = f"http://{found['status']['podIP']}:8000/v1/chat/completions"
+    url = f"http://{current['status']['podIP']}:8000/v1/chat/completions"
     command = ["curl", "--silent", "--no-buffer", url, "--json", json.dumps(body)]
     process = subprocess.Popen(namespace.cluster.inside(command), stdout=subprocess.PIPE)
     try:

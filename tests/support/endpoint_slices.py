@@ -13,7 +13,7 @@ TERMS = Terms(model="small", max_wait_seconds=60, max_requests=2)
 
 def slice_body(*addresses: str, port: int = 8000, ready: bool = True, **metadata: Any) -> Any:
     """Return a slice as Kubernetes makes it, with a Service's labels copied."""
-    given = {
+    common = {
         "name": f"{NAME}-x7k2",
         "namespace": NAMESPACE,
         "uid": "uid-of-slice",
@@ -21,7 +21,7 @@ def slice_body(*addresses: str, port: int = 8000, ready: bool = True, **metadata
         **metadata,
     }
     return {
-        "metadata": given | {"resourceVersion": next_version()},
+        "metadata": common | {"resourceVersion": next_version()},
         "addressType": "IPv6" if any(":" in one for one in addresses) else "IPv4",
         "endpoints": [{"addresses": [one], "conditions": {"ready": ready}} for one in addresses],
         "ports": [{"name": "http", "port": port}],

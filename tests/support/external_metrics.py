@@ -42,7 +42,7 @@ def external_metrics(cluster: Cluster, metric: Metric) -> Iterator[None]:
 
 @contextmanager
 def registered(cluster: Cluster, port: int) -> Iterator[None]:
-    """Let a cluster's API server ask a port of this machine for external metrics.
+    """Let a cluster's API server query a port of this machine for external metrics.
 
     Whom it asked before it asks again when the block ends.
     """

@@ -12,7 +12,7 @@ IMMUTABLE = {
 
 
 def with_defaults(kind: Kind, body: Object) -> Object:
-    """Return an object with the fields that the API server adds where nobody sets them."""
+    """Return an object with the fields that the API server adds where they are not set."""
     if kind == kinds.SERVICE:
         spec = {"clusterIP": "10.96.0.7", "sessionAffinity": "None", **body.get("spec", {})}
         ports = [{"protocol": "TCP", **one} for one in spec.get("ports", ())]

@@ -9,7 +9,7 @@ from fault_proxy_requests import KillAt
 
 @dataclass
 class Crashes:
-    """What became of one operation.
+    """The outcomes of one operation.
 
     Args:
         operation: which.

@@ -23,7 +23,7 @@ replica should act."""
 
 @dataclass
 class Rounds:
-    """What became of one fault.
+    """The outcomes of one fault.
 
     Args:
         name: for test ids and tables.

@@ -36,7 +36,7 @@ KV_TOO_SMALL = TerminationReport(
     failure=FailureClass.KV_CACHE_TOO_SMALL,
     stage="profiling",
     phase="kv-cache",
-    message="The engine ended.",
+    message="The engine exited.",
     evidence="the estimated maximum model length is 57344",
     suggest={"contextLength": 57344},
 )

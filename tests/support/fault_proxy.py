@@ -275,7 +275,7 @@ async def _write_events(answer: web.StreamResponse, out: _Out) -> None:
 
 
 async def _until_abandoned(request: web.Request) -> None:
-    # aiohttp tells of it by canceling the handler, which would also stop requests that are held.
+    # aiohttp reports it by canceling the handler, which would also stop delayed requests.
     while not _is_abandoned(request):  # noqa: ASYNC110
         await asyncio.sleep(_ABANDONED_SECONDS)
 

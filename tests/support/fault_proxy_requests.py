@@ -128,10 +128,10 @@ class Hold(Fault):
     count: int = 0
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     held: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once a request is held."""
+    """Set once a request is delayed."""
 
     async def before(self, exchange: Exchange) -> ProxyResponse | None:
-        """Hold the request."""
+        """Delay the request."""
         if self.matches(exchange) and not self._released.is_set():
             self.count += 1
             self.held.set()
@@ -141,7 +141,7 @@ class Hold(Fault):
         return None
 
     def release(self) -> None:
-        """Let held requests go on, and later ones pass."""
+        """Let delayed requests go on, and later ones pass."""
         self._released.set()
 
 

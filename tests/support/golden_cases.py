@@ -131,8 +131,8 @@ def cases() -> dict[str, Case]:
 
 def _examples() -> Iterator[Case]:
     for file in sorted(EXAMPLES.glob("*.yaml")):
-        (found,) = [one for one in yaml.safe_load_all(file.read_text()) if one["kind"] == KIND]
-        yield Case(f"example-{file.stem}", body(found["metadata"]["name"], found["spec"]))
+        (example,) = [one for one in yaml.safe_load_all(file.read_text()) if one["kind"] == KIND]
+        yield Case(f"example-{file.stem}", body(example["metadata"]["name"], example["spec"]))
 
 
 def _variants() -> Iterator[Case]:
@@ -147,8 +147,8 @@ def _variants() -> Iterator[Case]:
 def pod_spec(objects: tuple[KubernetesObject, ...] | list[KubernetesObject]) -> dict[str, Any]:
     """Return the pod spec of the one Deployment among objects."""
     (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
-    found: dict[str, Any] = deployment["spec"]["template"]["spec"]
-    return found
+    spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return spec
 
 
 def server_settings_in(pod: dict[str, Any]) -> ServerSettings:
@@ -159,8 +159,8 @@ def server_settings_in(pod: dict[str, Any]) -> ServerSettings:
 
 def fetch_settings_in(pod: dict[str, Any]) -> FetchSettings | None:
     """Return the settings that the fetching container in a pod will read, if there is one."""
-    found = _values(pod.get("initContainers", []), FETCH_SETTINGS_ENV)
-    return FetchSettings.model_validate_json(found[0]) if found else None
+    values = _values(pod.get("initContainers", []), FETCH_SETTINGS_ENV)
+    return FetchSettings.model_validate_json(values[0]) if values else None
 
 
 def _values(containers: list[dict[str, Any]], variable: str) -> list[str]:

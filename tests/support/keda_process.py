@@ -25,8 +25,8 @@ from mistral_dev.settings import free_ports
 from resource_definitions import until_established
 
 NAMESPACE = "keda"
-ACCOUNT = "keda-operator"
-USERNAME = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
+SERVICE_ACCOUNT = "keda-operator"
+USERNAME = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 """Who writes what KEDA writes, in the audit log."""
 
 START_SECONDS = 60.0
@@ -91,7 +91,7 @@ class Keda:
     def _write_kubeconfig(self) -> None:
         """Write one as KEDA's pods have it: an administrator may do what its rights forbid."""
         config = yaml.safe_load(self.cluster.kubeconfig.read_text())
-        token = self.cluster.kubectl("--namespace", NAMESPACE, "create", "token", ACCOUNT)
+        token = self.cluster.kubectl("--namespace", NAMESPACE, "create", "token", SERVICE_ACCOUNT)
         config["users"][0]["user"] = {"token": token}
         self._kubeconfig.touch(mode=0o600)
         self._kubeconfig.write_text(yaml.safe_dump(config))
@@ -155,7 +155,7 @@ class Keda:
 
 @contextmanager
 def running_keda(cluster: Cluster, folder: Path) -> Iterator[Keda]:
-    """Run a KEDA that the cluster's autoscalers ask for external metrics, until the block ends."""
+    """Run a KEDA that the cluster's autoscalers query external metrics of, until the block ends."""
     keda = Keda(cluster, folder)
     try:
         keda.start()

@@ -15,16 +15,16 @@ from mistral_operator.oom import (
 from mistral_operator.render.pod import configuration_digest
 from mistral_server.contract import FailureClass
 
-World = Callable[[Spec], FailureClass | None]
-"""What becomes of an endpoint that is started with some settings; None is that it works."""
+FailureModel = Callable[[Spec], FailureClass | None]
+"""Returns how an endpoint with some settings fails to start; None means that it works."""
 
 
 def failure(
     kind: FailureClass = FailureClass.KV_CACHE_TOO_SMALL, identity: str = "end-1", **fields: object
 ) -> Failure:
-    """Return an explained end of the pod small-1."""
-    given = Failure(identity, "small-1", "", kind, evidence="what happened", time=NOW)
-    return replace(given, **fields)  # type: ignore[arg-type]  # the caller names fields
+    """Return an explained failure of the pod small-1."""
+    default = Failure(identity, "small-1", "", kind, evidence="what happened", time=NOW)
+    return replace(default, **fields)  # type: ignore[arg-type]  # the caller names fields
 
 
 @dataclass
@@ -56,27 +56,29 @@ class Endpoint:
         ready: bool = False,
         fits: int | None = None,
     ) -> None:
-        """Let the pod end with the settings in force."""
-        told = configuration_digest(settings_in_force(self.resource, self.oom), CONTEXT)
+        """Let the pod fail with the settings in force."""
+        configuration = configuration_digest(settings_in_force(self.resource, self.oom), CONTEXT)
         suggest = {} if fits is None else {"engine.context_length": fits}
         self.ends += 1
-        ended = failure(kind, f"end-{self.ends}", configuration=told, phase=phase, suggest=suggest)
+        ended = failure(
+            kind, f"end-{self.ends}", configuration=configuration, phase=phase, suggest=suggest
+        )
         self.visible = [*self.visible, ended][-2:]  # as many as a kubelet knows
         self.look(ready=ready)
 
     def look(self, *, quiet: bool = False, ready: bool = False) -> None:
         """Let the operator look."""
-        told = configuration_digest(settings_in_force(self.resource, self.oom), CONTEXT)
-        inputs = RemedyInputs(self.visible, told, ready=ready, quiet=quiet, now=NOW)
+        configuration = configuration_digest(settings_in_force(self.resource, self.oom), CONTEXT)
+        inputs = RemedyInputs(self.visible, configuration, ready=ready, quiet=quiet, now=NOW)
         self.oom = decide(self.resource, self.oom, inputs)
 
-    def play(self, world: World, limit: int = 200) -> bool:
+    def play(self, failure_model: FailureModel, limit: int = 200) -> bool:
         """Start again and again; return whether it came to work before it gave up."""
         for _ in range(limit):
             if self.oom is not None and self.oom.stopped:
                 return False
             self.settings.append(self.running)
-            kind = world(self.running)
+            kind = failure_model(self.running)
             if kind is None:
                 self.look(quiet=True, ready=True)
                 return True

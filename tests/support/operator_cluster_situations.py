@@ -31,8 +31,8 @@ SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
 
 def without_activator(spec: Object) -> StatusInput:
     """Return an endpoint without replicas in a cluster without an activator."""
-    given = status_input(spec=spec, deployment=deployment_body(0))
-    return replace(given, observed=replace(given.observed, activator=False))
+    case = status_input(spec=spec, deployment=deployment_body(0))
+    return replace(case, observed=replace(case.observed, activator=False))
 
 
 CLUSTER_SITUATIONS: dict[str, Case] = {
@@ -88,13 +88,13 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Outlook.GOOD,
         ["scaled to zero", "the next request starts a replica"],
     ),
-    "scaled to zero, and nothing would wake it": (
+    "scaled to zero, and nothing would start it": (
         without_activator(spec={"replicas": 0, "autoscaling": SLEEPER}),
         Reason.ACTIVATOR_MISSING,
         Outlook.STUCK,
         ["no activator is ready", "spec.autoscaling.minReplicas to 1"],
     ),
-    "it might sleep if it were not stopped": (
+    "it might scale to zero if it were not stopped": (
         status_input(spec={"suspend": True, "autoscaling": SLEEPER}, deployment=deployment_body(0)),
         Reason.SUSPENDED,
         Outlook.GOOD,
@@ -135,7 +135,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Outlook.STUCK,
         ["waiting for the old Service small", "Deployment small exists"],
     ),
-    "somebody else keeps writing the replicas": (
+    "another controller keeps changing the replicas": (
         status_input(
             problems=(Problem(Reason.REPLICAS_CONTESTED, "its number stands for now"),),
             deployment=READY,

@@ -23,8 +23,8 @@ def document(**changes: Any) -> dict[str, Any]:
 
 def run(*arguments: str, documents: tuple[Any, ...] = (), text: str | None = None) -> Result:
     """Run a command; its standard input holds documents, or else a text."""
-    given = yaml.safe_dump_all(documents) if text is None else text
-    return CliRunner().invoke(main, arguments, input=given)
+    standard_input = yaml.safe_dump_all(documents) if text is None else text
+    return CliRunner().invoke(main, arguments, input=standard_input)
 
 
 def rendered(result: Result) -> list[dict[str, Any]]:

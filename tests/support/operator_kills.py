@@ -42,7 +42,7 @@ async def differences(scenario: Scenario, make: Callable[[], Life]) -> list[str]
     rehearsal = Rehearsal(scenario, make)
     await rehearsal.prepare()
     reference = await rehearsal.play(idle=1300)
-    found = [*filter(None, [_difference(reference, reference)])]
+    problems = [*filter(None, [_difference(reference, reference)])]
     for number, write in enumerate(reference.writes, start=1):
         for when in get_args(When):
             try:
@@ -50,20 +50,21 @@ async def differences(scenario: Scenario, make: Callable[[], Life]) -> list[str]
             except AssertionError as error:
                 problem = str(error)
             if problem:
-                found.append(f"killed {when} write {number}, {write}: {problem}")
-    return found
+                problems.append(f"killed {when} write {number}, {write}: {problem}")
+    return problems
 
 
 def _difference(reference: Played, played: Played) -> str:
     created = played.created - reference.created
     deleted = played.deleted - reference.deleted
     missing, extra = played.missing_events, played.extra_events
-    said = [f"misses Events {missing}"] * bool(missing) + [f"repeats Events {extra}"] * bool(extra)
-    said += [f"creates {created}"] * bool(created) + [f"deletes {deleted}"] * bool(deleted)
+    parts = [f"misses Events {missing}"] * bool(missing)
+    parts += [f"repeats Events {extra}"] * bool(extra)
+    parts += [f"creates {created}"] * bool(created) + [f"deletes {deleted}"] * bool(deleted)
     for name in sorted({*reference.end, *played.end}):
         if reference.end.get(name) != played.end.get(name):
-            said.append(f"{name} is {played.end.get(name)}, not {reference.end.get(name)}")
-    return "; ".join(said)
+            parts.append(f"{name} is {played.end.get(name)}, not {reference.end.get(name)}")
+    return "; ".join(parts)
 
 
 class Rehearsal:

@@ -133,8 +133,8 @@ class Life:
     @property
     def status(self) -> Object:
         """The status of the resource."""
-        found = self.objects.find(kinds.RESOURCE, KEY)
-        return {} if found is None else dict(found.get("status", {}))
+        body = self.objects.find(kinds.RESOURCE, KEY)
+        return {} if body is None else dict(body.get("status", {}))
 
     def reason(self, kind: str = "Ready") -> str:
         """Return the reason of a condition."""
@@ -150,9 +150,9 @@ class Life:
 
     def deployment(self) -> Object:
         """Return the Deployment."""
-        found = self.objects.find(kinds.DEPLOYMENT, KEY)
-        assert found is not None
-        return found
+        body = self.objects.find(kinds.DEPLOYMENT, KEY)
+        assert body is not None
+        return body
 
     def event_reasons(self) -> list[str]:
         """Return the reasons of the Events, in the order in which they were created."""
@@ -265,10 +265,11 @@ class OneOperator:
         if not (life.activators or before.addresses):
             return
         seen = sum(map(is_ready, life.pods()))
-        known = Activators(life.activators, {KEY: life.held}, {KEY: seen})
-        self._activators.current = known
-        for key in {KEY} if known.addresses != before.addresses else changed_keys(before, known):
-            self._scaler.wake(key)
+        current = Activators(life.activators, {KEY: life.held}, {KEY: seen})
+        self._activators.current = current
+        moved = current.addresses != before.addresses
+        for key in {KEY} if moved else changed_keys(before, current):
+            self._scaler.decide_now(key)
             self._queue.add(key)
 
 

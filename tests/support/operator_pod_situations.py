@@ -16,7 +16,7 @@ from mistral_operator.api import Reason
 from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import FailureClass, Stage
 from operator_cluster_situations import Case
-from status_inputs import heard, status_input
+from status_inputs import status_input, with_signals
 
 FETCHED = container("fetch", state={"terminated": {"exitCode": 0, "reason": "Completed"}})
 
@@ -205,7 +205,7 @@ POD_SITUATIONS: dict[str, Case] = {
         ["pod small-1: the server is starting"],
     ),
     "the server loads": (
-        heard(status_input(pod_body(container())), small_1=signal(Stage.LOADING)),
+        with_signals(status_input(pod_body(container())), small_1=signal(Stage.LOADING)),
         Reason.STARTING,
         Outlook.WAITING,
         ["pod small-1: the engine is loading the weights"],
@@ -217,7 +217,9 @@ POD_SITUATIONS: dict[str, Case] = {
         ["the server is not ready"],
     ),
     "the server drains": (
-        heard(status_input(pod_body(container(started=True))), small_1=signal(Stage.DRAINING)),
+        with_signals(
+            status_input(pod_body(container(started=True))), small_1=signal(Stage.DRAINING)
+        ),
         Reason.NOT_READY,
         Outlook.WAITING,
         ["the server is finishing the running requests"],

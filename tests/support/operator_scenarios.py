@@ -118,13 +118,13 @@ def until_second_remedy(settings: Object) -> TerminationReport | None:
     return None if fits else report_of(FailureClass.CUDA_OOM_WARMUP)
 
 
-async def fall_asleep(life: Life) -> None:
+async def become_idle(life: Life) -> None:
     """Let an endpoint be idle."""
     life.load = {}
     await life.settle(80)
 
 
-async def wake(life: Life) -> None:
+async def start_from_zero(life: Life) -> None:
     """Let requests wait for an endpoint until it is ready."""
     life.held = 3
     await life.settle(80)
@@ -148,7 +148,7 @@ async def delete_and_recreate(life: Life) -> None:
 
 
 async def drift(life: Life) -> None:
-    """Let somebody edit and delete children."""
+    """Edit and delete children, as another owner may."""
     life.objects.update(kinds.DEPLOYMENT, KEY, lambda live: merged(live, {"spec": {"replicas": 4}}))
     await life.settle()
     life.objects.update(
@@ -174,14 +174,18 @@ SCENARIOS: dict[str, Scenario] = {
     "stop": Scenario(
         failing(lambda _: report_of(FailureClass.CUDA_OOM_LOAD)), "CrashLoop", {"replicas": 1}
     ),
-    "sleep by edit": Scenario(
+    "scale to zero by edit": Scenario(
         edits({"replicas": 0}),
         "Asleep",
         merged(SLEEPER, {"autoscaling": {"driver": "External"}}),
         activators=ACTIVATORS,
     ),
-    "sleep": Scenario(fall_asleep, "Asleep", SLEEPER, load={"running": 1}, activators=ACTIVATORS),
-    "wake": Scenario(wake, "Ready", {**SLEEPER, "replicas": 0}, activators=ACTIVATORS),
+    "scale to zero": Scenario(
+        become_idle, "Asleep", SLEEPER, load={"running": 1}, activators=ACTIVATORS
+    ),
+    "scale from zero": Scenario(
+        start_from_zero, "Ready", {**SLEEPER, "replicas": 0}, activators=ACTIVATORS
+    ),
     "suspend and resume": Scenario(edits({"suspend": True}, {"suspend": False}), "Ready", {}),
     "suspend what is autoscaled": Scenario(
         edits({"suspend": True}, {"suspend": False}), "Ready", AUTOSCALED

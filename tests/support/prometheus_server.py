@@ -47,7 +47,7 @@ class ExpositionServer(ThreadingHTTPServer):
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_said: object) -> None:
+            def log_message(self, *_arguments: object) -> None:
                 """Say nothing."""
 
         super().__init__(("127.0.0.1", 0), Handler)
@@ -113,8 +113,8 @@ class Prometheus:
             HTTPError: it cannot be parsed or evaluated.
         """
         result = self._get("query", query=expression)["result"]
-        found: list[dict[str, Any]] = result
-        return found
+        series: list[dict[str, Any]] = result
+        return series
 
     def until(self, condition: Callable[[], bool], seconds: float) -> None:
         """Wait for a condition on what was scraped; fail with how the scrapes went."""

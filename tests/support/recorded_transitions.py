@@ -27,28 +27,28 @@ def expected_events(first: Object | None, feed: Iterable[WatchEvent]) -> Counter
     statuses: dict[str, Object] = {}
     if first is not None:
         statuses[first["metadata"]["uid"]] = first.get("status", {})
-    found: Counter[str] = Counter()
+    expected: Counter[str] = Counter()
     for event in feed:
         if event.kind == kinds.RESOURCE:
             uid, after = event.body["metadata"]["uid"], event.body.get("status", {})
             before = statuses.get(uid, {})
-            found.update(_conditions(before, after))
-            found.update(_memory(before, after))
-            found.update(_scaling(before, after))
+            expected.update(_conditions(before, after))
+            expected.update(_memory(before, after))
+            expected.update(_scaling(before, after))
             statuses[uid] = after
-    return found
+    return expected
 
 
 def _conditions(before: Object, after: Object) -> Iterator[str]:
-    known = {one["type"]: (one["status"], one["reason"]) for one in before.get("conditions", ())}
+    previous = {one["type"]: (one["status"], one["reason"]) for one in before.get("conditions", ())}
     for one in after.get("conditions", ()):
         status, reason = one["status"], one["reason"]
         if one["type"] not in _TYPES or (status == "False" and reason in _PASSING):
             continue
-        is_first = one["type"] not in known
+        is_first = one["type"] not in previous
         if is_first and (status == "Unknown" or reason == "WithinLimits"):
             continue
-        if known.get(one["type"]) != (status, reason):
+        if previous.get(one["type"]) != (status, reason):
             yield reason
 
 

@@ -71,7 +71,7 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"autoscaling": {**_KEDA, "keda": _PROMETHEUS}},
         "requires spec.autoscaling.targetInFlight",
     ),
-    "a Prometheus that would have to tell who sleeps": (
+    "a Prometheus that would have to know of endpoints at zero": (
         {"autoscaling": {**_KEDA, "minReplicas": 0, "targetInFlight": 8, "keda": _PROMETHEUS}},
         "remove spec.autoscaling.keda.prometheus, or set minReplicas to 1 or more",
     ),

@@ -40,12 +40,12 @@ def stand_in(
 def until_established(cluster: Cluster, seconds: float = 30) -> None:
     """Wait for every definition of a cluster.
 
-    `kubectl wait` gives up at once on a definition whose status nobody has written yet.
+    `kubectl wait` gives up at once on a definition that has no status yet.
     """
 
     def established() -> bool:
-        found = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
-        return all(_is_established(one) for one in found)
+        definitions = json.loads(cluster.kubectl("get", "crd", "-o", "json"))["items"]
+        return all(_is_established(one) for one in definitions)
 
     wait_until(established, "every definition to be established", seconds)
 

@@ -87,13 +87,13 @@ class Operator:
 
     def reconcile(self) -> AutoscalingStatus | None:
         """Do what a reconciliation does: ask, and write it into the status."""
-        given = resource(self.spec, generation=self.generation)
-        told = self.scaler.decision_for(given, self.previous)
-        self.previous = self.previous.model_copy(update={"autoscaling": told})
-        return told
+        current = resource(self.spec, generation=self.generation)
+        status = self.scaler.decision_for(current, self.previous)
+        self.previous = self.previous.model_copy(update={"autoscaling": status})
+        return status
 
     def replicas(self) -> int:
         """Reconcile; return what was decided."""
-        told = self.reconcile()
-        assert told is not None
-        return told.replicas
+        status = self.reconcile()
+        assert status is not None
+        return status.replicas

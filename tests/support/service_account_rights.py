@@ -19,12 +19,12 @@ class Attempt:
 
     def review(self, user: str) -> dict[str, object]:
         """Return the review that tells whether a user may make it."""
-        asked = asdict(self)
-        asked["resource"], _, asked["subresource"] = self.resource.partition("/")
+        attributes = asdict(self)
+        attributes["resource"], _, attributes["subresource"] = self.resource.partition("/")
         return {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SubjectAccessReview",
-            "spec": {"user": user, "groups": groups(user), "resourceAttributes": asked},
+            "spec": {"user": user, "groups": groups(user), "resourceAttributes": attributes},
         }
 
 

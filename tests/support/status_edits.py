@@ -31,18 +31,18 @@ class Edit(NamedTuple):
     def applied(self, status: Object) -> Object:
         """Return a status with the edit; items of lists that are missing are copies of others."""
         edited: Object = deepcopy(status)
-        place: Any = edited
+        container: Any = edited
         for part, following in pairwise(self.path):
             empty: Any = [] if following == 0 else {}
-            if isinstance(place, list) and not place:
-                place.append(empty)
-            elif isinstance(place, dict):
-                place.setdefault(str(part), empty)
-            place = place[part]
-        if isinstance(place, list) and not place:
-            place.append(self.value)
+            if isinstance(container, list) and not container:
+                container.append(empty)
+            elif isinstance(container, dict):
+                container.setdefault(str(part), empty)
+            container = container[part]
+        if isinstance(container, list) and not container:
+            container.append(self.value)
         else:
-            place[self.path[-1]] = self.value
+            container[self.path[-1]] = self.value
         return edited
 
 

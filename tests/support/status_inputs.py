@@ -19,7 +19,7 @@ def status_input(
 ) -> StatusInput:
     """Return a resource with what the cluster says of it; by default it has an unready Deployment.
 
-    Further facts are added by `heard` and `previously`.
+    Further facts are added by `with_signals` and `previously`.
     """
     body = deployment_body() if deployment is None else deployment
     observed = Observed(
@@ -30,20 +30,20 @@ def status_input(
     return StatusInput(resource(spec), observed, problems)
 
 
-def heard(given: StatusInput, **signals: SignalDocument) -> StatusInput:
-    """Return a status input in which pods have said something: `small_1=signal()`."""
-    by_uid = {f"uid-of-{name.replace('_', '-')}": said for name, said in signals.items()}
-    return replace(given, observed=replace(given.observed, signals=by_uid))
+def with_signals(inputs: StatusInput, **signals: SignalDocument) -> StatusInput:
+    """Return a status input in which pods have reported signals: `small_1=signal()`."""
+    by_uid = {f"uid-of-{name.replace('_', '-')}": signal for name, signal in signals.items()}
+    return replace(inputs, observed=replace(inputs.observed, signals=by_uid))
 
 
-def remembering(given: StatusInput, oom: Oom) -> StatusInput:
-    """Return a status input in which lacks of memory are known."""
-    return replace(given, oom=oom)
+def remembering(inputs: StatusInput, oom: Oom) -> StatusInput:
+    """Return a status input with a history of memory failures."""
+    return replace(inputs, oom=oom)
 
 
-def previously(given: StatusInput, status: Status) -> StatusInput:
+def previously(inputs: StatusInput, status: Status) -> StatusInput:
     """Return a status input in which a status was reported before."""
-    return replace(given, previous=status)
+    return replace(inputs, previous=status)
 
 
 def condition(
@@ -65,6 +65,6 @@ def condition(
     )
 
 
-def said(status: Status, kind: ConditionType = ConditionType.READY) -> Condition:
+def condition_of(status: Status, kind: ConditionType = ConditionType.READY) -> Condition:
     """Return one condition of a status."""
     return next(one for one in status.conditions if one.type == kind)

@@ -34,7 +34,7 @@ FITTING = {
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),
-    "nobody tells": (None, (node_body(),), "Unknown", Reason.GPU_MEMORY_UNKNOWN),
+    "no node has the label": (None, (node_body(),), "Unknown", Reason.GPU_MEMORY_UNKNOWN),
     "the label of the node is 0": (
         None,
         (node_body(memory_mib=0),),

@@ -19,9 +19,9 @@ def scaled(
 ) -> StatusInput:
     """Return an endpoint of at most 4 replicas about which something was decided."""
     autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": driver}
-    given = status_input(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
+    inputs = status_input(spec={"autoscaling": autoscaling, **spec}, nodes=nodes)
     scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
-    return replace(given, scaling=scaling if driver == "Operator" else None)
+    return replace(inputs, scaling=scaling if driver == "Operator" else None)
 
 
 TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))
@@ -31,12 +31,12 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
     "nothing": (scaled(), "False", Reason.WITHIN_LIMITS, "replicas can follow"),
     "loops": (scaled(ScalingReason.FROZEN), "True", Reason.SCALE_UP_FROZEN, "so it is"),
     "the maximum": (scaled(ScalingReason.AT_MAXIMUM), "True", Reason.AT_MAXIMUM, "so it is"),
-    "nobody answers": (scaled(ScalingReason.NO_SIGNALS), "Unknown", Reason.NO_SIGNALS, "so it is"),
+    "no pod answers": (scaled(ScalingReason.NO_SIGNALS), "Unknown", Reason.NO_SIGNALS, "so it is"),
     "too few GPUs": (
         scaled(nodes=TWO_NODES),
         *("True", Reason.TOO_FEW_GPUS, f"room for 3 replicas with 2 {GPU}"),
     ),
-    "too few GPUs for somebody else to scale to": (
+    "too few GPUs for another autoscaler": (
         scaled(nodes=TWO_NODES, driver="External"),
         *("True", Reason.TOO_FEW_GPUS, "lower it to 3"),
     ),
@@ -52,11 +52,11 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
         replace(scaled(driver="KEDA"), observed=Observed(keda=False)),
         *("True", Reason.KEDA_MISSING, "install KEDA"),
     ),
-    "nothing would wake it": (
+    "nothing would scale from zero": (
         replace(scaled(least=0), observed=Observed(activator=False)),
         *("True", Reason.ACTIVATOR_MISSING, "the last replica keeps running"),
     ),
-    "nothing would wake it, and nobody has to": (
+    "nothing would scale from zero, and nothing has to": (
         replace(scaled(), observed=Observed(activator=False)),
         *("False", Reason.WITHIN_LIMITS, "replicas can follow"),
     ),

@@ -1,6 +1,6 @@
-"""Fake pods that say what they do: each gets an address of the loopback network, and answers there.
+"""Fake pods that report their load: each has an address of the loopback network, and answers there.
 
-kwok says that pods run, at addresses where nothing is. The operator polls addresses that the API
+kwok reports that pods run, at addresses where nothing is. The operator polls addresses that the API
 server names, so a test gives each pod another one and serves `/signals` at it.
 """
 
@@ -75,10 +75,10 @@ class TalkingPods:
                     self.servers[name] = self._serve(name)
 
     def _pods(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(
+        items: list[dict[str, Any]] = json.loads(
             self.namespace.kubectl("get", "pods", "-o", "json")
         )["items"]
-        return found
+        return items
 
     def _serve(self, name: str) -> tuple[ThreadingHTTPServer, ...]:
         pods = self
@@ -121,7 +121,7 @@ class TalkingPods:
 
     def _say(self, request: BaseHTTPRequestHandler) -> None:
         count = max(len(self.servers), 1)
-        said = signal(
+        document = signal(
             running=self.running // count,
             waiting=self.waiting // count,
             looping=self.looping // count,
@@ -131,7 +131,7 @@ class TalkingPods:
         if self.mute:
             _write(request, 503, b"")
         else:
-            _write(request, 200, said.model_dump_json().encode())
+            _write(request, 200, document.model_dump_json().encode())
 
 
 def _write(request: BaseHTTPRequestHandler, status: int, body: bytes) -> None:

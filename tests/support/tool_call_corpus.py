@@ -285,7 +285,7 @@ def _missing() -> Iterator[Entry]:
     named = {"type": "function", "function": {"name": "now"}}
     missing = ((None, "missing_call"),)
     text = "It is noon."
-    yield Entry("none asked for, none came", (), (), "no_call", text, "stop")
+    yield Entry("none requested, none came", (), (), "no_call", text, "stop")
     yield Entry("none wanted", (), (), "no_call", text, "stop", choice="none")
     yield Entry("required", (), missing, "no_call", text, "stop", choice="required")
     yield Entry("named", (), missing, "no_call", text, "stop", choice=named)

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Advances its own clock instead of sleeping; there is no real input and output."""
+    """Advances its own clock instead of waiting; there is no real input and output."""
 
     _now = 0.0
     _ready: list[asyncio.Handle]

@@ -31,7 +31,7 @@ def _is_of_tests(parts: list[str]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("source", "found"),
+    ("source", "imported"),
     [
         ("import builders", []),
         ("from click.testing import CliRunner", []),
@@ -44,8 +44,8 @@ def _is_of_tests(parts: list[str]) -> bool:
         ("from .table import CASES", [".table.CASES"]),
     ],
 )
-def test_an_import_from_another_test_module_is_found(source: str, found: list[str]) -> None:
-    assert imports_of_tests(source) == found
+def test_an_import_from_another_test_module_is_found(source: str, imported: list[str]) -> None:
+    assert imports_of_tests(source) == imported
 
 
 @pytest.mark.parametrize("file", FILES.values(), ids=FILES)

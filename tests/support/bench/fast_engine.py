@@ -1,8 +1,8 @@
 """An engine that answers at once, for uvicorn: alone as `engine`, behind the gate as `gated`.
 
-Run by three_ways.py, which wrote the answers to a file. As vLLM does, it gives token ids to whoever
-asks for them, and other requests get their turn after every chunk. It imports nothing of ours but
-for `gated`, so that its memory is its own.
+Run by three_ways.py, which wrote the answers to a file. As vLLM does, it gives token ids to
+clients that request them, and other requests get their turn after every chunk. It imports nothing
+of ours but for `gated`, so that its memory is its own.
 """
 
 import asyncio

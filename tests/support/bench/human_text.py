@@ -58,13 +58,13 @@ def pieces() -> Iterator[Piece]:
 
 
 def _files(suffixes: tuple[str, ...]) -> list[Path]:
-    found = {}
+    files = {}
     for root in roots():
         for path in root.rglob("*"):
             if path.suffix in suffixes and path.is_file() and path.stat().st_size < _LARGEST_FILE:
-                found[path.name, path.stat().st_size] = path  # copies of one file count once
+                files[path.name, path.stat().st_size] = path  # copies of one file count once
     # Spread over the packages: by a hash of the name, the same on every machine.
-    return sorted(found.values(), key=lambda path: hash_of(path.name))
+    return sorted(files.values(), key=lambda path: hash_of(path.name))
 
 
 def hash_of(name: str) -> int:

@@ -2,7 +2,7 @@
 
 Discrete events. The queue is one for all replicas, as behind a perfect router, so that what differs
 between two runs is the policy alone. A request computes at the speed that the batch had when it was
-admitted. A replica that has to go takes no request any more, and is gone when its last one has
+admitted. A terminating replica takes no request any more, and is gone when its last one has
 ended, or after the drain time.
 """
 
@@ -57,7 +57,7 @@ class Replica:
     created: float
     ready_at: float
     running: set[Running] = field(default_factory=set)
-    going: bool = False
+    terminating: bool = False
     gone: bool = False
 
     def usage(self, now: float) -> float:
@@ -77,8 +77,8 @@ class State:
     """What a policy sees at a look."""
 
     now: float
-    wanted: int
-    """Replicas that were asked for last."""
+    desired: int
+    """Replicas that were last decided."""
     pods: tuple[tuple[int, int, float], ...]
     """Running and looping requests of each ready replica, and the used share of its cache."""
     waiting: int
@@ -95,8 +95,8 @@ class Result:
     gpu_hours: float = 0.0
     queue_seconds: list[float] = field(default_factory=list)
     """Of requests that do not loop."""
-    wanted: list[tuple[float, int]] = field(default_factory=list)
-    """When another number of replicas was asked for."""
+    desired: list[tuple[float, int]] = field(default_factory=list)
+    """When the number of desired replicas changed."""
 
     def queue_percentile(self, share: float) -> float:
         """Return a percentile of the time in the queue."""
@@ -104,14 +104,14 @@ class Result:
 
     @property
     def changes(self) -> int:
-        """How often another number of replicas was asked for."""
-        return len(self.wanted) - 1
+        """How often the number of desired replicas changed."""
+        return len(self.desired) - 1
 
     @property
     def reversals(self) -> int:
         """How often a change was followed by one in the other direction within 10 minutes."""
         steps = [
-            (at, after - before) for (_, before), (at, after) in itertools.pairwise(self.wanted)
+            (at, after - before) for (_, before), (at, after) in itertools.pairwise(self.desired)
         ]
         return sum(
             one[1] * other[1] < 0 and other[0] - one[0] < 600
@@ -130,7 +130,7 @@ class Endpoint:
         self._queue: deque[Request] = deque()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = itertools.count()
-        self._result = Result(wanted=[(0.0, LEAST)])
+        self._result = Result(desired=[(0.0, LEAST)])
 
     def run(self) -> Result:
         """Run to the end of the trace."""
@@ -183,17 +183,17 @@ class Endpoint:
     def _end_of(self, replica: Replica, running: Running) -> Callable[[float], None]:
         def end(now: float) -> None:
             replica.running.discard(running)
-            if replica.going and not replica.running:
+            if replica.terminating and not replica.running:
                 self._leave(replica, now)
             self._admit(now)
 
         return end
 
     def _ready(self, now: float) -> list[Replica]:
-        return [one for one in self._replicas if one.ready_at <= now and not one.going]
+        return [one for one in self._replicas if one.ready_at <= now and not one.terminating]
 
     def _look(self, now: float) -> None:
-        staying = [one for one in self._replicas if not one.going]
+        staying = [one for one in self._replicas if not one.terminating]
         pods = tuple(
             (
                 len(one.running),
@@ -203,17 +203,17 @@ class Endpoint:
             for one in self._ready(now)
         )
         rate = sum(1 / each.seconds for one in self._replicas for each in one.running)
-        wanted = self._policy(State(now, len(staying), pods, len(self._queue), rate))
-        if wanted != len(staying):
-            self._result.wanted.append((now, wanted))
-        for _ in range(wanted - len(staying)):
+        desired = self._policy(State(now, len(staying), pods, len(self._queue), rate))
+        if desired != len(staying):
+            self._result.desired.append((now, desired))
+        for _ in range(desired - len(staying)):
             start = now + self._random.uniform(*START_SECONDS)
             self._replicas.append(Replica(now, start))
             self._at(start, self._admit)
         # As a ReplicaSet does: those that are not ready go first, then the youngest.
         order = sorted(staying, key=lambda one: one.ready_at)
-        for replica in order[wanted:]:
-            replica.going = True
+        for replica in order[desired:]:
+            replica.terminating = True
             if not replica.running:
                 self._leave(replica, now)
             else:

@@ -16,7 +16,7 @@ from tool_call_wire import choices_of, chunks_of, request_of
 AT_ONCE = 32
 LOOKS = 10
 NEW_SCHEMAS = 4_000
-"""Requests with tools that nobody saw before, ahead of all others: then all caches are full."""
+"""Requests with tools that are new to the gate, ahead of all others: then all caches are full."""
 
 Asking = tuple[FakeEngine, dict[str, Any], int | None]
 """What an engine answers, what is asked, and after how many messages the client leaves."""
@@ -97,8 +97,9 @@ def _traffic(random_: random.Random) -> Iterator[Asking]:
         if kind < 0.4:
             yield next(tools if kind < 0.3 else new_tools)
         elif kind < 0.7:
-            said = [chunk({"content": str(random_.random())}, [random_.randrange(9000)])] * 30
-            yield FakeEngine(chunks=[*said, chunk({}, [2], "stop")]), hello | {"stream": True}, None
+            pieces = [chunk({"content": str(random_.random())}, [random_.randrange(9000)])] * 30
+            pieces.append(chunk({}, [2], "stop"))
+            yield FakeEngine(chunks=pieces), hello | {"stream": True}, None
         elif kind < 0.8:
             yield FakeEngine(chunks=words(600)), hello | {"stream": True}, None
         elif kind < 0.9:

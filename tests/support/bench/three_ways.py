@@ -93,9 +93,9 @@ def fast_answers() -> dict[str, Any]:
     usage = {"prompt_tokens": 3, "completion_tokens": CHUNKS + 1, "total_tokens": CHUNKS + 4}
     role = chunk({"role": "assistant", "content": ""}) | {"prompt_token_ids": prompt}
     texts = [f"{WORD.decode()}{token} " for token in tokens]
-    said = [chunk({"content": text}, [token]) for text, token in zip(texts, tokens, strict=True)]
+    chunks = [chunk({"content": text}, [token]) for text, token in zip(texts, tokens, strict=True)]
     last = {**HEAD, "object": "chat.completion.chunk", "choices": [], "usage": usage}
-    stream = [role, *said, chunk({"content": ""}, [EOS], "stop"), last]
+    stream = [role, *chunks, chunk({"content": ""}, [EOS], "stop"), last]
     whole = {
         **HEAD,
         "choices": [choice("".join(texts), ids=[*tokens, EOS])],
@@ -112,7 +112,7 @@ def fast_answers() -> dict[str, Any]:
 
 
 def _without_ids(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer, or a chunk of one, as whoever gets it that did not ask for token ids."""
+    """Return an answer, or a chunk of one, as a client gets it that did not request token ids."""
     choices = [
         {name: value for name, value in one.items() if name != "token_ids"}
         for one in answer["choices"]

@@ -11,7 +11,7 @@ MEDIAN_PROMPT, MEDIAN_ANSWER, SPREAD, LONGEST = 500, 250, 0.8, 4096
 """Tokens; both are log-normal, as those of chats are."""
 
 MAX_TOKENS = 8192
-"""Where a generation ends that loops and that nobody stops."""
+"""Where a generation ends that loops and is not stopped."""
 
 STOPPED_AFTER = 512
 """Tokens of a loop after which `spec.loops.action: Stop` ends it."""
@@ -109,12 +109,12 @@ def _length(random: Random, median: int) -> int:
 def _windows(
     random: Random, seconds: float, gap: tuple[float, float], length: tuple[float, float]
 ) -> list[tuple[float, float]]:
-    found, at = [], random.uniform(*gap)
+    windows, at = [], random.uniform(*gap)
     while at < seconds:
         end = at + random.uniform(*length)
-        found.append((at, end))
+        windows.append((at, end))
         at = end + random.uniform(*gap)
-    return found
+    return windows
 
 
 def _within(windows: list[tuple[float, float]], at: float) -> bool:

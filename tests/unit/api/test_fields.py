@@ -21,7 +21,7 @@ from mistral_operator.watch.facts import pod_facts
 from mistral_server.contract import FLAGS, FailureClass, Stage, TerminationReport
 from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY
 from mistral_server.engine_log.classify import ADVICE
-from status_inputs import said, status_input
+from status_inputs import condition_of, status_input
 
 OPERATOR = CHECKOUT / "operator" / "src"
 RECORDED = CHECKOUT / "tests" / "data"
@@ -184,7 +184,7 @@ def crashed(message: str, **fields: Any) -> dict[str, Any]:
     ids=["a server of today", "a server of the first images"],
 )
 def test_a_condition_names_the_field_instead_of_the_server_setting(message: str) -> None:
-    condition = said(report(status_input(crashed(message)), NOW))
+    condition = condition_of(report(status_input(crashed(message)), NOW))
 
     assert "It exited. Set spec.engine.contextLength to what fits." in condition.message
 

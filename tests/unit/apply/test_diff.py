@@ -10,7 +10,7 @@ from builders import CONTEXT, live, merged, resource
 from mistral_operator.apply.diff import first_difference, repair
 from mistral_operator.render import children
 
-WANTED: dict[str, Any] = {
+DESIRED: dict[str, Any] = {
     "spec": {
         "replicas": 2,
         "selector": {"a": "b"},
@@ -24,15 +24,15 @@ WANTED: dict[str, Any] = {
 
 def changed(**spec: Any) -> dict[str, Any]:
     """Return the wanted object as it lives, with parts of its spec changed."""
-    return {"spec": WANTED["spec"] | spec}
+    return {"spec": DESIRED["spec"] | spec}
 
 
 @pytest.mark.parametrize(
     ("live_object", "difference"),
     [
-        pytest.param(WANTED, None, id="it is what we want"),
+        pytest.param(DESIRED, None, id="it is what we want"),
         pytest.param(
-            merged(WANTED, {"spec": {"type": "ClusterIP"}, "status": {"ready": 1}}),
+            merged(DESIRED, {"spec": {"type": "ClusterIP"}, "status": {"ready": 1}}),
             None,
             id="the API server added defaults",
         ),
@@ -51,7 +51,7 @@ def changed(**spec: Any) -> dict[str, Any]:
             id="quantities are written differently",
         ),
         pytest.param(
-            {"spec": {k: v for k, v in WANTED["spec"].items() if v not in ({}, [])}},
+            {"spec": {k: v for k, v in DESIRED["spec"].items() if v not in ({}, [])}},
             None,
             id="the API server dropped empty maps and lists",
         ),
@@ -67,12 +67,12 @@ def changed(**spec: Any) -> dict[str, Any]:
         pytest.param(
             changed(ports=[{"name": "http", "port": 80}, {"name": "x", "port": 1}]),
             "/spec/ports",
-            id="somebody added a list item",
+            id="another owner added a list item",
         ),
         pytest.param(
             changed(tolerations=[{"key": "x"}]),
             "/spec/tolerations",
-            id="somebody filled a list that we want empty",
+            id="another owner filled a list that we want empty",
         ),
         pytest.param(changed(ports=[]), "/spec/ports", id="a list item is missing"),
         pytest.param(
@@ -85,14 +85,14 @@ def changed(**spec: Any) -> dict[str, Any]:
     ],
 )
 def test_the_first_difference_is_named(live_object: Any, difference: str | None) -> None:
-    assert first_difference(WANTED, live_object) == difference
+    assert first_difference(DESIRED, live_object) == difference
 
 
 def test_slashes_and_tildes_in_keys_are_escaped() -> None:
-    wanted = {"labels": {"app.kubernetes.io/name~x": "small"}}
+    desired = {"labels": {"app.kubernetes.io/name~x": "small"}}
 
-    assert first_difference(wanted, {"labels": {}}) == "/labels/app.kubernetes.io~1name~0x"
-    assert repair(wanted, "/labels/app.kubernetes.io~1name~0x")["value"] == "small"
+    assert first_difference(desired, {"labels": {}}) == "/labels/app.kubernetes.io~1name~0x"
+    assert repair(desired, "/labels/app.kubernetes.io~1name~0x")["value"] == "small"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_slashes_and_tildes_in_keys_are_escaped() -> None:
 def test_a_repair_puts_the_wanted_value_in_its_place(
     pointer: str, operation: dict[str, Any]
 ) -> None:
-    assert repair(WANTED, pointer) == {"path": pointer, **operation}
+    assert repair(DESIRED, pointer) == {"path": pointer, **operation}
 
 
 scalars = st.sampled_from([0, 1, 2, "a", "2Gi", "2048Mi", True, False])
@@ -123,14 +123,14 @@ roots = st.dictionaries(st.sampled_from(["spec", "data"]), objects, max_size=2)
 
 @given(roots, roots)
 def test_repairing_difference_after_difference_ends_in_what_is_wanted(
-    wanted: dict[str, Any], given_live: dict[str, Any]
+    desired: dict[str, Any], given_live: dict[str, Any]
 ) -> None:
     live_object: Any = given_live
     for _ in range(100):
-        pointer = first_difference(wanted, live_object)
+        pointer = first_difference(desired, live_object)
         if pointer is None:
             return
-        live_object = patched(live_object, repair(wanted, pointer))
+        live_object = patched(live_object, repair(desired, pointer))
     pytest.fail(f"still different at {pointer}")
 
 

@@ -36,12 +36,12 @@ async def carried_out(cluster: Cluster, plan: Plan) -> tuple[list[Problem], Stor
     return await Executor(cluster, store).execute(resource(), plan), store
 
 
-def asked(api: ApiServer) -> list[tuple[str, str | None]]:
+def requests_of(api: ApiServer) -> list[tuple[str, str | None]]:
     """Return the requests, each with whether it took fields by force."""
     return [(method, query.get("force")) for method, _, query, _ in api.requests]
 
 
-async def test_a_child_is_applied_without_force_and_known_at_once(
+async def test_a_child_is_applied_without_force_and_stored_at_once(
     cluster: Cluster, api: ApiServer
 ) -> None:
     api.script = [(201, live(OURS[kinds.SERVICE]))]
@@ -49,9 +49,9 @@ async def test_a_child_is_applied_without_force_and_known_at_once(
     problems, store = await carried_out(cluster, step(kinds.SERVICE))
 
     assert problems == []
-    assert asked(api) == [("PATCH", "false")]
-    (known,) = store.children[kinds.SERVICE].values()
-    assert (known.name, known.controller_uid) == (NAME, UID)
+    assert requests_of(api) == [("PATCH", "false")]
+    (child,) = store.children[kinds.SERVICE].values()
+    assert (child.name, child.controller_uid) == (NAME, UID)
 
 
 async def test_a_kind_without_a_field_to_conflict_on_is_looked_at_first(
@@ -62,7 +62,7 @@ async def test_a_kind_without_a_field_to_conflict_on_is_looked_at_first(
     problems, _ = await carried_out(cluster, step(kinds.SERVICE_ACCOUNT))
 
     assert problems == []
-    assert asked(api) == [("GET", None), ("PATCH", "false")]
+    assert requests_of(api) == [("GET", None), ("PATCH", "false")]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_a_kind_without_a_field_to_conflict_on_is_looked_at_first(
         ),
     ],
 )
-async def test_what_belongs_to_somebody_else_is_left_alone(
+async def test_a_foreign_object_is_left_alone(
     cluster: Cluster,
     api: ApiServer,
     kind: Kind,
@@ -92,7 +92,7 @@ async def test_what_belongs_to_somebody_else_is_left_alone(
 
     assert problem.reason is Reason.NAME_TAKEN
     assert f"{kind.kind} {NAME} exists and does not belong to this resource" in problem.message
-    assert asked(api) == requests
+    assert requests_of(api) == requests
     assert not len(store.children[kind])
 
 
@@ -105,7 +105,7 @@ async def test_ours_that_lost_its_labels_is_taken_back_after_a_conflict(
     problems, _ = await carried_out(cluster, step(kinds.DEPLOYMENT))
 
     assert problems == []
-    assert asked(api) == [("PATCH", "false"), ("GET", None), ("PATCH", "true")]
+    assert requests_of(api) == [("PATCH", "false"), ("GET", None), ("PATCH", "true")]
 
 
 async def test_an_edit_that_applying_does_not_undo_is_put_back(
@@ -125,22 +125,22 @@ async def test_an_edit_that_applying_does_not_undo_is_put_back(
     ]
 
 
-async def test_what_the_api_server_refuses_is_told_and_the_other_steps_are_taken(
+async def test_what_the_api_server_refuses_is_reported_and_the_other_steps_are_taken(
     cluster: Cluster, api: ApiServer
 ) -> None:
     service = live(OURS[kinds.SERVICE])
     api.script = [(403, {"message": "exceeded quota"}), (201, service), (200, {})]
     plan = Plan(
         applies=step(kinds.DEPLOYMENT).applies + step(kinds.SERVICE).applies,
-        deletes=(Delete(kinds.CLAIM, "cache", "its-uid", "not wanted"),),
-        obstacles=(Obstacle(kinds.NETWORK_POLICY, NAME, leaving=True),),
+        deletes=(Delete(kinds.CLAIM, "cache", "its-uid", "not desired"),),
+        obstacles=(Obstacle(kinds.NETWORK_POLICY, NAME, terminating=True),),
     )
 
     problems, _ = await carried_out(cluster, plan)
 
     assert [problem.reason for problem in problems] == [Reason.CREATING, Reason.APPLY_FAILED]
     assert problems[1].message == f"Deployment {NAME}: exceeded quota"
-    assert [method for method, _ in asked(api)] == ["PATCH", "PATCH", "DELETE"]
+    assert [method for method, _ in requests_of(api)] == ["PATCH", "PATCH", "DELETE"]
 
 
 async def test_an_api_server_that_is_away_ends_the_plan(cluster: Cluster, api: ApiServer) -> None:

@@ -84,7 +84,7 @@ def test_a_field_that_is_no_longer_wanted_is_found_by_the_digest() -> None:
     ]
 
 
-def test_a_field_that_somebody_changed_is_taken_back() -> None:
+def test_a_field_that_another_owner_changed_is_taken_back() -> None:
     held = live_children(resource())
     body = merged(held[DEPLOYMENT].object(), {"spec": {"replicas": 7}})
     held[DEPLOYMENT] = live_child(kinds.DEPLOYMENT, live(body))
@@ -124,7 +124,7 @@ def test_a_claim_is_never_deleted_as_it_holds_what_took_hours_to_fetch() -> None
     [
         pytest.param([OTHER_OWNER], False, id="an object of another owner"),
         pytest.param([OTHER_OWNER, NOT_OURS], False, id="a foreign object of another owner"),
-        pytest.param([NO_OWNER, NOT_OURS], False, id="an object that nobody controls"),
+        pytest.param([NO_OWNER, NOT_OURS], False, id="an object without a controller"),
         pytest.param([{"deletionTimestamp": "now"}], False, id="ours on its way out"),
         pytest.param([NO_OWNER], True, id="ours whose owner reference was removed"),
     ],
@@ -137,7 +137,7 @@ def test_only_what_is_ours_is_applied_over(changes: list[dict[str, Any]], exists
 
 
 @pytest.mark.parametrize(
-    ("changes", "leaving"),
+    ("changes", "terminating"),
     [
         pytest.param([OTHER_OWNER], True, id="the child of a predecessor of this name"),
         pytest.param([{"deletionTimestamp": "now"}], True, id="ours, being deleted"),
@@ -147,11 +147,11 @@ def test_only_what_is_ours_is_applied_over(changes: list[dict[str, Any]], exists
     ],
 )
 def test_an_obstacle_says_whether_waiting_is_enough(
-    changes: list[dict[str, Any]], leaving: bool
+    changes: list[dict[str, Any]], terminating: bool
 ) -> None:
     made = plan(resource(), with_metadata(SERVICE, *changes))
 
-    assert [one.leaving for one in made.obstacles] == [leaving]
+    assert [one.terminating for one in made.obstacles] == [terminating]
     assert "blocked by Service small" in steps(made)
     assert not made.settled
 
@@ -177,7 +177,7 @@ specs = st.fixed_dictionaries(
 
 
 @given(specs, specs, st.sets(st.sampled_from([SERVICE, DEPLOYMENT, POLICY])))
-def test_after_a_plan_was_carried_out_nothing_is_left_to_do(
+def test_after_a_plan_was_carried_out_there_is_nothing_to_do(
     before: dict[str, Any], after: dict[str, Any], lost: set[tuple[Kind, str]]
 ) -> None:
     held = {key: one for key, one in live_children(resource(before)).items() if key not in lost}
@@ -193,17 +193,17 @@ def carry_out(made: Plan, held: Children) -> Children:
     """Do to a model of a cluster what the executor does to a real one."""
     result = dict(held)
     for step in made.applies:
-        result[step.kind, step.name] = live_child(step.kind, live(step.wanted))
+        result[step.kind, step.name] = live_child(step.kind, live(step.desired))
     for deletion in made.deletes:
         assert result.pop((deletion.kind, deletion.name)).uid == deletion.uid
     return result
 
 
 def test_planning_changes_neither_what_is_wanted_nor_what_lives() -> None:
-    wanted: tuple[KubernetesObject, ...] = children(resource({"replicas": 2}), CONTEXT)
+    desired: tuple[KubernetesObject, ...] = children(resource({"replicas": 2}), CONTEXT)
     held = live_children(resource())
-    before = copy.deepcopy((wanted, held))
+    before = copy.deepcopy((desired, held))
 
-    make_plan(UID, wanted, held)
+    make_plan(UID, desired, held)
 
-    assert (wanted, held) == before
+    assert (desired, held) == before

@@ -1,4 +1,4 @@
-"""A fight about a Deployment's replicas ends, and says so."""
+"""A conflict about a Deployment's replicas ends, and is reported."""
 
 from builders import CONTEXT, NAME, NAMESPACE, live, merged, resource
 from mistral_operator.api import Reason
@@ -17,12 +17,12 @@ def plan(**edits: object) -> Plan:
     owner = resource({"replicas": 2})
     (made,) = [one for one in children(owner, CONTEXT) if one["kind"] == "Deployment"]
     edited = live_child(DEPLOYMENT, merged(live(made), {"spec": edits}))
-    found = {(DEPLOYMENT, NAME): edited}
-    return make_plan(owner.uid, children(owner, CONTEXT), found)
+    live_children = {(DEPLOYMENT, NAME): edited}
+    return make_plan(owner.uid, children(owner, CONTEXT), live_children)
 
 
-def kinds_of(given: Plan) -> set[str]:
-    return {step.kind.kind for step in given.applies}
+def kinds_of(planned: Plan) -> set[str]:
+    return {step.kind.kind for step in planned.applies}
 
 
 class Clock:
@@ -73,7 +73,7 @@ def test_each_resource_has_a_count_of_its_own_which_ends_with_it() -> None:
     assert contest.settle(KEY, plan(replicas=5))[1] == []
 
 
-def test_what_the_resource_itself_asks_for_is_never_held_back() -> None:
+def test_what_the_resource_itself_sets_is_never_held_back() -> None:
     contest = Contest(Clock())
     for _ in range(MOST_REPAIRS + 1):
         contest.settle(KEY, plan(replicas=5))

@@ -11,7 +11,7 @@ from mistral_operator.oom import Failure, failures_of
 from mistral_operator.status import report
 from mistral_operator.watch.facts import pod_facts
 from mistral_server.contract import FailureClass, SignalDocument, TerminationReport
-from status_inputs import heard, said, status_input
+from status_inputs import condition_of, status_input, with_signals
 
 REPORT = {
     "failure": "CudaOomWarmup",
@@ -34,7 +34,7 @@ def changed(document: dict[str, Any], fields: dict[str, Any]) -> str:
 def failed_with(message: str, exit_code: int = 85) -> tuple[list[Failure], str]:
     """Return the failures of a pod with a termination message, and the Ready condition."""
     pod = pod_body(crashed_container(exit_code, message=message))
-    return failures_of([pod_facts(pod)]), said(report(status_input(pod), NOW)).message
+    return failures_of([pod_facts(pod)]), condition_of(report(status_input(pod), NOW)).message
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,9 @@ def test_signals_never_make_a_status_large() -> None:
         "kv_cache_tokens": 2**31 - 1,
     }
     signals = SignalDocument.read(changed(SIGNALS, {"effective": effective}))
-    case = heard(status_input(ready_pod(), deployment=deployment_body(ready=1)), small_1=signals)
+    case = with_signals(
+        status_input(ready_pod(), deployment=deployment_body(ready=1)), small_1=signals
+    )
 
     assert report(case, NOW).effective == Effective(
         vllm_version="9" * 64, mistral_common_version="1 2", kv_cache_tokens=2**31 - 1
@@ -153,9 +155,9 @@ def test_signals_never_make_a_status_large() -> None:
 )
 def test_any_stage_gives_one_readable_line(stage: str, sentence: str) -> None:
     signals = SignalDocument.read(changed(SIGNALS, {"stage": stage, "ready": False}))
-    case = heard(status_input(pod_body(container())), small_1=signals)
+    case = with_signals(status_input(pod_body(container())), small_1=signals)
 
-    assert said(report(case, NOW)).message == f"pod small-1: {sentence}"
+    assert condition_of(report(case, NOW)).message == f"pod small-1: {sentence}"
 
 
 def test_the_log_of_a_killed_server_reaches_conditions_as_one_readable_line() -> None:

@@ -17,7 +17,7 @@ from mistral_server.contract import (
     Stage,
     TerminationReport,
 )
-from status_inputs import heard, said, status_input
+from status_inputs import condition_of, status_input, with_signals
 
 REPORT = {"failure": "CudaOomWarmup", "stage": "warming-up", "message": "The engine exited."}
 SIGNALS = {"stage": "serving", "stage_seconds": 1, "ready": True}
@@ -90,6 +90,6 @@ def test_a_failure_has_the_phase_of_its_report_or_else_of_the_stage(
 
 
 def test_a_pod_in_a_stage_of_another_version_is_reported_with_its_name() -> None:
-    case = heard(status_input(pod_body(container())), small_1=read_signals(stage="tuning"))
+    case = with_signals(status_input(pod_body(container())), small_1=read_signals(stage="tuning"))
 
-    assert said(report(case, NOW)).message == "pod small-1: the server is in stage tuning"
+    assert condition_of(report(case, NOW)).message == "pod small-1: the server is in stage tuning"

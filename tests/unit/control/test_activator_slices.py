@@ -1,4 +1,4 @@
-"""Where the activators stand in for an endpoint, and what has to be in place before it sleeps."""
+"""When the activators serve in place of an endpoint, and what it needs before it scales to zero."""
 
 from typing import Any
 
@@ -33,40 +33,40 @@ READY = Activators(("10.0.0.8", "10.0.0.9"))
 
 
 def sleeper(replicas: int = 0, **changes: Any) -> Resource:
-    """Return an endpoint that may sleep."""
+    """Return an endpoint that may scale to zero."""
     spec = {"replicas": replicas, "autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
     return resource(merged(spec, changes))
 
 
-def slice_of(given: Resource, activation: ActivatorRoute) -> Any:
+def slice_of(owner: Resource, activation: ActivatorRoute) -> Any:
     """Return the rendered slice of an endpoint."""
-    rendered = children(given, CONTEXT, activation)
+    rendered = children(owner, CONTEXT, activation)
     return next(one for one in rendered if one["kind"] == "EndpointSlice")
 
 
 class Slices:
     """A store, the slices in it, and the activators."""
 
-    def __init__(self, known: Activators = READY) -> None:
+    def __init__(self, activators: Activators = READY) -> None:
         self.store = Store(kinds.CHILD_KINDS)
-        self.known = known
+        self.activators = activators
         self.slices = ActivatorSlices(self.store)
 
-    def desired(self, given: Resource, key: Key = KEY) -> Desired:
+    def desired(self, owner: Resource, key: Key = KEY) -> Desired:
         """Return what an endpoint is to become."""
         inputs = DecisionInputs(
             NOW,
             CONTEXT,
             deployment=self.store.deployment_of(key),
-            activators=self.known,
-            activator_port=self.slices.port(key, given),
+            activators=self.activators,
+            activator_port=self.slices.port(key, owner),
             activators_serve=self.slices.serve(key),
         )
-        return decide_desired(given, Status(), inputs)
+        return decide_desired(owner, Status(), inputs)
 
-    def hold(self, given: Resource, activation: ActivatorRoute) -> None:
+    def hold(self, owner: Resource, activation: ActivatorRoute) -> None:
         """Let the cluster hold the slice of an endpoint."""
-        body = live(slice_of(given, activation))
+        body = live(slice_of(owner, activation))
         self.store.children[kinds.ENDPOINT_SLICE].put(body)
 
     def run(self, replicas: int) -> None:
@@ -81,17 +81,17 @@ class Slices:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "known", "addresses"),
+    ("replicas", "activators", "addresses"),
     [
-        pytest.param(0, READY, READY.addresses, id="it sleeps"),
+        pytest.param(0, READY, READY.addresses, id="it is scaled to zero"),
         pytest.param(1, READY, READY.addresses, id="it starts"),
         pytest.param(
             0,
             Activators(READY.addresses, targets={KEY: 1}),
             READY.addresses,
-            id="it is about to sleep",
+            id="it is about to scale to zero",
         ),
-        pytest.param(1, Activators(READY.addresses, targets={KEY: 1}), (), id="it is awake"),
+        pytest.param(1, Activators(READY.addresses, targets={KEY: 1}), (), id="it runs"),
         pytest.param(
             1, Activators(READY.addresses, targets={OTHER: 1}), READY.addresses, id="another is"
         ),
@@ -99,9 +99,9 @@ class Slices:
     ],
 )
 def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
-    replicas: int, known: Activators, addresses: tuple[str, ...]
+    replicas: int, activators: Activators, addresses: tuple[str, ...]
 ) -> None:
-    assert Slices(known).desired(sleeper(replicas)).activation == ActivatorRoute(
+    assert Slices(activators).desired(sleeper(replicas)).activation == ActivatorRoute(
         FIRST_PORT, addresses
     )
 
@@ -115,14 +115,14 @@ def test_the_activators_are_in_the_way_as_long_as_no_replica_is_seen(
     ],
     ids=["no autoscaling", "one stays", "suspended"],
 )
-def test_who_never_sleeps_has_no_activator(spec: Any) -> None:
+def test_an_endpoint_that_never_scales_to_zero_has_no_activator(spec: Any) -> None:
     assert Slices().desired(resource(spec)).activation is None
 
 
 def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
-    given = sleeper(gate={"apiKeys": {"secret": "keys"}})
+    owner = sleeper(gate={"apiKeys": {"secret": "keys"}})
 
-    rendered = slice_of(given, ActivatorRoute(20_007, ("10.0.0.9",)))
+    rendered = slice_of(owner, ActivatorRoute(20_007, ("10.0.0.9",)))
 
     metadata = rendered["metadata"]
     assert metadata["labels"][names.LABEL_SERVICE] == NAME
@@ -130,7 +130,7 @@ def test_the_slice_says_all_that_the_activator_has_to_know() -> None:
     assert set(metadata["annotations"]) == {names.ANNOTATION_ACTIVATION, names.ANNOTATION_APPLIED}
     terms = Terms.model_validate_json(metadata["annotations"][names.ANNOTATION_ACTIVATION])
     assert terms == Terms(
-        model=given.spec.model.name, keys=True, max_wait_seconds=300, max_requests=100
+        model=owner.spec.model.name, keys=True, max_wait_seconds=300, max_requests=100
     )
     assert rendered["addressType"] == "IPv4"
     assert rendered["endpoints"] == [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}]
@@ -146,22 +146,22 @@ def test_a_slice_of_the_other_family_is_another_slice() -> None:
     assert four["metadata"]["name"] != six["metadata"]["name"]
 
 
-# --- Before it sleeps -----------------------------------------------------------------------------
+# --- Before it scales to zero ---------------------------------------------------------------------
 
 
 def test_the_last_replica_stays_until_an_activator_is_behind_the_service() -> None:
-    slices, given = Slices(), sleeper(0)
+    slices, owner = Slices(), sleeper(0)
     slices.run(2)
-    assert slices.desired(given).running.spec.replicas == 2
+    assert slices.desired(owner).running.spec.replicas == 2
 
-    slices.hold(given, ActivatorRoute(FIRST_PORT))
-    assert slices.desired(given).running.spec.replicas == 2, "its slice is empty"
+    slices.hold(owner, ActivatorRoute(FIRST_PORT))
+    assert slices.desired(owner).running.spec.replicas == 2, "its slice is empty"
 
-    slices.hold(given, ActivatorRoute(FIRST_PORT, READY.addresses))
-    assert slices.desired(given).running == given
+    slices.hold(owner, ActivatorRoute(FIRST_PORT, READY.addresses))
+    assert slices.desired(owner).running == owner
 
 
-def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
+def test_an_endpoint_at_zero_without_an_activator_stays_there() -> None:
     slices = Slices(Activators())
     slices.run(0)
 
@@ -169,24 +169,24 @@ def test_who_sleeps_without_an_activator_is_left_asleep() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "owner",
     [sleeper(3), resource({"replicas": 0}), sleeper(0, suspend=True)],
     ids=["some", "stopped", "suspended"],
 )
-def test_others_have_the_replicas_that_they_ask_for(given: Resource) -> None:
+def test_other_endpoints_have_their_own_replicas(owner: Resource) -> None:
     slices = Slices()
     slices.run(2)
 
-    assert slices.desired(given).running == given
+    assert slices.desired(owner).running == owner
 
 
 # --- Ports ----------------------------------------------------------------------------------------
 
 
 def port(slices: Slices, key: Key) -> int | None:
-    """Return the port that an endpoint is given."""
-    found = slices.desired(sleeper(), key).activation
-    return None if found is None else found.port
+    """Return the port that is assigned to an endpoint."""
+    route = slices.desired(sleeper(), key).activation
+    return None if route is None else route.port
 
 
 def test_every_endpoint_has_a_port_of_its_own_and_keeps_it() -> None:
@@ -203,11 +203,11 @@ def test_a_new_operator_gives_the_ports_that_the_cluster_holds() -> None:
     slices = Slices()
     slices.hold(sleeper(), ActivatorRoute(FIRST_PORT))
 
-    assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, if nobody asked for it yet"
+    assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, though not assigned yet"
     assert port(slices, KEY) == FIRST_PORT
 
 
-def test_a_port_is_free_again_when_its_endpoint_sleeps_no_more() -> None:
+def test_a_port_is_free_again_when_its_endpoint_no_longer_scales_to_zero() -> None:
     slices = Slices()
     port(slices, KEY)
 
@@ -217,7 +217,7 @@ def test_a_port_is_free_again_when_its_endpoint_sleeps_no_more() -> None:
 
 
 @pytest.mark.parametrize("odd", [80, FIRST_PORT + PORTS, 0])
-def test_a_port_that_somebody_wrote_into_a_slice_is_not_followed(odd: int) -> None:
+def test_a_foreign_port_in_a_slice_is_not_followed(odd: int) -> None:
     slices = Slices()
     slices.hold(sleeper(), ActivatorRoute(odd))
 

@@ -93,7 +93,7 @@ def test_the_names_are_those_of_the_documentation() -> None:
     }
 
 
-def test_every_class_of_lack_of_memory_is_there_before_it_happens() -> None:
+def test_every_class_of_memory_failure_is_there_before_it_happens() -> None:
     oom = Oom(totals=[OomTotal(failure="HostOom", count=3)])
     fleet = FleetCollector({("models", "small"): (STATUS.model_copy(update={"oom": oom}), 1)})
 

@@ -57,38 +57,39 @@ def desired(spec: Object | None = None, previous: Status | None = None, **inputs
 
 
 def test_a_resource_runs_as_it_is_written_where_nothing_else_is_decided() -> None:
-    given = desired({"replicas": 2}, pods=(pod_facts(ready_pod()),))
+    result = desired({"replicas": 2}, pods=(pod_facts(ready_pod()),))
 
-    assert given.running == given.written
-    assert (given.scaling, given.oom, given.activation, given.reasons) == (None, None, None, ())
-    assert given.to_record(Status()) is None
+    assert result.running == result.written
+    assert (result.scaling, result.oom, result.activation, result.reasons) == (None, None, None, ())
+    assert result.to_record(Status()) is None
 
 
 def test_autoscaling_sets_the_replicas_and_says_why() -> None:
-    given = desired({"replicas": 1}, scaling=scaling(3))
+    result = desired({"replicas": 1}, scaling=scaling(3))
 
-    assert (given.written.spec.replicas, given.running.spec.replicas, given.replicas) == (1, 3, 3)
-    assert given.reasons == ("autoscaling, ScaledUp: why",)
+    assert result.written.spec.replicas == 1
+    assert (result.running.spec.replicas, result.replicas) == (3, 3)
+    assert result.reasons == ("autoscaling, ScaledUp: why",)
 
 
 def test_a_remedy_changes_a_setting_and_says_why() -> None:
-    given = desired(APPLY, pods=(failed_pod(APPLY),))
+    result = desired(APPLY, pods=(failed_pod(APPLY),))
 
-    assert given.oom is not None
-    assert given.oom.overrides is not None
-    assert given.written.spec.engine.gpu_memory_utilization == 0.9
-    assert given.running.spec.engine.gpu_memory_utilization == 0.87
-    (reason,) = given.reasons
+    assert result.oom is not None
+    assert result.oom.overrides is not None
+    assert result.written.spec.engine.gpu_memory_utilization == 0.9
+    assert result.running.spec.engine.gpu_memory_utilization == 0.87
+    (reason,) = result.reasons
     assert reason.startswith("spec.engine.gpuMemoryUtilization 0.87: ")
 
 
 def test_a_failure_of_a_deleted_pod_counts_and_the_pod_is_remembered_as_accounted() -> None:
     pod = failed_pod()
-    given = desired(deleted_pods=(pod,))
+    result = desired(deleted_pods=(pod,))
 
-    assert given.oom is not None
-    assert [one.count for one in given.oom.totals] == [1]
-    assert given.deleted_pods == (pod,)
+    assert result.oom is not None
+    assert [one.count for one in result.oom.totals] == [1]
+    assert result.deleted_pods == (pod,)
 
 
 def test_an_endpoint_that_cannot_start_runs_no_replica_and_no_activator_waits_for_it() -> None:
@@ -96,13 +97,13 @@ def test_an_endpoint_that_cannot_start_runs_no_replica_and_no_activator_waits_fo
     assert before is not None
     stopped = before.model_copy(update={"stopped": True, "streak": 3})
 
-    given = desired(
+    result = desired(
         SLEEPER, Status(oom=stopped), activators=ACTIVATORS, activator_port=20_000, pods=()
     )
 
-    assert (given.running.spec.replicas, given.replicas) == (0, 1), "it is asked for all the same"
-    assert given.activation is None
-    assert given.reasons == ("stopped after 3 failures with CudaOomWarmup",)
+    assert (result.running.spec.replicas, result.replicas) == (0, 1), "it is still desired"
+    assert result.activation is None
+    assert result.reasons == ("stopped after 3 failures with CudaOomWarmup",)
 
 
 @pytest.mark.parametrize(
@@ -113,16 +114,16 @@ def test_an_endpoint_that_cannot_start_runs_no_replica_and_no_activator_waits_fo
 def test_the_last_replica_stays_until_the_activators_serve(
     serve: bool, replicas: int, reasons: int
 ) -> None:
-    given = desired(
+    result = desired(
         {**SLEEPER, "replicas": 0},
         activators=ACTIVATORS,
         activator_port=20_000,
         activators_serve=serve,
     )
 
-    assert (given.running.spec.replicas, given.replicas) == (replicas, 0)
-    assert given.activation == ActivatorRoute(20_000, ("10.0.0.8",))
-    assert len(given.reasons) == reasons
+    assert (result.running.spec.replicas, result.replicas) == (replicas, 0)
+    assert result.activation == ActivatorRoute(20_000, ("10.0.0.8",))
+    assert len(result.reasons) == reasons
 
 
 RECORDED: dict[str, tuple[AutoscalingStatus | None, AutoscalingStatus | None, bool]] = {
@@ -157,23 +158,23 @@ def test_what_a_new_operator_would_not_decide_again_is_recorded_first(
 
 def test_scaling_and_memory_are_recorded_together() -> None:
     previous = Status(autoscaling=scaling(1))
-    given = desired(APPLY, previous, scaling=scaling(3), pods=(failed_pod(APPLY),))
+    result = desired(APPLY, previous, scaling=scaling(3), pods=(failed_pod(APPLY),))
 
-    status = given.to_record(previous)
+    status = result.to_record(previous)
 
     assert status is not None
     assert status.autoscaling == scaling(3)
-    assert status.oom == given.oom
-    assert given.to_record(status) is None
+    assert status.oom == result.oom
+    assert result.to_record(status) is None
 
 
 def test_which_failures_are_still_visible_is_no_decision() -> None:
-    given = desired(pods=(failed_pod(),))
-    assert given.oom is not None
-    forgotten = given.oom.model_copy(update={"counted": []})
+    result = desired(pods=(failed_pod(),))
+    assert result.oom is not None
+    forgotten = result.oom.model_copy(update={"counted": []})
 
-    assert given.to_record(Status(oom=forgotten)) is None
-    assert given.to_record(Status(oom=Oom())) is not None
+    assert result.to_record(Status(oom=forgotten)) is None
+    assert result.to_record(Status(oom=Oom())) is not None
 
 
 @pytest.mark.parametrize("counted_ready", [0, 1, 2])
@@ -182,17 +183,17 @@ def test_an_endpoint_stops_whatever_its_deployment_counts_meanwhile(counted_read
     for number in range(3):
         pod = failed_pod({}, FailureClass.CUDA_OOM_LOAD, str(number))
         facts = deployment_facts(deployment_body(2, ready=counted_ready))
-        given = desired({}, status, pods=(pod,), deployment=facts)
-        status = Status(oom=given.oom)
+        result = desired({}, status, pods=(pod,), deployment=facts)
+        status = Status(oom=result.oom)
 
-    assert given.oom is not None
-    assert (given.oom.streak, given.oom.stopped) == (3, True)
+    assert result.oom is not None
+    assert (result.oom.streak, result.oom.stopped) == (3, True)
 
 
 def test_a_pod_that_is_ready_again_has_started() -> None:
     pod = replace(failed_pod({}, FailureClass.CUDA_OOM_LOAD), ready=True)
 
-    given = desired({"oom": {"stopAfter": 1}}, pods=(pod,))
+    result = desired({"oom": {"stopAfter": 1}}, pods=(pod,))
 
-    assert given.oom is not None
-    assert not given.oom.stopped
+    assert result.oom is not None
+    assert not result.oom.stopped

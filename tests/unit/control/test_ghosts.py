@@ -18,16 +18,16 @@ EVERYTHING: Object = {"cache": {"size": "100Gi"}}
 
 def reads(life: Life, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the resources that are read from now on."""
-    found: list[str] = []
+    names: list[str] = []
     read = FakeApiServer._read
 
     def counted(api: FakeApiServer, address: object, query: dict[str, str]) -> Object:
         if getattr(address, "kind", None) == kinds.RESOURCE and getattr(address, "name", ""):
-            found.append(str(getattr(address, "name", "")))
+            names.append(str(getattr(address, "name", "")))
         return read(api, address, query)  # type: ignore[arg-type]  # an Address
 
     monkeypatch.setattr(FakeApiServer, "_read", counted)
-    return found
+    return names
 
 
 def of_kind(kind: Kind) -> Callable[[WatchEvent], bool]:

@@ -47,16 +47,18 @@ def test_an_edit_during_a_reconciliation_is_acted_on(
         life.edit(first)
         await life.settle(BEFORE_RESYNC)
 
-        found = life.objects.find(kinds.RESOURCE, KEY)
-        assert found is not None
-        assert life.status["observedGeneration"] == found["metadata"]["generation"] == 3
+        body = life.objects.find(kinds.RESOURCE, KEY)
+        assert body is not None
+        assert life.status["observedGeneration"] == body["metadata"]["generation"] == 3
         assert life.deployment()["spec"]["replicas"] == life.status["readyReplicas"] == 3
 
     play(scenario)
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 1.0])
-def test_an_endpoint_sleeps_however_soon_that_follows_another_change(seconds: float) -> None:
+def test_an_endpoint_scales_to_zero_however_soon_that_follows_another_change(
+    seconds: float,
+) -> None:
     async def scenario(life: Life) -> None:
         life.activators = ("10.0.0.9",)
         await life.start()
@@ -74,7 +76,7 @@ def test_an_endpoint_sleeps_however_soon_that_follows_another_change(seconds: fl
     play(scenario)
 
 
-def test_a_child_that_somebody_deletes_during_a_reconciliation_comes_back() -> None:
+def test_a_child_that_is_deleted_during_a_reconciliation_comes_back() -> None:
     async def scenario(life: Life) -> None:
         await life.start()
         life.create()

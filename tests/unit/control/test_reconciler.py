@@ -169,7 +169,7 @@ def test_a_deleted_resource_leaves_nothing_behind() -> None:
     play(scenario)
 
 
-def test_an_activator_that_comes_later_lets_an_endpoint_sleep() -> None:
+def test_an_activator_that_comes_later_lets_an_endpoint_scale_to_zero() -> None:
     async def scenario(life: Life) -> None:
         spec = merged(SLEEPER, {"autoscaling": {"driver": "External"}})
         await ready(life, spec)
@@ -227,9 +227,9 @@ def test_a_name_that_is_taken_is_reported_until_it_is_free() -> None:
         life.create()
         await asyncio.sleep(60)
         assert life.reason() == "NameTaken"
-        found = life.objects.find(kinds.SERVICE, KEY)
-        assert found is not None
-        assert found["spec"]["selector"] == {"a": "b"}
+        service = life.objects.find(kinds.SERVICE, KEY)
+        assert service is not None
+        assert service["spec"]["selector"] == {"a": "b"}
 
         life.objects.delete(kinds.SERVICE, KEY)
         await life.settle(400)
@@ -251,7 +251,7 @@ def test_what_a_resource_refers_to_and_does_not_exist_is_reported() -> None:
     play(scenario)
 
 
-def test_somebody_who_keeps_writing_the_replicas_is_reported() -> None:
+def test_a_controller_that_keeps_changing_the_replicas_is_reported() -> None:
     async def scenario(life: Life) -> None:
         await ready(life)
         for _ in range(8):

@@ -71,7 +71,9 @@ async def test_a_resource_that_refers_to_nothing_costs_no_request(
     assert api.requests == []
 
 
-async def test_nobody_looks_while_the_endpoint_is_ready(cluster: Cluster, api: ApiServer) -> None:
+async def test_nothing_is_read_while_the_endpoint_is_ready(
+    cluster: Cluster, api: ApiServer
+) -> None:
     api.status = 404
     ready = Observed(deployment=deployment_facts(deployment_body(ready=1)))
 

@@ -20,20 +20,20 @@ from mistral_operator.scale_to_zero import Activators
 from scaling_operator import AT_ONCE, KEY, PERIOD, SPEC, Operator
 
 
-def test_an_endpoint_begins_with_the_replicas_that_it_asks_for_within_the_bounds() -> None:
-    for asked, began in ((1, 1), (3, 3), (50, 8)):
-        operator = Operator({**SPEC, "replicas": asked})
-        told = operator.reconcile()
+def test_an_endpoint_begins_with_its_replicas_within_the_bounds() -> None:
+    for requested, began in ((1, 1), (3, 3), (50, 8)):
+        operator = Operator({**SPEC, "replicas": requested})
+        status = operator.reconcile()
 
-        assert told is not None
-        assert (told.replicas, told.reason) == (began, ScalingReason.STARTED)
+        assert status is not None
+        assert (status.replicas, status.reason) == (began, ScalingReason.STARTED)
 
 
 def test_a_new_operator_goes_on_from_the_status() -> None:
-    told = AutoscalingStatus(replicas=5, reason="ScaledUp", message="before", time=EARLIER)
-    operator = Operator(previous=Status(autoscaling=told))
+    status = AutoscalingStatus(replicas=5, reason="ScaledUp", message="before", time=EARLIER)
+    operator = Operator(previous=Status(autoscaling=status))
 
-    assert operator.reconcile() == told, "nothing is written after a restart"
+    assert operator.reconcile() == status, "nothing is written after a restart"
     assert operator.look(times=3) == [], "though no pod was heard yet"
     assert operator.replicas() == 5
 
@@ -44,11 +44,11 @@ def test_a_load_adds_replicas_and_queues_the_resource() -> None:
 
     assert operator.look(say=lambda: operator.hear(running=20, waiting=5)) == [KEY]
 
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason) == (3, ScalingReason.SCALED_UP)
-    assert (told.load, told.running, told.waiting, told.looping) == (25, 20, 5, 0)
-    assert told.target_in_flight == 10
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason) == (3, ScalingReason.SCALED_UP)
+    assert (status.load, status.running, status.waiting, status.looping) == (25, 20, 5, 0)
+    assert status.target_in_flight == 10
     assert operator.scaler.collector.decisions[KEY].replicas == 3
 
 
@@ -64,7 +64,7 @@ def test_a_steady_load_is_no_news_however_it_moves_about_the_target() -> None:
         assert operator.look(say=lambda running=running: operator.hear(running=running)) == []  # type: ignore[misc]
 
 
-def test_a_reason_is_told_when_it_lasts() -> None:
+def test_a_reason_is_reported_when_it_lasts() -> None:
     operator = Operator({"autoscaling": {"maxReplicas": 1, "targetInFlight": 10}})
     operator.reconcile()
 
@@ -72,9 +72,9 @@ def test_a_reason_is_told_when_it_lasts() -> None:
     assert operator.look(1, lambda: operator.hear(running=10)) == []
     assert operator.look(5, lambda: operator.hear(running=30)) == [KEY]
 
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason) == (1, ScalingReason.AT_MAXIMUM)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason) == (1, ScalingReason.AT_MAXIMUM)
     assert operator.look(20, lambda: operator.hear(running=30)) == [], "once is enough"
     assert operator.look(5, lambda: operator.hear(running=10)) == [KEY]
 
@@ -87,14 +87,14 @@ def test_a_start_is_no_news_and_silence_is() -> None:
     operator.store.pods.put(ready_pod())
     assert operator.look(5) == [KEY]
 
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason, told.silent_pods) == (1, ScalingReason.NO_SIGNALS, 1)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason, status.silent_pods) == (1, ScalingReason.NO_SIGNALS, 1)
 
 
 def test_a_status_of_a_newer_operator_is_gone_on_from() -> None:
-    told = AutoscalingStatus(replicas=3, reason="Foreseen", time=EARLIER)
-    operator = Operator(previous=Status(autoscaling=told))
+    status = AutoscalingStatus(replicas=3, reason="Foreseen", time=EARLIER)
+    operator = Operator(previous=Status(autoscaling=status))
 
     assert operator.replicas() == 3
 
@@ -107,9 +107,9 @@ def test_loops_freeze_and_the_metric_says_so_at_once() -> None:
 
     assert operator.scaler.collector.decisions[KEY].frozen
     assert operator.look(4, lambda: operator.hear(running=60, waiting=9, looping=50)) == [KEY]
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason, told.looping) == (1, ScalingReason.FROZEN, 50)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason, status.looping) == (1, ScalingReason.FROZEN, 50)
 
 
 def test_a_pod_that_answered_a_minute_ago_is_silent() -> None:
@@ -185,11 +185,11 @@ def test_an_endpoint_that_is_stopped_stays_so_and_begins_anew(edit: dict[str, An
     assert operator.replicas() == 2
 
     operator.edit(edit)
-    told = operator.reconcile()
-    assert told is not None
-    assert (told.replicas, told.reason) == (0, ScalingReason.STOPPED)
+    status = operator.reconcile()
+    assert status is not None
+    assert (status.replicas, status.reason) == (0, ScalingReason.STOPPED)
     assert operator.look(5) == []
-    assert operator.reconcile() == told
+    assert operator.reconcile() == status
 
     operator.edit({"replicas": 3, "suspend": False})
     assert operator.replicas() == 3
@@ -198,7 +198,7 @@ def test_an_endpoint_that_is_stopped_stays_so_and_begins_anew(edit: dict[str, An
 @pytest.mark.parametrize(
     "spec", [{}, {"autoscaling": {"maxReplicas": 8, "driver": "External"}}], ids=["none", "other"]
 )
-def test_what_somebody_else_scales_is_left_alone(spec: dict[str, Any]) -> None:
+def test_an_endpoint_of_another_autoscaler_is_left_alone(spec: dict[str, Any]) -> None:
     operator = Operator(spec)
 
     assert operator.reconcile() is None
@@ -207,20 +207,20 @@ def test_what_somebody_else_scales_is_left_alone(spec: dict[str, Any]) -> None:
 
 
 SLEEPER = {"autoscaling": {**SPEC["autoscaling"], "minReplicas": 0}}
-AWAKE_SECONDS = 300
+WINDOW_SECONDS = 300
 
 
 def sleeper(**options: Any) -> Operator:
-    """Return an operator of an endpoint that may sleep, with an activator that is ready."""
+    """Return an operator of an endpoint that may scale to zero, with a ready activator."""
     operator = Operator(SLEEPER, **options)
     operator.activators.current = Activators(("10.0.0.9",))
     return operator
 
 
-def asleep() -> Operator:
-    """Return an operator of an endpoint that sleeps."""
-    told = AutoscalingStatus(replicas=0, reason="ScaledDown", time=EARLIER)
-    operator = sleeper(previous=Status(autoscaling=told))
+def at_zero() -> Operator:
+    """Return an operator of an endpoint that is scaled to zero."""
+    status = AutoscalingStatus(replicas=0, reason="ScaledDown", time=EARLIER)
+    operator = sleeper(previous=Status(autoscaling=status))
     assert operator.replicas() == 0
     return operator
 
@@ -230,68 +230,68 @@ def idle_for(operator: Operator, seconds: float) -> None:
     operator.look(int(seconds / PERIOD), say=lambda: operator.hear(running=0))
 
 
-def test_an_idle_endpoint_falls_asleep_after_its_window() -> None:
+def test_an_idle_endpoint_scales_to_zero_after_its_window() -> None:
     operator = sleeper()
     assert operator.replicas() == 1
 
-    idle_for(operator, AWAKE_SECONDS - PERIOD)
+    idle_for(operator, WINDOW_SECONDS - PERIOD)
     assert operator.replicas() == 1
 
     idle_for(operator, 4 * PERIOD)
     assert operator.replicas() == 0
 
 
-def test_a_request_that_nobody_saw_running_keeps_it_awake() -> None:
+def test_a_request_between_two_polls_keeps_the_last_replica() -> None:
     operator = sleeper()
     operator.replicas()
-    idle_for(operator, AWAKE_SECONDS - PERIOD)
+    idle_for(operator, WINDOW_SECONDS - PERIOD)
 
     operator.hear(running=0)
     operator.line().last_busy_at = operator.now
-    idle_for(operator, AWAKE_SECONDS - PERIOD)
+    idle_for(operator, WINDOW_SECONDS - PERIOD)
 
     assert operator.replicas() == 1
 
 
-def test_without_an_activator_the_last_replica_stays_and_one_that_sleeps_does() -> None:
+def test_without_an_activator_one_replica_stays_one_and_zero_stays_zero() -> None:
     operator = sleeper()
     operator.replicas()
     operator.activators.current = Activators()
-    idle_for(operator, 2 * AWAKE_SECONDS)
+    idle_for(operator, 2 * WINDOW_SECONDS)
     assert operator.replicas() == 1
 
-    operator = asleep()
+    operator = at_zero()
     operator.activators.current = Activators()
     operator.look(5)
     assert operator.replicas() == 0
 
 
-def test_whoever_waits_wakes_it_at_once() -> None:
-    operator = asleep()
+def test_queued_requests_start_a_replica_at_once() -> None:
+    operator = at_zero()
     assert operator.look(3) == []
 
     operator.activators.current = Activators(("10.0.0.9",), held={KEY: 12})
-    operator.scaler.wake(KEY)
+    operator.scaler.decide_now(KEY)
 
     assert operator.queued == [KEY]
     assert operator.replicas() == 2
 
 
-def test_a_wake_of_somebody_unknown_is_nothing() -> None:
-    operator = asleep()
+def test_queued_requests_for_an_unknown_endpoint_change_nothing() -> None:
+    operator = at_zero()
 
-    operator.scaler.wake(Key(NAMESPACE, "other"))
+    operator.scaler.decide_now(Key(NAMESPACE, "other"))
 
     assert operator.queued == []
 
 
-def test_an_endpoint_may_begin_asleep() -> None:
+def test_an_endpoint_may_begin_at_zero() -> None:
     operator = Operator({**SLEEPER, "replicas": 0})
 
     assert operator.replicas() == 0
 
 
-def test_an_endpoint_that_was_stopped_does_not_wake_asleep() -> None:
+def test_an_endpoint_that_was_stopped_resumes_with_a_replica() -> None:
     operator = sleeper()
     operator.edit({"suspend": True})
     assert operator.replicas() == 0
@@ -320,7 +320,7 @@ def test_another_autoscaler_learns_of_those_that_wait(
 @pytest.mark.parametrize(
     ("least", "activators", "load"), [(0, (), 1), (0, ("10.0.0.9",), 0), (1, (), 0)]
 )
-def test_another_autoscaler_finds_no_idle_endpoint_where_nothing_would_wake_it(
+def test_another_autoscaler_finds_no_idle_endpoint_where_nothing_would_scale_from_zero(
     least: int, activators: tuple[str, ...], load: int
 ) -> None:
     autoscaling = {"minReplicas": least, "maxReplicas": 4, "driver": "KEDA", "targetInFlight": 10}
@@ -363,9 +363,9 @@ def test_a_resource_made_anew_under_its_old_name_begins_anew() -> None:
     operator.store.pods.remove(ready_pod("small-1"))
     other = resource(SPEC, uid="another")
 
-    told = operator.scaler.decision_for(other, Status())
-    assert told is not None
-    assert told.replicas == 1
+    status = operator.scaler.decision_for(other, Status())
+    assert status is not None
+    assert status.replicas == 1
 
 
 # --- The load, for another autoscaler -------------------------------------------------------------

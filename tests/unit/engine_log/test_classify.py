@@ -1,4 +1,4 @@
-"""Why an engine ended, from its log: every cause that vLLM is known to print."""
+"""Why an engine exited, from its log: every cause that vLLM is known to print."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The calculator that a model may call: right where it answers, and nobody's way in."""
+"""The calculator that a model may call: right where it answers, and no way in for an attacker."""
 
 import doctest
 import time
@@ -130,9 +130,9 @@ CPU_SECONDS = 0.2
 
 @pytest.mark.parametrize(("expression", "value"), VALUES.items())
 def test_arithmetic_has_its_value(expression: str, value: float) -> None:
-    found = calculate(expression)
+    result = calculate(expression)
 
-    assert (found, type(found)) == (value, type(value))
+    assert (result, type(result)) == (value, type(value))
 
 
 def test_the_examples_in_the_documentation_are_true() -> None:
@@ -217,11 +217,11 @@ def test_the_value_is_the_one_that_python_has(expression: str) -> None:
             calculate(expression)
     else:
         try:
-            found = calculate(expression)
+            result = calculate(expression)
         except CalculationError as error:
             assert "larger than" in str(error) or "characters" in str(error)  # noqa: PT017
         else:
-            assert (found, type(found)) == (expected, type(expected))
+            assert (result, type(result)) == (expected, type(expected))
 
 
 @given(st.text(st.sampled_from("0123456789.eE+-*/%() "), max_size=60))

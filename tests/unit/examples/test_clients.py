@@ -24,11 +24,11 @@ CUT = "(The context is full, or the answer repeated itself: it was cut.)"
 
 @dataclass
 class Endpoint:
-    """Answers chats with `replies` in turn, the last one for ever, and keeps what was asked."""
+    """Answers chats with `replies` in turn, the last one repeatedly, and keeps the requests."""
 
     server: ThreadingHTTPServer
     replies: list[Reply] = field(default_factory=list)
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -41,7 +41,7 @@ class Endpoint:
 
     def reply(self, request: dict[str, Any]) -> bytes:
         """Return the next answer."""
-        self.asked.append(request)
+        self.requests.append(request)
         choice = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         body = {"id": "1", "created": 1, "model": "tiny"}
         if not request.get("stream"):
@@ -112,7 +112,7 @@ def called(arguments: str, name: str = "calculator", reason: str = "tool_calls")
     return {"finish_reason": reason, "message": {"tool_calls": [call]}}
 
 
-def said(text: str) -> Reply:
+def answered(text: str) -> Reply:
     """Return an answer without calls, as vLLM writes it: without the field, which is None then."""
     return {"message": {"content": text}}
 
@@ -120,14 +120,14 @@ def said(text: str) -> Reply:
 def test_a_chat_sets_neither_temperature_nor_a_number_of_tokens(
     endpoint: Endpoint, client: OpenAI
 ) -> None:
-    endpoint.replies = [said("Blue.")]
+    endpoint.replies = [answered("Blue.")]
 
     assert chat.ask(client, "tiny", "Which color?") == ("Blue.", True)
-    assert set(endpoint.asked[0]) == {"model", "messages"}
+    assert set(endpoint.requests[0]) == {"model", "messages"}
 
 
 def test_a_chat_notices_that_the_answer_was_cut(endpoint: Endpoint, client: OpenAI) -> None:
-    endpoint.replies = [{"finish_reason": "length", **said("Bl")}]
+    endpoint.replies = [{"finish_reason": "length", **answered("Bl")}]
 
     assert chat.ask(client, "tiny", "Which color?") == ("Bl", False)
 
@@ -157,11 +157,11 @@ def test_the_image_made_on_the_spot_is_a_png_half_red_half_blue() -> None:
 
 
 def test_an_image_travels_inside_the_request(endpoint: Endpoint, client: OpenAI) -> None:
-    endpoint.replies = [said("Two colors.")]
+    endpoint.replies = [answered("Two colors.")]
     url = image.data_url(b"\x89PNG", "image/png")
 
     assert image.ask(client, "tiny", "What?", url) == "Two colors."
-    part = endpoint.asked[0]["messages"][0]["content"][1]
+    part = endpoint.requests[0]["messages"][0]["content"][1]
     assert part == {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
 
 
@@ -174,20 +174,20 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Any, name: str, words: str
 
 
 def test_a_call_is_run_and_its_result_sent_back(endpoint: Endpoint, client: OpenAI) -> None:
-    endpoint.replies = [called('{"expression": "6 * 7"}'), said("It is 42.")]
+    endpoint.replies = [called('{"expression": "6 * 7"}'), answered("It is 42.")]
 
     assert tools.converse(client, "tiny", "6 * 7?") == "It is 42."
-    question, call, result = endpoint.asked[1]["messages"]
+    question, call, result = endpoint.requests[1]["messages"]
     assert question["content"] == "6 * 7?"
     assert call["tool_calls"][0]["id"] == "abcdefghi"
     assert result == {"role": "tool", "tool_call_id": "abcdefghi", "content": "42"}
 
 
 def test_an_answer_without_calls_is_the_answer(endpoint: Endpoint, client: OpenAI) -> None:
-    endpoint.replies = [said("I know: 42.")]
+    endpoint.replies = [answered("I know: 42.")]
 
     assert tools.converse(client, "tiny", "6 * 7?") == "I know: 42."
-    assert len(endpoint.asked) == 1
+    assert len(endpoint.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -206,10 +206,10 @@ def test_an_answer_without_calls_is_the_answer(endpoint: Endpoint, client: OpenA
 def test_the_model_is_told_what_is_wrong_with_its_call(
     endpoint: Endpoint, client: OpenAI, reply: Reply, words: str
 ) -> None:
-    endpoint.replies = [reply, said("Sorry.")]
+    endpoint.replies = [reply, answered("Sorry.")]
 
     assert tools.converse(client, "tiny", "?") == "Sorry."
-    result = endpoint.asked[1]["messages"][-1]["content"]
+    result = endpoint.requests[1]["messages"][-1]["content"]
     assert result.startswith("Error: ")
     assert words in result
 
@@ -219,15 +219,15 @@ def test_a_call_in_an_answer_that_was_cut_is_not_run(endpoint: Endpoint, client:
 
     with pytest.raises(tools.UnfinishedError):
         tools.converse(client, "tiny", "?")
-    assert len(endpoint.asked) == 1
+    assert len(endpoint.requests) == 1
 
 
-def test_a_model_that_calls_for_ever_is_asked_to_answer(endpoint: Endpoint, client: OpenAI) -> None:
+def test_a_model_that_calls_endlessly_is_made_to_answer(endpoint: Endpoint, client: OpenAI) -> None:
     again = called('{"expression": "1"}')
-    endpoint.replies = [again] * tools.MAX_ROUNDS + [said("Enough.")]
+    endpoint.replies = [again] * tools.MAX_ROUNDS + [answered("Enough.")]
 
     assert tools.converse(client, "tiny", "?") == "Enough."
-    choices = [request.get("tool_choice") for request in endpoint.asked]
+    choices = [request.get("tool_choice") for request in endpoint.requests]
     assert choices == [None] * tools.MAX_ROUNDS + ["none"]
 
 
@@ -249,12 +249,12 @@ def test_a_program_finds_the_model_by_itself(
     monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setattr("sys.argv", ["program"])
-    endpoint.replies = [said("Hello.") | {"pieces": ["Hello."]}]
+    endpoint.replies = [answered("Hello.") | {"pieces": ["Hello."]}]
 
     main()
 
     assert capsys.readouterr().out.startswith("Hello.\n")
-    assert endpoint.asked[0]["model"] == "tiny"
+    assert endpoint.requests[0]["model"] == "tiny"
 
 
 def test_a_model_that_is_not_served_is_refused_with_those_that_are(endpoint: Endpoint) -> None:

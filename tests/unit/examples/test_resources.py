@@ -34,16 +34,16 @@ def pod(name: str) -> dict[str, Any]:
 
 
 def requests(name: str) -> dict[str, str]:
-    """Return what the server's container of an example asks for."""
-    found: dict[str, str] = pod(name)["containers"][0]["resources"]["requests"]
-    return found
+    """Return what the server's container of an example requests."""
+    result: dict[str, str] = pod(name)["containers"][0]["resources"]["requests"]
+    return result
 
 
 def model_volume(name: str) -> dict[str, Any]:
     """Return the volume with the model."""
-    found: dict[str, Any]
-    (found,) = [volume for volume in pod(name)["volumes"] if volume["name"] == "model"]
-    return found
+    volume: dict[str, Any]
+    (volume,) = [one for one in pod(name)["volumes"] if one["name"] == "model"]
+    return volume
 
 
 def quickstart_is_the_empty_spec_and_fits_two_gpus_of_40_gb() -> None:
@@ -54,9 +54,9 @@ def quickstart_is_the_empty_spec_and_fits_two_gpus_of_40_gb() -> None:
 
 
 def production_pins_spreads_and_keeps_the_weights() -> None:
-    spec, found = resource("production").spec, pod("production")
-    (constraint,) = found["topologySpreadConstraints"]
-    (fetch,) = found["initContainers"]
+    spec, template = resource("production").spec, pod("production")
+    (constraint,) = template["topologySpreadConstraints"]
+    (fetch,) = template["initContainers"]
     (token,) = [one for one in fetch["env"] if one["name"] == "HF_TOKEN"]
     assert spec.replicas == 2
     assert len(spec.model.revision) == 40, "a commit and not a branch"
@@ -65,8 +65,8 @@ def production_pins_spreads_and_keeps_the_weights() -> None:
     assert constraint["topologyKey"] == "kubernetes.io/hostname"
     assert constraint["whenUnsatisfiable"] == "DoNotSchedule"
     assert token["valueFrom"]["secretKeyRef"] == {"name": "hugging-face", "key": "token"}
-    assert "dedicated" in [toleration["key"] for toleration in found["tolerations"]]
-    assert found["nodeSelector"]
+    assert "dedicated" in [toleration["key"] for toleration in template["tolerations"]]
+    assert template["nodeSelector"]
 
 
 def one_gpu_fp8_fits_one_gpu_of_48_gb_with_a_context_that_is_a_number() -> None:
@@ -93,8 +93,8 @@ def from_image_mounts_an_image_by_digest_and_fetches_nothing() -> None:
 
 
 def system_prompt_brings_the_config_map_that_it_names() -> None:
-    config_map, wanted = yaml.safe_load_all(FILES["system-prompt"].read_text())
-    reference = wanted["spec"]["systemPrompt"]["configMap"]
+    config_map, manifest = yaml.safe_load_all(FILES["system-prompt"].read_text())
+    reference = manifest["spec"]["systemPrompt"]["configMap"]
     template = config_map["data"][reference["key"]]
     settings = server_settings_in(pod("system-prompt"))
     assert config_map["metadata"]["name"] == reference["name"]
@@ -104,9 +104,9 @@ def system_prompt_brings_the_config_map_that_it_names() -> None:
 
 
 def guarded_brings_the_keys_that_it_names_and_stops_loops() -> None:
-    secret, wanted = yaml.safe_load_all(FILES["guarded"].read_text())
+    secret, manifest = yaml.safe_load_all(FILES["guarded"].read_text())
     settings = server_settings_in(pod("guarded")).gate
-    assert secret["metadata"]["name"] == wanted["spec"]["gate"]["apiKeys"]["secret"]
+    assert secret["metadata"]["name"] == manifest["spec"]["gate"]["apiKeys"]["secret"]
     assert (settings.loops.action, settings.strict_tools) == ("Stop", True)
     assert settings.api_keys is not None
 
@@ -129,7 +129,7 @@ def sleeping_gives_its_gpus_back_and_does_not_fetch_the_model_anew() -> None:
     assert spec.cache is not None
 
 
-def cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model() -> None:
+def cpu_needs_no_gpu_and_runs_two_ranks_of_the_demos_model() -> None:
     settings = server_settings_in(pod("cpu"))
     assert settings.device == "cpu"
     assert settings.engine.tensor_parallel_size == 2
@@ -147,7 +147,7 @@ PROMISES: dict[str, Callable[[], None]] = {
     "guarded": guarded_brings_the_keys_that_it_names_and_stops_loops,
     "autoscaled": autoscaled_follows_the_load_and_stops_loops,
     "sleeping": sleeping_gives_its_gpus_back_and_does_not_fetch_the_model_anew,
-    "cpu": cpu_asks_for_no_gpu_and_runs_two_ranks_of_the_demos_model,
+    "cpu": cpu_needs_no_gpu_and_runs_two_ranks_of_the_demos_model,
 }
 
 

@@ -33,20 +33,20 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 @pytest.fixture(scope="module")
 def tekken(tokenizer: Tokenizer) -> Tekkenizer:
     """Return the tokenizer beneath the chat format."""
-    found = tokenizer.instruct_tokenizer.tokenizer
-    assert isinstance(found, Tekkenizer)
-    return found
+    result = tokenizer.instruct_tokenizer.tokenizer
+    assert isinstance(result, Tekkenizer)
+    return result
 
 
 def tokens(tekken: Tekkenizer, *parts: str) -> list[int]:
     """Return parts as tokens; markers become control tokens, everything else text."""
-    found: list[int] = []
+    result: list[int] = []
     for part in parts:
         if part in CONTROL:
-            found.append(tekken.get_special_token(part))
+            result.append(tekken.get_special_token(part))
         else:
-            found += tekken.encode(part, bos=False, eos=False)
-    return found
+            result += tekken.encode(part, bos=False, eos=False)
+    return result
 
 
 ONE = ("[TOOL_CALLS]", "today", "[ARGS]", "{}")

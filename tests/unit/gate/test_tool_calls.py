@@ -48,14 +48,14 @@ async def test_an_answer_gets_its_outcomes(entry: Entry) -> None:
 
 @pytest.mark.usefixtures("configure")
 async def test_nothing_is_kept_of_requests_that_are_over() -> None:
-    async def ask_for_all() -> None:
+    async def request_all() -> None:
         for entry in CORPUS:
             engine = FakeEngine(choices_of(entry), chunks_of(entry) if entry.stream else None)
             await ask(gate(engine), request_of(entry))
 
-    await ask_for_all()
+    await request_all()
     before = _alive()
-    await ask_for_all()
+    await request_all()
 
     assert _alive() == before
 

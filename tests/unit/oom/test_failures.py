@@ -1,4 +1,4 @@
-"""Why a container ended: by the server's report, else by the kubelet, else by its last lines."""
+"""Why a container exited: by the server's report, else by the kubelet, else by its last lines."""
 
 import pytest
 
@@ -12,7 +12,7 @@ KV_TOO_SMALL = TerminationReport(
     failure=FailureClass.KV_CACHE_TOO_SMALL,
     stage="profiling",
     phase="kv-cache",
-    message="The engine ended.",
+    message="The engine exited.",
     evidence="ValueError: the estimated maximum model length is 1344.",
     suggest={"engine.context_length": 1344},
 )
@@ -25,13 +25,13 @@ LOG_OF_A_KILLED_SERVER = (
 def test_the_report_of_the_server_says_class_phase_and_what_fits() -> None:
     pod = pod_body(crashed_container(81, message=KV_TOO_SMALL.to_bytes().decode()))
 
-    (found,) = failures_of([pod_facts(pod)])
+    (result,) = failures_of([pod_facts(pod)])
 
-    assert found.failure is FailureClass.KV_CACHE_TOO_SMALL
-    assert found.phase == "kv-cache"
-    assert found.suggest == {"engine.context_length": 1344}
-    assert found.evidence == KV_TOO_SMALL.evidence
-    assert found.pod == "small-1"
+    assert result.failure is FailureClass.KV_CACHE_TOO_SMALL
+    assert result.phase == "kv-cache"
+    assert result.suggest == {"engine.context_length": 1344}
+    assert result.evidence == KV_TOO_SMALL.evidence
+    assert result.pod == "small-1"
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_the_report_of_the_server_says_class_phase_and_what_fits() -> None:
 def test_without_a_report_the_kubelet_and_the_last_lines_are_asked(
     container: dict[str, object], failure: FailureClass | None
 ) -> None:
-    found = failures_of([pod_facts(pod_body(container))])
+    results = failures_of([pod_facts(pod_body(container))])
 
-    assert [one.failure for one in found] == ([] if failure is None else [failure])
+    assert [one.failure for one in results] == ([] if failure is None else [failure])
 
 
 @pytest.mark.parametrize(
@@ -66,9 +66,9 @@ def test_without_a_report_the_kubelet_and_the_last_lines_are_asked(
 def test_an_evicted_pod_counts_if_memory_was_the_reason(
     message: str, failure: FailureClass | None
 ) -> None:
-    found = failures_of([pod_facts(failed_pod("Evicted", message))])
+    results = failures_of([pod_facts(failed_pod("Evicted", message))])
 
-    assert [one.failure for one in found] == ([] if failure is None else [failure])
+    assert [one.failure for one in results] == ([] if failure is None else [failure])
 
 
 def test_an_end_keeps_its_identity_when_the_container_starts_again() -> None:

@@ -42,7 +42,7 @@ def test_a_cause_that_may_pass_is_never_given_up(kind: FailureClass) -> None:
     assert case.oom is None or not case.oom.stopped
 
 
-def test_replicas_get_three_tries_each_and_zero_means_for_ever() -> None:
+def test_replicas_get_three_tries_each_and_zero_means_no_limit() -> None:
     many, endless = Endpoint({"replicas": 4}), Endpoint({"oom": {"stopAfter": 0}})
     for _ in range(11):
         many.fail(F.CUDA_OOM_LOAD)

@@ -1,4 +1,4 @@
-"""What is tried against a lack of memory, one step at a time, and when it ends."""
+"""What is tried against a memory failure, one step at a time, and when it ends."""
 
 import pytest
 
@@ -117,7 +117,7 @@ def test_a_busy_gpu_is_waited_for_before_anything_is_changed() -> None:
     assert changes(case) == [("gpuMemoryUtilization", "0.87", "Trying")]
 
 
-# --- What becomes of a step -----------------------------------------------------------------------
+# --- Outcomes of a step ---------------------------------------------------------------------------
 
 
 def test_a_step_after_which_all_is_quiet_has_helped() -> None:
@@ -164,7 +164,7 @@ def test_a_step_that_breaks_the_start_otherwise_is_taken_back() -> None:
     assert changes(case)[1][2] == "Trying"
 
 
-def test_an_end_of_a_pod_with_other_settings_does_not_judge_a_step() -> None:
+def test_a_failure_of_a_pod_with_other_settings_does_not_evaluate_a_step() -> None:
     case = endpoint({"replicas": 3})
     case.fail(F.CUDA_OOM_WARMUP)
     old = case.visible[0]

@@ -32,12 +32,12 @@ def state(spec: Spec) -> str:
     history=st.lists(
         st.tuples(st.sampled_from(REPEATING), st.integers(64, 140_000)), min_size=1, max_size=60
     ),
-    calm=st.sets(st.integers(0, 60)),
+    quiet=st.sets(st.integers(0, 60)),
     steps=st.integers(1, 8),
     length=st.sampled_from(["auto", 131072, 16384]),
 )
 def test_any_history_ends_within_the_limits_and_repeats_no_settings(
-    history: list[tuple[FailureClass, int]], calm: set[int], steps: int, length: int | str
+    history: list[tuple[FailureClass, int]], quiet: set[int], steps: int, length: int | str
 ) -> None:
     case = endpoint(
         {
@@ -50,7 +50,7 @@ def test_any_history_ends_within_the_limits_and_repeats_no_settings(
     for number, (kind, fits) in enumerate(history):
         before = len(case.oom.steps) if case.oom else 0
         case.fail(kind, fits=fits)
-        if number in calm:
+        if number in quiet:
             case.look(quiet=True, ready=True)
         assert case.oom is not None
         after = len(case.oom.steps)
@@ -64,9 +64,9 @@ def test_any_history_ends_within_the_limits_and_repeats_no_settings(
         )
 
 
-def within_limits(now: Spec, asked: Spec) -> None:
-    oom, engine = asked.oom, now.engine
-    if engine.context_length != asked.engine.context_length:
+def within_limits(now: Spec, original: Spec) -> None:
+    oom, engine = original.oom, now.engine
+    if engine.context_length != original.engine.context_length:
         assert isinstance(engine.context_length, int)
         assert engine.context_length >= oom.min_context_length
     share = engine.gpu_memory_utilization
@@ -100,6 +100,6 @@ def test_an_endpoint_that_has_a_way_out_finds_it_or_gives_up(
         return F.CUDA_OOM_WARMUP if (engine.max_sequences or 256) > sequences else None
 
     case = endpoint(LONG, {"oom": {"maxSteps": 16}})
-    # What may pass is tried for ever, by design: that is the end of the history here.
+    # A cause that may go away is retried endlessly, by design: the history is cut here.
     if case.play(lambda spec: world(spec) if len(case.settings) < 40 else None):
         assert case.oom is None or case.oom.active is None

@@ -138,7 +138,7 @@ def test_a_pod_on_cpus_requests_no_gpu_and_tolerates_no_gpu_taint() -> None:
     ],
 )
 def test_empty_strings_are_omitted_as_the_api_server_drops_them(toleration: Object) -> None:
-    # What is dropped would differ from what we want for ever, and be written again and again.
+    # A dropped field would always differ from the desired one, and be written again and again.
     desired = template({"pod": {"tolerations": [toleration]}})
     live = template({"pod": {"tolerations": [{k: v for k, v in toleration.items() if v}]}})
 

@@ -21,7 +21,14 @@ from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import Stage
 from operator_cluster_situations import CLUSTER_SITUATIONS, READY
 from operator_pod_situations import POD_SITUATIONS
-from status_inputs import condition, heard, previously, remembering, said, status_input
+from status_inputs import (
+    condition,
+    condition_of,
+    previously,
+    remembering,
+    status_input,
+    with_signals,
+)
 from status_memory_cases import MEMORY_CASES
 from status_model_fit_cases import FITTING
 from status_scaling_cases import LIMITS
@@ -38,13 +45,13 @@ def test_an_input_is_reported_with_cause_and_remedy(
 ) -> None:
     status = report(case, NOW)
 
-    ready = said(status)
+    ready = condition_of(status)
     assert ready.reason == reason
     assert ready.status == ("True" if reason in {Reason.READY, Reason.ASLEEP} else "False")
     for fragment in fragments:
         assert fragment in ready.message
-    progressing = said(status, ConditionType.PROGRESSING)
-    degraded = said(status, ConditionType.DEGRADED)
+    progressing = condition_of(status, ConditionType.PROGRESSING)
+    degraded = condition_of(status, ConditionType.DEGRADED)
     match outlook:
         case Outlook.GOOD:
             assert (progressing.status, progressing.reason) == ("False", Reason.COMPLETE)
@@ -71,7 +78,7 @@ def test_every_condition_is_reported_once(kind: ConditionType) -> None:
     status = report(status_input(spec={"autoscaling": {"maxReplicas": 2}}), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
-    assert said(status, kind).observed_generation == status.observed_generation == 1
+    assert condition_of(status, kind).observed_generation == status.observed_generation == 1
 
 
 def test_every_reason_is_given_by_some_case() -> None:
@@ -83,9 +90,9 @@ def test_every_reason_is_given_by_some_case() -> None:
 
     statuses += [report(remembering(status_input(), oom), NOW) for oom in MEMORY]
 
-    given = {one.reason for status in statuses for one in status.conditions}
+    reported = {one.reason for status in statuses for one in status.conditions}
 
-    assert {str(reason) for reason in Reason} - given == set()
+    assert {str(reason) for reason in Reason} - reported == set()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,7 @@ def test_every_reason_is_given_by_some_case() -> None:
 def test_one_ready_replica_makes_it_available(ready: int, status: str, message: str) -> None:
     case = status_input(spec={"replicas": 2}, deployment=deployment_body(2, ready=ready))
 
-    available = said(report(case, NOW), ConditionType.AVAILABLE)
+    available = condition_of(report(case, NOW), ConditionType.AVAILABLE)
 
     assert (available.status, available.message) == (status, message)
 
@@ -126,7 +133,7 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     before = Status(conditions=[condition(status="False", reason=Reason.CREATING)])
     case = previously(status_input(pod_body(container())), before)
 
-    ready = said(report(case, NOW))
+    ready = condition_of(report(case, NOW))
 
     assert ready.reason == Reason.STARTING
     assert ready.last_transition_time == EARLIER
@@ -138,8 +145,9 @@ def test_a_condition_gets_the_time_at_which_its_status_changed() -> None:
 
     status = report(case, NOW)
 
-    assert said(status).last_transition_time == NOW
-    assert said(status, ConditionType.DEGRADED).last_transition_time == NOW  # never said before
+    assert condition_of(status).last_transition_time == NOW
+    degraded = condition_of(status, ConditionType.DEGRADED)
+    assert degraded.last_transition_time == NOW, "it was never reported before"
 
 
 # --- Messages -------------------------------------------------------------------------------------
@@ -148,7 +156,7 @@ def test_a_condition_gets_the_time_at_which_its_status_changed() -> None:
 def test_a_long_quotation_is_cut() -> None:
     case = status_input(pod_body(crashed_container(1, message="x" * 10_000)))
 
-    message = said(report(case, NOW)).message
+    message = condition_of(report(case, NOW)).message
 
     assert len(message) == MAX_MESSAGE
     assert message.endswith("...")
@@ -157,35 +165,35 @@ def test_a_long_quotation_is_cut() -> None:
 def test_several_problems_are_all_told() -> None:
     problems = (Problem(Reason.NAME_TAKEN, "one"), Problem(Reason.CLAIM_MISSING, "two"))
 
-    assert said(report(status_input(problems=problems), NOW)).message == "one; two"
+    assert condition_of(report(status_input(problems=problems), NOW)).message == "one; two"
 
 
 def test_a_stage_that_was_told_stands_until_the_operator_hears_again() -> None:
-    case = heard(status_input(pod_body(container())), small_1=signal(Stage.PROFILING))
+    case = with_signals(status_input(pod_body(container())), small_1=signal(Stage.PROFILING))
     before = report(case, EARLIER)
     silent = replace(case.observed, signals={})
 
     after = report(previously(replace(case, observed=silent), before), NOW)
 
-    assert said(after).message == "pod small-1: the engine is profiling its memory"
+    assert condition_of(after).message == "pod small-1: the engine is profiling its memory"
 
 
 def test_a_stage_that_was_told_of_another_pod_does_not_stand() -> None:
-    other = heard(
+    other = with_signals(
         status_input(pod_body(container(), name="small-9")), small_9=signal(Stage.LOADING)
     )
     before = report(other, EARLIER)
 
     after = report(previously(status_input(pod_body(container())), before), NOW)
 
-    assert said(after).message == "pod small-1: the server is starting"
+    assert condition_of(after).message == "pod small-1: the server is starting"
 
 
 @pytest.mark.parametrize("stage", Stage)
 def test_every_stage_has_words(stage: Stage) -> None:
-    case = heard(status_input(pod_body(container())), small_1=signal(stage))
+    case = with_signals(status_input(pod_body(container())), small_1=signal(stage))
 
-    assert said(report(case, NOW)).message != "pod small-1: the server is starting"
+    assert condition_of(report(case, NOW)).message != "pod small-1: the server is starting"
 
 
 # --- Effective configuration ----------------------------------------------------------------------
@@ -194,7 +202,7 @@ EFFECTIVE = {"vllm_version": "0.32.0", "context_length": 131072, "kv_cache_token
 
 
 def test_the_effective_configuration_is_what_a_ready_pod_says() -> None:
-    case = heard(
+    case = with_signals(
         status_input(pod_body(container(), name="small-0"), ready_pod(), deployment=READY),
         small_0=signal(Stage.LOADING, effective={"vllm_version": "9"}),
         small_1=signal(effective=EFFECTIVE),
@@ -227,7 +235,7 @@ def test_nothing_is_said_of_a_spec_that_cannot_be_read() -> None:
 
     status = report_invalid(case, NOW)
 
-    assert said(status).reason == Reason.INVALID_RESOURCE
+    assert condition_of(status).reason == Reason.INVALID_RESOURCE
     assert status.served_model == "small"
     assert status.ready_replicas == 1
     assert ConditionType.MODEL_FITS not in [one.type for one in status.conditions]

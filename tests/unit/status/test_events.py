@@ -28,7 +28,9 @@ FREE = condition(ConditionType.SCALING_LIMITED, "False", Reason.WITHIN_LIMITS)
 UNKNOWN = condition(ConditionType.MODEL_FITS, "Unknown", Reason.GPU_MEMORY_UNKNOWN)
 
 
-def told(before: list[Condition], after: list[Condition], at: str = AT) -> list[dict[str, str]]:
+def events_between(
+    before: list[Condition], after: list[Condition], at: str = AT
+) -> list[dict[str, str]]:
     """Return the events between two sets of conditions."""
     return transition_events(resource(), Status(conditions=before), Status(conditions=after), at)
 
@@ -58,10 +60,10 @@ def told(before: list[Condition], after: list[Condition], at: str = AT) -> list[
         ),
     ],
 )
-def test_only_transitions_are_told(
+def test_only_transitions_are_reported(
     before: list[Condition], after: list[Condition], reasons: list[str]
 ) -> None:
-    assert [event["reason"] for event in told(before, after)] == reasons
+    assert [event["reason"] for event in events_between(before, after)] == reasons
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,8 @@ def test_only_transitions_are_told(
         (condition(ConditionType.MODEL_FITS, "False", Reason.DOES_NOT_FIT), "Warning"),
     ],
 )
-def test_a_warning_is_what_somebody_should_look_at(after: Condition, kind: str) -> None:
-    assert [event["type"] for event in told([], [after])] == [kind]
+def test_a_warning_needs_attention(after: Condition, kind: str) -> None:
+    assert [event["type"] for event in events_between([], [after])] == [kind]
 
 
 def test_an_event_points_at_its_resource_and_says_what_happened() -> None:
@@ -106,8 +108,8 @@ def test_a_repeated_event_has_the_same_name_until_its_transition_is_recorded() -
     def name(after: Condition, at: str = AT, recorded: str | None = None) -> str:
         before = Status(last_update_time=recorded)
         (event,) = transition_events(resource(), before, Status(conditions=[after]), at)
-        found: str = event["metadata"]["name"]
-        return found
+        result: str = event["metadata"]["name"]
+        return result
 
     assert name(FAILED) == name(FAILED, LATER)
     assert len({name(FAILED), name(READY), name(FAILED, recorded=AT)}) == 3
@@ -116,14 +118,16 @@ def test_a_repeated_event_has_the_same_name_until_its_transition_is_recorded() -
 
 @pytest.mark.parametrize("character", ["x", "é", "\N{FIRE}"])
 def test_a_note_is_never_longer_than_the_api_server_takes(character: str) -> None:
-    (event,) = told([], [condition(reason=Reason.SERVER_FAILED, message=character * 1024)])
+    (event,) = events_between(
+        [], [condition(reason=Reason.SERVER_FAILED, message=character * 1024)]
+    )
 
     # 1024 bytes, not characters, are refused.
     assert 900 < len(event["note"].encode()) < 1024
     assert event["note"].removeprefix("Ready=False: ").strip(character) == ""
 
 
-# --- Lacks of memory ------------------------------------------------------------------------------
+# --- Memory failures ------------------------------------------------------------------------------
 
 SEEN = OomEvent(failure="KVCacheTooSmall", pod="small-1", evidence="8192 needed, 1344 fit")
 TRYING = Step(
@@ -140,7 +144,7 @@ TRYING = Step(
     ("before", "after", "reasons"),
     [
         pytest.param(None, None, [], id="nothing"),
-        pytest.param(None, Oom(events=[SEEN]), ["KVCacheTooSmall"], id="a lack of memory"),
+        pytest.param(None, Oom(events=[SEEN]), ["KVCacheTooSmall"], id="a memory failure"),
         pytest.param(
             Oom(events=[SEEN]),
             Oom(events=[SEEN], steps=[TRYING]),

@@ -9,7 +9,14 @@ from mistral_operator.api import (
     Status,
 )
 from mistral_operator.status import StatusInput, report
-from status_inputs import condition, heard, previously, remembering, said, status_input
+from status_inputs import (
+    condition,
+    condition_of,
+    previously,
+    remembering,
+    status_input,
+    with_signals,
+)
 from status_memory_cases import MEMORY_CASES
 
 
@@ -21,22 +28,22 @@ def test_the_condition_says_what_ran_out_and_what_is_done(
 ) -> None:
     case = status_input() if oom is None else remembering(status_input(), oom)
 
-    found = said(report(case, NOW), ConditionType.OUT_OF_MEMORY)
+    reported = condition_of(report(case, NOW), ConditionType.OUT_OF_MEMORY)
 
-    assert (found.status, found.reason) == (status, reason)
+    assert (reported.status, reported.reason) == (status, reason)
     for fragment in fragments:
-        assert fragment in found.message
+        assert fragment in reported.message
 
 
 def pressed(*, high: bool) -> StatusInput:
-    return heard(status_input(ready_pod()), small_1=signal(kv_pressure=high))
+    return with_signals(status_input(ready_pod()), small_1=signal(kv_pressure=high))
 
 
-def test_a_cache_that_is_too_small_for_the_load_is_a_soft_lack_of_memory() -> None:
-    found = said(report(pressed(high=True), NOW), ConditionType.OUT_OF_MEMORY)
+def test_a_cache_that_is_too_small_for_the_load_is_kv_pressure() -> None:
+    reported = condition_of(report(pressed(high=True), NOW), ConditionType.OUT_OF_MEMORY)
 
-    assert (found.status, found.reason) == ("True", "KVPressure")
-    assert "raise spec.replicas" in found.message
+    assert (reported.status, reported.reason) == ("True", "KVPressure")
+    assert "raise spec.replicas" in reported.message
 
 
 @pytest.mark.parametrize(
@@ -57,19 +64,19 @@ def test_the_remedy_of_kv_pressure_is_a_field_that_autoscaling_does_not_replace(
         spec={"autoscaling": {"maxReplicas": 4, **autoscaling}},
         deployment=deployment_body(replicas),
     )
-    pressure = heard(case, small_1=signal(kv_pressure=True))
+    pressure = with_signals(case, small_1=signal(kv_pressure=True))
 
-    message = said(report(pressure, NOW), ConditionType.OUT_OF_MEMORY).message
+    message = condition_of(report(pressure, NOW), ConditionType.OUT_OF_MEMORY).message
 
     assert remedy in message
     assert message.count("spec.replicas") == remedy.count("spec.replicas")
 
 
-def test_it_stands_until_the_operator_hears_again() -> None:
+def test_it_is_kept_until_the_operator_polls_again() -> None:
     before = Status(conditions=[condition(ConditionType.OUT_OF_MEMORY, "True")])
     before.conditions[0] = before.conditions[0].model_copy(update={"reason": "KVPressure"})
     silent = previously(status_input(ready_pod()), before)
-    calm = previously(pressed(high=False), before)
+    relieved = previously(pressed(high=False), before)
 
-    assert said(report(silent, NOW), ConditionType.OUT_OF_MEMORY).status == "True"
-    assert said(report(calm, NOW), ConditionType.OUT_OF_MEMORY).status == "False"
+    assert condition_of(report(silent, NOW), ConditionType.OUT_OF_MEMORY).status == "True"
+    assert condition_of(report(relieved, NOW), ConditionType.OUT_OF_MEMORY).status == "False"

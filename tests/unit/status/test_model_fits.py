@@ -21,7 +21,7 @@ from mistral_operator.fit import fit
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.events import transition_events
 from mistral_operator.status.model_fits import fit_request
-from status_inputs import heard, previously, said, status_input
+from status_inputs import condition_of, previously, status_input, with_signals
 from status_model_fit_cases import FITTING
 
 
@@ -29,7 +29,9 @@ from status_model_fit_cases import FITTING
 def test_the_model_fits_or_does_not(
     spec: Any, nodes: tuple[Any, ...], status: str, reason: Reason
 ) -> None:
-    condition_ = said(report(status_input(spec=spec, nodes=nodes), NOW), ConditionType.MODEL_FITS)
+    condition_ = condition_of(
+        report(status_input(spec=spec, nodes=nodes), NOW), ConditionType.MODEL_FITS
+    )
 
     assert (condition_.status, condition_.reason) == (status, reason)
     assert condition_.message
@@ -99,9 +101,9 @@ def test_the_version_that_runs_decides_and_else_the_pinned_one(
         deployment=deployment_body(ready=ready),
         nodes=(node_body(memory_mib=81559),),
     )
-    case = heard(one_gpu, small_0=signal(effective={"vllm_version": version}))
+    case = with_signals(one_gpu, small_0=signal(effective={"vllm_version": version}))
 
-    message = said(report(case, NOW), ConditionType.MODEL_FITS).message
+    message = condition_of(report(case, NOW), ConditionType.MODEL_FITS).message
 
     assert f"the KV cache of a replica holds {tokens} tokens" in message
 
@@ -115,18 +117,20 @@ def older(
     """Return an endpoint of one replica whose settings fit with vLLM 0.26 and not with 0.32."""
     tight = {"engine": {"gpuMemoryUtilization": 0.7}}
     pods = (ready_pod("small-0"),) if ready else ()
-    given = status_input(
+    inputs = status_input(
         *pods,
         spec=merged(merged(OLDER, tight), spec or {}),
         deployment=deployment_body(ready=ready, **deployment),
         nodes=(node_body(memory_mib=81559),),
     )
-    return heard(given, small_0=signal(effective={"vllm_version": version})) if version else given
+    if version is None:
+        return inputs
+    return with_signals(inputs, small_0=signal(effective={"vllm_version": version}))
 
 
 def fits_of(status: Status) -> tuple[str, str, str]:
     """Return what is said of ModelFits, and since when."""
-    condition_ = said(status, ConditionType.MODEL_FITS)
+    condition_ = condition_of(status, ConditionType.MODEL_FITS)
     return condition_.status, condition_.message, condition_.last_transition_time
 
 
@@ -141,12 +145,12 @@ def test_a_restart_of_the_only_replica_changes_nothing_of_the_verdict() -> None:
     }
 
     status = up
-    for moment, given in moments.items():
+    for moment, inputs in moments.items():
         before = Status.model_validate(status.model_dump(by_alias=True, exclude_none=True))
-        status = report(previously(given, before), NOW)
+        status = report(previously(inputs, before), NOW)
         assert fits_of(status) == fits_of(up), moment
-        told = transition_events(given.resource, before, status, NOW)
-        assert "ModelFits" not in str(told), moment
+        events = transition_events(inputs.resource, before, status, NOW)
+        assert "ModelFits" not in str(events), moment
 
     assert fits_of(up)[0] == "True"
 
@@ -187,7 +191,7 @@ def test_another_image_of_the_operator_drops_the_version_where_the_resource_name
 
 
 @pytest.mark.parametrize(
-    "given",
+    "case",
     [
         pytest.param(older(replicas=2, updated=1), id="pods of the image before are left"),
         pytest.param(older(generation=2), id="the Deployment's controller lags behind"),
@@ -198,10 +202,10 @@ def test_another_image_of_the_operator_drops_the_version_where_the_resource_name
         pytest.param(older(version=None), id="nothing was heard"),
     ],
 )
-def test_the_version_is_not_taken_for_that_of_an_image_that_may_not_run(given: StatusInput) -> None:
+def test_the_version_is_not_taken_for_that_of_an_image_that_may_not_run(case: StatusInput) -> None:
     before = Status(effective=Effective(vllm_version="0.26.0"))
 
-    assert report(previously(given, before), NOW).engine is None
+    assert report(previously(case, before), NOW).engine is None
 
 
 def test_replicas_of_different_versions_do_not_take_turns() -> None:
@@ -210,18 +214,18 @@ def test_replicas_of_different_versions_do_not_take_turns() -> None:
     )
     first, second = (signal(effective={"vllm_version": one}) for one in ("0.26.0", "0.32.0"))
 
-    one_way = report(heard(both, small_0=first, small_1=second), NOW)
-    other_way = report(previously(heard(both, small_0=second, small_1=first), one_way), NOW)
+    one_way = report(with_signals(both, small_0=first, small_1=second), NOW)
+    other_way = report(previously(with_signals(both, small_0=second, small_1=first), one_way), NOW)
 
     assert one_way.engine is not None
     assert other_way.engine == one_way.engine
 
 
 def test_a_pod_that_is_going_does_not_speak_for_the_image() -> None:
-    going = ready_pod("small-0", deletionTimestamp=EARLIER)
-    given = status_input(going, deployment=deployment_body(ready=1))
+    terminating = ready_pod("small-0", deletionTimestamp=EARLIER)
+    inputs = status_input(terminating, deployment=deployment_body(ready=1))
 
-    spoken = heard(given, small_0=signal(effective={"vllm_version": "0.26.0"}))
+    spoken = with_signals(inputs, small_0=signal(effective={"vllm_version": "0.26.0"}))
 
     assert report(spoken, NOW).engine is None
 
@@ -238,7 +242,7 @@ def test_what_does_not_fit_is_told_what_would_help() -> None:
         spec={"engine": {"tensorParallelSize": 1}}, nodes=(node_body(memory_mib=46068),)
     )
 
-    message = said(report(small, NOW), ConditionType.MODEL_FITS).message
+    message = condition_of(report(small, NOW), ConditionType.MODEL_FITS).message
 
     assert "weights take 44.8 of" in message
     assert (
@@ -249,7 +253,7 @@ def test_what_does_not_fit_is_told_what_would_help() -> None:
 def test_a_fixed_cache_that_is_larger_than_the_gpu_is_told_what_would_fit() -> None:
     spec = {"engine": {"kvCache": {"memory": "500Gi"}}, "pod": {"gpu": {"memory": "81559Mi"}}}
 
-    condition_ = said(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS)
+    condition_ = condition_of(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS)
 
     assert (condition_.status, condition_.reason) == ("False", Reason.DOES_NOT_FIT)
     assert condition_.message == (
@@ -263,7 +267,7 @@ def test_the_block_that_no_request_can_have_is_told_where_it_is_the_one_that_is_
     engine = {"contextLength": 8192, "extraArgs": ["--num-gpu-blocks-override=512"]}
     spec = {"engine": engine, "pod": {"gpu": {"memory": "81559Mi"}}}
 
-    message = said(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS).message
+    message = condition_of(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS).message
 
     assert (
         "the KV cache of a replica holds 8192 tokens, of which one request can use 8176,"
@@ -272,7 +276,7 @@ def test_the_block_that_no_request_can_have_is_told_where_it_is_the_one_that_is_
 
 
 def test_a_memory_without_its_unit_is_told_what_to_write() -> None:
-    message = said(
+    message = condition_of(
         report(status_input(spec={"pod": {"gpu": {"memory": 81559}}}), NOW),
         ConditionType.MODEL_FITS,
     ).message
@@ -288,6 +292,6 @@ def test_a_cluster_with_different_gpus_is_judged_by_the_largest_that_are_enough(
         nodes=(node_body("a", memory_mib=81559), node_body("b", memory_mib=143771)),
     )
 
-    message = said(report(mixed, NOW), ConditionType.MODEL_FITS).message
+    message = condition_of(report(mixed, NOW), ConditionType.MODEL_FITS).message
 
     assert "the KV cache of a replica holds 506656 tokens" in message

@@ -42,7 +42,7 @@ async def cluster(api: FakeApiServer) -> AsyncIterator[Cluster]:
 
 
 def edit(api: FakeApiServer, kind: Kind, changes: Object) -> None:
-    """Let somebody edit an object of ours."""
+    """Edit an object of ours as another owner."""
     api.objects.update(kind, KEY, lambda live: merged(live, changes))
 
 
@@ -109,7 +109,7 @@ CONFLICTS: dict[str, tuple[Kind, Object, list[str]]] = {
 
 
 @pytest.mark.parametrize(("kind", "changes", "fields"), CONFLICTS.values(), ids=CONFLICTS)
-async def test_what_somebody_else_owns_is_changed_by_force_only(
+async def test_a_field_of_another_owner_is_changed_by_force_only(
     cluster: Cluster, api: FakeApiServer, kind: Kind, changes: Object, fields: list[str]
 ) -> None:
     before = await cluster.apply(OURS[kind], force=False)
@@ -145,7 +145,7 @@ async def test_the_same_value_is_no_conflict_and_both_own_it(
     assert "progressDeadlineSeconds" in (await cluster.apply(fewer, force=False))["spec"]
 
 
-async def test_a_field_that_is_not_applied_any_more_goes_unless_somebody_else_set_it(
+async def test_a_field_that_is_no_longer_applied_goes_unless_another_owner_set_it(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
     pod = {"spec": {"template": {"spec": {"runtimeClassName": "nvidia", "priority": 5}}}}
@@ -254,7 +254,7 @@ async def test_a_status_is_written_at_its_own_address_and_changes_no_generation(
     assert live["metadata"]["generation"] == 1
 
 
-async def test_a_field_of_the_status_that_somebody_else_set_stays(
+async def test_a_field_of_the_status_that_another_owner_set_stays(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
     create_resource(api)

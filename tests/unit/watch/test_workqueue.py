@@ -1,4 +1,4 @@
-"""The queue of resources: coalescing, one at a time, and patience with what fails."""
+"""The queue of resources: coalescing, one at a time, and retries of what fails."""
 
 import asyncio
 import itertools

@@ -1,7 +1,7 @@
 """From the status that the API server holds to the model. Pure.
 
-Anybody with the right to do so can edit a status, and its schema does not exclude everything that
-makes no sense. What cannot be understood is dropped field by field, so that the rest is kept.
+Any client with the right to do so can edit a status, and its schema does not exclude everything
+that makes no sense. What cannot be understood is dropped field by field, so that the rest is kept.
 """
 
 from collections.abc import Mapping

@@ -10,26 +10,26 @@ from typing import Any
 from mistral_operator.kube.quantities import same_quantity
 
 
-def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:
-    """Return where the live object first lacks what is wanted, as a JSON pointer, or None.
+def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
+    """Return where the live object first misses a desired value, as a JSON pointer, or None.
 
-    Lists are compared item by item: the API server keeps their order, and an item that somebody
-    added to one of our lists counts as a difference.
+    Lists are compared item by item: the API server keeps their order, and an item that
+    another owner added to one of our lists counts as a difference.
     """
-    if isinstance(wanted, Mapping):
-        return _mapping_difference(wanted, live, path)
-    if _is_list(wanted):
-        return _sequence_difference(wanted, live, path)
-    if wanted == live or same_quantity(wanted, live):
+    if isinstance(desired, Mapping):
+        return _mapping_difference(desired, live, path)
+    if _is_list(desired):
+        return _sequence_difference(desired, live, path)
+    if desired == live or same_quantity(desired, live):
         return None
     return path
 
 
-def _mapping_difference(wanted: Mapping[str, Any], live: Any, path: str) -> str | None:
+def _mapping_difference(desired: Mapping[str, Any], live: Any, path: str) -> str | None:
     if not isinstance(live, Mapping):
         # The API server drops empty maps; wanting nothing and having nothing is the same.
-        return path if wanted else None
-    for key, value in wanted.items():
+        return path if desired else None
+    for key, value in desired.items():
         if key not in live and value in ({}, []):
             continue
         difference = first_difference(value, live.get(key), f"{path}/{_escaped(key)}")
@@ -38,13 +38,13 @@ def _mapping_difference(wanted: Mapping[str, Any], live: Any, path: str) -> str 
     return None
 
 
-def _sequence_difference(wanted: Sequence[Any], live: Any, path: str) -> str | None:
-    if live is None and not wanted:
+def _sequence_difference(desired: Sequence[Any], live: Any, path: str) -> str | None:
+    if live is None and not desired:
         # Some lists, such as a slice's endpoints, come back as null when they are empty.
         return None
-    if not _is_list(live) or len(live) != len(wanted):
+    if not _is_list(live) or len(live) != len(desired):
         return path
-    for index, (one, other) in enumerate(zip(wanted, live, strict=True)):
+    for index, (one, other) in enumerate(zip(desired, live, strict=True)):
         difference = first_difference(one, other, f"{path}/{index}")
         if difference is not None:
             return difference
@@ -55,13 +55,13 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def repair(wanted: Any, pointer: str) -> dict[str, Any]:
-    """Return the JSON Patch operation that puts what is wanted in the place of a difference.
+def repair(desired: Any, pointer: str) -> dict[str, Any]:
+    """Return the JSON Patch operation that replaces a difference by the desired value.
 
-    Server-side apply merges lists by key: it cannot take away an item that somebody else added to a
+    Server-side apply merges lists by key: it cannot remove an item that another owner added to a
     list of ours, and an edited key looks to it like such an item.
     """
-    parent, value = None, wanted
+    parent, value = None, desired
     for part in pointer.split("/")[1:]:
         parent, value = value, _step(value, part)
     operation = "replace" if isinstance(parent, list) else "add"

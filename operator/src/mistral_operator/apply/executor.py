@@ -15,7 +15,7 @@ from mistral_operator.watch.store import Store, live_child
 log = logging.getLogger(__name__)
 
 _MOST_REPAIRS = 10
-"""Differences mended in one go; more are left for the next look, so that nothing runs for ever."""
+"""Differences repaired in one run; the next reconciliation repairs more, so that each run ends."""
 
 _MERGEABLE = {SERVICE_ACCOUNT, CLAIM}
 """Kinds that have no field on which two owners must conflict: an apply without force would quietly
@@ -77,32 +77,32 @@ class Executor:
         if step.kind in _MERGEABLE:
             await self._refuse_foreign(resource, step.kind, step.name)
         try:
-            return await self._cluster.apply(step.wanted, force=False)
+            return await self._cluster.apply(step.desired, force=False)
         except ClusterError as error:
             if error.status != 409:
                 raise
-        # Somebody owns fields of an object of this name. Ours without its labels, perhaps.
+        # Another owner has fields of an object of this name. It may be ours without its labels.
         await self._refuse_foreign(resource, step.kind, step.name)
-        return await self._cluster.apply(step.wanted, force=True)
+        return await self._cluster.apply(step.desired, force=True)
 
     async def _take_back(self, resource: Resource, step: Apply) -> Object:
-        """Apply over an object of ours, whatever somebody made of it."""
+        """Apply over an object of ours, whatever edits it has."""
         try:
-            live = await self._cluster.apply(step.wanted, force=True)
+            live = await self._cluster.apply(step.desired, force=True)
         except ClusterError as error:
             if error.status != 422:
                 raise
-            # Merged with somebody's edit, ours is not valid: two ports of one name, say.
-            found = await self._cluster.get(step.kind, resource.namespace, step.name)
-            if found is not None:
-                await self._mend(resource, step, found)
-            return await self._cluster.apply(step.wanted, force=True)
+            # Merged with a foreign edit, our object is invalid: it may have two ports of one name.
+            current = await self._cluster.get(step.kind, resource.namespace, step.name)
+            if current is not None:
+                await self._mend(resource, step, current)
+            return await self._cluster.apply(step.desired, force=True)
         return await self._mend(resource, step, live)
 
     async def _mend(self, resource: Resource, step: Apply, live: Object) -> Object:
-        """Put what is wanted in the place of every difference that applying leaves."""
+        """Replace every difference that applying leaves by the desired value."""
         for _ in range(_MOST_REPAIRS):
-            pointer = first_difference(step.wanted, live)
+            pointer = first_difference(step.desired, live)
             if pointer is None:
                 break
             log.info("%s %s: repairing %s", step.kind.kind, step.name, pointer)
@@ -111,7 +111,7 @@ class Executor:
                 "path": "/metadata/resourceVersion",
                 "value": live["metadata"]["resourceVersion"],
             }
-            operations = [unchanged, repair(step.wanted, pointer)]
+            operations = [unchanged, repair(step.desired, pointer)]
             live = await self._cluster.patch(step.kind, resource.namespace, step.name, operations)
             WRITES.labels(kind=step.kind.kind, verb="repair").inc()
         return live
@@ -137,7 +137,7 @@ def _taken(kind: Kind, name: str) -> str:
 
 
 def _obstacle_problem(obstacle: Obstacle) -> Problem:
-    if obstacle.leaving:
+    if obstacle.terminating:
         return Problem(
             Reason.CREATING,
             f"waiting for the old {obstacle.kind.kind} {obstacle.name} to be deleted",

@@ -19,7 +19,7 @@ Children = Mapping[tuple[Kind, str], LiveChild]
 class Apply:
     """Apply an object."""
 
-    wanted: KubernetesObject
+    desired: KubernetesObject
     kind: Kind
     name: str
     exists: bool
@@ -29,7 +29,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete a child that is not wanted any more."""
+    """Delete a child that is no longer desired."""
 
     kind: Kind
     name: str
@@ -43,8 +43,8 @@ class Obstacle:
 
     kind: Kind
     name: str
-    leaving: bool
-    """The object is on its way out: waiting is enough."""
+    terminating: bool
+    """The object is being deleted: waiting is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +62,23 @@ class Plan:
 
     def __str__(self) -> str:
         """Return the plan as one line of log."""
-        said = [f"apply {step.kind.kind} {step.name} ({step.reason})" for step in self.applies]
-        said += [f"delete {step.kind.kind} {step.name} ({step.reason})" for step in self.deletes]
-        said += [f"blocked by {one.kind.kind} {one.name}" for one in self.obstacles]
-        return "; ".join(said) or "nothing to do"
+        steps = [f"apply {step.kind.kind} {step.name} ({step.reason})" for step in self.applies]
+        steps += [f"delete {step.kind.kind} {step.name} ({step.reason})" for step in self.deletes]
+        steps += [f"blocked by {one.kind.kind} {one.name}" for one in self.obstacles]
+        return "; ".join(steps) or "nothing to do"
 
 
-def make_plan(owner_uid: str, wanted: Iterable[KubernetesObject], live: Children) -> Plan:
-    """Return what has to be done so that the live children become the wanted ones."""
+def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Children) -> Plan:
+    """Return what has to be done so that the live children become the desired ones."""
     applies, obstacles, kept = [], [], set()
-    for child in wanted:
+    for child in desired:
         kind = kind_of(child["apiVersion"], child["kind"])
         name = child["metadata"]["name"]
         kept.add((kind, name))
         existing = live.get((kind, name))
         if existing is not None and not _is_ours(existing, owner_uid):
-            leaving = existing.terminating or existing.digest is not None
-            obstacles.append(Obstacle(kind, name, leaving=leaving))
+            terminating = existing.terminating or existing.digest is not None
+            obstacles.append(Obstacle(kind, name, terminating=terminating))
             continue
         reason = _why_apply(child, existing)
         if reason is not None:
@@ -94,7 +94,7 @@ def make_plan(owner_uid: str, wanted: Iterable[KubernetesObject], live: Children
 def _is_ours(child: LiveChild, owner_uid: str) -> bool:
     """Tell whether a live object is this resource's child.
 
-    An object without any controller but with our digest is a child whose owner reference somebody
+    An object without any controller but with our digest is a child whose owner reference was
     removed; one with another controller belongs to that one, be it this resource's predecessor.
     """
     if child.terminating:
@@ -109,10 +109,10 @@ def _is_deletable(child: LiveChild, owner_uid: str) -> bool:
     return child.kind != CLAIM and _is_ours(child, owner_uid)
 
 
-def _why_apply(wanted: KubernetesObject, live: LiveChild | None) -> str | None:
+def _why_apply(desired: KubernetesObject, live: LiveChild | None) -> str | None:
     if live is None:
         return "missing"
-    if live.digest != wanted["metadata"]["annotations"][ANNOTATION_APPLIED]:
+    if live.digest != desired["metadata"]["annotations"][ANNOTATION_APPLIED]:
         return "the resource changed"
-    difference = first_difference(wanted, live.object())
+    difference = first_difference(desired, live.object())
     return None if difference is None else f"{difference}{CHANGED}"

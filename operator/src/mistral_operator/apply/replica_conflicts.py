@@ -1,8 +1,8 @@
-"""Ends a fight about a Deployment's replicas: somebody else writes them, again and again.
+"""Ends a conflict about a Deployment's replicas: another controller keeps changing them.
 
-An autoscaler that targets the Deployment instead of the resource would otherwise be answered for
-ever, once for each of its looks. A few edits are undone; then the last one stands for a while, and
-the resource says who is to be pointed elsewhere.
+An autoscaler that targets the Deployment instead of the resource would otherwise be answered
+endlessly, once for each of its periods. A few edits are reverted. Then the last one is kept for a
+while, and a condition says which target that autoscaler should have.
 """
 
 import time
@@ -17,7 +17,7 @@ from mistral_operator.kube.kinds import DEPLOYMENT
 from mistral_operator.kube.objects import Key
 
 MOST_REPAIRS = 5
-"""More edits by hand than anybody makes by mistake."""
+"""More edits than a person makes by mistake."""
 
 WINDOW_SECONDS = 3600.0
 """Within which they are counted."""
@@ -64,5 +64,5 @@ def _problem(step: Apply) -> Problem:
         Reason.REPLICAS_CONTESTED,
         f"another controller keeps changing spec.replicas of Deployment {step.name}, so the"
         " operator stopped reverting it; point that autoscaler at the scale subresource of this"
-        f" resource (desired: {step.wanted['spec']['replicas']})",
+        f" resource (desired: {step.desired['spec']['replicas']})",
     )

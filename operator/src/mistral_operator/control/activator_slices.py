@@ -1,4 +1,4 @@
-"""The EndpointSlices that put the activators behind the Services of endpoints that may sleep."""
+"""The EndpointSlices that put the activators behind the Services of scale-to-zero endpoints."""
 
 from collections.abc import Iterable
 
@@ -33,36 +33,36 @@ class ActivatorSlices:
 
 
 class Ports:
-    """Gives every endpoint that may sleep a port of the activators, and remembers it.
+    """Assigns a port of the activators to every endpoint that may scale to zero, and remembers it.
 
     The memory is the cluster's: the slices hold the ports, so a new operator gives the same.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._given: dict[Key, int] = {}
+        self._assigned: dict[Key, int] = {}
 
     def of(self, key: Key) -> int | None:
         """Return the port of an endpoint, None if none is free."""
-        if key not in self._given:
+        if key not in self._assigned:
             port = self._kept(key) or self._free()
             if port is None:
                 return None
-            self._given[key] = port
-        return self._given[key]
+            self._assigned[key] = port
+        return self._assigned[key]
 
     def forget(self, key: Key) -> None:
         """Take a port back."""
-        self._given.pop(key, None)
+        self._assigned.pop(key, None)
 
     def _kept(self, key: Key) -> int | None:
-        """Return the port in the cluster, unless somebody made two endpoints share it."""
+        """Return the port in the cluster, unless an edit made two endpoints share it."""
         port = next(filter(None, map(port_of, _slices(self._store, key))), None)
-        return None if port in self._given.values() else port
+        return None if port in self._assigned.values() else port
 
     def _free(self) -> int | None:
         live = map(port_of, self._store.children[kinds.ENDPOINT_SLICE].values())
-        taken = {*self._given.values(), *live}
+        taken = {*self._assigned.values(), *live}
         return next(
             (one for one in range(FIRST_PORT, FIRST_PORT + PORTS) if one not in taken), None
         )
@@ -71,8 +71,8 @@ class Ports:
 def port_of(child: LiveChild) -> int | None:
     """Return the port that a slice gives an endpoint, None if it is none of ours."""
     ports = child.object().get("ports") or [{}]
-    found = ports[0].get("port") or 0
-    return found if FIRST_PORT <= found < FIRST_PORT + PORTS else None
+    port = ports[0].get("port") or 0
+    return port if FIRST_PORT <= port < FIRST_PORT + PORTS else None
 
 
 def _slices(store: Store, key: Key) -> Iterable[LiveChild]:

@@ -65,23 +65,23 @@ class Desired:
 
     @property
     def replicas(self) -> int:
-        """Replicas that are asked for, even where none can start or the last one has to stay."""
+        """Requested replicas, even where none can start or the last one has to stay."""
         return self.written.spec.replicas if self.scaling is None else self.scaling.replicas
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the resource runs otherwise than its user wrote it, each in a sentence."""
-        found = []
+        reasons = []
         if self.scaling is not None and self.scaling.replicas != self.written.spec.replicas:
-            found.append(f"autoscaling, {self.scaling.reason}: {self.scaling.message}")
+            reasons.append(f"autoscaling, {self.scaling.reason}: {self.scaling.message}")
         if self._is_kept_awake:
-            found.append("the last replica stays until the activators are behind the Service")
+            reasons.append("the last replica stays until the activators are behind the Service")
         if self.oom is not None and self.oom.stopped:
-            found.append(f"stopped after {self.oom.streak} failures with {self.oom.active}")
+            reasons.append(f"stopped after {self.oom.streak} failures with {self.oom.active}")
         if self.oom is not None and self.oom.overrides is not None:
             settings = {step.setting: step for step in self.oom.steps if step.outcome != "Reverted"}
-            found += [f"{one.setting} {one.after}: {one.reason}" for one in settings.values()]
-        return tuple(found)
+            reasons += [f"{one.setting} {one.after}: {one.reason}" for one in settings.values()]
+        return tuple(reasons)
 
     @property
     def _is_kept_awake(self) -> bool:

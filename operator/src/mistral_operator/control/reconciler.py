@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings resources to what they ask for, one call at a time for each."""
+    """Brings resources to their desired state, one call at a time for each."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
@@ -127,7 +127,7 @@ class Reconciler:
     async def _report(
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
     ) -> ReconcileOutcome:
-        """Observe what became of it, write the status, and say when to look again."""
+        """Observe the result, write the status, and return when to look again."""
         observed = self._observe(key)
         missing = await missing_references(self._dependencies.cluster, desired.running, observed)
         status_input = StatusInput(
@@ -137,7 +137,7 @@ class Reconciler:
             recorded,
             oom=desired.oom,
             scaling=desired.scaling,
-            asked=desired.replicas,
+            requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
         )
         status = await self._statuses.report(status_input, report)

@@ -19,26 +19,26 @@ async def missing_references(
     """Return what is missing; empty while the endpoint is ready, whatever happened since."""
     if observed.deployment is not None and observed.deployment.settled:
         return []
-    found = []
+    problems = []
     for look in (_config_map, _claim):
         try:
-            found.append(await look(cluster, resource))
+            problems.append(await look(cluster, resource))
         except Unavailable:
             raise
         except ClusterError as error:
-            found.append(Problem(Reason.APPLY_FAILED, str(error)))
-    return [problem for problem in found if problem is not None]
+            problems.append(Problem(Reason.APPLY_FAILED, str(error)))
+    return [problem for problem in problems if problem is not None]
 
 
 async def _config_map(cluster: Cluster, resource: Resource) -> Problem | None:
-    wanted = resource.spec.system_prompt.config_map
-    if resource.spec.system_prompt.source != "ConfigMap" or wanted is None:
+    reference = resource.spec.system_prompt.config_map
+    if resource.spec.system_prompt.source != "ConfigMap" or reference is None:
         return None
-    body = await cluster.get(CONFIG_MAP, resource.namespace, wanted.name)
+    body = await cluster.get(CONFIG_MAP, resource.namespace, reference.name)
     if body is None:
-        message = f"ConfigMap {wanted.name} does not exist"
-    elif wanted.key not in body.get("data", {}):
-        message = f"ConfigMap {wanted.name} has no key {wanted.key}"
+        message = f"ConfigMap {reference.name} does not exist"
+    elif reference.key not in body.get("data", {}):
+        message = f"ConfigMap {reference.name} has no key {reference.key}"
     else:
         return None
     return Problem(
@@ -48,13 +48,13 @@ async def _config_map(cluster: Cluster, resource: Resource) -> Problem | None:
 
 
 async def _claim(cluster: Cluster, resource: Resource) -> Problem | None:
-    wanted = resource.spec.model.source.persistent_volume_claim
-    if wanted is None:
+    reference = resource.spec.model.source.persistent_volume_claim
+    if reference is None:
         return None
-    if await cluster.get(CLAIM, resource.namespace, wanted.claim_name) is not None:
+    if await cluster.get(CLAIM, resource.namespace, reference.claim_name) is not None:
         return None
     return Problem(
         Reason.CLAIM_MISSING,
-        f"PersistentVolumeClaim {wanted.claim_name} does not exist: create it, or correct"
+        f"PersistentVolumeClaim {reference.claim_name} does not exist: create it, or correct"
         " spec.model.source.persistentVolumeClaim.claimName",
     )

@@ -47,7 +47,7 @@ _SETTLE_LOOKS = 4
 """A reason that changes no replicas is reported once it stood for as many looks: a load that goes
 to and fro about a limit must not write a status each time."""
 
-_CALM = {
+_ROUTINE = {
     ScalingReason.STARTED,
     ScalingReason.SCALED_UP,
     ScalingReason.SCALED_DOWN,
@@ -56,16 +56,16 @@ _CALM = {
     ScalingReason.NOT_READY,
     ScalingReason.ASLEEP,
 }
-"""Reasons between which nothing changes that anybody has to know."""
+"""Reasons that need no attention; a change from one to another is not reported."""
 
 
 @dataclass(slots=True)
 class _Line:
-    """One endpoint: what was decided, and what of it was told."""
+    """One endpoint: what was decided, and what of it was reported."""
 
     resource: Resource
     memory: ScalingHistory
-    told: AutoscalingStatus
+    reported: AutoscalingStatus
     kv_cache_tokens: int | None = None
     decision: Decision | None = None
     reason_since: float = 0.0
@@ -94,7 +94,7 @@ class Loads:
     """The loads of endpoints, for another autoscaler."""
 
     scaler: "Scaler | None" = None
-    """Who knows them; unset while this replica stands by."""
+    """Source of the loads; unset in a standby replica."""
 
     def __call__(self, namespace: str, name: str) -> dict[str, Any] | str:
         """Return the load of an endpoint, or why it is not known."""
@@ -110,10 +110,10 @@ class Scaler:
 
     Args:
         store: which resources and pods there are.
-        board: what the pods say.
-        activators: what waits for a pod to become ready.
-        changed: is told of each resource whose decision changed.
-        period: seconds between two looks.
+        board: the load that the pods report.
+        activators: requests that wait for a ready pod.
+        changed: called with each resource whose decision changed.
+        period: seconds between two decisions.
         collector: shows what was decided.
         clock: the time in seconds; only goes forward.
         wall: the time as it is written into a status.
@@ -130,7 +130,7 @@ class Scaler:
     _lines: dict[Key, _Line] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Decide for ever."""
+        """Decide periodically, until the task is canceled."""
         while True:
             self.look_at_all()
             await asyncio.sleep(self.period)
@@ -145,8 +145,8 @@ class Scaler:
             if line is not None and self._look(key, line):
                 self.changed(key)
 
-    def wake(self, key: Key) -> None:
-        """Decide at once for an endpoint that requests began to wait for."""
+    def decide_now(self, key: Key) -> None:
+        """Decide at once for an endpoint that has the first queued requests."""
         body = self.store.resources.get(key)
         line = None if body is None or not _may(body) else self._line(key, body)
         if line is not None and self._look(key, line):
@@ -158,7 +158,7 @@ class Scaler:
         return None if body is None or not _may(body) else self.period
 
     def reading(self, key: Key) -> LoadReading | None:
-        """Return the load of an endpoint, None if nobody knows it."""
+        """Return the load of an endpoint, None if it is not known."""
         body = self.store.resources.get(key)
         if body is None or not _may(body):
             return None
@@ -168,7 +168,7 @@ class Scaler:
             return None
         spec, look = resource.spec, self._see(key)
         if can_scale_to_zero(spec) and not self.activators.current.addresses:
-            # Nothing would wake it: its last replica is not idle for whoever takes idle ones away.
+            # Nothing would scale it from zero, so no autoscaler may see its last replica as idle.
             look = replace(look, active=True)
         target = _target(spec, _kv_cache_tokens(body))
         if target is None and not look.reported:
@@ -196,7 +196,7 @@ class Scaler:
             # New bounds count at once, not at the next look.
             line.resource = resource
             self._look(key, line)
-        return line.told
+        return line.reported
 
     def _line(self, key: Key, body: Body) -> _Line | None:
         """Return the line of an endpoint that was reconciled, with what changed since."""
@@ -214,25 +214,25 @@ class Scaler:
     def _begin(self, resource: Resource, previous: Status) -> _Line:
         before = previous.autoscaling
         spec = _spec(resource)
-        known = before is not None and before.reason != ScalingReason.STOPPED
-        start = before.replicas if before is not None and known else resource.spec.replicas
+        resumed = before is not None and before.reason != ScalingReason.STOPPED
+        start = before.replicas if before is not None and resumed else resource.spec.replicas
         start = min(max(start, spec.min_replicas), spec.max_replicas)
-        told = before
-        if told is None or told.replicas != start:
-            told = AutoscalingStatus(
+        reported = before
+        if reported is None or reported.replicas != start:
+            reported = AutoscalingStatus(
                 replicas=start,
                 reason=ScalingReason.STARTED,
                 message=f"starting with {counted(start, 'replica')}",
                 time=to_seconds(self.wall()),
             )
         tokens = previous.effective.kv_cache_tokens if previous.effective is not None else None
-        return _Line(resource, initial_history(start, self.clock()), told, tokens)
+        return _Line(resource, initial_history(start, self.clock()), reported, tokens)
 
     def _look(self, key: Key, line: _Line) -> bool:
-        """Decide for one endpoint; return whether there is something to tell."""
+        """Decide for one endpoint; return whether there is something to report."""
         spec = _spec(line.resource)
         if line.memory.replicas and not self.activators.current.addresses:
-            # Nothing would wake it. An endpoint that sleeps already is left to.
+            # Nothing would scale it from zero. One that is at zero already stays there.
             spec = spec.model_copy(update={"min_replicas": max(spec.min_replicas, 1)})
         now, before = self.clock(), line.decision
         target = _target(line.resource.spec, line.kv_cache_tokens)
@@ -242,25 +242,25 @@ class Scaler:
             line.reason_since = now
         if not self._is_news(line, now):
             return False
-        line.told = _told(line.decision, to_seconds(self.wall()))
+        line.reported = _to_status(line.decision, to_seconds(self.wall()))
         return True
 
     def _is_news(self, line: _Line, now: float) -> bool:
-        decision, told = line.decision, line.told
-        if decision is None or decision.replicas != told.replicas:
+        decision, reported = line.decision, line.reported
+        if decision is None or decision.replicas != reported.replicas:
             return decision is not None
-        another = _kind(decision.reason) != _kind(told.reason)
+        another = _kind(decision.reason) != _kind(reported.reason)
         return another and now - line.reason_since >= _SETTLE_LOOKS * self.period
 
     def _see(self, key: Key) -> LoadSample:
         now = self.clock()
         since = now - max(_FRESH_LOOKS * self.period, 30.0)
         ready = [pod for pod in self.store.pods.owned(key) if pod.ready and not pod.terminating]
-        said = [self.board.recent(pod, since) for pod in ready]
-        heard = tuple(_load(one) for one in said if one is not None)
+        signals = [self.board.recent(pod, since) for pod in ready]
+        loads = tuple(_load(one) for one in signals if one is not None)
         return LoadSample(
-            heard,
-            unreported=len(ready) - len(heard),
+            loads,
+            unreported=len(ready) - len(loads),
             held=self.activators.held(key),
             active=any(self.board.was_busy(pod, now - 2 * self.period) for pod in ready),
         )
@@ -272,24 +272,24 @@ class Scaler:
 
 def _may(body: Body) -> bool:
     """Tell cheaply whether a resource may be one to decide for."""
-    leaving = "deletionTimestamp" in body["metadata"]
-    return bool(body.get("spec", {}).get("autoscaling")) and not leaving
+    terminating = "deletionTimestamp" in body["metadata"]
+    return bool(body.get("spec", {}).get("autoscaling")) and not terminating
 
 
 def _scaled_here(resource: Resource) -> bool:
     spec = resource.spec
-    wanted = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
-    return wanted and not spec.suspend and (spec.replicas > 0 or can_scale_to_zero(spec))
+    driven_here = spec.autoscaling is not None and spec.autoscaling.driver == "Operator"
+    return driven_here and not spec.suspend and (spec.replicas > 0 or can_scale_to_zero(spec))
 
 
 def _target(spec: Spec, kv_cache_tokens: int | None) -> int | None:
-    asked = None if spec.autoscaling is None else spec.autoscaling.target_in_flight
-    return effective_target(asked, kv_cache_tokens, spec.engine.max_sequences)
+    target = None if spec.autoscaling is None else spec.autoscaling.target_in_flight
+    return effective_target(target, kv_cache_tokens, spec.engine.max_sequences)
 
 
 def _kv_cache_tokens(body: Body) -> int | None:
-    found: int | None = body.get("status", {}).get("effective", {}).get("kvCacheTokens")
-    return found
+    tokens: int | None = body.get("status", {}).get("effective", {}).get("kvCacheTokens")
+    return tokens
 
 
 def _spec(resource: Resource) -> Autoscaling:
@@ -317,10 +317,10 @@ def _stopped(
 
 
 def _kind(reason: str) -> str:
-    return ScalingReason.ON_TARGET if reason in _CALM else reason
+    return ScalingReason.ON_TARGET if reason in _ROUTINE else reason
 
 
-def _told(decision: Decision, now: str) -> AutoscalingStatus:
+def _to_status(decision: Decision, now: str) -> AutoscalingStatus:
     look = decision.sample
     return AutoscalingStatus(
         replicas=decision.replicas,
@@ -337,11 +337,11 @@ def _told(decision: Decision, now: str) -> AutoscalingStatus:
     )
 
 
-def _load(said: SignalDocument) -> PodLoad:
+def _load(signal: SignalDocument) -> PodLoad:
     return PodLoad(
-        running=said.running,
-        waiting=said.waiting,
-        starved=said.starved,
-        looping=said.looping,
-        kv_cache_usage=said.kv_cache_usage,
+        running=signal.running,
+        waiting=signal.waiting,
+        starved=signal.starved,
+        looping=signal.looping,
+        kv_cache_usage=signal.kv_cache_usage,
     )

@@ -1,4 +1,4 @@
-"""Lacks of memory: what ended, how often, and what to do about it. Pure: the clock is an argument.
+"""Memory failures: what failed, how often, and what to do. Pure: the clock is an argument.
 
 `failures` says why a container exited, `counting` counts each exit once, `ladder` knows what may
 help, `remedy` takes one step at a time. Everything that they remember is in `status.oom`, so that

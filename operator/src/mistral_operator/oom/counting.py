@@ -1,4 +1,4 @@
-"""Count each lack of memory once: across operators, leaders and deleted pods. Pure."""
+"""Count each memory failure once: across operators, leaders and deleted pods. Pure."""
 
 from collections.abc import Iterable
 
@@ -10,18 +10,18 @@ from mistral_server.contract import MEMORY_FAILURES
 _EVIDENCE_CHARACTERS = 400
 
 
-def account(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
-    """Return the books with what is new in them, and what is new.
+def record(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
+    """Return the history with the new failures, and the new failures.
 
     Args:
-        oom: the books so far.
-        failures: every explained end that is still visible, or was on a pod that went away.
+        oom: the history so far.
+        failures: every explained failure that is still visible, or was on a pod that was deleted.
     """
     visible = {one.identity: one for one in failures}
-    known = set(oom.counted)
-    new = [one for identity, one in visible.items() if identity not in known]
+    counted = set(oom.counted)
+    new = [one for identity, one in visible.items() if identity not in counted]
     memory = [one for one in new if one.failure in MEMORY_FAILURES]
-    books = oom.model_copy(
+    updated = oom.model_copy(
         update={
             # What is not visible any more cannot be seen again: a pod never comes back.
             "counted": sorted(visible),
@@ -29,7 +29,7 @@ def account(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
             "events": [*oom.events, *map(_event, memory)][-MAX_EVENTS:],
         }
     )
-    return books, new
+    return updated, new
 
 
 def _totals(before: list[OomTotal], new: list[Failure]) -> list[OomTotal]:

@@ -1,4 +1,4 @@
-"""Why did a container end? The server's own report, else what the kubelet says, else its log.
+"""Why did a container exit? The server's own report, else what the kubelet says, else its log.
 
 The log is what the kubelet put into the termination message of a server that left no report: its
 last 2 KiB. That is enough, since the server reads the whole log and reports the cause itself unless
@@ -27,7 +27,7 @@ _OLD_NAMES = {"contextLength": "engine.context_length"}
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One end of a container, explained."""
+    """One failure of a container, explained."""
 
     identity: str
     pod: str
@@ -42,12 +42,12 @@ class Failure:
 
 
 def failures_of(pods: Iterable[PodFacts]) -> list[Failure]:
-    """Return the explained ends of pods, the oldest first.
+    """Return the explained failures of pods, the oldest first.
 
-    Those that nobody can explain are left out, such as the end of a pod that was told to stop.
+    Exits without a known cause are left out, such as that of a pod that was stopped.
     """
-    found = [one for pod in pods for one in _of_pod(pod)]
-    return sorted(found, key=lambda one: (one.time, one.pod, one.identity))
+    failures = [one for pod in pods for one in _of_pod(pod)]
+    return sorted(failures, key=lambda one: (one.time, one.pod, one.identity))
 
 
 def _of_pod(pod: PodFacts) -> Iterator[Failure]:
@@ -55,12 +55,12 @@ def _of_pod(pod: PodFacts) -> Iterator[Failure]:
         yield evicted
     for container in pod.containers:
         for end in container.exits:
-            if end.exit_code != 0 and (known := _of_end(pod, container, end)) is not None:
-                yield known
+            if end.exit_code != 0 and (failure := _of_end(pod, container, end)) is not None:
+                yield failure
 
 
 def _of_eviction(pod: PodFacts) -> Failure | None:
-    """Return what the kubelet's reason for ending a whole pod means."""
+    """Return what the kubelet's reason for evicting a pod means."""
     text = pod.evicted
     if "low on resource: memory" in text:
         failure = FailureClass.HOST_OOM
@@ -112,6 +112,6 @@ def _classified(log: str) -> Classification | None:
 
 
 def advice(failure: str) -> str:
-    """Return what a person may do about a class."""
-    known = {one.value: with_field_names(sentence) for one, sentence in ADVICE.items()}
-    return known.get(failure, "See docs/status.md for the remedy.")
+    """Return what a user can do about a class."""
+    advice_of = {one.value: with_field_names(sentence) for one, sentence in ADVICE.items()}
+    return advice_of.get(failure, "See docs/status.md for the remedy.")

@@ -28,8 +28,8 @@ _ROUND_FROM = 8192
 """Free memory differs by some MiB from start to start, so a long context is rounded down."""
 _DEFAULT_SEQUENCES = 256
 """What vLLM takes where the spec says nothing; 1024 on the largest GPUs."""
-_BUSY_PATIENCE = 2
-"""Another process on the GPU may leave: so many ends are waited out."""
+_BUSY_RETRIES = 2
+"""Failures before a change is tried: another process on the GPU may exit by itself."""
 _GIB = 1024**3
 
 
@@ -58,7 +58,7 @@ def rungs(spec: Spec, failure: Failure, streak: int) -> Iterator[Rung]:
         failure: what happened.
         streak: how often in a row, this time included.
     """
-    if is_waited_out(failure, streak):
+    if should_retry_unchanged(failure, streak):
         return iter(())
     makers = _LADDERS.get((failure.failure, failure.phase)) or _LADDERS.get(
         (failure.failure, ""), ()
@@ -68,9 +68,9 @@ def rungs(spec: Spec, failure: Failure, streak: int) -> Iterator[Rung]:
     return (rung for row in rows for rung in row if rung is not None)
 
 
-def is_waited_out(failure: Failure, streak: int) -> bool:
+def should_retry_unchanged(failure: Failure, streak: int) -> bool:
     """Tell whether the cause may go away by itself, so that nothing is changed yet."""
-    return failure.failure is FailureClass.GPU_BUSY and streak <= _BUSY_PATIENCE
+    return failure.failure is FailureClass.GPU_BUSY and streak <= _BUSY_RETRIES
 
 
 def _context(spec: Spec, failure: Failure) -> Iterator[Rung]:

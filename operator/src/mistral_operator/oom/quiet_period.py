@@ -17,7 +17,7 @@ def seconds_until_quiet(spec: Spec, status: Status, now: str) -> float | None:
         return None
     marks = [ready.last_transition_time, *_marks(status.oom)]
     moment = parse_time(now)
-    # A time in the future is not a time of something that happened, whoever wrote it.
+    # Nothing has happened in the future, so such a time is wrong.
     since = max((one for one in map(_time, marks) if one and one <= moment), default=moment)
     return spec.oom.quiet_seconds - (moment - since).total_seconds()
 

@@ -1,10 +1,11 @@
 """One step at a time: what to remember, what to change, when to give up. Pure.
 
-A change is judged by ends of pods that had it, and by nothing else. If the same class comes back,
-the change is taken back and the next one is tried; if another class comes, the change is kept and
-the ladder of that class goes on from there; if every replica is ready for a quiet period, it has
-helped. No settings are tried twice and the number of steps is bounded, so this always ends: with an
-endpoint that works, or with the settings that were last seen to work and nothing left to try.
+A change is evaluated by failures of pods that had it, and by nothing else. If the same class comes
+back, the change is reverted and the next one is tried. If another class comes, the change is kept
+and the ladder of that class goes on from there. If every replica is ready for a quiet period, it
+has helped. No settings are tried twice and the number of steps is bounded, so this always
+ends: with an endpoint that works, or with the settings that were last seen to work and nothing left
+to try.
 """
 
 import hashlib
@@ -12,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mistral_operator.api import Change, Oom, Overrides, Resource, Spec, Step
-from mistral_operator.oom.counting import account
+from mistral_operator.oom.counting import record
 from mistral_operator.oom.failures import Failure
-from mistral_operator.oom.ladder import Rung, is_waited_out, rungs
+from mistral_operator.oom.ladder import Rung, rungs, should_retry_unchanged
 from mistral_operator.oom.overrides import (
     effective_resource,
     overrides_of,
@@ -41,10 +42,10 @@ a neighbor on the GPU may leave."""
 
 @dataclass(frozen=True, slots=True)
 class RemedyInputs:
-    """What a decision depends on beside the resource and the books."""
+    """What a decision depends on beside the resource and the history."""
 
     failures: Sequence[Failure]
-    """Every explained end that is visible, or was on a pod that went away; the oldest first."""
+    """Every explained failure that is visible, or was on a deleted pod; the oldest first."""
     configuration: str
     """Digest of the settings in force, as pods with them carry it."""
     ready: bool = False
@@ -55,24 +56,24 @@ class RemedyInputs:
 
 
 def decide(resource: Resource, before: Oom | None, inputs: RemedyInputs) -> Oom | None:
-    """Return the books after what was seen; None while there never was anything to remember."""
+    """Return the history after what was seen; None while there never was anything to remember."""
     spec = resource.spec
-    books = _of_this_spec(before or Oom(), spec)
-    relevant = [one for one in inputs.failures if _matters(books, one)]
+    history = _of_this_spec(before or Oom(), spec)
+    relevant = [one for one in inputs.failures if _matters(history, one)]
     if before is None and not relevant:
         return None
-    books, new = account(books, relevant)
+    history, new = record(history, relevant)
     if inputs.quiet and not new:
-        books = _calm(books)
+        history = _mark_resolved(history)
     for failure in new:
         if failure.configuration != inputs.configuration:
             continue  # settings that are not in force any more, or not yet known to be
-        changed = _judge(books, spec, failure, inputs)
-        done = changed.overrides != books.overrides or changed.stopped
-        books = changed
+        changed = _evaluate(history, spec, failure, inputs)
+        done = changed.overrides != history.overrides or changed.stopped
+        history = changed
         if done:
-            break  # what else ended had the settings that have just been replaced
-    return books
+            break  # the other failures had the settings that have just been replaced
+    return history
 
 
 def settings_in_force(resource: Resource, before: Oom | None) -> Resource:
@@ -88,91 +89,93 @@ def spec_digest(spec: Spec) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _matters(books: Oom, failure: Failure) -> bool:
-    if failure.failure in MEMORY_FAILURES | REPEATING or failure.identity in books.counted:
+def _matters(history: Oom, failure: Failure) -> bool:
+    if failure.failure in MEMORY_FAILURES | REPEATING or failure.identity in history.counted:
         return True
     # An unknown failure to start that comes with a change may come of it.
-    return failure.failure is FailureClass.START_FAILED and _trying(books) is not None
+    return failure.failure is FailureClass.START_FAILED and _trying(history) is not None
 
 
-def _trying(books: Oom) -> Step | None:
-    last = books.steps[-1] if books.steps else None
+def _trying(history: Oom) -> Step | None:
+    last = history.steps[-1] if history.steps else None
     return last if last is not None and last.outcome == "Trying" else None
 
 
-def _of_this_spec(books: Oom, spec: Spec) -> Oom:
+def _of_this_spec(history: Oom, spec: Spec) -> Oom:
     """Forget what was tried if the spec was edited since; the counts stay."""
     digest = spec_digest(spec)
-    if books.configuration == digest:
-        return books
-    kept = {"totals": books.totals, "events": books.events, "counted": books.counted}
+    if history.configuration == digest:
+        return history
+    kept = {"totals": history.totals, "events": history.events, "counted": history.counted}
     return Oom(configuration=digest).model_copy(update=kept)
 
 
-def _calm(books: Oom) -> Oom:
+def _mark_resolved(history: Oom) -> Oom:
     """The endpoint works: what was tried last has helped."""
-    if books.active is None:
-        return books
+    if history.active is None:
+        return history
     steps = [
         one.model_copy(update={"outcome": "Helped"}) if one.outcome in {"Trying", "Kept"} else one
-        for one in books.steps
+        for one in history.steps
     ]
-    return books.model_copy(update={"steps": steps, "active": None, "streak": 0})
+    return history.model_copy(update={"steps": steps, "active": None, "streak": 0})
 
 
-def _judge(books: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oom:
-    """Take one end of the settings in force into account."""
-    streak = books.streak + 1 if books.active in {None, failure.failure} else 1
+def _evaluate(history: Oom, spec: Spec, failure: Failure, inputs: RemedyInputs) -> Oom:
+    """Take one failure of the settings in force into account."""
+    streak = history.streak + 1 if history.active in {None, failure.failure} else 1
     if inputs.ready and failure.failure in REPEATING:
         # Another replica answers with these settings, or this one does again: a start succeeded.
         streak = 0
-    books = books.model_copy(update={"active": failure.failure.value, "streak": streak})
-    trying = _trying(books)
+    history = history.model_copy(update={"active": failure.failure.value, "streak": streak})
+    trying = _trying(history)
     if failure.failure not in MEMORY_FAILURES and trying is not None:
         # The change broke something else: it is as good as one that did not help.
         failure = replace(failure, failure=FailureClass(trying.failure), phase="", suggest={})
     if failure.failure in MEMORY_FAILURES and spec.oom.policy != "Observe":
-        books = _treat(books, spec, failure, inputs.now)
-    return _give_up(books, spec, failure)
+        history = _remediate(history, spec, failure, inputs.now)
+    return _give_up(history, spec, failure)
 
 
-def _treat(books: Oom, spec: Spec, failure: Failure, now: str) -> Oom:
+def _remediate(history: Oom, spec: Spec, failure: Failure, now: str) -> Oom:
     applying = spec.oom.policy == "Apply"
     if applying:
-        books = _outcome(books, failure)
-    rung = _next_rung(books, spec, failure)
+        history = _outcome(history, failure)
+    rung = _next_rung(history, spec, failure)
     if not applying:
-        return books.model_copy(update={"recommendation": None if rung is None else _change(rung)})
-    if books.exhausted or is_waited_out(failure, books.streak):
-        return books
-    if rung is None or len(books.steps) >= spec.oom.max_steps:
-        return _retreat(books)
-    return _step(books, spec, rung, failure, now)
+        return history.model_copy(
+            update={"recommendation": None if rung is None else _change(rung)}
+        )
+    if history.exhausted or should_retry_unchanged(failure, history.streak):
+        return history
+    if rung is None or len(history.steps) >= spec.oom.max_steps:
+        return _revert_all(history)
+    return _step(history, spec, rung, failure, now)
 
 
-def _outcome(books: Oom, failure: Failure) -> Oom:
-    """Say what became of the step that was being tried."""
-    last = _trying(books)
+def _outcome(history: Oom, failure: Failure) -> Oom:
+    """Record the outcome of the step that was being tried."""
+    last = _trying(history)
     if last is None:
-        return books
+        return history
     helped_not = last.failure == failure.failure
     done = last.model_copy(update={"outcome": "Reverted" if helped_not else "Kept"})
-    overrides = _without(books, last) if helped_not else books.overrides
-    return books.model_copy(update={"steps": [*books.steps[:-1], done], "overrides": overrides})
+    overrides = _without(history, last) if helped_not else history.overrides
+    return history.model_copy(update={"steps": [*history.steps[:-1], done], "overrides": overrides})
 
 
-def _without(books: Oom, step: Step) -> Overrides | None:
+def _without(history: Oom, step: Step) -> Overrides | None:
     """Return the overrides as they were before a step."""
-    standing = [one for one in books.steps[:-1] if one.outcome in {"Helped", "Kept"}]
+    standing = [one for one in history.steps[:-1] if one.outcome in {"Helped", "Kept"}]
     return overrides_of(standing)
 
 
-def _next_rung(books: Oom, spec: Spec, failure: Failure) -> Rung | None:
+def _next_rung(history: Oom, spec: Spec, failure: Failure) -> Rung | None:
     """Return the first change that leads to settings which were not tried yet."""
-    effective = spec if books.overrides is None else with_overrides(spec, books.overrides)
-    tried = {_digest(None), *books.tried}
-    for rung in rungs(effective, failure, books.streak):
-        if _digest(_with(spec, books.overrides, rung)) not in tried:
+    effective = spec if history.overrides is None else with_overrides(spec, history.overrides)
+    tried = {_digest(None), *history.tried}
+    for rung in rungs(effective, failure, history.streak):
+        if _digest(_with(spec, history.overrides, rung)) not in tried:
             return rung
     return None
 
@@ -192,36 +195,36 @@ def _change(rung: Rung) -> Change:
     return Change(setting=rung.setting, before=rung.before, after=rung.after, reason=rung.reason)
 
 
-def _step(books: Oom, spec: Spec, rung: Rung, failure: Failure, now: str) -> Oom:
-    overrides = _with(spec, books.overrides, rung)
+def _step(history: Oom, spec: Spec, rung: Rung, failure: Failure, now: str) -> Oom:
+    overrides = _with(spec, history.overrides, rung)
     step = Step(**_change(rung).model_dump(), failure=failure.failure.value, time=now)
-    return books.model_copy(
+    return history.model_copy(
         update={
-            "steps": [*books.steps, step],
+            "steps": [*history.steps, step],
             "overrides": overrides,
-            "tried": [*books.tried, _digest(overrides)],
+            "tried": [*history.tried, _digest(overrides)],
             "streak": 0,
         }
     )
 
 
-def _retreat(books: Oom) -> Oom:
+def _revert_all(history: Oom) -> Oom:
     """Nothing is left to try: go back to what was last seen to work."""
     steps = [
         one.model_copy(update={"outcome": "Reverted"}) if one.outcome in {"Trying", "Kept"} else one
-        for one in books.steps
+        for one in history.steps
     ]
     standing = overrides_of([one for one in steps if one.outcome == "Helped"])
-    return books.model_copy(update={"steps": steps, "overrides": standing, "exhausted": True})
+    return history.model_copy(update={"steps": steps, "overrides": standing, "exhausted": True})
 
 
-def _give_up(books: Oom, spec: Spec, failure: Failure) -> Oom:
+def _give_up(history: Oom, spec: Spec, failure: Failure) -> Oom:
     """Stop an endpoint whose start cannot succeed, so that it holds no GPUs."""
-    treating = (
-        spec.oom.policy == "Apply" and failure.failure in MEMORY_FAILURES and not books.exhausted
+    remediating = (
+        spec.oom.policy == "Apply" and failure.failure in MEMORY_FAILURES and not history.exhausted
     )
     limit = spec.oom.stop_after * max(1, spec.replicas)
-    hopeless = failure.failure in REPEATING and not treating
-    if hopeless and limit and books.streak >= limit:
-        return books.model_copy(update={"stopped": True})
-    return books
+    hopeless = failure.failure in REPEATING and not remediating
+    if hopeless and limit and history.streak >= limit:
+        return history.model_copy(update={"stopped": True})
+    return history

@@ -152,7 +152,7 @@ class Operator:
         settings, pollers = self._settings, []
 
         def on_change(key: Key) -> None:
-            scaler.wake(key)
+            scaler.decide_now(key)
             queue.add(key)
 
         if settings.signal_seconds:

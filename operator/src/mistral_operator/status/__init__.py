@@ -25,7 +25,7 @@ def report(status_input: StatusInput, now: str) -> Status:
     """
     resource, observed = status_input.resource, status_input.observed
     facts = observed.deployment
-    said = verdict(status_input)
+    current = verdict(status_input)
     ready = facts.ready if facts else 0
     effective = _effective(observed, status_input.previous) if ready else None
     engine = _engine(status_input)
@@ -34,7 +34,7 @@ def report(status_input: StatusInput, now: str) -> Status:
     fits = model_fits(resource.spec, observed.nodes, version)
     return Status(
         observed_generation=resource.generation,
-        conditions=conditions(status_input, said, fits, now),
+        conditions=conditions(status_input, current, fits, now),
         desired_replicas=_desired(status_input),
         replicas=facts.replicas if facts else 0,
         ready_replicas=ready,
@@ -50,10 +50,14 @@ def report(status_input: StatusInput, now: str) -> Status:
 
 
 def _desired(status_input: StatusInput) -> int:
-    """Return the replicas that should run; one that cannot start is still asked for."""
+    """Return the replicas that should run; one that cannot start is still requested."""
     spec = status_input.resource.spec
-    asked = spec.replicas if status_input.asked is None else status_input.asked
-    return 0 if spec.suspend else asked
+    requested = (
+        spec.replicas
+        if status_input.requested_replicas is None
+        else status_input.requested_replicas
+    )
+    return 0 if spec.suspend else requested
 
 
 def _effective(observed: Observed, previous: Status) -> Effective | None:
@@ -66,10 +70,10 @@ def _effective(observed: Observed, previous: Status) -> Effective | None:
 
 
 def _engine(status_input: StatusInput) -> ImageEngine | None:
-    """Return the engine in the image that the resource asks for, as far as a replica told.
+    """Return the engine in the image of the resource, as far as a replica has reported it.
 
-    The last word stands until another image is asked for: with no replica ready, the verdict on the
-    memory would else be that of another version, and change at every restart.
+    The last reported value is kept until the image changes. Otherwise, with no replica ready, the
+    verdict on the memory would be that of another version, and change at every restart.
     """
     image = status_input.resource.spec.image or status_input.server_image
     before = status_input.previous.engine
@@ -82,7 +86,7 @@ def _engine(status_input: StatusInput) -> ImageEngine | None:
 
 
 def _versions(status_input: StatusInput) -> list[str]:
-    """Return what the ready replicas report, if all have the image that is asked for."""
+    """Return what the ready replicas report, if all have the image of the resource."""
     observed, facts = status_input.observed, status_input.observed.deployment
     if facts is None or not facts.ready or not facts.all_updated or status_input.problems:
         return []

@@ -60,7 +60,7 @@ def stopped(status_input: StatusInput) -> Verdict | None:
             Outlook.GOOD,
         )
     if spec.replicas == 0 and can_scale_to_zero(spec):
-        return _asleep(status_input)
+        return _scaled_to_zero(status_input)
     if spec.replicas == 0:
         return Verdict(
             Reason.SCALED_TO_ZERO,
@@ -70,7 +70,7 @@ def stopped(status_input: StatusInput) -> Verdict | None:
     return None
 
 
-def _asleep(status_input: StatusInput) -> Verdict:
+def _scaled_to_zero(status_input: StatusInput) -> Verdict:
     if status_input.observed.activator:
         return Verdict(
             Reason.ASLEEP,

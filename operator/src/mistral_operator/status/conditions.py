@@ -24,7 +24,7 @@ def conditions(
     status_input: StatusInput, verdict: Verdict, fits: FitVerdict, now: str
 ) -> list[Condition]:
     """Return every condition of a resource."""
-    said = [
+    values = [
         (ConditionType.READY, *_ready(verdict)),
         (ConditionType.AVAILABLE, *_available(status_input)),
         (ConditionType.PROGRESSING, *_progressing(verdict)),
@@ -34,10 +34,10 @@ def conditions(
     ]
     limits = scaling_limits(status_input)
     if limits is not None:
-        said.append((ConditionType.SCALING_LIMITED, limits.status, limits.reason, limits.message))
+        values.append((ConditionType.SCALING_LIMITED, limits.status, limits.reason, limits.message))
     return [
         _condition(status_input, kind, status, reason, message, now)
-        for kind, status, reason, message in said
+        for kind, status, reason, message in values
     ]
 
 

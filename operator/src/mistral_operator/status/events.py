@@ -22,7 +22,7 @@ from mistral_operator.api import (
 from mistral_operator.kube import names
 from mistral_operator.status.memory import stopped_after
 
-_TOLD = (ConditionType.READY, ConditionType.MODEL_FITS, ConditionType.SCALING_LIMITED)
+_REPORTED = (ConditionType.READY, ConditionType.MODEL_FITS, ConditionType.SCALING_LIMITED)
 """Conditions whose changes are worth an Event; the others follow from these."""
 
 _MAX_NOTE_BYTES = 1000
@@ -32,12 +32,12 @@ _MAX_NOTE_BYTES = 1000
 def transition_events(
     resource: Resource, before: Status, after: Status, now: str
 ) -> list[dict[str, Any]]:
-    """Return one Event for each told condition whose status or reason changed."""
-    known = {one.type: one for one in before.conditions}
+    """Return one Event for each reported condition whose status or reason changed."""
+    previous = {one.type: one for one in before.conditions}
     return [
         _of_condition(resource, condition, _moment(before, now))
         for condition in after.conditions
-        if condition.type in _TOLD and _changed(known.get(condition.type), condition)
+        if condition.type in _REPORTED and _changed(previous.get(condition.type), condition)
     ]
 
 
@@ -60,24 +60,24 @@ def memory_events(
 ) -> list[dict[str, Any]]:
     """Return an Event for each memory failure and for each change that it led to."""
     old, new = before.oom or Oom(), after or Oom()
-    found = [
+    events = [
         (True, one.failure, f"pod {one.pod}: {one.evidence}", f"{one.pod}/{one.time}")
         for one in new.events
         if one not in old.events
     ]
-    found += [
+    events += [
         (False, _STEP_REASONS[one.outcome], _note(one), "")
         for one in new.steps
         if one not in old.steps
     ]
     if new.recommendation is not None and new.recommendation != old.recommendation:
-        found.append((False, "RemedyRecommended", _note(new.recommendation), ""))
+        events.append((False, "RemedyRecommended", _note(new.recommendation), ""))
     if new.stopped and not old.stopped:
-        found.append((True, Reason.CRASH_LOOP, stopped_after(new), ""))
+        events.append((True, Reason.CRASH_LOOP, stopped_after(new), ""))
     moment = _moment(before, now)
     return [
         _event(resource, reason, note, moment, warning=warning, identity=f"{reason}/{note}/{where}")
-        for warning, reason, note, where in found
+        for warning, reason, note, where in events
     ]
 
 
@@ -164,4 +164,4 @@ _NO_NEWS = {"WithinLimits"}
 """Reasons that are worth an Event only after another one."""
 
 _EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
-"""Reasons for not being ready that need nobody's attention."""
+"""Reasons for not being ready that need no attention."""

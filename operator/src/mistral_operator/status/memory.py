@@ -7,10 +7,10 @@ from mistral_operator.oom.failures import advice
 from mistral_operator.status.status_input import StatusInput
 from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES
 
-Said = tuple[Literal["True", "False"], str, str]
+ConditionValue = tuple[Literal["True", "False"], str, str]
 
 
-def memory(status_input: StatusInput) -> Said:
+def memory(status_input: StatusInput) -> ConditionValue:
     """Return status, reason and message of OutOfMemory."""
     oom = status_input.oom
     if oom is not None and oom.active in MEMORY_FAILURES and oom.active is not None:
@@ -89,9 +89,9 @@ def _more_replicas(status_input: StatusInput) -> str:
 
 def _pressed(status_input: StatusInput) -> bool:
     signals = [status_input.observed.signal(pod) for pod in status_input.observed.pods if pod.ready]
-    heard = [one for one in signals if one is not None]
-    if heard:
-        return any(one.kv_pressure for one in heard)
-    # An operator that has just started has not heard from the pods yet; the last word stands.
-    said = status_input.previous_condition(ConditionType.OUT_OF_MEMORY)
-    return said is not None and said.reason == KV_PRESSURE
+    reporting = [one for one in signals if one is not None]
+    if reporting:
+        return any(one.kv_pressure for one in reporting)
+    # An operator that has just started has not polled the pods yet: their last report is kept.
+    previous = status_input.previous_condition(ConditionType.OUT_OF_MEMORY)
+    return previous is not None and previous.reason == KV_PRESSURE

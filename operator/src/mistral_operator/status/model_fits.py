@@ -143,12 +143,12 @@ def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
     if spec.pod.gpu.memory is not None:
         return quantity_bytes(spec.pod.gpu.memory)
     needed, resource = spec.engine.tensor_parallel_size, spec.pod.gpu.resource_name
-    known = [
+    sizes = [
         memory
         for node in nodes
         if (memory := node.memory(resource)) is not None and node.count(resource) >= needed
     ]
-    return max(known, default=None)
+    return max(sizes, default=None)
 
 
 def _weights(spec: Spec) -> Weights:

@@ -125,7 +125,7 @@ def _fetch_verdict(container: ContainerFacts) -> Verdict | None:
 
 
 def _last_end(container: ContainerFacts) -> str:
-    """Say how a container ended, with the server's own report where it left one."""
+    """Say how a container exited, with the server's own report where it left one."""
     report = container.report
     times = f" (restarted {container.restarts} times)" if container.restarts > 1 else ""
     if report is not None:
@@ -156,9 +156,9 @@ def _stage(
     if signal is not None:
         unknown = f"the server is in stage {signal.stage}" if signal.stage else _NO_STAGE
         return _STAGE_WORDS.get(signal.stage, unknown)
-    said = status_input.previous_condition(ConditionType.READY)
+    previous = status_input.previous_condition(ConditionType.READY)
     prefix = f"pod {pod.name}: "
-    if said is not None and said.reason == reason and said.message.startswith(prefix):
-        # An operator that has just started has not heard from the pod yet; the last word stands.
-        return said.message.removeprefix(prefix)
+    if previous is not None and previous.reason == reason and previous.message.startswith(prefix):
+        # An operator that has just started has not polled the pod yet: its last report is kept.
+        return previous.message.removeprefix(prefix)
     return "the server is starting" if reason is Reason.STARTING else "the server is not ready"

@@ -1,4 +1,4 @@
-"""The condition ScalingLimited: what keeps an endpoint from the replicas that its load asks for."""
+"""The condition ScalingLimited: what keeps an endpoint from the replicas that its load needs."""
 
 from dataclasses import dataclass
 from typing import Literal

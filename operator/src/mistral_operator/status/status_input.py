@@ -18,9 +18,9 @@ class StatusInput:
     previous: Status = field(default_factory=Status)
     oom: Oom | None = None
     scaling: AutoscalingStatus | None = None
-    """What the operator's own autoscaling decided; `resource` then asks for that many replicas."""
-    asked: int | None = None
-    """Replicas that are asked for, where `oom` lets none run."""
+    """What the operator's own autoscaling decided; `resource` then has that many replicas."""
+    requested_replicas: int | None = None
+    """Desired replicas where `oom` lets none run."""
     server_image: str = ""
     """Image of the server where the resource names none."""
 

@@ -7,14 +7,14 @@ from mistral_operator.api import Reason
 
 
 class Outlook(Enum):
-    """What will happen if nobody does anything."""
+    """What will happen without any action."""
 
     GOOD = "good"
     """It is as it should be."""
     WAITING = "waiting"
     """Waiting is enough."""
     STUCK = "stuck"
-    """Somebody has to act."""
+    """A user has to act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +32,5 @@ def waiting(reason: Reason, message: str) -> Verdict:
 
 
 def stuck(reason: Reason, message: str) -> Verdict:
-    """Return a verdict that only somebody's action will change."""
+    """Return a verdict that only an action of a user will change."""
     return Verdict(reason, message, Outlook.STUCK)
