@@ -1,5 +1,6 @@
 """Fixtures that several unit tests share."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,3 +61,14 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     change()
     return change
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """Return the root logger, and restore it afterwards."""
+    root, kopf = logging.getLogger(), logging.getLogger("kopf")
+    before = root.level, list(root.handlers), kopf.level
+    yield root
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    kopf.setLevel(before[2])

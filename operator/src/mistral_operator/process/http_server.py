@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mistral_operator.kube import names
+from mistral_operator.kube.errors import CannotStart
 
 
 @dataclass(slots=True)
@@ -84,8 +85,19 @@ def _response(good: bool, problem: str) -> web.Response:
 
 
 async def serve(app: web.Application, port: int) -> web.AppRunner:
-    """Start serving; the caller cleans up the runner."""
+    """Start serving; the caller cleans up the runner.
+
+    Raises:
+        CannotStart: the port is in use or not permitted.
+    """
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host=None, port=port).start()
+    try:
+        await web.TCPSite(runner, host=None, port=port).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise CannotStart(
+            f"port {port} of /metrics cannot be opened: {error.strerror}; set another one in"
+            " MISTRAL_OPERATOR_PORT or MISTRAL_ACTIVATOR_PORT"
+        ) from error
     return runner
