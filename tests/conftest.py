@@ -22,6 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Write the golden files instead of failing where they differ; review the difference.",
     )
     parser.addoption(
+        "--record-release",
+        action="store_true",
+        default=False,
+        help="Write what the present version renders to tests/golden/released, for a release.",
+    )
+    parser.addoption(
         "--exhaustive",
         action="store_true",
         default=False,

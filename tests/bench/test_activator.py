@@ -15,9 +15,9 @@ import psutil
 import pytest
 from aiohttp import web
 
-from endpoint_slices import our_slice, slice_body
+from endpoint_slices import mapped, our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoints
-from mistral_operator.activator.process import Listeners
+from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.scale_to_zero import Terms
@@ -121,15 +121,13 @@ async def _engine() -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def _activator(engine: int) -> AsyncIterator[int]:
-    port, endpoints = free_port(), Endpoints()
-    terms = Terms(model="m", max_wait_seconds=60, max_requests=10).model_dump_json()
-    for body in (
-        our_slice("127.0.0.1", port=port, terms=terms),
-        slice_body("127.0.0.1", port=engine),
-    ):
+    port, endpoints = free_port(), Endpoints(is_target=lambda *_: True)
+    terms = Terms(model="m", max_wait_seconds=60, max_requests=10)
+    endpoints.set_ports({port: mapped(terms=terms)})
+    for body in (our_slice("127.0.0.1", port=port), slice_body("127.0.0.1", port=engine)):
         endpoints.on_event(kinds.ENDPOINT_SLICE, body, deleted=False)
     async with upstream_session() as upstream:
-        listeners = Listeners(endpoints, upstream, drain_seconds=5)
+        listeners = Listeners(endpoints, upstream, Limits(drain_seconds=5))
         await listeners.sync()
         yield port
         await listeners.close()

@@ -29,6 +29,8 @@ from mistral_server.gate import Gate
 from mistral_server.gate.asgi import DISCONNECT
 from server_runner import RunningServer
 
+JSON = [(b"content-type", b"application/json")]
+
 CHUNKS = 1000
 ROUNDS = 30
 PACED_ROUNDS = 5
@@ -103,7 +105,7 @@ async def _stream(app: App, times: Times) -> None:
         if message.get("body"):
             marks.append(time.perf_counter())
 
-    scope = {"type": "http", "method": "POST", "path": CHAT, "headers": []}
+    scope = {"type": "http", "method": "POST", "path": CHAT, "headers": JSON}
     await app(scope, receive, send)
     times.firsts.append(marks[1] - marks[0])
     times.gaps += [later - earlier for earlier, later in itertools.pairwise(marks[1:])]
@@ -151,7 +153,7 @@ async def _paced_streams(app: App, count: int) -> None:
             return
 
         await asyncio.sleep(wait)
-        await app({"type": "http", "method": "POST", "path": CHAT, "headers": []}, receive, send)
+        await app({"type": "http", "method": "POST", "path": CHAT, "headers": JSON}, receive, send)
 
     await asyncio.gather(*(one(fast_engine.PACE_SECONDS * at / count) for at in range(count)))
 
@@ -184,7 +186,7 @@ async def _upload(app: App, pieces: list[bytes]) -> float:
         return
 
     started = time.perf_counter()
-    await app({"type": "http", "method": "POST", "path": CHAT, "headers": []}, receive, send)
+    await app({"type": "http", "method": "POST", "path": CHAT, "headers": JSON}, receive, send)
     return time.perf_counter() - started
 
 

@@ -13,6 +13,7 @@ from chart_rendering import (
     render,
     render_activator,
 )
+from mistral_operator.kube import names
 from mistral_operator.kube.names import HTTP_PORT, LABEL_MANAGED_BY, MANAGED_BY
 from mistral_operator.process.settings import ActivatorSettings
 from mistral_operator.scale_to_zero import FIRST_PORT, PORTS
@@ -22,6 +23,12 @@ SLICES = {
     "apiGroups": ["discovery.k8s.io"],
     "resources": ["endpointslices"],
     "verbs": ["list", "watch"],
+}
+PORT_MAP = {
+    "apiGroups": [""],
+    "resources": ["configmaps"],
+    "resourceNames": [names.PORT_MAP],
+    "verbs": ["get"],
 }
 EVERYTHING = {
     "activator": {"replicas": 2},
@@ -40,7 +47,7 @@ def pod(values: dict[str, Any] | None = None) -> Object:
 def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> ActivatorSettings:
     """Return the settings of an activator that was installed with some values."""
     for variable in pod(values)["spec"]["containers"][0]["env"]:
-        monkeypatch.setenv(variable["name"], variable["value"])
+        monkeypatch.setenv(variable["name"], variable.get("value", NAMESPACE))
     return ActivatorSettings()
 
 
@@ -49,6 +56,9 @@ def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> Activat
     [
         ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
         ({"activator": {"drainSeconds": 45}}, "drain_seconds", 45.0),
+        ({}, "namespace", NAMESPACE),
+        ({"activator": {"connections": 300}}, "connections", 300),
+        ({"activator": {"requestMemoryMiB": 50}}, "request_memory_mib", 50),
         ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
         ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
         ({"log": {"format": "json"}}, "log_format", "json"),
@@ -82,13 +92,19 @@ def test_no_environment_variable_is_misspelt() -> None:
     [([], "ClusterRole", [None]), (["team-a", "team-b"], "Role", ["team-a", "team-b"])],
     ids=["cluster", "namespaces"],
 )
-def test_it_may_look_at_slices_and_nothing_else(
+def test_it_may_look_at_slices_and_the_port_map_and_nothing_else(
     namespaces: list[str], kind: str, where: list[str | None]
 ) -> None:
     rendered = render_activator({"watchNamespaces": namespaces})
-    roles = [one for one in rendered if one["kind"] in {"Role", "ClusterRole"}]
-    bindings = of_kind(rendered, f"{kind}Binding")
+    *roles, ports = (one for one in rendered if one["kind"] in {"Role", "ClusterRole"})
+    bindings = [
+        one
+        for one in of_kind(rendered, f"{kind}Binding")
+        if one["roleRef"]["name"] != ports["metadata"]["name"]
+    ]
 
+    assert ports["metadata"]["namespace"] == NAMESPACE
+    assert ports["rules"] == [PORT_MAP]
     assert [one["kind"] for one in roles] == [kind] * len(where)
     assert [one["metadata"].get("namespace") for one in roles] == where
     assert all(one["rules"] == [SLICES] for one in roles)
@@ -119,7 +135,7 @@ def test_every_selector_selects_its_own_pods_and_not_the_others(kind: str) -> No
 
 def test_the_operator_finds_it_by_a_service_that_names_its_port() -> None:
     (service,) = of_kind(render_activator(), "Service")
-    (port,) = pod()["spec"]["containers"][0]["ports"]
+    port = pod()["spec"]["containers"][0]["ports"][0]
 
     assert service["spec"]["clusterIP"] == "None"
     assert (port["name"], port["containerPort"]) == ("http", 8080)
@@ -138,6 +154,20 @@ def test_the_network_policy_is_open_where_requests_come_and_go() -> None:
     assert [one["port"] for one in api_server["ports"]] == [16443]
     assert [one["port"] for one in endpoints["ports"]] == [HTTP_PORT]
     assert endpoints["to"][0]["podSelector"] == {"matchLabels": {LABEL_MANAGED_BY: MANAGED_BY}}
+
+
+def test_probes_have_a_port_that_the_network_policy_closes_to_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    container = pod()["spec"]["containers"][0]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    (policy,) = of_kind(render_activator({"networkPolicy": {"enabled": True}}), "NetworkPolicy")
+
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] == "probes"
+    assert settings(monkeypatch, {}).probe_port == ports["probes"]
+    (taken,) = policy["spec"]["ingress"]
+    assert ports["probes"] not in [one["port"] for one in taken["ports"]]
 
 
 def test_it_is_as_confined_as_the_operator() -> None:

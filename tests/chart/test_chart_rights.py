@@ -6,10 +6,18 @@ import pytest
 
 from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render
 from mistral_operator.kube import names
-from operator_rights import IN_THE_CLUSTER, IN_WATCHED_NAMESPACES, ON_THE_LEASE, Right
+from operator_rights import (
+    IN_THE_CLUSTER,
+    IN_WATCHED_NAMESPACES,
+    ON_THE_LEASE,
+    ON_THE_PORT_MAP,
+    Right,
+)
 
 LOOKUP = "-activator-lookup"
 """Suffix of the role by which the operator finds the activators."""
+PORTS = "-activator-ports-writer"
+"""Suffix of the role with which it writes the port map of the activators."""
 
 
 def rights(role: Object) -> set[Right]:
@@ -39,16 +47,18 @@ def bound_roles(objects: list[Object]) -> dict[tuple[str, str], Object]:
         role = roles[reference["kind"], namespace, reference["name"]]
         where = namespace or reference["name"]
         assert (reference["kind"], where) not in bound or namespace == NAMESPACE
-        if reference["name"].endswith(LOOKUP):
-            where += LOOKUP
+        where += next((one for one in (LOOKUP, PORTS) if reference["name"].endswith(one)), "")
         bound[reference["kind"], where] = role
     return bound
 
 
 def test_the_operator_may_do_what_its_code_does_and_no_more() -> None:
     roles = bound_roles(render())
+    ports = roles.pop(("Role", NAMESPACE + PORTS))
 
     assert set(roles) == {("ClusterRole", RELEASE), ("Role", NAMESPACE)}
+    assert rights(ports) == set(ON_THE_PORT_MAP)
+    assert [one["resourceNames"] for one in ports["rules"]] == [[names.PORT_MAP]]
     assert rights(roles["ClusterRole", RELEASE]) == {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER}
     assert rights(roles["Role", NAMESPACE]) == set(ON_THE_LEASE)
 
@@ -57,17 +67,21 @@ def test_watched_namespaces_alone_are_open_to_the_operator() -> None:
     roles = bound_roles(render({"watchNamespaces": ["team-a", "team-b", "team-a"]}))
     lease = roles.pop(("Role", NAMESPACE))
     lookup = roles.pop(("Role", NAMESPACE + LOOKUP))
+    ports = roles.pop(("Role", NAMESPACE + PORTS))
 
     assert set(roles) == {("ClusterRole", RELEASE), ("Role", "team-a"), ("Role", "team-b")}
     assert rights(roles["ClusterRole", RELEASE]) == set(IN_THE_CLUSTER)
     assert rights(roles["Role", "team-a"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(roles["Role", "team-b"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(lease) == set(ON_THE_LEASE)
+    assert rights(ports) == set(ON_THE_PORT_MAP)
     assert rights(lookup) == {("discovery.k8s.io", "endpointslices", "list")}
 
 
 @pytest.mark.parametrize("namespaces", [[], ["team-a"]], ids=["cluster", "namespaces"])
-def test_without_an_activator_the_operator_writes_no_slices(namespaces: list[str]) -> None:
+def test_without_an_activator_the_operator_writes_neither_slices_nor_ports(
+    namespaces: list[str],
+) -> None:
     values = {"activator": {"enabled": False}, "watchNamespaces": namespaces}
     roles = bound_roles(render(values))
     slices = {
@@ -78,6 +92,7 @@ def test_without_an_activator_the_operator_writes_no_slices(namespaces: list[str
     }
 
     assert slices == {"get", "list", "watch", "delete"}, "what an earlier one left is deleted"
+    assert not any(where.endswith(PORTS) for _, where in roles)
 
 
 def test_the_lease_that_is_written_is_the_operators_own() -> None:

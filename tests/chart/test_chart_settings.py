@@ -60,6 +60,10 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         *("url", f"http://scaler-metrics.{NAMESPACE}.svc:8080"),
     ),
     "activator": ({"fullnameOverride": "msd"}, "activator_service", "msd-activator"),
+    "ports": (
+        {"activator": {"portsPerNamespace": 7}},
+        *("activator_ports_per_namespace", 7),
+    ),
     "no activator": ({"activator": {"enabled": False}}, "activator_service", ""),
     "no election": ({"leaderElection": {"enabled": False}}, "leader_election", False),
     "lease": ({"leaderElection": {"leaseSeconds": 30}}, "lease_seconds", 30),

@@ -63,5 +63,6 @@ def test_outcomes_that_are_no_errors_are_those_of_the_rules() -> None:
         ToolCallOutcome.OK,
         ToolCallOutcome.INVALID_ID,
         ToolCallOutcome.SCHEMA_UNUSABLE,
+        ToolCallOutcome.TOO_COMPLEX,
     }
     assert {"repetition", "abort"} <= set(FINISH_REASONS)

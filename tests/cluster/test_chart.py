@@ -33,6 +33,7 @@ from operator_rights import (
     IN_THE_CLUSTER,
     IN_WATCHED_NAMESPACES,
     ON_THE_LEASE,
+    ON_THE_PORT_MAP,
     Right,
 )
 from resource_definitions import stand_in, until_established
@@ -143,6 +144,7 @@ ALLOWED = (
     *(Attempt(*right) for right in IN_WATCHED_NAMESPACES),
     *(Attempt(*right) for right in IN_THE_CLUSTER),
     *(Attempt(*right, namespace=NAMESPACE, name=names.LEASE) for right in ON_THE_LEASE),
+    *(Attempt(*right, namespace=NAMESPACE, name=names.PORT_MAP) for right in ON_THE_PORT_MAP),
 )
 
 
@@ -210,7 +212,8 @@ def own_operator(release: Release, tmp_path: Path, log: Path) -> Iterator[Operat
     kubeconfig.write_text(json.dumps(view))
     # An OperatorProcess asks its cluster for nothing but the kubeconfig.
     seen = cast("Cluster", SimpleNamespace(kubeconfig=kubeconfig))
-    with running_operator(seen, log, LEADER_ELECTION="true", NAMESPACE=NAMESPACE) as operator:
+    settings = {"NAMESPACE": NAMESPACE, "ACTIVATOR_SERVICE": f"{RELEASE}-activator"}
+    with running_operator(seen, log, LEADER_ELECTION="true", **settings) as operator:
         yield operator
 
 
@@ -234,6 +237,7 @@ UNUSED_HERE = {
     # Needed by admission plugins or within a patch: no request of its own.
     *(right for right in IN_WATCHED_NAMESPACES if right[1].endswith("/finalizers")),
     *(right for right in IN_WATCHED_NAMESPACES if right[2] == "create" and right[1] != "events"),
+    *(right for right in ON_THE_PORT_MAP if right[2] == "create"),
     # When a new operator renders one child less, or a foreign object bears a child's name.
     *(
         (kind.group, kind.plural, verb)
@@ -262,7 +266,8 @@ def test_a_running_operator_needs_every_right_and_misses_none(
     own_operator.stop()
     requests = requests_of(release.cluster, OPERATOR)
     used = {right_of(event) for event in requests}
-    granted = {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER, *ON_THE_LEASE}
+    granted = {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER, *ON_THE_LEASE, *ON_THE_PORT_MAP}
+    release.cluster.kubectl("--namespace", NAMESPACE, "get", "configmap", names.PORT_MAP)
 
     assert [event for event in requests if event["responseStatus"]["code"] == 403] == []
     assert "forbidden" not in own_operator.log.read_text().lower()

@@ -2,14 +2,23 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine_counts import the_counts_are_the_clients
+from engine_requests import ask, refused
 from engine_server import BOOT_SECONDS, engine_settings
-from mistral_server.contract import EXIT_CODES, EngineSettings, FailureClass, Stage
+from mistral_server.contract import (
+    EXIT_CODES,
+    EngineSettings,
+    FailureClass,
+    GateSettings,
+    LimitSettings,
+    Stage,
+)
 from server_runner import RunningServer
 
 StartServer = Callable[..., RunningServer]
@@ -70,3 +79,21 @@ def test_two_api_servers_count_together_and_a_stop_cuts_no_stream(
     assert server.wait(GONE_SECONDS) == 0
     assert server.processes() == {}
     assert not Path(server.settings.termination_log).exists()
+
+
+def test_a_connection_without_a_request_is_closed(start_server: StartServer) -> None:
+    """Neither half a request line nor a header without end holds a connection."""
+    limits = LimitSettings(head_seconds=2, header_bytes=20_000)
+    server = start_server(gate=GateSettings(limits=limits))
+    server.until_ready(BOOT_SECONDS)
+    address = ("127.0.0.1", server.settings.port)
+    for start in (b"", b"POST /v1", b"GET /health HTTP/1.1\r\nx-a: "):
+        with socket.create_connection(address, timeout=30) as connection:
+            connection.sendall(start)
+            assert connection.recv(100).startswith(b"HTTP/1.1 408")
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nx-a: " + b"a" * 300_000)
+        assert connection.recv(100).startswith(b"HTTP/1.1 431")
+    assert refused(server, "head_seconds") == 3
+    assert refused(server, "header_bytes") == 1
+    assert ask(server, max_tokens=2).status == 200

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from activator_process import network_of_fake_pods
+from fault_activator import activator, settings
 from fault_api import Api
 from fault_crashes import Crashes
 from fault_lane import lane
@@ -26,10 +29,12 @@ async def play(
     free = asyncio.Semaphore(LANES)
 
     async def one(api: Api, crash: Crashes) -> None:
-        name = f"crash-{crash.operation.name}"
-        async with free, lane(api, name, directory) as made:
+        name, sleeps = f"crash-{crash.operation.name}", crash.operation.scales_to_zero
+        own = settings(name) if sleeps else {}
+        async with free, lane(api, name, directory, **own) as made:
             try:
-                await crash.play(made, points, quiet_seconds)
+                async with activator(made) if sleeps else nullcontext():
+                    await crash.play(made, points, quiet_seconds)
             except Exception as error:
                 crash.failures.append(f"{type(error).__name__}: {error}; log {made.operator.log}")
 
@@ -45,7 +50,10 @@ def played(
     exhaustive, names = is_exhaustive(request), selected(request, "operation")
     crashes = [Crashes(one) for one in OPERATIONS if one.name in names]
     points = slice(None) if exhaustive else slice(2, None, 5)
-    asyncio.run(play(cluster, tmp_path_factory.mktemp("crashes"), crashes, points, QUIET_SECONDS))
+    directory = tmp_path_factory.mktemp("crashes")
+    need_network = any(one.operation.scales_to_zero for one in crashes)
+    with network_of_fake_pods() if need_network else nullcontext():
+        asyncio.run(play(cluster, directory, crashes, points, QUIET_SECONDS))
     return {one.operation.name: one for one in crashes}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fault_api import Api, until
+from fault_exchange import Exchange
 from fault_lane import NAME, Lane, lane
 from fault_proxy_requests import AtList, Hold, RespondEvery
 from fault_proxy_watches import DropEvents, a_deletion
@@ -140,6 +141,31 @@ async def test_an_edit_during_the_write_of_the_status_is_reconciled(
             return bool((await made.get(kinds.DEPLOYMENT))["spec"]["replicas"] == 1)
 
         await until(resumed, "the second edit", DETECTION_SECONDS)
+
+
+@pytest.mark.exhaustive
+async def test_a_status_is_not_written_to_a_resource_that_was_created_anew(
+    api: Api, tmp_path: Path
+) -> None:
+    def is_status(exchange: Exchange) -> bool:
+        return exchange.kind == f"{kinds.RESOURCE.plural}/status"
+
+    async with lane(api, "gap-anew", tmp_path) as made:
+        await ready_endpoint(made)
+        hold = Hold(is_status)
+        silent = DropEvents(lambda exchange, event: exchange.kind == kinds.RESOURCE.plural)
+        made.begin()
+        with made.proxy.fault(hold):
+            await made.edit({"suspend": True})
+            await asyncio.wait_for(hold.held.wait(), DETECTION_SECONDS)
+            with made.proxy.fault(silent):
+                await api.delete(kinds.RESOURCE, made.namespace, NAME)
+                await made.create()
+                hold.release()
+                await made.settle(made.is_ready)
+
+        refused = [one.status for one in made.proxy.exchanges if is_status(one)][:1]
+        assert refused == [409], "the held write named a version of the predecessor"
 
 
 @pytest.mark.exhaustive

@@ -5,7 +5,7 @@ from typing import Any
 from builders import NAME, NAMESPACE, next_version
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Key
-from mistral_operator.scale_to_zero import Terms
+from mistral_operator.scale_to_zero import PortMapEntry, Terms
 
 KEY = Key(NAMESPACE, NAME)
 TERMS = Terms(model="small", max_wait_seconds=60, max_requests=2)
@@ -28,14 +28,17 @@ def slice_body(*addresses: str, port: int = 8000, ready: bool = True, **metadata
     }
 
 
-def our_slice(*addresses: str, port: int = 20_000, terms: str | None = None) -> Any:
+def our_slice(*addresses: str, port: int = 20_000, **metadata: Any) -> Any:
     """Return a slice as the operator makes it."""
-    text = TERMS.model_dump_json() if terms is None else terms
-    return slice_body(
-        *addresses,
-        port=port,
-        name=names.activator_slice(NAME, ipv6=False),
-        uid="uid-of-ours",
-        labels=names.labels(NAME) | {names.LABEL_SLICE_MANAGER: names.MANAGED_BY},
-        annotations={names.ANNOTATION_ACTIVATION: text},
-    )
+    metadata = {
+        "name": names.activator_slice(NAME, ipv6=False),
+        "uid": "uid-of-ours",
+        "labels": names.labels(NAME) | {names.LABEL_SLICE_MANAGER: names.MANAGED_BY},
+        **metadata,
+    }
+    return slice_body(*addresses, port=port, **metadata)
+
+
+def mapped(key: Key = KEY, terms: Terms = TERMS) -> PortMapEntry:
+    """Return an entry of the port map."""
+    return PortMapEntry(namespace=key.namespace, name=key.name, terms=terms)

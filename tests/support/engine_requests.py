@@ -145,6 +145,15 @@ def exposition(server: RunningServer) -> str:
     return server.get("/metrics", health=False)[1]
 
 
+def refused(server: RunningServer, reason: str) -> float:
+    """Return how many requests were refused for a reason."""
+    line = f'mistral_requests_refused_total{{reason="{reason}"}} '
+    (value,) = (
+        one.removeprefix(line) for one in exposition(server).splitlines() if one.startswith(line)
+    )
+    return float(value)
+
+
 SHAPES: dict[str, dict[str, Any]] = {
     "chat": {},
     "logprobs": {"logprobs": True, "top_logprobs": 2},

@@ -92,6 +92,10 @@ class FakeObjects:
         if (identity["apiVersion"], identity["kind"]) != (kind.api_version, kind.kind):
             raise ApiError(400, "BadRequest", f"{identity} is not what is served here")
         live = self._owned(kind, key) if status else self.stored.get((kind, key))
+        _check_version(kind, key.name, live, desired["metadata"].get("resourceVersion"))
+        if not status:
+            # For the status of a custom resource, the API server ignores the uid.
+            _check_uid(kind, key.name, live, desired["metadata"].get("uid"))
         fields = _part(desired, status=status)
         try:
             made = applied(
@@ -235,12 +239,40 @@ class FakeObjects:
             listener(event)
 
 
+def _check_version(kind: Kind, name: str, live: Owned | None, version: str | None) -> None:
+    """Refuse an apply to an object of another version than the expected one."""
+    if live is not None and version not in {None, live.body["metadata"]["resourceVersion"]}:
+        problem = (
+            "the object has been modified; please apply your changes to the latest version and try"
+            " again"
+        )
+        message = f'Operation cannot be fulfilled on {kind.plural} "{name}": {problem}'
+        raise ApiError(409, "Conflict", message)
+
+
+def _check_uid(kind: Kind, name: str, live: Owned | None, uid: str | None) -> None:
+    """Refuse an apply to an object of another uid than the expected one."""
+    if uid is None or (live is not None and live.body["metadata"]["uid"] == uid):
+        return
+    if live is not None:
+        problem = f'metadata.uid: Invalid value: "{uid}": field is immutable'
+        raise ApiError(422, "Invalid", f'{kind.kind} "{name}" is invalid: {problem}')
+    problem = (
+        f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+    )
+    raise ApiError(
+        409, "Conflict", f'Operation cannot be fulfilled on {kind.plural} "{name}": {problem}'
+    )
+
+
 def _part(desired: Object, *, status: bool) -> Object:
     """Return what an apply is about: a status and the rest are written at different addresses."""
     if status:
         return {"status": desired.get("status", {})}
     metadata = {
-        key: one for key, one in desired["metadata"].items() if key not in {"name", "namespace"}
+        key: one
+        for key, one in desired["metadata"].items()
+        if key not in {"name", "namespace", "uid", "resourceVersion"}
     }
     fields = {
         key: one

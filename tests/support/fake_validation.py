@@ -24,6 +24,9 @@ def with_defaults(kind: Kind, body: Object) -> Object:
 
 def invalid(kind: Kind, before: Object | None, body: Object) -> str | None:
     """Return why an object cannot be as it should become, None if it can."""
+    owners = body["metadata"].get("ownerReferences", ())
+    if sum(bool(one.get("controller")) for one in owners) > 1:
+        return "metadata.ownerReferences: Only one reference can have Controller set to true"
     if kind == kinds.SERVICE:
         names = [one.get("name") for one in body["spec"]["ports"]]
         if len(names) != len(set(names)):

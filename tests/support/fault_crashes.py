@@ -66,7 +66,7 @@ class Crashes:
 
 async def _played(lane: Lane, operation: Operation, kill: KillAt | None = None) -> EndState:
     await operation.prepare(lane)
-    lane.begin()
+    await lane.begin_with_revisions()
     with lane.proxy.fault(*([kill] if kill else [])):
         await operation.act(lane)
         await lane.settle(lambda: operation.done(lane))

@@ -25,6 +25,7 @@ SETTLE_SECONDS = 120.0
 _OURS = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
 _BOOKKEEPING = {
     *("uid", "resourceVersion", "managedFields", "creationTimestamp", "clusterIP", "clusterIPs"),
+    "generation",  # see EndState.revisions
     *("lastTransitionTime", "time", "since", "counted", "status"),
     names.ANNOTATION_APPLIED,  # depends on the owner's uid
 }
@@ -40,7 +41,7 @@ class EndState:
 
     objects: dict[str, Any]
     revisions: dict[str, int]
-    """Generation of each child, and the Deployment's rollouts."""
+    """Changes of each child since `begin`, and the Deployment's rollouts."""
     created: Counter[str]
     deleted: Counter[str]
     pods: int
@@ -70,6 +71,8 @@ class Lane:
     operator: OperatorUnderFaults
     audit_start: int = 0
     taken: int = 0
+    revisions: dict[str, int] = field(default_factory=dict)
+    """Revisions of the children at the beginning: a preparation may take more or fewer."""
     memory: dict[str, Any] = field(default_factory=dict)
     """Values that a preparation passes to the operation."""
 
@@ -122,6 +125,11 @@ class Lane:
         self.proxy.reset()
         self.audit_start = self.api.cluster.audit_position()
 
+    async def begin_with_revisions(self) -> None:
+        """Count from here on, changes of the children included."""
+        self.begin()
+        self.revisions = _revisions(await self._children())
+
     @property
     def rest_seconds(self) -> float:
         """Seconds since the last write."""
@@ -147,11 +155,8 @@ class Lane:
 
     async def end_state(self) -> EndState:
         """Return the state of the namespace and the changes since `begin`."""
-        children = [
-            one
-            for kind in kinds.CHILD_KINDS
-            for one in [{**body, "kind": kind.kind} for body in await self._ours(kind)]
-        ]
+        children = await self._children()
+        revisions = _revisions(children)
         objects = {f"{one['kind']} {one['metadata']['name']}": _masked(one) for one in children}
         for body in await self.api.list(kinds.RESOURCE, self.namespace):
             content = {"status": "", "spec": body["spec"]}
@@ -161,7 +166,7 @@ class Lane:
         text = json.dumps(objects).replace(self.namespace, "NAMESPACE")
         return EndState(
             json.loads(text),
-            _revisions(children),
+            {name: count - self.revisions.get(name, 0) for name, count in revisions.items()},
             *self._made_and_deleted(),
             await self.api.pods_created(self.namespace, self.audit_start),
         )
@@ -177,6 +182,13 @@ class Lane:
             if await self._ours(kind):
                 return False
         return not await self.api.list(kinds.RESOURCE, self.namespace)
+
+    async def _children(self) -> list[Object]:
+        return [
+            {**body, "kind": kind.kind}
+            for kind in kinds.CHILD_KINDS
+            for body in await self._ours(kind)
+        ]
 
     async def _ours(self, kind: Kind) -> list[Object]:
         return await self.api.list(kind, self.namespace, kinds.selector_of(kind) or "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from exited_servers import exited_status
 from fault_api import Object, until
 from fault_lane import NAME, SETTLE_SECONDS, Lane
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, names
 from mistral_server.contract import FailureClass, TerminationReport
 
 Step = Callable[[Lane], Awaitable[None]]
@@ -22,12 +22,14 @@ class Operation:
         prepare: creates the state before the operation.
         act: runs the operation; it may wait for the operator in between.
         done: whether the operator has finished.
+        scales_to_zero: whether an activator is needed.
     """
 
     name: str
     prepare: Step
     act: Step
     done: Check
+    scales_to_zero: bool = False
 
 
 TOO_LONG = {"engine": {"contextLength": 131072}}
@@ -43,6 +45,9 @@ KV_TOO_SMALL = TerminationReport(
 CUDA_OOM_LOAD = KV_TOO_SMALL.model_copy(
     update={"failure": FailureClass.CUDA_OOM_LOAD, "suggest": {}}
 )
+
+
+SLEEPER = {"autoscaling": {"minReplicas": 0, "maxReplicas": 2, "driver": "External"}}
 
 
 async def _nothing(lane: Lane) -> None:
@@ -132,11 +137,14 @@ async def _end_thrice(lane: Lane) -> None:
 async def _is_remedied(lane: Lane, steps: int) -> bool:
     oom = await _oom(lane)
     outcomes = [one["outcome"] for one in oom.get("steps", [])]
-    return len(outcomes) == steps and outcomes[-1] == "Helped" and await lane.is_ready()
+    helped = len(outcomes) == steps and outcomes[-1] == "Helped"
+    # The decision is recorded first, and the conditions follow.
+    return helped and await _has_reason(lane, "Remedied", "OutOfMemory") and await lane.is_ready()
 
 
 async def _is_stopped(lane: Lane) -> bool:
-    return await _has_reason(lane, "CrashLoop") and not await lane.pods()
+    replicas = (await lane.get()).get("status", {}).get("replicas", 0)
+    return await _has_reason(lane, "CrashLoop") and not replicas and not await lane.pods()
 
 
 async def _drift_is_repaired(lane: Lane) -> bool:
@@ -153,6 +161,41 @@ async def _drift_is_repaired(lane: Lane) -> bool:
 
 async def _ready(lane: Lane) -> bool:
     return await lane.is_ready()
+
+
+async def _activators(lane: Lane) -> list[Object]:
+    """Return the addresses of activators behind the Service."""
+    result = await lane.get(kinds.ENDPOINT_SLICE, names.activator_slice(NAME, ipv6=False))
+    return result.get("endpoints") or []
+
+
+async def _serves(lane: Lane) -> bool:
+    return await lane.is_ready() and not await _activators(lane)
+
+
+async def _is_at_zero(lane: Lane) -> bool:
+    replicas = (await lane.get(kinds.DEPLOYMENT)).get("spec", {}).get("replicas")
+    reported = await _has_reason(lane, "Asleep")
+    return reported and replicas == 0 and bool(await _activators(lane)) and not await lane.pods()
+
+
+async def _sleeper(lane: Lane) -> None:
+    await lane.create(SLEEPER)
+    await lane.settle(lambda: _serves(lane))
+
+
+async def _scaled_to_zero(lane: Lane) -> None:
+    await _sleeper(lane)
+    await lane.scale(0)
+    await lane.settle(lambda: _is_at_zero(lane))
+
+
+async def _scale_to_zero(lane: Lane) -> None:
+    await lane.scale(0)
+
+
+async def _scale_from_zero(lane: Lane) -> None:
+    await lane.scale(1)
 
 
 OPERATIONS = (
@@ -180,4 +223,6 @@ OPERATIONS = (
         _end_thrice,
         _is_stopped,
     ),
+    Operation("sleep", _sleeper, _scale_to_zero, _is_at_zero, scales_to_zero=True),
+    Operation("wake", _scaled_to_zero, _scale_from_zero, _serves, scales_to_zero=True),
 )

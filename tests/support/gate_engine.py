@@ -176,6 +176,7 @@ async def ask(
         "headers": [
             *((name.lower().encode(), value.encode()) for name, value in headers),
             (b"host", b"x"),
+            (b"content-type", b"application/json"),
             (b"content-length", str(len(raw)).encode()),
         ],
     }

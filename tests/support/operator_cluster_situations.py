@@ -35,6 +35,12 @@ def without_activator(spec: Object) -> StatusInput:
     return replace(case, observed=replace(case.observed, activator=False))
 
 
+def without_port(spec: Object) -> StatusInput:
+    """Return an endpoint without replicas that has no port of the activators."""
+    case = status_input(spec=spec, deployment=deployment_body(0))
+    return replace(case, observed=replace(case.observed, no_port="there are too many here"))
+
+
 CLUSTER_SITUATIONS: dict[str, Case] = {
     "everything runs": (
         status_input(ready_pod(), deployment=READY),
@@ -93,6 +99,12 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.ACTIVATOR_MISSING,
         Outlook.STUCK,
         ["no activator is ready", "spec.autoscaling.minReplicas to 1"],
+    ),
+    "scaled to zero without a port": (
+        without_port(spec={"replicas": 0, "autoscaling": SLEEPER}),
+        Reason.NO_PORT,
+        Outlook.STUCK,
+        ["no request can reach", "too many here", "raise activator.portsPerNamespace"],
     ),
     "it might scale to zero if it were not stopped": (
         status_input(spec={"suspend": True, "autoscaling": SLEEPER}, deployment=deployment_body(0)),

@@ -4,10 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
+from builders import Object
 from fake_api_server import Write
-from fake_objects import ApiError
+from fake_objects import ApiError, WatchEvent
 from mistral_operator.kube import kinds, names
 from operator_life import KEY, Life
 from operator_scenarios import Scenario
@@ -35,6 +37,8 @@ class Played:
     extra_events: Counter[str]
     """Reasons of Events without a recorded transition of their own."""
     writes: list[Write] = field(default_factory=list)
+    silent_writes: int = 0
+    """Writes of the status that tell a user nothing."""
 
 
 async def differences(scenario: Scenario, make: Callable[[], Life]) -> list[str]:
@@ -60,6 +64,7 @@ def _difference(reference: Played, played: Played) -> str:
     missing, extra = played.missing_events, played.extra_events
     parts = [f"misses Events {missing}"] * bool(missing)
     parts += [f"repeats Events {extra}"] * bool(extra)
+    parts += [f"writes {played.silent_writes} statuses without news"] * bool(played.silent_writes)
     parts += [f"creates {created}"] * bool(created) + [f"deletes {deleted}"] * bool(deleted)
     for name in sorted({*reference.end, *played.end}):
         if reference.end.get(name) != played.end.get(name):
@@ -115,6 +120,7 @@ class Rehearsal:
             expected - posted,
             posted - expected,
             writes,
+            silent_writes(life.objects.feed[events:]),
         )
 
 
@@ -135,6 +141,27 @@ def kill(life: Life, number: int, when: When) -> None:
         life.api.before_write = before
     else:
         life.api.after_write = after
+
+
+def silent_writes(feed: list[WatchEvent]) -> int:
+    """Count the statuses that differ from the ones before in nothing that a user reads."""
+    changed = [one for one in feed if one.kind == kinds.RESOURCE and one.action == "MODIFIED"]
+    bodies = [one.body for one in changed if "status" in one.body]
+    return sum(
+        _without_status(one) == _without_status(before) and _news(one) == _news(before)
+        for before, one in pairwise(bodies)
+    )
+
+
+def _news(body: Object) -> Object:
+    status = {key: one for key, one in body["status"].items() if key != "lastUpdateTime"}
+    oom = {key: one for key, one in status.get("oom", {}).items() if key != "counted"}
+    return {**status, "oom": oom}
+
+
+def _without_status(body: Object) -> Object:
+    metadata = {key: one for key, one in body["metadata"].items() if key != "resourceVersion"}
+    return {**body, "metadata": metadata, "status": {}}
 
 
 def content(life: Life) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fake_api_server import FakeApiServer, is_selected
 from fake_objects import EPOCH, FakeObjects, WatchEvent
 from fake_workloads import FakeWorkloads, is_ready
 from in_process_client import connected
+from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
 from mistral_operator.control.collectors import FleetCollector
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler
@@ -176,6 +177,8 @@ class OneOperator:
             wall=life.now,
         )
         self.fleet = FleetCollector()
+        self._ports = ActivatorPorts(self._store, requeue=self._queue.add)
+        self._port_map = PortMapWriter(life.cluster, "mistral-system", self._ports)
         self.reconciler = life.reconciler(
             Dependencies(
                 life.cluster,
@@ -185,6 +188,8 @@ class OneOperator:
                 self._activators,
                 CONTEXT,
                 self.fleet,
+                ports=self._ports,
+                publish_ports=self._port_map.publish,
                 requeue=self._queue.add,
                 requeue_after=self._queue.add_after,
                 now=life.now,
@@ -202,6 +207,7 @@ class OneOperator:
         self._life.objects.listeners.append(self._on_event)
         self._poll_activators()
         await self._resync.once()
+        await self._port_map.restore()
         parts = (
             self._queue.work(self.reconciler),
             self._resync.forever(RESYNC_SECONDS),

@@ -56,6 +56,11 @@ ON_THE_LEASE = {
     ("coordination.k8s.io", "leases", verb): "leader.CreatableLeaseLock"
     for verb in ("get", "create", "update")
 }
+ON_THE_PORT_MAP = {
+    ("", "configmaps", "get"): "activator_ports.PortMapWriter.restore",
+    ("", "configmaps", "patch"): "cluster.apply",
+    ("", "configmaps", "create"): "a server-side apply of what does not exist needs this verb too",
+}
 
 RBAC = "rbac.authorization.k8s.io"
 LEASES = ("coordination.k8s.io", "leases")
@@ -83,6 +88,12 @@ FORBIDDEN = (
         for verb in ("create", "patch", "update", "delete", "deletecollection")
     ),
     *(Attempt("apps", one, "create", "default") for one in ("daemonsets", "statefulsets")),
+    *(
+        Attempt("", "configmaps", verb, NAMESPACE, name)
+        for verb in ("create", "patch", "update", "delete")
+        for name in ("other", "kube-root-ca.crt")
+    ),
+    Attempt("", "configmaps", "delete", NAMESPACE, names.PORT_MAP),
     Attempt("batch", "jobs", "create", "default"),
     *(Attempt(*LEASES, verb, "default", names.LEASE) for verb in ("get", "create", "update")),
     *(Attempt(*LEASES, verb, NAMESPACE, "other") for verb in ("get", "update")),

@@ -93,6 +93,18 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
         remembering(scaled(), GIVEN_UP),
         *("False", Reason.WITHIN_LIMITS, "autoscaling is paused: stopped after 3 consecutive"),
     ),
+    "no port": (
+        replace(scaled(least=0), observed=Observed(no_port="there are too many")),
+        *(
+            "True",
+            Reason.NO_PORT,
+            "but there are too many, so the last replica is kept while idle:",
+        ),
+    ),
+    "no port for what is at zero": (
+        replace(scaled(least=0, replicas=0), observed=Observed(no_port="there are too many")),
+        *("True", Reason.NO_PORT, "but there are too many, so no request can start a replica:"),
+    ),
     "nothing would scale from zero, and nothing has to": (
         replace(scaled(), observed=Observed(activator=False)),
         *("False", Reason.WITHIN_LIMITS, "replicas can follow"),

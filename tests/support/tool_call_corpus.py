@@ -67,11 +67,14 @@ UNUSABLE: dict[str, Any] = {
     "unknown_type": {"type": "text"},
     "not_a_schema": 7,
     "bad_pattern": {"type": "object", "properties": {"x": {"pattern": "("}}},
-    "huge_repetition": {"properties": {"x": {"pattern": "((a{1,1000}){1,1000}){1,1000}"}}},
+    "huge_repetition": {"properties": {"x": {"pattern": r"((\p{L}{1,20}){1,30}){1,30}"}}},
     "exponential": {"properties": {"x": {"pattern": r"^(?=(a+))(?:(a|aa)+)+\2b$"}}},
     "too_long": {"type": "object", "description": "x" * 70_000},
 }
 """Schemas of clients that are unusable, and why."""
+
+TOO_COMPLEX = frozenset({"doubling", "endless", "exponential"})
+"""Those that are usable, but not with these arguments in bounded time."""
 
 TOOLS: dict[str, Any] = {
     "get_weather": WEATHER,
@@ -247,7 +250,8 @@ def _single() -> Iterator[Entry]:
 def _unusable() -> Iterator[Entry]:
     for name in UNUSABLE:
         arguments = '{"x": "' + "a" * 60 + '"}'
-        yield one(name, arguments, "schema_unusable", "valid")
+        outcome = "too_complex" if name in TOO_COMPLEX else "schema_unusable"
+        yield one(name, arguments, outcome, "valid")
         yield one(name, '{"x"', "malformed_json", "invalid_args")
 
 

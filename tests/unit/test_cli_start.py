@@ -113,5 +113,5 @@ def test_a_port_in_use_is_named(
 
         line = error_of(command)
 
-    assert line.startswith(f"Error: port {port} of /metrics cannot be opened: ")
-    assert "MISTRAL_OPERATOR_PORT or MISTRAL_ACTIVATOR_PORT" in line
+    assert line.startswith(f"Error: port {port} cannot be opened: ")
+    assert "MISTRAL_OPERATOR_PORT, MISTRAL_ACTIVATOR_PORT or" in line

@@ -71,6 +71,9 @@ class Activator(_Values):
     enabled: bool
     replicas: int = Field(ge=1)
     drain_seconds: float = Field(gt=0)
+    ports_per_namespace: int = Field(ge=1, le=2000)
+    connections: int = Field(ge=10)
+    request_memory_mi_b: int = Field(ge=1, alias="requestMemoryMiB")
     resources: _Kubernetes
 
 

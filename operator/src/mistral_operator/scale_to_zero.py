@@ -4,12 +4,16 @@ An endpoint that can scale to zero has an EndpointSlice of the operator in addit
 Kubernetes creates for its Service. While no replica is ready, the slice contains the addresses of
 the activators. Its port identifies the endpoint, since a request that arrives no longer carries the
 address of the Service.
+
+Which port belongs to which endpoint is in one ConfigMap in the operator's own namespace, the port
+map. Anyone with the permission in a namespace can write an EndpointSlice, so the activator takes
+neither ports nor settings from slices.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mistral_operator.api import Resource, Spec
 
@@ -26,17 +30,74 @@ class _Document(BaseModel):
 
 
 class Terms(_Document):
-    """Settings of an endpoint for the activator: the annotation on its slice."""
+    """Settings of an endpoint for the activator, in the port map.
+
+    They are also an annotation on its slice, where an activator of version 0.1.0 reads them during
+    an upgrade.
+    """
 
     model: str
     """Name of the served model, for /v1/models."""
     keys: bool = False
     """Whether clients must send an API key. Only the replicas check its value; a request without a
     key does not start one."""
+    paths: tuple[str, ...] = ()
+    """Paths that are open in addition to those that always are."""
     max_wait_seconds: int = Field(ge=1)
     """Longest time that a request is queued, in seconds."""
     max_requests: int = Field(ge=1)
     """Maximum number of queued requests."""
+
+
+class PortMapEntry(_Document):
+    """The endpoint of one port."""
+
+    namespace: str
+    name: str
+    terms: Terms
+
+
+def encode_port_map(entries: Mapping[int, PortMapEntry]) -> dict[str, str]:
+    """Return the data of the ConfigMap with the port map."""
+    return {str(port): entries[port].model_dump_json() for port in sorted(entries)}
+
+
+@dataclass(frozen=True, slots=True)
+class PortMap:
+    """The decoded port map."""
+
+    entries: Mapping[int, PortMapEntry]
+    problems: tuple[str, ...] = ()
+    """What of it is invalid and therefore ignored, in sentences."""
+
+
+def decode_port_map(data: Mapping[str, str]) -> PortMap:
+    """Return the port map in a ConfigMap.
+
+    An endpoint with two ports has neither: only one of them can be right, and requests with its API
+    keys must not reach another endpoint.
+    """
+    entries: dict[int, PortMapEntry] = {}
+    problems = []
+    for key, text in sorted(data.items()):
+        if not (key.isascii() and key.isdigit() and len(key) == len(str(FIRST_PORT))):
+            problems.append(f"{key!r} is not a port")
+        elif not FIRST_PORT <= int(key) < FIRST_PORT + PORTS:
+            problems.append(f"port {key} is outside of {FIRST_PORT} to {FIRST_PORT + PORTS - 1}")
+        else:
+            try:
+                entries[int(key)] = PortMapEntry.model_validate_json(text)
+            except ValidationError:
+                problems.append(f"the entry of port {key} is invalid")
+    ports: dict[_Endpoint, list[int]] = {}
+    for port, entry in entries.items():
+        ports.setdefault((entry.namespace, entry.name), []).append(port)
+    for endpoint, several in ports.items():
+        if len(several) > 1:
+            problems.append(f"{'/'.join(endpoint)} has the ports {', '.join(map(str, several))}")
+            for port in several:
+                del entries[port]
+    return PortMap(entries, tuple(problems))
 
 
 class EndpointReport(_Document):
@@ -88,6 +149,24 @@ class Activators:
 def can_scale_to_zero(spec: Spec) -> bool:
     """Return whether an endpoint may run without replicas and start one on request."""
     return spec.autoscaling is not None and not spec.autoscaling.min_replicas and not spec.suspend
+
+
+def terms_of(resource: Resource) -> Terms:
+    """Return the settings of an endpoint for the activator.
+
+    Raises:
+        ValueError: the resource has no autoscaling.
+    """
+    autoscaling = resource.spec.autoscaling
+    if autoscaling is None:
+        raise ValueError(f"{resource.name} has no autoscaling")
+    return Terms(
+        model=resource.spec.model.name,
+        keys=resource.spec.gate.api_keys is not None,
+        paths=tuple(resource.spec.gate.paths),
+        max_wait_seconds=autoscaling.activation.max_wait_seconds,
+        max_requests=autoscaling.activation.max_requests,
+    )
 
 
 def activator_route(resource: Resource, port: int, activators: Activators) -> ActivatorRoute:

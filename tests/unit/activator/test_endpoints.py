@@ -1,15 +1,18 @@
 """The endpoint of each port of the activator, and the report of queued requests."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from builders import NAME, NAMESPACE, next_version
-from endpoint_slices import KEY, TERMS, our_slice, slice_body
+from endpoint_slices import KEY, TERMS, mapped, our_slice, slice_body
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import key_of
-from mistral_operator.scale_to_zero import EndpointReport
+from mistral_operator.scale_to_zero import EndpointReport, Terms
+
+OTHER_TERMS = Terms(model="other", max_wait_seconds=9, max_requests=9)
 
 
 class Watched:
@@ -18,6 +21,7 @@ class Watched:
     def __init__(self, *bodies: Any) -> None:
         self.changes = 0
         self.endpoints = Endpoints(self.count)
+        self.endpoints.set_ports({20_000: mapped()})
         self.see(*bodies)
 
     def count(self) -> None:
@@ -65,39 +69,65 @@ def test_the_activator_is_off_the_request_path_when_its_slice_is_empty() -> None
     assert watched.endpoints.ports() == {20_000}, "connections may still arrive"
 
 
-def test_an_endpoint_whose_slice_was_deleted_has_no_port() -> None:
-    watched, body = Watched(), our_slice()
+def test_an_endpoint_that_left_the_map_has_no_port() -> None:
+    watched = Watched(our_slice("10.0.0.9"))
+
+    watched.endpoints.set_ports({})
+
+    assert watched.endpoints.ports() == set()
+    assert watched.endpoints.by_port(20_000) is None
+
+
+def test_a_deleted_slice_closes_no_port() -> None:
+    watched, body = Watched(), our_slice("10.0.0.9")
     watched.see(body)
 
     watched.see(body, deleted=True)
 
-    assert watched.endpoints.ports() == set()
+    assert watched.endpoints.ports() == {20_000}
+    assert not watched.one.in_path
 
 
 def test_a_list_reveals_a_deletion_that_the_watch_missed() -> None:
-    watched, kept = Watched(our_slice()), slice_body("10.0.1.1")
-    watched.see(kept)
+    watched, ours = Watched(slice_body("10.0.1.1")), our_slice("10.0.0.9")
+    watched.see(ours)
 
-    watched.endpoints.replace(kinds.ENDPOINT_SLICE, {key_of(kept)}, as_of=int(next_version()))
+    watched.endpoints.replace(kinds.ENDPOINT_SLICE, {key_of(ours)}, as_of=int(next_version()))
 
-    assert watched.endpoints.ports() == set()
+    assert watched.one.targets == ()
 
 
-def test_a_changed_port_replaces_the_old_one() -> None:
-    watched = Watched(our_slice())
+def test_a_changed_port_replaces_the_old_one_and_keeps_the_replicas() -> None:
+    watched = Watched(our_slice("10.0.0.9"), slice_body("10.0.1.1"))
 
-    watched.see(our_slice(port=20_007))
+    watched.endpoints.set_ports({20_007: mapped()})
 
     assert watched.endpoints.ports() == {20_007}
+    moved = watched.endpoints.by_port(20_007)
+    assert moved is not None
+    assert (moved.targets, moved.in_path) == (("10.0.1.1:8000",), False)
 
 
-@pytest.mark.parametrize("terms", ["", "{}", '{"model": 1', "null"])
-def test_invalid_terms_close_only_the_port_of_the_endpoint(terms: str) -> None:
-    watched = Watched(our_slice())
+def test_changed_terms_apply_to_the_same_queue() -> None:
+    watched = Watched()
+    endpoint = watched.one
 
-    watched.see(our_slice(terms=terms))
+    with endpoint.slot():
+        watched.endpoints.set_ports({20_000: mapped(terms=OTHER_TERMS)})
 
-    assert watched.endpoints.ports() == set()
+        assert watched.one is endpoint
+        assert (endpoint.held, endpoint.terms) == (1, OTHER_TERMS)
+
+
+async def test_a_request_that_is_queued_at_a_closed_port_still_gets_its_replica() -> None:
+    watched = Watched()
+    pending = asyncio.create_task(watched.one.ready_target())
+    await asyncio.sleep(0)
+
+    watched.see(slice_body("10.0.1.1"))
+    watched.endpoints.set_ports({})
+
+    assert await pending == "10.0.1.1:8000"
 
 
 def test_the_report_has_queued_requests_and_ready_replicas() -> None:
@@ -139,8 +169,8 @@ def test_retry_after_is_when_a_start_should_be_complete() -> None:
 
     with endpoint.slot():
         now[0] += 200
-        endpoint.update(TERMS, ("10.0.1.1:8000",), in_path=True)
-    endpoint.update(TERMS, (), in_path=True)
+        endpoint.update(("10.0.1.1:8000",), in_path=True)
+    endpoint.update((), in_path=True)
     with endpoint.slot():
         now[0] += 50
         assert endpoint.retry_after() == 150, "the last start took 200 seconds"

@@ -1,158 +1,17 @@
 """Requests to an endpoint that is scaled to zero: queued, forwarded, streamed back or rejected."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
-from prometheus_client import REGISTRY
-from yarl import URL
 
-from builders import NAME, NAMESPACE
-from endpoint_slices import our_slice, slice_body
-from mistral_operator.activator.endpoints import Endpoint, Endpoints
-from mistral_operator.activator.process import Listeners
+from activator_in_process import CHAT, HELLO, Replica, activator, counted, error_of
+from endpoint_slices import mapped, our_slice, slice_body
+from mistral_operator.activator.endpoints import Endpoints
+from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
-from mistral_operator.kube import kinds
-from mistral_operator.scale_to_zero import Terms
 from server_runner import free_port
-
-CHAT = "/v1/chat/completions"
-HELLO = {"messages": [{"role": "user", "content": "Hi"}]}
-
-
-@dataclass
-class Replica:
-    """An engine that echoes the request, or streams the response for `/stream`."""
-
-    port: int = field(default_factory=free_port)
-    received: list[web.Request] = field(default_factory=list)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    more: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator["Replica"]:
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/stream", self._stream)
-        app.router.add_post("/broken", self._broken)
-        app.router.add_route("*", "/{path:.*}", self._echo)
-        runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
-        )
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self.port).start()
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
-
-    async def _echo(self, request: web.Request) -> web.Response:
-        self.received.append(request)
-        body = await request.read()
-        headers = {"X-Loop": "none", "Connection": "X-Hop", "X-Hop": "mine"}
-        return web.Response(
-            status=418, body=body or b"nothing", headers=headers, content_type="text/odd"
-        )
-
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
-        self.received.append(request)
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(b"data: one\n\n")
-        try:
-            await self.more.wait()
-        except asyncio.CancelledError:
-            self.left.set()
-            raise
-        await response.write(b"data: two\n\n")
-        return response
-
-    async def _broken(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"data: one\n\n")
-        assert request.transport is not None
-        request.transport.abort()
-        return response
-
-
-@dataclass
-class Activator:
-    """An activator for one endpoint, and its client."""
-
-    endpoints: Endpoints
-    port: int
-    client: aiohttp.ClientSession
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint that it serves in place of."""
-        endpoint = self.endpoints.by_port(self.port)
-        assert endpoint is not None
-        return endpoint
-
-    def see(self, *bodies: Any) -> None:
-        """Send watch events of slices."""
-        for body in bodies:
-            self.endpoints.on_event(kinds.ENDPOINT_SLICE, body, deleted=False)
-
-    def make_ready(self, replica: Replica) -> None:
-        """Add a ready replica."""
-        self.see(slice_body("127.0.0.1", port=replica.port))
-
-    def url(self, path: str) -> URL:
-        """Return a URL of the endpoint, as it is."""
-        return URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
-
-    async def post(self, path: str = CHAT, **options: Any) -> tuple[int, Any, Any]:
-        """Return status, headers and body of a response."""
-        options = {"json": HELLO} | options
-        async with self.client.post(self.url(path), **options) as response:
-            return response.status, response.headers, await response.read()
-
-    async def until_queued(self, count: int) -> None:
-        """Wait until this many requests are queued."""
-        for _ in range(5000):
-            if self.endpoint.held == count:
-                return
-            await asyncio.sleep(0.001)
-        raise TimeoutError(f"{self.endpoint.held} requests are queued, not {count}")
-
-
-@asynccontextmanager
-async def activator(**terms: Any) -> AsyncIterator[Activator]:
-    """Run an activator."""
-    port = free_port()
-    own_terms = Terms(**{"model": "small", "max_wait_seconds": 30, "max_requests": 10, **terms})
-    endpoints = Endpoints()
-    ours = our_slice("127.0.0.1", port=port, terms=own_terms.model_dump_json())
-    async with upstream_session() as upstream, aiohttp.ClientSession() as client:
-        listeners = Listeners(endpoints, upstream, drain_seconds=5)
-        made = Activator(endpoints, port, client)
-        made.see(ours)
-        await listeners.sync()
-        try:
-            yield made
-        finally:
-            await listeners.close()
-
-
-def counted(outcome: str) -> float:
-    """Return how many requests had this outcome."""
-    labels = {"namespace": NAMESPACE, "name": NAME, "outcome": outcome}
-    return REGISTRY.get_sample_value("mistral_activator_requests_total", labels) or 0.0
-
-
-def error_of(body: bytes) -> dict[str, Any]:
-    """Return the error in a body, as the OpenAI clients read it."""
-    error: dict[str, Any] = json.loads(body)["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
 
 
 async def test_a_request_is_queued_until_a_replica_is_ready_and_then_answered() -> None:
@@ -338,8 +197,8 @@ async def test_a_request_without_a_required_key_does_not_start_a_replica() -> No
 
 async def test_a_port_without_an_endpoint_responds_with_an_error() -> None:
     async with activator() as made:
-        port, ours = made.port, our_slice(port=made.port)
-        made.endpoints.on_event(kinds.ENDPOINT_SLICE, ours, deleted=True)
+        port = made.port
+        made.endpoints.set_ports({})
         async with made.client.post(f"http://127.0.0.1:{port}{CHAT}", json=HELLO) as response:
             assert response.status == 503
 
@@ -347,12 +206,12 @@ async def test_a_port_without_an_endpoint_responds_with_an_error() -> None:
 async def test_the_port_of_a_deleted_endpoint_is_closed() -> None:
     endpoints = Endpoints()
     async with upstream_session() as upstream, aiohttp.ClientSession() as client:
-        listeners = Listeners(endpoints, upstream, drain_seconds=1)
+        listeners = Listeners(endpoints, upstream, Limits(drain_seconds=1))
         first, second = free_port(), free_port()
-        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=first), deleted=False)
+        endpoints.set_ports({first: mapped()})
         await listeners.sync()
 
-        endpoints.on_event(kinds.ENDPOINT_SLICE, our_slice(port=second), deleted=False)
+        endpoints.set_ports({second: mapped()})
         await listeners.sync()
 
         async with client.get(f"http://127.0.0.1:{second}/health") as response:

@@ -12,6 +12,7 @@ from mistral_dev.paths import CHECKOUT
 from mistral_operator.api import Effective, Overrides, Spec
 from mistral_operator.api.crd import resource_schema
 from mistral_operator.api.fields import FIELDS, OVERRIDDEN, SpecField, with_field_names
+from mistral_operator.api.gate import Limits
 from mistral_operator.oom import Failure, failures_of
 from mistral_operator.oom.failures import advice
 from mistral_operator.oom.overrides import with_overrides
@@ -51,12 +52,13 @@ VALUES: dict[str, Any] = {
     "drain_seconds": 30,
     "gate.paths": ["/score"],
     "gate.max_body_size": "1Mi",
+    **{f"gate.limits.{name}": 2000 for name in Limits.model_fields},
     "shared_memory": "4Gi",
     "pod.resources.limits.memory": "32Gi",
 }
 """A value of each field that is not its default."""
 
-COARSE = {"model.path", "gate.api_keys"}
+COARSE = {"model.path", "gate.api_keys", "system_prompt.path"}
 """Settings that are made of more than the field that they are called by."""
 
 BESIDES = {MEMORY_LIMIT, SHARED_MEMORY}

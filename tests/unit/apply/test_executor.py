@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from api_server import ApiServer
-from builders import CONTEXT, NAME, UID, live, merged, resource
+from builders import CONTEXT, NAME, NAMESPACE, UID, live, merged, resource
+from fake_api_server import FakeApiServer
 from mistral_operator.api import Reason
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
@@ -14,6 +15,7 @@ from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, Object
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.kinds import Kind
+from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
 from mistral_operator.watch.store import Store
 
@@ -27,7 +29,8 @@ CONFLICT: Object = {"message": "conflict with kubectl: .spec.replicas"}
 
 def step(kind: Kind, *, exists: bool = False) -> Plan:
     """Return a plan that applies one child."""
-    return Plan(applies=(Apply(OURS[kind], kind, NAME, exists, "missing"),))
+    uid = live(OURS[kind])["metadata"]["uid"] if exists else None
+    return Plan(applies=(Apply(OURS[kind], kind, NAME, uid, "missing"),))
 
 
 async def carried_out(cluster: Cluster, plan: Plan) -> tuple[list[Problem], Store]:
@@ -151,3 +154,47 @@ async def test_an_api_server_that_is_away_ends_the_plan(cluster: Cluster, api: A
         await carried_out(cluster, plan)
 
     assert len(api.requests) == 1
+
+
+def of_successor(child: Object) -> Object:
+    """Return a child as a resource of the same name has it that was created later."""
+    (owner,) = child["metadata"]["ownerReferences"]
+    return merged(child, {"metadata": {"ownerReferences": [{**owner, "uid": "successor"}]}})
+
+
+@pytest.mark.parametrize("kind", [kinds.DEPLOYMENT, kinds.SERVICE, kinds.SERVICE_ACCOUNT], ids=str)
+async def test_a_child_of_a_resource_that_was_created_anew_is_left_alone(kind: Kind) -> None:
+    api, key = FakeApiServer(), Key(NAMESPACE, NAME)
+    async with api.cluster() as cluster:
+        ours = await cluster.apply(OURS[kind], force=False)
+        store = Store(kinds.CHILD_KINDS)
+        store.children[kind].put(ours)
+        api.objects.remove(kind, key)
+        theirs = await cluster.apply(of_successor(OURS[kind]), force=False)
+        plan = Plan(applies=(Apply(OURS[kind], kind, NAME, ours["metadata"]["uid"], "changed"),))
+
+        with pytest.raises(Unavailable, match="was deleted or replaced meanwhile"):
+            await Executor(cluster, store).execute(resource(), plan)
+
+        assert api.objects.get(kind, key) == theirs
+        stored = store.children[kind].get(key)
+        assert stored is not None
+        assert stored.uid == theirs["metadata"]["uid"]
+
+
+async def test_a_child_that_is_gone_is_not_created_in_passing() -> None:
+    # Before a child is created again, its resource is read: see control/resource_gone.py.
+    api, key = FakeApiServer(), Key(NAMESPACE, NAME)
+    async with api.cluster() as cluster:
+        ours = await cluster.apply(OURS[kinds.SERVICE], force=False)
+        store = Store(kinds.CHILD_KINDS)
+        store.children[kinds.SERVICE].put(ours)
+        api.objects.remove(kinds.SERVICE, key)
+        uid = ours["metadata"]["uid"]
+        plan = Plan(applies=(Apply(OURS[kinds.SERVICE], kinds.SERVICE, NAME, uid, "changed"),))
+
+        with pytest.raises(Unavailable, match="was deleted or replaced meanwhile"):
+            await Executor(cluster, store).execute(resource(), plan)
+
+        assert api.objects.find(kinds.SERVICE, key) is None
+        assert store.children[kinds.SERVICE].get(key) is None

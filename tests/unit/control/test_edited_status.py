@@ -1,4 +1,4 @@
-"""A status that somebody edits is judged like any input, and the truth comes back."""
+"""An edited status is judged like any input, and what is true comes back."""
 
 from collections.abc import Callable
 
@@ -61,9 +61,9 @@ def truth(status: Object) -> Object:
         if condition["type"] in {*ConditionType} - {ConditionType.OUT_OF_MEMORY}
     ]
     kept = {"url", "selector", "servedModel", "replicas", "readyReplicas", "updatedReplicas"}
-    found = {key: one for key, one in status.items() if key in kept | {"desiredReplicas"}}
+    fields = {key: one for key, one in status.items() if key in kept | {"desiredReplicas"}}
     oom = {key: one for key, one in status.get("oom", {}).items() if key not in RECORDS}
-    return {**found, "conditions": conditions, "oom": oom}
+    return {**fields, "conditions": conditions, "oom": oom}
 
 
 async def healed(life: Life, edit: Edit) -> str:
@@ -76,12 +76,12 @@ async def healed(life: Life, edit: Edit) -> str:
         await life.settle(QUIET_SECONDS)
     except AssertionError as error:
         return f"{edit}: {str(error)[:300]}"
-    found = truth(life.status)
-    for one in (*reference["conditions"], *found["conditions"]):
+    result = truth(life.status)
+    for one in (*reference["conditions"], *result["conditions"]):
         one.pop("observedGeneration", None)
     if life.status["observedGeneration"] != 2:
         return f"{edit}: frozen"
-    return "" if found == reference else f"{edit}: {found} instead of {reference}"
+    return "" if result == reference else f"{edit}: {result} instead of {reference}"
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -91,15 +91,15 @@ def test_an_edit_of_any_leaf_is_healed_and_holds_nothing_up(field: str) -> None:
             life = make()
             await remedied(life)
             objects, pods = life.objects.snapshot(), life.workloads.pods_made
-            found = []
+            problems = []
             for edit in (one for one in EDITS if one.path[0] == field):
                 life = make()
                 life.load, life.workloads.start_result = {"running": 5}, too_long_a_context
                 life.objects.restore(objects)
                 life.workloads.pods_made = pods
                 await life.start()
-                found.append(await healed(life, edit))
-            return [*filter(None, found)]
+                problems.append(await healed(life, edit))
+            return [*filter(None, problems)]
 
     assert run(play()) == []
 

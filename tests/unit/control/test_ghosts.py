@@ -8,7 +8,7 @@ import pytest
 from builders import Object
 from fake_api_server import FakeApiServer, Write
 from fake_objects import WatchEvent
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from operator_life import KEY, Life, play
 
@@ -49,8 +49,8 @@ def applied(life: Life, since: int) -> list[Write]:
 
 
 def left(life: Life) -> list[str]:
-    """Return what exists besides the node and Events."""
-    kept = {kinds.NODE, kinds.EVENT}
+    """Return what exists besides the node, Events and the operator's own objects."""
+    kept = {kinds.NODE, kinds.EVENT, kinds.CONFIG_MAP}
     return [f"{kind.kind} {key.name}" for kind, key in life.objects.stored if kind not in kept]
 
 
@@ -166,5 +166,65 @@ def test_a_healthy_resource_is_never_read(monkeypatch: pytest.MonkeyPatch) -> No
         await life.settle(1300)
 
         assert looks == []
+
+    play(scenario)
+
+
+def replace_before(life: Life, verb: str, kind: str) -> None:
+    """Delete the resource and create it anew right before the next write of some kind."""
+
+    async def replace(write: Write) -> None:
+        if (write.verb, write.kind) == (verb, kind):
+            life.api.before_write = None
+            life.delete()
+            life.create()
+
+    life.api.before_write = replace
+
+
+def statuses(life: Life, uid: str) -> list[Object]:
+    """Return the statuses that a resource had."""
+    events = (one for one in life.objects.feed if one.kind == kinds.RESOURCE)
+    return [
+        one.body["status"]
+        for one in events
+        if one.body["metadata"]["uid"] == uid and "status" in one.body
+    ]
+
+
+def fill_in(status: Object) -> Object:
+    """Return a status with a field that no report has, which only a replacement removes."""
+    return {**status, "autoscaling": {"replicas": 7, "reason": "Started", "message": "edited"}}
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["watched", "lost by the watch"])
+@pytest.mark.parametrize("verb", ["status", "patch"])
+def test_a_resource_that_is_created_anew_never_has_a_status_of_its_predecessor(
+    verb: str, lost: bool
+) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        life.is_lost = lambda event: (
+            lost and event.kind == kinds.RESOURCE and event.action != "MODIFIED"
+        )
+        replace_before(life, verb, names.KIND)
+        if verb == "patch":
+            life.objects.update(
+                *(kinds.RESOURCE, KEY),
+                lambda live: {**live, "status": fill_in(live["status"])},
+                status=True,
+            )
+        else:
+            life.edit({"suspend": True})
+        await life.settle(BEFORE_RESYNC)
+
+        successor = life.objects.find(kinds.RESOURCE, KEY)
+        assert successor is not None
+        assert life.api.before_write is None, "it was replaced"
+        had = statuses(life, successor["metadata"]["uid"])
+        assert {one["observedGeneration"] for one in had} == {1}
+        assert not any("autoscaling" in one for one in had)
+        assert had[0]["conditions"][0]["reason"] != "Suspended"
+        assert life.reason() == "Ready"
 
     play(scenario)

@@ -1,6 +1,7 @@
 """No change is lost: whatever reaches the API server while the operator works is acted on."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -114,5 +115,48 @@ def test_a_child_that_an_admission_webhook_changes_back_is_not_written_endlessly
         await asyncio.sleep(BEFORE_RESYNC)
 
         assert writes < len(life.api.writes) < writes + 30, "the same again would not help"
+
+    play(scenario)
+
+
+RACES = 1_000
+
+
+def test_a_thousand_edits_that_race_with_status_writes_are_all_acted_on() -> None:
+    """Each edit meets the status write that the one before led to, so a lost one ends the chain."""
+    chance = random.Random(1)
+
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        edits = iter(range(RACES))
+
+        moments: list[str] = []
+
+        async def before(write: Write) -> None:
+            if write.verb == "status":
+                moments.append(chance.choice(["before", "after"]))
+                edit("before")
+
+        async def after(write: Write) -> None:
+            if write.verb == "status":
+                edit("after")
+
+        def edit(moment: str) -> None:
+            if moment == moments[-1] and (number := next(edits, None)) is not None:
+                life.watch_seconds = chance.random()
+                oom = {"quietSeconds": 600 + number}
+                life.edit({"oom": oom, "networkPolicy": number % 2 == 0})
+
+        life.api.before_write, life.api.after_write = before, after
+        life.edit({"replicas": 2})
+        await life.settle(BEFORE_RESYNC, limit=RACES * BEFORE_RESYNC)
+
+        resource = life.objects.find(kinds.RESOURCE, KEY)
+        assert resource is not None
+        assert resource["metadata"]["generation"] == RACES + 2
+        assert life.status["observedGeneration"] == RACES + 2
+        assert life.objects.find(kinds.NETWORK_POLICY, KEY) is None, "as the last edit says"
 
     play(scenario)

@@ -408,6 +408,40 @@ def test_a_transient_conflict_is_neither_a_failure_nor_an_error(status: int, ver
     play(scenario)
 
 
+@pytest.mark.parametrize("status", [409, 410, 503])
+def test_a_change_that_the_api_server_does_not_take_for_long_is_reported(status: int) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        error = ApiError(status, "Conflict", "the object has been modified")
+        rejected = reject(life, error, lambda write: write.kind == "Deployment")
+        life.edit({"replicas": 2})
+        await asyncio.sleep(2)
+        assert life.status["observedGeneration"] == 1, "most conflicts are over by then"
+
+        await asyncio.sleep(10)
+        assert life.status["observedGeneration"] == 2
+        conditions = {
+            one["type"]: (one["status"], one["reason"]) for one in life.status["conditions"]
+        }
+        assert conditions["Progressing"] == ("True", "Creating")
+        assert conditions["Available"] == ("True", "Available")
+        assert conditions["Degraded"][0] == "False"
+        (ready_one,) = (one for one in life.status["conditions"] if one["type"] == "Ready")
+        assert "the object has been modified; trying again" in ready_one["message"]
+        statuses = [one.verb for one in life.api.writes].count("status")
+        await asyncio.sleep(300)
+        assert [one.verb for one in life.api.writes].count("status") == statuses, "said once"
+
+        count = len(rejected)
+        life.api.before_write = None
+        await life.settle(400)
+        assert count < 15
+        assert (life.reason(), life.status["readyReplicas"]) == ("Ready", 2)
+        assert "Creating" not in life.event_reasons()
+
+    play(scenario)
+
+
 def test_a_reference_that_may_not_be_read_is_reported() -> None:
     async def scenario(life: Life) -> None:
         life.workloads.pod_error = "no pod is created"

@@ -29,6 +29,7 @@ DEFAULTS = [
     "--api-server-count=1",
     "--shutdown-timeout=120",
     "--disable-access-log-for-endpoints=/health,/metrics,/ping,/version",
+    "--h11-max-incomplete-event-size=65536",
     "--allowed-media-domains",
     "no-remote-media.invalid",
     "--middleware=mistral_server.gate.Gate",
@@ -139,6 +140,7 @@ def test_dangerous_and_secret_variables_do_not_reach_the_engine() -> None:
         "MISTRAL_SERVER_SETTINGS": "{}",
         "MISTRAL_SERVER_TOKEN": "made-up",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_MAX_IMAGE_PIXELS": "33554432",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -155,3 +157,11 @@ def test_a_cpu_gets_its_own_variables() -> None:
     assert some["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert some["VLLM_CPU_KVCACHE_SPACE"] == "4"
     assert "VLLM_CPU_KVCACHE_SPACE" not in engine_environment(exact, base, "made-up")
+
+
+def test_the_engine_has_the_limit_of_pixels_too() -> None:
+    def pixels(**gate: Any) -> str:
+        return engine_environment(settings(gate=gate), {}, "token")["VLLM_MAX_IMAGE_PIXELS"]
+
+    assert pixels() == str(32 * 2**20)
+    assert pixels(limits={"image_pixels": 1000}) == "1000"

@@ -120,6 +120,14 @@ async def test_probes_and_metrics_need_no_key(keys: Path, path: str, status: int
     assert (await ask(gate(FakeEngine()), BODY, path)).status == status
 
 
+async def test_a_preflight_needs_no_key(keys: Path) -> None:
+    engine = FakeEngine()
+    await ask(gate(engine), b"", CHAT, method="OPTIONS")
+    await ask(gate(engine), b"", "/v1/responses", method="OPTIONS")
+
+    assert [scope["method"] for scope in engine.scopes] == ["OPTIONS"]
+
+
 async def test_a_changed_secret_counts_at_once(keys: Path) -> None:
     app = gate(FakeEngine())
     new, old = [("Authorization", "Bearer key-d")], [("Authorization", "Bearer key-a")]

@@ -180,31 +180,6 @@ async def test_token_ids_are_not_requested_for_a_completion_that_echoes_its_prom
     assert engine.request == body
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"messages":"Hi"}',
-        b'{"messages":[{"content":"Hi"}]}',
-        b'{"messages":[{"role":7}]}',
-        b'{"messages":[{"role":"user"}]',
-        b'{"messages":[{"role":"user"}],"tools":7}',
-        b'{"messages":[{"role":"user"}],"stream":tru}',
-        b'[{"role":"user"}]',
-        b"",
-        b"\x1f\x8b\x08 not json",
-        b'{"messages":[{"role":"\xff"}]}',
-        b"[" * 100_000,
-    ],
-)
-async def test_what_is_no_request_passes_as_it_is(configure: Any, body: bytes) -> None:
-    engine = FakeEngine()
-    with Counted() as counted:
-        await ask(gate(engine), body)
-
-    assert engine.bodies == [body]
-    assert "gate_errors_total{where=request}" not in counted.moved()
-
-
 async def test_a_mistake_of_the_gate_breaks_no_request(
     configure: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +194,25 @@ async def test_a_mistake_of_the_gate_breaks_no_request(
     assert got.json()["choices"][0]["message"]["content"] == "Hi"
     assert engine.request == {"messages": [USER]}
     assert counted.moved()["gate_errors_total{where=request}"] == 1
+
+
+async def test_a_mistake_of_the_gate_does_not_lead_past_the_limits(
+    configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("mistral_server.gate.limits.refusal", broken)
+    engine = FakeEngine()
+    with Counted() as counted:
+        got = await ask(gate(engine), {"messages": [USER]})
+
+    assert got.status == 400
+    assert engine.bodies == []
+    assert counted.moved() == {
+        "gate_errors_total{where=request}": 1,
+        "requests_refused_total{reason=invalid_request}": 1,
+    }
 
 
 async def test_a_client_that_disconnects_early_does_not_reach_the_engine(configure: Any) -> None:
@@ -257,7 +251,8 @@ async def test_lifespan_passes(configure: Any) -> None:
 
 async def test_an_image_of_megabytes_is_copied_and_not_decoded(configure: Any) -> None:
     image = b"A" * 5_000_000
-    body = b'{ "messages" : [ {"content":"' + image + b'","role":"developer"} ] , "x" : 1.50 }'
+    part = b'{"type":"image_url","image_url":{"url":"data:image/png;base64,' + image + b'"}}'
+    body = b'{ "messages" : [ {"content":[' + part + b'],"role":"developer"} ] , "x" : 1.50 }'
     engine = FakeEngine()
     await ask(gate(engine), body)
 

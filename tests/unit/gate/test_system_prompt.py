@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from mistral_server.gate.system_prompt import SystemPrompt
+from gate_engine import Counted
+from mistral_server.contract import SystemPromptSettings
+from mistral_server.errors import InvalidConfigurationError
+from mistral_server.gate.system_prompt import SystemPrompt, check_system_prompt
 
 
 def day() -> datetime.date:
@@ -48,3 +51,40 @@ def test_a_changed_template_is_read_again_and_a_lost_one_kept(tmp_path: Path) ->
 
     path.unlink()
     assert prompt.render() == "two"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_is_not_part_of_the_prompt(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "prompt"
+    path.write_text("Un café,\r\ns'il vous plaît", encoding=encoding)
+
+    check_system_prompt(SystemPromptSettings(path=str(path)))
+    assert SystemPrompt(str(path), "tiny", day).render() == "Un café,\ns'il vous plaît"
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-32"])
+def test_a_server_does_not_start_without_its_prompt(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "prompt"
+    settings = SystemPromptSettings(path=str(path))
+    with pytest.raises(
+        InvalidConfigurationError, match=r"system_prompt\.path, prompt: No such file"
+    ):
+        check_system_prompt(settings)
+
+    path.write_text("Un café", encoding=encoding)
+    with pytest.raises(InvalidConfigurationError, match="is not UTF-8: save it"):
+        check_system_prompt(settings)
+
+    check_system_prompt(None)
+
+
+def test_a_prompt_that_becomes_unreadable_is_counted_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "prompt"
+    path.write_text("one")
+    prompt: Any = SystemPrompt(str(path), "tiny", day)
+    assert prompt.render() == "one"
+    path.write_text("Un café", encoding="latin-1")
+
+    with Counted() as counted:
+        assert prompt.render() == "one"
+    assert counted.moved() == {"gate_errors_total{where=system_prompt}": 1}

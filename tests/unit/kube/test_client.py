@@ -97,7 +97,7 @@ def child(kind: str) -> Object:
             ),
         ),
         (
-            lambda cluster: cluster.apply_status(NAME, NAMESPACE, {"replicas": 1}),
+            lambda cluster: cluster.apply_status(NAME, NAMESPACE, 7, {"replicas": 1}),
             (
                 "PATCH",
                 f"/apis/{API_VERSION}/namespaces/models/{PLURAL}/small/status",

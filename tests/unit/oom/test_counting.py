@@ -29,12 +29,18 @@ def test_another_failure_is_remembered_but_not_counted() -> None:
     assert history.counted == ["end-1"]
 
 
-def test_ends_that_cannot_be_seen_any_more_are_forgotten() -> None:
+def test_a_deleted_pod_is_no_reason_to_write() -> None:
+    history, _ = record(Oom(), [failure(identity="a")])
+
+    assert record(history, []) == (history, [])
+
+
+def test_failures_that_cannot_be_seen_any_more_are_forgotten_with_the_next_new_one() -> None:
     history, _ = record(Oom(), [failure(identity="a"), failure(identity="b")])
 
-    history, _ = record(history, [failure(identity="b")])
+    history, _ = record(history, [failure(identity="b"), failure(identity="c")])
 
-    assert history.counted == ["b"]
+    assert history.counted == ["b", "c"]
 
 
 def test_the_last_events_are_kept_and_all_are_counted() -> None:

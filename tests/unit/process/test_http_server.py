@@ -147,7 +147,7 @@ async def test_nothing_else_is_served(client: Client) -> None:
 
 
 async def test_serving_ends_with_its_runner(health: Health) -> None:
-    runner = await serve(create_app(health, registry=CollectorRegistry()), port=0)
+    runner = await serve(create_app(health, registry=CollectorRegistry()), 0)
     assert runner.addresses
 
     await runner.cleanup()

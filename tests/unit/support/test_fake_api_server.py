@@ -15,10 +15,11 @@ from fake_api_server import FakeApiServer, Request
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, NamespaceTerminating
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
+from mistral_operator.watch.store import version_of
 
 KEY = Key(NAMESPACE, NAME)
 OURS: dict[Kind, Object] = {
@@ -242,13 +243,15 @@ async def test_a_status_is_written_at_its_own_address_and_changes_no_generation(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
     with pytest.raises(ClusterError) as caught:
-        await cluster.apply_status(NAME, NAMESPACE, {"replicas": 1})
+        await cluster.apply_status(NAME, NAMESPACE, 7, {"replicas": 1})
     assert caught.value.status == 404
-    create_resource(api)
+    version = version_of(create_resource(api))
 
-    live = await cluster.apply_status(NAME, NAMESPACE, {"replicas": 1, "oom": {"streak": 2}})
+    live = await cluster.apply_status(
+        NAME, NAMESPACE, version, {"replicas": 1, "oom": {"streak": 2}}
+    )
     assert live["status"] == {"replicas": 1, "oom": {"streak": 2}}
-    live = await cluster.apply_status(NAME, NAMESPACE, {"replicas": 1})
+    live = await cluster.apply_status(NAME, NAMESPACE, version_of(live), {"replicas": 1})
 
     assert live["status"] == {"replicas": 1}
     assert live["metadata"]["generation"] == 1
@@ -258,11 +261,11 @@ async def test_a_field_of_the_status_that_another_owner_set_stays(
     cluster: Cluster, api: FakeApiServer
 ) -> None:
     create_resource(api)
-    api.objects.update(
+    edited = api.objects.update(
         kinds.RESOURCE, KEY, lambda live: {**live, "status": {"url": "mine"}}, status=True
     )
 
-    live = await cluster.apply_status(NAME, NAMESPACE, {"replicas": 1})
+    live = await cluster.apply_status(NAME, NAMESPACE, version_of(edited), {"replicas": 1})
 
     assert live["status"] == {"url": "mine", "replicas": 1}
 
@@ -414,3 +417,57 @@ async def test_what_the_operator_never_asks_is_a_fault_of_the_test(cluster: Clus
         await cluster._request("PUT", kinds.SERVICE.path(*KEY), body=SERVICE)
 
     assert caught.value.status == 405
+
+
+# --- Objects of an expected uid -------------------------------------------------------------------
+
+
+async def test_an_apply_of_a_uid_changes_no_other_object(
+    cluster: Cluster, api: FakeApiServer
+) -> None:
+    live = await cluster.apply(SERVICE, force=False)
+    same = await cluster.apply(SERVICE, force=True, uid=live["metadata"]["uid"])
+
+    with pytest.raises(ClusterError) as caught:
+        await cluster.apply(SERVICE, force=True, uid="another")
+
+    assert same == live == api.objects.get(kinds.SERVICE, KEY)
+    assert caught.value.status == 422
+    assert "metadata.uid: Invalid value" in caught.value.reason
+    assert "field is immutable" in caught.value.reason
+
+
+async def test_an_apply_of_a_uid_creates_nothing(cluster: Cluster, api: FakeApiServer) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await cluster.apply(SERVICE, force=True, uid="gone")
+
+    assert caught.value.status == 409
+    assert "uid mismatch" in caught.value.reason
+    assert api.objects.find(kinds.SERVICE, KEY) is None
+
+
+async def test_a_status_is_written_to_one_version_of_a_resource(
+    cluster: Cluster, api: FakeApiServer
+) -> None:
+    version = version_of(create_resource(api))
+    edit(api, kinds.RESOURCE, {"spec": {"replicas": 2}})
+
+    with pytest.raises(Unavailable) as caught:
+        await cluster.apply_status(NAME, NAMESPACE, version, {"replicas": 1})
+
+    assert caught.value.status == 409
+    assert "the object has been modified" in caught.value.reason
+    assert "status" not in api.objects.get(kinds.RESOURCE, KEY)
+
+
+async def test_an_object_has_one_controller(cluster: Cluster) -> None:
+    await cluster.apply(SERVICE, force=False)
+    (owner,) = SERVICE["metadata"]["ownerReferences"]
+    of_another = merged(SERVICE, {"metadata": {"ownerReferences": [{**owner, "uid": "another"}]}})
+    references = {**of_another["metadata"], "ownerReferences": [{**owner, "uid": "another"}, owner]}
+
+    with pytest.raises(ClusterError) as caught:
+        await cluster.apply({**of_another, "metadata": references}, force=True)
+
+    assert caught.value.status == 422
+    assert "Only one reference can have Controller set to true" in caught.value.reason

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from api_server import ApiServer
-from builders import NAME, NAMESPACE, merged, pod_body, resource_body
+from builders import NAME, NAMESPACE, crashed_container, merged, pod_body, resource_body
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.watch.resync import Resync, Watcher
 from mistral_operator.watch.store import Index, Store
-from mistral_operator.watch.sweep import Sweep
+from mistral_operator.watch.sweep import Sweep, sweep_period
 from mistral_operator.watch.workqueue import ReconcileOutcome, WorkQueue
 
 Object = dict[str, Any]
@@ -29,6 +29,17 @@ class SweptStore:
         selectors = {kind: kinds.selector_of(kind)}
         resync = Resync(cluster, watcher, selectors, ())
         self.sweep = Sweep(cluster, self.store, watcher, resync, selectors, ())
+        self.grace = list[float]()
+        self.sweep.sleep = self._wait
+        self.late: Body | None = None
+        self.late_deletion: Body | None = None
+
+    async def _wait(self, seconds: float) -> None:
+        self.grace.append(seconds)
+        if self.late_deletion is not None:
+            self.store.index(self.kind).remove(self.late_deletion)
+        if self.late is not None:
+            self.watch_reports(self.late)
 
     def watch_reports(self, *bodies: Body) -> None:
         """Store objects as reported by a watch."""
@@ -100,7 +111,7 @@ async def test_a_sweep_without_differences_queues_nothing(cluster: Cluster, api:
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["changed", "new"])
-async def test_a_change_that_the_watch_missed_is_listed_by_the_second_sweep(
+async def test_a_change_that_the_watch_does_not_report_in_time_is_listed(
     cluster: Cluster, api: ApiServer, stored: bool
 ) -> None:
     store = SweptStore(cluster, api, kinds.RESOURCE)
@@ -108,9 +119,9 @@ async def test_a_change_that_the_watch_missed_is_listed_by_the_second_sweep(
         store.watch_reports(at(resource_body(), 7))
     edited = at(resource_body(), 9, spec={"replicas": 3})
 
-    assert await store.compare(edited) == set(), "the watch may still report it"
     assert await store.compare(edited) == {SMALL}
 
+    assert store.grace == [0.5], "the watch may still report it"
     assert store.full_lists == 1
     body = store.resources.get(SMALL)
     assert body is not None
@@ -121,11 +132,51 @@ async def test_a_late_watch_causes_no_full_list(cluster: Cluster, api: ApiServer
     store = SweptStore(cluster, api, kinds.POD)
     store.watch_reports(at(pod_body(), 7))
 
+    store.late = at(pod_body(), 9)
     await store.compare(at(pod_body(), 9))
-    store.watch_reports(at(pod_body(), 9))
-    await store.compare(at(pod_body(), 11))
 
+    assert store.grace == [0.5]
     assert store.full_lists == 0
+
+
+async def test_the_watch_may_still_report_a_deletion_with_the_last_state_of_a_pod(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    store = SweptStore(cluster, api, kinds.POD)
+    store.watch_reports(at(pod_body(), 7))
+    failed = pod_body(crashed_container(81))
+    store.late_deletion = at(failed, 9)
+
+    await store.compare()
+
+    (pod,) = store.store.deleted_pods(SMALL)
+    assert pod.containers[0].exit_code == 81
+
+
+async def test_a_watch_that_is_later_still_is_not_waited_for(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    store = SweptStore(cluster, api, kinds.POD)
+    store.watch_reports(at(pod_body(), 7))
+
+    store.late = at(pod_body(), 8)
+    await store.compare(at(pod_body(), 9))
+
+    assert store.full_lists == 1
+
+
+@pytest.mark.parametrize(
+    ("objects", "requests", "seconds"),
+    [(0, 10, 3.0), (70, 10, 3.0), (1_750, 0, 3.0), (3_500, 0, 6.0), (7_000, 10, 12.0)],
+)
+def test_a_fleet_is_swept_as_often_as_a_twelfth_of_a_core_allows(
+    objects: int, requests: int, seconds: float
+) -> None:
+    assert sweep_period(objects, requests) == pytest.approx(seconds, rel=0.05)
+
+
+def test_many_namespaces_are_swept_less_often() -> None:
+    assert sweep_period(100, 10) < sweep_period(100, 10 * 20) < sweep_period(100, 10 * 100) == 12.0
 
 
 async def test_an_object_without_an_owner_is_ignored(cluster: Cluster, api: ApiServer) -> None:

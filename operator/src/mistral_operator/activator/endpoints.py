@@ -1,65 +1,33 @@
 """The endpoints of the activator: their ports, ready replicas and queued requests."""
 
 import asyncio
+import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from mistral_operator.kube import kinds, names
+from mistral_operator.activator.accepted_keys import AcceptedKeys
+from mistral_operator.activator.quiet_log import QuietLog
+from mistral_operator.activator.slices import IsTarget, SliceFacts, may_be_replica, slice_facts
+from mistral_operator.kube import kinds
 from mistral_operator.kube.kinds import Kind
-from mistral_operator.kube.objects import Body, Key, labeled_owner
-from mistral_operator.scale_to_zero import ActivatorDocument, EndpointReport, Terms
-from mistral_operator.signals.polling import url_host
-from mistral_operator.watch.facts import ready_addresses
+from mistral_operator.kube.objects import Body, Key, key_of, labeled_owner
+from mistral_operator.scale_to_zero import ActivatorDocument, EndpointReport, PortMapEntry, Terms
 from mistral_operator.watch.store import Index
+
+log = logging.getLogger(__name__)
 
 DEFAULT_START_SECONDS = 60.0
 """Estimated duration of a start until one was measured."""
+_REPORT_SECONDS = 3600.0
+"""Time between two reports of ignored slices of one namespace."""
 
 
 class LimitExceeded(Exception):
     """The queue of an endpoint is full."""
-
-
-@dataclass(frozen=True, slots=True)
-class SliceFacts:
-    """One EndpointSlice, either of the operator (with terms) or of Kubernetes."""
-
-    port: int | None = None
-    addresses: tuple[str, ...] = ()
-    """Ready addresses."""
-    terms: Terms | None = None
-    """Set only in slices of the operator."""
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Hosts and ports of ready replicas."""
-        if self.terms or not self.port:
-            return ()
-        return tuple(f"{url_host(one)}:{self.port}" for one in self.addresses)
-
-
-def slice_facts(body: Body) -> SliceFacts:
-    """Return the facts of an EndpointSlice."""
-    ports = {one.get("name"): one.get("port") for one in body.get("ports") or ()}
-    addresses = tuple(sorted(ready_addresses(body)))
-    return SliceFacts(ports.get(names.PORT_HTTP), addresses, _terms(body))
-
-
-def _terms(body: Body) -> Terms | None:
-    metadata = body["metadata"]
-    if metadata.get("labels", {}).get(names.LABEL_SLICE_MANAGER) != names.MANAGED_BY:
-        return None
-    text = metadata.get("annotations", {}).get(names.ANNOTATION_ACTIVATION, "")
-    try:
-        return Terms.model_validate_json(text)
-    except ValidationError:
-        # A foreign edit, which the operator reverts.
-        return None
 
 
 @dataclass(slots=True)
@@ -82,36 +50,53 @@ class Endpoint:
     held: int = 0
     """Number of queued requests."""
     clock: Callable[[], float] = time.monotonic
+    accepted_keys: AcceptedKeys = field(default_factory=AcceptedKeys)
+    """API keys that its replicas accepted."""
+    log: QuietLog = field(default_factory=lambda: QuietLog(log))
+    """Warnings about its requests."""
     _next_target: int = 0
+    _held_unknown: int = 0
+    """Number of queued requests whose key no replica has accepted yet."""
     _waiting_since: float | None = None
     _start_seconds: float = DEFAULT_START_SECONDS
     _updated: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def update(self, terms: Terms, targets: tuple[str, ...], *, in_path: bool) -> None:
+    def update(self, targets: tuple[str, ...], *, in_path: bool) -> None:
         """Set the state that the slices report."""
         if targets and not self.targets and self._waiting_since is not None:
             self._start_seconds = self.clock() - self._waiting_since
             self._waiting_since = None
-        self.terms, self.targets, self.in_path = terms, targets, in_path
+        self.targets, self.in_path = targets, in_path
         self._updated.set()
         self._updated = asyncio.Event()
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, key: str = "") -> Iterator[None]:
         """Occupy one slot of the queue.
 
+        Once a replica has accepted any key, half of the slots are for accepted ones: anyone can
+        make up keys.
+
+        Args:
+            key: API key of the request.
+
         Raises:
-            OverBudget: the queue is full.
+            LimitExceeded: the queue is full.
         """
+        unknown = bool(self.accepted_keys) and key not in self.accepted_keys
         if self.held >= self.terms.max_requests:
+            raise LimitExceeded
+        if unknown and self._held_unknown >= (self.terms.max_requests + 1) // 2:
             raise LimitExceeded
         if self._waiting_since is None:
             self._waiting_since = self.clock()
         self.held += 1
+        self._held_unknown += unknown
         try:
             yield
         finally:
             self.held -= 1
+            self._held_unknown -= unknown
 
     async def ready_target(self) -> str:
         """Wait for a ready replica and return its host and port, round robin."""
@@ -127,22 +112,54 @@ class Endpoint:
 
 
 class Endpoints:
-    """All endpoints that can scale to zero, from the watched slices.
+    """All endpoints that can scale to zero: their ports from the port map, replicas from slices.
 
     Args:
         changed: called when the set of ports may have changed.
+        is_target: tells whether a replica may have an address and a port.
     """
 
-    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        changed: Callable[[], None] = lambda: None,
+        is_target: IsTarget = may_be_replica,
+    ) -> None:
         self._changed = changed
-        self._slices: Index[SliceFacts] = Index(slice_facts, labeled_owner)
+        self._slices: Index[SliceFacts] = Index(
+            lambda body: slice_facts(body, is_target), labeled_owner
+        )
         self._endpoints: dict[Key, Endpoint] = {}
+        self._ports: dict[int, Endpoint] = {}
+        self._log = QuietLog(log, _REPORT_SECONDS)
+
+    def set_ports(self, entries: Mapping[int, PortMapEntry]) -> None:
+        """Take over the port map."""
+        before = self._endpoints
+        self._endpoints = {}
+        for port, entry in entries.items():
+            key = Key(entry.namespace, entry.name)
+            current = before.get(key)
+            if current is None or current.port != port:
+                current = Endpoint(key, entry.terms, port)
+            self._endpoints[key] = current
+            self._endpoints[key].terms = entry.terms
+        self._ports = {one.port: one for one in self._endpoints.values()}
+        for key in self._endpoints:
+            self._refresh(key)
+        for key, endpoint in before.items():
+            if self._endpoints.get(key) is not endpoint:
+                # Requests that are still queued at the closed port need a replica anyway.
+                endpoint.update(self._targets(key), in_path=False)
+        self._changed()
 
     def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Process a watch event, or an object of a list."""
-        if kind == kinds.ENDPOINT_SLICE:
-            index = self._slices
-            self._refresh(index.remove(body) if deleted else index.put(body))
+        if kind != kinds.ENDPOINT_SLICE:
+            return
+        owner = self._slices.remove(body) if deleted else self._slices.put(body)
+        if owner is not None:
+            self._report(body)
+            self._refresh(owner)
 
     def replace(self, kind: Kind, listed: set[Key], as_of: int) -> None:
         """Remove the slices that a full list does not contain."""
@@ -152,11 +169,19 @@ class Endpoints:
 
     def ports(self) -> set[int]:
         """Return the ports to listen on."""
-        return {one.port for one in self._endpoints.values()}
+        return {*self._ports}
 
     def by_port(self, port: int) -> Endpoint | None:
         """Return the endpoint of a port."""
-        return next((one for one in self._endpoints.values() if one.port == port), None)
+        return self._ports.get(port)
+
+    def count_namespaces(self) -> int:
+        """Return the number of namespaces with endpoints."""
+        return len({key.namespace for key in self._endpoints})
+
+    def count_ignored(self) -> Counter[str]:
+        """Return the number of slices with ignored addresses, by reason."""
+        return Counter(one.ignored for one in self._slices.values() if one.ignored)
 
     def document(self) -> ActivatorDocument:
         """Return queued requests and ready replicas per endpoint, for the operator."""
@@ -171,19 +196,23 @@ class Endpoints:
         )
         return ActivatorDocument(endpoints=tuple(one for one in reports if one.held or one.targets))
 
-    def _refresh(self, owner: Key | None) -> None:
-        if owner is None:
-            return
-        slices = list(self._slices.owned(owner))
-        targets = tuple(target for one in slices for target in one.targets)
-        own = next((one for one in slices if one.terms is not None), None)
-        endpoint = self._endpoints.get(owner)
-        if own is not None and own.terms is not None and own.port:
-            if endpoint is None or endpoint.port != own.port:
-                endpoint = self._endpoints[owner] = Endpoint(owner, own.terms, own.port)
-            endpoint.update(own.terms, targets, in_path=bool(own.addresses))
-        elif endpoint is not None:
-            # It no longer scales to zero. Requests that are still queued need a replica anyway.
-            del self._endpoints[owner]
-            endpoint.update(endpoint.terms, targets, in_path=False)
-        self._changed()
+    def _refresh(self, key: Key) -> None:
+        endpoint = self._endpoints.get(key)
+        if endpoint is not None:
+            own = (one for one in self._slices.owned(key) if one.own)
+            in_path = any(one.serves and one.port == endpoint.port for one in own)
+            endpoint.update(self._targets(key), in_path=in_path)
+
+    def _targets(self, key: Key) -> tuple[str, ...]:
+        return tuple(target for one in self._slices.owned(key) for target in one.targets)
+
+    def _report(self, body: Body) -> None:
+        """Log a slice whose addresses are ignored: the operator and Kubernetes create none."""
+        key = key_of(body)
+        facts = self._slices.get(key)
+        if facts is not None and facts.ignored:
+            self._log.warning(
+                (key.namespace, facts.ignored),
+                f"EndpointSlice {key.namespace}/{key.name} is ignored, since no pod of an endpoint"
+                f" has such an {facts.ignored.replace('_', ' ')}: find out who created it",
+            )

@@ -18,3 +18,15 @@ WAIT_SECONDS = Histogram(
     "Time that forwarded requests waited for a ready replica, in seconds.",
     buckets=(0.01, 0.1, 1, 5, 15, 30, 60, 120, 180, 300, 600, 1800, 3600),
 )
+CONNECTIONS_CLOSED = Counter(
+    "mistral_activator_connections_over_limit",
+    "Connections that arrived at the limit of their namespace. For each, the connection that waited"
+    " longest for a request was closed, or the new one if there was none.",
+)
+IGNORED_SLICES = Gauge(
+    "mistral_activator_ignored_slices",
+    "EndpointSlices with addresses that no pod of an endpoint can have, by reason: address_type"
+    " (FQDN), address (of another port, or local to a node or cloud).",
+    ["reason"],
+)
+IGNORED_REASONS = ("address_type", "address")

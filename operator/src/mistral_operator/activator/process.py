@@ -3,15 +3,22 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
+from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import web
 
+from mistral_operator.activator.body import STALL_SECONDS
 from mistral_operator.activator.endpoints import Endpoints
+from mistral_operator.activator.metrics import CONNECTIONS_CLOSED, IGNORED_REASONS, IGNORED_SLICES
+from mistral_operator.activator.port_map import PortMapReader
 from mistral_operator.activator.proxy import Proxy, upstream_session
+from mistral_operator.activator.responses import error_response
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
+from mistral_operator.process.guarded_server import HEAD_SECONDS, Guard, GuardedRunner, port_of
 from mistral_operator.process.http_server import Health, create_app, serve
 from mistral_operator.process.lifecycle import (
     StopRequested,
@@ -21,11 +28,16 @@ from mistral_operator.process.lifecycle import (
     run_watches,
 )
 from mistral_operator.process.settings import ActivatorSettings
+from mistral_operator.process.shares import Shares
 from mistral_operator.watch.resync import Resync
 
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
+_METRICS_SECONDS = 10.0
+_OTHER_FILES = 4_500
+"""Open files besides connections of clients and replicas: two per listening port, the admin
+ports and their connections, and the API server."""
 _READ_BYTES = 8192
 """Read buffer of a queued request. With aiohttp's 64 KiB, most of a 1 MB body was held in memory
 (tests/bench/test_activator.py)."""
@@ -61,22 +73,35 @@ class Activator:
         self._changed = asyncio.Event()
         self._endpoints = Endpoints(self._changed.set)
         self._admin: web.AppRunner | None = None
-        self._listeners = Listeners(self._endpoints, client, settings.drain_seconds)
+        self._listeners = Listeners(
+            self._endpoints,
+            client,
+            Limits(
+                connections=affordable(settings.connections),
+                request_bytes=settings.request_memory_mib * 2**20,
+                drain_seconds=settings.drain_seconds,
+            ),
+        )
 
     async def run(self) -> None:
         """Watch, listen and serve until a signal arrives."""
-        self._admin = await serve(_admin(self._health, self._endpoints), self._settings.port)
+        ports = filter(None, (self._settings.port, self._settings.probe_port))
+        self._admin = await serve(_admin(self._health, self._endpoints), *ports)
         selectors = {kinds.ENDPOINT_SLICE: kinds.SELECTOR}
         namespaces = self._settings.namespaces
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
+        port_map = PortMapReader(self._cluster, self._settings.namespace, self._endpoints)
         await resync.once()
-        await self._listeners.sync()
         kopf_has_signals = asyncio.Event()
         await run_all(
             run_watches(self._endpoints, selectors, namespaces, kopf_has_signals),
             resync.forever(self._settings.resync_seconds),
-            heartbeat(self._cluster, self._health, stays_ready=True),
+            heartbeat(
+                *(self._cluster, self._health), stays_ready=True, problem=lambda: port_map.problem
+            ),
+            port_map.run(),
             self._sync_listeners(),
+            self._export_metrics(),
             self._drain(kopf_has_signals),
         )
 
@@ -93,6 +118,13 @@ class Activator:
                 await asyncio.wait_for(self._changed.wait(), _RETRY_SECONDS)
             self._changed.clear()
             await self._listeners.sync()
+
+    async def _export_metrics(self) -> None:
+        while True:
+            ignored = self._endpoints.count_ignored()
+            for reason in IGNORED_REASONS:
+                IGNORED_SLICES.labels(reason).set(ignored[reason])
+            await asyncio.sleep(_METRICS_SECONDS)
 
     async def _drain(self, kopf_has_signals: asyncio.Event) -> None:
         """On a signal, stop accepting requests, and keep watching for the queued ones.
@@ -111,25 +143,52 @@ class Activator:
         raise StopRequested
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of the listeners; namespaces share the first two."""
+
+    connections: int = 2000
+    """Maximum number of open connections."""
+    request_bytes: int = 96 * 2**20
+    """Maximum memory of queued and forwarded requests."""
+    drain_seconds: float = 5.0
+    """Time that running requests have to finish when the listeners are closed."""
+    head_seconds: float = HEAD_SECONDS
+    """Time that a client has to send a complete head."""
+    stall_seconds: float = STALL_SECONDS
+    """Time that a body may pause while it is forwarded."""
+
+
 class Listeners:
     """The listening ports, one for each endpoint that can scale to zero."""
 
-    def __init__(
-        self, endpoints: Endpoints, client: aiohttp.ClientSession, drain_seconds: float
-    ) -> None:
+    def __init__(self, endpoints: Endpoints, client: aiohttp.ClientSession, limits: Limits) -> None:
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", Proxy(endpoints, client).handle)
+        memory = Shares(limits.request_bytes, endpoints.count_namespaces)
+        proxy = Proxy(endpoints, client, memory, limits.stall_seconds)
+        app.router.add_route("*", "/{path:.*}", proxy.handle)
         self._endpoints = endpoints
+        guard = Guard(
+            Shares(limits.connections, endpoints.count_namespaces),
+            group=self._namespace_of,
+            error=_invalid_request,
+            head_seconds=limits.head_seconds,
+            on_rejected=CONNECTIONS_CLOSED.inc,
+        )
         # A client that disconnects must free its slot. Bodies are forwarded unchanged.
-        self._runner = web.AppRunner(
+        self._runner = GuardedRunner(
             app,
-            access_log=None,
+            guard,
             auto_decompress=False,
             handler_cancellation=True,
             read_bufsize=_READ_BYTES,
-            shutdown_timeout=drain_seconds,
+            shutdown_timeout=limits.drain_seconds,
         )
         self._sites: dict[int, web.TCPSite] = {}
+
+    def _namespace_of(self, transport: asyncio.BaseTransport) -> str | None:
+        endpoint = self._endpoints.by_port(port_of(transport))
+        return None if endpoint is None else endpoint.key.namespace
 
     async def sync(self) -> None:
         """Listen on exactly the ports of the current endpoints."""
@@ -151,6 +210,32 @@ class Listeners:
         """Stop accepting requests and wait for the running ones."""
         await self._runner.cleanup()
         self._sites.clear()
+
+
+def _invalid_request(status: int, message: str) -> web.Response:
+    return error_response(status, message, "invalid_request" if status < 500 else "failed")
+
+
+def affordable(connections: int) -> int:
+    """Return how many connections the limit of open files allows, after raising it.
+
+    Each connection may need another one to a replica.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * connections + _OTHER_FILES
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    possible = max((soft - _OTHER_FILES) // 2, soft // 4)
+    if possible < connections:
+        log.warning(
+            "the limit of open files, %s, allows %s connections instead of %s: raise it, or lower"
+            " activator.connections",
+            soft,
+            possible,
+            connections,
+        )
+    return min(connections, possible)
 
 
 def _admin(health: Health, endpoints: Endpoints) -> web.Application:

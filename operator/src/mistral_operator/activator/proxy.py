@@ -1,7 +1,6 @@
 """One request: queued until a replica is ready, forwarded, and its response streamed back."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 
@@ -9,12 +8,16 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from mistral_operator.activator.accepted_keys import api_key
+from mistral_operator.activator.body import STALL_SECONDS, TimedBody
+from mistral_operator.activator.budget import memory_of_request
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
 from mistral_operator.activator.metrics import HELD, REQUESTS, WAIT_SECONDS
 from mistral_operator.activator.responses import error_response, response_while_scaled_to_zero
 from mistral_operator.kube.plurals import counted
-
-log = logging.getLogger(__name__)
+from mistral_operator.process.guarded_server import head_size, port_of
+from mistral_operator.process.shares import Shares
+from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
 
 _HOP_BY_HOP = {
     "connection",
@@ -54,13 +57,21 @@ def upstream_session() -> aiohttp.ClientSession:
 class Proxy:
     """Handles requests to endpoints that can scale to zero."""
 
-    def __init__(self, endpoints: Endpoints, client: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        client: aiohttp.ClientSession,
+        memory: Shares,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         self._endpoints = endpoints
         self._client = client
+        self._memory = memory
+        self._stall_seconds = stall_seconds
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Handle one request; the port that received it identifies the endpoint."""
-        endpoint = self._endpoints.by_port(_port(request))
+        endpoint = self._endpoints.by_port(port_of(request.transport))
         if endpoint is None:
             return error_response(503, "no endpoint uses this port any more", "unavailable", 5)
         try:
@@ -80,52 +91,80 @@ class Proxy:
             )
             if local is not None:
                 return "answered", local
-        started = time.monotonic()
+        namespace = endpoint.key.namespace
+        body_bytes = request.content_length if request.body_exists else 0
+        memory = memory_of_request(head_size(request), body_bytes)
+        if not self._memory.take(namespace, memory):
+            return "over_budget", _namespace_full(endpoint)
+        try:
+            return await self._queue_and_forward(request, endpoint)
+        finally:
+            self._memory.release(namespace, memory)
+
+    async def _queue_and_forward(
+        self, request: web.Request, endpoint: Endpoint
+    ) -> tuple[str, web.StreamResponse]:
+        started, key = time.monotonic(), api_key(request.headers.get("Authorization"))
         deadline = started + endpoint.terms.max_wait_seconds
         while True:
             try:
-                target = await _wait_for_target(endpoint, deadline)
+                target = await _wait_for_target(endpoint, key, deadline)
             except LimitExceeded:
                 return "over_budget", _queue_full(endpoint)
             except TimeoutError:
                 return "timed_out", _start_timed_out(endpoint)
+            body = self._body(request)
             try:
-                upstream = await self._forward(request, target)
+                upstream = await self._forward(request, target, body)
             except aiohttp.ClientConnectorError as error:
                 # Nothing was sent yet. The slice is outdated, or the connection is blocked.
-                log.warning("%s/%s: %s: %s", *endpoint.key, target, error)
+                _warn(endpoint, "refused", f"{target}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
             except (aiohttp.ClientError, OSError) as error:
-                log.warning("%s/%s: %s: %s", *endpoint.key, target, error)
+                if body is not None and body.too_slow:
+                    return "failed", error_response(
+                        408, "the body of the request did not arrive in time", "too_slow"
+                    )
+                _warn(endpoint, "failed", f"{target}: {error}")
                 return "failed", error_response(
                     502, "the connection to the replica failed", "broken", 5
                 )
             else:
                 WAIT_SECONDS.observe(time.monotonic() - started)
+                _learn(endpoint, request.path, key, upstream.status)
                 return await _stream_back(request, upstream, endpoint)
 
-    async def _forward(self, request: web.Request, target: str) -> aiohttp.ClientResponse:
+    def _body(self, request: web.Request) -> TimedBody | None:
+        return TimedBody(request.content, self._stall_seconds) if request.body_exists else None
+
+    async def _forward(
+        self, request: web.Request, target: str, body: TimedBody | None
+    ) -> aiohttp.ClientResponse:
         return await self._client.request(
             request.method,
             URL(f"http://{target}{request.raw_path}", encoded=True),
             headers=_end_to_end(request.headers),
-            data=request.content if request.body_exists else None,
+            data=body,
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
 
 
-def _port(request: web.Request) -> int:
-    transport = request.transport
-    name = None if transport is None else transport.get_extra_info("sockname")
-    return 0 if name is None else int(name[1])
+def _learn(endpoint: Endpoint, path: str, key: str, status: int) -> None:
+    """Remember whether a replica accepted the key of a request."""
+    if not endpoint.terms.keys or not key or path in KEYLESS_PATHS:
+        return
+    if status == 401:
+        endpoint.accepted_keys.discard(key)
+    elif is_open(path, OPEN_PATHS):
+        endpoint.accepted_keys.add(key)
 
 
-async def _wait_for_target(endpoint: Endpoint, deadline: float) -> str:
+async def _wait_for_target(endpoint: Endpoint, key: str, deadline: float) -> str:
     """Wait for a ready replica and return its host and port.
 
     Raises:
-        OverBudget: the queue is full.
+        LimitExceeded: the queue is full.
         TimeoutError: no replica became ready in time.
     """
     if time.monotonic() > deadline:
@@ -133,7 +172,7 @@ async def _wait_for_target(endpoint: Endpoint, deadline: float) -> str:
     if endpoint.targets:
         return await endpoint.ready_target()
     gauge = HELD.labels(*endpoint.key)
-    with endpoint.slot():
+    with endpoint.slot(key):
         gauge.set(endpoint.held)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
@@ -158,7 +197,7 @@ async def _stream_back(
             async for piece in upstream.content.iter_any():
                 await response.write(piece)
         except aiohttp.ClientError as error:
-            log.warning("%s/%s: the response was interrupted: %s", *endpoint.key, error)
+            _warn(endpoint, "interrupted", f"the response was interrupted: {error}")
             # A regular end would make a truncated response look complete.
             if request.transport is not None:
                 request.transport.abort()
@@ -185,10 +224,27 @@ def _start_timed_out(endpoint: Endpoint) -> web.Response:
     return _retry_later(endpoint, message, "maxWaitSeconds", "timed_out")
 
 
+def _namespace_full(endpoint: Endpoint) -> web.Response:
+    _warn(
+        endpoint,
+        "memory",
+        f"the requests of namespace {endpoint.key.namespace} take as much memory of the activator"
+        " as they may: raise activator.requestMemoryMiB and activator.resources in the chart's"
+        " values",
+    )
+    message = "too many requests to endpoints of this namespace are queued: try again later"
+    return error_response(503, message, "over_budget", endpoint.retry_after())
+
+
 def _retry_later(endpoint: Endpoint, cause: str, field: str, code: str) -> web.Response:
     # A client cannot edit the resource: the field is for who reads the log.
-    log.warning("%s/%s: %s: raise spec.autoscaling.activation.%s", *endpoint.key, cause, field)
+    _warn(endpoint, field, f"{cause}: raise spec.autoscaling.activation.{field}")
     return error_response(503, f"{cause}: try again later", code, endpoint.retry_after())
+
+
+def _warn(endpoint: Endpoint, cause: str, message: str) -> None:
+    namespace, name = endpoint.key
+    endpoint.log.warning(cause, f"{namespace}/{name}: {message}")
 
 
 def _count(endpoint: Endpoint, outcome: str) -> None:

@@ -5,8 +5,12 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from mistral_operator.activator.accepted_keys import api_key
 from mistral_operator.scale_to_zero import Terms
+from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
 
+_METHODS = "GET, HEAD, OPTIONS, POST"
+_MODEL_PATHS = ("/v1/models", "/v1/models/*")
 _HEALTH_PATHS = {"/health", "/ping"}
 """Health checks. An endpoint that is scaled to zero is healthy."""
 
@@ -39,19 +43,30 @@ def response_while_scaled_to_zero(
     """Return the response to a request that must not start a replica, None for one that does.
 
     Probes of load balancers and lists of models are sent periodically, and would prevent the
-    endpoint from ever being scaled to zero.
+    endpoint from ever being scaled to zero. Of the rest, only what the gate of a replica would pass
+    on may start one.
     """
-    if terms.keys and "Authorization" not in headers and method != "OPTIONS":
+    if method == "OPTIONS":
+        # A preflight of a browser. It carries no key, and no answer of the endpoint allows CORS.
+        return web.Response(status=204, headers={"Allow": _METHODS})
+    if not is_open(path, (*OPEN_PATHS, *terms.paths)):
+        return error_response(
+            404, f"{path} is not available: send chats to /v1/chat/completions", "path_not_open"
+        )
+    if path in KEYLESS_PATHS:
+        return web.Response() if path in _HEALTH_PATHS else _scaled_to_zero()
+    if terms.keys and not api_key(headers.get("Authorization")):
         return error_response(
             401, "API key missing: send it as Authorization: Bearer KEY", "invalid_api_key"
         )
-    if method not in {"GET", "HEAD"}:
-        return None
-    if path in _HEALTH_PATHS:
-        return web.Response()
-    if path == "/v1/models":
+    if path == "/v1/models" and method in {"GET", "HEAD"}:
         model = {"id": terms.model, "object": "model", "created": 0, "owned_by": "vllm"}
         return web.json_response({"object": "list", "data": [model]})
-    return error_response(
-        503, f"the endpoint is scaled to zero; {method} does not start it, POST does", "asleep", 60
-    )
+    if method == "POST" and not is_open(path, _MODEL_PATHS):
+        return None
+    return _scaled_to_zero()
+
+
+def _scaled_to_zero() -> web.Response:
+    message = "the endpoint is scaled to zero; this does not start it, a chat by POST does"
+    return error_response(503, message, "asleep", 60)

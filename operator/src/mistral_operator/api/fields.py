@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic.alias_generators import to_camel
 
 from mistral_operator.api.base import ApiModel
+from mistral_operator.api.gate import Limits
 from mistral_operator.kube.quantities import quantity_bytes
 from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY, renamed
 
@@ -71,6 +72,11 @@ def _bytes_or_none(memory: str | None) -> int | None:
     return None if memory is None else quantity_bytes(memory)
 
 
+_LIMITS = tuple(
+    SpecField(f"gate.limits.{name}", f"gate.limits.{name}") for name in Limits.model_fields
+)
+"""The limits of a request have the same names on both sides."""
+
 FIELDS = (
     SpecField("model", "model.path"),
     SpecField("model.id", "fetch.repository"),
@@ -100,6 +106,8 @@ FIELDS = (
     SpecField("gate.paths", "gate.paths"),
     SpecField("gate.max_body_size", "gate.max_body_bytes"),
     SpecField("gate.api_keys", "gate.api_keys"),
+    *_LIMITS,
+    SpecField("system_prompt", "system_prompt.path"),
     SpecField("shared_memory", SHARED_MEMORY, "shared_memory"),
     SpecField("pod.resources.limits.memory", MEMORY_LIMIT, "memory"),
 )

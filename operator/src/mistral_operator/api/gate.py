@@ -57,6 +57,63 @@ _MAX_BODY_SIZE = Rule(
 )
 
 
+class Limits(ApiModel):
+    """Limits of what one request may contain. Every ordinary client stays below the defaults.
+
+    Raise a limit if it rejects your own clients, and lower it for clients that you do not trust.
+    """
+
+    choices: int = Field(default=128, ge=1, le=16_384)
+    """Maximum `n`: how many responses one prompt may get."""
+    prompts: int = Field(default=1024, ge=1, le=65_536)
+    """Maximum number of prompts in one request to `/v1/completions`."""
+    generations: int = Field(default=2048, ge=1, le=65_536)
+    """Maximum number of prompts multiplied by `n`."""
+    messages: int = Field(default=8192, ge=1, le=1_000_000)
+    """Maximum number of messages in a chat."""
+    content_parts: int = Field(default=8192, ge=1, le=1_000_000)
+    """Maximum number of content parts and tool calls in all messages of a chat."""
+    tools: int = Field(default=512, ge=1, le=16_384)
+    """Maximum number of tools."""
+    guided_choices: int = Field(default=1024, ge=1, le=65_536)
+    """Maximum number of entries of `structured_outputs.choice`."""
+    stop_strings: int = Field(default=256, ge=1, le=65_536)
+    """Maximum number of entries of `stop`, of `stop_token_ids` and of `bad_words`."""
+    logprobs: int = Field(default=128, ge=0, le=131_072)
+    """Maximum `logprobs`, `top_logprobs` and `prompt_logprobs`. The engine's own limit is 20."""
+    schema_bytes: int = Field(default=262_144, ge=1, le=67_108_864)
+    """Maximum size in bytes of everything that constrains the response: JSON schemas, grammars,
+    regular expressions, choices and strict tools."""
+    repetitions: int = Field(default=20_000, ge=1, le=10_000_000)
+    """Maximum number of repetitions in these schemas and grammars, such as by `maxItems` and
+    `{1,100}`. Nested repetitions multiply. Compiling a million of them takes seconds."""
+    string_length: int = Field(default=1_048_576, ge=1, le=1_073_741_824)
+    """Maximum `minLength` and `maxLength` in these schemas."""
+    repetition_pattern_tokens: int = Field(default=128, ge=1, le=16_384)
+    """Maximum `repetition_detection.max_pattern_size` of a request. A larger one is lowered to this
+    value, since the engine tries every size for each token."""
+    image_pixels: int = Field(default=33_554_432, ge=1, le=1_073_741_824)
+    """Maximum number of pixels of one image, for the engine too. An 8K image has 33 million; the
+    model looks at 2.4 million."""
+    total_image_pixels: int = Field(default=134_217_728, ge=1, le=17_179_869_184)
+    """Maximum number of pixels of all images in one request."""
+    text_bytes: int = Field(default=4_194_304, ge=1024, le=1_073_741_824)
+    """Maximum size of a request without its images, in bytes. Text of 131,072 tokens takes about
+    0.6 MB."""
+    brackets: int = Field(default=131_072, ge=16, le=16_777_216)
+    """Maximum number of `[` and `{` in a request. Parsing a request takes about half a microsecond
+    for each of them."""
+    header_bytes: int = Field(default=65_536, ge=1024, le=4_194_304)
+    """Maximum size of the headers of a request, in bytes."""
+    head_seconds: int = Field(default=30, ge=1, le=3600)
+    """Maximum time for a client to send the request line and the headers, in seconds."""
+    body_seconds: int = Field(default=300, ge=1, le=3600)
+    """Maximum time for a client to send the body of a request, in seconds."""
+    received_bytes: int = Field(default=1_073_741_824, ge=1_048_576, le=1_099_511_627_776)
+    """Maximum size of all request bodies that one API process is receiving, in bytes. Further
+    requests return 503."""
+
+
 class Gate(ApiModel):
     """Request policy and accurate finish reasons."""
 
@@ -71,6 +128,9 @@ class Gate(ApiModel):
         default="64Mi", json_schema_extra=with_rules(_MAX_BODY_SIZE)
     )
     """Maximum size of a request body, at most 1Pi. Ten images of 4 MB take 53 MB."""
+    limits: Limits = Limits()
+    """Limits of what one request may contain. A small request can otherwise keep the process that
+    answers all clients busy for minutes."""
     fit_max_tokens: bool = True
     """Clamp `max_tokens` to the remaining context window if it is the whole context length or more.
     If false, vLLM rejects the request."""

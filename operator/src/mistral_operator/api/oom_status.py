@@ -127,4 +127,5 @@ class Oom(ApiModel):
     tried: list[str] = Field(default=[])
     """Hashes of the settings that were tried, so that none is tried twice."""
     counted: list[str] = Field(default=[])
-    """Failures that are counted and still visible in a pod, so that none is counted twice."""
+    """Counted failures that a pod showed when the last one was counted, so that none is counted
+    twice."""

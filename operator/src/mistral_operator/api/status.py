@@ -78,6 +78,7 @@ class Reason(StrEnum):
     REPLICAS_CONTESTED = "ReplicasContested"
     KEDA_MISSING = "KedaMissing"
     ACTIVATOR_MISSING = "ActivatorMissing"
+    NO_PORT = "NoPort"
     WITHIN_LIMITS = "WithinLimits"
 
 

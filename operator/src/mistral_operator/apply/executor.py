@@ -1,6 +1,7 @@
 """Carry out a plan: the writes, and what stood in their way."""
 
 import logging
+from dataclasses import replace
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
@@ -9,6 +10,7 @@ from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
 from mistral_operator.kube.client import Cluster, Object
 from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, NameTaken, Unavailable
 from mistral_operator.kube.kinds import CLAIM, SERVICE_ACCOUNT, Kind
+from mistral_operator.kube.objects import Key
 from mistral_operator.metrics import WRITES
 from mistral_operator.watch.store import Store, live_child
 
@@ -82,22 +84,40 @@ class Executor:
             if error.status != 409:
                 raise
         # Another owner has fields of an object of this name. It may be ours without its labels.
-        await self._refuse_foreign(resource, step.kind, step.name)
-        return await self._cluster.apply(step.desired, force=True)
+        uid = await self._refuse_foreign(resource, step.kind, step.name)
+        return await self._take_back(resource, replace(step, uid=uid))
 
     async def _take_back(self, resource: Resource, step: Apply) -> Object:
         """Apply over an object of ours, whatever edits it has."""
         try:
-            live = await self._cluster.apply(step.desired, force=True)
+            live = await self._cluster.apply(step.desired, force=True, uid=step.uid)
         except ClusterError as error:
-            if error.status != 422:
+            if error.status not in {409, 422}:
+                raise
+            current = await self._still_there(resource, step)
+            if error.status == 409:
                 raise
             # Merged with a foreign edit, our object is invalid: it may have two ports of one name.
-            current = await self._cluster.get(step.kind, resource.namespace, step.name)
-            if current is not None:
-                await self._mend(resource, step, current)
-            return await self._cluster.apply(step.desired, force=True)
+            await self._mend(resource, step, current)
+            return await self._cluster.apply(step.desired, force=True, uid=step.uid)
         return await self._mend(resource, step, live)
+
+    async def _still_there(self, resource: Resource, step: Apply) -> Object:
+        """Read an object of ours that the API server refuses to change.
+
+        Raises:
+            Unavailable: it was deleted, and perhaps created anew. The next pass knows that.
+        """
+        key, index = Key(resource.namespace, step.name), self._store.children[step.kind]
+        current = await self._cluster.get(step.kind, *key)
+        if current is not None and step.uid in {None, current["metadata"]["uid"]}:
+            return current
+        if current is not None:
+            index.put(current)
+        elif step.uid is not None:
+            index.forget(key, step.uid)
+        reason = f"{step.kind.kind} {step.name} was deleted or replaced meanwhile"
+        raise Unavailable(409, reason, f"PATCH {step.kind.path(*key)}")
 
     async def _mend(self, resource: Resource, step: Apply, live: Object) -> Object:
         """Replace every difference that applying leaves by the desired value."""
@@ -116,16 +136,20 @@ class Executor:
             WRITES.labels(kind=step.kind.kind, verb="repair").inc()
         return live
 
-    async def _refuse_foreign(self, resource: Resource, kind: Kind, name: str) -> None:
-        """Raise `NameTaken` if an object exists that this resource does not control."""
+    async def _refuse_foreign(self, resource: Resource, kind: Kind, name: str) -> str | None:
+        """Return the uid of an object, None if there is none.
+
+        Raises:
+            NameTaken: this resource does not control it.
+        """
         body = await self._cluster.get(kind, resource.namespace, name)
         if body is None:
-            return
+            return None
         child = live_child(kind, body)
         if child.controller_uid == resource.uid:
-            return
+            return child.uid
         if child.controller_uid is None and child.digest is not None:
-            return
+            return child.uid
         raise NameTaken(409, _taken(kind, name), f"PATCH {kind.path(resource.namespace, name)}")
 
 

@@ -22,9 +22,14 @@ class Apply:
     desired: KubernetesObject
     kind: Kind
     name: str
-    exists: bool
-    """The live object is known to be ours, so its fields may be taken back by force."""
+    uid: str | None
+    """Of the live object, which is known to be ours; None if there is none."""
     reason: str
+
+    @property
+    def exists(self) -> bool:
+        """Tell whether there is an object whose fields may be taken back by force."""
+        return self.uid is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,8 @@ def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Childre
             continue
         reason = _why_apply(child, existing)
         if reason is not None:
-            applies.append(Apply(child, kind, name, existing is not None, reason))
+            uid = None if existing is None else existing.uid
+            applies.append(Apply(child, kind, name, uid, reason))
     deletes = [
         Delete(child.kind, child.name, child.uid, "no longer desired")
         for key, child in live.items()

@@ -1,9 +1,10 @@
 """What the reconciler and its parts work with."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.control.collectors import FleetCollector
 from mistral_operator.control.scaler import Scaler
 from mistral_operator.kube.client import Cluster
@@ -26,6 +27,10 @@ class Dependencies:
     activators: ActivatorBoard
     context: RenderContext
     fleet: FleetCollector
+    ports: ActivatorPorts
+    """Ports of the activators."""
+    publish_ports: Callable[[], Awaitable[None]]
+    """Writes the port map for the activators if it changed."""
     requeue: Callable[[Key], None]
     """Requests another reconciliation of a resource, as soon as this one is over."""
     requeue_after: Callable[[Key, float], None]

@@ -17,7 +17,6 @@ from mistral_operator.api import (
     resource_with_spec,
 )
 from mistral_operator.api.status import Problem
-from mistral_operator.control.activator_slices import ActivatorSlices
 from mistral_operator.control.children import Children, Progress
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
@@ -39,6 +38,10 @@ from mistral_operator.watch.workqueue import ReconcileOutcome
 
 log = logging.getLogger(__name__)
 
+UNREPORTED = 2
+"""Attempts in a row that the API server may turn down before the status says so: about 4 s with the
+queue's back-off. Most conflicts are over by then."""
+
 
 class Reconciler:
     """Brings resources to their desired state, one call at a time for each."""
@@ -47,9 +50,11 @@ class Reconciler:
         self._dependencies = dependencies
         self._statuses = StatusWriter(dependencies)
         self._children = Children(dependencies)
-        self._slices = ActivatorSlices(dependencies.store)
+        self._ports = dependencies.ports
         self._rejections: dict[Key, str] = {}
         """What the API server rejected last, by resource."""
+        self._postponed: dict[Key, int] = {}
+        """Passes in a row whose writes the API server did not accept yet, by resource."""
 
     async def __call__(self, key: Key) -> ReconcileOutcome:
         """Reconcile a resource."""
@@ -65,7 +70,9 @@ class Reconciler:
         except NamespaceTerminating:
             outcome, label = ReconcileOutcome.SETTLED, "settled"
         except Unavailable as error:
-            log.warning("%s/%s: %s; trying again later", *key, error)
+            # Conflicts with edits are part of normal operation.
+            level = logging.INFO if error.status == 409 else logging.WARNING
+            log.log(level, "%s/%s: %s; trying again later", *key, error)
             outcome, label = ReconcileOutcome.RETRY, "error"
         except ClusterError as error:
             # What the API server rejects besides children is the status: no condition can tell.
@@ -97,7 +104,10 @@ class Reconciler:
         previous = _status_of(body, resource.spec)
         desired = self._decide(key, resource, previous)
         recorded = await self._record(key, desired, previous)
-        progress = await self._children.bring_about(key, desired, previous)
+        if desired.activation is not None:
+            # Before the slice leads requests to the port, the activators have to know it.
+            await self._dependencies.publish_ports()
+        progress = await self._bring_about(key, desired, previous)
         if progress.status_can_wait:
             return ReconcileOutcome.SOON
         return await self._report(key, desired, recorded, progress)
@@ -113,8 +123,8 @@ class Reconciler:
             deleted_pods=tuple(store.deleted_pods(key)),
             deployment=store.deployment_of(key),
             activators=activators,
-            activator_port=self._slices.port(key, resource),
-            activators_serve=self._slices.serve(key),
+            activator_port=self._ports.port(key, resource),
+            activators_serve=self._ports.serve(key),
         )
         return decide_desired(resource, previous, inputs)
 
@@ -123,6 +133,20 @@ class Reconciler:
         recorded = await self._statuses.record(desired, previous)
         self._dependencies.store.forget_deleted_pods(key, desired.deleted_pods)
         return recorded
+
+    async def _bring_about(self, key: Key, desired: Desired, previous: Status) -> Progress:
+        """Apply the children; tell if the API server does not accept them for some time."""
+        try:
+            progress = await self._children.bring_about(key, desired, previous)
+        except Unavailable as error:
+            self._postponed[key] = self._postponed.get(key, 0) + 1
+            # Without a response, the status cannot be written either.
+            if self._postponed[key] <= UNREPORTED or not error.status:
+                raise
+            message = f"the API server does not accept a change yet: {error.reason}; trying again"
+            return Progress((Problem(Reason.CREATING, message),))
+        self._postponed.pop(key, None)
+        return progress
 
     async def _report(
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
@@ -144,12 +168,7 @@ class Reconciler:
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
             return ReconcileOutcome.RETRY
-        # Failures of deleted pods are remembered once more, so that none is counted twice.
-        return (
-            ReconcileOutcome.SOON
-            if progress.unfinished or desired.deleted_pods
-            else ReconcileOutcome.SETTLED
-        )
+        return ReconcileOutcome.SOON if progress.unfinished else ReconcileOutcome.SETTLED
 
     def _requeue_after_quiet_period(self, key: Key, running: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""
@@ -183,6 +202,7 @@ class Reconciler:
             nodes=tuple(store.nodes.values()),
             keda=self._dependencies.context.scaled_objects,
             activator=bool(self._dependencies.activators.current.addresses),
+            no_port=self._ports.refusal(key),
         )
 
     def _forget(self, key: Key) -> ReconcileOutcome:
@@ -190,8 +210,9 @@ class Reconciler:
         store = self._dependencies.store
         store.forget_deleted_pods(key, store.deleted_pods(key))
         self._children.forget(key)
-        self._slices.forget(key)
+        self._ports.forget(key)
         self._rejections.pop(key, None)
+        self._postponed.pop(key, None)
         self._statuses.forget(key)
         return ReconcileOutcome.SETTLED
 

@@ -1,4 +1,8 @@
-"""Writes the status of resources, after the Events about what changed in it."""
+"""Writes the status of resources, after the Events about what changed in it.
+
+Each write is for one version of a resource. If it changed meanwhile, the write is refused, and the
+next pass knows the change.
+"""
 
 import logging
 from collections.abc import Callable
@@ -8,9 +12,9 @@ from mistral_operator.api.parsed_status import foreign_conditions
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
-from mistral_operator.control.resource_gone import drop
+from mistral_operator.control.resource_gone import ResourceGone, confirm
 from mistral_operator.kube.client import Object
-from mistral_operator.kube.errors import ClusterError, Unavailable
+from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
@@ -19,6 +23,9 @@ from mistral_operator.status import StatusInput
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
 
 log = logging.getLogger(__name__)
+
+_OUTDATED = {404, 409, 422}
+"""Statuses of a write to a resource that is gone, that changed, or that was created anew."""
 
 Report = Callable[[StatusInput, str], Status]
 """Makes a status of what is observed, at a time."""
@@ -75,27 +82,40 @@ class StatusWriter:
         """Write a status.
 
         Raises:
-            ResourceGone: the resource does not exist.
+            ResourceGone: the resource does not exist, or is another one of the same name.
+            Unavailable: it was edited meanwhile; it is queued again.
         """
         content = status.model_dump(by_alias=True, exclude_none=True)
-        cluster = self._dependencies.cluster
         try:
-            live = await cluster.apply_status(resource.name, resource.namespace, content)
+            live = await self._apply(resource, content)
+            if parse_status(live.get("status")) != (status, True):
+                live = await self._replace(resource, content, live)
         except ClusterError as error:
-            if error.status == 404 and not isinstance(error, Unavailable):
-                raise drop(self._dependencies, resource) from error
+            if error.status in _OUTDATED:
+                await confirm(self._dependencies, resource)
             raise
-        WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
-        if parse_status(live.get("status")) != (status, True):
-            live = await self._replace(resource, content, live)
         self._take_in(live)
+
+    async def _apply(self, resource: Resource, content: Object) -> Object:
+        key, resources = _key(resource), self._dependencies.store.resources
+        body = resources.get(key)
+        if body is None or body["metadata"]["uid"] != resource.uid:
+            raise ResourceGone(f"{key.namespace}/{key.name} ({resource.uid}) was deleted")
+        live = await self._dependencies.cluster.apply_status(
+            key.name, key.namespace, resources.version(key), content
+        )
+        WRITES.labels(kind="MistralSmallDeployment", verb="status").inc()
+        return live
 
     async def _replace(self, resource: Resource, content: Object, live: Object) -> Object:
         """Remove what others added to a status; a server-side apply leaves it there."""
         conditions = [*content["conditions"], *foreign_conditions(live.get("status"))]
         log.info("%s/%s: replacing an edited status", resource.namespace, resource.name)
         value = {**content, "conditions": conditions}
-        operations = [{"op": "replace", "path": "/status", "value": value}]
+        operations: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": resource.uid},
+            {"op": "replace", "path": "/status", "value": value},
+        ]
         cluster, name = self._dependencies.cluster, f"{resource.name}/status"
         return await cluster.patch(RESOURCE, resource.namespace, name, operations)
 

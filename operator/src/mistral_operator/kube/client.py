@@ -107,27 +107,43 @@ class Cluster:
         """Close the connections."""
         await self.client.close()
 
-    async def apply(self, desired: Object, *, force: bool) -> Object:
+    async def apply(self, desired: Object, *, force: bool, uid: str | None = None) -> Object:
         """Server-side apply an object and return the live one.
 
         Args:
             desired: the object, with exactly the fields that the operator owns.
             force: take over fields of other managers. Without it a conflict raises.
+            uid: of the object to change; None also creates one.
 
         Raises:
-            ClusterError: with status 409, the object exists and other managers own fields of it.
+            ClusterError: with status 409, other managers own fields of the object, or there is none
+                although a uid was expected. With status 422, the object has another uid.
         """
         metadata = desired["metadata"]
         kind = kind_of(desired["apiVersion"], desired["kind"])
         path = kind.path(metadata["namespace"], metadata["name"])
+        if uid is not None:
+            desired = {**desired, "metadata": {**metadata, "uid": uid}}
         return await self._apply(path, desired, force=force)
 
-    async def apply_status(self, name: str, namespace: str, status: Object) -> Object:
-        """Server-side apply the status of a resource and return the live resource."""
+    async def apply_status(self, name: str, namespace: str, version: int, status: Object) -> Object:
+        """Server-side apply the status of a resource and return the live resource.
+
+        Args:
+            name: of the resource.
+            namespace: of the resource.
+            version: resource version to change. The API server ignores a uid here, and this is the
+                only way not to write to a resource that was deleted and created anew.
+            status: the status, with exactly the fields that the operator owns.
+
+        Raises:
+            ClusterError: with status 404, there is no resource of this name.
+            Unavailable: with status 409, the resource has another version.
+        """
         body = {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
-            "metadata": {"name": name, "namespace": namespace},
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": str(version)},
             "status": status,
         }
         return await self._apply(f"{RESOURCE.path(namespace, name)}/status", body, force=True)

@@ -55,6 +55,9 @@ PORT_HEALTH = "health"
 LEASE = "mistral-small-operator"
 """Name of the Lease that the leader holds."""
 
+PORT_MAP = "mistral-small-operator-activator"
+"""Name of the ConfigMap with the activator's ports, in the operator's own namespace."""
+
 MAX_NAME = 50
 """Maximum length of a resource name: leaves room for a suffix within the 63 of a label."""
 

@@ -25,5 +25,5 @@ def key_of(body: Body) -> Key:
 def labeled_owner(body: Body) -> Key | None:
     """Return the resource in the label of an object, None without the label."""
     metadata = body["metadata"]
-    owner = names.owner_of(metadata.get("labels", {}))
+    owner = names.owner_of(metadata.get("labels") or {})
     return None if owner is None else Key(metadata["namespace"], owner)

@@ -1,4 +1,4 @@
-"""What of the records in a status can be true: anybody with the right can edit them. Pure.
+"""What of the records in a status can be true: anyone with the permission can edit them. Pure.
 
 The steps are the operator's decisions, and everything else has to follow from them.
 """

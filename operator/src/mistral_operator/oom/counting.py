@@ -23,8 +23,8 @@ def record(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
     memory = [one for one in new if one.failure in MEMORY_FAILURES]
     updated = oom.model_copy(
         update={
-            # What is not visible any more cannot be seen again: a pod never comes back.
-            "counted": sorted(visible),
+            # A pod never comes back, so the list shrinks, but that alone is not worth a write.
+            "counted": sorted(visible) if new else oom.counted,
             "totals": _totals(oom.totals, memory),
             "events": [*oom.events, *map(_event, memory)][-MAX_EVENTS:],
         }

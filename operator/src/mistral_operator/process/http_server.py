@@ -11,6 +11,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mistral_operator.kube import names
 from mistral_operator.kube.errors import CannotStart
+from mistral_operator.process.guarded_server import Guard, GuardedRunner, port_of
+from mistral_operator.process.shares import Shares
+
+_CONNECTIONS = 128
+"""Maximum number of connections per port: probes, Prometheus, KEDA and the operator need few."""
+_HEAD_SECONDS = 75.0
+"""Longer than the interval of scrapes, which reuse their connection."""
 
 
 @dataclass(slots=True)
@@ -84,20 +91,27 @@ def _response(good: bool, problem: str) -> web.Response:
     return web.Response(text="ok\n") if good else web.Response(status=503, text=f"{problem}\n")
 
 
-async def serve(app: web.Application, port: int) -> web.AppRunner:
+async def serve(app: web.Application, *ports: int) -> web.AppRunner:
     """Start serving; the caller cleans up the runner.
 
+    Args:
+        app: what to serve.
+        ports: ports to listen on. Each has connections of its own, so that clients of one cannot
+            take those of another.
+
     Raises:
-        CannotStart: the port is in use or not permitted.
+        CannotStart: a port is in use or not permitted.
     """
-    runner = web.AppRunner(app, access_log=None)
+    limit = Shares(_CONNECTIONS * len(ports), lambda: len(ports))
+    runner = GuardedRunner(app, Guard(limit, group=port_of, head_seconds=_HEAD_SECONDS))
     await runner.setup()
-    try:
-        await web.TCPSite(runner, host=None, port=port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise CannotStart(
-            f"port {port} of /metrics cannot be opened: {error.strerror}; set another one in"
-            " MISTRAL_OPERATOR_PORT or MISTRAL_ACTIVATOR_PORT"
-        ) from error
+    for port in ports:
+        try:
+            await web.TCPSite(runner, host=None, port=port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise CannotStart(
+                f"port {port} cannot be opened: {error.strerror}; set another one in"
+                " MISTRAL_OPERATOR_PORT, MISTRAL_ACTIVATOR_PORT or MISTRAL_ACTIVATOR_PROBE_PORT"
+            ) from error
     return runner

@@ -121,13 +121,24 @@ _CHECK_SECONDS = 5.0
 """Idle time after which the API server is checked, if no other request was sent."""
 
 
-async def heartbeat(cluster: Cluster, health: Health, *, stays_ready: bool = False) -> None:
+def _no_problem() -> str | None:
+    return None
+
+
+async def heartbeat(
+    cluster: Cluster,
+    health: Health,
+    *,
+    stays_ready: bool = False,
+    problem: Callable[[], str | None] = _no_problem,
+) -> None:
     """Update the health: whether the event loop runs and the API server is reachable.
 
     Args:
         cluster: is checked while no other requests are sent.
         health: state that the probes report.
         stays_ready: once ready, stay ready without the API server.
+        problem: returns why else the process is not ready, or None.
     """
     while True:
         health.heartbeat()
@@ -135,7 +146,7 @@ async def heartbeat(cluster: Cluster, health: Health, *, stays_ready: bool = Fal
             last = cluster.availability.seconds_since_response
             if last is None or last > _CHECK_SECONDS or not cluster.availability.reachable:
                 await cluster.reachable()
-            health.problem = cluster.availability.problem
+            health.problem = cluster.availability.problem or problem()
         await asyncio.sleep(1)
 
 

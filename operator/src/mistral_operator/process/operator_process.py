@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from prometheus_client import REGISTRY
 
 from mistral_operator import metrics
+from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler
@@ -119,8 +120,12 @@ class Operator:
             collector=self._scaling,
         )
         self._loads.scaler = scaler
+        ports = ActivatorPorts(store, settings.activator_ports_per_namespace, queue.add)
+        port_map = PortMapWriter(cluster, settings.namespace, ports)
         dependencies = Dependencies(
             *(cluster, store, board, scaler, activators, context, self._fleet),
+            ports=ports,
+            publish_ports=port_map.publish if settings.activator_service else _publish_nothing,
             requeue=queue.add,
             requeue_after=queue.add_after,
         )
@@ -131,6 +136,10 @@ class Operator:
         sweep = Sweep(cluster, store, watcher, resync, selectors, settings.namespaces)
         # Decisions need the first list.
         await resync.once()
+        if settings.activator_service:
+            await retry_while_unavailable(port_map.restore)()
+            # The activators wait for the map, also for an empty one.
+            await retry_while_unavailable(port_map.publish)()
         await run_all(
             run_watches(
                 *(watcher, selectors, settings.namespaces),
@@ -142,6 +151,7 @@ class Operator:
             _export_queue_metrics(queue),
             scaler.run(),
             *await self._pollers(scaler, queue),
+            *((port_map.run(),) if settings.activator_service else ()),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
         )
 
@@ -185,6 +195,10 @@ class Operator:
         """Restart the process when an optional CRD is installed or removed."""
         await wait_for_kind_change(self._cluster, installed, self._settings.resync_seconds)
         raise StopRequested
+
+
+async def _publish_nothing() -> None:
+    """Do nothing: without activators, the port map has no reader."""
 
 
 async def _export_queue_metrics(queue: WorkQueue[Key]) -> None:

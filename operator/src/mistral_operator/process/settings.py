@@ -51,10 +51,18 @@ class ActivatorSettings(ProcessSettings):
 
     model_config = SettingsConfigDict(env_prefix="MISTRAL_ACTIVATOR_")
 
+    namespace: str = Field(default="default", min_length=1)
+    """Namespace of the activator and the operator; holds the port map."""
     notice_seconds: float = Field(default=10, ge=0)
     """How long the activator accepts requests after SIGTERM, in seconds: some still arrive."""
     drain_seconds: float = Field(default=600, gt=0)
     """Time that running requests have to finish after that, in seconds."""
+    probe_port: int = Field(default=0, ge=0, le=65535)
+    """Additional port of /healthz and /readyz, which only the kubelet needs to reach. 0: none."""
+    connections: int = Field(default=2000, ge=10)
+    """Maximum number of open connections to the ports of all endpoints. Namespaces share them."""
+    request_memory_mib: int = Field(default=96, ge=1)
+    """Maximum memory of queued and forwarded requests, in MiB. Namespaces share it."""
 
 
 class Settings(ProcessSettings):
@@ -77,6 +85,9 @@ class Settings(ProcessSettings):
     activator_service: str = ""
     """Service in the operator's own namespace whose pods are the activators. Empty: there are none,
     and no endpoint is scaled to zero."""
+    activator_ports_per_namespace: int = Field(default=100, ge=1, le=2000)
+    """Maximum number of endpoints of a namespace that can scale to zero. Each needs one of the
+    2,000 ports of the activators."""
     concurrency: int = Field(default=20, ge=1)
     """Maximum number of resources that are reconciled at the same time."""
     signal_seconds: float = Field(default=10, ge=0)

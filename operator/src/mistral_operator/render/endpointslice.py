@@ -3,7 +3,7 @@
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
 from mistral_operator.render.metadata import KubernetesObject, child
-from mistral_operator.scale_to_zero import ActivatorRoute, Terms
+from mistral_operator.scale_to_zero import ActivatorRoute, terms_of
 
 
 def activator_slice(resource: Resource, route: ActivatorRoute) -> KubernetesObject:
@@ -31,18 +31,6 @@ def activator_slice(resource: Resource, route: ActivatorRoute) -> KubernetesObje
         names.LABEL_SERVICE: resource.name,
         names.LABEL_SLICE_MANAGER: names.MANAGED_BY,
     }
-    annotations = {names.ANNOTATION_ACTIVATION: _terms(resource).model_dump_json()}
+    annotations = {names.ANNOTATION_ACTIVATION: terms_of(resource).model_dump_json()}
     metadata = {**metadata, "labels": {**metadata["labels"], **labels}, "annotations": annotations}
     return {**rendered, "metadata": metadata}
-
-
-def _terms(resource: Resource) -> Terms:
-    autoscaling = resource.spec.autoscaling
-    if autoscaling is None:
-        raise ValueError(f"{resource.name} has no autoscaling")
-    return Terms(
-        model=resource.spec.model.name,
-        keys=resource.spec.gate.api_keys is not None,
-        max_wait_seconds=autoscaling.activation.max_wait_seconds,
-        max_requests=autoscaling.activation.max_requests,
-    )

@@ -11,6 +11,7 @@ from mistral_server.contract import (
     FetchSettings,
     GateSettings,
     LifecycleSettings,
+    LimitSettings,
     LoopSettings,
     ModelSettings,
     ServerSettings,
@@ -95,6 +96,7 @@ def _gate_settings(spec: Spec) -> GateSettings:
     return GateSettings(
         paths=(*OPEN_PATHS, *gate.paths),
         max_body_bytes=quantity_bytes(gate.max_body_size),
+        limits=LimitSettings.model_validate(gate.limits.model_dump()),
         api_keys=API_KEYS if gate.api_keys is not None else None,
         loops=LoopSettings(
             action=loops.action,

@@ -2,12 +2,18 @@
 
 A starting pod is polled often, since users watch its stage. A ready pod is polled rarely, unless
 its load counts for autoscaling. A pod that does not respond is polled with increasing delay.
+
+Each pod has a task of its own, and each namespace has slots of its own. So pods of one tenant that
+respond late, or not at all, delay no pod of another.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 
@@ -18,10 +24,13 @@ from mistral_operator.watch.facts import PodFacts
 from mistral_operator.watch.store import Store
 from mistral_server.contract import SignalDocument
 
+log = logging.getLogger(__name__)
+
 _READY_FACTOR = 6
 """Ready pods are polled this many times less often than starting ones."""
 _LONGEST_FACTOR = 12
-_CONCURRENCY = 20
+_SLOTS = 10
+"""Polls at the same time for each namespace."""
 
 
 @dataclass(slots=True)
@@ -73,8 +82,24 @@ class SignalBoard:
             del self._records[uid]
 
 
+Fetch = Callable[[str], Awaitable[SignalDocument | None]]
+"""Returns the document at a URL, None if there is none."""
+
+
 class SignalPoller:
-    """Polls pods, and reports when a document changes the status of their resource."""
+    """Polls pods, and reports when a document changes the status of their resource.
+
+    Args:
+        store: has the pods.
+        board: receives the documents.
+        changed: called with the key of a resource whose status a document changes.
+        period: polling interval for starting pods in seconds.
+        timeout: time for a response in seconds.
+        ready_period: returns the polling interval for ready pods of a resource, None for the usual
+            one.
+        fetch: fetches a document; by HTTP if None.
+        clock: the time in seconds; it only goes forward.
+    """
 
     def __init__(
         self,
@@ -84,6 +109,8 @@ class SignalPoller:
         period: float,
         timeout: float = 3.0,
         ready_period: Callable[[Key], float | None] = lambda _: None,
+        fetch: Fetch | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._board = board
@@ -91,37 +118,71 @@ class SignalPoller:
         self._period = period
         self._ready_period = ready_period
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._slots = asyncio.Semaphore(_CONCURRENCY)
+        self._fetch = fetch
+        self._clock = clock
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_SLOTS)
+        )
+        self._polls: dict[str, asyncio.Task[None]] = {}
+        """Running polls by pod uid."""
 
     async def run(self) -> None:
         """Poll forever."""
-        async with aiohttp.ClientSession(timeout=self._timeout) as session:
-            while True:
-                pods = [pod for pod in self._store.pods.values() if _is_reachable(pod)]
-                self._board.retain({pod.uid for pod in pods})
-                now = time.monotonic()
-                due = [pod for pod in pods if self._is_due(pod, now)]
-                await asyncio.gather(*(self._poll(session, pod) for pod in due))
-                await asyncio.sleep(min(1.0, self._period))
+        # The slots limit the connections; a common limit would let one namespace delay the others.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(timeout=self._timeout, connector=connector) as session:
+
+            async def fetch(url: str) -> SignalDocument | None:
+                return await fetch_document(session, url, SignalDocument.read)
+
+            try:
+                while True:
+                    self._start_polls(self._fetch or fetch)
+                    await asyncio.sleep(min(1.0, self._period))
+            finally:
+                for task in self._polls.values():
+                    task.cancel()
+
+    def _start_polls(self, fetch: Fetch) -> None:
+        """Start a poll of each pod that is due."""
+        pods = {pod.uid: pod for pod in self._store.pods.values() if _is_reachable(pod)}
+        self._board.retain({*pods})
+        for uid in self._polls.keys() - pods.keys():
+            self._polls[uid].cancel()
+        now = self._clock()
+        for uid, pod in pods.items():
+            if uid not in self._polls and self._is_due(pod, now):
+                task = asyncio.create_task(self._poll(fetch, pod))
+                self._polls[uid] = task
+                task.add_done_callback(partial(self._finish, pod))
+        namespaces = {pod.namespace for pod in pods.values()}
+        for namespace in self._slots.keys() - namespaces:
+            del self._slots[namespace]
+
+    def _finish(self, pod: PodFacts, task: asyncio.Task[None]) -> None:
+        del self._polls[pod.uid]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whatever one pod sends, the others are polled on, and this one less often.
+            log.error("cannot poll pod %s/%s", pod.namespace, pod.name, exc_info=error)
+            self._board.record(pod).next_poll = self._clock() + self._period * _LONGEST_FACTOR
 
     def _is_due(self, pod: PodFacts, now: float) -> bool:
         record = self._board.record(pod)
         # A pod that has just become ready reports the effective settings of its engine.
         return record.next_poll <= now or record.polled_when_ready != pod.ready
 
-    async def _poll(self, session: aiohttp.ClientSession, pod: PodFacts) -> None:
+    async def _poll(self, fetch: Fetch, pod: PodFacts) -> None:
         record = self._board.record(pod)
         record.polled_when_ready = pod.ready
-        async with self._slots:
-            url = f"http://{url_host(pod.ip or '')}:{HEALTH_PORT}/signals"
-            document = await fetch_document(session, url, SignalDocument.read)
+        async with self._slots[pod.namespace]:
+            document = await fetch(f"http://{url_host(pod.ip or '')}:{HEALTH_PORT}/signals")
         if document is None:
             record.failed_polls += 1
-            record.next_poll = time.monotonic() + self._period * min(
+            record.next_poll = self._clock() + self._period * min(
                 record.failed_polls, _LONGEST_FACTOR
             )
             return
-        record.failed_polls, record.received_at = 0, time.monotonic()
+        record.failed_polls, record.received_at = 0, self._clock()
         record.next_poll = record.received_at + self._poll_interval(record, pod, document)
         before, record.document = record.document, document
         if before is None or _is_busy(before, document):

@@ -71,6 +71,14 @@ def stopped(status_input: StatusInput) -> Verdict | None:
 
 
 def _scaled_to_zero(status_input: StatusInput) -> Verdict:
+    no_port = status_input.observed.no_port
+    if no_port:
+        return stuck(
+            Reason.NO_PORT,
+            f"scaled to zero, and no request can reach the activator: {no_port}."
+            " Set spec.autoscaling.minReplicas to 1 here or in another resource, or raise"
+            " activator.portsPerNamespace in the chart's values",
+        )
     if status_input.observed.activator:
         return Verdict(
             Reason.ASLEEP,

@@ -40,6 +40,15 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
             f" ready{_effect(status_input)}: set activator.enabled in the chart's values, check the"
             " activator's Deployment, or set minReplicas to 1",
         )
+    no_port = status_input.observed.no_port
+    if can_scale_to_zero(spec) and no_port:
+        return Limits(
+            "True",
+            Reason.NO_PORT,
+            f"spec.autoscaling.minReplicas is 0 but {no_port}{_effect(status_input)}:"
+            " set minReplicas to 1 here or in another resource, or raise"
+            " activator.portsPerNamespace in the chart's values",
+        )
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:
         return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)
@@ -68,7 +77,7 @@ def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
 
 
 def _effect(status_input: StatusInput) -> str:
-    """Return what a missing activator leads to, which depends on the replicas that there are."""
+    """Return what a missing activator or port leads to, depending on the replicas."""
     if _paused(status_input):
         return ""
     if status_input.resource.spec.replicas:

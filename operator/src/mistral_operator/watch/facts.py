@@ -143,6 +143,8 @@ class Observed:
     """KEDA's CRD ScaledObject is installed."""
     activator: bool = True
     """An activator is ready to serve endpoints that are scaled to zero."""
+    no_port: str | None = None
+    """Why the endpoint has no port of the activators although it can scale to zero."""
 
     def signal(self, pod: PodFacts) -> SignalDocument | None:
         """Return the last signals of a pod."""
@@ -229,7 +231,7 @@ def ready_addresses(body: Body) -> list[str]:
     return [
         endpoint["addresses"][0]
         for endpoint in body.get("endpoints") or ()
-        if endpoint.get("conditions", {}).get("ready", True)
+        if endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready", True)
     ]
 
 

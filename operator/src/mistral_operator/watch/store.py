@@ -147,6 +147,14 @@ class Index(Generic[V]):
             return False
         return version_of(body) > self.version(key)
 
+    def missing(self, listed: set[Key], as_of: int) -> list[Key]:
+        """Return the stored objects that are missing from a full list of a resource version."""
+        return [
+            key
+            for key, entry in self._entries.items()
+            if key not in listed and entry.version <= as_of
+        ]
+
     def delete_missing(self, listed: set[Key], as_of: int) -> set[Key]:
         """Delete objects missing from a full list; return the resources to reconcile.
 
@@ -154,11 +162,7 @@ class Index(Generic[V]):
             listed: keys of the list.
             as_of: resource version of the list; newer objects stay.
         """
-        changed = {
-            self._delete(key)
-            for key, entry in list(self._entries.items())
-            if key not in listed and entry.version <= as_of
-        }
+        changed = {self._delete(key) for key in self.missing(listed, as_of)}
         self._tombstones = {
             key: version for key, version in self._tombstones.items() if version > as_of
         }

@@ -13,7 +13,15 @@ from mistral_server.contract.failures import (
     MEMORY_FAILURES,
     FailureClass,
 )
-from mistral_server.contract.gate import OPEN_PATHS, GateSettings, LoopAction, LoopSettings
+from mistral_server.contract.gate import (
+    KEYLESS_PATHS,
+    OPEN_PATHS,
+    GateSettings,
+    LimitSettings,
+    LoopAction,
+    LoopSettings,
+    is_open,
+)
 from mistral_server.contract.lenient import printable
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.setting_names import FLAGS
@@ -37,6 +45,7 @@ __all__ = [
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
     "FLAGS",
+    "KEYLESS_PATHS",
     "KV_PRESSURE",
     "MEMORY_FAILURES",
     "OPEN_PATHS",
@@ -52,6 +61,7 @@ __all__ = [
     "FetchSettings",
     "GateSettings",
     "LifecycleSettings",
+    "LimitSettings",
     "LoopAction",
     "LoopSettings",
     "ModelSettings",
@@ -62,5 +72,6 @@ __all__ = [
     "SystemPromptSettings",
     "TerminationReport",
     "check_engine_args",
+    "is_open",
     "printable",
 ]

@@ -24,6 +24,14 @@ OPEN_PATHS = (
 """Paths that are open by default: the two that the gate observes, and those that generate nothing.
 vLLM serves about thirty more, which would bypass the gate."""
 
+KEYLESS_PATHS = ("/health", "/ping", "/load", "/version", "/metrics")
+"""Paths that need no API key: probes of load balancers and Prometheus send none."""
+
+
+def is_open(path: str, paths: tuple[str, ...]) -> bool:
+    """Return whether a path is in a list whose items are exact or end in `/*`."""
+    return any(path == one or (one.endswith("/*") and path.startswith(one[:-1])) for one in paths)
+
 
 class LoopSettings(ContractModel):
     """What counts as a loop, and how it is handled."""
@@ -41,6 +49,61 @@ class LoopSettings(ContractModel):
     """Minimum number of tokens in these repetitions."""
 
 
+class LimitSettings(ContractModel):
+    """Limits of a request beside its size. A request beyond one is rejected with its name.
+
+    Everything that one request makes the API process do is bounded, since that process serves all
+    clients. The defaults leave room for every ordinary client.
+    """
+
+    choices: int = Field(default=128, ge=1)
+    """Maximum `n` and `best_of`: how many responses one prompt may get."""
+    prompts: int = Field(default=1024, ge=1)
+    """Maximum number of prompts in one completion request."""
+    generations: int = Field(default=2048, ge=1)
+    """Maximum number of prompts times `n`."""
+    messages: int = Field(default=8192, ge=1)
+    """Maximum number of messages of a chat."""
+    content_parts: int = Field(default=8192, ge=1)
+    """Maximum number of content parts and tool calls in all messages together."""
+    tools: int = Field(default=512, ge=1)
+    """Maximum number of tools."""
+    guided_choices: int = Field(default=1024, ge=1)
+    """Maximum number of entries of `structured_outputs.choice`."""
+    stop_strings: int = Field(default=256, ge=1)
+    """Maximum number of entries of `stop`, `stop_token_ids` and `bad_words`, each."""
+    logprobs: int = Field(default=128, ge=0)
+    """Maximum of `logprobs`, `top_logprobs` and `prompt_logprobs`; vLLM's own limit is 20."""
+    schema_bytes: int = Field(default=256 * 1024, ge=1)
+    """Maximum size of everything that constrains the response together: schemas, grammars, regular
+    expressions, choices and strict tools."""
+    repetitions: int = Field(default=20_000, ge=1)
+    """Maximum number of repetitions that schemas, grammars and regular expressions spell out, such
+    as by `minItems` and `{1,100}`; nested ones multiply."""
+    string_length: int = Field(default=1024 * 1024, ge=1)
+    """Maximum `minLength` and `maxLength` in a schema that constrains the response."""
+    repetition_pattern_tokens: int = Field(default=128, ge=1)
+    """Maximum `repetition_detection.max_pattern_size`; larger values are clamped, since the engine
+    checks every size for each token."""
+    image_pixels: int = Field(default=32 * 1024 * 1024, ge=1)
+    """Maximum number of pixels of one image. 8K has 33 million; the model looks at 2.4 million."""
+    total_image_pixels: int = Field(default=128 * 1024 * 1024, ge=1)
+    """Maximum number of pixels of all images of one request."""
+    text_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
+    """Maximum size of a request without its images. 131,072 tokens of text take about 0.6 MB."""
+    brackets: int = Field(default=128 * 1024, ge=1)
+    """Maximum number of `[` and `{` in a request. Each one that opens a list or an object takes the
+    API process half a microsecond."""
+    header_bytes: int = Field(default=64 * 1024, ge=1024)
+    """Maximum size of the request line and the headers together."""
+    head_seconds: int = Field(default=30, ge=1)
+    """Time for a client to send the request line and the headers."""
+    body_seconds: int = Field(default=300, ge=1)
+    """Time for a client to send the body."""
+    received_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
+    """Maximum size of all bodies together that one API process is receiving."""
+
+
 class GateSettings(ContractModel):
     """Request policy and response corrections."""
 
@@ -48,6 +111,7 @@ class GateSettings(ContractModel):
     """Paths that are served, each exact or ending in `/*`; all others return 404."""
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """Maximum request size. Ten images of 4 MB take 53 MB in base64."""
+    limits: LimitSettings = LimitSettings()
     api_keys: str | None = None
     """Directory whose files contain one API key each; None disables authentication. Reloaded on
     change."""

@@ -33,11 +33,13 @@ rejected with the name of its setting."""
 FLAGS_BESIDES: dict[str, str] = {
     "--config-format": "model.format",
     "--enable-auto-tool-choice": "engine.tools",
+    "--h11-max-incomplete-event-size": "gate.limits.header_bytes",
     "--load-format": "model.format",
     "--tokenizer-mode": "model.format",
     "--tool-call-parser": "engine.tools",
 }
-"""Flags that `argv` renders from a setting which has no flag of its own, or several."""
+"""Further flags that `argv` renders: several of one setting, or one of a setting that is not the
+engine's alone."""
 
 MEMORY_LIMIT = "the container's memory limit"
 SHARED_MEMORY = "the size of /dev/shm"

@@ -14,7 +14,6 @@ from mistral_server.contract import (
     SERVER_TOKEN_ENV,
     EngineArgumentError,
     EngineSettings,
-    LifecycleSettings,
     ModelSettings,
     ServerSettings,
     check_engine_args,
@@ -71,7 +70,7 @@ def engine_arguments(settings: ServerSettings) -> list[str]:
         *_model(settings.model),
         *_engine(settings.engine),
         *_requests(settings.engine),
-        *_serving(settings.lifecycle),
+        *_serving(settings),
         *_media_domains(settings.engine),
         f"--middleware={GATE}",
         # torch.compile needs a C compiler at run time. CPUs are for tests, where it gains nothing.
@@ -94,6 +93,8 @@ def engine_environment(
     kept |= {
         SERVER_TOKEN_ENV: token,
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # a redirect would bypass the allow-list
+        # The engine reads remote images too, whose size the gate does not see.
+        "VLLM_MAX_IMAGE_PIXELS": str(settings.gate.limits.image_pixels),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -155,10 +156,12 @@ def _requests(engine: EngineSettings) -> Iterator[str]:
     yield _argument("engine.api_servers", engine.api_servers)
 
 
-def _serving(lifecycle: LifecycleSettings) -> Iterator[str]:
+def _serving(settings: ServerSettings) -> Iterator[str]:
     # vLLM's default of 0 leaves running streams open without data forever.
-    yield _argument("lifecycle.drain_seconds", lifecycle.drain_seconds)
+    yield _argument("lifecycle.drain_seconds", settings.lifecycle.drain_seconds)
     yield f"--disable-access-log-for-endpoints={PROBE_PATHS}"
+    # vLLM's default holds 4 MB of headers for a client that has sent no key yet.
+    yield f"--h11-max-incomplete-event-size={settings.gate.limits.header_bytes}"
 
 
 def _media_domains(engine: EngineSettings) -> Iterator[str]:

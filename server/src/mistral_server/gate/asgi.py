@@ -1,4 +1,4 @@
-"""ASGI types, headers, and functions to read and replay a request."""
+"""ASGI types, headers, and how a request is replayed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,33 +14,9 @@ Headers = list[tuple[bytes, bytes]]
 DISCONNECT: Message = {"type": "http.disconnect"}
 
 
-class BodyTooLargeError(Exception):
-    """A request body is larger than allowed."""
-
-
 def header(scope: Scope, name: bytes) -> bytes | None:
     """Return a request header; `name` is in lower case, as in ASGI."""
     return next((value for key, value in scope["headers"] if key == name), None)
-
-
-async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """Return the whole body, or None if the client disconnected.
-
-    Raises:
-        BodyTooLargeError: it has more than `limit` bytes.
-    """
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise BodyTooLargeError
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)  # appending to one buffer is quadratic for a 5 MB image
 
 
 def with_length(headers: Headers, length: int, *more: tuple[bytes, bytes]) -> Headers:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from mistral_server.gate.asgi import Send
 
+_INVALID = "invalid_request_error"
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -16,6 +18,8 @@ class Refusal:
     type: str
     code: str
     message: str
+    closes: bool = False
+    """Whether the connection is closed after the response: the rest of its request is not read."""
 
     async def send(self, send: Send) -> None:
         """Send the response."""
@@ -27,6 +31,10 @@ class Refusal:
         ]
         if self.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if self.status == 503:
+            headers.append((b"retry-after", b"5"))
+        if self.closes:
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -34,7 +42,7 @@ class Refusal:
 def closed_path(path: str) -> Refusal:
     """Return the response to a path that is not on the list."""
     return Refusal(
-        *("path", 404, "invalid_request_error", "path_not_open"),
+        *("path", 404, _INVALID, "path_not_open"),
         f"{path} is not available at this endpoint: send chats to /v1/chat/completions, or contact"
         " the administrator of the endpoint.",
     )
@@ -43,7 +51,7 @@ def closed_path(path: str) -> Refusal:
 def unknown_key() -> Refusal:
     """Return the response to a request without a valid key."""
     return Refusal(
-        *("api_key", 401, "invalid_request_error", "invalid_api_key"),
+        *("api_key", 401, _INVALID, "invalid_api_key"),
         "The API key is missing or invalid: send a valid one as `Authorization: Bearer KEY`.",
     )
 
@@ -51,7 +59,103 @@ def unknown_key() -> Refusal:
 def too_large(limit: int) -> Refusal:
     """Return the response to a request that is larger than allowed."""
     return Refusal(
-        *("body_too_large", 413, "invalid_request_error", "request_too_large"),
+        *("body_too_large", 413, _INVALID, "request_too_large"),
         f"The request is larger than {limit} bytes, the maximum of this endpoint: send fewer or"
         " smaller images, or shorten the conversation.",
+        closes=True,
+    )
+
+
+def headers_too_large(limit: int) -> Refusal:
+    """Return the response to a request with too many or too long headers."""
+    return Refusal(
+        *("header_bytes", 431, _INVALID, "headers_too_large"),
+        f"The headers are larger than {limit} bytes: send fewer or shorter ones, or raise the"
+        " server's setting gate.limits.header_bytes.",
+        closes=True,
+    )
+
+
+def invalid_length() -> Refusal:
+    """Return the response to a Content-Length that is not a number of bytes."""
+    return Refusal(
+        *("content_length", 400, _INVALID, "invalid_content_length"),
+        "The header Content-Length is not a number of bytes.",
+        closes=True,
+    )
+
+
+def encoded() -> Refusal:
+    """Return the response to a compressed request."""
+    return Refusal(
+        *("content_encoding", 400, _INVALID, "unsupported_content_encoding"),
+        "The request is compressed, which the server does not read: send it without the header"
+        " Content-Encoding.",
+        closes=True,
+    )
+
+
+def wrong_media_type() -> Refusal:
+    """Return the response to a request that does not declare itself as JSON."""
+    return Refusal(
+        *("content_type", 400, _INVALID, "unsupported_content_type"),
+        "The request is not declared as JSON: send the header `Content-Type: application/json`.",
+    )
+
+
+def too_slow(seconds: int) -> Refusal:
+    """Return the response to a body that does not arrive."""
+    return Refusal(
+        *("body_seconds", 408, _INVALID, "request_timeout"),
+        f"The request did not arrive within {seconds} seconds: send less, or raise the server's"
+        " setting gate.limits.body_seconds.",
+        closes=True,
+    )
+
+
+def too_many_bytes(limit: int) -> Refusal:
+    """Return the response while other requests take all the memory for bodies."""
+    return Refusal(
+        *("received_bytes", 503, "server_error", "overloaded"),
+        f"The server is receiving {limit} bytes of requests already: retry shortly, or raise the"
+        " server's setting gate.limits.received_bytes.",
+        closes=True,
+    )
+
+
+def not_json(reason: str) -> Refusal:
+    """Return the response to a body that is not one JSON object."""
+    return Refusal(
+        *("not_json", 400, _INVALID, "invalid_json"),
+        f"The request is not a JSON object in UTF-8 (RFC 8259): {reason}.",
+    )
+
+
+def not_a_request(reason: str) -> Refusal:
+    """Return the response to JSON that has a field of another type than the engine's."""
+    return Refusal(
+        *("invalid_request", 400, _INVALID, "invalid_request"),
+        f"The request has an invalid field: {reason}.",
+    )
+
+
+def limit_exceeded(limit: str, sentence: str, *, status: int = 400) -> Refusal:
+    """Return the response to a request beyond one of the limits.
+
+    Args:
+        limit: the field of `LimitSettings`, which is the metric's label too.
+        sentence: what the request has too much of, without full stop.
+        status: 413 if it is the size of the request.
+    """
+    return Refusal(
+        *(limit, status, _INVALID, "limit_exceeded"),
+        f"{sentence}: send less, or raise the server's setting gate.limits.{limit}.",
+    )
+
+
+def out_of_range(field: str, low: float, high: float) -> Refusal:
+    """Return the response to a number that the engine cannot compute with."""
+    return Refusal(
+        *("out_of_range", 400, _INVALID, "invalid_value"),
+        f"{field} is not a number from {low:g} to {high:g}: correct it.",
     )

@@ -3,6 +3,7 @@
 No failure here may break a response: what cannot be read is forwarded unchanged and counted.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 
@@ -15,6 +16,9 @@ from mistral_server.gate.stream import Stream
 
 FINISH_HEADER = b"x-mistral-finish-reason"
 """Header with the actual finish reasons where the body has `length`."""
+
+_JUDGED_AT_ONCE = 16 * 1024
+"""Bytes of arguments and schemas that are judged on the event loop, in about a millisecond."""
 
 _log = logging.getLogger(__name__)
 
@@ -66,13 +70,14 @@ class Exchange:
             return self._send({**message, "body": data})
         return self._forward(self._stream, data, message)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Count the result. Call it when the application has returned."""
         self._in_flight(-1)
         if self._passthrough:
             return  # an error, which vLLM counts
         try:
             self._count()
+            await self._count_tool_calls()
         except Exception:
             _log.exception("Cannot count a request")
             metrics.ERRORS.labels("answer").inc()
@@ -160,7 +165,14 @@ class Exchange:
             metrics.LOOP_TOKENS.inc(result.wasted_tokens)
         if not observer.generations and self._replay.disconnected:
             metrics.GENERATIONS.labels("abort").inc()
-        evaluated = observer.tool_call_results()
+
+    async def _count_tool_calls(self) -> None:
+        observer = self._observer
+        if observer.judging_bytes > _JUDGED_AT_ONCE:
+            # The event loop serves all clients meanwhile. The client has its response already.
+            evaluated = await asyncio.to_thread(observer.tool_call_results)
+        else:
+            evaluated = observer.tool_call_results()
         if evaluated is None:
             return
         calls, outcome = evaluated

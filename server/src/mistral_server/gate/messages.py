@@ -11,12 +11,13 @@ import msgspec
 
 from mistral_server.gate.tool_calls import CALL_ID
 
+_ROLES = frozenset({"assistant", "developer", "function", "system", "tool", "user"})
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 _ALPHABET = string.digits + string.ascii_letters
 
 
 class _Call(msgspec.Struct):
-    id: str = ""
+    id: str | None = None
 
 
 class _Message(msgspec.Struct):
@@ -35,12 +36,16 @@ class Messages:
     """The messages of one request.
 
     Raises:
-        msgspec.MsgspecError: they are not a list of messages. The application rejects the request.
+        msgspec.MsgspecError: they are not a list of messages.
     """
 
     def __init__(self, raw: msgspec.Raw) -> None:
         self._raw = raw
         self._messages = _decode_messages(raw)
+        if any(message.role not in _ROLES for message in self._messages):
+            # vLLM would write the role to its log, and a client may have put anything into it.
+            roles = ", ".join(sorted(_ROLES))
+            raise msgspec.ValidationError(f"the role of a message is none of {roles}")
         self._parts: list[msgspec.Raw] | None = None
 
     def encoded(self) -> msgspec.Raw | None:
@@ -82,8 +87,9 @@ class Messages:
         changed = []
         for call in calls:
             fields = _decode_fields(call)
-            if "id" in fields:
-                fields["id"] = _raw(normal_id(msgspec.json.decode(fields["id"], type=str)))
+            call_id = msgspec.json.decode(call, type=_Call).id
+            if call_id is not None:
+                fields["id"] = _raw(normal_id(call_id))
             changed.append(fields)
         self._set(at, tool_calls=changed)
 

@@ -48,7 +48,7 @@ REFUSALS = Counter(
 )
 ERRORS = Counter(
     "mistral_gate_errors",
-    "Errors of the gate; what it cannot read passes unchanged.",
+    "Errors of the gate. A response that it cannot read passes unchanged.",
     ["where"],
 )
 
@@ -61,10 +61,21 @@ WORKAROUNDS = Gauge(
 
 CHANGE_NAMES = (
     *("developer_role", "loop_stop", "max_tokens", "strict_tools", "system_prompt", "tool_ids"),
-    *("finish_reason", "stream_ended"),
+    *("finish_reason", "repetition_detection", "stream_ended"),
 )
-REFUSAL_REASONS = ("api_key", "body_too_large", "path")
-ERROR_STAGES = ("request", "answer", "stream")
+REFUSAL_REASONS = (
+    *("api_key", "body_too_large", "path"),
+    *("content_encoding", "content_length", "content_type"),
+    *("invalid_request", "not_json", "out_of_range"),
+    *("body_seconds", "head_seconds", "header_bytes", "received_bytes"),
+    *("choices", "generations", "logprobs", "prompts", "stop_strings"),
+    *("brackets", "content_parts", "messages", "text_bytes", "tools"),
+    *("guided_choices", "repetitions", "schema_bytes", "string_length"),
+    *("image_pixels", "total_image_pixels"),
+)
+"""Those of limits have the names of their settings."""
+
+ERROR_STAGES = ("request", "answer", "stream", "system_prompt")
 
 # A rate needs a zero before the first event.
 for _reason in FINISH_REASONS:

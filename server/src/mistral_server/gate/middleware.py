@@ -9,28 +9,37 @@ import logging
 import os
 
 from mistral_server.contract import (
+    KEYLESS_PATHS,
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
     SERVER_TOKEN_HEADER,
     LoopAction,
     ServerSettings,
+    is_open,
 )
-from mistral_server.engine import log_handlers, workarounds
-from mistral_server.gate import metrics
+from mistral_server.engine import connections, log_handlers, workarounds
+from mistral_server.gate import limits, metrics
 from mistral_server.gate.api_keys import ApiKeys
 from mistral_server.gate.asgi import (
     Application,
-    BodyTooLargeError,
     Receive,
     Replay,
     Scope,
     Send,
     header,
-    read_body,
     with_length,
 )
+from mistral_server.gate.body import ClientGone, Intake, has_body, head_refusal, is_json
 from mistral_server.gate.context_window import ContextWindow
-from mistral_server.gate.error_responses import Refusal, closed_path, too_large, unknown_key
+from mistral_server.gate.document import NotJson, read_object
+from mistral_server.gate.error_responses import (
+    Refusal,
+    closed_path,
+    not_a_request,
+    not_json,
+    unknown_key,
+    wrong_media_type,
+)
 from mistral_server.gate.exchange import Exchange
 from mistral_server.gate.request import Prepared, RequestPolicy, needs_context_length, prepare
 from mistral_server.gate.response import UNREADABLE
@@ -42,7 +51,6 @@ LOOPS_HEADER = b"x-mistral-loops"
 CHAT_PATH = "/v1/chat/completions"
 GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
 
-_KEYLESS_PATHS = ("/health", "/ping", "/load", "/version", "/metrics")
 _ACTIONS: dict[bytes, LoopAction] = {b"off": "Off", b"observe": "Observe", b"stop": "Stop"}
 
 _log = logging.getLogger(__name__)
@@ -58,6 +66,15 @@ class Gate:
         self._settings = settings.gate
         self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
+        self._intake = Intake(settings.gate)
+        self._bounds = limits.Bounds(
+            settings.gate.limits, settings.engine.images_per_prompt, settings.gate.strict_tools
+        )
+        connections.bound_heads(
+            settings.gate.limits.head_seconds,
+            settings.gate.limits.header_bytes,
+            on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
+        )
         self._context_window = ContextWindow(app, settings.engine.context_length)
         self._system_prompt = (
             SystemPrompt(settings.system_prompt.path, settings.model.served_name)
@@ -78,14 +95,35 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
+        refusal = self._refusal(scope) or head_refusal(scope, self._settings)
         if refusal is not None:
-            metrics.REFUSALS.labels(refusal.reason).inc()
-            await refusal.send(send)
-        elif scope["method"] == "POST" and scope["path"] in GENERATING_PATHS:
-            await self._generate(scope, receive, send)
+            await _refuse(refusal, send)
+        elif has_body(scope):
+            await self._receive(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _receive(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Receive the body of a request, and handle it if it is within the limits."""
+        try:
+            body = await self._intake.body(receive)
+        except ClientGone:
+            return
+        if isinstance(body, Refusal):
+            await _refuse(body, send)
+            return
+        generates = scope["method"] == "POST" and scope["path"] in GENERATING_PATHS
+        refusal = None
+        if is_json(scope) and (body or generates):
+            refusal = self._evaluate(body)
+        elif generates:
+            refusal = wrong_media_type()
+        if refusal is not None:
+            await _refuse(refusal, send)
+        elif generates:
+            await self._generate(scope, body, receive, send)
+        else:
+            await self._app(scope, Replay(body, receive), send)
 
     def _is_from_supervisor(self, scope: Scope) -> bool:
         token = header(scope, SERVER_TOKEN_HEADER.encode())
@@ -93,26 +131,35 @@ class Gate:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         path = scope["path"]
-        if not any(_matches(path, pattern) for pattern in self._settings.paths):
+        if not is_open(path, self._settings.paths):
             return closed_path(path)
-        keys = None if path in _KEYLESS_PATHS else self._keys
+        # A browser sends no key with OPTIONS, and no path does anything for it.
+        keyless = path in KEYLESS_PATHS or scope["method"] == "OPTIONS"
+        keys = None if keyless else self._keys
         if keys is not None and not keys.allows(header(scope, b"authorization")):
             return unknown_key()
-        length = header(scope, b"content-length") or b"0"
-        if length.isdigit() and int(length) > self._settings.max_body_bytes:
-            return too_large(self._settings.max_body_bytes)
         return None
 
-    async def _generate(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _evaluate(self, body: bytes) -> Refusal | None:
+        """Return the response to a body that the engine must not read."""
+        refusal = limits.unread_refusal(body, self._settings.limits)
+        if refusal is not None:
+            return refusal
         try:
-            body = await read_body(receive, self._settings.max_body_bytes)
-        except BodyTooLargeError:
-            metrics.REFUSALS.labels("body_too_large").inc()
-            await too_large(self._settings.max_body_bytes).send(send)
-            return
-        if body is None:
-            return  # the client disconnected before its request was complete
+            return limits.refusal(read_object(body), len(body), self._bounds)
+        except NotJson as error:
+            return not_json(str(error))
+        except Exception:
+            # Only an odd request gets here, and it must not get past the limits this way.
+            _log.exception("Cannot evaluate a request; it is rejected")
+            metrics.ERRORS.labels("request").inc()
+            return not_a_request("the gate cannot read it")
+
+    async def _generate(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         prepared = await self._prepare(scope, body)
+        if isinstance(prepared, Refusal):
+            await _refuse(prepared, send)
+            return
         if prepared is None:
             await self._app(scope, Replay(body, receive), send)
             return
@@ -123,9 +170,9 @@ class Gate:
         try:
             await self._app(scope, replay, exchange.send)
         finally:
-            exchange.close()
+            await exchange.close()
 
-    async def _prepare(self, scope: Scope, body: bytes) -> Prepared | None:
+    async def _prepare(self, scope: Scope, body: bytes) -> Prepared | Refusal | None:
         """Return the request for the engine, or None to forward it unchanged."""
         action = _ACTIONS.get((header(scope, LOOPS_HEADER) or b"").strip().lower())
         try:
@@ -141,8 +188,9 @@ class Gate:
                 loops=action or self._settings.loops.action,
                 policy=RequestPolicy(self._settings, system_prompt, context_length),
             )
-        except UNREADABLE:
-            return None  # vLLM rejects it with its own message
+        except UNREADABLE as error:
+            # The JSON was read before, so a field has another type than the engine's.
+            return not_a_request(str(error))
         except Exception:
             _log.exception("Cannot process a request; it is passed on unchanged")
             metrics.ERRORS.labels("request").inc()
@@ -152,5 +200,6 @@ class Gate:
         return prepared
 
 
-def _matches(path: str, pattern: str) -> bool:
-    return path == pattern or (pattern.endswith("/*") and path.startswith(pattern[:-1]))
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    metrics.REFUSALS.labels(refusal.reason).inc()
+    await refusal.send(send)

@@ -286,6 +286,16 @@ class Observer:
         """Return the result of each generation."""
         return [generation.result() for generation in self.generations.values()]
 
+    @property
+    def judging_bytes(self) -> int:
+        """Bytes of the arguments and of the schemas that they are judged by."""
+        tools = self.options.tools
+        calls = [call for one in self.generations.values() for call in one.calls]
+        if tools is None or not calls:
+            return 0
+        pieces = (len(piece.arguments) for call in calls for piece in call.pieces)
+        return sum(pieces) + sum(map(len, tools.schemas.values()))
+
     def tool_call_results(self) -> tuple[list[ToolCallResult], RequestOutcome] | None:
         """Return the results of the tool calls, or None if the request has no tools.
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mistral_server.contract import GateSettings, LoopAction
+from mistral_server.gate.document import is_false, is_true, number
 from mistral_server.gate.messages import Messages
 from mistral_server.gate.tool_calls import Tools
 
@@ -92,12 +93,15 @@ def prepare(body: bytes, *, chat: bool, loops: LoopAction, policy: RequestPolicy
         changes += _fit_max_tokens(fields, policy.context_length)
     if policy.settings.strict_tools and options.tools is not None and _make_strict(fields):
         changes.append("strict_tools")
-    if loops == "Stop" and not options.stream and "repetition_detection" not in fields:
+    own_rule = _value(fields, "repetition_detection")
+    if own_rule is not None:
+        changes += _clamp_rule(fields, own_rule, policy.settings.limits.repetition_pattern_tokens)
+    elif loops == "Stop" and not options.stream:
         fields["repetition_detection"] = _raw(STOP_RULE)
         changes.append("loop_stop")
     if not _echoes(fields, chat=chat):
         fields["return_token_ids"] = _TRUE
-    if _value(fields, "include_reasoning") is False:
+    if is_false(_value(fields, "include_reasoning")):
         fields["include_reasoning"] = _TRUE  # without reasoning, vLLM omits the token ids too
     return Prepared(_encode(fields), options, changes)
 
@@ -121,12 +125,12 @@ def _options(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction
     echo = _echoes(fields, chat=chat)
     return RequestOptions(
         chat=chat,
-        stream=_value(fields, "stream") is True,
+        stream=is_true(_value(fields, "stream")),
         tools=_tools(fields) if chat and _value(fields, "tools") else None,
-        own_token_ids=echo or _value(fields, "return_token_ids") is True,
+        own_token_ids=echo or is_true(_value(fields, "return_token_ids")),
         stops=bool(_value(fields, "stop") or _value(fields, "stop_token_ids")),
         loops="Off" if echo else loops,  # without token ids, the prompt would count as generated
-        usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,
+        usage=isinstance(stream_options, dict) and is_true(stream_options.get("include_usage")),
         max_tokens=_max_tokens(fields),
     )
 
@@ -136,7 +140,7 @@ def _echoes(fields: Mapping[str, msgspec.Raw], *, chat: bool) -> bool:
 
     With token ids, vLLM omits the text of that prompt.
     """
-    return not chat and bool(_value(fields, "echo"))
+    return not chat and is_true(_value(fields, "echo"))
 
 
 def _max_tokens(fields: Mapping[str, msgspec.Raw]) -> int | None:
@@ -181,6 +185,21 @@ def _fit_max_tokens(fields: dict[str, msgspec.Raw], context_length: int) -> list
             del fields[name]  # vLLM's default is the remaining context
             dropped = True
     return ["max_tokens"] if dropped else []
+
+
+def _clamp_rule(fields: dict[str, msgspec.Raw], rule: Any, largest: int) -> list[str]:
+    """Clamp the patterns of the client's own rule: the engine tries each size for each token."""
+    if not isinstance(rule, dict):
+        return []
+    clamped = dict(rule)
+    for name in ("max_pattern_size", "min_pattern_size"):
+        size = number(rule.get(name))
+        if size is not None and size > largest:
+            clamped[name] = largest
+    if clamped == rule:
+        return []
+    fields["repetition_detection"] = _raw(clamped)
+    return ["repetition_detection"]
 
 
 def _make_strict(fields: dict[str, msgspec.Raw]) -> bool:

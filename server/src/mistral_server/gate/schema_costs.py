@@ -4,17 +4,11 @@ A few hundred bytes can require gigabytes or endless time, so both are estimated
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-
-_STEPS = 20_000
-"""Maximum number of pairs of subschema and value; one takes well under a microsecond."""
-
-_PATTERN_WORK = 10**9
-"""Maximum of characters times bytes of the compiled pattern, about 0.6 s: the worst of seven kinds
-of pattern took 0.63 ns each, ordinary ones a hundredth of that."""
 
 _OBJECT_BYTES = 704
 _VALUE_BYTES = 160
@@ -34,8 +28,7 @@ class Costs(msgspec.Struct):
     """Bytes of the compiled schema without its patterns."""
     patterns: list[str] = []
     unfolds: bool = False
-    """Whether references can expand to more parts than it has bytes: check `takes_too_long`
-    first."""
+    """Whether references can expand to more parts than it has bytes."""
     renames: bool = False
     """Whether a part has an id, to which references are relative."""
 
@@ -61,10 +54,25 @@ def costs_of(document: Any) -> Costs:
 _UNFOLDING = _UNEVALUATED.union(_REFERENCES)
 
 
-def takes_too_long(
-    document: Any, value: Any, *, unfolds: bool, patterns: Mapping[str, int], pattern_bytes: int
-) -> bool:
-    """Return whether validating the value would take too many steps.
+@dataclass(slots=True)
+class Budget:
+    """What judging one response may still cost."""
+
+    steps: int = 100_000
+    """Pairs of subschema and value, and values that are compared with. The gate counts one in about
+    a microsecond, in a thread, and the validator takes a fifth of that."""
+    pattern_work: int = 8 * 10**8
+    """Characters times bytes of the compiled pattern, about 0.5 s: the worst of seven kinds of
+    pattern took 0.63 ns each, ordinary ones a hundredth of that."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left."""
+        return self.steps < 0 or self.pattern_work < 0
+
+
+def steps_of(document: Any, value: Any, patterns: Mapping[str, int], budget: Budget) -> int | None:
+    """Return how many steps validating the value takes, or None for more than the budget.
 
     Without references a schema has at most as many parts as bytes. With them a kilobyte can have
     2 ** 30 parts, or infinitely many. A part with unevaluated properties is visited repeatedly, at
@@ -73,27 +81,39 @@ def takes_too_long(
     Args:
         document: the schema.
         value: the value to validate.
-        unfolds: whether the schema has such parts.
         patterns: the compiled size of each pattern, in bytes.
-        pattern_bytes: the size of all patterns, each as often as it occurs in the schema.
+        budget: what the steps are taken from, also if they are too many.
     """
-    if not unfolds and (
-        # Each occurrence is matched with each character at most once.
-        not patterns or pattern_bytes * len(msgspec.json.encode(value)) < _PATTERN_WORK
-    ):
-        return False
-    left, work = _STEPS, _PATTERN_WORK
+    before = budget.steps
     open_pairs = [(document, value)]
     try:
-        while open_pairs and left and work >= 0:
-            left -= unfolds
+        while open_pairs:
             schema, instance = open_pairs.pop()
+            budget.steps -= 1
             if isinstance(schema, dict):
-                open_pairs.extend(_parts(document, schema, instance))
-                work -= _matching(schema, instance, patterns)
+                budget.steps -= _comparisons(schema, instance)
+                budget.pattern_work -= _matching(schema, instance, patterns) if patterns else 0
+                for pair in _parts(document, schema, instance):
+                    open_pairs.append(pair)
+                    if len(open_pairs) > budget.steps:
+                        budget.steps = min(budget.steps, 0)
+                        return None
+            if budget.exhausted:
+                return None
     except (LookupError, TypeError, ValueError):
-        return True  # a reference is not a path in this document
-    return not left or work < 0
+        return None  # a reference is not a path in this document
+    return before - budget.steps
+
+
+def _comparisons(schema: dict[str, Any], instance: Any) -> int:
+    """Return how many values the keywords of this part alone are compared with."""
+    count = len(_as_list(schema.get("enum"))) + len(_as_list(schema.get("required")))
+    if isinstance(instance, dict):
+        properties = schema.get("properties")
+        count += len(properties) if isinstance(properties, dict) else 0
+    if isinstance(instance, list) and schema.get("uniqueItems"):
+        count += len(instance)
+    return count
 
 
 def _matching(schema: dict[str, Any], instance: Any, patterns: Mapping[str, int]) -> int:
@@ -139,9 +159,9 @@ def _in_place(document: Any, schema: dict[str, Any]) -> Iterator[Any]:
 def _of_list(schema: dict[str, Any], instance: list[Any]) -> Iterator[tuple[Any, Any]]:
     for keyword in ("items", "additionalItems", "contains", "unevaluatedItems"):
         for part in _as_list(schema.get(keyword)) or [schema.get(keyword)]:
-            yield from ((part, item) for item in instance)
-    for part in _as_list(schema.get("prefixItems")):
-        yield from ((part, item) for item in instance)
+            if isinstance(part, dict):
+                yield from ((part, item) for item in instance)
+    yield from zip(_as_list(schema.get("prefixItems")), instance, strict=False)
 
 
 def _of_object(schema: dict[str, Any], instance: dict[str, Any]) -> Iterator[tuple[Any, Any]]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from mistral_server.gate.schemas import UnusableSchema, schema_errors
+from mistral_server.gate.schema_costs import Budget
+from mistral_server.gate.schemas import TooComplex, UnusableSchema, schema_errors
 
 
 class ToolCallOutcome(StrEnum):
@@ -45,6 +46,8 @@ class ToolCallOutcome(StrEnum):
     """The request requires a call, and the response has none."""
     SCHEMA_UNUSABLE = "schema_unusable"
     """The client's schema cannot be used for validation; not the model's error."""
+    TOO_COMPLEX = "too_complex"
+    """Validating the arguments would take too long; not the model's error."""
     OK = "ok"
     """A call that the client can execute."""
 
@@ -116,7 +119,8 @@ _ORDER = list(ToolCallOutcome)
 
 def evaluate_tool_calls(tools: Tools, choices: Iterable[Choice]) -> list[ToolCallResult]:
     """Return the outcome of every call of a response, including missing calls."""
-    return [one for choice in choices for one in _evaluate_choice(tools, choice)]
+    budget = Budget()
+    return [one for choice in choices for one in _evaluate_choice(tools, choice, budget)]
 
 
 def worst_outcome(results: Iterable[ToolCallResult]) -> RequestOutcome:
@@ -129,10 +133,15 @@ def worst_outcome(results: Iterable[ToolCallResult]) -> RequestOutcome:
     return RequestOutcome.VALID if outcomes & _EXECUTABLE else RequestOutcome.NO_CALL
 
 
-_EXECUTABLE = {ToolCallOutcome.OK, ToolCallOutcome.SCHEMA_UNUSABLE, ToolCallOutcome.INVALID_ID}
+_EXECUTABLE = {
+    ToolCallOutcome.OK,
+    ToolCallOutcome.SCHEMA_UNUSABLE,
+    ToolCallOutcome.TOO_COMPLEX,
+    ToolCallOutcome.INVALID_ID,
+}
 
 
-def _evaluate_choice(tools: Tools, choice: Choice) -> Iterator[ToolCallResult]:
+def _evaluate_choice(tools: Tools, choice: Choice, budget: Budget) -> Iterator[ToolCallResult]:
     last = len(choice.calls) - 1
     ids: set[str] = set()
     for index, call in enumerate(choice.calls):
@@ -140,7 +149,8 @@ def _evaluate_choice(tools: Tools, choice: Choice) -> Iterator[ToolCallResult]:
         ids.add(call.id)
         truncated = choice.truncated and index == last
         yield ToolCallResult(
-            call.name, _outcome(tools, call, truncated=truncated, repeated_id=repeated)
+            call.name,
+            _outcome(tools, call, budget, truncated=truncated, repeated_id=repeated),
         )
     if any(marker in choice.content for marker in _MARKERS):
         yield ToolCallResult(None, ToolCallOutcome.MARKER_LEAK)
@@ -156,7 +166,9 @@ def _called(tools: Tools, choice: Choice) -> bool:
     return any(call.name == tools.named for call in choice.calls)
 
 
-def _outcome(tools: Tools, call: Call, *, truncated: bool, repeated_id: bool) -> ToolCallOutcome:
+def _outcome(
+    tools: Tools, call: Call, budget: Budget, *, truncated: bool, repeated_id: bool
+) -> ToolCallOutcome:
     if truncated:
         return ToolCallOutcome.TRUNCATED
     if not call.name.strip() or not call.arguments.strip():
@@ -169,22 +181,25 @@ def _outcome(tools: Tools, call: Call, *, truncated: bool, repeated_id: bool) ->
         return ToolCallOutcome.MALFORMED_JSON
     if not isinstance(value, dict):
         return ToolCallOutcome.NOT_AN_OBJECT
+    unchecked = None
+    violation = None
     try:
-        violation = _schema_outcome(tools.schemas[call.name], value)
-        usable = True
+        violation = _schema_outcome(tools.schemas[call.name], value, budget)
+    except TooComplex:
+        unchecked = ToolCallOutcome.TOO_COMPLEX
     except UnusableSchema:
-        violation, usable = None, False
+        unchecked = ToolCallOutcome.SCHEMA_UNUSABLE
     if violation is not None:
         return violation
     if repeated_id or not CALL_ID.fullmatch(call.id):
         return ToolCallOutcome.INVALID_ID
     if any(marker in call.arguments for marker in _MARKERS):
         return ToolCallOutcome.MARKER_LEAK
-    return ToolCallOutcome.OK if usable else ToolCallOutcome.SCHEMA_UNUSABLE
+    return unchecked or ToolCallOutcome.OK
 
 
-def _schema_outcome(schema: bytes, value: Any) -> ToolCallOutcome | None:
-    keywords = schema_errors(schema, value)
+def _schema_outcome(schema: bytes, value: Any, budget: Budget) -> ToolCallOutcome | None:
+    keywords = schema_errors(schema, value, budget)
     outcomes = [
         _OUTCOME_OF_KEYWORD.get(keyword, ToolCallOutcome.SCHEMA_VIOLATION) for keyword in keywords
     ]

@@ -39,6 +39,7 @@ from mistral_server.errors import (
     StartTimeoutError,
 )
 from mistral_server.gate.api_keys import check_api_keys
+from mistral_server.gate.system_prompt import check_system_prompt
 from mistral_server.model.files import check_model
 from mistral_server.supervisor import canary, cgroup, drain, termination
 from mistral_server.supervisor.engine_process import EngineProcess, Reaper
@@ -111,6 +112,7 @@ class Supervisor:
         check_versions(vllm, mistral_common)
         check_model(self._settings.model)
         check_api_keys(self._settings.gate.api_keys)
+        check_system_prompt(self._settings.system_prompt)
         self._state.effective = EffectiveConfiguration(
             vllm_version=vllm, mistral_common_version=mistral_common
         )

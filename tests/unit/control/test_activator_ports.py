@@ -1,5 +1,7 @@
 """When the activators serve in place of an endpoint, and what it needs before it scales to zero."""
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from builders import (
     live,
     merged,
     resource,
+    resource_body,
 )
+from endpoint_slices import mapped
 from mistral_operator.api import Resource, Status
-from mistral_operator.control.activator_slices import ActivatorSlices
+from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key
@@ -25,10 +29,12 @@ from mistral_operator.scale_to_zero import (
     ActivatorRoute,
     Activators,
     Terms,
+    decode_port_map,
+    encode_port_map,
 )
 from mistral_operator.watch.store import Store
 
-KEY, OTHER = Key(NAMESPACE, NAME), Key(NAMESPACE, "other")
+KEY, OTHER, GONE = (Key(NAMESPACE, name) for name in (NAME, "other", "gone"))
 READY = Activators(("10.0.0.8", "10.0.0.9"))
 
 
@@ -47,10 +53,11 @@ def slice_of(owner: Resource, activation: ActivatorRoute) -> Any:
 class Slices:
     """A store, the slices in it, and the activators."""
 
-    def __init__(self, activators: Activators = READY) -> None:
+    def __init__(self, activators: Activators = READY, per_namespace: int = PORTS) -> None:
         self.store = Store(kinds.CHILD_KINDS)
         self.activators = activators
-        self.slices = ActivatorSlices(self.store)
+        self.requeued: list[Key] = []
+        self.ports = ActivatorPorts(self.store, per_namespace, self.requeued.append)
 
     def desired(self, owner: Resource, key: Key = KEY) -> Desired:
         """Return what an endpoint is to become."""
@@ -59,8 +66,8 @@ class Slices:
             CONTEXT,
             deployment=self.store.deployment_of(key),
             activators=self.activators,
-            activator_port=self.slices.port(key, owner),
-            activators_serve=self.slices.serve(key),
+            activator_port=self.ports.port(key, owner),
+            activators_serve=self.ports.serve(key),
         )
         return decide_desired(owner, Status(), inputs)
 
@@ -199,36 +206,169 @@ def test_every_endpoint_has_a_port_of_its_own_and_keeps_it() -> None:
     ]
 
 
-def test_a_new_operator_gives_the_ports_that_the_cluster_holds() -> None:
-    slices = Slices()
-    slices.hold(sleeper(), ActivatorRoute(FIRST_PORT))
+def test_a_new_operator_gives_the_ports_that_the_map_holds() -> None:
+    slices, entries = Slices(), {FIRST_PORT: mapped(KEY), FIRST_PORT + 3: mapped(GONE)}
+    slices.store.resources.put(resource_body())
 
-    assert port(slices, OTHER) == FIRST_PORT + 1, "the first is taken, though not assigned yet"
+    slices.ports.restore(encode_port_map(entries))
+
+    assert port(slices, OTHER) == FIRST_PORT + 1, (
+        "the first is taken, also before its endpoint is reconciled"
+    )
     assert port(slices, KEY) == FIRST_PORT
+    assert set(slices.ports.entries) == {FIRST_PORT, FIRST_PORT + 1}, "one of them is gone"
 
 
-def test_a_port_is_free_again_when_its_endpoint_no_longer_scales_to_zero() -> None:
+def test_a_slice_of_another_author_takes_no_port() -> None:
     slices = Slices()
-    port(slices, KEY)
-
-    slices.desired(resource())
+    slices.hold(sleeper(), ActivatorRoute(FIRST_PORT + 7))
 
     assert port(slices, OTHER) == FIRST_PORT
+    assert port(slices, KEY) == FIRST_PORT + 1
 
 
-@pytest.mark.parametrize("odd", [80, FIRST_PORT + PORTS, 0])
-def test_a_foreign_port_in_a_slice_is_not_followed(odd: int) -> None:
+def test_a_port_that_was_used_before_is_assigned_last() -> None:
+    """A client of the endpoint that had it may still connect there, with its API key."""
     slices = Slices()
-    slices.hold(sleeper(), ActivatorRoute(odd))
+    port(slices, KEY)
+    slices.desired(resource())
 
-    assert port(slices, KEY) == FIRST_PORT
+    ports = [port(slices, Key(NAMESPACE, f"endpoint-{number}")) for number in range(PORTS)]
+
+    assert ports == [*range(FIRST_PORT + 1, FIRST_PORT + PORTS), FIRST_PORT]
 
 
-def test_without_a_free_port_it_stays_awake() -> None:
+def test_without_a_free_port_it_stays_awake_and_says_why() -> None:
     slices = Slices()
     for number in range(PORTS):
-        assert port(slices, Key(NAMESPACE, f"endpoint-{number}")) == FIRST_PORT + number
+        assert port(slices, Key(f"team-{number}", NAME)) == FIRST_PORT + number
 
     assert port(slices, KEY) is None
+    assert slices.ports.refusal(KEY) == "all 2000 ports of the activators are in use"
     slices.run(1)
     assert slices.desired(sleeper(0)).running.spec.replicas == 1
+
+
+def test_a_namespace_cannot_take_the_ports_of_others() -> None:
+    slices = Slices(per_namespace=100)
+    ports = [port(slices, Key("greedy", f"endpoint-{number}")) for number in range(2000)]
+
+    assert ports[:100] == [*range(FIRST_PORT, FIRST_PORT + 100)]
+    assert set(ports[100:]) == {None}
+    assert slices.ports.refusal(Key("greedy", "endpoint-1999")) == (
+        "namespace greedy already has 100 endpoints that can scale to zero, its maximum"
+    )
+    assert port(slices, KEY) == FIRST_PORT + 100
+    assert slices.ports.refusal(KEY) is None
+
+
+def test_an_endpoint_without_a_port_gets_one_that_becomes_free() -> None:
+    slices = Slices(per_namespace=1)
+    port(slices, OTHER)
+    assert port(slices, KEY) is None
+
+    slices.ports.forget(OTHER)
+
+    assert slices.requeued == [KEY]
+    assert port(slices, KEY) is not None
+    assert slices.ports.refusal(KEY) is None
+
+
+@pytest.mark.parametrize("owner", [resource(), sleeper(suspend=True)], ids=["awake", "suspended"])
+def test_an_endpoint_that_needs_no_port_any_more_is_refused_none(owner: Resource) -> None:
+    slices = Slices(per_namespace=1)
+    port(slices, OTHER)
+    port(slices, KEY)
+
+    slices.desired(owner)
+
+    assert slices.ports.refusal(KEY) is None
+
+
+# --- The map --------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """An API server that keeps one ConfigMap."""
+
+    def __init__(self, data: dict[str, str] | None = None) -> None:
+        self.data = data
+        self.writes = 0
+
+    async def get(self, *_: object) -> dict[str, Any] | None:
+        return None if self.data is None else {"data": self.data}
+
+    async def apply(self, body: dict[str, Any], *, force: bool) -> None:
+        assert force
+        await asyncio.sleep(0)
+        self.writes += 1
+        self.data = body["data"]
+
+
+def writer(slices: Slices, cluster: Cluster) -> PortMapWriter:
+    """Return what writes the map."""
+    return PortMapWriter(cluster, "mistral-system", slices.ports)  # type: ignore[arg-type]
+
+
+async def test_the_map_is_written_once_for_each_change_and_also_when_it_is_empty() -> None:
+    slices, cluster = Slices(), Cluster()
+    written = writer(slices, cluster)
+    await written.restore()
+
+    await written.publish()
+    await written.publish()
+    assert (cluster.data, cluster.writes) == ({}, 1)
+
+    port(slices, KEY)
+    await asyncio.gather(*(written.publish() for _ in range(20)))
+    port(slices, KEY)
+    await written.publish()
+
+    assert cluster.writes == 2
+    assert cluster.data is not None
+    assert decode_port_map(cluster.data).entries == slices.ports.entries
+
+
+async def test_a_restart_writes_nothing() -> None:
+    slices, cluster = Slices(), Cluster(encode_port_map({FIRST_PORT: mapped(KEY)}))
+    slices.store.resources.put(resource_body())
+    written = writer(slices, cluster)
+
+    await written.restore()
+    await written.publish()
+
+    assert cluster.writes == 0
+
+
+def test_two_thousand_endpoints_fit_into_one_object() -> None:
+    longest = Terms(model="m" * 128, keys=True, max_wait_seconds=3600, max_requests=10_000)
+    key = Key("n" * 63, "e" * 50)
+    entries = {FIRST_PORT + number: mapped(key, longest) for number in range(PORTS)}
+
+    assert len(json.dumps(encode_port_map(entries))) < 2**20
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"80": "{}"}, "'80' is not a port"),
+        ({"0x4e20": "{}"}, "'0x4e20' is not a port"),
+        ({"٢٠٠٠٠": "{}"}, "is not a port"),
+        ({"19999": "{}"}, "port 19999 is outside of 20000 to 21999"),
+        ({"22000": "{}"}, "port 22000 is outside of 20000 to 21999"),
+        ({"20000": "{}"}, "the entry of port 20000 is invalid"),
+        ({"20000": "null"}, "the entry of port 20000 is invalid"),
+        ({"20000": "["}, "the entry of port 20000 is invalid"),
+        (
+            {"20000": mapped().model_dump_json(), "20001": mapped().model_dump_json()},
+            f"{NAMESPACE}/{NAME} has the ports 20000, 20001",
+        ),
+    ],
+)
+def test_an_odd_entry_of_the_map_serves_no_endpoint(data: dict[str, str], problem: str) -> None:
+    other = {"20007": mapped(OTHER).model_dump_json()}
+
+    decoded = decode_port_map(data | other)
+
+    assert set(decoded.entries) == {20_007}
+    assert problem in decoded.problems[0]

@@ -1,0 +1,74 @@
+"""What an EndpointSlice tells the activator. Pure: any tenant may have written it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from mistral_operator.kube import names
+from mistral_operator.kube.objects import Body
+from mistral_operator.signals.polling import url_host
+from mistral_operator.watch.facts import ready_addresses
+
+IsTarget = Callable[[str, int], bool]
+"""Tells whether a replica may have an address and a port."""
+
+
+def may_be_replica(address: str, port: int) -> bool:
+    """Return whether an endpoint's pod may have an address and a port.
+
+    The API server accepts any address in a slice, and the activator can reach more than the author
+    of a slice: itself, other pods of its node, the metadata service of the cloud.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return port == names.HTTP_PORT and not (
+        parsed.is_loopback
+        or parsed.is_link_local
+        or parsed.is_multicast
+        or parsed.is_unspecified
+        or parsed.is_reserved
+        or address in _METADATA_ADDRESSES
+    )
+
+
+_METADATA_ADDRESSES = {"100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"}
+"""Metadata services of clouds that are not link-local: Alibaba, Azure, Oracle, AWS."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFacts:
+    """One EndpointSlice, either of the operator or of Kubernetes."""
+
+    own: bool = False
+    """Whether it is one of the operator's, whose addresses are those of activators."""
+    port: int | None = None
+    serves: bool = False
+    """Whether it has ready addresses."""
+    targets: tuple[str, ...] = ()
+    """Hosts and ports of ready replicas."""
+    ignored: str = ""
+    """Why addresses in it are ignored, as a label of a metric; empty if none is."""
+
+
+def slice_facts(body: Body, is_target: IsTarget = may_be_replica) -> SliceFacts:
+    """Return the facts of an EndpointSlice."""
+    labels = body["metadata"].get("labels") or {}
+    own = labels.get(names.LABEL_SLICE_MANAGER) == names.MANAGED_BY
+    ports = {one.get("name"): one.get("port") for one in body.get("ports") or ()}
+    port = ports.get(names.PORT_HTTP)
+    if body.get("addressType") not in {"IPv4", "IPv6"}:
+        # A name would be resolved by the activator, to whatever it means there.
+        return SliceFacts(own, port, ignored="address_type")
+    addresses = sorted(set(ready_addresses(body)))
+    if own or not port:
+        return SliceFacts(own, port, serves=bool(addresses))
+    allowed = tuple(one for one in addresses if is_target(one, port))
+    return SliceFacts(
+        own,
+        port,
+        serves=bool(allowed),
+        targets=tuple(f"{url_host(one)}:{port}" for one in allowed),
+        ignored="" if len(allowed) == len(addresses) else "address",
+    )

@@ -1,0 +1,187 @@
+"""The ports of the activators: which endpoint has which, and the ConfigMap that holds the map.
+
+The map is in the operator's own namespace, where no tenant can write. A new operator continues with
+the ports in it.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from mistral_operator.api import Resource
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError
+from mistral_operator.kube.objects import Key
+from mistral_operator.kube.plurals import counted
+from mistral_operator.scale_to_zero import (
+    FIRST_PORT,
+    PORTS,
+    PortMapEntry,
+    can_scale_to_zero,
+    decode_port_map,
+    encode_port_map,
+    terms_of,
+)
+from mistral_operator.watch.store import Store
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 10.0
+
+
+class ActivatorPorts:
+    """Gives every endpoint that can scale to zero a port, and writes the map.
+
+    Args:
+        store: resources and slices.
+        per_namespace: maximum number of ports of a namespace, so that none takes those of others.
+        requeue: called with the key of a resource that had no port and may get one now.
+    """
+
+    def __init__(
+        self, store: Store, per_namespace: int = PORTS, requeue: Callable[[Key], None] | None = None
+    ) -> None:
+        self._store = store
+        self._per_namespace = per_namespace
+        self._requeue = requeue or (lambda _: None)
+        self._entries: dict[Key, tuple[int, PortMapEntry]] = {}
+        self.version = 0
+        """Changes with every change of the map, which takes long to encode."""
+        self._refused: dict[Key, str] = {}
+        self._released: dict[int, None] = {}
+        """Ports that were used before, the longest unused first. They are given last: a client of
+        the previous endpoint may still connect to one."""
+
+    @property
+    def entries(self) -> dict[int, PortMapEntry]:
+        """The port map."""
+        return dict(self._entries.values())
+
+    def restore(self, data: dict[str, str]) -> None:
+        """Continue with the ports of a map, as far as their resources exist."""
+        for port, entry in decode_port_map(data).entries.items():
+            key = Key(entry.namespace, entry.name)
+            if self._store.resources.get(key) is not None:
+                self._entries[key] = port, entry
+                self.version += 1
+
+    def port(self, key: Key, resource: Resource) -> int | None:
+        """Return the port of an endpoint, None if it is never scaled to zero or none is free."""
+        if not can_scale_to_zero(resource.spec):
+            self.forget(key)
+            return None
+        port = self._entries[key][0] if key in self._entries else self._free(key)
+        if port is None:
+            return None
+        self._refused.pop(key, None)
+        entry = PortMapEntry(namespace=key.namespace, name=key.name, terms=terms_of(resource))
+        if self._entries.get(key) != (port, entry):
+            self._entries[key] = port, entry
+            self.version += 1
+        return port
+
+    def refusal(self, key: Key) -> str | None:
+        """Return why an endpoint that can scale to zero has no port, None if it has one."""
+        return self._refused.get(key)
+
+    def serve(self, key: Key) -> bool:
+        """Return whether the activators are behind the Service of an endpoint."""
+        slices = self._store.children[kinds.ENDPOINT_SLICE].owned(key)
+        return any(child.object().get("endpoints") for child in slices)
+
+    def forget(self, key: Key) -> None:
+        """Take back the port of an endpoint."""
+        self._refused.pop(key, None)
+        port, _ = self._entries.pop(key, (None, None))
+        if port is None:
+            return
+        self.version += 1
+        self._released[port] = None
+        for one in (*self._refused,):
+            self._requeue(one)
+
+    def _free(self, key: Key) -> int | None:
+        """Return a free port; without one, remember why."""
+        used = Counter(one.namespace for one in self._entries)
+        if used[key.namespace] >= self._per_namespace:
+            self._refused[key] = (
+                f"namespace {key.namespace} already has"
+                f" {counted(self._per_namespace, 'endpoint')} that can scale to zero, its maximum"
+            )
+            return None
+        taken = {port for port, _ in self._entries.values()}
+        ports = (*range(FIRST_PORT, FIRST_PORT + PORTS),)
+        unused = (one for one in ports if one not in taken and one not in self._released)
+        port = next(unused, None) or next(iter(self._released), None)
+        if port is None:
+            self._refused[key] = f"all {PORTS} ports of the activators are in use"
+            return None
+        self._released.pop(port, None)
+        return port
+
+
+class PortMapWriter:
+    """Writes the port map when it changed.
+
+    Args:
+        cluster: the cluster.
+        namespace: namespace of the operator.
+        ports: the map.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, ports: ActivatorPorts) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._ports = ports
+        self._written: dict[str, str] | None = None
+        self._version = -1
+        self._lock = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Continue with the ports that the map has.
+
+        Raises:
+            ClusterError: it cannot be read.
+        """
+        body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
+        if body is not None:
+            self._written = body.get("data") or {}
+            self._ports.restore(self._written)
+
+    async def publish(self) -> None:
+        """Write the map if it changed or does not exist. Calls at the same time share a write.
+
+        Raises:
+            ClusterError: it cannot be written.
+        """
+        async with self._lock:
+            version = self._ports.version
+            if version == self._version and self._written is not None:
+                return
+            data = encode_port_map(self._ports.entries)
+            if data == self._written:
+                self._version = version
+                return
+            body = {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {
+                    "name": names.PORT_MAP,
+                    "namespace": self._namespace,
+                    "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
+                },
+                "data": data,
+            }
+            await self._cluster.apply(body, force=True)
+            self._written, self._version = data, version
+
+    async def run(self) -> None:
+        """Remove the ports of endpoints that are gone, which no reconciliation does."""
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            try:
+                await self.publish()
+            except ClusterError as error:
+                log.warning("cannot write the port map of the activators: %s", error)
