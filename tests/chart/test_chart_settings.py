@@ -71,6 +71,16 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
     "resync": ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
     "signals": ({"signalSeconds": 0.5}, "signal_seconds", 0.5),
     "autoscaling": ({"autoscalingSeconds": 5}, "autoscaling_seconds", 5.0),
+    "hubs": (
+        {"allowedHubEndpoints": ["https://a.example", "https://b.example/hub"]},
+        "allowed_hub_endpoints",
+        ("https://a.example", "https://b.example/hub"),
+    ),
+    "Prometheus servers": (
+        {"allowedPrometheusUrls": ["http://prometheus.monitoring.svc:9090"]},
+        "allowed_prometheus_urls",
+        ("http://prometheus.monitoring.svc:9090",),
+    ),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),
 }

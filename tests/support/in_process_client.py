@@ -3,9 +3,9 @@
 import asyncio
 import json
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
 
 from kubernetes.aio.client import Configuration
+from yarl import URL
 
 from fake_api_server import FakeApiServer, Request
 from fake_objects import ApiError
@@ -37,12 +37,11 @@ class InProcessClient:
         """Close nothing."""
 
     async def call_api(
-        self, method: str, url: str, headers: dict[str, str], body: Any = None, **_: Any
+        self, method: str, url: URL, headers: dict[str, str], body: Any = None, **_: Any
     ) -> _Response:
         """Return the response; a caller that is canceled leaves the request under way."""
-        parts = urlsplit(url)
         content_type = headers["Content-Type"].partition(";")[0]
-        request = Request(method, parts.path, dict(parse_qsl(parts.query)), content_type)
+        request = Request(method, url.path, dict(url.query), content_type)
         # As text, so that nothing is shared with the server.
         text = body if isinstance(body, str) else "" if body is None else json.dumps(body)
         return await asyncio.shield(asyncio.ensure_future(self._response(request, text)))

@@ -47,6 +47,54 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"engine": {"extraArgs": ["--seed=1\n2"]}},
         "write each item as --flag or --flag=value",
     ),
+    "an argument with a NUL": (
+        {"engine": {"extraArgs": ["--seed=1\x002"]}},
+        "write each item as --flag or --flag=value",
+    ),
+    "an argument with an escape of a terminal": (
+        {"engine": {"extraArgs": ["--seed=\x1b[2J"]}},
+        "write each item as --flag or --flag=value",
+    ),
+    "images from the node itself": (
+        {"images": {"domains": ["localhost"]}},
+        "spec.images.domains cannot contain a name of the node itself",
+    ),
+    "images from the API server": (
+        {"images": {"domains": ["kubernetes.default.svc"]}},
+        "spec.images.domains cannot contain a name of the node itself",
+    ),
+    "a hub at the metadata service": (
+        {"model": {"source": {"hub": {"endpoint": "http://169.254.169.254/latest"}}}},
+        "cannot be that of a node itself, of the API server or of a metadata service",
+    ),
+    "a hub at the name of a metadata service": (
+        {"model": {"source": {"hub": {"endpoint": "http://metadata.google.internal"}}}},
+        "cannot be that of a node itself",
+    ),
+    "a Prometheus on the node itself": (
+        {
+            "autoscaling": {
+                **_KEDA,
+                "targetInFlight": 8,
+                "keda": {"prometheus": "http://127.0.0.1:10255"},
+            }
+        },
+        "cannot be that of a node itself",
+    ),
+    "a token in clear text": (
+        {
+            "model": {
+                "source": {
+                    "hub": {"endpoint": "http://hub.example.com", "tokenSecret": {"name": "hub"}}
+                }
+            }
+        },
+        "must be an https:// URL while tokenSecret is set",
+    ),
+    "a key of a label that is too long": (
+        {"pod": {"nodeSelector": {"k" * 318: "v"}}},
+        "at most 317 characters",
+    ),
     "an argument that has a field": (
         {"engine": {"extraArgs": ["--max-num-seqs=4"]}},
         "use the resource's own field",
@@ -173,6 +221,71 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
         {"model": {"source": {"persistentVolumeClaim": {"claimName": "x", "path": "../y"}}}},
         "should match",
         "write a value such as",
+    ),
+    "a name that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "../../victim/x"}}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a name with a query": (
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "a?watch=true"}}}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a Secret that is a path": (
+        {"gate": {"apiKeys": {"secret": "../x"}}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a pull secret that is a path": (
+        {"pod": {"imagePullSecrets": ["../x"]}},
+        "should match",
+        "write a value such as my-object",
+    ),
+    "a key that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "x", "key": "../keys/k"}}},
+        "should match",
+        "write a value such as token or SYSTEM_PROMPT.txt",
+    ),
+    "a key that leads up": (
+        {"model": {"source": {"hub": {"tokenSecret": {"name": "x", "key": ".."}}}}},
+        "should match",
+        "write a value such as token or SYSTEM_PROMPT.txt",
+    ),
+    "a domain that is an option": (
+        {"images": {"domains": ["--trust-remote-code"]}},
+        "should match",
+        "write a value such as images.example.com",
+    ),
+    "a domain that is an address": (
+        {"images": {"domains": ["127.0.0.1"]}},
+        "should match",
+        "write a value such as images.example.com",
+    ),
+    "a hub with credentials in its URL": (
+        {"model": {"source": {"hub": {"endpoint": "https://user:secret@hub.example.com"}}}},
+        "should match",
+        "write a value such as https://hub.example.com",
+    ),
+    "a hub whose path leads up": (
+        {"model": {"source": {"hub": {"endpoint": "https://hub.example.com/a/../b"}}}},
+        "should match",
+        "write a value such as https://hub.example.com",
+    ),
+    "a path of the server that leads up": (
+        {"gate": {"paths": ["/v1/../invocations"]}},
+        "should match",
+        "write a value such as /score or /v1/*",
+    ),
+    "an image with a space": (
+        {"image": "registry/server:1 --privileged"},
+        "should match",
+        "write a value such as registry.example.com/server:1.0",
+    ),
+    "a memory of very many digits": (
+        {"pod": {"gpu": {"memory": "9" * 700_000}}},
+        "may not be more than 32",
+        "at most 32 characters",
     ),
     "null in a map": (
         {"pod": {"nodeSelector": {"zone": None}}},

@@ -54,11 +54,11 @@ MISTYPED_OPTIONS = {
     ),
     "hundreds of digits": (
         ("--gpu-memory", "1" + "0" * 400 + "Gi"),
-        f"1{'0' * 31}... is more than 1Pi: check the unit, such as 81559Mi",
+        f"'1{'0' * 31}...' is not a quantity: write the memory of one GPU",
     ),
     "thousands of digits": (
         ("--gpu-memory", "1" + "0" * 5000),
-        f"1{'0' * 31}... is more than 1Pi: check the unit",
+        f"'1{'0' * 31}...' is not a quantity: write the memory of one GPU",
     ),
     "a long text": (("--gpu-memory", "x" * 5000), f"'{'x' * 32}...' is not a quantity: write"),
     "the smallest unit": (("--gpu-memory", "81559Ki"), "81559Ki is less than 1 GiB: write"),

@@ -21,6 +21,8 @@ _Dns = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_leng
 _Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Interval = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 _Url = Annotated[str, Field(pattern=r"^(https?://[^\s#]+)?$")]
+_Https = Annotated[str, Field(pattern=r"^https://[^\s#?@,]+$", max_length=512)]
+_Address = Annotated[str, Field(pattern=r"^https?://[^\s#?@,]+$", max_length=512)]
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Strings = dict[str, str]
 _Kubernetes = dict[str, Any]
@@ -176,6 +178,8 @@ class ChartValues(_Values):
     server: Server
     activator: Activator
     watch_namespaces: list[_Dns]
+    allowed_hub_endpoints: list[_Https]
+    allowed_prometheus_urls: list[_Address]
     leader_election: LeaderElection
     log: Log
     concurrency: int = Field(ge=1)

@@ -12,6 +12,11 @@ WRITES = Counter(
     "Writes to the cluster by kind and verb. A steady fleet causes none.",
     ["kind", "verb"],
 )
+ISOLATED_FAILURES = Counter(
+    "mistral_operator_isolated_failures",
+    "Objects that a part of the operator could not handle; the others were handled.",
+    ["part"],
+)
 RECONCILES = Counter(
     "mistral_operator_reconcile",
     "Reconciliations by outcome: settled, soon (requeued shortly), retry or error.",

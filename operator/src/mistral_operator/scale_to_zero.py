@@ -12,6 +12,7 @@ neither ports nor settings from slices.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,16 +37,16 @@ class Terms(_Document):
     an upgrade.
     """
 
-    model: str
+    model: str = Field(max_length=200)
     """Name of the served model, for /v1/models."""
     keys: bool = False
     """Whether clients must send an API key. Only the replicas check its value; a request without a
     key does not start one."""
-    paths: tuple[str, ...] = ()
+    paths: tuple[Annotated[str, Field(max_length=253)], ...] = Field(default=(), max_length=64)
     """Paths that are open in addition to those that always are."""
-    max_wait_seconds: int = Field(ge=1)
+    max_wait_seconds: int = Field(ge=1, le=3600)
     """Longest time that a request is queued, in seconds."""
-    max_requests: int = Field(ge=1)
+    max_requests: int = Field(ge=1, le=10_000)
     """Maximum number of queued requests."""
 
 
@@ -103,18 +104,18 @@ def decode_port_map(data: Mapping[str, str]) -> PortMap:
 class EndpointReport(_Document):
     """What an activator reports of one endpoint."""
 
-    namespace: str
-    name: str
-    held: int = Field(default=0, ge=0)
+    namespace: str = Field(max_length=63)
+    name: str = Field(max_length=253)
+    held: int = Field(default=0, ge=0, le=10**6)
     """Number of queued requests."""
-    targets: int = Field(default=0, ge=0)
+    targets: int = Field(default=0, ge=0, le=10**6)
     """Number of ready replicas in the slices of the Service."""
 
 
 class ActivatorDocument(_Document):
     """The document at /signals of an activator: endpoints with queued requests or replicas."""
 
-    endpoints: tuple[EndpointReport, ...] = ()
+    endpoints: tuple[EndpointReport, ...] = Field(default=(), max_length=PORTS)
 
 
 @dataclass(frozen=True, slots=True)

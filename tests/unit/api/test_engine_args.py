@@ -17,7 +17,6 @@ ALLOWED = [
     "--block_size=16",
     "--scheduling-policy=a value with spaces and --dashes",
     '--prefix-caching-hash-algo={"json": [1, "--port=1"]}',
-    "--seed=1\n2",
 ]
 
 REFUSED = {
@@ -45,6 +44,10 @@ NO_ARGUMENT = [
     "--seed 7",
     "--seed\n--port=1",
     "---seed=7",
+    "--seed=1\n2",
+    "--seed=1\x002",
+    "--seed=\x1b[2J",
+    "--seed=\u202e1",
 ]
 
 

@@ -218,6 +218,65 @@ def test_a_resource_that_cannot_be_read_is_reported_and_its_children_stay() -> N
     play(scenario)
 
 
+STORED: dict[str, tuple[Object, str]] = {
+    "a name that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "../../victim/x"}}},
+        "spec.systemPrompt.configMap.name: not valid: write a value such as my-object",
+    ),
+    "a quantity of many digits": (
+        {"pod": {"gpu": {"memory": "9" * 700_000}}},
+        "spec.pod.gpu.memory: must have at most 32 characters",
+    ),
+    "a key of a label of a megabyte": (
+        {"pod": {"nodeSelector": {"k" * 2**20: "v"}}},
+        "keys must have at most 317 characters",
+    ),
+    "a hub that the installation does not allow": (
+        {
+            "model": {
+                "source": {
+                    "hub": {"endpoint": "https://hub.example.com", "tokenSecret": {"name": "x"}}
+                }
+            }
+        },
+        "add https://hub.example.com to the chart value allowedHubEndpoints",
+    ),
+    "a Prometheus that the installation does not allow": (
+        {
+            "autoscaling": {
+                "driver": "KEDA",
+                "maxReplicas": 2,
+                "targetInFlight": 8,
+                "keda": {"prometheus": "http://prometheus.monitoring.svc:9090"},
+            }
+        },
+        "to the chart value allowedPrometheusUrls",
+    ),
+}
+"""Resources that an older CRD or another installation accepted, and what is said of them now."""
+
+
+@pytest.mark.parametrize(("stored", "sentence"), STORED.values(), ids=STORED)
+def test_a_stored_resource_that_is_invalid_now_is_reported_and_its_children_stay(
+    stored: Object, sentence: str
+) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life, {"replicas": 2})
+        before = len(life.api.writes)
+
+        life.edit(stored)
+        await life.settle()
+
+        assert life.reason() == "InvalidResource"
+        (message,) = (one["message"] for one in life.status["conditions"] if one["type"] == "Ready")
+        assert sentence in message
+        assert len(message) <= 1024
+        assert len(life.pods()) == 2
+        assert verbs(life, before) == ["status"]
+
+    play(scenario)
+
+
 def test_a_name_that_is_taken_is_reported_until_it_is_free() -> None:
     async def scenario(life: Life) -> None:
         metadata = {"name": KEY.name, "namespace": NAMESPACE}

@@ -68,7 +68,9 @@ async def test_a_path_can_be_opened(configure: Any) -> None:
 def keys(configure: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Mount a Secret with two keys, as the kubelet does; return its directory."""
     monkeypatch.setattr("mistral_server.gate.api_keys._PAUSE_SECONDS", 0.0)
-    mount_secret(tmp_path, "one", {"team-a": "key-a\n", "team-b": "key-b"})
+    mount_secret(
+        tmp_path, "one", {"api-keys": "# team a\nkey-a\n\n key-b \r\n", "password": "key-x"}
+    )
     configure(gate={"api_keys": str(tmp_path)})
     return tmp_path
 
@@ -97,6 +99,8 @@ def take_away(directory: Path) -> None:
         ("Bearer key-a", 200),
         ("bearer key-b", 200),
         ("Bearer key-c", 401),
+        ("Bearer key-x", 401),
+        ("Bearer # team a", 401),
         ("Bearer ", 401),
         ("Basic key-a", 401),
         ("key-a", 401),
@@ -134,7 +138,7 @@ async def test_a_changed_secret_counts_at_once(keys: Path) -> None:
     assert (await ask(app, BODY, headers=new)).status == 401
     assert (await ask(app, BODY, headers=old)).status == 200
 
-    mount_secret(keys, "two", {"team-a": "key-d"})
+    mount_secret(keys, "two", {"api-keys": "key-d"})
 
     assert (await ask(app, BODY, headers=new)).status == 200
     assert (await ask(app, BODY, headers=old)).status == 401
@@ -204,10 +208,11 @@ def test_a_client_is_told_what_a_client_can_do(refusal: Refusal) -> None:
 
 def test_a_server_without_any_key_fails_with_the_reason(tmp_path: Path) -> None:
     check_api_keys(None)
-    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "password").write_text("of another application")
+    (tmp_path / "api-keys").write_text("# none\n \n")
     for directory in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InvalidConfigurationError, match=r"remove gate\.api_keys"):
             check_api_keys(str(directory))
 
-    (tmp_path / "key").write_text("k")
+    (tmp_path / "api-keys").write_text("k")
     check_api_keys(str(tmp_path))

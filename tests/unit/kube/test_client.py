@@ -141,6 +141,43 @@ async def test_a_missing_object_is_none(
     assert (await cluster.get(kinds.POD, NAMESPACE, "p") is not None) is exists
 
 
+PATHS = [
+    "../../victim/configmaps/c",
+    "../../../pods",
+    "..",
+    ".",
+    "",
+    "%2e%2e",
+    "%2e%2e%2f%2e%2e%2fvictim",
+    "c/../d",
+    "/etc",
+]
+"""Names that are paths. No object can have one of them."""
+
+
+@pytest.mark.parametrize("name", PATHS)
+async def test_a_name_that_is_a_path_is_never_requested(
+    cluster: Cluster, api: ApiServer, name: str
+) -> None:
+    assert await cluster.get(kinds.CONFIG_MAP, NAMESPACE, name) is None
+    with pytest.raises(ClusterError, match="no object can have this name"):
+        await cluster.patch(kinds.CONFIG_MAP, NAMESPACE, name, [])
+    assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a?watch=true", "a#b", "a b", "a&limit=1", "a;b", "a\\..\\b", "é", "a+b", "~", "..."],
+)
+async def test_a_name_is_one_segment_of_the_path_and_never_a_query(
+    cluster: Cluster, api: ApiServer, name: str
+) -> None:
+    await cluster.get(kinds.CONFIG_MAP, NAMESPACE, name)
+
+    ((_, path, query, _),) = api.requests
+    assert (path, query) == (f"/api/v1/namespaces/{NAMESPACE}/configmaps/{name}", {})
+
+
 GONE: tuple[int, Object] = (404, {"message": "not found"})
 CONFLICT: tuple[int, Object] = (409, {"message": "changed", "reason": "Conflict"})
 
@@ -194,6 +231,22 @@ async def test_a_list_is_paginated(cluster: Cluster, api: ApiServer) -> None:
         {"limit": "500", "labelSelector": "a=b"},
         {"limit": "500", "labelSelector": "a=b", "continue": "token"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata_only", "limit"),
+    [(kinds.RESOURCE, False, "50"), (kinds.RESOURCE, True, "500"), (kinds.POD, False, "500")],
+)
+async def test_resources_are_listed_in_small_pages(
+    cluster: Cluster, api: ApiServer, kind: kinds.Kind, metadata_only: bool, limit: str
+) -> None:
+    api.answer = {"items": [], "metadata": {"resourceVersion": "7"}}
+
+    async for _ in cluster.list_pages(kind, None, None, metadata_only=metadata_only):
+        pass
+
+    ((_, _, query, _),) = api.requests
+    assert query["limit"] == limit
 
 
 @pytest.mark.parametrize(

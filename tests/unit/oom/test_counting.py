@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from memory_failures import failure
 from mistral_operator.api import Oom
-from mistral_operator.api.oom_status import MAX_EVENTS
+from mistral_operator.api.oom_status import MAX_COUNTED, MAX_EVENTS
 from mistral_operator.oom.counting import record
 from mistral_server.contract import FailureClass
 
@@ -51,6 +51,17 @@ def test_the_last_events_are_kept_and_all_are_counted() -> None:
     assert len(history.events) == MAX_EVENTS
     assert history.events[-1].pod == "pod-29"
     assert history.totals[0].count == 30
+
+
+def test_more_failures_than_a_status_holds_are_not_counted_again_at_every_pass() -> None:
+    visible = [failure(identity=f"{number:05}") for number in range(MAX_COUNTED + 5)]
+
+    first, new = record(Oom(), visible)
+    second, nothing = record(first, visible)
+
+    assert len(new) == len(first.counted) == MAX_COUNTED
+    assert nothing == []
+    assert second == first
 
 
 @given(st.lists(st.sets(st.integers(0, 20)), max_size=20))

@@ -114,4 +114,4 @@ def test_an_error_of_one_poll_is_logged_and_the_others_go_on(
 
     assert len(everybody.polls[HONEST]) >= 4
     assert len(everybody.polls["10.1.0.1"]) == 1, "it is polled again after two minutes"
-    assert "cannot poll pod crowd/pod-0" in caplog.text
+    assert "cannot handle crowd/pod-0" in caplog.text

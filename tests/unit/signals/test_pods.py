@@ -119,6 +119,21 @@ async def test_the_document_of_a_pod_is_kept_and_its_resource_queued() -> None:
     assert operator.queued == [OWNER]
 
 
+async def test_a_pod_that_cannot_be_handled_does_not_stop_the_polling_of_the_others() -> None:
+    operator, failed = Operator(starting(), starting(OTHER_IP, name="other", uid="other")), []
+
+    def changed(_: Key) -> None:
+        failed.append(1)
+        raise OverflowError
+
+    poller = SignalPoller(operator.store, operator.board, changed, PERIOD)
+    async with Pod(IP, LOADING).serving(), Pod(OTHER_IP, LOADING).serving():
+        task = asyncio.create_task(poller.run())
+        await until(lambda: len(failed) == 2 and operator.documents == [LOADING, LOADING])
+        assert not task.done()
+        task.cancel()
+
+
 async def test_only_changes_that_the_status_shows_queue_the_resource() -> None:
     operator = Operator(starting())
     async with Pod(IP, LOADING).serving() as pod:

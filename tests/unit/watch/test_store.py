@@ -265,3 +265,22 @@ def test_a_resource_is_stored_without_server_managed_metadata() -> None:
     assert kept is not None
     assert {"managedFields", "resourceVersion"}.isdisjoint(kept["metadata"])
     assert kept["spec"] == body["spec"]
+
+
+def test_annotations_of_a_resource_are_not_kept() -> None:
+    store = Store(())
+    last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 200_000}
+
+    store.resources.put(resource_body(annotations=last_applied, managedFields=[{"f": "x"}]))
+
+    (body,) = store.resources.values()
+    assert not {"annotations", "managedFields", "resourceVersion"} & body["metadata"].keys()
+
+
+def test_annotations_of_others_are_not_kept_of_a_child() -> None:
+    annotations = {"theirs": "x" * 200_000, names.ANNOTATION_APPLIED: "d1"}
+
+    child = live_child(kinds.DEPLOYMENT, deployment_body(uid="u", annotations=annotations))
+
+    assert child.object()["metadata"]["annotations"] == {names.ANNOTATION_APPLIED: "d1"}
+    assert len(child.content) < 1000

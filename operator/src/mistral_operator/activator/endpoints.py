@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 from mistral_operator.activator.accepted_keys import AcceptedKeys
 from mistral_operator.activator.quiet_log import QuietLog
@@ -15,7 +16,13 @@ from mistral_operator.activator.slices import IsTarget, SliceFacts, may_be_repli
 from mistral_operator.kube import kinds
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, key_of, labeled_owner
-from mistral_operator.scale_to_zero import ActivatorDocument, EndpointReport, PortMapEntry, Terms
+from mistral_operator.scale_to_zero import (
+    PORTS,
+    ActivatorDocument,
+    EndpointReport,
+    PortMapEntry,
+    Terms,
+)
 from mistral_operator.watch.store import Index
 
 log = logging.getLogger(__name__)
@@ -194,7 +201,8 @@ class Endpoints:
             )
             for one in self._endpoints.values()
         )
-        return ActivatorDocument(endpoints=tuple(one for one in reports if one.held or one.targets))
+        reported = (one for one in reports if one.held or one.targets)
+        return ActivatorDocument(endpoints=tuple(islice(reported, PORTS)))
 
     def _refresh(self, key: Key) -> None:
         endpoint = self._endpoints.get(key)

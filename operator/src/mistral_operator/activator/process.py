@@ -201,7 +201,8 @@ class Listeners:
             site = web.TCPSite(self._runner, host=None, port=port, backlog=1024)
             try:
                 await site.start()
-            except OSError as error:
+            except (OSError, OverflowError) as error:
+                # A port that is taken, or that is none: the other endpoints are served.
                 log.warning("cannot listen on port %s: %s", port, error)
             else:
                 self._sites[port] = site

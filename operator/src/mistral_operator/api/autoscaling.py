@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, Rule, Time
+from mistral_operator.api.base import ApiModel, Count, Rule, Time, Url
 
 
 class ScalingPolicy(ApiModel):
@@ -70,7 +69,7 @@ class ScalingBehavior(ApiModel):
 class Keda(ApiModel):
     """How KEDA reads the load."""
 
-    prometheus: str | None = Field(default=None, max_length=512, pattern=patterns.URL)
+    prometheus: Url | None = None
     """URL of a Prometheus server that KEDA queries, such as http://prometheus.monitoring.svc:9090.
     It requires `targetInFlight` and does not support `freezeLoopShare`. Unset: KEDA queries the
     operator."""
@@ -191,17 +190,17 @@ class AutoscalingStatus(ApiModel):
     """Reason of the decision, in a sentence."""
     time: Time = Field(json_schema_extra={"format": "date-time"})
     """Time of the decision."""
-    load: int | None = Field(default=None, ge=0)
+    load: Count | None = None
     """Productive requests in flight: running and waiting, without looping ones."""
-    target_in_flight: int | None = Field(default=None, ge=0)
+    target_in_flight: Count | None = None
     """Target number of requests in flight per replica."""
-    running: int | None = Field(default=None, ge=0)
+    running: Count | None = None
     """Running requests."""
-    waiting: int | None = Field(default=None, ge=0)
+    waiting: Count | None = None
     """Requests that wait in the queues of the engines."""
-    held: int | None = Field(default=None, ge=0)
+    held: Count | None = None
     """Requests queued in the activator."""
-    looping: int | None = Field(default=None, ge=0)
+    looping: Count | None = None
     """Looping requests among the running ones."""
-    silent_pods: int | None = Field(default=None, ge=0)
+    silent_pods: Count | None = None
     """Ready pods without a load report."""

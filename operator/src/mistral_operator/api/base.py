@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from mistral_operator.api import patterns
-from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
+from mistral_operator.kube.quantities import MAX_MEMORY, MAX_QUANTITY, quantity_bytes
 from mistral_operator.kube.timestamps import parse_time
 
 
@@ -103,13 +103,14 @@ class ApiModel(BaseModel):
         return schema
 
 
+def cel_text(pattern: str) -> str:
+    """Return a pattern as the content of a string of CEL, which has escapes of its own."""
+    return pattern.replace("\\", "\\\\")
+
+
 def with_rules(*rules: Rule) -> dict[str, Any]:
     """Return the schema extension that carries CEL rules."""
     return {"x-kubernetes-validations": [one.cel for one in rules]}
-
-
-_MAX_QUANTITY_LENGTH = 32
-"""Long enough for every quantity of the API server, and short enough for a float."""
 
 
 QUANTITY_ERROR = "quantity"
@@ -118,11 +119,15 @@ QUANTITY_ERROR = "quantity"
 
 def is_quantity(value: Any) -> bool:
     """Tell whether a value is a quantity; Kubernetes accepts 2 and "2"."""
-    text = str(value) if type(value) is int else value
-    return isinstance(text, str) and re.fullmatch(patterns.QUANTITY, text) is not None
+    text = str(value) if type(value) is int and abs(value) <= MAX_INTEGER else value
+    if not isinstance(text, str) or len(text) > MAX_QUANTITY:
+        return False
+    return re.fullmatch(patterns.QUANTITY, text) is not None
 
 
 def _as_text(value: Any) -> str:
+    if isinstance(value, str) and len(value) > MAX_QUANTITY:
+        return value  # for the message about its length
     if not is_quantity(value):
         raise PydanticCustomError(QUANTITY_ERROR, "write it as a quoted quantity, such as 1Gi")
     return str(value)
@@ -130,7 +135,7 @@ def _as_text(value: Any) -> str:
 
 Quantity = Annotated[
     str,
-    Field(pattern=patterns.QUANTITY, max_length=_MAX_QUANTITY_LENGTH),
+    Field(pattern=patterns.QUANTITY, max_length=MAX_QUANTITY),
     BeforeValidator(_as_text),
     # The CRD generator translates this marker.
     Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
@@ -168,5 +173,31 @@ Time = Annotated[
 ]
 """A time as RFC 3339, or an empty text if it is not known."""
 
-Name = Annotated[str, Field(min_length=1, max_length=253)]
+MAX_INTEGER = 2**53
+"""The largest integer that every reader of JSON keeps exactly."""
+
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+"""A number that is reported."""
+
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.OBJECT_NAME)]
 """Name of another object in the namespace of the resource."""
+
+DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.DATA_KEY)]
+"""Key within a Secret or ConfigMap."""
+
+Image = Annotated[str, Field(min_length=1, max_length=1024, pattern=patterns.IMAGE)]
+"""Reference to an image."""
+
+_NOT_LOCAL = Rule(
+    f"!self.matches('{cel_text(patterns.LOCAL_URL)}')",
+    "a URL cannot be that of a node itself, of the API server or of a metadata service: write the"
+    " URL of the service that you mean",
+    lambda url: re.fullmatch(patterns.LOCAL_URL, url) is None,
+)
+
+Url = Annotated[
+    str,
+    Field(max_length=512, pattern=patterns.URL, json_schema_extra=with_rules(_NOT_LOCAL)),
+    _NOT_LOCAL.after,
+]
+"""URL of another service."""

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mistral_operator.api.base import ApiModel
-from mistral_operator.api.resource import NAME_RULE, allowed_keys
+from mistral_operator.api.resource import NAME_RULE, allowed_keys, short_keys
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import Status
 from mistral_operator.kube import names
@@ -78,6 +78,10 @@ def _translate(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, 
             result[key] = {name: _translate(sub, defs) for name, sub in value.items()}
         elif key in {"items", "additionalProperties"} and isinstance(value, dict):
             result[key] = _translate(value, defs)
+        elif key == "patternProperties":
+            # A map whose keys have a pattern, which a structural schema cannot express.
+            (values,) = value.values()
+            result["additionalProperties"] = _translate(values, defs)
         elif key == "const":
             result["enum"] = [value]
         else:
@@ -122,10 +126,13 @@ def _completed(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, A
     if "properties" in result and isinstance(result.get("default"), dict):
         # With {} the API server sets the default of each field.
         result["default"] = {}
-    allowed = schema.get("propertyNames", {}).get("enum")
-    if allowed:
+    key_schema = schema.get("propertyNames", {})
+    if allowed := key_schema.get("enum"):
         result.setdefault("maxProperties", len(allowed))
         result["x-kubernetes-validations"] = [allowed_keys(allowed).cel]
+    elif longest := key_schema.get("maxLength"):
+        # Only the length: the cost of a pattern is estimated for keys of any length.
+        result["x-kubernetes-validations"] = [short_keys(longest).cel]
     if schema.get("required"):
         result["required"] = sorted(schema["required"])
     return result

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, Memory, Name, Rule, with_rules
+from mistral_operator.api.base import ApiModel, DataKey, Memory, Name, Rule, cel_text, with_rules
 from mistral_operator.api.fields import FIELD_NAMES
 from mistral_server.contract.engine_args import (
     ALLOWED_ENGINE_ARGS,
@@ -52,7 +52,8 @@ _TENSOR_PARALLEL_SIZE = Rule(
     lambda size: size in TENSOR_PARALLEL_SIZES,
 )
 
-_ARGUMENT = re.compile(r"--[A-Za-z0-9]([A-Za-z0-9_.-]*)(=.*)?")
+_ARGUMENT = re.compile(r"--[A-Za-z0-9]([A-Za-z0-9_.-]*)(=[ -~]*)?")
+"""A flag and its value in printable ASCII."""
 
 _ARGUMENT_SHAPE = Rule(
     f"self.all(item, item.matches('^{_ARGUMENT.pattern}$'))",
@@ -137,7 +138,23 @@ class Engine(ApiModel):
         return arguments
 
 
-Domain = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.HOST)]
+_NOT_LOCAL = Rule(
+    f"!self.matches('{cel_text(patterns.LOCAL_HOST)}')",
+    "spec.images.domains cannot contain a name of the node itself, of the API server or of a"
+    " metadata service: write the hosts of your images",
+    lambda host: re.fullmatch(patterns.LOCAL_HOST, host) is None,
+)
+
+Domain = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=253,
+        pattern=patterns.HOST,
+        json_schema_extra=with_rules(_NOT_LOCAL),
+    ),
+    _NOT_LOCAL.after,
+]
 
 
 class Images(ApiModel):
@@ -176,7 +193,7 @@ class ConfigMapKey(ApiModel):
 
     name: Name
     """Name of the ConfigMap."""
-    key: str = Field(default="SYSTEM_PROMPT.txt", min_length=1, max_length=253)
+    key: DataKey = "SYSTEM_PROMPT.txt"
     """Key within the ConfigMap."""
 
 

@@ -43,8 +43,10 @@ class ApiKeys(ApiModel):
     """API keys that clients must send."""
 
     secret: Name
-    """Name of a Secret in the namespace of the resource. Each of its values is one valid key. A
-    changed Secret takes effect within about a minute, without a restart. Only the pods read it."""
+    """Name of a Secret in the namespace of the resource with the key `api-keys`: one API key per
+    line; empty lines and lines that start with `#` are ignored. Nothing else of the Secret is read,
+    so a Secret for another purpose is not accepted. A changed Secret takes effect within about a
+    minute, without a restart. Only the pods read it."""
 
 
 Path = Annotated[str, Field(min_length=2, max_length=253, pattern=patterns.API_PATH)]

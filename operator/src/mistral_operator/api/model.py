@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, Name, Rule
+from mistral_operator.api.base import ApiModel, DataKey, Image, Name, Rule, Url
 
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
 
@@ -15,17 +15,28 @@ class SecretKey(ApiModel):
 
     name: Name
     """Name of the Secret."""
-    key: str = Field(default="token", min_length=1, max_length=253)
+    key: DataKey = "token"
     """Key within the Secret."""
 
 
 class HubSource(ApiModel):
     """Fetch the model from the Hugging Face hub before the server starts."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.tokenSecret) || !has(self.endpoint) || self.endpoint.startsWith('https://')",
+            "spec.model.source.hub.endpoint must be an https:// URL while tokenSecret is set: the"
+            " token would be sent in clear text",
+            lambda one: (
+                one.token_secret is None or (one.endpoint or "https://").startswith("https://")
+            ),
+        ),
+    )
+
     token_secret: SecretKey | None = None
     """Secret with the access token for a gated repository. Only the init container that fetches the
     model reads it, never the server."""
-    endpoint: str | None = Field(default=None, max_length=512, pattern=patterns.URL)
+    endpoint: Url | None = None
     """URL of a mirror of the hub. Unset: the public hub."""
 
 
@@ -41,7 +52,7 @@ class ClaimSource(ApiModel):
 class ImageSource(ApiModel):
     """Read the model from an OCI image, mounted read-only. Requires Kubernetes 1.33."""
 
-    reference: str = Field(min_length=1, max_length=1024)
+    reference: Image
     """Image that contains the model's files, such as
     registry.example.com/models/mistral-small@sha256:..."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"

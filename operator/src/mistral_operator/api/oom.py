@@ -6,6 +6,7 @@ from pydantic import Field
 
 from mistral_operator.api.base import ApiModel, Memory, Rule
 from mistral_operator.api.engine import MAX_CONTEXT, MIN_CONTEXT
+from mistral_operator.api.oom_status import MAX_STEPS
 
 
 class OutOfMemory(ApiModel):
@@ -26,7 +27,7 @@ class OutOfMemory(ApiModel):
     """`Observe` counts and explains memory failures. `Recommend` also names the setting to change.
     `Apply` makes the change, one at a time, keeps it if the endpoint then works and reverts it if
     not. The spec is never written: the changes are recorded in status.oom.overrides."""
-    max_steps: int = Field(default=4, ge=1, le=16)
+    max_steps: int = Field(default=4, ge=1, le=MAX_STEPS)
     """Maximum number of changes that policy `Apply` tries. An edit of the spec resets the count."""
     stop_after: int = Field(default=3, ge=0, le=100)
     """Consecutive failed starts per replica after which the operator scales the endpoint to zero to

@@ -4,9 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from mistral_operator.api.base import ApiModel, Memory, Time
+from mistral_operator.api.base import MAX_INTEGER, ApiModel, Count, Memory, Time
 from mistral_operator.api.engine import MAX_CONTEXT, MIN_CONTEXT
 from mistral_server.contract import FailureClass
+
+MAX_STEPS = 16
+"""Changes that `spec.oom.maxSteps` allows."""
+
+MAX_COUNTED = 4096
+"""Failures that are remembered as counted: two of each container of a thousand replicas."""
 
 MAX_EVENTS = 10
 """Events that a status keeps; the totals count all of them."""
@@ -24,12 +30,16 @@ ClassName = Annotated[
 """Name of a failure class."""
 
 
+Digest = Annotated[str, Field(max_length=16)]
+"""A hash of settings, or the identity of a failure."""
+
+
 class OomTotal(ApiModel):
     """Number of memory failures of one class."""
 
     failure: ClassName = Field(alias="class")
     """Class of the failure, as in docs/status.md."""
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=MAX_INTEGER)
     """Number of failures since the resource was created."""
 
 
@@ -98,6 +108,7 @@ class Oom(ApiModel):
 
     totals: list[OomTotal] = Field(
         default=[],
+        max_length=len(_CLASSES),
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["class"],
@@ -112,20 +123,20 @@ class Oom(ApiModel):
     """Next recommended change, under policy Recommend."""
     overrides: Overrides | None = None
     """Settings that override those of the spec, under policy Apply."""
-    steps: list[Step] = Field(default=[])
+    steps: list[Step] = Field(default=[], max_length=MAX_STEPS)
     """Changes that were tried since the spec was last edited."""
     exhausted: bool = False
     """Whether all changes within the limits of spec.oom have been tried."""
     stopped: bool = False
     """Whether the endpoint was scaled to zero because no replica can start. Edit the spec, or
     suspend and resume it, to start again."""
-    streak: int = Field(default=0, ge=0)
+    streak: Count = 0
     """Consecutive failures of the active class. Failures that a restart cannot fix are counted only
     while no replica is ready."""
-    configuration: str | None = None
+    configuration: Digest | None = None
     """Hash of the spec that these records belong to; they are reset when it changes."""
-    tried: list[str] = Field(default=[])
+    tried: list[Digest] = Field(default=[], max_length=MAX_STEPS)
     """Hashes of the settings that were tried, so that none is tried twice."""
-    counted: list[str] = Field(default=[])
+    counted: list[Digest] = Field(default=[], max_length=MAX_COUNTED)
     """Counted failures that a pod showed when the last one was counted, so that none is counted
     twice."""

@@ -1,7 +1,36 @@
-"""The patterns of fields, each with an example for messages."""
+"""The patterns of fields, each with an example for messages.
+
+Each can be read by the API server (RE2), pydantic (Rust) and Python, without lookaround.
+"""
 
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
 """A Kubernetes quantity, without sign and exponent."""
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+
+OBJECT_NAME = f"^{_SUBDOMAIN}$"
+"""The name of an object of Kubernetes: a DNS subdomain, never a path."""
+
+DATA_KEY = r"^\.?[-_A-Za-z0-9][-._A-Za-z0-9]*$"
+"""A key of a Secret or ConfigMap. It is also a file name, so never `.`, `..` or a path."""
+
+_QUALIFIED = rf"({_SUBDOMAIN}/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+
+LABEL_KEY = f"^{_QUALIFIED}$"
+"""A key of a label of Kubernetes."""
+
+TAINT_KEY = f"^({_QUALIFIED})?$"
+"""A key of a taint, or nothing for every taint."""
+
+LABEL_VALUE = r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"
+"""A value of a label or taint of Kubernetes."""
+
+IMAGE = (
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*(:[0-9]+)?(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]*)?(@[A-Za-z0-9]+:[0-9a-fA-F]+)?$"
+)
+"""A reference to an image."""
 
 _PARTS = r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*"
 """Parts between slashes. None starts with a dot, so a path cannot leave its root."""
@@ -15,16 +44,25 @@ REVISION = f"^{_PARTS}$"
 REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$"
 """A repository of the hub."""
 
-MODEL_NAME = r"^[A-Za-z0-9._/:-]+$"
+MODEL_NAME = r"^/?[A-Za-z0-9_][A-Za-z0-9._:-]*(/[A-Za-z0-9_][A-Za-z0-9._:-]*)*$"
 """A name that clients send."""
 
-URL = r"^https?://[^\s]+$"
-"""A URL of HTTP."""
+_HOST = rf"({_LABEL}\.)*[a-z]([-a-z0-9]*[a-z0-9])?"
+"""The name of a host in lower case. Its last label begins with a letter, so it is not an address in
+any notation."""
 
-HOST = r"^[A-Za-z0-9.-]+$"
+_OCTET = r"(0|[1-9][0-9]{0,2})"
+
+_ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_URL_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
+
+URL = rf"^https?://({_HOST}|{_ADDRESS})(:[0-9]{{1,5}})?{_URL_PATH}$"
+"""A URL of HTTP with a host name or IPv4 address, and without credentials, query and `..`."""
+
+HOST = f"^{_HOST}$"
 """The name of a host."""
 
-API_PATH = r"^/[A-Za-z0-9._/-]*(/\*)?$"
+API_PATH = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+(/|/\*)?$"
 """A path of vLLM's server, or all paths below one."""
 
 EXTENDED_RESOURCE = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
@@ -32,6 +70,12 @@ EXTENDED_RESOURCE = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]
 
 EXAMPLES = {
     QUANTITY: "1Gi",
+    OBJECT_NAME: "my-object",
+    DATA_KEY: "token or SYSTEM_PROMPT.txt",
+    LABEL_KEY: "topology.kubernetes.io/zone",
+    TAINT_KEY: "nvidia.com/gpu",
+    LABEL_VALUE: "zone-a",
+    IMAGE: "registry.example.com/server:1.0",
     RELATIVE_PATH: "models/small",
     REVISION: "main",
     REPOSITORY: "owner/name",
@@ -42,3 +86,17 @@ EXAMPLES = {
     EXTENDED_RESOURCE: "nvidia.com/gpu",
 }
 """Examples by pattern."""
+
+_LOCAL_NAMES = (
+    r"([a-z0-9-]+\.)*localhost(\.localdomain)?|localdomain|metadata(\.google\.internal)?"
+    r"|instance-data(\.ec2\.internal)?|kubernetes(\.default(\.svc(\.cluster\.local)?)?)?"
+)
+_LOCAL_ADDRESSES = (
+    r"(0|127)\.[0-9.]+|169\.254\.[0-9.]+|168\.63\.129\.16|192\.0\.0\.192|100\.100\.100\.200"
+)
+
+LOCAL_HOST = f"^({_LOCAL_NAMES})$"
+"""Names of a node itself, of the API server, and of services with the credentials of a node."""
+
+LOCAL_URL = f"^https?://({_LOCAL_NAMES}|{_LOCAL_ADDRESSES})([:/].*)?$"
+"""URLs at such a name, or at a loopback, link-local or metadata address."""

@@ -8,7 +8,8 @@ from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, Rule
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
-LabelValue = Annotated[str, Field(max_length=63)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=patterns.LABEL_KEY)]
+LabelValue = Annotated[str, Field(max_length=63, pattern=patterns.LABEL_VALUE)]
 
 
 class Resources(ApiModel):
@@ -39,25 +40,25 @@ class Gpu(ApiModel):
 class Toleration(ApiModel):
     """One toleration, as in a pod."""
 
-    key: str | None = Field(default=None, max_length=317)
+    key: str | None = Field(default=None, max_length=317, pattern=patterns.TAINT_KEY)
     """Key of the taint. Unset: every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """`Exists` matches any value."""
-    value: str | None = Field(default=None, max_length=63)
+    value: LabelValue | None = None
     """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """Effect of the taint. Unset: every effect."""
-    toleration_seconds: int | None = Field(default=None, ge=0)
+    toleration_seconds: int | None = Field(default=None, ge=0, le=2**31 - 1)
     """How long a NoExecute taint is tolerated, in seconds. Unset: forever."""
 
 
 class TopologySpread(ApiModel):
     """One topology spread constraint over the replicas of this resource."""
 
-    topology_key: str = Field(min_length=1, max_length=317)
+    topology_key: LabelKey
     """Node label whose values are the domains to spread over, such as
     topology.kubernetes.io/zone."""
-    max_skew: int = Field(default=1, ge=1)
+    max_skew: int = Field(default=1, ge=1, le=1000)
     """Maximum difference in replicas between two domains."""
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
     """What the scheduler does if the constraint cannot be satisfied."""
@@ -74,7 +75,7 @@ class Pod(ApiModel):
     """CPU and memory of the server."""
     gpu: Gpu = Gpu()
     """How GPUs are requested."""
-    node_selector: dict[str, LabelValue] = Field(default={}, max_length=32)
+    node_selector: dict[LabelKey, LabelValue] = Field(default={}, max_length=32)
     """Labels that a node must have."""
     tolerations: list[Toleration] = Field(default=[], max_length=32)
     """Tolerations of the pods, in addition to those of the GPU resource itself."""
@@ -104,8 +105,9 @@ class Cache(ApiModel):
         ),
     )
 
-    size: Quantity = "80Gi"
-    """Size of the claim. The default holds the 48 GB of one bf16 model and a second revision."""
+    size: Memory = "80Gi"
+    """Size of the claim, at most 1Pi. The default holds the 48 GB of one bf16 model and a second
+    revision."""
     storage_class_name: Name | None = None
     """StorageClass of the claim. Unset: the cluster's default."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"

@@ -8,7 +8,12 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from mistral_operator.api.base import Rule
-from mistral_operator.api.sentences import allowed_keys_message, field_path, sentence
+from mistral_operator.api.sentences import (
+    allowed_keys_message,
+    field_path,
+    sentence,
+    short_keys_message,
+)
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import API_VERSION, KIND, MAX_NAME
@@ -33,6 +38,15 @@ def allowed_keys(keys: Iterable[str]) -> Rule:
         f"self.all(key, key in [{quoted}])",
         allowed_keys_message(allowed),
         lambda value: set(value) <= set(allowed),
+    )
+
+
+def short_keys(longest: int) -> Rule:
+    """Return the rule for a map whose keys have a maximum length."""
+    return Rule(
+        f"self.all(key, key.size() <= {longest})",
+        short_keys_message(longest),
+        lambda value: all(len(key) <= longest for key in value),
     )
 
 

@@ -13,6 +13,9 @@ from mistral_operator.api.patterns import EXAMPLES
 _CHOICE = re.compile(r"int|str|literal\[.*\]|constrained-.*|function-.*")
 """Pydantic's names for the alternatives of a field with several types."""
 
+_MAX_KEY = 100
+"""Characters that are quoted of a key, which its author chose."""
+
 _QUOTED = re.compile(r"'([^']*)'")
 _SUBJECT = re.compile(r"^(Input|String|List|Dictionary) should")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -44,7 +47,7 @@ def field_path(location: Iterable[int | str]) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         elif part != "[key]" and not _CHOICE.fullmatch(part):
-            path += f".{part}"
+            path += f".{part[:_MAX_KEY]}"
     return path
 
 
@@ -57,6 +60,8 @@ def sentence(error: ErrorDetails) -> str:
         return "required, but not set"
     if kind == QUANTITY_ERROR:
         return _quantity(error["loc"], value)
+    if kind == "string_too_long" and error["loc"][-1] == "[key]":
+        return short_keys_message(error["ctx"]["max_length"])
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}{_quotes(kind, value)}"
     if kind == "literal_error":
@@ -69,6 +74,11 @@ def sentence(error: ErrorDetails) -> str:
 def allowed_keys_message(keys: Iterable[str]) -> str:
     """Return the message for a map with a fixed set of keys."""
     return f"allowed keys are {', '.join(keys)}"
+
+
+def short_keys_message(longest: int) -> str:
+    """Return the message for a map whose keys have a maximum length."""
+    return f"keys must have at most {longest} characters"
 
 
 def _quotes(kind: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mistral_operator.api.autoscaling import Autoscaling
-from mistral_operator.api.base import ApiModel, Quantity, Rule, is_quantity, with_rules
+from mistral_operator.api.base import ApiModel, Image, Memory, Rule, is_quantity, with_rules
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.model import Model
@@ -76,7 +76,7 @@ class Spec(ApiModel):
     device: Literal["cuda", "cpu"] = "cuda"
     """Device that the model runs on. `cpu` is for tests of a cluster: the tensor parallel size is
     then a number of processes."""
-    image: str | None = Field(default=None, min_length=1, max_length=1024)
+    image: Image | None = None
     """Server image. Unset: the default image of the operator's installation."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     """When the kubelet pulls the server image."""
@@ -85,10 +85,10 @@ class Spec(ApiModel):
     cache: Cache | None = None
     """PersistentVolumeClaim that keeps the model between restarts. Unset: each pod fetches the
     model again."""
-    shared_memory: Annotated[Quantity, _SHARED_MEMORY.before, _SHARED_MEMORY_TEXT.before] = Field(
+    shared_memory: Annotated[Memory, _SHARED_MEMORY.before, _SHARED_MEMORY_TEXT.before] = Field(
         default="2Gi", json_schema_extra=with_rules(_SHARED_MEMORY_TEXT, _SHARED_MEMORY)
     )
-    """Size of /dev/shm, through which the ranks of one replica communicate."""
+    """Size of /dev/shm, at most 1Pi, through which the ranks of one replica communicate."""
     startup_seconds: int = Field(default=1800, ge=60, le=86_400)
     """Maximum time from the start of a pod's server to its first answered chat, in seconds. A
     server that takes longer is restarted."""

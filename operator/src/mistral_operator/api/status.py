@@ -2,16 +2,24 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mistral_operator.api.autoscaling import AutoscalingStatus
-from mistral_operator.api.base import ApiModel, Time
+from mistral_operator.api.base import ApiModel, Count, Time
 from mistral_operator.api.oom_status import Oom
 
 MAX_MESSAGE = 1024
 """Maximum length of a condition's message; longer quotations are truncated."""
+
+MAX_CONDITIONS = 32
+"""Conditions of a resource, with those of other controllers."""
+
+MAX_VERSION = 64
+
+Version = Annotated[str, Field(max_length=MAX_VERSION)]
+"""A version as an engine reports it."""
 
 
 class ConditionType(StrEnum):
@@ -97,11 +105,11 @@ class Condition(ApiModel):
     """Type of the condition."""
     status: Literal["True", "False", "Unknown"]
     """Status of the condition."""
-    reason: str = Field(max_length=1024)
+    reason: str = Field(max_length=256)
     """One-word reason; docs/status.md lists them."""
-    message: str = Field(default="", max_length=32_768)
+    message: str = Field(default="", max_length=4096)
     """Reason of the status in sentences, and how to resolve it."""
-    observed_generation: int | None = Field(default=None, ge=0)
+    observed_generation: Count | None = None
     """Generation of the spec that the condition was computed from."""
     last_transition_time: Time = Field(json_schema_extra={"format": "date-time"})
     """When the status last changed."""
@@ -110,54 +118,55 @@ class Condition(ApiModel):
 class Effective(ApiModel):
     """Configuration that a running engine reports."""
 
-    vllm_version: str | None = None
+    vllm_version: Version | None = None
     """Version of vLLM."""
-    mistral_common_version: str | None = None
+    mistral_common_version: Version | None = None
     """Version of mistral-common."""
-    tensor_parallel_size: int | None = Field(default=None, ge=0)
+    tensor_parallel_size: Count | None = None
     """Number of ranks that share one copy of the model."""
-    context_length: int | None = Field(default=None, ge=0)
+    context_length: Count | None = None
     """Context length in tokens, prompt and answer together."""
-    kv_cache_tokens: int | None = Field(default=None, ge=0)
+    kv_cache_tokens: Count | None = None
     """Number of tokens that the KV cache of one replica holds."""
 
 
 class ImageEngine(ApiModel):
     """Engine of a server image."""
 
-    image: str
+    image: str = Field(max_length=1024)
     """Server image."""
-    vllm_version: str
+    vllm_version: Version
     """Version of vLLM, as last reported by a ready replica."""
 
 
 class Status(ApiModel):
     """Status that the operator reports."""
 
-    observed_generation: int | None = None
+    observed_generation: Count | None = None
     """Generation of the spec that this status was computed from."""
     last_update_time: Time | None = None
     """When the operator last changed this status."""
     conditions: list[Condition] = Field(
         default=[],
+        max_length=MAX_CONDITIONS,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; with autoscaling also
     ScalingLimited."""
-    desired_replicas: int = 0
+    desired_replicas: Count = 0
     """Desired number of pods: `spec.replicas`, or the decision of the operator's own autoscaling,
     or 0 while suspended."""
-    replicas: int = 0
+    replicas: Count = 0
     """Number of pods that exist."""
-    ready_replicas: int = 0
+    ready_replicas: Count = 0
     """Number of pods that answer chats."""
-    updated_replicas: int = 0
+    updated_replicas: Count = 0
     """Number of pods with the current configuration."""
-    selector: str | None = None
+    selector: str | None = Field(default=None, max_length=253)
     """Label selector of the pods, for the scale subresource."""
-    url: str | None = None
+    url: str | None = Field(default=None, max_length=253)
     """Base URL for OpenAI clients inside the cluster."""
-    served_model: str | None = None
+    served_model: str | None = Field(default=None, max_length=200)
     """Model name that clients send in `model`."""
     effective: Effective | None = None
     """Configuration that a running engine reports."""

@@ -11,7 +11,10 @@ from prometheus_client.registry import Collector
 
 from mistral_operator.api import Status
 from mistral_operator.autoscaling import Decision
+from mistral_operator.isolation import Isolation
 from mistral_server.contract import MEMORY_FAILURES
+
+_ISOLATION = Isolation("metrics")
 
 
 @dataclass(slots=True, eq=False)
@@ -38,11 +41,13 @@ class FleetCollector(Collector):
             labels=["namespace", "name", "state"],
         )
         for (namespace, name), (status, desired) in self.statuses.items():
-            for condition in status.conditions:
-                conditions.add_metric([namespace, name, condition.type, condition.status], 1)
-            replicas.add_metric([namespace, name, "desired"], desired)
-            replicas.add_metric([namespace, name, "existing"], status.replicas)
-            replicas.add_metric([namespace, name, "ready"], status.ready_replicas)
+            with _ISOLATION.of((namespace, name)):
+                for condition in status.conditions:
+                    conditions.add_metric([namespace, name, condition.type, condition.status], 1)
+                # A number beyond a float would end the exposition, and with it all metrics.
+                replicas.add_metric([namespace, name, "desired"], float(desired))
+                replicas.add_metric([namespace, name, "existing"], float(status.replicas))
+                replicas.add_metric([namespace, name, "ready"], float(status.ready_replicas))
         yield conditions
         yield replicas
         yield self._memory()
@@ -57,8 +62,9 @@ class FleetCollector(Collector):
         )
         for (namespace, name), (status, _) in self.statuses.items():
             totals = {one.failure: one.count for one in status.oom.totals} if status.oom else {}
-            for failure in sorted(MEMORY_FAILURES):
-                family.add_metric([namespace, name, failure], totals.get(failure, 0))
+            with _ISOLATION.of((namespace, name)):
+                for failure in sorted(MEMORY_FAILURES):
+                    family.add_metric([namespace, name, failure], float(totals.get(failure, 0)))
         return family
 
 
@@ -92,8 +98,9 @@ class ScalingCollector(Collector):
             labels=labels,
         )
         for (namespace, name), decision in self.decisions.items():
-            desired.add_metric([namespace, name], decision.replicas)
-            frozen.add_metric([namespace, name], decision.frozen)
-            if decision.load is not None:
-                load.add_metric([namespace, name], decision.load)
+            with _ISOLATION.of((namespace, name)):
+                desired.add_metric([namespace, name], float(decision.replicas))
+                frozen.add_metric([namespace, name], decision.frozen)
+                if decision.load is not None:
+                    load.add_metric([namespace, name], float(decision.load))
         yield from (desired, load, frozen)

@@ -30,6 +30,7 @@ from mistral_operator.autoscaling import (
     polled_load,
 )
 from mistral_operator.control.collectors import ScalingCollector
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.objects import Body, Key, key_of
@@ -96,12 +97,15 @@ class Loads:
 
     scaler: "Scaler | None" = None
     """Source of the loads; unset in a standby replica."""
+    isolation: Isolation = field(default_factory=lambda: Isolation("loads"))
 
     def __call__(self, namespace: str, name: str) -> dict[str, Any] | str:
         """Return the load of an endpoint, or why it is not known."""
         if self.scaler is None:
             return "this is a standby replica of the operator"
-        reading = self.scaler.reading(Key(namespace, name))
+        reading = None
+        with self.isolation.of(Key(namespace, name)):
+            reading = self.scaler.reading(Key(namespace, name))
         return "no ready pod reports its load" if reading is None else asdict(reading)
 
 
@@ -129,6 +133,7 @@ class Scaler:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], str] = now_text
     _lines: dict[Key, _Line] = field(default_factory=dict)
+    _isolation: Isolation = field(default_factory=lambda: Isolation("autoscaling"))
 
     async def run(self) -> None:
         """Decide periodically, until the task is canceled."""
@@ -142,14 +147,18 @@ class Scaler:
         for key in self._lines.keys() - bodies.keys():
             self._drop(key)
         for key, body in bodies.items():
-            line = self._line(key, body)
-            if line is not None and self._look(key, line):
-                self.changed(key)
+            with self._isolation.of(key):
+                self._decide(key, body)
 
     def decide_now(self, key: Key) -> None:
         """Decide at once for an endpoint that has the first queued requests."""
         body = self.store.resources.get(key)
-        line = None if body is None or not _may(body) else self._line(key, body)
+        if body is not None and _may(body):
+            with self._isolation.of(key):
+                self._decide(key, body)
+
+    def _decide(self, key: Key, body: Body) -> None:
+        line = self._line(key, body)
         if line is not None and self._look(key, line):
             self.changed(key)
 

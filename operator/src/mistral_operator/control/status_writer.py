@@ -116,8 +116,8 @@ class StatusWriter:
             {"op": "test", "path": "/metadata/uid", "value": resource.uid},
             {"op": "replace", "path": "/status", "value": value},
         ]
-        cluster, name = self._dependencies.cluster, f"{resource.name}/status"
-        return await cluster.patch(RESOURCE, resource.namespace, name, operations)
+        cluster, at = self._dependencies.cluster, (resource.namespace, resource.name)
+        return await cluster.patch(RESOURCE, *at, operations, subresource="status")
 
     def _is_live(self, resource: Resource, status: Status) -> bool:
         """Tell whether the API server holds a status, and nothing that does not belong there."""

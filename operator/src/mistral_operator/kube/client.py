@@ -20,6 +20,7 @@ from tenacity import (
     retry_if_exception_type,
     wait_random_exponential,
 )
+from yarl import URL
 
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
@@ -37,6 +38,9 @@ Object = dict[str, Any]
 
 _REQUEST_SECONDS = 30
 _PAGE = 500
+_RESOURCE_PAGE = 50
+"""Resources are the largest objects, and the only ones that users write in full: a page of the
+largest ones stays below 40 MB."""
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _PAUSED_ATTEMPTS = 4
@@ -146,18 +150,24 @@ class Cluster:
             "metadata": {"name": name, "namespace": namespace, "resourceVersion": str(version)},
             "status": status,
         }
-        return await self._apply(f"{RESOURCE.path(namespace, name)}/status", body, force=True)
+        path = RESOURCE.path(namespace, name, "status")
+        return await self._apply(path, body, force=True)
 
     async def _apply(self, path: str, body: Object, *, force: bool) -> Object:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
         return await self._request("PATCH", path, query, apply_text(body), CONTENT_TYPE)
 
     async def patch(
-        self, kind: Kind, namespace: str, name: str, operations: list[Object]
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        operations: list[Object],
+        subresource: str = "",
     ) -> Object:
         """Patch an object with JSON Patch operations and return the live one."""
         query = {"fieldManager": names.FIELD_MANAGER}
-        path = kind.path(namespace, name)
+        path = kind.path(namespace, name, subresource)
         return await self._request("PATCH", path, query, operations, "application/json-patch+json")
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
@@ -210,9 +220,9 @@ class Cluster:
             metadata_only: list metadata without spec and status, from the watch cache of the API
                 server. It may be older than the storage.
         """
-        query = {"limit": str(_PAGE)}
+        query = {"limit": str(_RESOURCE_PAGE if kind == RESOURCE else _PAGE)}
         if metadata_only:
-            query["resourceVersion"] = "0"
+            query = {"limit": str(_PAGE), "resourceVersion": "0"}
         if selector is not None:
             query["labelSelector"] = selector
         while True:
@@ -288,21 +298,23 @@ class Cluster:
         url = f"{self.client.configuration.host}{path}"
         if query:
             url = f"{url}?{urlencode(query)}"
+        # Encoded already: by default yarl decodes and resolves what looks like a relative path.
+        target = URL(url, encoded=True)
         headers = {"Accept": accept, "Content-Type": content_type}
         for _ in range(_PAUSED_ATTEMPTS - 1):
             try:
-                return await self._send(method, url, path, body, headers)
+                return await self._send(method, target, path, body, headers)
             except Unavailable as error:
                 if not error.retry_after:
                     raise
                 log.info("%s; sending it again in %g s", error, error.retry_after)
                 await asyncio.sleep(error.retry_after)
-        return await self._send(method, url, path, body, headers)
+        return await self._send(method, target, path, body, headers)
 
     async def _send(
         self,
         method: str,
-        url: str,
+        url: URL,
         path: str,
         body: Object | list[Object] | str | None,
         headers: dict[str, str],

@@ -1,8 +1,10 @@
 """The kinds that the operator reads and writes, with their API paths."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from mistral_operator.kube import names
+from mistral_operator.kube.errors import ClusterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,32 @@ class Kind:
         """The version within the group."""
         return self.api_version.rpartition("/")[2]
 
-    def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Return the URL path of one object, or of a collection."""
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str = ""
+    ) -> str:
+        """Return the URL path of one object, of a subresource of it, or of a collection.
+
+        Raises:
+            ClusterError: with status 404, no object can have the name.
+        """
         root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.version}"
-        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{root}{within}/{self.plural}" + (f"/{name}" if name else "")
+        within = f"/namespaces/{_segment(namespace)}" if self.namespaced and namespace else ""
+        collection = f"{root}{within}/{self.plural}"
+        if name is None:
+            return collection
+        return f"{collection}/{_segment(name)}" + (f"/{subresource}" if subresource else "")
+
+
+def _segment(name: str) -> str:
+    """Return a name as one segment of a path.
+
+    Users choose names of objects that the operator reads with its own permissions. A name that is a
+    path would lead to other namespaces, and one with a query to other requests.
+    """
+    if not name or name in {".", ".."} or "/" in name or "%" in name:
+        # As in Kubernetes, whose names cannot be these either.
+        raise ClusterError(404, "no object can have this name", f"name {name[:100]!a}")
+    return quote(name, safe="")
 
 
 RESOURCE = Kind(names.API_VERSION, names.KIND, names.PLURAL)

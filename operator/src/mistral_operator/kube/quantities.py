@@ -10,6 +10,10 @@ from decimal import Decimal
 MAX_MEMORY = 1024**5
 """1Pi in bytes, more than any machine or GPU has: a larger value has a wrong unit."""
 
+MAX_QUANTITY = 32
+"""Characters of the longest quantity: enough for all of the API server, and within a float. Longer
+numbers take seconds to compute."""
+
 _SUFFIXES: dict[str, Decimal] = {
     "": Decimal(1),
     "m": Decimal("0.001"),
@@ -35,9 +39,9 @@ def parse_quantity(text: str) -> Decimal:
     Raises:
         ValueError: the text is not a quantity.
     """
-    match = _QUANTITY.fullmatch(text)
+    match = _QUANTITY.fullmatch(text) if len(text) <= MAX_QUANTITY else None
     if match is None or match[2] not in _SUFFIXES:
-        raise ValueError(f"{text!r} is not a quantity such as 500m, 2 or 16Gi")
+        raise ValueError(f"{text[:MAX_QUANTITY]!r} is not a quantity such as 500m, 2 or 16Gi")
     return Decimal(match[1]) * _SUFFIXES[match[2]]
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 from mistral_operator.api import Oom, OomEvent, OomTotal
-from mistral_operator.api.oom_status import MAX_EVENTS
+from mistral_operator.api.oom_status import MAX_COUNTED, MAX_EVENTS
 from mistral_operator.oom.failures import Failure
-from mistral_server.contract import MEMORY_FAILURES
+from mistral_server.contract import MEMORY_FAILURES, public_text
 
 _EVIDENCE_CHARACTERS = 400
+_PHASE_CHARACTERS = 64
 
 
 def record(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
@@ -18,13 +19,15 @@ def record(oom: Oom, failures: Iterable[Failure]) -> tuple[Oom, list[Failure]]:
         failures: every explained failure that is still visible, or was on a pod that was deleted.
     """
     visible = {one.identity: one for one in failures}
-    counted = set(oom.counted)
-    new = [one for identity, one in visible.items() if identity not in counted]
+    counted = {identity for identity in oom.counted if identity in visible}
+    uncounted = [one for identity, one in visible.items() if identity not in counted]
+    # More than a status holds are not counted at all: each would count again at every pass.
+    new = uncounted[: MAX_COUNTED - len(counted)]
     memory = [one for one in new if one.failure in MEMORY_FAILURES]
     updated = oom.model_copy(
         update={
             # A pod never comes back, so the list shrinks, but that alone is not worth a write.
-            "counted": sorted(visible) if new else oom.counted,
+            "counted": sorted(counted | {one.identity for one in new}) if new else oom.counted,
             "totals": _totals(oom.totals, memory),
             "events": [*oom.events, *map(_event, memory)][-MAX_EVENTS:],
         }
@@ -43,7 +46,7 @@ def _event(failure: Failure) -> OomEvent:
     return OomEvent(
         failure=failure.failure,
         pod=failure.pod,
-        phase=failure.phase,
-        evidence=failure.evidence[:_EVIDENCE_CHARACTERS],
+        phase=public_text(failure.phase, _PHASE_CHARACTERS),
+        evidence=public_text(failure.evidence, _EVIDENCE_CHARACTERS),
         time=failure.time,
     )

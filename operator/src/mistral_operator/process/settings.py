@@ -20,6 +20,13 @@ _MAX_QUOTED = 32
 """Characters of an invalid value that are quoted."""
 
 
+def _split(value: object) -> object:
+    """Split a value such as `a,b` of an environment variable."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 class ProcessSettings(BaseSettings):
     """Settings of every process."""
 
@@ -39,11 +46,8 @@ class ProcessSettings(BaseSettings):
 
     @field_validator("namespaces", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        """Split a value such as `a,b` of an environment variable."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+    def _split_namespaces(cls, value: object) -> object:
+        return _split(value)
 
 
 class ActivatorSettings(ProcessSettings):
@@ -82,6 +86,12 @@ class Settings(ProcessSettings):
     """Lease duration: seconds without renewal after which another replica takes over."""
     url: str = "http://mistral-small-operator.mistral-system.svc:8080"
     """URL at which KEDA reaches this operator, for resources with `driver: KEDA`."""
+    allowed_hub_endpoints: Annotated[tuple[str, ...], NoDecode] = ()
+    """URLs of hubs that tokens (spec.model.source.hub.tokenSecret) may be sent to, separated by
+    commas, besides https://huggingface.co."""
+    allowed_prometheus_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """URLs of Prometheus servers that spec.autoscaling.keda.prometheus may name, separated by
+    commas."""
     activator_service: str = ""
     """Service in the operator's own namespace whose pods are the activators. Empty: there are none,
     and no endpoint is scaled to zero."""
@@ -96,6 +106,11 @@ class Settings(ProcessSettings):
     autoscaling_seconds: float = Field(default=15, gt=0)
     """Interval between two decisions of the operator's own autoscaling, and polling interval for
     the load of ready pods, in seconds."""
+
+    @field_validator("allowed_hub_endpoints", "allowed_prometheus_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        return _split(value)
 
 
 SomeSettings = TypeVar("SomeSettings", bound=ProcessSettings)

@@ -15,3 +15,7 @@ class RenderContext:
     """Whether the cluster has the kind ScaledObject; resources with `driver: KEDA` then get one."""
     operator_url: str = "http://mistral-small-operator.mistral-system.svc:8080"
     """URL of the operator for KEDA."""
+    hub_endpoints: tuple[str, ...] = ()
+    """Hubs that tokens may be sent to, besides the public one."""
+    prometheus_urls: tuple[str, ...] = ()
+    """Prometheus servers that KEDA may query."""

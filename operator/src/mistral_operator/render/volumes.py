@@ -5,6 +5,7 @@ from typing import Any
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.render.server_settings import API_KEYS, MODELS, SYSTEM_PROMPT
+from mistral_server.contract import API_KEYS_FILE
 
 _TMP, _HOME, _SHM, _MODEL = "tmp", "home", "shm", "model"
 _PROMPT, _KEYS = "system-prompt", "api-keys"
@@ -20,13 +21,22 @@ def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
     ]
     prompt = spec.system_prompt.config_map
     if spec.system_prompt.source == "ConfigMap" and prompt is not None:
-        result.append({"name": _PROMPT, "configMap": {"name": prompt.name}})
+        config_map = {"name": prompt.name, "items": _one_key(prompt.key)}
+        result.append({"name": _PROMPT, "configMap": config_map})
     if spec.gate.api_keys is not None:
         # Optional: with a missing Secret the pod would stay in ContainerCreating without a report.
         # The server refuses to start without a key, and its message names the Secret.
-        secret = {"secretName": spec.gate.api_keys.secret, "optional": True}
-        result.append({"name": _KEYS, "secret": secret})
+        secret = {"secretName": spec.gate.api_keys.secret, "items": _one_key(API_KEYS_FILE)}
+        result.append({"name": _KEYS, "secret": {**secret, "optional": True}})
     return result
+
+
+def _one_key(key: str) -> list[dict[str, str]]:
+    """Return the one key to mount: nothing else of the object reaches the pod, whatever it holds.
+
+    The API server rejects a path that leads out of the volume.
+    """
+    return [{"key": key, "path": key}]
 
 
 def server_mounts(spec: Spec) -> list[dict[str, Any]]:

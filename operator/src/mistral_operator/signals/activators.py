@@ -7,15 +7,16 @@ the API. So a client that can send requests can start an endpoint, and do nothin
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster, Object
 from mistral_operator.kube.errors import ClusterError
-from mistral_operator.kube.objects import Key, key_of
+from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.scale_to_zero import ActivatorDocument, Activators
 from mistral_operator.signals.polling import fetch_document, url_host
 from mistral_operator.watch.facts import ready_addresses
@@ -71,6 +72,7 @@ class ActivatorPoller:
         self._endpoints = endpoints
         self._on_change = on_change
         self._period = period
+        self._isolation = Isolation("activator signals")
         self._port = 0
         self._documents: dict[str, ActivatorDocument] = {}
 
@@ -90,11 +92,12 @@ class ActivatorPoller:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 await asyncio.sleep(self._period)
-                try:
-                    await self._poll_all(session)
-                except ClusterError as error:
-                    # The last result is kept.
-                    log.warning("cannot list the activators: %s", error)
+                # If it fails, the last result is kept.
+                with self._isolation.of("the activators"):
+                    try:
+                        await self._poll_all(session)
+                    except ClusterError as error:
+                        log.warning("cannot list the activators: %s", error)
 
     async def _poll_all(self, session: aiohttp.ClientSession) -> None:
         before = self._board.current
@@ -112,15 +115,17 @@ class ActivatorPoller:
         else:
             keys = changed_keys(before, self._board.current)
         for key in keys:
-            self._on_change(key)
+            with self._isolation.of(key):
+                self._on_change(key)
 
     async def _poll(self, session: aiohttp.ClientSession, address: str) -> None:
         url = f"http://{url_host(address)}:{self._port}/signals"
-        document = await fetch_document(
-            session, url, ActivatorDocument.model_validate_json, _MAX_BYTES
-        )
-        if document is not None:
-            self._documents[address] = document
+        with self._isolation.of(address):
+            document = await fetch_document(
+                session, url, ActivatorDocument.model_validate_json, _MAX_BYTES
+            )
+            if document is not None:
+                self._documents[address] = document
 
     async def _slices(self) -> list[Object]:
         """Return the slices of the activators' Service."""
@@ -131,11 +136,14 @@ class ActivatorPoller:
 
 def keys_scaling_to_zero(store: Store) -> list[Key]:
     """Return the endpoints that can scale to zero, from the bodies in the store."""
-    return [
-        key_of(body)
-        for body in store.resources.values()
-        if body.get("spec", {}).get("autoscaling", {}).get("minReplicas") == 0
-    ]
+    return [key_of(body) for body in store.resources.values() if _scales_to_zero(body)]
+
+
+def _scales_to_zero(body: Body) -> bool:
+    """Return whether a body says so; it may be one that no model takes."""
+    spec = body.get("spec")
+    autoscaling = spec.get("autoscaling") if isinstance(spec, Mapping) else None
+    return isinstance(autoscaling, Mapping) and autoscaling.get("minReplicas") == 0
 
 
 def addresses_in(slices: Iterable[Object]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from functools import partial
 
 import aiohttp
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube.names import HEALTH_PORT
 from mistral_operator.kube.objects import Key
 from mistral_operator.signals.polling import fetch_document, url_host
@@ -118,6 +119,7 @@ class SignalPoller:
         self._period = period
         self._ready_period = ready_period
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._isolation = Isolation("pod signals")
         self._fetch = fetch
         self._clock = clock
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
@@ -163,7 +165,8 @@ class SignalPoller:
         del self._polls[pod.uid]
         if not task.cancelled() and (error := task.exception()) is not None:
             # Whatever one pod sends, the others are polled on, and this one less often.
-            log.error("cannot poll pod %s/%s", pod.namespace, pod.name, exc_info=error)
+            with self._isolation.of(f"{pod.namespace}/{pod.name}"):
+                raise error
             self._board.record(pod).next_poll = self._clock() + self._period * _LONGEST_FACTOR
 
     def _is_due(self, pod: PodFacts, now: float) -> bool:

@@ -4,7 +4,10 @@
 `conditions` turns the verdict into conditions and keeps their transition times.
 """
 
+from typing import Any
+
 from mistral_operator.api import ConditionType, Effective, ImageEngine, Status
+from mistral_operator.api.status import MAX_VERSION
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HTTP_PORT
 from mistral_operator.status.checks import verdict
@@ -12,6 +15,7 @@ from mistral_operator.status.conditions import conditions
 from mistral_operator.status.model_fits import model_fits
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import Observed
+from mistral_server.contract import public_text
 
 __all__ = ["StatusInput", "report", "report_invalid"]
 
@@ -65,8 +69,15 @@ def _effective(observed: Observed, previous: Status) -> Effective | None:
     for pod in observed.pods:
         signal = observed.signal(pod)
         if pod.ready and signal is not None:
-            return Effective(**signal.effective.model_dump())
+            return Effective(**_public(signal.effective.model_dump()))
     return previous.effective
+
+
+def _public(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: public_text(value, MAX_VERSION) if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
 
 
 def _engine(status_input: StatusInput) -> ImageEngine | None:
@@ -92,7 +103,7 @@ def _versions(status_input: StatusInput) -> list[str]:
         return []
     signals = (observed.signal(pod) for pod in observed.pods if pod.ready and not pod.terminating)
     versions = (signal.effective.vllm_version for signal in signals if signal is not None)
-    return [version for version in versions if version]
+    return [public_text(version, MAX_VERSION) for version in versions if version]
 
 
 def report_invalid(status_input: StatusInput, now: str) -> Status:

@@ -12,7 +12,7 @@ from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.scaling import scaling_limits
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict
-from mistral_server.contract import printable
+from mistral_server.contract import public_text
 
 _CLOCKS_DIFFER = timedelta(minutes=10)
 """More than the clocks of two replicas of the operator may differ."""
@@ -101,5 +101,4 @@ def _is_ahead(condition: Condition, now: str) -> bool:
 
 def shortened(message: str) -> str:
     """Return a message that quotes other processes as one line of readable length."""
-    message = printable(message)
-    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 3] + "..."
+    return public_text(message, MAX_MESSAGE)

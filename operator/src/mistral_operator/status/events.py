@@ -21,6 +21,7 @@ from mistral_operator.api import (
 )
 from mistral_operator.kube import names
 from mistral_operator.status.memory import stopped_after
+from mistral_server.contract import public_text
 
 _REPORTED = (ConditionType.READY, ConditionType.MODEL_FITS, ConditionType.SCALING_LIMITED)
 """Conditions whose changes are worth an Event; the others follow from these."""
@@ -154,7 +155,8 @@ def _event(
 
 def _shortened(note: str) -> str:
     # The cut may fall into a character, whose rest is then dropped.
-    return note.encode()[:_MAX_NOTE_BYTES].decode(errors="ignore")
+    line = public_text(note, _MAX_NOTE_BYTES)
+    return line.encode()[:_MAX_NOTE_BYTES].decode(errors="ignore")
 
 
 _PASSING = {"Creating", "RollingOut"}

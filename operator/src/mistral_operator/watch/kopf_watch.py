@@ -11,19 +11,22 @@ from typing import Any
 
 import kopf
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube.kinds import Kind
-from mistral_operator.kube.objects import Body
+from mistral_operator.kube.objects import Body, key_of
 from mistral_operator.watch.kopf_storage import NoDiffBase, NoProgress
 from mistral_operator.watch.resync import Sink
 
 
 def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Iterable[Kind]) -> None:
     """Register one handler for each watched kind."""
+    isolation = Isolation("watches")
 
     def on(kind: Kind) -> None:
         async def on_event(event: kopf.RawEvent, **_: object) -> None:
             body: Body = event["object"]
-            sink.on_event(kind, body, deleted=event["type"] == "DELETED")
+            with isolation.of((kind.kind, *key_of(body))):
+                sink.on_event(kind, body, deleted=event["type"] == "DELETED")
 
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
 
@@ -80,7 +83,7 @@ def kopf_settings(selectors: Mapping[Kind, str | None]) -> kopf.OperatorSettings
     settings.watching.initial_streaming = False  # Kopf 1.45 loses objects when that stream breaks
     # Listing a fleet without pages takes a few hundred megabytes. Kopf stops when a list is so slow
     # that its continuation token expires; the process then restarts.
-    settings.watching.chunk_size = 250
+    settings.watching.chunk_size = 100
     settings.queueing.worker_limit = None
     # Kopf keeps a task per object this long after its last event: thousands in a burst.
     settings.queueing.idle_timeout = 0.5

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, Object, retry_while_unavailable
 from mistral_operator.kube.kinds import Kind
@@ -83,6 +84,7 @@ class Resync:
         self._sink = sink
         self._selectors = selectors
         self._namespaces = namespaces
+        self._isolation = Isolation("lists")
 
     @retry_while_unavailable
     async def once(self) -> None:
@@ -113,8 +115,10 @@ class Resync:
 
     def _handle_page(self, kind: Kind, page: list[Object], listed: set[Key]) -> None:
         for body in page:
-            listed.add(key_of(body))
-            self._sink.on_event(kind, body, deleted=False)
+            key = key_of(body)
+            listed.add(key)
+            with self._isolation.of((kind.kind, *key)):
+                self._sink.on_event(kind, body, deleted=False)
 
 
 @retry_while_unavailable

@@ -250,11 +250,9 @@ def version_of(body: Body) -> int:
 
 
 def _without_server_metadata(body: Body) -> Body:
-    metadata = {
-        key: value
-        for key, value in body["metadata"].items()
-        if key not in {"managedFields", "resourceVersion"}
-    }
+    # Annotations have no bound of ours and are not read: kubectl keeps a copy of the spec there.
+    dropped = {"managedFields", "resourceVersion", "annotations"}
+    metadata = {key: value for key, value in body["metadata"].items() if key not in dropped}
     return {**body, "metadata": metadata}
 
 
@@ -266,8 +264,9 @@ def _child_transform(kind: kinds.Kind) -> Callable[[Body], LiveChild]:
 
 
 _SERVER_METADATA = {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"}
-_ROLLOUT_COUNTER = "deployment.kubernetes.io/revision"
-"""Annotation that the Deployment controller writes on every rollout."""
+_OWN_ANNOTATIONS = f"{names.GROUP}/"
+"""Prefix of the annotations of the operator. Others are not rendered, so they are no drift: the
+Deployment controller counts rollouts in one, and anyone may add 256 KB of them."""
 
 
 def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
@@ -276,7 +275,7 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
     kept = {key: one for key, one in metadata.items() if key not in _SERVER_METADATA}
     if "annotations" in kept:
         kept["annotations"] = {
-            key: one for key, one in kept["annotations"].items() if key != _ROLLOUT_COUNTER
+            key: one for key, one in kept["annotations"].items() if key.startswith(_OWN_ANNOTATIONS)
         }
     content = {
         # Items of lists lack these two.

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, retry_while_unavailable
 from mistral_operator.kube.kinds import Kind
@@ -89,6 +90,7 @@ class Sweep:
             kind: selector for kind, selector in selectors.items() if kind not in _NOT_SWEPT
         }
         self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self._isolation = Isolation("sweep")
         self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     @property
@@ -123,9 +125,11 @@ class Sweep:
             async for page, version in pages:
                 versions.append(version)
                 for body in page:
-                    listed.add(key_of(body))
-                    if index.is_behind(body):
-                        newer[key_of(body)] = version_of(body)
+                    key = key_of(body)
+                    listed.add(key)
+                    with self._isolation.of((kind.kind, *key)):
+                        if index.is_behind(body):
+                            newer[key] = version_of(body)
         return _Listed(kind, selector, listed, min(versions), newer)
 
     def _differs(self, one: _Listed) -> bool:

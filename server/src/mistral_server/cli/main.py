@@ -4,7 +4,6 @@ This module defines the commands only. Imports are inside them, so that ``--help
 ``fetch`` does not load a web server.
 """
 
-import logging
 import sys
 from pathlib import Path
 
@@ -15,11 +14,9 @@ import click
 @click.version_option(package_name="mistral-small-operator")
 def cli() -> None:
     """Serve Mistral-Small on vLLM inside a pod."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="mistral-server %(levelname)s %(asctime)s [%(name)s] %(message)s",
-    )
+    from mistral_server.cli import logs
+
+    logs.configure()
 
 
 @cli.command()

@@ -14,6 +14,7 @@ from mistral_server.contract.failures import (
     FailureClass,
 )
 from mistral_server.contract.gate import (
+    API_KEYS_FILE,
     KEYLESS_PATHS,
     OPEN_PATHS,
     GateSettings,
@@ -23,6 +24,7 @@ from mistral_server.contract.gate import (
     is_open,
 )
 from mistral_server.contract.lenient import printable
+from mistral_server.contract.public_text import public_text
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
@@ -41,6 +43,7 @@ from mistral_server.contract.signals import EffectiveConfiguration, SignalDocume
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
+    "API_KEYS_FILE",
     "CLASS_OF_EXIT_CODE",
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
@@ -74,4 +77,5 @@ __all__ = [
     "check_engine_args",
     "is_open",
     "printable",
+    "public_text",
 ]

@@ -54,7 +54,8 @@ SETTING_OF_FLAG: dict[str, str] = {
 }
 """The setting of each flag that has one."""
 
-_SHAPE = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*(=.*)?", re.DOTALL)
+_SHAPE = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*(=[ -~]*)?")
+"""A flag and its value in printable ASCII."""
 
 
 class EngineArgumentError(ValueError):

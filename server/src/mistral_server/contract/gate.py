@@ -33,6 +33,11 @@ def is_open(path: str, paths: tuple[str, ...]) -> bool:
     return any(path == one or (one.endswith("/*") and path.startswith(one[:-1])) for one in paths)
 
 
+API_KEYS_FILE = "api-keys"
+"""Key of the Secret, and file in the directory, with the API keys. A Secret without it was not made
+for this: its values are never mounted, so they are no keys."""
+
+
 class LoopSettings(ContractModel):
     """What counts as a loop, and how it is handled."""
 
@@ -113,8 +118,8 @@ class GateSettings(ContractModel):
     """Maximum request size. Ten images of 4 MB take 53 MB in base64."""
     limits: LimitSettings = LimitSettings()
     api_keys: str | None = None
-    """Directory whose files contain one API key each; None disables authentication. Reloaded on
-    change."""
+    """Directory of the file `api-keys`, which contains one API key per line; None disables
+    authentication. Reloaded on change."""
     loops: LoopSettings = LoopSettings()
     strict_tools: bool = False
     """Constrain names and arguments of tool calls to the client's schemas with the engine's

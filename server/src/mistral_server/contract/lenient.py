@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+from pydantic import BeforeValidator
+
 _ANSI_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _LONGEST_INTEGER = 19
 """Digits of the largest 64-bit integer. Python refuses a document with one of more than 4300."""
@@ -24,6 +26,15 @@ def _printable(character: str) -> str:
     if character.isprintable():
         return character
     return " " if character.isspace() else ""
+
+
+def cut_to(longest: int) -> BeforeValidator:
+    """Return the validator of a text that is cut to a length, rather than rejected."""
+
+    def cut(text: Any) -> Any:
+        return text[:longest] if isinstance(text, str) else text
+
+    return BeforeValidator(cut)
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:

@@ -1,15 +1,24 @@
 """The termination report: a small JSON document in the pod's termination log."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field
 
 from mistral_server.contract.base import ServerDocument
 from mistral_server.contract.failures import ReportedFailure
+from mistral_server.contract.lenient import cut_to
 from mistral_server.contract.stages import ReportedPhase, ReportedStage
 
 REPORT_LIMIT_BYTES = 4096
 """The kubelet truncates a termination message at this size."""
+
+
+_SettingName = Annotated[str, Field(max_length=128)]
+_Suggestion = Annotated[int, Field(ge=0, le=2**53)]
+
+
+MAX_MESSAGE = 2048
+MAX_EVIDENCE = 1024
 
 
 class TerminationReport(ServerDocument):
@@ -19,17 +28,17 @@ class TerminationReport(ServerDocument):
     """The class of the failure; empty if the report has none."""
     stage: ReportedStage = ""
     """What the server was doing."""
-    message: str = ""
+    message: Annotated[str, cut_to(MAX_MESSAGE), Field(max_length=MAX_MESSAGE)] = ""
     """One or two sentences for users: what happened and what to change."""
     phase: ReportedPhase = ""
     """What the engine was doing; empty if its log does not show it."""
-    evidence: str = ""
+    evidence: Annotated[str, cut_to(MAX_EVIDENCE), Field(max_length=MAX_EVIDENCE)] = ""
     """The line of the engine's output that shows the cause."""
-    suggest: dict[str, int] = Field(default={})
+    suggest: dict[_SettingName, _Suggestion] = Field(default={}, max_length=16)
     """Values that the engine suggests, by the name of the setting."""
-    engine_exit: int | None = None
+    engine_exit: int | None = Field(default=None, ge=-255, le=255)
     """Exit code of `vllm serve`, negative for a signal; None if it was still running."""
-    uptime_seconds: int = 0
+    uptime_seconds: int = Field(default=0, ge=0, le=10**9)
     """Seconds since the server started."""
 
     def to_bytes(self) -> bytes:

@@ -7,8 +7,13 @@ from pydantic import Field
 from mistral_server.contract.base import ServerDocument
 from mistral_server.contract.stages import ReportedName, ReportedStage
 
-_Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
-"""A number that fits a status and leaves room for sums over pods."""
+_Requests = Annotated[int, Field(ge=0, le=10**6)]
+"""A number of requests: more than any engine has, and it leaves room for sums over pods."""
+
+_Ranks = Annotated[int, Field(ge=0, le=1024)]
+
+_Tokens = Annotated[int, Field(ge=0, le=2**53)]
+"""A number of tokens, which every reader of JSON keeps exactly."""
 
 
 class EffectiveConfiguration(ServerDocument):
@@ -18,11 +23,11 @@ class EffectiveConfiguration(ServerDocument):
     """Version of vLLM."""
     mistral_common_version: ReportedName | None = None
     """Version of mistral-common."""
-    tensor_parallel_size: _Count | None = None
+    tensor_parallel_size: _Ranks | None = None
     """Ranks, read from the engine's fingerprint."""
-    context_length: _Count | None = None
+    context_length: _Tokens | None = None
     """Tokens of prompt and response together."""
-    kv_cache_tokens: _Count | None = None
+    kv_cache_tokens: _Tokens | None = None
     """Size of the KV cache in tokens."""
 
 
@@ -31,22 +36,22 @@ class SignalDocument(ServerDocument):
 
     stage: ReportedStage = ""
     """What the server is doing; empty if it does not report it."""
-    stage_seconds: float = Field(default=0, ge=0, allow_inf_nan=False)
+    stage_seconds: float = Field(default=0, ge=0, le=10**9, allow_inf_nan=False)
     """Seconds since that stage began."""
     ready: bool
     """Whether a chat was answered and the server is not draining."""
-    running: _Count = 0
+    running: _Requests = 0
     """Requests being computed."""
-    waiting: _Count = 0
+    waiting: _Requests = 0
     """Requests in the engine's queue."""
-    starved: _Count = 0
+    starved: _Requests = 0
     """Waiting requests that the engine has no capacity for."""
-    tokens: int | None = Field(default=None, ge=0, le=2**63 - 1)
+    tokens: _Tokens | None = None
     """Tokens of prompts and responses since the engine started. A request between two polls is only
     visible here."""
-    looping: _Count = 0
+    looping: _Requests = 0
     """Requests that only generate loops."""
-    kv_cache_usage: float = Field(default=0, ge=0, allow_inf_nan=False)
+    kv_cache_usage: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
     """Used share of the KV cache, 0 to 1."""
     kv_pressure: bool = False
     """Whether the KV cache is full and requests are evicted from it."""

@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field, StringConstraints
+
+from mistral_server.contract.lenient import cut_to
 
 
 class Stage(StrEnum):
@@ -48,14 +50,7 @@ PHASE_OF_STAGE = {
 }
 """The phase of a failure whose log does not show one."""
 
-_MAX_NAME = 64
-
-
-def _cut(text: str) -> str:
-    return text.strip()[:_MAX_NAME]
-
-
-ReportedName = Annotated[str, AfterValidator(_cut)]
+ReportedName = Annotated[str, cut_to(64), StringConstraints(strip_whitespace=True, max_length=64)]
 """A name or version as reported, cut to the length that fits a status."""
 
 ReportedStage = Annotated[Stage | ReportedName, Field(union_mode="left_to_right")]

@@ -5,6 +5,7 @@ import logging
 import time
 from pathlib import Path
 
+from mistral_server.contract import API_KEYS_FILE
 from mistral_server.errors import InvalidConfigurationError
 
 _log = logging.getLogger(__name__)
@@ -14,7 +15,7 @@ _PAUSE_SECONDS = 1.0
 
 
 class ApiKeys:
-    """The keys in a directory, one per file.
+    """The keys in the file of a directory, one per line.
 
     Only digests are stored and compared, so the timing reveals nothing about a key.
     """
@@ -69,14 +70,15 @@ def check_api_keys(directory: str | None) -> None:
         keys = []
     if not keys:
         raise InvalidConfigurationError(
-            "No API key found: the directory of gate.api_keys does not exist or is empty. Add a"
-            " key to it, or remove gate.api_keys."
+            f"No API key found: the Secret of gate.api_keys needs the key {API_KEYS_FILE} with one"
+            " API key per line. Add it, or remove gate.api_keys."
         )
 
 
 def _keys(directory: Path) -> list[bytes]:
-    files = [path for path in directory.iterdir() if path.is_file()]
-    return [key for path in files if (key := path.read_bytes().strip())]
+    lines = (directory / API_KEYS_FILE).read_bytes().splitlines()
+    stripped = (line.strip() for line in lines)
+    return [line for line in stripped if line and not line.startswith(b"#")]
 
 
 def _digest(key: bytes) -> bytes:

@@ -9,8 +9,8 @@ import errno
 import importlib
 import logging
 import os
-import re
 import shutil
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def fetch_model(settings: FetchSettings) -> None:
             _download(directory, settings, token)
     except Exception as error:  # the client raises a dozen kinds, of its own and of httpx
         # Without the cause: it may quote the request, and with it the token.
-        raise ModelUnavailableError(_redacted(_explain(error, settings), token)) from None
+        raise ModelUnavailableError(_explain(error, settings)) from None
     if pattern := model_files.missing(directory, settings.format):
         raise ModelUnavailableError(
             f"The repository {settings.repository} contains no {pattern}, which the format "
@@ -117,13 +117,12 @@ def _token() -> str:
             "The token of the hub (HF_TOKEN) contains spaces or characters other than printable "
             "ASCII: create the Secret again from the token alone."
         )
+    if token and os.environ.get("HF_ENDPOINT", "").lower().startswith("http://"):
+        raise ModelUnavailableError(
+            "The token of the hub (HF_TOKEN) is not sent in clear text: set an https:// URL as "
+            "HF_ENDPOINT, or remove the token."
+        )
     return token
-
-
-def _redacted(text: str, token: str) -> str:
-    """Return a text without the token and without passwords in URLs."""
-    hidden = text.replace(token, "[token]") if token else text
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1[credentials]@", hidden)
 
 
 def _explain(error: Exception, settings: FetchSettings) -> str:
@@ -147,7 +146,23 @@ def _explain(error: Exception, settings: FetchSettings) -> str:
         advice = f"{settings.directory} is not writable: correct the volume's owner or mode"
     else:
         advice = "check that the pod can reach the hub, or serve the model from a volume"
-    return f"Cannot fetch {what}: {advice} ({kind}: {str(error)[:500]})."
+    return f"Cannot fetch {what}: {advice} ({kind}{_detail(error)})."
+
+
+def _detail(error: BaseException) -> str:
+    """Return the status of a response, or what the operating system says.
+
+    Nothing else: the message of an error quotes the response, and users see it in the status. With
+    an endpoint inside the cluster it would be the answer of a server that they cannot reach.
+    """
+    if (status := _status(error)) is not None:
+        return f", status {status}"
+    for cause in _chain(error):
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return f": {cause.reason}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return f": {cause.strerror}"
+    return ""
 
 
 def _cause(error: Exception) -> Exception:
@@ -155,15 +170,21 @@ def _cause(error: Exception) -> Exception:
 
     The client reports "cannot find the files in the local cache" for every unexpected response.
     """
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _chain(error):
         if isinstance(cause, Exception) and _status(cause) is not None:
             return cause
-        cause = cause.__cause__ or cause.__context__
     return error
 
 
-def _status(error: Exception) -> int | None:
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and its causes, the outermost first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _status(error: BaseException) -> int | None:
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
 

@@ -45,7 +45,7 @@ class ServerState:
             starved=self.metrics.starved,
             tokens=self.metrics.tokens,
             looping=self.metrics.looping,
-            kv_cache_usage=self.metrics.kv_cache_usage,
+            kv_cache_usage=min(self.metrics.kv_cache_usage, 1.0),
             kv_pressure=self.pressure.high,
             effective=self.effective,
         )

@@ -88,7 +88,8 @@ class Supervisor:
         except ServerError as error:
             self._metrics.count_exit(error.failure)
             uptime = time.monotonic() - self._started_at
-            report = termination.make_report(error, self._state.stages.current, uptime)
+            stage, hidden = self._state.stages.current, [self._token]
+            report = termination.make_report(error, stage, uptime, hidden)
             termination.write_report(report, self._settings.termination_log)
             return error.exit_code
         return 0

@@ -2,8 +2,15 @@
 
 import logging
 import os
+from collections.abc import Iterable
 
-from mistral_server.contract import Stage, TerminationReport
+from mistral_server.contract import (
+    SERVER_TOKEN_ENV,
+    Stage,
+    TerminationReport,
+    public_text,
+)
+from mistral_server.contract.report import MAX_EVIDENCE, MAX_MESSAGE
 from mistral_server.errors import ServerError
 
 DEFAULT_PATH = "/dev/termination-log"
@@ -12,14 +19,28 @@ DEFAULT_PATH = "/dev/termination-log"
 _log = logging.getLogger(__name__)
 
 
-def make_report(error: ServerError, stage: Stage, uptime_seconds: float) -> TerminationReport:
-    """Return the report for `error`."""
+_SECRET_VARIABLES = ("HF_TOKEN", SERVER_TOKEN_ENV)
+
+
+def make_report(
+    error: ServerError, stage: Stage, uptime_seconds: float, secrets: Iterable[str] = ()
+) -> TerminationReport:
+    """Return the report for `error`.
+
+    Args:
+        error: what ended the server.
+        stage: what the server was doing.
+        uptime_seconds: how long it ran.
+        secrets: values that must not be in the report, besides those of the environment.
+    """
+    # Kubernetes shows the report to all who may read pods.
+    hidden = [*secrets, *(os.environ.get(name, "").strip() for name in _SECRET_VARIABLES)]
     return TerminationReport(
         failure=error.failure,
         stage=stage,
-        message=str(error),
+        message=public_text(str(error), MAX_MESSAGE, hidden),
         phase=error.phase or "",
-        evidence=error.evidence,
+        evidence=public_text(error.evidence, MAX_EVIDENCE, hidden),
         suggest=error.suggest,
         engine_exit=error.engine_exit,
         uptime_seconds=int(uptime_seconds),
