@@ -43,8 +43,8 @@ def closed_path(path: str) -> Refusal:
     """Return the response to a path that is not on the list."""
     return Refusal(
         *("path", 404, _INVALID, "path_not_open"),
-        f"{path} is not available: send chats to /v1/chat/completions, or add the path to the"
-        " server's setting gate.paths.",
+        f"{path} is not available at this endpoint: send chats to /v1/chat/completions, or contact"
+        " the administrator of the endpoint.",
     )
 
 
@@ -60,8 +60,8 @@ def too_large(limit: int) -> Refusal:
     """Return the response to a request that is larger than allowed."""
     return Refusal(
         *("body_too_large", 413, _INVALID, "request_too_large"),
-        f"The request is larger than {limit} bytes: send smaller images, or raise the server's"
-        " setting gate.max_body_bytes.",
+        f"The request is larger than {limit} bytes, the maximum of this endpoint: send fewer or"
+        " smaller images, or shorten the conversation.",
         closes=True,
     )
 
