@@ -20,6 +20,9 @@ from status_inputs import status_input, with_signals
 
 FETCHED = container("fetch", state={"terminated": {"exitCode": 0, "reason": "Completed"}})
 
+FROM_IMAGE = {"model": {"source": {"image": {"reference": "models/m:1"}}}}
+"""A resource whose model is in an image of its own."""
+
 POD_SITUATIONS: dict[str, Case] = {
     "an image cannot be pulled": (
         status_input(
@@ -39,6 +42,33 @@ POD_SITUATIONS: dict[str, Case] = {
         Reason.IMAGE_UNAVAILABLE,
         Outlook.STUCK,
         ["ErrImagePull: not found"],
+    ),
+    "the image of the model cannot be pulled": (
+        status_input(
+            pod_body(waiting_container("ImagePullBackOff", 'Back-off pulling image "models/m:1"')),
+            spec=FROM_IMAGE,
+        ),
+        Reason.IMAGE_UNAVAILABLE,
+        Outlook.STUCK,
+        ["check spec.model.source.image.reference, and spec.pod.imagePullSecrets", '"models/m:1"'],
+    ),
+    "the image of the server cannot be pulled, and the model is an image too": (
+        status_input(
+            pod_body(waiting_container("ErrImagePull", 'failed to pull image "models/m:12"')),
+            spec=FROM_IMAGE | {"image": "models/m:12"},
+        ),
+        Reason.IMAGE_UNAVAILABLE,
+        Outlook.STUCK,
+        ["check spec.image, and"],
+    ),
+    "one of two images cannot be pulled": (
+        status_input(
+            pod_body(waiting_container("ErrImagePull", "unauthorized")),
+            spec=FROM_IMAGE | {"image": "server:1"},
+        ),
+        Reason.IMAGE_UNAVAILABLE,
+        Outlook.STUCK,
+        ["check spec.image and spec.model.source.image.reference, and spec.pod.imagePullSecrets"],
     ),
     "the Secret of the hub is missing": (
         status_input(

@@ -1,12 +1,13 @@
 """Endpoints with autoscaling, with what the condition ScalingLimited says of each."""
 
 from dataclasses import replace
+from typing import Any
 
 from builders import EARLIER, GPU, ON_CPUS, Object, node_body
-from mistral_operator.api import AutoscalingStatus, Reason, ScalingReason
+from mistral_operator.api import AutoscalingStatus, Oom, Reason, ScalingReason
 from mistral_operator.status import StatusInput
 from mistral_operator.watch.facts import Observed
-from status_inputs import status_input
+from status_inputs import remembering, status_input
 
 
 def scaled(
@@ -23,6 +24,14 @@ def scaled(
     scaling = AutoscalingStatus(replicas=1, reason=reason, message="so it is", time=EARLIER)
     return replace(inputs, scaling=scaling if driver == "Operator" else None)
 
+
+def without_activator(**spec: Any) -> StatusInput:
+    """Return an endpoint that may be scaled to zero, in a cluster without an activator."""
+    return replace(scaled(least=0, **spec), observed=Observed(activator=False))
+
+
+GIVEN_UP = Oom(active="CudaOomLoad", streak=3, stopped=True)
+"""What is known of an endpoint that failed so often that it is stopped."""
 
 TWO_NODES = (node_body("gpu-0", 4), node_body("gpu-1", 3))
 """They hold 3 replicas of 2 GPUs: a replica is on one node."""
@@ -53,12 +62,48 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
         *("True", Reason.KEDA_MISSING, "install KEDA"),
     ),
     "nothing would scale from zero": (
-        replace(scaled(least=0), observed=Observed(activator=False)),
-        *("True", Reason.ACTIVATOR_MISSING, "the last replica keeps running"),
+        without_activator(),
+        *("True", Reason.ACTIVATOR_MISSING, "is ready, so the last replica is kept while idle:"),
+    ),
+    "nothing scales from zero what is at zero": (
+        without_activator(replicas=0),
+        *("True", Reason.ACTIVATOR_MISSING, "is ready, so no request can start a replica:"),
+    ),
+    "nothing would scale from zero what is suspended": (
+        without_activator(suspend=True),
+        *("False", Reason.WITHIN_LIMITS, "autoscaling is paused: spec.suspend is true"),
+    ),
+    "nothing would scale from zero what is stopped": (
+        remembering(without_activator(), GIVEN_UP),
+        *("True", Reason.ACTIVATOR_MISSING, "no activator is ready: set"),
+    ),
+    "a suspended endpoint": (
+        scaled(suspend=True),
+        *("False", Reason.WITHIN_LIMITS, "autoscaling is paused: spec.suspend is true"),
+    ),
+    "a suspended endpoint of another autoscaler": (
+        scaled(suspend=True, driver="External"),
+        *("False", Reason.WITHIN_LIMITS, "autoscaling is paused: spec.suspend is true"),
+    ),
+    "an endpoint without replicas": (
+        scaled(ScalingReason.STOPPED, replicas=0),
+        *("False", Reason.WITHIN_LIMITS, "autoscaling is paused: so it is"),
+    ),
+    "an endpoint that cannot start": (
+        remembering(scaled(), GIVEN_UP),
+        *("False", Reason.WITHIN_LIMITS, "autoscaling is paused: stopped after 3 consecutive"),
     ),
     "no port": (
         replace(scaled(least=0), observed=Observed(no_port="there are too many")),
-        *("True", Reason.NO_PORT, "but there are too many, so the last replica keeps running"),
+        *(
+            "True",
+            Reason.NO_PORT,
+            "but there are too many, so the last replica is kept while idle:",
+        ),
+    ),
+    "no port for what is at zero": (
+        replace(scaled(least=0, replicas=0), observed=Observed(no_port="there are too many")),
+        *("True", Reason.NO_PORT, "but there are too many, so no request can start a replica:"),
     ),
     "nothing would scale from zero, and nothing has to": (
         replace(scaled(), observed=Observed(activator=False)),

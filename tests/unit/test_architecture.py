@@ -28,9 +28,31 @@ ROOMS = [
     for layer in layers
     for room in layer.split(" | ")
 ]
-PATHS = set(
-    re.findall(r"`((?:operator|server|dev|charts|tests)/[^`]+)`", FILES),
-)
+PATH = re.compile(r"`((?:operator|server|dev|charts|tests)/[^`]+)`")
+PATHS = set(PATH.findall(FILES))
+ANSWERS = PATHS | set(PATH.findall((CHECKOUT / "CONTRIBUTING.md").read_text()))
+SMALL_HELPERS = {
+    "operator/src/mistral_operator/kube/apply_text.py",
+    "operator/src/mistral_operator/kube/clock.py",
+    "operator/src/mistral_operator/kube/objects.py",
+    "operator/src/mistral_operator/kube/plurals.py",
+    "operator/src/mistral_operator/signals/polling.py",
+    "server/src/mistral_server/cli/json_lines.py",
+    "server/src/mistral_server/engine_log/log_record.py",
+    "server/src/mistral_server/gate/asgi.py",
+}
+"""Modules that are read on the way to others; a question does not begin with them."""
+MODULES = {
+    str(module.relative_to(CHECKOUT))
+    for source in SOURCES.values()
+    for module in (CHECKOUT / source).rglob("*.py")
+    if module.name != "__init__.py"
+}
+
+
+def leads_to(module: str) -> bool:
+    """Tell whether a row of a table names the module or a folder of it."""
+    return any(module == path or module.startswith(f"{path.rstrip('/')}/") for path in ANSWERS)
 
 
 def test_both_packages_have_layers() -> None:
@@ -58,6 +80,16 @@ def test_every_room_has_a_file_to_open(package: str, room: str) -> None:
 
 def test_every_path_in_the_table_exists() -> None:
     assert [path for path in sorted(PATHS) if not (CHECKOUT / path).exists()] == []
+
+
+@pytest.mark.parametrize("module", sorted(MODULES - SMALL_HELPERS))
+def test_a_row_leads_to_every_module(module: str) -> None:
+    assert leads_to(module), f"add a row to docs/architecture.md that says when to open {module}"
+
+
+def test_a_small_helper_exists_and_has_no_row() -> None:
+    assert sorted(SMALL_HELPERS - MODULES) == []
+    assert [module for module in sorted(SMALL_HELPERS) if leads_to(module)] == []
 
 
 def test_every_table_row_opens_something() -> None:

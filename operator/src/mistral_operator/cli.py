@@ -3,8 +3,9 @@
 import asyncio
 import gc
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import click
 
@@ -14,11 +15,19 @@ from mistral_operator.api.manifest_file import InvalidManifest, read_resources
 from mistral_operator.api.spec import Spec
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
 from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
+from mistral_operator.kube.errors import CannotStart
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
-from mistral_operator.process.settings import ActivatorSettings, Settings
+from mistral_operator.process.settings import (
+    ActivatorSettings,
+    Settings,
+    SomeSettings,
+    read_settings,
+)
 from mistral_operator.render import RenderContext, children
 from mistral_operator.status.model_fits import MORE_MEMORY, fit_request, may_be_compressed
+
+T = TypeVar("T")
 
 _LONGEST_SHOWN = 32
 """Characters of an invalid option that are quoted."""
@@ -36,33 +45,26 @@ def main() -> None:
 def run() -> None:
     """Run the operator. Settings are environment variables MISTRAL_OPERATOR_<NAME>."""
     # Kopf and the client take a second to import; the other commands do without.
-    import uvloop
-
     from mistral_operator.process import logs
     from mistral_operator.process import operator_process as runtime
 
-    settings = Settings()
+    settings = _settings(Settings)
     logs.configure(settings)
     # Every watched object creates hundreds of short-lived containers without cycles. Python's
     # default threshold of 700 would traverse the store of a fleet again and again.
     gc.set_threshold(10_000, 20, 20)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        exit_code = runner.run(runtime.run_operator(settings))
-    sys.exit(exit_code)
+    sys.exit(_run(runtime.run_operator(settings)))
 
 
 @main.command()
 def activate() -> None:
     """Run the activator. Settings are environment variables MISTRAL_ACTIVATOR_<NAME>."""
-    import uvloop
-
     from mistral_operator.activator import process
     from mistral_operator.process import logs
 
-    settings = ActivatorSettings()
+    settings = _settings(ActivatorSettings)
     logs.configure(settings)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(process.run_activator(settings))
+    _run(process.run_activator(settings))
 
 
 @main.command()
@@ -76,7 +78,7 @@ def render(
     source: IO[str], server_image: str | None, pod_monitor: bool, scaled_object: bool
 ) -> None:
     """Print the child objects of a resource, without a cluster."""
-    settings = Settings()
+    settings = _settings(Settings)
     image = server_image or settings.server_image
     context = RenderContext(image, pod_monitor, scaled_object, settings.url, settings.network)
     for resource in _resources(source):
@@ -128,6 +130,23 @@ def crd(output: Path | None) -> None:
             output.write_text(text)
         except OSError as error:
             raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
+
+
+def _settings(kind: type[SomeSettings]) -> SomeSettings:
+    try:
+        return read_settings(kind)
+    except CannotStart as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _run(process: Coroutine[None, None, T]) -> T:
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(process)
+    except CannotStart as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _resources(source: IO[str]) -> list[Resource]:

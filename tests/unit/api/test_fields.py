@@ -20,7 +20,7 @@ from mistral_operator.render.server_settings import fetch_settings, server_setti
 from mistral_operator.status import report
 from mistral_operator.watch.facts import pod_facts
 from mistral_server.contract import FLAGS, FailureClass, Stage, TerminationReport
-from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY
+from mistral_server.contract.setting_names import FLAGS_BESIDES, MEMORY_LIMIT, SHARED_MEMORY
 from mistral_server.engine_log.classify import ADVICE
 from status_inputs import condition_of, status_input
 
@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
     "model.id": "other/model",
     "model.revision": "v2",
     "model.served_name": "other",
+    "model.format": "huggingface",
     "model.dtype": "float32",
     "model.quantization": "fp8",
     "engine.tensor_parallel_size": 4,
@@ -124,6 +125,7 @@ def test_every_setting_of_the_engine_and_every_flag_has_a_row() -> None:
 
     assert engine <= rows
     assert set(FLAGS) <= rows
+    assert set(FLAGS_BESIDES.values()) <= rows
 
 
 def test_every_override_has_a_row_and_names_the_field_it_replaces() -> None:

@@ -47,6 +47,12 @@ def test_help_imports_nothing_heavy() -> None:
         assert f" {heavy}\n" not in done.stderr
 
 
+def test_the_short_option_shows_the_same_help() -> None:
+    for words in ((), ("detect-loop",)):
+        short, long = command(*words, "-h"), command(*words, "--help")
+        assert (short.returncode, short.stdout) == (0, long.stdout)
+
+
 def test_sigterm_is_handled_before_anything_is_imported() -> None:
     # Process 1 of a container would not even be ended by it: without a handler it is dropped.
     program = (

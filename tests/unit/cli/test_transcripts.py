@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mistral_server.cli.main import cli
+from mistral_server.contract import LoopSettings
 from tool_call_corpus import Entry, corpus
 from tool_call_wire import as_transcript, request_of
 
@@ -25,7 +26,7 @@ def lines(result: Result) -> list[dict[str, Any]]:
 
 
 def loop(**values: Any) -> dict[str, Any]:
-    return dict.fromkeys(("kind", "period", "copies", "onset")) | {"looping": False} | values
+    return dict.fromkeys(("kind", "period", "repetitions", "onset")) | {"looping": False} | values
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def loop(**values: Any) -> dict[str, Any]:
     [
         (
             json.dumps([1, 2, 3, *LOOP]),
-            loop(looping=True, kind="exact", period=10, copies=40, onset=3, tokens=403)
+            loop(looping=True, kind="exact", period=10, repetitions=40, onset=3, tokens=403)
             | {"unit": "token", "wasted": 390},
         ),
         (json.dumps(LOOP[:30]), loop(tokens=30, unit="token", wasted=0)),
@@ -41,12 +42,12 @@ def loop(**values: Any) -> dict[str, Any]:
         ("", loop(tokens=0, unit="character", wasted=0)),
         (
             "Well. " + "and so on, " * 200,
-            loop(looping=True, kind="exact", period=11, copies=200, onset=5, tokens=2206)
+            loop(looping=True, kind="exact", period=11, repetitions=200, onset=5, tokens=2206)
             | {"unit": "character", "wasted": 2190},
         ),
         (
             "".join(TEXT.format(number) for number in range(10, 60)),
-            loop(looping=True, kind="counter", period=48, copies=50, onset=0, tokens=2450)
+            loop(looping=True, kind="counter", period=48, repetitions=50, onset=0, tokens=2450)
             | {"unit": "character", "wasted": 0},
         ),
         ("[1, 2, -3]", loop(tokens=10, unit="character", wasted=0)),
@@ -63,14 +64,36 @@ def test_a_file_gets_a_line(tmp_path: Path, content: str, expected: dict[str, An
 
 def test_several_files_and_another_rule(tmp_path: Path) -> None:
     files = []
-    for number, copies in enumerate((2, 3)):
+    for number, repetitions in enumerate((2, 3)):
         files.append(tmp_path / str(number))
-        files[-1].write_text(json.dumps(LOOP[:10] * copies))
+        files[-1].write_text(json.dumps(LOOP[:10] * repetitions))
 
     got = lines(run("detect-loop", *files, "--repeats", 3, "--min-tokens", 30))
     assert [one["looping"] for one in got] == [False, True]
     got = lines(run("detect-loop", *files, "--repeats=2", "--min-tokens=9", "--max-period=9"))
     assert [one["looping"] for one in got] == [False, False]
+
+
+BOUNDS = {"repeats": 2, "min_tokens": 1, "max_period": 1}
+"""The least values of the options of `detect-loop`."""
+
+
+@pytest.mark.parametrize(("name", "least"), BOUNDS.items())
+def test_a_rule_that_would_find_loops_everywhere_is_rejected(name: str, least: int) -> None:
+    option = f"--{name.replace('_', '-')}"
+
+    for value in (least - 1, -3):
+        result = run("detect-loop", option, value, stdin="[]")
+        assert result.exit_code == 2
+        assert f"'{option}': {value} is not in the range x>={least}" in result.stderr
+    assert run("detect-loop", option, least, stdin="[]").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["repeats", "min_tokens"])
+def test_the_rule_has_the_bounds_of_the_settings(name: str) -> None:
+    schema = LoopSettings.model_json_schema()["properties"]
+
+    assert schema[name]["minimum"] == BOUNDS[name]
 
 
 def test_an_unreadable_file_is_reported_and_the_others_are_evaluated(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 import ast
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from mistral_dev.paths import CHECKOUT
 from mistral_server.contract import FLAGS, FetchSettings, ServerSettings
-from mistral_server.contract.setting_names import renamed, with_flags
+from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG
+from mistral_server.contract.setting_names import FLAGS_BESIDES, renamed, with_flags
 from mistral_server.engine.argv import engine_arguments
 
 SERVER = CHECKOUT / "server" / "src"
@@ -39,10 +41,10 @@ def paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 SETTINGS = {*paths(ServerSettings), *paths(FetchSettings, "fetch.")}
 
 
-def argv(**groups: dict[str, object]) -> list[str]:
+def argv(**settings: Any) -> list[str]:
     """Return the engine's command line for some settings."""
-    model = MODEL | groups.pop("model", {})
-    return engine_arguments(ServerSettings.model_validate({"model": model, **groups}))
+    model = MODEL | settings.pop("model", {})
+    return engine_arguments(ServerSettings.model_validate({"model": model, **settings}))
 
 
 def constants() -> Iterator[tuple[str, str]]:
@@ -73,6 +75,29 @@ def test_a_setting_maps_to_its_flag_alone(setting: str) -> None:
         assert after[after.index(FLAGS[setting]) + 1] == "example.com"
     else:
         assert changed == {FLAGS[setting]}
+
+
+FIXED = {
+    *("--disable-access-log-for-endpoints", "--generation-config", "--host", "--middleware"),
+    "--port",
+}
+"""Flags of which no setting decides the value."""
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_every_flag_of_the_command_line_belongs_to_a_setting(device: str) -> None:
+    engine = {"max_sequences": 7, "max_batched_tokens": 7, "temperature": 0.5}
+    flags = {
+        one.partition("=")[0] for one in argv(device=device, engine=engine) if one.startswith("--")
+    }
+
+    assert "--tool-call-parser" in flags
+    assert flags - SETTING_OF_FLAG.keys() - ALLOWED_ENGINE_ARGS == FIXED
+
+
+@pytest.mark.parametrize("setting", sorted(set(FLAGS_BESIDES.values())))
+def test_a_flag_besides_belongs_to_a_setting_that_exists(setting: str) -> None:
+    assert setting in SETTINGS
 
 
 def test_no_sentence_of_the_server_names_a_field_of_the_resource() -> None:

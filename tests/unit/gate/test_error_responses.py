@@ -1,5 +1,6 @@
 """Requests that the gate refuses, in the shape of OpenAI's errors."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from gate_engine import CHAT, Counted, FakeEngine, ask, gate
 from mistral_server.errors import InvalidConfigurationError
 from mistral_server.gate.api_keys import check_api_keys
+from mistral_server.gate.error_responses import Refusal, closed_path, too_large, unknown_key
 
 BODY = {"messages": [{"role": "user", "content": "Hi"}]}
 
@@ -196,6 +198,12 @@ async def test_a_request_may_be_so_large(configure: Any, declared: bool) -> None
     assert "2000 bytes" in got.json()["error"]["message"]
     assert engine.bodies == []
     assert counted.moved() == {"requests_refused_total{reason=body_too_large}": 1}
+
+
+@pytest.mark.parametrize("refusal", [closed_path("/docs"), unknown_key(), too_large(2000)])
+def test_a_client_is_told_what_a_client_can_do(refusal: Refusal) -> None:
+    assert "send" in refusal.message
+    assert re.findall(r"setting|\bgate\.|\bspec\.", refusal.message) == []
 
 
 def test_a_server_without_any_key_fails_with_the_reason(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ async def test_an_attack_is_refused_and_counted(configure: Any, attack: Attack) 
     assert error["message"].endswith(".")
     assert engine.bodies == []
     if attack.reason in LimitSettings.model_fields:
-        assert f"gate.limits.{attack.reason}" in error["message"]
+        assert f"(limit {attack.reason} of this endpoint)." in error["message"]
 
 
 def test_every_reason_of_a_body_has_an_attack() -> None:

@@ -6,8 +6,15 @@ import logging
 import pytest
 from pydantic import ValidationError
 
+from mistral_operator.kube.errors import CannotStart
 from mistral_operator.process import logs
-from mistral_operator.process.settings import Settings
+from mistral_operator.process.settings import (
+    ActivatorSettings,
+    ProcessSettings,
+    Settings,
+    allowed,
+    read_settings,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,24 +29,61 @@ def test_namespaces_are_separated_by_commas(
     assert Settings().namespaces == namespaces
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("PORT", "70000"),
-        ("LEASE_SECONDS", "1"),
-        ("RESYNC_SECONDS", "0"),
-        ("SIGNAL_SECONDS", "-1"),
-        ("CONCURRENCY", "0"),
-        ("LOG_FORMAT", "xml"),
-    ],
-)
-def test_an_invalid_setting_is_rejected_with_its_name(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+INVALID = {
+    "PORT": ("70000", "an integer from 0 to 65535"),
+    "LEASE_SECONDS": ("1", "an integer of at least 3"),
+    "CONCURRENCY": ("many", "an integer of at least 1"),
+    "RESYNC_SECONDS": ("abc", "a number greater than 0"),
+    "SIGNAL_SECONDS": ("-1", "a number of at least 0"),
+    "LOG_LEVEL": ("foo", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+    "LOG_FORMAT": ("xml", "one of text, json"),
+    "LEADER_ELECTION": ("perhaps", "true or false"),
+    "IDENTITY": ("", "text that is not empty"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), [(n, *v) for n, v in INVALID.items()])
+def test_an_invalid_setting_is_rejected_with_its_variable_and_what_is_allowed(
+    name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"MISTRAL_OPERATOR_{name}", value)
 
-    with pytest.raises(ValidationError, match=name.lower()):
-        Settings()
+    with pytest.raises(CannotStart) as raised:
+        read_settings(Settings)
+
+    shown = f"MISTRAL_OPERATOR_{name}={value!r}"
+    assert str(raised.value) == f"{shown} is not valid: it must be {allowed}"
+
+
+def test_two_invalid_settings_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_ACTIVATOR_NOTICE_SECONDS", "soon")
+    monkeypatch.setenv("MISTRAL_ACTIVATOR_DRAIN_SECONDS", "0" * 100)
+
+    with pytest.raises(CannotStart) as raised:
+        read_settings(ActivatorSettings)
+
+    assert str(raised.value) == (
+        "MISTRAL_ACTIVATOR_NOTICE_SECONDS='soon' is not valid: it must be a number of at least 0;"
+        f" MISTRAL_ACTIVATOR_DRAIN_SECONDS='{'0' * 32}...' is not valid: it must be a number"
+        " greater than 0"
+    )
+
+
+@pytest.mark.parametrize("kind", [Settings, ActivatorSettings])
+def test_it_is_known_of_every_setting_what_is_allowed(kind: type[ProcessSettings]) -> None:
+    schemas = kind.model_json_schema()["properties"]
+    # Any text is a list.
+    restricted = [name for name, schema in schemas.items() if schema["type"] != "array"]
+
+    assert len(restricted) > 5
+    assert all(allowed(kind, name) for name in restricted)
+
+
+@pytest.mark.parametrize("text", ["debug", "Debug", "DEBUG"])
+def test_a_log_level_is_read_in_any_case(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_OPERATOR_LOG_LEVEL", text)
+
+    assert read_settings(Settings).log_level == "DEBUG"
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -50,7 +94,7 @@ def test_settings_cannot_be_changed() -> None:
 def test_a_json_log_has_one_object_per_line(
     root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs.configure(Settings(log_format="json", log_level="debug"))
+    logs.configure(Settings(log_format="json", log_level="DEBUG"))
 
     root_logger.debug("two\nlines of %s", "text")
     try:

@@ -1,8 +1,9 @@
 """The fields of the resource that configure the engine, with the server setting of each.
 
-One row per field. Rendering, overrides, hints and the translation of the server's messages are
-derived from these rows. A new setting of the engine is a field of the model, one of the contract
-and a row here.
+One row per field. Overrides, hints and the translation of the server's messages are derived from
+these rows, and so are the settings `engine.*` that are rendered. `render/server_settings.py`
+renders the others by name, as some depend on several fields. A new setting of the engine is a field
+of the model, one of the contract and a row here.
 """
 
 from collections.abc import Callable, Mapping
@@ -81,6 +82,7 @@ FIELDS = (
     SpecField("model.id", "fetch.repository"),
     SpecField("model.revision", "fetch.revision"),
     SpecField("model.served_name", "model.served_name"),
+    SpecField("model.format", "model.format"),
     SpecField("model.dtype", "model.dtype"),
     SpecField("model.quantization", "model.quantization"),
     SpecField("engine.tensor_parallel_size", "engine.tensor_parallel_size"),

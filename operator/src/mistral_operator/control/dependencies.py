@@ -8,8 +8,8 @@ from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.control.collectors import FleetCollector
 from mistral_operator.control.scaler import Scaler
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.objects import Key
-from mistral_operator.kube.timestamps import now_text
 from mistral_operator.render import RenderContext
 from mistral_operator.signals.activators import ActivatorBoard
 from mistral_operator.signals.pods import SignalBoard

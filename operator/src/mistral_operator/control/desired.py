@@ -7,6 +7,7 @@ engine's settings, and the last replica stays until the activators serve in its 
 from dataclasses import dataclass, field
 
 from mistral_operator.api import AutoscalingStatus, Oom, Resource, ScalingReason, Status
+from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.oom import (
     RemedyInputs,
@@ -75,7 +76,8 @@ class Desired:
         if self.scaling is not None and self.scaling.replicas != self.written.spec.replicas:
             reasons.append(f"autoscaling, {self.scaling.reason}: {self.scaling.message}")
         if self._is_kept_awake:
-            reasons.append("the last replica stays until the activators are behind the Service")
+            kept = counted(self.running.spec.replicas, "replica")
+            reasons.append(f"{kept} kept until the activators are behind the Service")
         if self.oom is not None and self.oom.stopped:
             reasons.append(f"stopped after {self.oom.streak} failures with {self.oom.active}")
         if self.oom is not None and self.oom.overrides is not None:

@@ -31,10 +31,11 @@ from mistral_operator.autoscaling import (
 )
 from mistral_operator.control.collectors import ScalingCollector
 from mistral_operator.isolation import Isolation
+from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.plurals import counted
-from mistral_operator.kube.timestamps import now_text, to_seconds
+from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.signals.activators import ActivatorBoard
 from mistral_operator.signals.pods import SignalBoard

@@ -7,16 +7,13 @@ with objects as plain data. Its model classes would double the CPU time of a fle
 import asyncio
 import json
 import logging
-import os
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.config import load_incluster_config, load_kube_config
+from kubernetes.aio.client import ApiClient
 from tenacity import (
     RetryCallState,
     retry,
@@ -28,6 +25,7 @@ from yarl import URL
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
 from mistral_operator.kube.availability import Availability
+from mistral_operator.kube.credentials import load_configuration
 from mistral_operator.kube.errors import ClusterError, KindMissing, Occupied, Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import Fence
@@ -97,17 +95,11 @@ class Cluster:
         Args:
             connections: maximum number of concurrent requests.
             kubeconfig: path of a kubeconfig; default $KUBECONFIG, then ~/.kube/config.
+
+        Raises:
+            CannotStart: there are no usable credentials.
         """
-        configuration = Configuration()
-        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-            load_incluster_config(client_configuration=configuration)
-        else:
-            await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-        configuration.connection_pool_maxsize = connections
-        # By default the transport reads ~/.netrc and the proxy in threads for each request.
-        configuration.client_session_kwargs = {"trust_env": False}
-        configuration.proxy = configuration.proxy or _proxy_of_environment(configuration.host)
-        return cls(ApiClient(configuration))
+        return cls(ApiClient(await load_configuration(connections, kubeconfig)))
 
     async def __aenter__(self) -> Self:
         """Return the connection."""
@@ -367,9 +359,3 @@ class Cluster:
             raise error_of(response.status, response.headers, text, request)
         decoded: Object = json.loads(text)
         return decoded
-
-
-def _proxy_of_environment(host: str) -> str | None:
-    """Return the proxy of a host from HTTPS_PROXY and NO_PROXY, as kubectl does."""
-    url = urlsplit(host)
-    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)

@@ -1,6 +1,7 @@
 """Errors of resources and of the API server, as a tree.
 
 OperatorError
++-- CannotStart              the process is configured wrongly; its administrator must fix it
 +-- InvalidResource          the resource is invalid; its author must fix it
 +-- ClusterError             a request to the API server failed
     +-- NameTaken            a foreign object has the name of a child
@@ -18,6 +19,10 @@ in this tree: `StopRequested` and `TaskExited` (`process/lifecycle.py`), `LeaseL
 
 class OperatorError(Exception):
     """Base class of errors that a reconcile handles."""
+
+
+class CannotStart(OperatorError):
+    """A process cannot start with its settings, its kubeconfig or its port."""
 
 
 class InvalidResource(OperatorError):

@@ -1,11 +1,6 @@
-"""Timestamps in the formats of Kubernetes."""
+"""Timestamps in the formats of Kubernetes; `clock.py` has the current one."""
 
-from datetime import UTC, datetime
-
-
-def now_text() -> str:
-    """Return the current time in UTC as RFC 3339 with microseconds, the format of Events."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+from datetime import datetime
 
 
 def parse_time(text: str) -> datetime:
@@ -18,5 +13,5 @@ def parse_time(text: str) -> datetime:
 
 
 def to_seconds(text: str) -> str:
-    """Return a timestamp of `now_text` without its fraction, the format of conditions."""
+    """Return a timestamp of `clock.now_text` without its fraction, the format of conditions."""
     return text[:19] + "Z"

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mistral_operator.kube import names
+from mistral_operator.kube.errors import CannotStart
 from mistral_operator.process.guarded_server import Guard, GuardedRunner, port_of
 from mistral_operator.process.shares import Shares
 
@@ -97,10 +98,20 @@ async def serve(app: web.Application, *ports: int) -> web.AppRunner:
         app: what to serve.
         ports: ports to listen on. Each has connections of its own, so that clients of one cannot
             take those of another.
+
+    Raises:
+        CannotStart: a port is in use or not permitted.
     """
     limit = Shares(_CONNECTIONS * len(ports), lambda: len(ports))
     runner = GuardedRunner(app, Guard(limit, group=port_of, head_seconds=_HEAD_SECONDS))
     await runner.setup()
     for port in ports:
-        await web.TCPSite(runner, host=None, port=port).start()
+        try:
+            await web.TCPSite(runner, host=None, port=port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise CannotStart(
+                f"port {port} cannot be opened: {error.strerror}; set another one in"
+                " MISTRAL_OPERATOR_PORT, MISTRAL_ACTIVATOR_PORT or MISTRAL_ACTIVATOR_PROBE_PORT"
+            ) from error
     return runner

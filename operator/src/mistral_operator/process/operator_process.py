@@ -55,9 +55,9 @@ async def run_operator(settings: Settings) -> int:
     loads, fleet, scaling = Loads(), FleetCollector(), ScalingCollector()
     REGISTRY.register(fleet)
     REGISTRY.register(scaling)
-    runner = await serve(create_app(health, loads), settings.port)
     # One connection per reconciliation, and some for lists, the Lease and lookups.
     async with await Cluster.connect(settings.concurrency + 5) as cluster:
+        runner = await serve(create_app(health, loads), settings.port)
         try:
             await run_all(
                 wait_for_signal(),

@@ -1,12 +1,25 @@
-"""Settings of the operator and the activator, read once from the environment by `__main__`."""
+"""Settings of the operator and the activator, read once from the environment by `cli`."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mistral_operator.api.network import Peer
+from mistral_operator.kube.errors import CannotStart
 from mistral_operator.render import NetworkDefaults
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+def _in_capitals(level: str) -> str:
+    """Return a level in capitals; an unknown one unchanged, for the message."""
+    return level.upper() if level.upper() in get_args(LogLevel) else level
+
+
+_MAX_QUOTED = 32
+"""Characters of an invalid value that are quoted."""
 
 
 def _split(value: object) -> object:
@@ -28,9 +41,9 @@ class ProcessSettings(BaseSettings):
     activator's /signals."""
     resync_seconds: float = Field(default=600, gt=0)
     """Interval between two full comparisons with the API server, in seconds."""
-    log_level: str = "INFO"
+    log_level: Annotated[LogLevel, BeforeValidator(_in_capitals)] = "INFO"
     """Minimum log level."""
-    log_format: str = Field(default="text", pattern="^(text|json)$")
+    log_format: Literal["text", "json"] = "text"
     """Log format: text or json."""
 
     @field_validator("namespaces", mode="before")
@@ -44,7 +57,7 @@ class ActivatorSettings(ProcessSettings):
 
     model_config = SettingsConfigDict(env_prefix="MISTRAL_ACTIVATOR_")
 
-    namespace: str = "default"
+    namespace: str = Field(default="default", min_length=1)
     """Namespace of the activator and the operator; holds the port map."""
     notice_seconds: float = Field(default=10, ge=0)
     """How long the activator accepts requests after SIGTERM, in seconds: some still arrive."""
@@ -63,11 +76,11 @@ class Settings(ProcessSettings):
 
     model_config = SettingsConfigDict(env_prefix="MISTRAL_OPERATOR_")
 
-    server_image: str = "mistral-small-server:0.1.0"
+    server_image: str = Field(default="mistral-small-server:0.1.0", min_length=1)
     """Server image for resources that do not set one."""
-    namespace: str = "default"
+    namespace: str = Field(default="default", min_length=1)
     """Namespace of the operator itself; holds its Lease."""
-    identity: str = "mistral-small-operator"
+    identity: str = Field(default="mistral-small-operator", min_length=1)
     """Name of this replica in the Lease: the name of its pod."""
     leader_election: bool = True
     """Take part in leader election. Without it, exactly one operator must run."""
@@ -120,3 +133,50 @@ class Settings(ProcessSettings):
     @classmethod
     def _split_urls(cls, value: object) -> object:
         return _split(value)
+
+
+SomeSettings = TypeVar("SomeSettings", bound=ProcessSettings)
+
+
+def read_settings(kind: type[SomeSettings]) -> SomeSettings:
+    """Return the settings in the environment.
+
+    Raises:
+        CannotStart: a variable is invalid; the message names each one, its value, and what is
+            allowed.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = (_problem(kind, one) for one in error.errors(include_url=False))
+        raise CannotStart("; ".join(problems)) from None
+
+
+def _problem(kind: type[ProcessSettings], error: ErrorDetails) -> str:
+    name, value = str(error["loc"][0]), str(error["input"])
+    shown = value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}..."
+    variable = f"{kind.model_config['env_prefix']}{name.upper()}"
+    return f"{variable}={shown!r} is not valid: it must be {allowed(kind, name)}"
+
+
+def allowed(kind: type[ProcessSettings], name: str) -> str:
+    """Return what a setting may be, such as `an integer of at least 3`."""
+    schema: dict[str, Any] = kind.model_json_schema()["properties"][name]
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    text = _TYPES[schema["type"]]
+    if "maximum" in schema:
+        return f"{text} from {schema['minimum']} to {schema['maximum']}"
+    if "minimum" in schema:
+        return f"{text} of at least {schema['minimum']:g}"
+    if "exclusiveMinimum" in schema:
+        return f"{text} greater than {schema['exclusiveMinimum']:g}"
+    return text
+
+
+_TYPES = {
+    "boolean": "true or false",
+    "integer": "an integer",
+    "number": "a number",
+    "string": "text that is not empty",
+}

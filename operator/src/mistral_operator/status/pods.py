@@ -64,7 +64,7 @@ def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     if pod.evicted:
         return stuck(Reason.SERVER_FAILED, f"the pod failed: {pod.evicted}")
     for container in pod.containers:
-        answer = _container_verdict(container)
+        answer = _container_verdict(status_input, container)
         if answer is not None:
             return answer
     return _server_verdict(status_input, pod)
@@ -95,13 +95,14 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
     )
 
 
-def _container_verdict(container: ContainerFacts) -> Verdict | None:
+def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> Verdict | None:
     reason, message = container.waiting_reason, container.waiting_message
     if reason in _IMAGE_REASONS:
         return stuck(
             Reason.IMAGE_UNAVAILABLE,
-            "the image cannot be pulled: check spec.image, and spec.pod.imagePullSecrets for a"
-            f" private registry. The kubelet reports: {reason}: {message}",
+            f"the image cannot be pulled: check {_image_field(status_input, message)}, and"
+            " spec.pod.imagePullSecrets for a private registry. The kubelet reports:"
+            f" {reason}: {message}",
         )
     if reason in _CONFIG_REASONS:
         return stuck(
@@ -114,6 +115,21 @@ def _container_verdict(container: ContainerFacts) -> Verdict | None:
     if container.exit_code is not None and not container.started:
         return stuck(Reason.SERVER_FAILED, _last_end(container))
     return None
+
+
+def _image_field(status_input: StatusInput, message: str) -> str:
+    """Return the field with the image that a message names; of two, both if it names neither."""
+    spec = status_input.resource.spec
+    model = spec.model.source.image
+    if model is None:
+        return "spec.image"
+    images = {
+        spec.image or status_input.server_image: "spec.image",
+        model.reference: "spec.model.source.image.reference",
+    }
+    named = [image for image in images if image and image in message]
+    # A reference may begin with the other one.
+    return images[max(named, key=len)] if named else " and ".join(images.values())
 
 
 def _fetch_verdict(container: ContainerFacts) -> Verdict | None:

@@ -6,6 +6,7 @@ from typing import Literal
 from mistral_operator.api import Reason, ScalingReason, Spec
 from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
+from mistral_operator.status.memory import stopped_after
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import NodeFacts
 
@@ -35,15 +36,16 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
         return Limits(
             "True",
             Reason.ACTIVATOR_MISSING,
-            "spec.autoscaling.minReplicas is 0 but no activator is ready, so the last replica keeps"
-            " running: set activator.enabled in the chart's values, or set minReplicas to 1",
+            "spec.autoscaling.minReplicas is 0 but no activator is"
+            f" ready{_effect(status_input)}: set activator.enabled in the chart's values, check the"
+            " activator's Deployment, or set minReplicas to 1",
         )
     no_port = status_input.observed.no_port
     if can_scale_to_zero(spec) and no_port:
         return Limits(
             "True",
             Reason.NO_PORT,
-            f"spec.autoscaling.minReplicas is 0 but {no_port}, so the last replica keeps running:"
+            f"spec.autoscaling.minReplicas is 0 but {no_port}{_effect(status_input)}:"
             " set minReplicas to 1 here or in another resource, or raise"
             " activator.portsPerNamespace in the chart's values",
         )
@@ -58,7 +60,9 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
         return Limits("True", Reason.AT_MAXIMUM, scaling.message)
     if scaling is not None and reason == ScalingReason.NO_SIGNALS:
         return Limits("Unknown", Reason.NO_SIGNALS, scaling.message)
-    return Limits("False", Reason.WITHIN_LIMITS, "replicas can follow the load")
+    paused = _paused(status_input)
+    message = f"autoscaling is paused: {paused}" if paused else "replicas can follow the load"
+    return Limits("False", Reason.WITHIN_LIMITS, message)
 
 
 def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
@@ -70,6 +74,27 @@ def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
         return None
     gpu, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
     return sum(node.count(gpu) // needed for node in nodes)
+
+
+def _effect(status_input: StatusInput) -> str:
+    """Return what a missing activator or port leads to, depending on the replicas."""
+    if _paused(status_input):
+        return ""
+    if status_input.resource.spec.replicas:
+        return ", so the last replica is kept while idle"
+    return ", so no request can start a replica"
+
+
+def _paused(status_input: StatusInput) -> str | None:
+    """Return why no replica runs whatever the load is, None if replicas may run."""
+    oom, scaling = status_input.oom, status_input.scaling
+    if status_input.resource.spec.suspend:
+        return "spec.suspend is true"
+    if oom is not None and oom.stopped:
+        return stopped_after(oom)
+    if scaling is not None and scaling.reason == ScalingReason.STOPPED:
+        return scaling.message
+    return None
 
 
 def _too_few(spec: Spec, room: int, most: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mistral-small-operator")
 def cli() -> None:
     """Serve Mistral-Small on vLLM inside a pod."""
@@ -46,18 +46,24 @@ def fetch() -> None:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--repeats",
+    type=click.IntRange(min=2),
     default=4,
     show_default=True,
     help="Minimum number of consecutive repetitions that counts as a loop.",
 )
 @click.option(
     "--min-tokens",
+    type=click.IntRange(min=1),
     default=256,
     show_default=True,
     help="Minimum number of tokens in these repetitions.",
 )
 @click.option(
-    "--max-period", default=1024, show_default=True, help="Longest repetition, in tokens."
+    "--max-period",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="Longest repetition, in tokens.",
 )
 def detect_loop(files: tuple[Path, ...], *, repeats: int, min_tokens: int, max_period: int) -> None:
     """Detect loops in generations.

@@ -56,7 +56,7 @@ def _evaluate_loop(content: bytes, rule: LoopRule) -> dict[str, Any]:
         "looping": loop is not None,
         "kind": kind if loop is not None else None,
         "period": loop.period if loop is not None else None,
-        "copies": loop.repetitions if loop is not None else None,
+        "repetitions": loop.repetitions if loop is not None else None,
         "onset": loop.onset if loop is not None else None,
         "tokens": len(symbols),
         "unit": "token" if ids is not None else "character",

@@ -15,7 +15,7 @@ with vLLM's own parser.
 import re
 from collections.abc import Iterable
 
-from mistral_server.contract.setting_names import FLAGS
+from mistral_server.contract.setting_names import FLAGS, FLAGS_BESIDES
 
 ALLOWED_ENGINE_ARGS: frozenset[str] = frozenset(
     {
@@ -48,7 +48,10 @@ Those that limit the queue, and `--sse-keep-alive-interval`, are newer than vLLM
 them. The parser of 0.26 accepts all others and all that `argv` renders.
 """
 
-SETTING_OF_FLAG: dict[str, str] = {flag: setting for setting, flag in FLAGS.items()}
+SETTING_OF_FLAG: dict[str, str] = {
+    **{flag: setting for setting, flag in FLAGS.items()},
+    **FLAGS_BESIDES,
+}
 """The setting of each flag that has one."""
 
 _SHAPE = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*(=[ -~]*)?")

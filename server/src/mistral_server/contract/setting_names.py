@@ -30,6 +30,17 @@ FLAGS: dict[str, str] = {
 """The flag of each setting that has one. `argv` renders them. As an extra argument each one is
 rejected with the name of its setting."""
 
+FLAGS_BESIDES: dict[str, str] = {
+    "--config-format": "model.format",
+    "--enable-auto-tool-choice": "engine.tools",
+    "--h11-max-incomplete-event-size": "gate.limits.header_bytes",
+    "--load-format": "model.format",
+    "--tokenizer-mode": "model.format",
+    "--tool-call-parser": "engine.tools",
+}
+"""Further flags that `argv` renders: several of one setting, or one of a setting that is not the
+engine's alone."""
+
 MEMORY_LIMIT = "the container's memory limit"
 SHARED_MEMORY = "the size of /dev/shm"
 """Two limits that are set on the container and not in the settings."""

@@ -43,8 +43,8 @@ def closed_path(path: str) -> Refusal:
     """Return the response to a path that is not on the list."""
     return Refusal(
         *("path", 404, _INVALID, "path_not_open"),
-        f"{path} is not available: send chats to /v1/chat/completions, or add the path to the"
-        " server's setting gate.paths.",
+        f"{path} is not available at this endpoint: send chats to /v1/chat/completions, or contact"
+        " the administrator of the endpoint.",
     )
 
 
@@ -60,8 +60,8 @@ def too_large(limit: int) -> Refusal:
     """Return the response to a request that is larger than allowed."""
     return Refusal(
         *("body_too_large", 413, _INVALID, "request_too_large"),
-        f"The request is larger than {limit} bytes: send smaller images, or raise the server's"
-        " setting gate.max_body_bytes.",
+        f"The request is larger than {limit} bytes, the maximum of this endpoint: send fewer or"
+        " smaller images, or shorten the conversation.",
         closes=True,
     )
 
@@ -70,8 +70,8 @@ def headers_too_large(limit: int) -> Refusal:
     """Return the response to a request with too many or too long headers."""
     return Refusal(
         *("header_bytes", 431, _INVALID, "headers_too_large"),
-        f"The headers are larger than {limit} bytes: send fewer or shorter ones, or raise the"
-        " server's setting gate.limits.header_bytes.",
+        f"The headers are larger than {limit} bytes: send fewer or shorter ones"
+        " (limit header_bytes of this endpoint).",
         closes=True,
     )
 
@@ -107,8 +107,8 @@ def too_slow(seconds: int) -> Refusal:
     """Return the response to a body that does not arrive."""
     return Refusal(
         *("body_seconds", 408, _INVALID, "request_timeout"),
-        f"The request did not arrive within {seconds} seconds: send less, or raise the server's"
-        " setting gate.limits.body_seconds.",
+        f"The request did not arrive within {seconds} seconds: send less, or send it faster"
+        " (limit body_seconds of this endpoint).",
         closes=True,
     )
 
@@ -117,8 +117,8 @@ def too_many_bytes(limit: int) -> Refusal:
     """Return the response while other requests take all the memory for bodies."""
     return Refusal(
         *("received_bytes", 503, "server_error", "overloaded"),
-        f"The server is receiving {limit} bytes of requests already: retry shortly, or raise the"
-        " server's setting gate.limits.received_bytes.",
+        f"The server is receiving {limit} bytes of requests already: retry shortly"
+        " (limit received_bytes of this endpoint).",
         closes=True,
     )
 
@@ -149,7 +149,7 @@ def limit_exceeded(limit: str, sentence: str, *, status: int = 400) -> Refusal:
     """
     return Refusal(
         *(limit, status, _INVALID, "limit_exceeded"),
-        f"{sentence}: send less, or raise the server's setting gate.limits.{limit}.",
+        f"{sentence}: send less (limit {limit} of this endpoint).",
     )
 
 

@@ -1,0 +1,73 @@
+"""How the client reaches the API server: service account or kubeconfig, certificates, proxy."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from yaml import YAMLError
+
+from mistral_operator.kube.errors import CannotStart
+
+_UNUSABLE = (ConfigException, OSError, YAMLError, ValueError, TypeError, AttributeError)
+"""Errors of the loader; a file of other content ends in a TypeError or an AttributeError."""
+
+
+async def load_configuration(connections: int, kubeconfig: str | None) -> Configuration:
+    """Return the configuration of a client; see `Cluster.connect`.
+
+    Raises:
+        CannotStart: there are no usable credentials.
+    """
+    configuration = Configuration()
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        _load_service_account(configuration)
+    else:
+        await _load_kubeconfig(configuration, kubeconfig)
+    configuration.connection_pool_maxsize = connections
+    # By default the transport reads ~/.netrc and the proxy in threads for each request.
+    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.proxy = configuration.proxy or _proxy_of_environment(configuration.host)
+    return configuration
+
+
+def _load_service_account(configuration: Configuration) -> None:
+    try:
+        load_incluster_config(client_configuration=configuration)
+    except _UNUSABLE as error:
+        raise CannotStart(
+            f"the service account of the pod cannot be used: {_line(error)}; set"
+            " automountServiceAccountToken to true"
+        ) from error
+
+
+async def _load_kubeconfig(configuration: Configuration, kubeconfig: str | None) -> None:
+    paths = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    if not _exists(paths):
+        raise CannotStart(
+            f"the kubeconfig {paths} does not exist: set KUBECONFIG to the path of one, or start"
+            " this process in a pod"
+        )
+    try:
+        await load_kube_config(config_file=paths, client_configuration=configuration)
+    except _UNUSABLE as error:
+        raise CannotStart(
+            f"the kubeconfig {paths} cannot be used: {_line(error)}; set KUBECONFIG to the path of"
+            " another one"
+        ) from error
+
+
+def _exists(paths: str) -> bool:
+    return any(Path(one).expanduser().exists() for one in paths.split(os.pathsep) if one)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _proxy_of_environment(host: str) -> str | None:
+    """Return the proxy of a host from HTTPS_PROXY and NO_PROXY, as kubectl does."""
+    url = urlsplit(host)
+    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
