@@ -43,8 +43,8 @@ lead to services of the cluster and its surroundings."""
 
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
 
-_PORT = re.compile(r"https?://(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/:?#]*):([0-9]{1,5})(?:[/?#]|$)")
-"""The port in a URL, behind a user and a host, which may be an IPv6 address."""
+_PORT = re.compile(r"https?://[^/]*:([0-9]{1,5})(?:/|$)")
+"""The port in a URL of the hub."""
 
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 _PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
