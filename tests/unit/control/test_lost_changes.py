@@ -119,10 +119,10 @@ def test_a_child_that_an_admission_webhook_changes_back_is_not_written_endlessly
     play(scenario)
 
 
-RACES = 1_000
+RACES = 250
 
 
-def test_a_thousand_edits_that_race_with_status_writes_are_all_acted_on() -> None:
+def test_edits_that_race_with_status_writes_are_all_acted_on() -> None:
     """Each edit meets the status write that the one before led to, so a lost one ends the chain."""
     chance = random.Random(1)
 
