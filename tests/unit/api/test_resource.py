@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "spec.model.source.image.reference",
     ),
     "an item of a list": (
-        {"pod": {"tolerations": [{}, {"operator": "Perhaps"}]}},
+        {"pod": {"tolerations": [{"operator": "Exists"}, {"operator": "Perhaps"}]}},
         "spec.pod.tolerations[1].operator",
     ),
     "not an object": ({"images": 3}, "spec.images"),
