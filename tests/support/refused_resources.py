@@ -22,6 +22,18 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"network": {"destinations": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}},
         "set either ipBlock, or namespaceSelector or podSelector or both",
     ),
+    "a share in percent": (
+        {"engine": {"gpuMemoryUtilization": 90}},
+        "write a share of a GPU's memory from 0.1 to 0.99",
+    ),
+    "no memory of the GPU at all": (
+        {"engine": {"gpuMemoryUtilization": 0}},
+        "write a share of a GPU's memory from 0.1 to 0.99",
+    ),
+    "all memory of the GPU": (
+        {"oom": {"maxGpuMemoryUtilization": 1}},
+        "write a share of a GPU's memory from 0.1 to 0.99",
+    ),
     "a toleration without a key": (
         {"pod": {"tolerations": [{"effect": "NoSchedule"}]}},
         "set operator to Exists, or add the key of the taint",

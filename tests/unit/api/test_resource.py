@@ -135,7 +135,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "spec.network.callers[0]",
     ),
     "an item of a list": (
-        {"pod": {"tolerations": [{"key": "a"}, {"operator": "Perhaps"}]}},
+        {"pod": {"tolerations": [{"operator": "Exists"}, {"operator": "Perhaps"}]}},
         "spec.pod.tolerations[1].operator",
     ),
     "not an object": ({"images": 3}, "spec.images"),

@@ -179,6 +179,18 @@ MAX_INTEGER = 2**53
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 """A number that is reported."""
 
+_SHARE = Rule(
+    "double(self) >= 0.1 && double(self) <= 0.99",
+    "write a share of a GPU's memory from 0.1 to 0.99, such as 0.9",
+    lambda share: not isinstance(share, int | float) or 0.1 <= share <= 0.99,
+)
+
+MemoryShare = Annotated[
+    float, Field(ge=0.1, le=0.99, json_schema_extra=with_rules(_SHARE)), _SHARE.before
+]
+"""Share of the memory of a GPU. The API server compares a whole number with the whole part of a
+bound: it would accept 0 and call 1 larger than 0. Hence the rule, which it evaluates as well."""
+
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.OBJECT_NAME)]
 """Name of another object in the namespace of the resource."""
 

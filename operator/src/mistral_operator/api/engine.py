@@ -6,7 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, DataKey, Memory, Name, Rule, cel_text, with_rules
+from mistral_operator.api.base import (
+    ApiModel,
+    DataKey,
+    Memory,
+    MemoryShare,
+    Name,
+    Rule,
+    cel_text,
+    with_rules,
+)
 from mistral_operator.api.fields import FIELD_NAMES
 from mistral_server.contract.engine_args import (
     ALLOWED_ENGINE_ARGS,
@@ -102,7 +111,7 @@ class Engine(ApiModel):
     """Maximum number of tokens computed in one step. Raise it to speed up long prompts. Every 1024
     tokens take 0.22 GiB on one GPU, or 0.13 GiB on each of two. With vLLM 0.26, a single request
     with 10 large images has crashed a server at 16384."""
-    gpu_memory_utilization: float = Field(default=0.90, ge=0.1, le=0.99)
+    gpu_memory_utilization: MemoryShare = 0.90
     """Share of each GPU's memory that the engine may use."""
     kv_cache: KVCache = KVCache()
     """Type and size of the KV cache."""

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Memory, Rule
+from mistral_operator.api.base import ApiModel, Memory, MemoryShare, Rule
 from mistral_operator.api.engine import MAX_CONTEXT, MIN_CONTEXT
 from mistral_operator.api.oom_status import MAX_STEPS
 
@@ -43,9 +43,9 @@ class OutOfMemory(ApiModel):
     """Lower limit for `engine.maxSequences` when policy `Apply` reduces it."""
     min_batched_tokens: int = Field(default=2048, ge=256, le=131_072)
     """Lower limit for `engine.maxBatchedTokens` when policy `Apply` reduces it."""
-    min_gpu_memory_utilization: float = Field(default=0.80, ge=0.1, le=0.99)
+    min_gpu_memory_utilization: MemoryShare = 0.80
     """Lower limit for `engine.gpuMemoryUtilization` when policy `Apply` reduces it."""
-    max_gpu_memory_utilization: float = Field(default=0.95, ge=0.1, le=0.99)
+    max_gpu_memory_utilization: MemoryShare = 0.95
     """Upper limit for `engine.gpuMemoryUtilization` when policy `Apply` raises it."""
     max_shared_memory: Memory = "8Gi"
     """Upper limit for `sharedMemory` when policy `Apply` raises it, itself at most 1Pi."""

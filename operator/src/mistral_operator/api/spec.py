@@ -74,7 +74,8 @@ class Spec(ApiModel):
     system_prompt: SystemPrompt = SystemPrompt()
     """System prompt for conversations that do not provide one."""
     replicas: int = Field(default=1, ge=0, le=1000)
-    """Number of replicas. Autoscalers set it through the scale subresource."""
+    """Number of replicas. Autoscalers set it through the scale subresource. With one replica, an
+    edit that changes the pods interrupts serving until the new pod is ready."""
     autoscaling: Autoscaling | None = None
     """Autoscaling of the replicas. Unset: as many as `replicas` says."""
     suspend: bool = False

@@ -212,7 +212,8 @@ _LENGTHS = (
 
 ADVICE: dict[FailureClass, str] = {
     FailureClass.KV_CACHE_TOO_SMALL: (
-        "Set engine.context_length to what fits, or leave it unset for the most that fits."
+        "Set engine.context_length to what fits, or leave it unset for the most that fits. A fixed"
+        " engine.kv_cache_memory_bytes can be raised instead."
     ),
     FailureClass.KV_CACHE_NONE: (
         "The weights leave no memory for the KV cache: raise engine.gpu_memory_utilization or"

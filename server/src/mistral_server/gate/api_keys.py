@@ -70,8 +70,8 @@ def check_api_keys(directory: str | None) -> None:
         keys = []
     if not keys:
         raise InvalidConfigurationError(
-            f"No API key found: the Secret of gate.api_keys needs the key {API_KEYS_FILE} with one"
-            " API key per line. Add it, or remove gate.api_keys."
+            f"No API key found: the Secret of gate.api_keys does not exist, or has no key"
+            f" {API_KEYS_FILE} with one API key per line. Add it, or remove gate.api_keys."
         )
 
 
