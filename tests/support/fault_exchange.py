@@ -50,6 +50,8 @@ class Exchange:
     """Plural, with the subresource if any."""
     namespace: str
     name: str
+    accepts: str = ""
+    """Media types that the client accepts: a list of metadata is another one than a list."""
     is_watch: bool = False
     is_abandoned: Callable[[], bool] = lambda: False
     """Returns whether the client has closed the connection."""

@@ -187,6 +187,7 @@ class FaultProxy:
             kind,
             namespace,
             name,
+            accepts=request.headers.get("Accept", ""),
             is_watch=request.query.get("watch") == "true",
             is_abandoned=lambda: _is_abandoned(request),
         )

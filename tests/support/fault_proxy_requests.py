@@ -169,7 +169,7 @@ class StaleLists(Fault):
 
     stale: bool = False
     count: int = 0
-    _lists: dict[tuple[str, str], ProxyResponse] = field(default_factory=dict)
+    _lists: dict[tuple[str, str, str], ProxyResponse] = field(default_factory=dict)
 
     async def before(self, exchange: Exchange) -> ProxyResponse | None:
         """Serve a stored list."""
@@ -191,5 +191,6 @@ def _is_list(exchange: Exchange) -> bool:
     return bool(collection) and not exchange.is_watch
 
 
-def _list_key(exchange: Exchange) -> tuple[str, str]:
-    return exchange.path, dict(parse_qsl(exchange.query)).get("labelSelector", "")
+def _list_key(exchange: Exchange) -> tuple[str, str, str]:
+    selector = dict(parse_qsl(exchange.query)).get("labelSelector", "")
+    return exchange.path, selector, exchange.accepts
