@@ -4,7 +4,6 @@ The API server fills in defaults and other writers add fields of their own, so e
 hold. A field that we stopped wanting is not found here but by the digest (see `render.metadata`).
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mistral_operator.kube.quantities import same_quantity
@@ -16,7 +15,7 @@ def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
     Lists are compared item by item: the API server keeps their order, and an item that
     another owner added to one of our lists counts as a difference.
     """
-    if isinstance(desired, Mapping):
+    if isinstance(desired, dict):
         return _mapping_difference(desired, live, path)
     if _is_list(desired):
         return _sequence_difference(desired, live, path)
@@ -25,8 +24,8 @@ def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
     return path
 
 
-def _mapping_difference(desired: Mapping[str, Any], live: Any, path: str) -> str | None:
-    if not isinstance(live, Mapping):
+def _mapping_difference(desired: dict[str, Any], live: Any, path: str) -> str | None:
+    if not isinstance(live, dict):
         # The API server drops empty maps; wanting nothing and having nothing is the same.
         return path if desired else None
     for key, value in desired.items():
@@ -38,7 +37,7 @@ def _mapping_difference(desired: Mapping[str, Any], live: Any, path: str) -> str
     return None
 
 
-def _sequence_difference(desired: Sequence[Any], live: Any, path: str) -> str | None:
+def _sequence_difference(desired: list[Any] | tuple[Any, ...], live: Any, path: str) -> str | None:
     if live is None and not desired:
         # Some lists, such as a slice's endpoints, come back as null when they are empty.
         return None
@@ -52,7 +51,7 @@ def _sequence_difference(desired: Sequence[Any], live: Any, path: str) -> str | 
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, list | tuple)
 
 
 def repair(desired: Any, pointer: str) -> dict[str, Any]:

@@ -113,5 +113,6 @@ def _classified(log: str) -> Classification | None:
 
 def advice(failure: str) -> str:
     """Return what a user can do about a class."""
-    advice_of = {one.value: with_field_names(sentence) for one, sentence in ADVICE.items()}
-    return advice_of.get(failure, "See docs/status.md for the remedy.")
+    sentences = {one.value: sentence for one, sentence in ADVICE.items()}
+    sentence = sentences.get(failure, "See docs/status.md for the remedy.")
+    return with_field_names(sentence)
