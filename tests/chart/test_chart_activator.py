@@ -145,8 +145,8 @@ def test_the_operator_finds_it_by_a_service_that_names_its_port() -> None:
 def test_the_network_policy_is_open_where_requests_come_and_go() -> None:
     values = {"networkPolicy": {"enabled": True, "apiServerPorts": [16443]}}
     (policy,) = of_kind(render_activator(values), "NetworkPolicy")
-    (taken,) = policy["spec"]["ingress"]
-    admin, doors = taken["ports"]
+    requests, own = policy["spec"]["ingress"]
+    (doors,), (admin,) = requests["ports"], own["ports"]
     _, api_server, endpoints = policy["spec"]["egress"]
 
     assert admin["port"] == 8080
@@ -154,6 +154,20 @@ def test_the_network_policy_is_open_where_requests_come_and_go() -> None:
     assert [one["port"] for one in api_server["ports"]] == [16443]
     assert [one["port"] for one in endpoints["ports"]] == [HTTP_PORT]
     assert endpoints["to"][0]["podSelector"] == {"matchLabels": {LABEL_MANAGED_BY: MANAGED_BY}}
+
+
+def test_named_callers_of_its_metrics_leave_requests_and_the_operator_alone() -> None:
+    monitoring = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    (policy,) = of_kind(
+        render_activator({"networkPolicy": {"from": [monitoring]}}), "NetworkPolicy"
+    )
+    requests, own = policy["spec"]["ingress"]
+    operator, callers = own["from"]
+
+    assert "from" not in requests
+    selected = operator["podSelector"]["matchLabels"]
+    assert selected.items() <= operator_pod()["metadata"]["labels"].items()
+    assert callers == monitoring
 
 
 def test_probes_have_a_port_that_the_network_policy_closes_to_pods(
@@ -166,8 +180,9 @@ def test_probes_have_a_port_that_the_network_policy_closes_to_pods(
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["port"] == "probes"
     assert settings(monkeypatch, {}).probe_port == ports["probes"]
-    (taken,) = policy["spec"]["ingress"]
-    assert ports["probes"] not in [one["port"] for one in taken["ports"]]
+    opened = [one["port"] for rule in policy["spec"]["ingress"] for one in rule["ports"]]
+    assert opened
+    assert ports["probes"] not in opened
 
 
 def test_it_is_as_confined_as_the_operator() -> None:

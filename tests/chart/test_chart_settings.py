@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from chart_rendering import NAMESPACE, operator_container
+from mistral_operator.api.network import Peer
 from mistral_operator.process.settings import Settings
 
 PREFIX = Settings.model_config["env_prefix"]
@@ -55,6 +56,21 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
     "namespaces": ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
     "namespace": ({}, "namespace", NAMESPACE),
     "identity": ({}, "identity", "operator-5d4f8-x2x4q"),
+    "isolated endpoints": ({"endpoints": {"isolate": True}}, "isolate_endpoints", True),
+    "callers of endpoints": (
+        {"endpoints": {"callers": [{"namespaceSelector": {}}]}},
+        "endpoint_callers",
+        (Peer.model_validate({"namespaceSelector": {}}),),
+    ),
+    "destinations of endpoints": (
+        {"endpoints": {"destinations": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+        "endpoint_destinations",
+        (Peer.model_validate({"ipBlock": {"cidr": "10.0.0.0/8"}}),),
+    ),
+    "monitoring namespace": (
+        {"endpoints": {"monitoringNamespace": "metrics"}},
+        *("monitoring_namespace", "metrics"),
+    ),
     "url": (
         {"fullnameOverride": "scaler"},
         *("url", f"http://scaler-metrics.{NAMESPACE}.svc:8080"),

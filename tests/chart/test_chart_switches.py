@@ -23,11 +23,14 @@ DEFAULT_KINDS = {
     "ClusterRoleBinding",
     "CustomResourceDefinition",
     "Deployment",
+    "NetworkPolicy",
     "Role",
     "RoleBinding",
     "Service",
     "ServiceAccount",
 }
+
+POLICIES = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 KINDS: dict[str, tuple[Values, set[str], set[str]]] = {
     "nothing is set": ({}, set(), set()),
@@ -48,9 +51,11 @@ KINDS: dict[str, tuple[Values, set[str], set[str]]] = {
         set(),
         set(),
     ),
-    "NetworkPolicy": ({"networkPolicy": {"enabled": True}}, {"NetworkPolicy"}, set()),
+    "no NetworkPolicy": ({"networkPolicy": {"enabled": False}}, set(), {"NetworkPolicy"}),
+    "limits on resources": ({"admission": {"resources": {"enabled": True}}}, POLICIES, set()),
+    "limits on the operator": ({"admission": {"operator": {"enabled": True}}}, POLICIES, set()),
     "no Lease, no right on it": (
-        {"leaderElection": {"enabled": False}},
+        {"leaderElection": {"enabled": False}, "activator": {"enabled": False}},
         set(),
         {"Role", "RoleBinding"},
     ),
@@ -249,6 +254,15 @@ def test_the_network_policy_lets_out_what_the_operator_requests() -> None:
         }
     ]
     assert [one["port"] for one in activator["ports"]] == [8080]
+
+
+def test_metrics_are_for_everyone_unless_callers_are_named() -> None:
+    monitoring = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    (open_one,) = of_kind(render(), "NetworkPolicy")
+    (named,) = of_kind(render({"networkPolicy": {"from": [monitoring]}}), "NetworkPolicy")
+
+    assert ["from" in one for one in open_one["spec"]["ingress"]] == [False]
+    assert [one["from"] for one in named["spec"]["ingress"]] == [[monitoring]]
 
 
 def test_long_names_leave_room_for_their_suffixes() -> None:

@@ -88,7 +88,7 @@ def release(cluster: Cluster) -> Iterator[Release]:
     made = Release(cluster, "")
     made.output = made.helm(
         *("install", RELEASE, str(CHART), "--namespace", NAMESPACE),
-        *("--set", "replicas=2,networkPolicy.enabled=true,metrics.podMonitor.enabled=true"),
+        *("--set", "replicas=2,admission.operator.enabled=true,metrics.podMonitor.enabled=true"),
         *("--wait", "--timeout", "60s"),
     )
     yield made
@@ -122,7 +122,8 @@ def test_every_switch_renders_what_the_api_server_takes(release: Release) -> Non
         "watchNamespaces": ["default"],
         "leaderElection": {"enabled": False},
         "metrics": {"serviceMonitor": {"enabled": True}},
-        "networkPolicy": {"enabled": True},
+        "networkPolicy": {"from": [{"namespaceSelector": {}}]},
+        "admission": {"resources": {"enabled": True}, "operator": {"enabled": True}},
         "tolerations": [{"operator": "Exists"}],
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "imagePullSecrets": [{"name": "pull"}],

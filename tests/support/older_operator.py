@@ -40,7 +40,13 @@ class Recorder:
 
     def apply(self, kind: Kind, key: Key, desired: Object, *, status: bool, **how: Any) -> Object:
         """Apply an object, and keep what was sent."""
-        self._applied[kind, key, status] = desired
+        # Preconditions hold in the cluster that was recorded, and in no other.
+        metadata = {
+            name: value
+            for name, value in desired["metadata"].items()
+            if name not in {"uid", "resourceVersion"}
+        }
+        self._applied[kind, key, status] = {**desired, "metadata": metadata}
         return self._apply(kind, key, desired, status=status, **how)
 
     def applied(self) -> list[Object]:

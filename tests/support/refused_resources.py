@@ -14,6 +14,14 @@ _KEDA = {"driver": "KEDA", "maxReplicas": 2}
 _PROMETHEUS = {"prometheus": "http://prometheus:9090"}
 
 RULES: dict[str, tuple[Spec, str]] = {
+    "a caller without a selector": (
+        {"network": {"callers": [{}]}},
+        "set either ipBlock, or namespaceSelector or podSelector or both",
+    ),
+    "a destination of two forms": (
+        {"network": {"destinations": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+        "set either ipBlock, or namespaceSelector or podSelector or both",
+    ),
     "a share in percent": (
         {"engine": {"gpuMemoryUtilization": 90}},
         "write a share of a GPU's memory from 0.1 to 0.99",

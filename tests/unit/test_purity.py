@@ -20,8 +20,18 @@ CONTRACTS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["im
 SOURCES = CHECKOUT / "operator" / "src"
 
 LIBRARIES = {
-    *("collections", "copy", "dataclasses", "datetime", "difflib", "enum", "hashlib", "itertools"),
-    *("json", "math", "pydantic", "pydantic_core", "re", "typing", "yaml"),
+    *("collections", "copy", "dataclasses", "datetime", "difflib", "enum", "hashlib"),
+    *(
+        "ipaddress",
+        "itertools",
+        "json",
+        "math",
+        "pydantic",
+        "pydantic_core",
+        "re",
+        "typing",
+        "yaml",
+    ),
     *("mistral_operator", "mistral_server"),
 }
 """Packages that pure modules import: of the standard library, those without effects."""

@@ -46,6 +46,9 @@ _Resources = Annotated[
     dict[Annotated[str, Field(pattern=r"^(requests|limits)$")], _Quantities | None], _ONLY
 ]
 """Resources of a container; null removes a default."""
+_Allowed = list[Annotated[str, Field(pattern=r"^[^'\"\\\s]+$", max_length=512)]] | None
+"""Values of an allow-list; None allows everything. They become text of CEL."""
+_Maximum = Annotated[int, Field(ge=0)] | None
 _Kubernetes = dict[str, Any]
 """An object of the Kubernetes API that the chart passes on: the API server knows its fields."""
 
@@ -72,6 +75,43 @@ class Server(_Values):
     """`server`."""
 
     image: ServerImage
+
+
+class Endpoints(_Values):
+    """`endpoints`."""
+
+    isolate: bool
+    callers: list[_Kubernetes]
+    destinations: list[_Kubernetes]
+    monitoring_namespace: str = Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
+
+
+class AdmissionOfResources(_Values):
+    """`admission.resources`."""
+
+    enabled: bool
+    allowed_images: _Allowed
+    require_digests: bool
+    allowed_hub_endpoints: _Allowed
+    allowed_priority_classes: _Allowed
+    allowed_toleration_keys: _Allowed
+    allowed_node_selector_keys: _Allowed
+    allowed_gpu_resources: _Allowed
+    max_replicas: _Maximum
+    max_gpus: _Maximum
+
+
+class AdmissionOfOperator(_Values):
+    """`admission.operator`."""
+
+    enabled: bool
+
+
+class Admission(_Values):
+    """`admission`."""
+
+    resources: AdmissionOfResources
+    operator: AdmissionOfOperator
 
 
 class LeaderElection(_Values):
@@ -187,6 +227,8 @@ class NetworkPolicy(_Values):
     """`networkPolicy`."""
 
     enabled: bool
+    # `from` is a word of Python's.
+    from_: list[_Kubernetes] = Field(alias="from")
     api_server_ports: list[_Port] = Field(min_length=1)
 
 
@@ -197,6 +239,8 @@ class ChartValues(_Values):
     image: Image
     image_pull_secrets: list[_Kubernetes]
     server: Server
+    endpoints: Endpoints
+    admission: Admission
     activator: Activator
     watch_namespaces: list[_Dns]
     allowed_hub_endpoints: list[_Https]
@@ -303,6 +347,10 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     def tidy(one: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in one:
             return tidy(definitions[one["$ref"].removeprefix("#/$defs/")])
+        if "anyOf" in one:
+            # A value that may be null: Helm reads the types of such a value from a list.
+            some, _ = one["anyOf"]
+            return {**tidy(some), "type": [some["type"], "null"]}
         kept = {
             key: of for key, of in one.items() if key not in {"title", "required", "description"}
         }

@@ -80,7 +80,7 @@ def render(
     """Print the child objects of a resource, without a cluster."""
     settings = _settings(Settings)
     image = server_image or settings.server_image
-    context = RenderContext(image, pod_monitor, scaled_object, settings.url)
+    context = RenderContext(image, pod_monitor, scaled_object, settings.url, settings.network)
     for resource in _resources(source):
         for child in children(resource, context):
             click.echo("---")

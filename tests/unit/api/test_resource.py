@@ -89,6 +89,7 @@ DEFAULTS: dict[str, Any] = {
     "startupSeconds": 1800,
     "drainSeconds": 120,
     "networkPolicy": True,
+    "network.destinations": [],
 }
 """What people rely on who write `spec: {}`. Changing a line changes running endpoints."""
 
@@ -123,6 +124,15 @@ BAD: dict[str, tuple[Any, str]] = {
     "a required field is missing": (
         {"model": {"source": {"image": {}}}},
         "spec.model.source.image.reference",
+    ),
+    "a range with host bits": (
+        {"network": {"destinations": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}},
+        "spec.network.destinations[0].ipBlock.cidr",
+    ),
+    "no peer": ({"network": {"callers": [{}]}}, "spec.network.callers[0]"),
+    "a peer of two forms": (
+        {"network": {"callers": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+        "spec.network.callers[0]",
     ),
     "an item of a list": (
         {"pod": {"tolerations": [{"operator": "Exists"}, {"operator": "Perhaps"}]}},

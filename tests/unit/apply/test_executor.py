@@ -1,7 +1,5 @@
 """How a plan is carried out: what is asked first, taken back by force, or left to its owner."""
 
-from typing import Any
-
 import pytest
 
 from api_server import ApiServer
@@ -24,7 +22,7 @@ OURS: dict[Kind, Object] = {
     for child in children(resource(), CONTEXT)
 }
 FOREIGN: Object = {"metadata": {"name": NAME, "uid": "theirs", "resourceVersion": "1"}}
-CONFLICT: Object = {"message": "conflict with kubectl: .spec.replicas"}
+EXISTS: Object = {"message": "the object has been modified", "reason": "Conflict"}
 
 
 def step(kind: Kind, *, exists: bool = False) -> Plan:
@@ -44,7 +42,7 @@ def requests_of(api: ApiServer) -> list[tuple[str, str | None]]:
     return [(method, query.get("force")) for method, _, query, _ in api.requests]
 
 
-async def test_a_child_is_applied_without_force_and_stored_at_once(
+async def test_a_child_is_created_without_force_and_stored_at_once(
     cluster: Cluster, api: ApiServer
 ) -> None:
     api.script = [(201, live(OURS[kinds.SERVICE]))]
@@ -57,58 +55,36 @@ async def test_a_child_is_applied_without_force_and_stored_at_once(
     assert (child.name, child.controller_uid) == (NAME, UID)
 
 
-async def test_a_kind_without_a_field_to_conflict_on_is_looked_at_first(
-    cluster: Cluster, api: ApiServer
-) -> None:
-    api.script = [(404, {}), (201, live(OURS[kinds.SERVICE_ACCOUNT]))]
+async def test_a_foreign_object_is_left_alone(cluster: Cluster, api: ApiServer) -> None:
+    api.script = [(409, EXISTS), (200, FOREIGN)]
 
-    problems, _ = await carried_out(cluster, step(kinds.SERVICE_ACCOUNT))
-
-    assert problems == []
-    assert requests_of(api) == [("GET", None), ("PATCH", "false")]
-
-
-@pytest.mark.parametrize(
-    ("kind", "script", "requests"),
-    [
-        pytest.param(
-            kinds.SERVICE_ACCOUNT, [(200, FOREIGN)], [("GET", None)], id="seen when looked at"
-        ),
-        pytest.param(
-            kinds.DEPLOYMENT,
-            [(409, CONFLICT), (200, FOREIGN)],
-            [("PATCH", "false"), ("GET", None)],
-            id="seen by a conflict",
-        ),
-    ],
-)
-async def test_a_foreign_object_is_left_alone(
-    cluster: Cluster,
-    api: ApiServer,
-    kind: Kind,
-    script: list[tuple[int, Any]],
-    requests: list[tuple[str, str | None]],
-) -> None:
-    api.script = script
-
-    (problem,), store = await carried_out(cluster, step(kind))
+    (problem,), store = await carried_out(cluster, step(kinds.DEPLOYMENT))
 
     assert problem.reason is Reason.NAME_TAKEN
-    assert f"{kind.kind} {NAME} exists and does not belong to this resource" in problem.message
-    assert requests_of(api) == requests
-    assert not len(store.children[kind])
+    assert f"Deployment {NAME} exists and does not belong to this resource" in problem.message
+    assert requests_of(api) == [("PATCH", "false"), ("GET", None)]
+    assert not len(store.children[kinds.DEPLOYMENT])
 
 
-async def test_ours_that_lost_its_labels_is_taken_back_after_a_conflict(
+async def test_ours_that_the_watch_did_not_show_is_taken_back(
     cluster: Cluster, api: ApiServer
 ) -> None:
     stripped = merged(live(OURS[kinds.DEPLOYMENT]), {"metadata": {"labels": {}}})
-    api.script = [(409, CONFLICT), (200, stripped), (200, live(OURS[kinds.DEPLOYMENT]))]
+    api.script = [(409, EXISTS), (200, stripped), (200, live(OURS[kinds.DEPLOYMENT]))]
 
     problems, _ = await carried_out(cluster, step(kinds.DEPLOYMENT))
 
     assert problems == []
     assert requests_of(api) == [("PATCH", "false"), ("GET", None), ("PATCH", "true")]
+
+
+async def test_an_object_that_is_gone_again_is_tried_later(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    api.script = [(409, EXISTS), (404, {})]
+
+    with pytest.raises(Unavailable, match="the object has been modified"):
+        await carried_out(cluster, step(kinds.DEPLOYMENT))
 
 
 async def test_an_edit_that_applying_does_not_undo_is_put_back(

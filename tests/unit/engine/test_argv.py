@@ -133,6 +133,7 @@ def test_dangerous_and_secret_variables_do_not_reach_the_engine() -> None:
         "VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "1",
         "VLLM_PORT": "tcp://10.0.0.1:8000",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "1",
+        "NCCL_SOCKET_IFNAME": "eth0",
     }
 
     assert engine_environment(settings(), base, "made-up") == {
@@ -145,6 +146,9 @@ def test_dangerous_and_secret_variables_do_not_reach_the_engine() -> None:
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "=lo",
+        "VLLM_HOST_IP": "127.0.0.1",
     }
 
 

@@ -15,7 +15,7 @@ from fake_api_server import FakeApiServer, Request
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Unavailable
+from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Occupied, Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
@@ -66,6 +66,15 @@ async def test_an_apply_creates_an_object_and_the_same_again_changes_nothing(
     assert first["metadata"]["uid"]
     assert first["metadata"]["managedFields"][0]["manager"] == "mistral-small-operator"
     assert first["spec"]["revisionHistoryLimit"] == 3, "a default is no more than that"
+
+
+async def test_an_apply_with_a_version_creates_and_never_changes(cluster: Cluster) -> None:
+    created = await cluster.create(DEPLOYMENT)
+
+    with pytest.raises(Occupied, match="the object has been modified"):
+        await cluster.create(DEPLOYMENT)
+
+    assert await cluster.apply(DEPLOYMENT, force=False) == created
 
 
 async def test_an_apply_holds_any_character(cluster: Cluster) -> None:

@@ -68,6 +68,9 @@ API_PATH = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+(/|/\*)?$"
 EXTENDED_RESOURCE = rf"^{_SUBDOMAIN}/[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?$"
 """An extended resource of Kubernetes."""
 
+CIDR = r"^[0-9A-Fa-f:.]+/[0-9]{1,3}$"
+"""An address range; whether the numbers fit is checked apart."""
+
 EXAMPLES = {
     QUANTITY: "1Gi",
     OBJECT_NAME: "my-object",
@@ -83,6 +86,7 @@ EXAMPLES = {
     URL: "https://hub.example.com",
     HOST: "images.example.com",
     API_PATH: "/score or /v1/*",
+    CIDR: "10.20.0.0/16",
     EXTENDED_RESOURCE: "nvidia.com/gpu",
 }
 """Examples by pattern."""

@@ -60,7 +60,8 @@ class Resources(ApiModel):
     """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, or the
     limit if that is lower."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
-    """Resource limits. Unset: no limit."""
+    """Resource limits. Unset: 64Gi of memory per replica on GPUs, or the request if that is higher;
+    no other limit."""
 
 
 _NOT_NATIVE = Rule(
@@ -170,6 +171,10 @@ class Pod(ApiModel):
     """RuntimeClass of the pods, such as nvidia."""
     scheduler_name: Name | None = None
     """Scheduler of the pods."""
+    host_users: bool | None = None
+    """`false` runs the pods in a user namespace of their own, so that no user of a container is one
+    of the node. Requires Kubernetes 1.33 and a container runtime that supports it with your GPUs.
+    Unset: the users of the node."""
     image_pull_secrets: list[Name] = Field(default=[], max_length=8)
     """Names of Secrets with registry credentials."""
 

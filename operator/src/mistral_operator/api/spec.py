@@ -9,9 +9,10 @@ from mistral_operator.api.base import ApiModel, Image, Memory, Rule, is_quantity
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.model import Model
+from mistral_operator.api.network import Network
 from mistral_operator.api.oom import OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
-from mistral_operator.kube.quantities import is_at_least
+from mistral_operator.kube.quantities import is_at_least, parse_quantity
 
 _SHARED_MEMORY_TEXT = Rule(
     "type(self) == string",
@@ -23,6 +24,11 @@ _SHARED_MEMORY = Rule(
     "spec.sharedMemory must be at least 512Mi: vLLM does not start with less",
     lambda size: not is_quantity(size) or is_at_least(size, 512 * 1024**2),
 )
+
+_DEFAULT_MEMORY_LIMIT = "64Gi"
+"""On GPUs. Without a limit, images that decode to gigabytes would end other pods of the node. The
+processes of a replica with eight ranks take about half of it; pages of the weights' files do not
+count, since the kernel drops them first."""
 
 
 class Spec(ApiModel):
@@ -96,5 +102,16 @@ class Spec(ApiModel):
     drain_seconds: int = Field(default=120, ge=0, le=3600)
     """Time that running requests have to finish when a pod stops, in seconds."""
     network_policy: bool = True
-    """Create a NetworkPolicy that allows traffic only to the API and health ports. The ranks of one
-    replica listen on further ports, which must not be reachable."""
+    """Create a NetworkPolicy that allows only the traffic that is needed."""
+    network: Network = Network()
+    """Traffic that the NetworkPolicy allows."""
+
+    @property
+    def memory_limit(self) -> str | None:
+        """Memory limit of the server, None without one."""
+        limits, requests = self.pod.resources.limits, self.pod.resources.requests
+        if "memory" in limits or self.device != "cuda":
+            return limits.get("memory")
+        # The API server rejects a limit below its request.
+        default = _DEFAULT_MEMORY_LIMIT
+        return max(default, requests.get("memory", default), key=parse_quantity)

@@ -8,8 +8,14 @@ from mistral_operator.api.status import Problem
 from mistral_operator.apply.diff import first_difference, repair
 from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
 from mistral_operator.kube.client import Cluster, Object
-from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, NameTaken, Unavailable
-from mistral_operator.kube.kinds import CLAIM, SERVICE_ACCOUNT, Kind
+from mistral_operator.kube.errors import (
+    ClusterError,
+    NamespaceTerminating,
+    NameTaken,
+    Occupied,
+    Unavailable,
+)
+from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.metrics import WRITES
 from mistral_operator.watch.store import Store, live_child
@@ -18,10 +24,6 @@ log = logging.getLogger(__name__)
 
 _MOST_REPAIRS = 10
 """Differences repaired in one run; the next reconciliation repairs more, so that each run ends."""
-
-_MERGEABLE = {SERVICE_ACCOUNT, CLAIM}
-"""Kinds that have no field on which two owners must conflict: an apply without force would quietly
-merge ours into a foreign object, so these are looked at before they are first applied."""
 
 
 class Executor:
@@ -74,17 +76,16 @@ class Executor:
         return None
 
     async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
+        """Create the object, or apply over ours; an object of the name that is not ours stays."""
         if step.exists:
             return await self._take_back(resource, step)
-        if step.kind in _MERGEABLE:
-            await self._refuse_foreign(resource, step.kind, step.name)
         try:
-            return await self._cluster.apply(step.desired, force=False)
-        except ClusterError as error:
-            if error.status != 409:
+            return await self._cluster.create(step.desired)
+        except Occupied:
+            # It may be ours without its labels, or created a moment ago.
+            uid = await self._uid_of_ours(resource, step.kind, step.name)
+            if uid is None:
                 raise
-        # Another owner has fields of an object of this name. It may be ours without its labels.
-        uid = await self._refuse_foreign(resource, step.kind, step.name)
         return await self._take_back(resource, replace(step, uid=uid))
 
     async def _take_back(self, resource: Resource, step: Apply) -> Object:
@@ -136,8 +137,8 @@ class Executor:
             WRITES.labels(kind=step.kind.kind, verb="repair").inc()
         return live
 
-    async def _refuse_foreign(self, resource: Resource, kind: Kind, name: str) -> str | None:
-        """Return the uid of an object, None if there is none.
+    async def _uid_of_ours(self, resource: Resource, kind: Kind, name: str) -> str | None:
+        """Return the uid of an object of this resource, None if no object has the name.
 
         Raises:
             NameTaken: this resource does not control it.

@@ -26,7 +26,7 @@ from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
 from mistral_operator.kube.availability import Availability
 from mistral_operator.kube.credentials import load_configuration
-from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
+from mistral_operator.kube.errors import ClusterError, KindMissing, Occupied, Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import Fence
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
@@ -43,6 +43,9 @@ _RESOURCE_PAGE = 50
 largest ones stays below 40 MB."""
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_NO_VERSION = "1"
+"""Resource version that no object has: the first write of etcd is its second revision. An apply
+with it creates an object, and is rejected if one of the name exists."""
 _PAUSED_ATTEMPTS = 4
 """Maximum attempts of a request while responses have Retry-After; client-go uses 10."""
 
@@ -110,6 +113,23 @@ class Cluster:
     ) -> None:
         """Close the connections."""
         await self.client.close()
+
+    async def create(self, desired: Object) -> Object:
+        """Create an object by server-side apply and return the live one.
+
+        A plain POST would make this manager own the fields a second time, as an update, and a later
+        apply could not remove any.
+
+        Raises:
+            Occupied: an object of this name exists, whatever its fields. It is left as it is.
+        """
+        metadata = {**desired["metadata"], "resourceVersion": _NO_VERSION}
+        try:
+            return await self.apply({**desired, "metadata": metadata}, force=False)
+        except ClusterError as error:
+            if error.status == 409:
+                raise Occupied(409, error.reason, str(error)) from error
+            raise
 
     async def apply(self, desired: Object, *, force: bool, uid: str | None = None) -> Object:
         """Server-side apply an object and return the live one.

@@ -7,6 +7,7 @@ OperatorError
     +-- NameTaken            a foreign object has the name of a child
     +-- NamespaceTerminating the namespace is being deleted with everything in it
     +-- Unavailable          the API server is unreachable or overloaded
+        +-- Occupied         an object to create exists
         +-- KindMissing      the CRD of a kind is not installed
         +-- Fenced           this replica may have lost its Lease, so it does not write
 
@@ -67,6 +68,10 @@ class Unavailable(ClusterError):
 
 class Fenced(Unavailable):
     """This replica may have lost its Lease, so the write was not sent."""
+
+
+class Occupied(Unavailable):
+    """An object to create exists: it must be read before anything is done about it."""
 
 
 class KindMissing(Unavailable):

@@ -175,7 +175,7 @@ def _shared_memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
 
 
 def _memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
-    limit, most = spec.pod.resources.limits.get("memory"), spec.oom.max_memory
+    limit, most = spec.memory_limit, spec.oom.max_memory
     if limit is None or most is None:
         return
     for value in _doubled(quantity_bytes(limit), quantity_bytes(most)):

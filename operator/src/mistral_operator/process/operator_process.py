@@ -112,6 +112,7 @@ class Operator:
             pod_monitors=kinds.POD_MONITOR in child_kinds,
             scaled_objects=kinds.SCALED_OBJECT in child_kinds,
             operator_url=settings.url,
+            network=settings.network,
             hub_endpoints=settings.allowed_hub_endpoints,
             prometheus_urls=settings.allowed_prometheus_urls,
         )

@@ -6,7 +6,9 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mistral_operator.api.network import Peer
 from mistral_operator.kube.errors import CannotStart
+from mistral_operator.render import NetworkDefaults
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -106,6 +108,26 @@ class Settings(ProcessSettings):
     autoscaling_seconds: float = Field(default=15, gt=0)
     """Interval between two decisions of the operator's own autoscaling, and polling interval for
     the load of ready pods, in seconds."""
+    isolate_endpoints: bool = False
+    """Allow endpoints that do not set spec.network.callers only the callers of
+    `endpoint_callers`. Otherwise everyone may call them."""
+    endpoint_callers: tuple[Peer, ...] = ()
+    """Callers of isolated endpoints, as a JSON list in the form of spec.network.callers."""
+    endpoint_destinations: tuple[Peer, ...] = ()
+    """What every endpoint may connect to in addition, as a JSON list in the form of
+    spec.network.destinations."""
+    monitoring_namespace: str = ""
+    """Namespace of Prometheus. Empty: its pods are found by their usual label, in any namespace."""
+
+    @property
+    def network(self) -> NetworkDefaults:
+        """What the installation says of the traffic of every endpoint."""
+        return NetworkDefaults(
+            self.namespace,
+            self.monitoring_namespace,
+            self.endpoint_callers if self.isolate_endpoints else None,
+            self.endpoint_destinations,
+        )
 
     @field_validator("allowed_hub_endpoints", "allowed_prometheus_urls", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ render` prints it, and the golden files in tests/golden keep it for review.
 
 from mistral_operator.api import Resource
 from mistral_operator.render.cache import cache_claim
-from mistral_operator.render.context import RenderContext
+from mistral_operator.render.context import NetworkDefaults, RenderContext
 from mistral_operator.render.deployment import deployment
 from mistral_operator.render.disruption import disruption_budget
 from mistral_operator.render.endpointslice import activator_slice
@@ -18,7 +18,7 @@ from mistral_operator.render.service import service
 from mistral_operator.render.serviceaccount import service_account
 from mistral_operator.scale_to_zero import ActivatorRoute
 
-__all__ = ["KubernetesObject", "RenderContext", "children"]
+__all__ = ["KubernetesObject", "NetworkDefaults", "RenderContext", "children"]
 
 
 def children(
@@ -35,7 +35,7 @@ def children(
     if resource.spec.cache is not None:
         rendered.append(cache_claim(resource, resource.spec.cache))
     if resource.spec.network_policy:
-        rendered.append(network_policy(resource))
+        rendered.append(network_policy(resource, context.network))
     if route is not None:
         rendered.append(activator_slice(resource, route))
     rendered += [

@@ -24,6 +24,12 @@ _DEFAULT_REQUESTS = {
     "cpu": {"cpu": "2", "memory": "4Gi"},
 }
 
+_FETCH_RESOURCES = {
+    "requests": {"cpu": "1", "memory": "1Gi"},
+    # Chunks in flight: the files themselves are written to the volume.
+    "limits": {"memory": "8Gi"},
+}
+
 _STARTUP_PROBE_SECONDS = 5
 _STARTUP_MARGIN_SECONDS = 60
 """The supervisor enforces `startupSeconds` and reports the cause. The kubelet, which can only
@@ -69,7 +75,7 @@ def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, A
         "imagePullPolicy": spec.image_pull_policy,
         "args": ["fetch"],
         "env": env,
-        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}},
+        "resources": _FETCH_RESOURCES,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _SECURITY_CONTEXT,
         "volumeMounts": fetch_mounts(),
@@ -84,6 +90,8 @@ def _settings_variable(name: str, settings: ContractModel) -> dict[str, Any]:
 def _resources(spec: Spec) -> dict[str, Any]:
     resources = spec.pod.resources
     limits = {str(key): value for key, value in resources.limits.items()}
+    if spec.memory_limit is not None:
+        limits["memory"] = spec.memory_limit
     defaults = {
         # The API server rejects a request above its limit.
         key: min(value, limits.get(key, value), key=parse_quantity)

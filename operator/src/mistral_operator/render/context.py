@@ -2,6 +2,22 @@
 
 from dataclasses import dataclass
 
+from mistral_operator.api.network import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDefaults:
+    """What the installation says of the traffic of every endpoint."""
+
+    operator_namespace: str = "mistral-system"
+    """Namespace of operator and activator, which poll and forward to the pods."""
+    monitoring_namespace: str = ""
+    """Namespace of Prometheus. Empty: pods with Prometheus' usual label, in any namespace."""
+    callers: tuple[Peer, ...] | None = None
+    """Who may call endpoints that do not say so themselves. None: everyone."""
+    destinations: tuple[Peer, ...] = ()
+    """What every endpoint may connect to in addition."""
+
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
@@ -15,6 +31,8 @@ class RenderContext:
     """Whether the cluster has the kind ScaledObject; resources with `driver: KEDA` then get one."""
     operator_url: str = "http://mistral-small-operator.mistral-system.svc:8080"
     """URL of the operator for KEDA."""
+    network: NetworkDefaults = NetworkDefaults()
+    """What the NetworkPolicies allow beside what the resource says."""
     hub_endpoints: tuple[str, ...] = ()
     """Hubs that tokens may be sent to, besides the public one."""
     prometheus_urls: tuple[str, ...] = ()

@@ -7,6 +7,10 @@ from mistral_operator.api import Resource
 from mistral_operator.kube import names
 from mistral_operator.render.metadata import KubernetesObject, child
 
+_SAMPLE_LIMIT = 20_000
+_LABEL_LIMIT = 64
+"""A scrape beyond these fails. vLLM has some 2,000 series; an image of a tenant may have any."""
+
 
 def pod_monitor(resource: Resource) -> KubernetesObject:
     """Return the PodMonitor for the metrics of vLLM and of the supervisor."""
@@ -17,6 +21,8 @@ def pod_monitor(resource: Resource) -> KubernetesObject:
         resource.name,
         spec={
             "selector": {"matchLabels": names.selector(resource.name)},
+            "sampleLimit": _SAMPLE_LIMIT,
+            "labelLimit": _LABEL_LIMIT,
             "podMetricsEndpoints": [_endpoint(names.PORT_HTTP), _endpoint(names.PORT_HEALTH)],
         },
     )

@@ -1,26 +1,61 @@
 """The NetworkPolicy: allowed ingress and egress of the pods."""
 
+import re
+from collections.abc import Iterable
+from ipaddress import ip_network
 from typing import Any
 
 from mistral_operator.api import Resource
+from mistral_operator.api.network import Peer
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
+from mistral_operator.render.context import NetworkDefaults
 from mistral_operator.render.metadata import KubernetesObject, child
 
-_EVERYWHERE_BUT_METADATA = [
-    # 169.254.0.0/16 and fe80::/10 contain the metadata services of clouds: an image URL that
-    # redirects there would expose the node's credentials.
-    {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
-    {"ipBlock": {"cidr": "::/0", "except": ["fe80::/10", "fd00:ec2::/32"]}},
-]
+Object = dict[str, Any]
+
+_METADATA = (
+    "169.254.0.0/16",  # link-local: AWS, Google Cloud, Azure, Oracle Cloud and others
+    "168.63.129.16/32",  # Azure's wire server
+    "192.0.0.192/32",  # Oracle Cloud
+    "100.100.100.200/32",  # Alibaba Cloud
+    "fe80::/10",
+    "fd00:ec2::/32",  # AWS
+    "fd20:ce::/32",  # Google Cloud
+)
+"""Metadata services of clouds, which give their callers the credentials of the node."""
+
+_CLOSED = (
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "168.63.129.16/32",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.192/32",
+    "192.168.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+)
+"""Metadata services and private networks: the URL of an image, or a redirect of a hub, must not
+lead to services of the cluster and its surroundings."""
+
+_EVERYWHERE = ("0.0.0.0/0", "::/0")
+
+_PORT = re.compile(r"https?://[^/]*:([0-9]{1,5})(?:/|$)")
+"""The port in a URL of the hub."""
+
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+_PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
+"""Label of Prometheus' pods in its operator and in its charts."""
 
 
-def network_policy(resource: Resource) -> KubernetesObject:
+def network_policy(resource: Resource, defaults: NetworkDefaults) -> KubernetesObject:
     """Return the NetworkPolicy.
 
-    The ranks of a replica communicate through sockets that listen on every interface, without
-    authentication. The policy closes them to the rest of the cluster.
+    The ranks of a replica communicate through sockets without authentication. They listen on
+    loopback; the policy closes whatever else the engine listens on.
     """
     return child(
         resource,
@@ -30,22 +65,88 @@ def network_policy(resource: Resource) -> KubernetesObject:
         spec={
             "podSelector": {"matchLabels": names.selector(resource.name)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [
-                {
-                    "ports": [
-                        {"port": HTTP_PORT, "protocol": "TCP"},
-                        {"port": HEALTH_PORT, "protocol": "TCP"},
-                    ]
-                }
-            ],
-            "egress": _egress(resource.spec),
+            "ingress": _ingress(resource.spec, defaults),
+            "egress": _egress(resource.spec, defaults),
         },
     )
 
 
-def _egress(spec: Spec) -> list[dict[str, Any]]:
-    """Allow egress only if the pod fetches its model, or images from clients' URLs."""
-    local = spec.model.source.persistent_volume_claim or spec.model.source.image
-    if local and not spec.images.domains:
-        return []
-    return [{"to": _EVERYWHERE_BUT_METADATA}]
+def _ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
+    """Allow callers on the API's port; operator and Prometheus on both.
+
+    The kubelet's probes come from the node, which policies never close.
+    """
+    internal = [
+        {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: defaults.operator_namespace}}},
+        _prometheus(defaults.monitoring_namespace),
+    ]
+    callers = defaults.callers if spec.network.callers is None else spec.network.callers
+    if callers is None:
+        return [{"ports": _tcp(HTTP_PORT)}, {"ports": _tcp(HEALTH_PORT), "from": internal}]
+    rules: list[Object] = [{"ports": _tcp(HTTP_PORT, HEALTH_PORT), "from": internal}]
+    if callers:
+        # Without peers a rule would allow everyone.
+        rules.append({"ports": _tcp(HTTP_PORT), "from": [to_kubernetes(one) for one in callers]})
+    return rules
+
+
+def _prometheus(namespace: str) -> Object:
+    if namespace:
+        return {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: namespace}}}
+    return {"namespaceSelector": {}, "podSelector": {"matchLabels": _PROMETHEUS}}
+
+
+def _egress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
+    """Allow DNS, the hub and the hosts of images, and nothing that is not needed."""
+    ports = _remote_ports(spec)
+    destinations = (*defaults.destinations, *spec.network.destinations)
+    rules: list[Object] = []
+    if ports or destinations:
+        rules.append({"ports": [{"port": 53, "protocol": "UDP"}, *_tcp(53)]})
+    if ports:
+        everywhere = [_block(cidr, _CLOSED) for cidr in _EVERYWHERE]
+        rules.append({"to": everywhere, "ports": _tcp(*sorted(ports))})
+    if destinations:
+        rules.append({"to": [_destination(one) for one in destinations]})
+    return rules
+
+
+def _remote_ports(spec: Spec) -> set[int]:
+    """Return the ports of the public hosts that the pods have a reason to connect to."""
+    ports = {80, 443} if spec.images.domains else set()
+    if not spec.model.source.is_mounted:
+        ports.add(443)
+        hub = spec.model.source.hub
+        if hub is not None and hub.endpoint is not None:
+            ports.add(_port_of(hub.endpoint))
+    return ports
+
+
+def _port_of(url: str) -> int:
+    """Return the port of a URL. One that is no port is left to the fetch, which reports it."""
+    scheme_port = 80 if url.startswith("http:") else 443
+    match = _PORT.match(url)
+    port = int(match[1]) if match else 0
+    return port if 1 <= port <= 65535 else scheme_port
+
+
+def _destination(peer: Peer) -> Object:
+    if peer.ip_block is None:
+        return to_kubernetes(peer)
+    return _block(peer.ip_block.cidr, _METADATA)
+
+
+def _block(cidr: str, closed: Iterable[str]) -> Object:
+    """Return a range without the closed ranges within it."""
+    whole = ip_network(cidr)
+    ranges = [ip_network(one) for one in closed]
+    excepted = [
+        str(one)
+        for one in ranges
+        if one.version == whole.version and one != whole and one.subnet_of(whole)  # type: ignore[arg-type]
+    ]
+    return {"ipBlock": {"cidr": cidr, **({"except": excepted} if excepted else {})}}
+
+
+def _tcp(*ports: int) -> list[Object]:
+    return [{"port": port, "protocol": "TCP"} for port in ports]

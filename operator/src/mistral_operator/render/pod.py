@@ -60,6 +60,8 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
     }
     if fetch is not None:
         pod["initContainers"] = [fetch_container(spec, image, fetch)]
+    if spec.pod.host_users is not None:
+        pod["hostUsers"] = spec.pod.host_users
     return pod | _placement(resource.name, spec)
 
 

@@ -8,14 +8,21 @@ from mistral_operator.render.server_settings import API_KEYS, MODELS, SYSTEM_PRO
 from mistral_server.contract import API_KEYS_FILE
 
 _TMP, _HOME, _SHM, _MODEL = "tmp", "home", "shm", "model"
+_SIZE_LIMITS = {
+    # What a pod may take of its node's disk. Nothing is reserved; a pod that takes more is evicted
+    # before its neighbors are.
+    _TMP: "10Gi",
+    _HOME: "20Gi",  # compile caches of 64 MB, and the download cache of the hub's client
+    _MODEL: "128Gi",  # 48 GB in bf16, twice that in float32
+}
 _PROMPT, _KEYS = "system-prompt", "api-keys"
 
 
 def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
     """Return the volumes. The root file system is read-only, so each writable path is a volume."""
     result: list[dict[str, Any]] = [
-        {"name": _TMP, "emptyDir": {}},
-        {"name": _HOME, "emptyDir": {}},
+        {"name": _TMP, "emptyDir": {"sizeLimit": _SIZE_LIMITS[_TMP]}},
+        {"name": _HOME, "emptyDir": {"sizeLimit": _SIZE_LIMITS[_HOME]}},
         {"name": _SHM, "emptyDir": {"medium": "Memory", "sizeLimit": spec.shared_memory}},
         {"name": _MODEL, **_model_volume(spec, resource)},
     ]
@@ -73,4 +80,4 @@ def _model_volume(spec: Spec, resource: str) -> dict[str, Any]:
         return {"image": {"reference": image.reference, "pullPolicy": image.pull_policy}}
     if spec.cache is not None:
         return {"persistentVolumeClaim": {"claimName": names.cache_claim(resource)}}
-    return {"emptyDir": {}}
+    return {"emptyDir": {"sizeLimit": _SIZE_LIMITS[_MODEL]}}

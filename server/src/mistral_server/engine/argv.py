@@ -99,11 +99,15 @@ def engine_environment(
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
+        # All ranks are in this pod. By default their sockets, which have no authentication, listen
+        # on the pod's address; GPUs exchange data without them. `=` is NCCL's exact match.
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "=lo",
+        "VLLM_HOST_IP": "127.0.0.1",
     }
     if settings.device == "cpu":
         kept |= {
             "VLLM_TARGET_DEVICE": "cpu",
-            "VLLM_HOST_IP": "127.0.0.1",  # ranks connect on this host; vLLM's lookup needs a route
             # vLLM's own binding requires a NUMA node for each rank or a list of the pod's cores.
             # A pod with two cores has neither.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",

@@ -38,14 +38,15 @@ class CompatiblePair:
     mistral_common: VersionRange
 
 
-VLLM_FLOOR: Version = (0, 17)
-"""vLLM before 0.14.1 has remotely exploitable flaws; 0.17 is the first with loop detection."""
+VLLM_FLOOR: Version = (0, 20)
+"""vLLM before 0.14.1 has remotely exploitable flaws, and 0.18 to 0.19.1 have security advisories of
+their own. Loop detection exists since 0.17."""
 
 PAIRS = (
     # Floors are those of the metadata of each vLLM. With 1.12.0, 0.26.0 was tested on H100s and
     # 0.32.0 on H200s; 0.32.0 also with 1.11.6 to 1.13.1 on a CPU, where 1.13 fails. The relevant
     # code is the same in 0.33.0.
-    CompatiblePair((0, 17), VersionRange((1, 9, 1), (1, 13))),
+    CompatiblePair((0, 20), VersionRange((1, 9, 1), (1, 13))),
     CompatiblePair((0, 26), VersionRange((1, 11, 5), (1, 13))),
     CompatiblePair((0, 32), VersionRange((1, 11, 6), (1, 13))),
 )

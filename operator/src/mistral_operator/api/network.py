@@ -1,0 +1,72 @@
+"""`spec.network`: who may call the pods, and what they may reach."""
+
+from ipaddress import ip_network
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from mistral_operator.api import patterns
+from mistral_operator.api.base import ApiModel, Rule
+from mistral_operator.api.pod import LabelKey, LabelValue
+
+
+def _that_is_a_network(text: str) -> str:
+    ip_network(text)
+    return text
+
+
+Cidr = Annotated[
+    str, Field(max_length=43, pattern=patterns.CIDR), AfterValidator(_that_is_a_network)
+]
+"""An address range such as 10.20.0.0/16. Host bits must be 0."""
+
+
+class Labels(ApiModel):
+    """Selects by labels; an empty one selects everything."""
+
+    match_labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=2)
+    """Labels that the object must have."""
+
+
+class AddressRange(ApiModel):
+    """A range of addresses."""
+
+    cidr: Cidr
+    """Address range, such as 10.20.0.0/16 or fd12:3456::/32."""
+
+
+class Peer(ApiModel):
+    """Pods or addresses, as in a NetworkPolicy."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.ipBlock) != (has(self.namespaceSelector) || has(self.podSelector))",
+            "set either ipBlock, or namespaceSelector or podSelector or both: an empty"
+            " namespaceSelector selects every namespace",
+            lambda one: (
+                (one.ip_block is not None)
+                != (one.namespace_selector is not None or one.pod_selector is not None)
+            ),
+        ),
+    )
+
+    namespace_selector: Labels | None = None
+    """Namespaces by label, such as `kubernetes.io/metadata.name: gateway`. Unset: the namespace of
+    the resource."""
+    pod_selector: Labels | None = None
+    """Pods by label. Unset: every pod of the namespaces."""
+    ip_block: AddressRange | None = None
+    """Addresses outside of the cluster."""
+
+
+# The numbers of peers and labels keep the largest resource small: operator and API server hold all.
+class Network(ApiModel):
+    """Traffic that the NetworkPolicy allows. It applies only with `networkPolicy: true`."""
+
+    callers: list[Peer] | None = Field(default=None, max_length=6)
+    """Pods and addresses that may call the API. Unset: as the operator's installation says, by
+    default everyone. An empty list allows no callers. The operator's namespace and Prometheus can
+    always connect."""
+    destinations: list[Peer] = Field(default=[], max_length=4)
+    """Pods and addresses that the pods may connect to in addition, on every port, such as a mirror
+    of the hub in a private network. Without it, private addresses are closed."""

@@ -1,0 +1,296 @@
+"""The chart's admission policies, on the real API server: what passes and what is refused."""
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from builders import CONTEXT
+from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render
+from cluster_namespace import Namespace, resource
+from golden_cases import VARIANTS
+from mistral_dev.cluster import Cluster
+from mistral_dev.commands import wait_until
+from mistral_dev.errors import CommandFailedError
+from mistral_operator.api import parse_resource
+from mistral_operator.render import RenderContext, children
+from mistral_operator.scale_to_zero import ActivatorRoute
+from resource_definitions import stand_in, until_established
+
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
+POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+DIGEST = f"@sha256:{'0' * 64}"
+RESTRICTIVE: Object = {
+    "enabled": True,
+    "allowedImages": ["registry.example.com/ml"],
+    "requireDigests": True,
+    "allowedHubEndpoints": ["https://hub.example.com"],
+    "allowedPriorityClasses": ["inference"],
+    "allowedTolerationKeys": ["dedicated"],
+    "allowedNodeSelectorKeys": ["pool"],
+    "allowedGpuResources": ["nvidia.com/gpu"],
+    "maxReplicas": 4,
+    "maxGpus": 8,
+}
+
+
+def refusal(cluster: Cluster, body: Object, user: str | None = None, verb: str = "create") -> str:
+    """Return why the API server does not take an object, empty if it does."""
+    arguments = [verb, "--dry-run=server", "-f", "-"]
+    arguments += [] if user is None else [f"--as={user}"]
+    try:
+        cluster.kubectl(*arguments, text=json.dumps(body))
+    except CommandFailedError as error:
+        return error.output
+    return ""
+
+
+@pytest.fixture(scope="module")
+def guarded(own_cluster: Cluster) -> Cluster:
+    """Return a cluster with both policies, in which the operator's account may do everything."""
+    cluster = own_cluster
+    kinds = (stand_in("PodMonitor"), stand_in("ScaledObject", "keda.sh", "v1alpha1"))
+    for definition in kinds:
+        cluster.kubectl("apply", "-f", "-", text=json.dumps(definition))
+    until_established(cluster)
+    values = {"admission": {"resources": RESTRICTIVE, "operator": {"enabled": True}}}
+    policies = [one for kind in POLICIES for one in of_kind(render(values), kind)]
+    document = {"apiVersion": "v1", "kind": "List", "items": policies}
+    cluster.kubectl("apply", "-f", "-", text=json.dumps(document))
+    cluster.kubectl(
+        *("create", "clusterrolebinding", "stolen", "--clusterrole=cluster-admin"),
+        f"--user={OPERATOR}",
+    )
+    probe = resource("probe", {"image": "elsewhere:1"})
+    child = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "probe"}}
+    wait_until(lambda: refusal(cluster, probe) != "", "the policy for resources", 60)
+    wait_until(lambda: refusal(cluster, child, OPERATOR) != "", "the operator's policy", 60)
+    return cluster
+
+
+# --- Resources of users ---------------------------------------------------------------------------
+
+ALLOWED: dict[str, Object] = {
+    "an empty spec": {},
+    "an image of the registry": {"image": f"registry.example.com/ml/server{DIGEST}"},
+    "the mirror": {"model": {"source": {"hub": {"endpoint": "https://hub.example.com"}}}},
+    "a hub without endpoint": {"model": {"source": {"hub": {"tokenSecret": {"name": "t"}}}}},
+    "a model's image": {
+        "model": {"source": {"image": {"reference": f"registry.example.com/ml/model{DIGEST}"}}}
+    },
+    "the priority class": {"pod": {"priorityClassName": "inference"}},
+    "the toleration": {"pod": {"tolerations": [{"key": "dedicated", "operator": "Exists"}]}},
+    "the node selector": {"pod": {"nodeSelector": {"pool": "gpu"}}},
+    "four replicas": {"replicas": 4},
+    "more on CPUs": {
+        "device": "cpu",
+        "replicas": 4,
+        "engine": {"tensorParallelSize": 4, "kvCache": {"memory": "1Gi"}},
+    },
+}
+
+REFUSED: dict[str, tuple[Object, str]] = {
+    "another registry": ({"image": f"elsewhere.example.com/server{DIGEST}"}, "allowedImages"),
+    "a registry that begins alike": (
+        {"image": f"registry.example.com/mlevil/server{DIGEST}"},
+        "allowedImages",
+    ),
+    "no digest": ({"image": "registry.example.com/ml/server:1"}, "must end in a digest"),
+    "a model from elsewhere": (
+        {"model": {"source": {"image": {"reference": f"elsewhere.example.com/m{DIGEST}"}}}},
+        "allowedImages",
+    ),
+    "another hub": (
+        {"model": {"source": {"hub": {"endpoint": "http://10.0.0.1"}}}},
+        "allowedHubEndpoints",
+    ),
+    "a critical priority": (
+        {"pod": {"priorityClassName": "system-node-critical"}},
+        "allowedPriorityClasses",
+    ),
+    "every taint": ({"pod": {"tolerations": [{"operator": "Exists"}]}}, "allowedTolerationKeys"),
+    "another taint": (
+        {"pod": {"tolerations": [{"key": "control-plane", "operator": "Exists"}]}},
+        "allowedTolerationKeys",
+    ),
+    "another node selector": (
+        {"pod": {"nodeSelector": {"node-role.kubernetes.io/control-plane": ""}}},
+        "allowedNodeSelectorKeys",
+    ),
+    "another device": (
+        {"pod": {"gpu": {"resourceName": "example.com/hsm"}}},
+        "allowedGpuResources",
+    ),
+    "five replicas": ({"replicas": 5}, "maxReplicas"),
+    "five by autoscaling": (
+        {"autoscaling": {"minReplicas": 1, "maxReplicas": 5}},
+        "maxReplicas",
+    ),
+    "nine GPUs": ({"replicas": 3, "engine": {"tensorParallelSize": 4}}, "maxGpus"),
+}
+
+
+@pytest.mark.parametrize("spec", ALLOWED.values(), ids=ALLOWED)
+def test_a_resource_within_the_limits_is_taken(guarded: Cluster, spec: Object) -> None:
+    assert refusal(guarded, resource("small", spec)) == ""
+
+
+@pytest.mark.parametrize(("spec", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_resource_beyond_the_limits_is_refused(
+    guarded: Cluster, spec: Object, message: str
+) -> None:
+    assert message in refusal(guarded, resource("small", spec))
+
+
+def test_scaling_is_limited_and_labels_are_not(guarded: Cluster, unserved: Namespace) -> None:
+    unserved.apply(resource("small"))
+
+    unserved.kubectl("label", "msd", "small", "team=ml")
+    unserved.kubectl("scale", "msd", "small", "--replicas=4")
+    with pytest.raises(CommandFailedError, match="replicas must be at most 4"):
+        unserved.kubectl("scale", "msd", "small", "--replicas=5")
+
+
+# --- What the operator writes ---------------------------------------------------------------------
+
+
+def rendered(spec: Object, name: str = "small") -> list[Object]:
+    """Return every child of a resource."""
+    body = resource(name, spec)
+    body["metadata"] |= {"namespace": "default", "uid": "u", "generation": 1}
+    context = RenderContext(CONTEXT.server_image, pod_monitors=True, scaled_objects=True)
+    owner = parse_resource(body)
+    scales = owner.spec.autoscaling is not None
+    return list(children(owner, context, ActivatorRoute(20_000, ("10.0.0.9",)) if scales else None))
+
+
+SPECS: Object = {
+    **VARIANTS,
+    "cached": {"cache": {}},
+    "autoscaled": {"autoscaling": {"driver": "KEDA", "minReplicas": 0, "maxReplicas": 2}},
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_the_operator_may_create_its_children(guarded: Cluster, spec: Object) -> None:
+    document = {"apiVersion": "v1", "kind": "List", "items": rendered(spec)}
+
+    assert refusal(guarded, document, OPERATOR) == ""
+
+
+def test_the_operator_may_change_and_delete_its_children(guarded: Cluster) -> None:
+    made = rendered({"replicas": 0}, "live")
+    document = {"apiVersion": "v1", "kind": "List", "items": made}
+    guarded.kubectl("apply", "-f", "-", text=json.dumps(document))
+
+    for child in made:
+        kind, name = child["kind"], child["metadata"]["name"]
+        change = ("annotate", kind, name, "a=b", "--dry-run=server", f"--as={OPERATOR}")
+        guarded.kubectl(*change)
+        guarded.kubectl("delete", kind, name, "--dry-run=server", f"--as={OPERATOR}")
+
+
+def child_of(kind: str, *path: Any) -> tuple[Object, Any]:
+    """Return a child, and the part of it at a path."""
+    spec = {"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}
+    (body,) = [one for one in rendered(spec) if one["kind"] == kind]
+    body = deepcopy(body)
+    part: Any = body
+    for step in path:
+        part = part[step]
+    return body, part
+
+
+POD = ("spec", "template", "spec")
+CONTAINER = (*POD, "containers", 0)
+
+CHANGES: dict[str, tuple[str, tuple[Any, ...], Object]] = {
+    "no label of ours": ("Service", ("metadata",), {"labels": {}}),
+    "no owner": ("Service", ("metadata",), {"ownerReferences": []}),
+    "another account": ("Deployment", POD, {"serviceAccountName": "cluster-admin"}),
+    "a token": ("Deployment", POD, {"automountServiceAccountToken": True}),
+    "the host's network": ("Deployment", POD, {"hostNetwork": True}),
+    "the host's processes": ("Deployment", POD, {"hostPID": True}),
+    "the host's memory": ("Deployment", POD, {"hostIPC": True}),
+    "root": ("Deployment", (*POD, "securityContext"), {"runAsNonRoot": False}),
+    "no seccomp": (
+        "Deployment",
+        (*POD, "securityContext"),
+        {"seccompProfile": {"type": "Unconfined"}},
+    ),
+    "the host's files": (
+        "Deployment",
+        (*POD, "volumes", 0),
+        {"emptyDir": None, "hostPath": {"path": "/"}},
+    ),
+    "a projected token": (
+        "Deployment",
+        (*POD, "volumes", 0),
+        {
+            "emptyDir": None,
+            "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]},
+        },
+    ),
+    "another command": ("Deployment", CONTAINER, {"command": ["sh"]}),
+    "other arguments": ("Deployment", CONTAINER, {"args": ["-c", "id"]}),
+    "another container": ("Deployment", CONTAINER, {"name": "miner"}),
+    "privileged": (
+        "Deployment",
+        (*CONTAINER, "securityContext"),
+        {"privileged": True, "allowPrivilegeEscalation": True},
+    ),
+    "capabilities": (
+        "Deployment",
+        (*CONTAINER, "securityContext"),
+        {"capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}},
+    ),
+    "root in a container": (
+        "Deployment",
+        (*CONTAINER, "securityContext"),
+        {"runAsUser": 0, "runAsNonRoot": False},
+    ),
+    "a node port": ("Service", ("spec",), {"type": "NodePort"}),
+    "an external address": ("Service", ("spec",), {"externalIPs": ["192.0.2.1"]}),
+    "another's pods": ("Service", ("spec",), {"selector": {"app": "victim"}}),
+    "another's Service": (
+        "EndpointSlice",
+        ("metadata", "labels"),
+        {"kubernetes.io/service-name": "kubernetes"},
+    ),
+    "another port": ("EndpointSlice", ("ports", 0), {"port": 6443}),
+    "another port's name": ("EndpointSlice", ("ports", 0), {"name": "https"}),
+    "an account with a token": (
+        "ServiceAccount",
+        (),
+        {"automountServiceAccountToken": True},
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "path", "change"), CHANGES.values(), ids=CHANGES)
+def test_a_stolen_token_creates_nothing_else(
+    guarded: Cluster, kind: str, path: tuple[Any, ...], change: Object
+) -> None:
+    body, part = child_of(kind, *path)
+    assert refusal(guarded, body, OPERATOR) == "", "otherwise this shows nothing"
+    part.update(change)
+
+    assert "ValidatingAdmissionPolicy" in refusal(guarded, body, OPERATOR)
+
+
+def test_a_stolen_token_does_not_touch_objects_of_others(guarded: Cluster) -> None:
+    guarded.kubectl("create", "service", "clusterip", "victim", "--tcp=80:80")
+    (service,) = [one for one in rendered({}) if one["kind"] == "Service"]
+    service = {**service, "metadata": {**service["metadata"], "name": "victim"}}
+
+    assert "its own objects" in refusal(guarded, service, OPERATOR, "apply")
+    with pytest.raises(CommandFailedError, match="its own objects"):
+        guarded.kubectl("delete", "service", "victim", "--dry-run=server", f"--as={OPERATOR}")
+
+
+def test_others_may_create_what_they_like(guarded: Cluster) -> None:
+    body, part = child_of("Service", "spec")
+    part["type"] = "NodePort"
+
+    assert refusal(guarded, body) == ""
