@@ -39,7 +39,7 @@ test-faults: setup ## Inject every fault between operator and API server; docs/r
 	$(DEV) prepare
 	$(VENV)/pytest --exhaustive tests/faults
 
-check: lint ## Check format, lint, types, imports, words and unit tests; takes one to two minutes.
+check: lint ## Check format, lint, types, imports, words and unit tests; takes some minutes.
 	$(VENV)/pytest --quiet -m "not process" $(UNIT)
 
 lint: setup

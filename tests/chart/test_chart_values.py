@@ -85,14 +85,64 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"prometheusRule": {"loops": {"above": 3}}},
         r"/prometheusRule/loops/above.*exclusiveMaximum",
     ),
+    "no quantity of memory": (
+        {"resources": {"limits": {"memory": "512MB"}}},
+        r"/resources/limits/memory.*pattern",
+    ),
+    "no quantity of a CPU": (
+        {"activator": {"resources": {"requests": {"cpu": "abc"}}}},
+        r"/activator/resources/requests/cpu.*pattern",
+    ),
+    "a negative quantity": (
+        {"resources": {"limits": {"cpu": -1}}},
+        r"/resources/limits/cpu.*minimum",
+    ),
+    "a misspelt resource": (
+        {"resources": {"limits": {"mem": "1Gi"}}},
+        r"/resources/limits'.*'mem' not allowed",
+    ),
+    "misspelt limits": (
+        {"resources": {"limit": {"memory": "1Gi"}}},
+        r"/resources'.*'limit' not allowed",
+    ),
+    "no name of objects": ({"fullnameOverride": "Foo_Bar"}, r"/fullnameOverride.*pattern"),
+    "no name in a label": ({"nameOverride": "-foo"}, r"/nameOverride.*pattern"),
+    "no name of a ServiceAccount": (
+        {"serviceAccount": {"name": "a b"}},
+        r"/serviceAccount/name.*pattern",
+    ),
+    "no name of a PriorityClass": ({"priorityClassName": "High"}, r"/priorityClassName.*pattern"),
     "no label": ({"podLabels": {"a": 1}}, r"/podLabels/a.*want string"),
 }
 
 
 @pytest.mark.parametrize(("values", "message"), REFUSED.values(), ids=REFUSED)
 def test_helm_refuses_a_wrong_value_and_says_where(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(HelmRefused, match=message):
+    with pytest.raises(HelmRefused, match=f"(?s){message}"):
         render(values)
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    ["250m", "0.5", ".5", "1", 1, 0.5, "1.5Gi", "1e9", "2E", "500M", "1k", None],
+)
+def test_helm_takes_each_quantity_of_kubernetes(quantity: object) -> None:
+    limits = {"cpu": quantity, "memory": quantity, "ephemeral-storage": quantity}
+
+    assert render({"resources": {"limits": limits}, "activator": {"resources": {"limits": limits}}})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"fullnameOverride": "mistral-2", "nameOverride": "small"},
+        {"serviceAccount": {"name": "shared.operator"}, "priorityClassName": "system-critical"},
+        {"resources": {}, "activator": {"resources": None}},
+    ],
+    ids=["overrides", "names of other objects", "no resources"],
+)
+def test_helm_takes_names_of_kubernetes(values: dict[str, Any]) -> None:
+    assert render(values)
 
 
 def test_a_parent_chart_may_share_its_globals() -> None:

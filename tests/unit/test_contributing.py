@@ -10,6 +10,8 @@ from mistral_dev.paths import CHECKOUT
 
 DOCUMENT = (CHECKOUT / "CONTRIBUTING.md").read_text()
 ANSWERS = re.findall(r"^\| .+\? \| `([^`]+)` \| `(\w+)` \|$", DOCUMENT, re.MULTILINE)
+PLACES = re.findall(r"^\| .+ \| `([^`]+)` \| `(\w+)` \|$", DOCUMENT, re.MULTILINE)
+"""The answers, and the files of each kind of change."""
 TERMS = re.findall(r"^\| ([a-z, ]+) \| ([^|]+) \|$", DOCUMENT.split("## Glossary")[1], re.MULTILINE)
 
 
@@ -37,6 +39,17 @@ def test_an_answer_is_the_one_file_that_defines_the_symbol(path: str, symbol: st
     definers = [module for module in package.rglob("*.py") if symbol in defined(module)]
 
     assert definers == [CHECKOUT / path]
+
+
+@pytest.mark.parametrize(("path", "symbol"), PLACES)
+def test_a_file_defines_the_symbol_of_its_row(path: str, symbol: str) -> None:
+    assert symbol in defined(CHECKOUT / path)
+
+
+def test_every_row_with_a_file_is_read() -> None:
+    rows = re.findall(r"^\| .+ \| `[^`]+\.py` \|.*$", DOCUMENT, re.MULTILINE)
+
+    assert len(rows) == len(PLACES) > len(ANSWERS)
 
 
 def test_the_glossary_is_sorted_and_says_each_term_in_one_sentence() -> None:

@@ -18,6 +18,11 @@ from pydantic.alias_generators import to_camel
 from mistral_dev.errors import UsageError
 
 _Dns = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+_Override = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
+"""A DNS label that the templates shorten, or an empty text."""
+_ObjectOrEmpty = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$", max_length=253)
+]
 _Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Interval = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 _Url = Annotated[str, Field(pattern=r"^(https?://[^\s#]+)?$")]
@@ -25,6 +30,22 @@ _Https = Annotated[str, Field(pattern=r"^https://[^\s#?@,]+$", max_length=512)]
 _Address = Annotated[str, Field(pattern=r"^https?://[^\s#?@,]+$", max_length=512)]
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Strings = dict[str, str]
+_Quantity = Annotated[
+    str, Field(pattern=r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][0-9]+)?$")
+]
+# Not literals: helm names a wrong place for what `propertyNames` refuses.
+_ONLY = Field(json_schema_extra={"additionalProperties": False})
+_Quantities = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^(cpu|memory|ephemeral-storage)$")],
+        _Quantity | Annotated[float, Field(ge=0)] | None,
+    ],
+    _ONLY,
+]
+_Resources = Annotated[
+    dict[Annotated[str, Field(pattern=r"^(requests|limits)$")], _Quantities | None], _ONLY
+]
+"""Resources of a container; null removes a default."""
 _Allowed = list[Annotated[str, Field(pattern=r"^[^'\"\\\s]+$", max_length=512)]] | None
 """Values of an allow-list; None allows everything. They become text of CEL."""
 _Maximum = Annotated[int, Field(ge=0)] | None
@@ -116,7 +137,7 @@ class Activator(_Values):
     ports_per_namespace: int = Field(ge=1, le=2000)
     connections: int = Field(ge=10)
     request_memory_mi_b: int = Field(ge=1, alias="requestMemoryMiB")
-    resources: _Kubernetes
+    resources: _Resources
 
 
 class Crds(_Values):
@@ -130,7 +151,7 @@ class ServiceAccount(_Values):
     """`serviceAccount`."""
 
     create: bool
-    name: str
+    name: _ObjectOrEmpty
     annotations: _Strings
 
 
@@ -238,7 +259,7 @@ class ChartValues(_Values):
     dashboard: Dashboard
     pod_disruption_budget: PodDisruptionBudget
     network_policy: NetworkPolicy
-    resources: _Kubernetes
+    resources: _Resources
     pod_security_context: _Kubernetes
     security_context: _Kubernetes
     pod_annotations: _Strings
@@ -247,9 +268,9 @@ class ChartValues(_Values):
     tolerations: list[_Kubernetes]
     affinity: _Kubernetes
     topology_spread_constraints: list[_Kubernetes]
-    priority_class_name: str
-    name_override: str
-    fullname_override: str
+    priority_class_name: _ObjectOrEmpty
+    name_override: _Override
+    fullname_override: _Override
     # `global` is a word of Python's.
     global_: _Kubernetes = Field(alias="global")
 

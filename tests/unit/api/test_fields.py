@@ -67,6 +67,15 @@ BESIDES = {MEMORY_LIMIT, SHARED_MEMORY}
 SETTABLE = [one for one in FIELDS if one.setting not in COARSE]
 
 
+def value_of(field: SpecField) -> Any:
+    """Return a value of a field that is not its default."""
+    assert field.path in VALUES, (
+        f"VALUES in tests/unit/api/test_fields.py has no {field.path!r}: add a value that is not"
+        " the default"
+    )
+    return VALUES[field.path]
+
+
 def settings_of(spec: Spec) -> dict[str, Any]:
     """Return every setting that a spec becomes, by its name."""
     fetched = fetch_settings(spec)
@@ -103,7 +112,7 @@ SPEC = schema_fields(resource_schema()["properties"]["spec"], "spec")
 @pytest.mark.parametrize("field", SETTABLE, ids=lambda one: one.name)
 def test_a_field_becomes_the_setting_of_its_row(field: SpecField) -> None:
     before = settings_of(Spec())
-    after = settings_of(field.replaced(Spec(), VALUES[field.path]))
+    after = settings_of(field.replaced(Spec(), value_of(field)))
 
     changed = {name for name in before if before[name] != after[name]}
     if field.setting in BESIDES:
@@ -123,7 +132,9 @@ def test_every_setting_of_the_engine_and_every_flag_has_a_row() -> None:
     rows = {one.setting for one in FIELDS}
     engine = {name for name in settings_of(Spec()) if name.startswith("engine.")}
 
-    assert engine <= rows
+    assert engine <= rows, (
+        f"add rows to FIELDS in operator/src/mistral_operator/api/fields.py: {engine - rows}"
+    )
     assert set(FLAGS) <= rows
     assert set(FLAGS_BESIDES.values()) <= rows
 
@@ -137,7 +148,7 @@ def test_every_override_has_a_row_and_names_the_field_it_replaces() -> None:
 @pytest.mark.parametrize("name", OVERRIDDEN)
 def test_an_override_replaces_its_field_and_nothing_else(name: str) -> None:
     field = OVERRIDDEN[name]
-    value = VALUES[field.path]
+    value = value_of(field)
 
     changed = with_overrides(Spec(), Overrides.model_validate({name: value}))
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from mistral_dev.paths import CHECKOUT
 from mistral_server.contract import FLAGS, FetchSettings, ServerSettings
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG
 from mistral_server.contract.setting_names import FLAGS_BESIDES, renamed, with_flags
-from mistral_server.engine.argv import engine_arguments
+from mistral_server.engine.argv import engine_arguments, engine_environment
 
 SERVER = CHECKOUT / "server" / "src"
 
@@ -21,6 +21,12 @@ OTHER: dict[str, object] = {
     "model.path": "/other",
     "model.dtype": "float32",
     "model.quantization": "fp8",
+    "model.format": "huggingface",
+    "model.random_weights": True,
+    "model.id": "other",
+    "engine.tools": False,
+    "engine.extra_args": ["--block-size=16"],
+    "engine.workarounds": "Disabled",
     "engine.media_domains": ["example.com"],
     "engine.kv_cache_dtype": "fp8",
     "engine.gpu_memory_utilization": 0.5,
@@ -41,10 +47,39 @@ def paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 SETTINGS = {*paths(ServerSettings), *paths(FetchSettings, "fetch.")}
 
 
+ELSEWHERE = {
+    "engine.workarounds": "the gate applies them in the API process",
+    "model.id": "for users and metrics",
+}
+"""Settings that do not reach vLLM, and why."""
+
+
+def server(**settings: Any) -> ServerSettings:
+    """Return the settings of a server."""
+    model = MODEL | settings.pop("model", {})
+    return ServerSettings.model_validate({"model": model, **settings})
+
+
+def other(setting: str) -> ServerSettings:
+    """Return the settings of a server with another value of one."""
+    group, name = setting.split(".")
+    try:
+        return server(**{group: {name: OTHER.get(setting, 7)}})
+    except ValidationError as error:
+        pytest.fail(
+            f"OTHER in tests/unit/contract/test_setting_names.py has no valid value of"
+            f" {setting}: add one that is not the default. {error}"
+        )
+
+
 def argv(**settings: Any) -> list[str]:
     """Return the engine's command line for some settings."""
-    model = MODEL | settings.pop("model", {})
-    return engine_arguments(ServerSettings.model_validate({"model": model, **settings}))
+    return engine_arguments(server(**settings))
+
+
+def launch(settings: ServerSettings) -> tuple[list[str], dict[str, str]]:
+    """Return the engine's command line and environment."""
+    return engine_arguments(settings), engine_environment(settings, {}, "token")
 
 
 def constants() -> Iterator[tuple[str, str]]:
@@ -64,9 +99,7 @@ def test_every_named_setting_exists(setting: str) -> None:
 
 @pytest.mark.parametrize("setting", [one for one in FLAGS if not one.startswith("fetch.")])
 def test_a_setting_maps_to_its_flag_alone(setting: str) -> None:
-    group, name = setting.split(".")
-
-    before, after = argv(), argv(**{group: {name: OTHER.get(setting, 7)}})
+    before, after = argv(), engine_arguments(other(setting))
 
     changed = {one.partition("=")[0] for one in set(before) ^ set(after) if one.startswith("--")}
     if setting == "model.path":  # the one that vLLM takes without its flag
@@ -75,6 +108,21 @@ def test_a_setting_maps_to_its_flag_alone(setting: str) -> None:
         assert after[after.index(FLAGS[setting]) + 1] == "example.com"
     else:
         assert changed == {FLAGS[setting]}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    sorted(one for one in SETTINGS if one.startswith(("engine.", "model."))),
+)
+def test_each_setting_of_engine_and_model_reaches_vllm(setting: str) -> None:
+    reaches = launch(other(setting)) != launch(server())
+
+    assert reaches != (setting in ELSEWHERE), (
+        f"{setting} does not reach vLLM: render it in server/src/mistral_server/engine/argv.py,"
+        " and add its flag to FLAGS in server/src/mistral_server/contract/setting_names.py"
+        if not reaches
+        else f"{setting} reaches vLLM: remove it from ELSEWHERE"
+    )
 
 
 FIXED = {
