@@ -2,15 +2,18 @@
 
 import json
 import os
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+from mistral_dev.commands import run
 from mistral_dev.images import engine
 from mistral_server.contract import EXIT_CODES, FETCH_SETTINGS_ENV, FailureClass, FetchSettings
 from mistral_server.model.fetch import MARKER
@@ -86,24 +89,57 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
-@pytest.fixture
-def hub() -> Iterator[str]:
+@contextmanager
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run a hub and return its address."""
     Hub.refuse, Hub.token = 0, None
     Hub.requested.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
+    yield f"http{'s' * (tls is not None)}://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     thread.join()
     server.server_close()
 
 
+@pytest.fixture
+def hub() -> Iterator[str]:
+    """Run a hub without TLS and return its address."""
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a certificate for the loopback address, with its key in the same file."""
+    folder = tmp_path_factory.mktemp("tls")
+    pem, key = folder / "hub.pem", folder / "hub.key"
+    run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", pem),
+        ]
+    )
+    pem.write_text(pem.read_text() + key.read_text())
+    return pem
+
+
 def fetch(
-    directory: Path, hub: str, token: str = "", **changes: str
+    directory: Path, hub: str, token: str = "", trust: str = "", **changes: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command as an init container does."""
+    """Run the command as an init container does.
+
+    Args:
+        directory: where the model goes.
+        hub: address of the hub.
+        token: of the hub, if any.
+        trust: file of a certificate that is trusted.
+        changes: settings.
+    """
     values = {"repository": CHECKOUT, "revision": "main", "directory": str(directory)} | changes
     settings = FetchSettings.model_validate(values)
     env = {name: value for name, value in engine.environment().items() if name != "HF_TOKEN"}
@@ -112,6 +148,7 @@ def fetch(
         env={
             **env,
             **({"HF_TOKEN": token} if token else {}),
+            **({"SSL_CERT_FILE": trust} if trust else {}),
             "HF_ENDPOINT": hub,
             "HOME": "/nonexistent",  # a pod's home is read-only
             FETCH_SETTINGS_ENV: settings.model_dump_json(),
@@ -167,9 +204,21 @@ def test_another_revision_is_fetched_anew(hub: str, tmp_path: Path) -> None:
     assert (tmp_path / "consolidated.safetensors").exists()
 
 
-def test_a_token_is_used_and_never_shown(hub: str, tmp_path: Path) -> None:
-    Hub.token = TOKEN
+def test_a_token_is_not_sent_in_clear_text(hub: str, tmp_path: Path) -> None:
     done = fetch(tmp_path, hub, token=TOKEN)
+
+    assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE]
+    assert "set an https:// URL as HF_ENDPOINT" in done.stderr
+    assert TOKEN not in done.stderr + done.stdout
+    assert Hub.requested == []
+
+
+def test_a_token_is_used_and_never_shown(certificate: Path, tmp_path: Path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    with serving(tls) as hub:
+        Hub.token = TOKEN
+        done = fetch(tmp_path, hub, token=TOKEN, trust=str(certificate))
 
     assert done.returncode == 0, done.stderr
     assert TOKEN not in done.stderr + done.stdout
