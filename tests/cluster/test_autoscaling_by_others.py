@@ -143,12 +143,16 @@ def until_scaling_active(namespace: Namespace, reason: str = "True ValidMetricFo
 
 
 def written(namespace: Namespace, start: int) -> Counter[tuple[str, str]]:
-    """Count who wrote what in a namespace since a position of the audit log."""
+    """Count who wrote what in a namespace since a position of the audit log.
+
+    A rejected write changes nothing: an update of the scale that meets another write is repeated.
+    """
     return Counter(
         (_writer(event), _kind(event["objectRef"]))
         for event in namespace.cluster.audit_events(start)
         if event.get("objectRef", {}).get("namespace") == namespace.name
         and event["verb"] in {"create", "update", "patch", "delete"}
+        and event["responseStatus"]["code"] < 300
     )
 
 
