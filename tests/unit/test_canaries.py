@@ -22,6 +22,7 @@ from builders import (
     unschedulable_pod,
     waiting_container,
 )
+from document_texts import texts
 from mistral_operator.api import Oom, Reason, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.kube.errors import ClusterError
@@ -32,8 +33,8 @@ from mistral_operator.process import logs
 from mistral_operator.process.settings import Settings
 from mistral_operator.status import StatusInput, report
 from mistral_operator.status.events import memory_events, transition_events
-from mistral_server.cli.logs import PublicFormatter
 from mistral_server.contract import SERVER_TOKEN_ENV, FailureClass, SignalDocument, Stage
+from mistral_server.contract.public_log import PublicFormatter
 from mistral_server.errors import EngineFailedError, ModelUnavailableError
 from mistral_server.supervisor.termination import make_report, write_report
 from status_inputs import remembering, status_input, with_signals
@@ -97,19 +98,6 @@ def assert_public(text: str) -> None:
     """Check that a text has neither the canary nor a control character."""
     assert "canary" not in text
     assert text.isprintable()
-
-
-def texts(value: object) -> Iterator[str]:
-    """Yield every text of a document."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield key
-            yield from texts(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from texts(one)
 
 
 @pytest.mark.parametrize("inputs", INPUTS.values(), ids=INPUTS)

@@ -1,12 +1,11 @@
 """Whatever a resource or a pod says: a clear message, or an endpoint within bounds."""
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from builders import CONTEXT, NOW, deployment_body, ready_pod, resource_body
+from document_texts import texts
 from hostile_resources import hostile_signals, hostile_specs
 from mistral_operator.api import Status, parse_resource, parse_status
 from mistral_operator.kube.errors import InvalidResource
@@ -23,19 +22,6 @@ SIGNALS = dict(hostile_signals())
 BY_FIELD: dict[str, list[str]] = {}
 for _name in SPECS:
     BY_FIELD.setdefault(_name.rpartition("-")[0], []).append(_name)
-
-
-def texts(value: Any) -> Iterator[str]:
-    """Yield every text of a document, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield key
-            yield from texts(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from texts(one)
 
 
 def test_the_corpus_is_as_large_as_it_should_be() -> None:
