@@ -3,33 +3,13 @@
 import json
 import logging
 import sys
-from typing import Any
 
 from mistral_operator.process.settings import ProcessSettings
 from mistral_server.contract import public_text
-
-_LONGEST_LINE = 4096
-
-
-class TextFormatter(logging.Formatter):
-    """Formats a log record as one line, and a traceback below it.
-
-    Messages quote texts of other processes: what could forge a line or control a terminal, and what
-    looks like a secret, is left out.
-    """
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return the line."""
-        record.message = public_text(record.message, _LONGEST_LINE)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Return the traceback."""
-        lines = super().formatException(ei).splitlines()
-        return "\n".join(public_text(line, _LONGEST_LINE) for line in lines)
+from mistral_server.contract.public_log import LONGEST_LINE, PublicFormatter
 
 
-class JsonFormatter(TextFormatter):
+class JsonFormatter(PublicFormatter):
     """Formats a log record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -38,7 +18,7 @@ class JsonFormatter(TextFormatter):
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": public_text(record.getMessage(), _LONGEST_LINE),
+            "message": public_text(record.getMessage(), LONGEST_LINE),
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
@@ -48,7 +28,7 @@ class JsonFormatter(TextFormatter):
 def configure(settings: ProcessSettings) -> None:
     """Set up the root logger."""
     handler = logging.StreamHandler(sys.stderr)
-    text = TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    text = PublicFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else text)
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     # Kopf logs every event of every object at info.

@@ -2,25 +2,8 @@
 
 import logging
 import sys
-from typing import Any
 
-from mistral_server.contract import public_text
-
-_LONGEST_LINE = 4096
-
-
-class PublicFormatter(logging.Formatter):
-    """Formats a record as one line, and a traceback below it, without secrets and escapes."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return the line."""
-        record.message = public_text(record.message, _LONGEST_LINE)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Return the traceback."""
-        lines = super().formatException(ei).splitlines()
-        return "\n".join(public_text(line, _LONGEST_LINE) for line in lines)
+from mistral_server.contract.public_log import PublicFormatter
 
 
 def configure() -> None:
