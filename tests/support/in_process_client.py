@@ -13,7 +13,7 @@ from mistral_operator.kube.client import Cluster
 
 
 class _Response(NamedTuple):
-    """What `kube/client.py` reads of a response."""
+    """What `kube/transport.py` reads of a response."""
 
     status: int
     text: str

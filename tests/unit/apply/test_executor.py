@@ -10,10 +10,11 @@ from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
 from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
 from mistral_operator.kube import kinds
-from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
+from mistral_operator.kube.transport import Object
 from mistral_operator.render import children
 from mistral_operator.watch.store import Store
 

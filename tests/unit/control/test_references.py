@@ -6,7 +6,8 @@ from api_server import ApiServer
 from builders import deployment_body, resource
 from mistral_operator.api import Reason
 from mistral_operator.control.references import missing_references
-from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.transport import Object
 from mistral_operator.watch.facts import Observed, deployment_facts
 
 CLAIM: Object = {"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}}

@@ -7,11 +7,12 @@ import pytest
 
 from api_server import ApiServer
 from mistral_operator.kube import kinds
-from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Fenced, Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key
+from mistral_operator.kube.transport import Object
 from mistral_operator.watch.resync import Resync, installed_kinds, wait_for_kind_change
 
 PAGE: Object = {"metadata": {"resourceVersion": "7"}, "items": []}
@@ -145,5 +146,5 @@ def skip_delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def pause(seconds: float) -> None:
         delays.append(seconds)
 
-    monkeypatch.setattr("mistral_operator.kube.client.asyncio.sleep", pause)
+    monkeypatch.setattr("mistral_operator.kube.transport.asyncio.sleep", pause)
     return delays

@@ -423,7 +423,7 @@ async def test_only_installed_kinds_are_known(cluster: Cluster, api: FakeApiServ
 
 async def test_what_the_operator_never_asks_is_a_fault_of_the_test(cluster: Cluster) -> None:
     with pytest.raises(ClusterError) as caught:
-        await cluster._request("PUT", kinds.SERVICE.path(*KEY), body=SERVICE)
+        await cluster.request("PUT", kinds.SERVICE.path(*KEY), body=SERVICE)
 
     assert caught.value.status == 405
 

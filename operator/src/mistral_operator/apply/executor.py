@@ -7,7 +7,7 @@ from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.diff import first_difference, repair
 from mistral_operator.apply.plan import Apply, Delete, Obstacle, Plan
-from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import (
     ClusterError,
     NamespaceTerminating,
@@ -17,6 +17,7 @@ from mistral_operator.kube.errors import (
 )
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
+from mistral_operator.kube.transport import Object
 from mistral_operator.metrics import WRITES
 from mistral_operator.watch.store import Store, live_child
 

@@ -13,11 +13,11 @@ from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
 from mistral_operator.control.resource_gone import ResourceGone, confirm
-from mistral_operator.kube.client import Object
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
+from mistral_operator.kube.transport import Object
 from mistral_operator.metrics import WRITES
 from mistral_operator.status import StatusInput
 from mistral_operator.status.events import memory_events, scaling_event, transition_events

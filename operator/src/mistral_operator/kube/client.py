@@ -1,53 +1,31 @@
-"""The only module that sends requests to the Kubernetes API: apply, get, list, delete, post.
+"""Requests to the Kubernetes API: apply, get, list, delete, post."""
 
-It uses the transport of the official client (connections, certificates, tokens and their renewal)
-with objects as plain data. Its model classes would double the CPU time of a fleet's start.
-"""
-
-import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import urlencode
 
-import aiohttp
-from kubernetes.aio.client import ApiClient
 from tenacity import (
     RetryCallState,
     retry,
     retry_if_exception_type,
     wait_random_exponential,
 )
-from yarl import URL
 
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
-from mistral_operator.kube.availability import Availability
-from mistral_operator.kube.credentials import load_configuration
 from mistral_operator.kube.errors import ClusterError, KindMissing, Occupied, Unavailable
-from mistral_operator.kube.failures import error_of
-from mistral_operator.kube.fence import Fence
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
-from mistral_operator.metrics import API_REQUESTS
+from mistral_operator.kube.transport import JSON, Object, Transport
 
 log = logging.getLogger(__name__)
 
-Object = dict[str, Any]
-
-_REQUEST_SECONDS = 30
 _PAGE = 500
 _RESOURCE_PAGE = 50
 """Resources are the largest objects, and the only ones that users write in full: a page of the
 largest ones stays below 40 MB."""
-_JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _NO_VERSION = "1"
 """Resource version that no object has: the first write of etcd is its second revision. An apply
 with it creates an object, and is rejected if one of the name exists."""
-_PAUSED_ATTEMPTS = 4
-"""Maximum attempts of a request while responses have Retry-After; client-go uses 10."""
 
 
 def _log_first_failure(state: RetryCallState) -> None:
@@ -78,41 +56,8 @@ upgrade. The maximum delay is short, since the caller cannot continue meanwhile.
 """
 
 
-class Cluster:
-    """A connection to the API server, as a context manager."""
-
-    def __init__(self, client: ApiClient, fence: Fence | None = None) -> None:
-        self.client = client
-        self.fence = fence or Fence()
-        """Blocks writes while this replica may have lost the Lease."""
-        self.availability = Availability()
-        """Availability of the API server."""
-
-    @classmethod
-    async def connect(cls, connections: int, kubeconfig: str | None = None) -> Self:
-        """Connect with the pod's service account or, outside a cluster, with a kubeconfig.
-
-        Args:
-            connections: maximum number of concurrent requests.
-            kubeconfig: path of a kubeconfig; default $KUBECONFIG, then ~/.kube/config.
-
-        Raises:
-            CannotStart: there are no usable credentials.
-        """
-        return cls(ApiClient(await load_configuration(connections, kubeconfig)))
-
-    async def __aenter__(self) -> Self:
-        """Return the connection."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the connections."""
-        await self.client.close()
+class Cluster(Transport):
+    """The API server, by the requests that the operator sends."""
 
     async def create(self, desired: Object) -> Object:
         """Create an object by server-side apply and return the live one.
@@ -175,7 +120,7 @@ class Cluster:
 
     async def _apply(self, path: str, body: Object, *, force: bool) -> Object:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
-        return await self._request("PATCH", path, query, apply_text(body), CONTENT_TYPE)
+        return await self.request("PATCH", path, query, apply_text(body), CONTENT_TYPE)
 
     async def patch(
         self,
@@ -188,12 +133,12 @@ class Cluster:
         """Patch an object with JSON Patch operations and return the live one."""
         query = {"fieldManager": names.FIELD_MANAGER}
         path = kind.path(namespace, name, subresource)
-        return await self._request("PATCH", path, query, operations, "application/json-patch+json")
+        return await self.request("PATCH", path, query, operations, "application/json-patch+json")
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object, or None if it does not exist."""
         try:
-            return await self._request("GET", kind.path(namespace, name))
+            return await self.request("GET", kind.path(namespace, name))
         except ClusterError as error:
             if error.status == 404:
                 return None
@@ -212,7 +157,7 @@ class Cluster:
             "propagationPolicy": "Background",
         }
         try:
-            await self._request("DELETE", kind.path(namespace, name), body=body)
+            await self.request("DELETE", kind.path(namespace, name), body=body)
         except ClusterError as error:
             if error.status == 404:
                 return
@@ -246,7 +191,7 @@ class Cluster:
         if selector is not None:
             query["labelSelector"] = selector
         while True:
-            page = await self._page(kind, namespace, query, _METADATA if metadata_only else _JSON)
+            page = await self._page(kind, namespace, query, _METADATA if metadata_only else JSON)
             # An empty list of metadata has `items: null`.
             yield page["items"] or [], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
@@ -260,7 +205,7 @@ class Cluster:
     ) -> Object:
         path = kind.path(namespace)
         try:
-            return await self._request("GET", path, query, accept=accept)
+            return await self.request("GET", path, query, accept=accept)
         except ClusterError as error:
             if error.status != 404:
                 raise
@@ -270,12 +215,12 @@ class Cluster:
 
     async def post_event(self, namespace: str, event: Object) -> None:
         """Create an Event."""
-        await self._request("POST", EVENT.path(namespace), body=event)
+        await self.request("POST", EVENT.path(namespace), body=event)
 
     async def serves(self, kind: Kind) -> bool:
         """Return whether the API server serves a kind."""
         try:
-            response = await self._request("GET", f"/apis/{kind.api_version}")
+            response = await self.request("GET", f"/apis/{kind.api_version}")
         except ClusterError as error:
             if error.status == 404:
                 return False
@@ -285,77 +230,7 @@ class Cluster:
     async def reachable(self) -> bool:
         """Return whether the API server responds."""
         try:
-            await self._request("GET", "/version")
+            await self.request("GET", "/version")
         except Unavailable:
             return False
         return True
-
-    def _timeout(self, method: str, request: str) -> float:
-        """Return the timeout of a request in seconds; a write must not outlive the Lease.
-
-        Raises:
-            Fenced: the request is a write, and this replica may have lost the Lease.
-        """
-        if method == "GET":
-            return _REQUEST_SECONDS
-        # Read once: a second look might find 0 seconds, which aiohttp takes for no timeout at all.
-        return min(_REQUEST_SECONDS, self.fence.seconds_for(request))
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        query: dict[str, str] | None = None,
-        body: Object | list[Object] | str | None = None,
-        content_type: str = "application/json",
-        accept: str = _JSON,
-    ) -> Object:
-        """Send a request, retry it after the delay of Retry-After, and return the response.
-
-        Raises:
-            ClusterError: the request failed.
-        """
-        url = f"{self.client.configuration.host}{path}"
-        if query:
-            url = f"{url}?{urlencode(query)}"
-        # Encoded already: by default yarl decodes and resolves what looks like a relative path.
-        target = URL(url, encoded=True)
-        headers = {"Accept": accept, "Content-Type": content_type}
-        for _ in range(_PAUSED_ATTEMPTS - 1):
-            try:
-                return await self._send(method, target, path, body, headers)
-            except Unavailable as error:
-                if not error.retry_after:
-                    raise
-                log.info("%s; sending it again in %g s", error, error.retry_after)
-                await asyncio.sleep(error.retry_after)
-        return await self._send(method, target, path, body, headers)
-
-    async def _send(
-        self,
-        method: str,
-        url: URL,
-        path: str,
-        body: Object | list[Object] | str | None,
-        headers: dict[str, str],
-    ) -> Object:
-        request = f"{method} {path}"
-        try:
-            # A copy: the client adds a token, which may change before the next attempt.
-            headers = {**headers}
-            await self.client.update_params_for_auth(
-                headers, [], ["BearerToken"], path, method, body
-            )
-            response = await self.client.call_api(
-                method, url, headers, body, _request_timeout=self._timeout(method, request)
-            )
-            text = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            self.availability.record_failure(error)
-            raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
-        self.availability.record_response()
-        API_REQUESTS.labels(method=method, status=str(response.status)).inc()
-        if response.status >= 300:
-            raise error_of(response.status, response.headers, text, request)
-        decoded: Object = json.loads(text)
-        return decoded

@@ -14,9 +14,10 @@ import aiohttp
 
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds, names
-from mistral_operator.kube.client import Cluster, Object
+from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Body, Key, key_of
+from mistral_operator.kube.transport import Object
 from mistral_operator.scale_to_zero import ActivatorDocument, Activators
 from mistral_operator.signals.polling import fetch_document, url_host
 from mistral_operator.watch.facts import ready_addresses

@@ -32,7 +32,7 @@ def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Iterable[Kind
 
     @kopf.on.login(registry=registry)
     def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-        """Use the same identity as kube/client.py; Kopf calls this again when a token expires."""
+        """Use the identity of `kube/transport.py`; called again when a token expires."""
         return _service_account() or kopf.login_with_kubeconfig(**arguments)
 
     for kind in watched:

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds
-from mistral_operator.kube.client import Cluster, Object, retry_while_unavailable
+from mistral_operator.kube.client import Cluster, retry_while_unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, key_of
+from mistral_operator.kube.transport import Object
 from mistral_operator.metrics import RESYNC_SECONDS
 from mistral_operator.watch.store import Store
 from mistral_operator.watch.workqueue import WorkQueue
