@@ -70,6 +70,11 @@ class FaultProxy:
         return self.directory / f"{self.name}.kubeconfig"
 
     @property
+    def url(self) -> str:
+        """The address of the proxy."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
     def writes(self) -> list[Exchange]:
         """The writes since the last reset, without those of the Lease."""
         return [one for one in self.exchanges if one.write is not None]
@@ -87,7 +92,7 @@ class FaultProxy:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self._port}"}}],
+            "clusters": [{"name": "c", "cluster": {"server": self.url}}],
             "users": [{"name": "u", "user": {}}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
@@ -104,8 +109,9 @@ class FaultProxy:
         """Close every connection."""
         for out in [*self._streams]:
             out.put_nowait(None)
-        await self._session.close()
+        # First what uses the session: a connection that is set up while it closes stays open.
         await self._runner.cleanup()
+        await self._session.close()
 
     def reset(self) -> None:
         """Forget past requests and count anew."""
@@ -231,6 +237,9 @@ class FaultProxy:
                 await asyncio.wait(tasks[1:], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 del self._streams[out]
+                # Closing would wait for the API server, longer than the test may run.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
