@@ -14,6 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from mistral_dev.gpu import hold
+from mistral_dev.gpu.host_memory import unreclaimable_bytes
 from mistral_dev.gpu.log import Log
 from mistral_dev.gpu.rig import Plan, Rig
 from mistral_operator.kube.quantities import quantity_bytes
@@ -60,6 +61,8 @@ class Server:
     log: Log = field(init=False)
     released: float = field(init=False, default=0.0)
     ready_seconds: float | None = field(init=False, default=None)
+    memory_peak: int = field(init=False, default=0)
+    """Most bytes of the host that its processes took together."""
     _seen: set[int] = field(init=False, default_factory=set)
     _ended: float | None = field(init=False, default=None)
 
@@ -97,9 +100,11 @@ class Server:
         return ["unshare", "--mount", "sh", "-c", _OWN_SHM, size, *run]
 
     def _watch(self) -> None:
-        """Note which processes it starts, and when it ends, as it happens."""
+        """Note which processes it starts, their memory, and when it ends, as it happens."""
         while self.process.poll() is None:
-            self._seen.update(process_tree.descendants(self.process.pid))
+            running = process_tree.descendants(self.process.pid)
+            self._seen.update(running)
+            self.memory_peak = max(self.memory_peak, unreclaimable_bytes(running))
             time.sleep(0.5)
         self._ended = time.monotonic()
 

@@ -42,6 +42,7 @@ def boot(context: ScenarioContext) -> None:
         vllm=effective["vllm_version"],
         weights_gib=server.log.number(_WEIGHTS),
         kv_gib=server.log.number(_KV_GIB),
+        host_memory_gib=round(server.memory_peak / 2**30, 1),
         used_mib=cards.used_mib(context.gpus) if context.gpus else 0,
         held=server.held,
         stages=startup["finished"],

@@ -34,7 +34,9 @@ def drain(context: ScenarioContext) -> None:
     )
     context.findings.equal("exit code", end.code, 0)
     context.findings.equal("processes left", end.processes_left, 0)
-    context.findings.note(seconds=round(end.at - began, 1))
+    context.findings.note(
+        seconds=round(end.at - began, 1), host_memory_gib=round(server.memory_peak / 2**30, 1)
+    )
     expect_free(context)
 
 

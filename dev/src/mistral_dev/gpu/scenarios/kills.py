@@ -37,6 +37,7 @@ def kill_named(title: str, context: ScenarioContext) -> None:
     client = busy(context)
     time.sleep(1.0)
     victim = context.server.process_named(title)
+    context.findings.note(host_memory_gib=round(context.server.memory_peak / 2**30, 1))
     killed = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     expect_failure(context, FailureClass.ENGINE_DIED, _SECONDS, since=killed)
