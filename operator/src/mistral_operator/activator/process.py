@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import resource
-import signal
 from dataclasses import dataclass
 
 import aiohttp
@@ -23,13 +22,13 @@ from mistral_operator.process.http_server import Health, create_app, serve
 from mistral_operator.process.lifecycle import (
     StopRequested,
     heartbeat,
-    ignore_generator_close_errors,
     run_all,
-    run_watches,
+    wait_for_signal,
 )
 from mistral_operator.process.settings import ActivatorSettings
 from mistral_operator.process.shares import Shares
 from mistral_operator.watch.resync import Resync
+from mistral_operator.watch.streams import run_streams
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +45,14 @@ _READ_BYTES = 8192
 async def run_activator(settings: ActivatorSettings) -> None:
     """Run until SIGTERM and the end of the running requests, or until a task fails."""
     health = Health()
-    async with await Cluster.connect(connections=3) as cluster, upstream_session() as client:
+    connections = max(1, len(settings.namespaces)) + 2
+    async with await Cluster.connect(connections) as cluster, upstream_session() as client:
         activator = Activator(settings, cluster, client, health)
         try:
             await activator.run()
         except* StopRequested:
             log.info("stopping")
         finally:
-            asyncio.get_running_loop().set_exception_handler(ignore_generator_close_errors)
             await activator.close()
 
 
@@ -92,9 +91,8 @@ class Activator:
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
         port_map = PortMapReader(self._cluster, self._settings.namespace, self._endpoints)
         await resync.once()
-        kopf_has_signals = asyncio.Event()
         await run_all(
-            run_watches(self._endpoints, selectors, namespaces, kopf_has_signals),
+            run_streams(self._cluster, self._endpoints, resync, selectors, namespaces),
             resync.forever(self._settings.resync_seconds),
             heartbeat(
                 *(self._cluster, self._health), stays_ready=True, problem=lambda: port_map.problem
@@ -102,7 +100,7 @@ class Activator:
             port_map.run(),
             self._sync_listeners(),
             self._export_metrics(),
-            self._drain(kopf_has_signals),
+            self._drain(),
         )
 
     async def close(self) -> None:
@@ -126,16 +124,10 @@ class Activator:
                 IGNORED_SLICES.labels(reason).set(ignored[reason])
             await asyncio.sleep(_METRICS_SECONDS)
 
-    async def _drain(self, kopf_has_signals: asyncio.Event) -> None:
-        """On a signal, stop accepting requests, and keep watching for the queued ones.
-
-        Kopf would stop its watches immediately, so its signal handlers are replaced.
-        """
-        await kopf_has_signals.wait()
-        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, stopped.set)
-        await stopped.wait()
+    async def _drain(self) -> None:
+        """On a signal, stop accepting requests, and keep watching for the queued ones."""
+        with contextlib.suppress(StopRequested):
+            await wait_for_signal()
         self._health.mark_terminating()
         # The operator removes this address from the slices, and every node has to apply that.
         await asyncio.sleep(self._settings.notice_seconds)

@@ -1,7 +1,9 @@
 """Requests to the Kubernetes API: apply, get, list, delete, post."""
 
+import json
 import logging
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable
 
 from tenacity import (
     RetryCallState,
@@ -13,6 +15,7 @@ from tenacity import (
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
 from mistral_operator.kube.errors import ClusterError, KindMissing, Occupied, Unavailable
+from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
 from mistral_operator.kube.transport import JSON, Object, Transport
 
@@ -23,6 +26,8 @@ _RESOURCE_PAGE = 50
 """Resources are the largest objects, and the only ones that users write in full: a page of the
 largest ones stays below 40 MB."""
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_WATCH_SECONDS = 240, 300
+"""Shortest and longest time of a watch. Different ones, so that not all begin anew at once."""
 _NO_VERSION = "1"
 """Resource version that no object has: the first write of etcd is its second revision. An apply
 with it creates an object, and is rejected if one of the name exists."""
@@ -34,19 +39,19 @@ def _log_first_failure(state: RetryCallState) -> None:
     log.log(level, "%s", state.outcome and state.outcome.exception())
 
 
-_backoff = wait_random_exponential(multiplier=0.5, max=5)
+_random = wait_random_exponential(multiplier=0.5, max=5)
 
 
-def _pause(state: RetryCallState) -> float:
+def back_off(state: RetryCallState) -> float:
     """Return the delay of the next attempt: a random back-off, at least Retry-After."""
     error = state.outcome and state.outcome.exception()
     retry_after = error.retry_after if isinstance(error, Unavailable) else 0.0
-    return max(retry_after, _backoff(state))
+    return max(retry_after, _random(state))
 
 
 retry_while_unavailable = retry(
     retry=retry_if_exception_type(Unavailable),
-    wait=_pause,
+    wait=back_off,
     before_sleep=_log_first_failure,
 )
 """Decorator that retries a function while the API server is unavailable.
@@ -212,6 +217,47 @@ class Cluster(Transport):
             name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
             reason = f"the API server does not serve {name}; waiting until its CRD is installed"
             raise KindMissing(404, reason, f"GET {path}") from error
+
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        selector: str | None,
+        version: int,
+        on_event: Callable[[str, Object], None],
+    ) -> None:
+        """Watch a kind until the stream ends, which it does after some minutes.
+
+        Args:
+            kind: kind to watch.
+            namespace: namespace to watch; all if None.
+            selector: label selector.
+            version: resource version of a list; later changes are reported.
+            on_event: receives the type of each event and its object. A BOOKMARK has only a
+                resource version.
+
+        Raises:
+            ClusterError: the API server refused the watch, or ended it with an error. Changes since
+                the version may be lost: with status 410, it does not remember them any more.
+        """
+        path = kind.path(namespace)
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": str(version),
+            "timeoutSeconds": str(random.randint(*_WATCH_SECONDS)),  # noqa: S311 - no secret
+        }
+        if selector is not None:
+            query["labelSelector"] = selector
+
+        def on_line(line: bytes) -> None:
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                raise error_of(status.get("code", 0), {}, json.dumps(status).encode(), path)
+            on_event(event["type"], event["object"])
+
+        await self.follow(path, query, on_line)
 
     async def post_event(self, namespace: str, event: Object) -> None:
         """Create an Event."""

@@ -7,6 +7,7 @@ with objects as plain data. Its model classes would double the CPU time of a fle
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -26,8 +27,13 @@ log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
+_NO_RESPONSE = (TimeoutError, aiohttp.ClientError, OSError)
+
 JSON = "application/json"
 _REQUEST_SECONDS = 30
+_CONNECT_SECONDS = 10
+_SILENT_SECONDS = 70
+"""Silence after which a stream counts as broken; the API server sends a bookmark every minute."""
 _PAUSED_ATTEMPTS = 4
 """Maximum attempts of a request while responses have Retry-After; client-go uses 10."""
 
@@ -94,6 +100,45 @@ class Transport:
                 await asyncio.sleep(error.retry_after)
         return await self._send(method, target, path, body, headers)
 
+    async def follow(
+        self, path: str, query: dict[str, str], on_line: Callable[[bytes], None]
+    ) -> None:
+        """Send a GET whose response is a stream of lines, and pass each on until it ends.
+
+        A stream that breaks ends as well: what follows it is a new stream in either case.
+
+        Raises:
+            ClusterError: the request failed before the stream began.
+        """
+        request = f"GET {path}"
+        headers = {"Accept": JSON, "Content-Type": JSON}
+        timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+        try:
+            await self.client.update_params_for_auth(
+                headers, [], ["BearerToken"], path, "GET", None
+            )
+            response = await self.client.call_api(
+                "GET", self._url(path, query), headers, _request_timeout=timeout
+            )
+        except _NO_RESPONSE as error:
+            self.availability.record_failure(error)
+            raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
+        self.availability.record_response()
+        API_REQUESTS.labels(method="GET", status=str(response.status)).inc()
+        try:
+            if response.status >= 300:
+                raise error_of(response.status, response.headers, await response.read(), request)
+            rest = b""
+            # Not by readline: a line may be longer than its limit.
+            async for chunk in response.response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    on_line(line)
+        except _NO_RESPONSE as error:
+            log.debug("%s ended: %s: %s", request, type(error).__name__, error)
+        finally:
+            response.response.close()
+
     def _url(self, path: str, query: dict[str, str] | None) -> URL:
         url = f"{self.client.configuration.host}{path}"
         if query:
@@ -131,7 +176,7 @@ class Transport:
                 method, url, headers, body, _request_timeout=self._timeout(method, request)
             )
             text = await response.read()
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except _NO_RESPONSE as error:
             self.availability.record_failure(error)
             raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
         self.availability.record_response()

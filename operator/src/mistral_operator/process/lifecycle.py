@@ -30,16 +30,11 @@ class StopRequested(Exception):
     """The process should exit without an error: on SIGTERM, or to restart."""
 
 
-async def _no_recovery() -> None:
-    """Do nothing."""
-
-
 async def run_watches(
     sink: Sink,
     selectors: Mapping[Kind, str | None],
     namespaces: tuple[str, ...],
-    started: asyncio.Event | None = None,
-    recover: Callable[[], Awaitable[None]] = _no_recovery,
+    recover: Callable[[], Awaitable[None]],
 ) -> None:
     """Watch until a signal arrives; restart watches that fail.
 
@@ -47,7 +42,6 @@ async def run_watches(
         sink: receives the events.
         selectors: watched kinds with their label selectors.
         namespaces: watched namespaces; all if empty.
-        started: is set when Kopf has installed its signal handlers, so that they can be replaced.
         recover: is awaited before watches are restarted, to list what they missed.
 
     Raises:
@@ -56,7 +50,7 @@ async def run_watches(
     registry = kopf.OperatorRegistry()
     register(registry, sink, selectors)
     while True:
-        error = await _watch_once(registry, selectors, namespaces, started)
+        error = await _watch_once(registry, selectors, namespaces)
         if error is None:
             # Kopf handles signals while it runs, and stops on one.
             raise StopRequested
@@ -69,7 +63,6 @@ async def _watch_once(
     registry: kopf.OperatorRegistry,
     selectors: Mapping[Kind, str | None],
     namespaces: tuple[str, ...],
-    started: asyncio.Event | None,
 ) -> BaseException | None:
     """Watch until Kopf stops; return its error, None after a signal.
 
@@ -81,7 +74,6 @@ async def _watch_once(
         settings=kopf_settings(selectors),
         clusterwide=not namespaces,
         namespaces=namespaces,
-        ready_flag=started,
     )
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

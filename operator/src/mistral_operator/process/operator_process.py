@@ -41,8 +41,15 @@ from mistral_operator.signals.activators import (
     keys_scaling_to_zero,
 )
 from mistral_operator.signals.pods import SignalBoard, SignalPoller
-from mistral_operator.watch.resync import Resync, Watcher, installed_kinds, wait_for_kind_change
+from mistral_operator.watch.resync import (
+    Resync,
+    Watcher,
+    installed_kinds,
+    scopes_of,
+    wait_for_kind_change,
+)
 from mistral_operator.watch.store import Store
+from mistral_operator.watch.streams import run_streams
 from mistral_operator.watch.sweep import Sweep
 from mistral_operator.watch.workqueue import WorkQueue
 
@@ -55,8 +62,7 @@ async def run_operator(settings: Settings) -> int:
     loads, fleet, scaling = Loads(), FleetCollector(), ScalingCollector()
     REGISTRY.register(fleet)
     REGISTRY.register(scaling)
-    # One connection per reconciliation, and some for lists, the Lease and lookups.
-    async with await Cluster.connect(settings.concurrency + 5) as cluster:
+    async with await Cluster.connect(_connections(settings)) as cluster:
         runner = await serve(create_app(health, loads), settings.port)
         try:
             await run_all(
@@ -74,6 +80,13 @@ async def run_operator(settings: Settings) -> int:
             await runner.cleanup()
             await exit_if_tasks_hang(exit_code)
     return exit_code
+
+
+def _connections(settings: Settings) -> int:
+    """Return the connections for reconciliations, streams, lists, the Lease and lookups."""
+    streamed = (kinds.NODE, kinds.POD, *kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
+    streams = sum(len(scopes_of(kind, settings.namespaces)) for kind in streamed)
+    return settings.concurrency + streams + 5
 
 
 class Operator:
@@ -135,6 +148,7 @@ class Operator:
         reconciler = Reconciler(dependencies)
         watched = (kinds.RESOURCE, kinds.NODE, kinds.POD, *child_kinds)
         selectors = {kind: kinds.selector_of(kind) for kind in watched}
+        streamed = {kind: one for kind, one in selectors.items() if kind != kinds.RESOURCE}
         resync = Resync(cluster, watcher, selectors, settings.namespaces)
         sweep = Sweep(cluster, store, watcher, resync, selectors, settings.namespaces)
         # Decisions need the first list.
@@ -145,9 +159,10 @@ class Operator:
             await retry_while_unavailable(port_map.publish)()
         await run_all(
             run_watches(
-                *(watcher, selectors, settings.namespaces),
+                *(watcher, {kinds.RESOURCE: None}, settings.namespaces),
                 recover=lambda: self._recover(installed, resync),
             ),
+            run_streams(cluster, watcher, resync, streamed, settings.namespaces),
             resync.forever(settings.resync_seconds),
             sweep.forever(),
             self._restart_on_kind_change(installed),

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from mistral_operator.isolation import Isolation
@@ -86,6 +86,8 @@ class Resync:
         self._selectors = selectors
         self._namespaces = namespaces
         self._isolation = Isolation("lists")
+        self.versions: dict[Kind, int] = {}
+        """Resource version of the last list of each kind."""
 
     @retry_while_unavailable
     async def once(self) -> None:
@@ -100,19 +102,19 @@ class Resync:
             await asyncio.sleep(period)
             await self.once()
 
-    async def list_kind(self, kind: Kind, selector: str | None) -> None:
-        """List one kind in full."""
-        scopes: Iterable[str | None] = self._namespaces or (None,)
-        if not kind.namespaced:
-            scopes = (None,)
+    async def list_kind(self, kind: Kind, selector: str | None) -> int:
+        """List one kind in full; return the resource version from which to watch it."""
         listed: set[Key] = set()
         versions: list[int] = []
-        for namespace in scopes:
+        for namespace in scopes_of(kind, self._namespaces):
             # Page by page, so that the objects of a fleet are never all in memory.
             async for page, version in self._cluster.list_pages(kind, namespace, selector):
                 self._handle_page(kind, page, listed)
                 versions.append(version)
-        self._sink.replace(kind, listed, as_of=min(versions))
+        version = min(versions)
+        self._sink.replace(kind, listed, as_of=version)
+        self.versions[kind] = version
+        return version
 
     def _handle_page(self, kind: Kind, page: list[Object], listed: set[Key]) -> None:
         for body in page:
@@ -120,6 +122,11 @@ class Resync:
             listed.add(key)
             with self._isolation.of((kind.kind, *key)):
                 self._sink.on_event(kind, body, deleted=False)
+
+
+def scopes_of(kind: Kind, namespaces: tuple[str, ...]) -> Sequence[str | None]:
+    """Return the namespaces of the requests for a kind; None stands for all."""
+    return namespaces if namespaces and kind.namespaced else (None,)
 
 
 @retry_while_unavailable
