@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from prometheus_client import REGISTRY
 
 from builders import NAMESPACE, Object, merged
 from fake_api_server import Write
@@ -448,6 +449,11 @@ def test_a_missing_right_to_write_the_status_is_logged_once(
     play(scenario)
 
 
+def failed_reconciles() -> float:
+    """Return how many reconciliations the metric has counted as failed."""
+    return REGISTRY.get_sample_value("mistral_operator_reconcile_total", {"outcome": "error"}) or 0
+
+
 @pytest.mark.parametrize("status", [409, 410])
 @pytest.mark.parametrize("verb", ["apply", "status", "delete", "post"])
 def test_a_transient_conflict_is_neither_a_failure_nor_an_error(status: int, verb: str) -> None:
@@ -456,8 +462,11 @@ def test_a_transient_conflict_is_neither_a_failure_nor_an_error(status: int, ver
         message = "Operation cannot be fulfilled: the object has been modified"
         error = ApiError(status, "Conflict" if status == 409 else "Expired", message)
         rejected = reject(life, error, lambda write: write.verb == verb, times=2)
+        before = failed_reconciles()
         life.edit({"networkPolicy": False, "replicas": 2, "suspend": verb == "post"})
         await life.settle(80)
+
+        assert failed_reconciles() == before, "an alert watches them"
 
         assert len(rejected) == 2
         assert "ApplyFailed" not in life.event_reasons()

@@ -72,9 +72,10 @@ class Reconciler:
             outcome, label = ReconcileOutcome.SETTLED, "settled"
         except Unavailable as error:
             # Conflicts with edits are part of normal operation.
-            level = logging.INFO if error.status == 409 else logging.WARNING
+            is_conflict = error.status in {409, 410}
+            level = logging.INFO if is_conflict else logging.WARNING
             log.log(level, "%s/%s: %s; trying again later", *key, error)
-            outcome, label = ReconcileOutcome.RETRY, "error"
+            outcome, label = ReconcileOutcome.RETRY, "retry" if is_conflict else "error"
         except ClusterError as error:
             # What the API server rejects besides children is the status: no condition can tell.
             self._log_rejection(key, error)
