@@ -26,6 +26,7 @@ LIBRARIES = {
         "itertools",
         "json",
         "math",
+        "msgspec",
         "pydantic",
         "pydantic_core",
         "re",

@@ -297,3 +297,12 @@ async def test_the_proxy_of_the_environment_is_used_unless_no_proxy_has_the_api_
     )
     async with await Cluster.connect(1, str(kubeconfig)) as cluster:
         assert cluster.client.configuration.proxy == proxy
+
+
+async def test_the_page_of_a_proxy_is_no_answer_of_the_api_server() -> None:
+    server = ApiServer(answer="<html>signed out</html>")
+    async with server.cluster() as cluster:
+        with pytest.raises(
+            Unavailable, match="GET /version: 200 the answer is not of an API server"
+        ):
+            await cluster.request("GET", "/version")

@@ -227,3 +227,27 @@ async def test_a_kind_that_was_never_listed_is_listed_first() -> None:
         await until(lambda: len(server.queries) == 1)
 
     assert sink.events == [("a", False)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"<html>\n",
+        b"{}\n",
+        b'{"type": "ADDED", "object": []}\n',
+        b'{"type": "ADDED", "object": {"metadata": null}}\n',
+        b'{"type": "ADDED", "object": {"metadata": {"name": "a"}}}\n',
+        b'{"type": "ADDED", "object": {"metadata": {"resourceVersion": "x", "name": "a"}}}\n',
+        b'{"type": "ADDED", "object": {"metadata": {"resourceVersion": "11"}}}\n',
+        b'{"type": "ERROR", "object": {}}\n',
+        b"\xff\xfe\n",
+    ],
+)
+async def test_what_is_no_watch_is_a_failure_of_the_watch(line: bytes) -> None:
+    server = Server(watches=[(line,), ()])
+
+    async with watching(server) as sink:
+        server.listed = [pod("b", 30)]
+        await until(lambda: len(server.queries) == 2)
+
+    assert sink.events == [("b", False)]

@@ -14,10 +14,11 @@ from tenacity import (
 
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
+from mistral_operator.kube.documents import METADATA_LIST, WATCH_EVENT, NotADocument, WatchEvent
 from mistral_operator.kube.errors import ClusterError, KindMissing, Occupied, Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
-from mistral_operator.kube.transport import JSON, Object, Transport
+from mistral_operator.kube.transport import Object, Transport
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ largest ones stays below 40 MB."""
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _WATCH_SECONDS = 240, 300
 """Shortest and longest time of a watch. Different ones, so that not all begin anew at once."""
+_BAD_GATEWAY = 502
 _NO_VERSION = "1"
 """Resource version that no object has: the first write of etcd is its second revision. An apply
 with it creates an object, and is rejected if one of the name exists."""
@@ -196,7 +198,7 @@ class Cluster(Transport):
         if selector is not None:
             query["labelSelector"] = selector
         while True:
-            page = await self._page(kind, namespace, query, _METADATA if metadata_only else JSON)
+            page = await self._page(kind, namespace, query, metadata_only=metadata_only)
             # An empty list of metadata has `items: null`.
             yield page["items"] or [], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
@@ -206,11 +208,15 @@ class Cluster(Transport):
             query.pop("resourceVersion", None)  # the token includes it
 
     async def _page(
-        self, kind: Kind, namespace: str | None, query: dict[str, str], accept: str
+        self, kind: Kind, namespace: str | None, query: dict[str, str], *, metadata_only: bool
     ) -> Object:
         path = kind.path(namespace)
         try:
-            return await self.request("GET", path, query, accept=accept)
+            if metadata_only:
+                return await self.request(
+                    "GET", path, query, accept=_METADATA, decode=METADATA_LIST
+                )
+            return await self.request("GET", path, query)
         except ClusterError as error:
             if error.status != 404:
                 raise
@@ -224,7 +230,7 @@ class Cluster(Transport):
         namespace: str | None,
         selector: str | None,
         version: int,
-        on_event: Callable[[str, Object], None],
+        on_event: Callable[[WatchEvent, int], None],
     ) -> None:
         """Watch a kind until the stream ends, which it does after some minutes.
 
@@ -233,8 +239,7 @@ class Cluster(Transport):
             namespace: namespace to watch; all if None.
             selector: label selector.
             version: resource version of a list; later changes are reported.
-            on_event: receives the type of each event and its object. A BOOKMARK has only a
-                resource version.
+            on_event: receives each event and its resource version.
 
         Raises:
             ClusterError: the API server refused the watch, or ended it with an error. Changes since
@@ -251,11 +256,16 @@ class Cluster(Transport):
             query["labelSelector"] = selector
 
         def on_line(line: bytes) -> None:
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                status = event["object"]
-                raise error_of(status.get("code", 0), {}, json.dumps(status).encode(), path)
-            on_event(event["type"], event["object"])
+            try:
+                event = WATCH_EVENT(line)
+                if event.type == "ERROR":
+                    status = event.object
+                    text = json.dumps(status).encode()
+                    raise error_of(status.get("code", _BAD_GATEWAY), {}, text, f"GET {path}")
+                on_event(event, event.version)
+            except NotADocument as error:
+                reason = f"the answer is not a watch: {error}"
+                raise Unavailable(_BAD_GATEWAY, reason, f"GET {path}") from error
 
         await self.follow(path, query, on_line)
 

@@ -5,7 +5,6 @@ with objects as plain data. Its model classes would double the CPU time of a fle
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
 from types import TracebackType
@@ -18,6 +17,7 @@ from yarl import URL
 
 from mistral_operator.kube.availability import Availability
 from mistral_operator.kube.credentials import load_configuration
+from mistral_operator.kube.documents import OBJECT, Decoder, NotADocument
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import Fence
@@ -82,6 +82,7 @@ class Transport:
         body: Object | list[Object] | str | None = None,
         content_type: str = JSON,
         accept: str = JSON,
+        decode: Decoder[Object] = OBJECT,
     ) -> Object:
         """Send a request, retry it after the delay of Retry-After, and return the response.
 
@@ -92,13 +93,13 @@ class Transport:
         headers = {"Accept": accept, "Content-Type": content_type}
         for _ in range(_PAUSED_ATTEMPTS - 1):
             try:
-                return await self._send(method, target, path, body, headers)
+                return await self._send(method, target, path, body, headers, decode)
             except Unavailable as error:
                 if not error.retry_after:
                     raise
                 log.info("%s; sending it again in %g s", error, error.retry_after)
                 await asyncio.sleep(error.retry_after)
-        return await self._send(method, target, path, body, headers)
+        return await self._send(method, target, path, body, headers, decode)
 
     async def follow(
         self, path: str, query: dict[str, str], on_line: Callable[[bytes], None]
@@ -164,6 +165,7 @@ class Transport:
         path: str,
         body: Object | list[Object] | str | None,
         headers: dict[str, str],
+        decode: Decoder[Object],
     ) -> Object:
         request = f"{method} {path}"
         try:
@@ -183,5 +185,9 @@ class Transport:
         API_REQUESTS.labels(method=method, status=str(response.status)).inc()
         if response.status >= 300:
             raise error_of(response.status, response.headers, text, request)
-        decoded: Object = json.loads(text)
-        return decoded
+        try:
+            return decode(text)
+        except NotADocument as error:
+            # Such as the page of a proxy that answers for an API server that is away.
+            reason = f"the answer is not of an API server: {error}"
+            raise Unavailable(response.status, reason, request) from error

@@ -5,12 +5,13 @@ quadratic time. The indexes hold only what decisions need, so that thousands of 
 of megabytes.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Body, Key, key_of, labeled_owner
@@ -46,7 +47,7 @@ class LiveChild:
 
     def object(self) -> dict[str, Any]:
         """Return the content as an object."""
-        decoded: dict[str, Any] = json.loads(self.content)
+        decoded: dict[str, Any] = msgspec.json.decode(self.content)
         return decoded
 
 
@@ -284,7 +285,7 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
         "metadata": kept,
         **{key: one for key, one in body.items() if key not in {"metadata", "status"}},
     }
-    encoded = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
+    encoded = msgspec.json.encode(content, order="sorted")
     controllers = [
         one["uid"] for one in metadata.get("ownerReferences", ()) if one.get("controller")
     ]

@@ -14,9 +14,10 @@ from tenacity import RetryCallState, retry, retry_if_exception_type
 
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube.client import Cluster, back_off
+from mistral_operator.kube.documents import WatchEvent
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import Kind
-from mistral_operator.kube.objects import Body, key_of
+from mistral_operator.kube.objects import key_of
 from mistral_operator.watch.resync import Resync, Sink, scopes_of
 
 log = logging.getLogger(__name__)
@@ -99,12 +100,12 @@ class Stream:
                 self._version = None
             raise
 
-    def _on_event(self, event: str, body: Body) -> None:
-        self._version = int(body["metadata"]["resourceVersion"])
-        if event == "BOOKMARK":
+    def _on_event(self, event: WatchEvent, version: int) -> None:
+        self._version = version
+        if event.type == "BOOKMARK":
             return
-        with self._isolation.of((self._kind.kind, *key_of(body))):
-            self._sink.on_event(self._kind, body, deleted=event == "DELETED")
+        with self._isolation.of((self._kind.kind, *key_of(event.object))):
+            self._sink.on_event(self._kind, event.object, deleted=event.type == "DELETED")
 
 
 async def run_streams(

@@ -1,0 +1,92 @@
+"""Decodes what the API server sends. Pure.
+
+msgspec takes a fourth of the time of Python's own decoder, and skips fields that a type does not
+have: the largest part of an object's metadata is the list of its field managers.
+"""
+
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class NotADocument(ValueError):
+    """The text is not what the API server sends: not JSON, or another document."""
+
+
+class WatchEvent(msgspec.Struct):
+    """One line of a watch."""
+
+    type: str
+    """ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
+    object: dict[str, Any]
+
+    @property
+    def version(self) -> int:
+        """The resource version of the object; a BOOKMARK has little else.
+
+        Raises:
+            NotADocument: it has none, or it is no object with a name.
+        """
+        metadata = self.object.get("metadata")
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        if not isinstance(version, str) or not version.isdecimal():
+            raise NotADocument("an event without a resource version")
+        if self.type != "BOOKMARK" and "name" not in self.object["metadata"]:
+            raise NotADocument("an event about an object without a name")
+        return int(version)
+
+
+class Metadata(TypedDict):
+    """The metadata of an object, as far as a sweep reads it."""
+
+    name: str
+    namespace: NotRequired[str]
+    uid: NotRequired[str]
+    resourceVersion: str
+    labels: NotRequired[dict[str, str]]
+
+
+class ObjectMetadata(TypedDict):
+    """An object of which only the metadata was asked for."""
+
+    metadata: Metadata
+
+
+ListMetadata = TypedDict("ListMetadata", {"resourceVersion": str, "continue": NotRequired[str]})
+
+
+class MetadataList(TypedDict):
+    """A page of a list of metadata."""
+
+    metadata: ListMetadata
+    items: list[ObjectMetadata] | None
+
+
+class Decoder(Generic[T]):
+    """Decodes documents of one type.
+
+    Args:
+        type_: what a document is decoded to.
+    """
+
+    def __init__(self, type_: type[T]) -> None:
+        self._decoder = msgspec.json.Decoder(type_)
+
+    def __call__(self, text: bytes | str) -> T:
+        """Decode a document.
+
+        Raises:
+            NotADocument: the text is something else.
+        """
+        try:
+            return self._decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise NotADocument(str(error)) from error
+
+
+OBJECT: Decoder[dict[str, Any]] = Decoder(dict[str, Any])
+WATCH_EVENT = Decoder(WatchEvent)
+METADATA_LIST: Decoder[dict[str, Any]] = Decoder(MetadataList)  # type: ignore[arg-type]
+"""To plain objects, as all are."""
