@@ -1,6 +1,7 @@
 """What the activator costs: memory of a request that it holds, and time of one that it forwards."""
 
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -16,11 +17,12 @@ import pytest
 from aiohttp import web
 
 from endpoint_slices import mapped, our_slice, slice_body
-from mistral_operator.activator.endpoints import Endpoints
+from mistral_operator.activator.endpoints import Endpoint, Endpoints
 from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
-from mistral_operator.scale_to_zero import Terms
+from mistral_operator.scale_to_zero import StoredKeys, Terms
+from mistral_server.contract import key_digest
 from server_runner import free_port
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -88,6 +90,63 @@ async def test_a_forwarded_stream_is_a_little_later() -> None:
             f" {CHUNKS} chunks p50 {statistics.median(whole) * 1000:.2f} ms"
         )
     assert figures["activator"] < figures["engine"] + 0.010
+
+
+async def test_a_flood_of_made_up_keys_delays_regular_clients_little() -> None:
+    """100 clients at one address send new keys all the time; another one uses its key."""
+    port, endpoints = free_port(), Endpoints(is_target=lambda *_: True)
+    terms = Terms(model="m", keys=True, max_wait_seconds=60, max_requests=10)
+    endpoints.set_ports({port: mapped(terms=terms)})
+    endpoint = endpoints.by_port(port)
+    assert endpoint is not None
+    url, numbers, served = f"http://127.0.0.1:{port}/v1/chat/completions", itertools.count(), []
+    unlimited = aiohttp.TCPConnector(limit=0)
+    async with upstream_session() as upstream, aiohttp.ClientSession(connector=unlimited) as client:
+        listeners = Listeners(endpoints, upstream, Limits(drain_seconds=1))
+        await listeners.sync()
+        endpoint.accepted_keys.add("regular")
+        endpoint.keys = StoredKeys("AAAAAAAA", "A" * 16, ("AAAAAAAA",))
+
+        async def flood() -> None:
+            while True:
+                headers = {"Authorization": f"Bearer made-up-{next(numbers)}"}
+                async with client.post(url, json={}, headers=headers) as answer:
+                    served.append(answer.status)
+
+        flooding = [asyncio.create_task(flood()) for _ in range(100)]
+        await asyncio.sleep(1)
+        delays, began = [], time.monotonic()
+        for number in range(ROUNDS):
+            # With a salt of its own, each round is the first request with that key.
+            salt = f"{number:016}"
+            digests = (key_digest(b"regular", salt),)
+            endpoints.set_keys({endpoint.key: StoredKeys("AAAAAAAA", salt, digests)})
+            await asyncio.sleep(0.3)
+            sent = time.monotonic()
+            headers = {"Authorization": "Bearer regular"}
+            asking = asyncio.create_task(client.post(url, json={}, headers=headers))
+            await _until_held(endpoint, 1)
+            delays.append(time.monotonic() - sent)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            await _until_held(endpoint, 0)
+        elapsed = time.monotonic() - began
+        print(
+            f"\n{len(served) / elapsed:.0f} requests/s with made-up keys,"
+            f" {served.count(401) / elapsed:.1f}/s of them checked;"
+            f" the first request with a regular key is queued after"
+            f" {statistics.median(delays) * 1000:.0f} ms, at most {max(delays) * 1000:.0f} ms"
+        )
+        for task in flooding:
+            task.cancel()
+        await asyncio.gather(*flooding, return_exceptions=True)
+        await listeners.close()
+    assert max(delays) < 5
+
+
+async def _until_held(endpoint: Endpoint, count: int) -> None:
+    while endpoint.held != count:  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.001)
 
 
 async def _stream(client: aiohttp.ClientSession, port: int) -> tuple[float, float]:

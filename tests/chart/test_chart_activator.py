@@ -24,10 +24,10 @@ SLICES = {
     "resources": ["endpointslices"],
     "verbs": ["list", "watch"],
 }
-PORT_MAP = {
+MAPS = {
     "apiGroups": [""],
     "resources": ["configmaps"],
-    "resourceNames": [names.PORT_MAP],
+    "resourceNames": [names.PORT_MAP, names.KEY_MAP],
     "verbs": ["get"],
 }
 EVERYTHING = {
@@ -92,7 +92,7 @@ def test_no_environment_variable_is_misspelt() -> None:
     [([], "ClusterRole", [None]), (["team-a", "team-b"], "Role", ["team-a", "team-b"])],
     ids=["cluster", "namespaces"],
 )
-def test_it_may_look_at_slices_and_the_port_map_and_nothing_else(
+def test_it_may_look_at_slices_and_two_maps_and_nothing_else(
     namespaces: list[str], kind: str, where: list[str | None]
 ) -> None:
     rendered = render_activator({"watchNamespaces": namespaces})
@@ -104,7 +104,7 @@ def test_it_may_look_at_slices_and_the_port_map_and_nothing_else(
     ]
 
     assert ports["metadata"]["namespace"] == NAMESPACE
-    assert ports["rules"] == [PORT_MAP]
+    assert ports["rules"] == [MAPS]
     assert [one["kind"] for one in roles] == [kind] * len(where)
     assert [one["metadata"].get("namespace") for one in roles] == where
     assert all(one["rules"] == [SLICES] for one in roles)

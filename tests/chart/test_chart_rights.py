@@ -10,14 +10,14 @@ from operator_rights import (
     IN_THE_CLUSTER,
     IN_WATCHED_NAMESPACES,
     ON_THE_LEASE,
-    ON_THE_PORT_MAP,
+    ON_THE_MAPS,
     Right,
 )
 
 LOOKUP = "-activator-lookup"
 """Suffix of the role by which the operator finds the activators."""
 PORTS = "-activator-ports-writer"
-"""Suffix of the role with which it writes the port map of the activators."""
+"""Suffix of the role with which it writes the maps of the activators."""
 
 
 def rights(role: Object) -> set[Right]:
@@ -57,8 +57,8 @@ def test_the_operator_may_do_what_its_code_does_and_no_more() -> None:
     ports = roles.pop(("Role", NAMESPACE + PORTS))
 
     assert set(roles) == {("ClusterRole", RELEASE), ("Role", NAMESPACE)}
-    assert rights(ports) == set(ON_THE_PORT_MAP)
-    assert [one["resourceNames"] for one in ports["rules"]] == [[names.PORT_MAP]]
+    assert rights(ports) == set(ON_THE_MAPS)
+    assert [one["resourceNames"] for one in ports["rules"]] == [[names.PORT_MAP, names.KEY_MAP]]
     assert rights(roles["ClusterRole", RELEASE]) == {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER}
     assert rights(roles["Role", NAMESPACE]) == set(ON_THE_LEASE)
 
@@ -74,7 +74,7 @@ def test_watched_namespaces_alone_are_open_to_the_operator() -> None:
     assert rights(roles["Role", "team-a"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(roles["Role", "team-b"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(lease) == set(ON_THE_LEASE)
-    assert rights(ports) == set(ON_THE_PORT_MAP)
+    assert rights(ports) == set(ON_THE_MAPS)
     assert rights(lookup) == {("discovery.k8s.io", "endpointslices", "list")}
 
 

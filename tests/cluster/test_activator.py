@@ -105,6 +105,42 @@ def test_a_new_operator_leaves_an_endpoint_at_zero_and_writes_nothing(
     assert ours == {}
 
 
+def test_a_made_up_key_starts_nothing_also_after_a_restart_of_the_operator(
+    unserved: Namespace, operator: OperatorProcess, pods: TalkingPods, activator: Activator
+) -> None:
+    assert activator.is_ready()
+    pods.keys, pods.running = ("right", "other"), 10
+    endpoint = sleeper()
+    endpoint["spec"]["gate"] = {"apiKeys": {"secret": "keys"}}
+    unserved.apply(endpoint)
+    unserved.until(lambda: f"{unserved.name}.small" in key_map(unserved), "the digests")
+    time.sleep(6)  # the activator reads them every five seconds
+    pods.running = 0
+    until_scaled_to_zero(unserved, pods)
+
+    assert ask(unserved, "made-up")[0] == 401
+    operator.stop(signal.SIGKILL)
+    operator.start()
+    operator.until_acting()
+    time.sleep(6)
+    assert ask(unserved, "made-up")[0] == 401
+    assert ask(unserved)[0] == 401, "without a key"
+    time.sleep(3)
+    assert (replicas(unserved), pods.answered, activator.held()) == (0, 0, 0)
+
+    assert ask(unserved, "right")[0] == 200
+    assert pods.answered == 1
+    unserved.kubectl("delete", "msd", "small")
+    unserved.until(lambda: f"{unserved.name}.small" not in key_map(unserved), "no digests")
+
+
+def key_map(namespace: Namespace) -> dict[str, str]:
+    """Return the digests that the operator keeps."""
+    arguments = ("get", "configmap", names.KEY_MAP, "--namespace=default", "--ignore-not-found")
+    text = namespace.cluster.kubectl(*arguments, "-o=json")
+    return dict(json.loads(text).get("data") or {}) if text else {}
+
+
 def test_the_last_replica_stays_where_nothing_would_scale_from_zero(
     unserved: Namespace, pods: TalkingPods
 ) -> None:

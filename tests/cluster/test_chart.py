@@ -33,7 +33,7 @@ from operator_rights import (
     IN_THE_CLUSTER,
     IN_WATCHED_NAMESPACES,
     ON_THE_LEASE,
-    ON_THE_PORT_MAP,
+    ON_THE_MAPS,
     Right,
 )
 from resource_definitions import stand_in, until_established
@@ -145,7 +145,11 @@ ALLOWED = (
     *(Attempt(*right) for right in IN_WATCHED_NAMESPACES),
     *(Attempt(*right) for right in IN_THE_CLUSTER),
     *(Attempt(*right, namespace=NAMESPACE, name=names.LEASE) for right in ON_THE_LEASE),
-    *(Attempt(*right, namespace=NAMESPACE, name=names.PORT_MAP) for right in ON_THE_PORT_MAP),
+    *(
+        Attempt(*right, namespace=NAMESPACE, name=name)
+        for right in ON_THE_MAPS
+        for name in (names.PORT_MAP, names.KEY_MAP)
+    ),
 )
 
 
@@ -238,7 +242,7 @@ UNUSED_HERE = {
     # Needed by admission plugins or within a patch: no request of its own.
     *(right for right in IN_WATCHED_NAMESPACES if right[1].endswith("/finalizers")),
     *(right for right in IN_WATCHED_NAMESPACES if right[2] == "create" and right[1] != "events"),
-    *(right for right in ON_THE_PORT_MAP if right[2] == "create"),
+    *(right for right in ON_THE_MAPS if right[2] == "create"),
     # When a new operator renders one child less, or a foreign object bears a child's name.
     *(
         (kind.group, kind.plural, verb)
@@ -267,7 +271,7 @@ def test_a_running_operator_needs_every_right_and_misses_none(
     own_operator.stop()
     requests = requests_of(release.cluster, OPERATOR)
     used = {right_of(event) for event in requests}
-    granted = {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER, *ON_THE_LEASE, *ON_THE_PORT_MAP}
+    granted = {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER, *ON_THE_LEASE, *ON_THE_MAPS}
     release.cluster.kubectl("--namespace", NAMESPACE, "get", "configmap", names.PORT_MAP)
 
     assert [event for event in requests if event["responseStatus"]["code"] == 403] == []

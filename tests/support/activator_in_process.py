@@ -19,7 +19,8 @@ from mistral_operator.activator.process import Limits, Listeners
 from mistral_operator.activator.proxy import upstream_session
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import Key
-from mistral_operator.scale_to_zero import PortMapEntry, Terms
+from mistral_operator.scale_to_zero import PortMapEntry, StoredKeys, Terms
+from mistral_server.contract import key_digest
 from server_runner import free_port
 
 CHAT = "/v1/chat/completions"
@@ -127,6 +128,12 @@ class Activator:
     def no_replica(self) -> None:
         """Remove the ready replica."""
         self.see(slice_body())
+
+    def publish_keys(self, *keys: str, salt: str = "A" * 16) -> None:
+        """Give the activator digests of keys, as its operator does; without any, take them away."""
+        digests = tuple(key_digest(one.encode(), salt) for one in keys)
+        entries = {self.endpoint.key: StoredKeys("c2VjcmV0", salt, digests)} if keys else {}
+        self.endpoints.set_keys(entries)
 
     def url(self, path: str) -> URL:
         """Return a URL of the endpoint, as it is."""

@@ -121,11 +121,14 @@ def standing_in(namespace: Namespace) -> list[str]:
     ]
 
 
-def ask(namespace: Namespace) -> tuple[int, dict[str, Any]]:
-    """Send a request to the endpoint where its slice leads."""
+def ask(namespace: Namespace, key: str = "") -> tuple[int, dict[str, Any]]:
+    """Send a request to the endpoint where its slice leads, with an API key if there is one."""
     endpoint_slice = namespace.wait_for("endpointslice", "small-activator")
     url = f"http://{ACTIVATOR}:{endpoint_slice['ports'][0]['port']}/v1/chat/completions"
-    request = Request(url, data=b"{}", headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    request = Request(url, data=b"{}", headers=headers)
     try:
         with urlopen(request, timeout=60) as answer:  # noqa: S310 - http on this machine
             return answer.status, json.load(answer)

@@ -56,7 +56,7 @@ ON_THE_LEASE = {
     ("coordination.k8s.io", "leases", verb): "leader.CreatableLeaseLock"
     for verb in ("get", "create", "update")
 }
-ON_THE_PORT_MAP = {
+ON_THE_MAPS = {
     ("", "configmaps", "get"): "activator_ports.PortMapWriter.restore",
     ("", "configmaps", "patch"): "cluster.apply",
     ("", "configmaps", "create"): "a server-side apply of what does not exist needs this verb too",
@@ -93,7 +93,10 @@ FORBIDDEN = (
         for verb in ("create", "patch", "update", "delete")
         for name in ("other", "kube-root-ca.crt")
     ),
-    Attempt("", "configmaps", "delete", NAMESPACE, names.PORT_MAP),
+    *(
+        Attempt("", "configmaps", "delete", NAMESPACE, name)
+        for name in (names.PORT_MAP, names.KEY_MAP)
+    ),
     Attempt("batch", "jobs", "create", "default"),
     *(Attempt(*LEASES, verb, "default", names.LEASE) for verb in ("get", "create", "update")),
     *(Attempt(*LEASES, verb, NAMESPACE, "other") for verb in ("get", "update")),

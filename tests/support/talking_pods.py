@@ -18,8 +18,10 @@ from builders import signal
 from cluster_namespace import Namespace
 from mistral_dev.errors import CommandFailedError
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
+from mistral_server.contract import KEY_DIGEST_METHOD, KeyDigests, key_digest
 
 _numbers = itertools.count(1)
+_SALT = "c2FsdHNhbHRzYWx0"
 
 
 @dataclass
@@ -29,6 +31,7 @@ class TalkingPods:
     Args:
         namespace: where they are.
         running, waiting, looping: requests of all of them together; a test changes these.
+        keys: API keys that they accept, and publish digests of.
         mute: whether they refuse to answer.
         moved: whether they get addresses of the loopback network, which EndpointSlices do not take;
             if not, the addresses that kwok made up have to lead to this machine.
@@ -38,6 +41,7 @@ class TalkingPods:
     running: int = 0
     waiting: int = 0
     looping: int = 0
+    keys: tuple[str, ...] = ()
     mute: bool = False
     moved: bool = True
     answered: int = 0
@@ -119,6 +123,12 @@ class TalkingPods:
         )
         return address
 
+    def _digests(self) -> KeyDigests | None:
+        digests = tuple(key_digest(one.encode(), _SALT) for one in self.keys)
+        return (
+            KeyDigests(method=KEY_DIGEST_METHOD, salt=_SALT, digests=digests) if digests else None
+        )
+
     def _say(self, request: BaseHTTPRequestHandler) -> None:
         count = max(len(self.servers), 1)
         document = signal(
@@ -127,6 +137,7 @@ class TalkingPods:
             looping=self.looping // count,
             tokens=self.answered,
             effective={"kv_cache_tokens": 40_960},
+            key_digests=self._digests(),
         )
         if self.mute:
             _write(request, 503, b"")

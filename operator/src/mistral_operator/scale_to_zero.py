@@ -8,15 +8,22 @@ address of the Service.
 Which port belongs to which endpoint is in one ConfigMap in the operator's own namespace, the port
 map. Anyone with the permission in a namespace can write an EndpointSlice, so the activator takes
 neither ports nor settings from slices.
+
+A second ConfigMap, the key map, has digests of the API keys that the replicas of an endpoint
+accepted last. With them the activator checks keys while no replica runs.
 """
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mistral_operator.api import Resource, Spec
+from mistral_operator.kube.objects import Key
+from mistral_server.contract import MAX_KEY_DIGESTS, KeyDigests
 
 FIRST_PORT = 20_000
 PORTS = 2_000
@@ -40,8 +47,7 @@ class Terms(_Document):
     model: str = Field(max_length=200)
     """Name of the served model, for /v1/models."""
     keys: bool = False
-    """Whether clients must send an API key. Only the replicas check its value; a request without a
-    key does not start one."""
+    """Whether clients must send an API key. A request without one does not start a replica."""
     paths: tuple[Annotated[str, Field(max_length=253)], ...] = Field(default=(), max_length=64)
     """Paths that are open in addition to those that always are."""
     max_wait_seconds: int = Field(ge=1, le=3600)
@@ -99,6 +105,70 @@ def decode_port_map(data: Mapping[str, str]) -> PortMap:
             for port in several:
                 del entries[port]
     return PortMap(entries, tuple(problems))
+
+
+_KEY_MAP_ENTRY = re.compile(
+    rf"1 ([A-Za-z0-9_-]{{8}}) ([A-Za-z0-9_-]{{16}}) ((?:[A-Za-z0-9_-]{{8}}){{1,{MAX_KEY_DIGESTS}}})"
+)
+"""An entry of the key map: format, Secret, salt and digests. Texts of a fixed length, since 2,000
+entries have to fit into an object of 1 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKeys:
+    """Digests of the API keys of one endpoint, in the key map."""
+
+    secret: str
+    """Stands for the Secret with the keys. With another one, the digests are void."""
+    salt: str
+    digests: tuple[str, ...]
+
+
+def keys_to_store(
+    before: StoredKeys | None, secret: str, reported: Sequence[KeyDigests | None]
+) -> StoredKeys | None:
+    """Return the digests to keep of an endpoint, None for none.
+
+    While no replica runs, they are those of the last one, unless the resource names another Secret.
+    A replica with an image that publishes none makes the last ones void. Of several replicas, each
+    with a salt of its own, the digests stay those of one as long as it runs.
+
+    Args:
+        before: what is kept now.
+        secret: name of the Secret with the keys.
+        reported: what each ready replica with this Secret reports.
+    """
+    stands_for = hashlib.sha256(secret.encode()).hexdigest()[:8]
+    kept = before if before is not None and before.secret == stands_for else None
+    if not reported:
+        return kept
+    usable = [one for one in reported if one is not None and one.usable]
+    same = [one for one in usable if kept is not None and one.salt == kept.salt]
+    return next(
+        (StoredKeys(stands_for, one.salt, one.digests) for one in (*same, *usable)),
+        None,
+    )
+
+
+def encode_key_map(entries: Mapping[Key, StoredKeys]) -> dict[str, str]:
+    """Return the data of the ConfigMap with the key map. A namespace has no period in its name."""
+    return {
+        f"{key.namespace}.{key.name}": f"1 {one.secret} {one.salt} {''.join(one.digests)}"
+        for key, one in sorted(entries.items())
+    }
+
+
+def decode_key_map(data: Mapping[str, str]) -> dict[Key, StoredKeys]:
+    """Return the key map in a ConfigMap; entries of another format are ignored."""
+    entries = {}
+    for name, text in data.items():
+        match = _KEY_MAP_ENTRY.fullmatch(text)
+        if match is not None:
+            namespace, _, endpoint = name.partition(".")
+            secret, salt, joined = match.groups()
+            digests = tuple(joined[at : at + 8] for at in range(0, len(joined), 8))
+            entries[Key(namespace, endpoint)] = StoredKeys(secret, salt, digests)
+    return entries
 
 
 class EndpointReport(_Document):

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from mistral_server.contract import (
+    API_KEYS_FILE,
     EXIT_CODES,
     FailureClass,
+    GateSettings,
     LifecycleSettings,
     SignalDocument,
+    key_digest,
 )
 from server_runner import (
     RunningServer,
@@ -179,3 +182,20 @@ def test_an_engine_deaf_to_sigterm_is_killed(start: Start, tmp_path: Path) -> No
     assert server.wait(40) == EXIT_CODES[FailureClass.ENGINE_DIED]
     assert "did not exit within 20 s" in server.report().message
     assert server.processes() == {}
+
+
+def test_a_server_publishes_digests_of_its_keys_and_no_key(start: Start, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / API_KEYS_FILE).write_text("first-key\nsecond-key\n")
+    settings = server_settings(tmp_path, gate=GateSettings(api_keys=str(keys)))
+    server = start(settings)
+    server.until_ready()
+    server.until(lambda: '"key_digests":{' in server.get("/signals")[1])
+
+    text = server.get("/signals")[1]
+    digests = SignalDocument.read(text).key_digests
+    assert digests is not None
+    expected = [key_digest(key, digests.salt) for key in (b"first-key", b"second-key")]
+    assert {*digests.digests} == {*expected}
+    assert "-key" not in text

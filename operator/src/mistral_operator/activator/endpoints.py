@@ -21,6 +21,7 @@ from mistral_operator.scale_to_zero import (
     ActivatorDocument,
     EndpointReport,
     PortMapEntry,
+    StoredKeys,
     Terms,
 )
 from mistral_operator.watch.store import Index
@@ -29,6 +30,11 @@ log = logging.getLogger(__name__)
 
 DEFAULT_START_SECONDS = 60.0
 """Estimated duration of a start until one was measured."""
+BELIEF_SECONDS = 3600.0
+"""How long after its last replica the digests of an endpoint are believed without exception. The
+Secret may have changed since; then no known key is right."""
+_PROBE_SECONDS = 60.0
+"""Time until another key may start a replica if the one before started none."""
 _REPORT_SECONDS = 3600.0
 """Time between two reports of ignored slices of one namespace."""
 
@@ -57,19 +63,28 @@ class Endpoint:
     held: int = 0
     """Number of queued requests."""
     clock: Callable[[], float] = time.monotonic
+    keys: StoredKeys | None = None
+    """Digests of its API keys, None if they are not known."""
     accepted_keys: AcceptedKeys = field(default_factory=AcceptedKeys)
     """API keys that its replicas accepted."""
     log: QuietLog = field(default_factory=lambda: QuietLog(log))
     """Warnings about its requests."""
     _next_target: int = 0
     _held_unknown: int = 0
-    """Number of queued requests whose key no replica has accepted yet."""
+    """Number of queued requests with an unknown key."""
     _waiting_since: float | None = None
+    _believed_until: float = field(init=False)
     _start_seconds: float = DEFAULT_START_SECONDS
     _updated: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def __post_init__(self) -> None:
+        """Believe digests from now on: a restart must not let another key start a replica."""
+        self._believed_until = self.clock() + BELIEF_SECONDS
+
     def update(self, targets: tuple[str, ...], *, in_path: bool) -> None:
         """Set the state that the slices report."""
+        if targets or self.targets:
+            self._believed_until = self.clock() + BELIEF_SECONDS
         if targets and not self.targets and self._waiting_since is not None:
             self._start_seconds = self.clock() - self._waiting_since
             self._waiting_since = None
@@ -77,20 +92,38 @@ class Endpoint:
         self._updated.set()
         self._updated = asyncio.Event()
 
+    def is_strange(self, key: str) -> bool:
+        """Return whether a key is unknown although a replica has accepted another one."""
+        return bool(self.accepted_keys) and key not in self.accepted_keys
+
+    def may_probe(self) -> bool:
+        """Return whether a key that the digests do not contain may start a replica now.
+
+        If so, the next one has to wait.
+        """
+        now = self.clock()
+        if now < self._believed_until:
+            return False
+        self._believed_until = now + _PROBE_SECONDS
+        return True
+
+    @property
+    def probing(self) -> bool:
+        """Whether a key that the digests do not contain waits for a replica."""
+        return self.keys is not None and self._held_unknown > 0
+
     @contextmanager
-    def slot(self, key: str = "") -> Iterator[None]:
+    def slot(self, *, unknown: bool = False) -> Iterator[None]:
         """Occupy one slot of the queue.
 
-        Once a replica has accepted any key, half of the slots are for accepted ones: anyone can
-        make up keys.
+        Half of the slots are not for unknown keys: anyone can make up keys.
 
         Args:
-            key: API key of the request.
+            unknown: whether the API key of the request is unknown.
 
         Raises:
             LimitExceeded: the queue is full.
         """
-        unknown = bool(self.accepted_keys) and key not in self.accepted_keys
         if self.held >= self.terms.max_requests:
             raise LimitExceeded
         if unknown and self._held_unknown >= (self.terms.max_requests + 1) // 2:
@@ -137,6 +170,7 @@ class Endpoints:
         )
         self._endpoints: dict[Key, Endpoint] = {}
         self._ports: dict[int, Endpoint] = {}
+        self._keys: Mapping[Key, StoredKeys] = {}
         self._log = QuietLog(log, _REPORT_SECONDS)
 
     def set_ports(self, entries: Mapping[int, PortMapEntry]) -> None:
@@ -149,7 +183,7 @@ class Endpoints:
             if current is None or current.port != port:
                 current = Endpoint(key, entry.terms, port)
             self._endpoints[key] = current
-            self._endpoints[key].terms = entry.terms
+            current.terms, current.keys = entry.terms, self._keys.get(key)
         self._ports = {one.port: one for one in self._endpoints.values()}
         for key in self._endpoints:
             self._refresh(key)
@@ -158,6 +192,12 @@ class Endpoints:
                 # Requests that are still queued at the closed port need a replica anyway.
                 endpoint.update(self._targets(key), in_path=False)
         self._changed()
+
+    def set_keys(self, keys: Mapping[Key, StoredKeys]) -> None:
+        """Take over the key map."""
+        self._keys = keys
+        for key, endpoint in self._endpoints.items():
+            endpoint.keys = keys.get(key)
 
     def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Process a watch event, or an object of a list."""

@@ -5,7 +5,8 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter(
     "mistral_activator_requests",
     "Requests to endpoints with minReplicas 0, by outcome: forwarded, answered (by the activator"
-    " itself), over_budget (queue full), timed_out, left (client disconnected), failed.",
+    " itself), wrong_key (not one of the endpoint), unchecked_key (too many keys to check),"
+    " over_budget (queue full), timed_out, left (client disconnected), failed.",
     ["namespace", "name", "outcome"],
 )
 HELD = Gauge(

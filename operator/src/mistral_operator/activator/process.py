@@ -11,8 +11,8 @@ from aiohttp import web
 
 from mistral_operator.activator.body import STALL_SECONDS
 from mistral_operator.activator.endpoints import Endpoints
+from mistral_operator.activator.maps import key_map_reader, port_map_reader
 from mistral_operator.activator.metrics import CONNECTIONS_CLOSED, IGNORED_REASONS, IGNORED_SLICES
-from mistral_operator.activator.port_map import PortMapReader
 from mistral_operator.activator.proxy import Proxy, upstream_session
 from mistral_operator.activator.responses import error_response
 from mistral_operator.kube import kinds
@@ -89,8 +89,11 @@ class Activator:
         selectors = {kinds.ENDPOINT_SLICE: kinds.SELECTOR}
         namespaces = self._settings.namespaces
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
-        port_map = PortMapReader(self._cluster, self._settings.namespace, self._endpoints)
+        at = self._cluster, self._settings.namespace, self._endpoints
+        port_map, key_map = port_map_reader(*at), key_map_reader(*at)
         await resync.once()
+        # Before the first request: without digests, a made-up key starts a replica.
+        await key_map.once()
         await run_all(
             run_streams(self._cluster, self._endpoints, resync, selectors, namespaces),
             resync.forever(self._settings.resync_seconds),
@@ -98,6 +101,7 @@ class Activator:
                 *(self._cluster, self._health), stays_ready=True, problem=lambda: port_map.problem
             ),
             port_map.run(),
+            key_map.run(),
             self._sync_listeners(),
             self._export_metrics(),
             self._drain(),

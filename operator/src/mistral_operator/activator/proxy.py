@@ -9,9 +9,11 @@ from aiohttp import web
 from yarl import URL
 
 from mistral_operator.activator.accepted_keys import api_key
+from mistral_operator.activator.admission import KeyRefused, is_unknown
 from mistral_operator.activator.body import STALL_SECONDS, TimedBody
 from mistral_operator.activator.budget import memory_of_request
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
+from mistral_operator.activator.key_checks import KeyChecks
 from mistral_operator.activator.metrics import HELD, REQUESTS, WAIT_SECONDS
 from mistral_operator.activator.responses import error_response, response_while_scaled_to_zero
 from mistral_operator.kube.plurals import counted
@@ -67,6 +69,7 @@ class Proxy:
         self._endpoints = endpoints
         self._client = client
         self._memory = memory
+        self._checks = KeyChecks()
         self._stall_seconds = stall_seconds
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -106,9 +109,13 @@ class Proxy:
     ) -> tuple[str, web.StreamResponse]:
         started, key = time.monotonic(), api_key(request.headers.get("Authorization"))
         deadline = started + endpoint.terms.max_wait_seconds
+        try:
+            unknown = await self._is_unknown(request, endpoint, key)
+        except KeyRefused as refused:
+            return refused.outcome, refused.response
         while True:
             try:
-                target = await _wait_for_target(endpoint, key, deadline)
+                target = await _wait_for_target(endpoint, deadline, unknown=unknown)
             except LimitExceeded:
                 return "over_budget", _queue_full(endpoint)
             except TimeoutError:
@@ -133,6 +140,11 @@ class Proxy:
                 WAIT_SECONDS.observe(time.monotonic() - started)
                 _learn(endpoint, request.path, key, upstream.status)
                 return await _stream_back(request, upstream, endpoint)
+
+    async def _is_unknown(self, request: web.Request, endpoint: Endpoint, key: str) -> bool:
+        if endpoint.targets:
+            return False
+        return await is_unknown(endpoint, key, request.remote or "unknown", self._checks)
 
     def _body(self, request: web.Request) -> TimedBody | None:
         return TimedBody(request.content, self._stall_seconds) if request.body_exists else None
@@ -160,7 +172,7 @@ def _learn(endpoint: Endpoint, path: str, key: str, status: int) -> None:
         endpoint.accepted_keys.add(key)
 
 
-async def _wait_for_target(endpoint: Endpoint, key: str, deadline: float) -> str:
+async def _wait_for_target(endpoint: Endpoint, deadline: float, *, unknown: bool) -> str:
     """Wait for a ready replica and return its host and port.
 
     Raises:
@@ -172,7 +184,7 @@ async def _wait_for_target(endpoint: Endpoint, key: str, deadline: float) -> str
     if endpoint.targets:
         return await endpoint.ready_target()
     gauge = HELD.labels(*endpoint.key)
-    with endpoint.slot(key):
+    with endpoint.slot(unknown=unknown):
         gauge.set(endpoint.held)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):

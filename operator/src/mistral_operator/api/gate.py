@@ -46,7 +46,8 @@ class ApiKeys(ApiModel):
     """Name of a Secret in the namespace of the resource with the key `api-keys`: one API key per
     line; empty lines and lines that start with `#` are ignored. Nothing else of the Secret is read,
     so a Secret for another purpose is not accepted. A changed Secret takes effect within about a
-    minute, without a restart. Only the pods read it."""
+    minute, without a restart. Only the pods read it. They publish salted digests of the keys, so
+    use random keys of at least 128 bits."""
 
 
 Path = Annotated[str, Field(min_length=2, max_length=253, pattern=patterns.API_PATH)]

@@ -15,6 +15,7 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Key
 from mistral_operator.kube.plurals import counted
+from mistral_operator.kube.transport import Object
 from mistral_operator.scale_to_zero import (
     FIRST_PORT,
     PORTS,
@@ -49,6 +50,7 @@ class ActivatorPorts:
         self._entries: dict[Key, tuple[int, PortMapEntry]] = {}
         self.version = 0
         """Changes with every change of the map, which takes long to encode."""
+        self._secrets: dict[Key, str] = {}
         self._refused: dict[Key, str] = {}
         self._released: dict[int, None] = {}
         """Ports that were used before, the longest unused first. They are given last: a client of
@@ -76,11 +78,20 @@ class ActivatorPorts:
         if port is None:
             return None
         self._refused.pop(key, None)
+        api_keys = resource.spec.gate.api_keys
+        self._secrets[key] = "" if api_keys is None else api_keys.secret
         entry = PortMapEntry(namespace=key.namespace, name=key.name, terms=terms_of(resource))
         if self._entries.get(key) != (port, entry):
             self._entries[key] = port, entry
             self.version += 1
         return port
+
+    def keys_secrets(self) -> dict[Key, str | None]:
+        """Return the Secret with the API keys of each endpoint that has a port.
+
+        The name is empty if it requires no keys, and None before the resource is reconciled.
+        """
+        return {key: self._secrets.get(key) for key in self._entries}
 
     def refusal(self, key: Key) -> str | None:
         """Return why an endpoint that can scale to zero has no port, None if it has one."""
@@ -94,6 +105,7 @@ class ActivatorPorts:
     def forget(self, key: Key) -> None:
         """Take back the port of an endpoint."""
         self._refused.pop(key, None)
+        self._secrets.pop(key, None)
         port, _ = self._entries.pop(key, (None, None))
         if port is None:
             return
@@ -164,17 +176,7 @@ class PortMapWriter:
             if data == self._written:
                 self._version = version
                 return
-            body = {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {
-                    "name": names.PORT_MAP,
-                    "namespace": self._namespace,
-                    "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
-                },
-                "data": data,
-            }
-            await self._cluster.apply(body, force=True)
+            await self._cluster.apply(config_map(self._namespace, names.PORT_MAP, data), force=True)
             self._written, self._version = data, version
 
     async def run(self) -> None:
@@ -185,3 +187,17 @@ class PortMapWriter:
                 await self.publish()
             except ClusterError as error:
                 log.warning("cannot write the port map of the activators: %s", error)
+
+
+def config_map(namespace: str, name: str, data: dict[str, str]) -> Object:
+    """Return a ConfigMap of the operator in its own namespace."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
+        },
+        "data": data,
+    }

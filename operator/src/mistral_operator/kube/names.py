@@ -58,6 +58,12 @@ LEASE = "mistral-small-operator"
 PORT_MAP = "mistral-small-operator-activator"
 """Name of the ConfigMap with the activator's ports, in the operator's own namespace."""
 
+KEY_MAP = "mistral-small-operator-activator-keys"
+"""Name of the ConfigMap with digests of the API keys of endpoints, in the same namespace."""
+
+VOLUME_API_KEYS = "api-keys"
+"""Volume of a pod with the API keys of its endpoint."""
+
 MAX_NAME = 50
 """Maximum length of a resource name: leaves room for a suffix within the 63 of a label."""
 

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from prometheus_client import REGISTRY
 
 from mistral_operator import metrics
+from mistral_operator.control.activator_keys import KeyMapWriter
 from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_operator.control.dependencies import Dependencies
@@ -138,6 +139,7 @@ class Operator:
         self._loads.scaler = scaler
         ports = ActivatorPorts(store, settings.activator_ports_per_namespace, queue.add)
         port_map = PortMapWriter(cluster, settings.namespace, ports)
+        key_map = KeyMapWriter(cluster, settings.namespace, store, board, ports)
         dependencies = Dependencies(
             *(cluster, store, board, scaler, activators, context, self._fleet),
             ports=ports,
@@ -169,7 +171,7 @@ class Operator:
             _export_queue_metrics(queue),
             scaler.run(),
             *await self._pollers(scaler, queue),
-            *((port_map.run(),) if settings.activator_service else ()),
+            *((port_map.run(), key_map.run()) if settings.activator_service else ()),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
         )
 

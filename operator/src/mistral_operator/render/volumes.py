@@ -15,7 +15,7 @@ _SIZE_LIMITS = {
     _HOME: "20Gi",  # compile caches of 64 MB, and the download cache of the hub's client
     _MODEL: "128Gi",  # 48 GB in bf16, twice that in float32
 }
-_PROMPT, _KEYS = "system-prompt", "api-keys"
+_PROMPT, _KEYS = "system-prompt", names.VOLUME_API_KEYS
 
 
 def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:

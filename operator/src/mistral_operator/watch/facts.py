@@ -81,6 +81,8 @@ class PodFacts:
     """Digest of its pod template, from the annotation."""
     containers: tuple[ContainerFacts, ...] = ()
     """Init containers first."""
+    keys_secret: str = ""
+    """Name of the Secret with its API keys; empty if it has none."""
 
     def container(self, name: str) -> ContainerFacts | None:
         """Return a container by its name."""
@@ -186,7 +188,13 @@ def pod_facts(body: Body) -> PodFacts:
         evicted=_failure(status) if status.get("phase") == "Failed" else "",
         configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
         containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
+        keys_secret=_keys_secret(body.get("spec", {})),
     )
+
+
+def _keys_secret(spec: Body) -> str:
+    volumes = (one for one in spec.get("volumes", ()) if one["name"] == names.VOLUME_API_KEYS)
+    return next((one.get("secret", {}).get("secretName", "") for one in volumes), "")
 
 
 def _failure(status: Body) -> str:

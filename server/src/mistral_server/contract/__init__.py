@@ -23,6 +23,15 @@ from mistral_server.contract.gate import (
     LoopSettings,
     is_open,
 )
+from mistral_server.contract.key_digests import (
+    KEY_DIGEST_METHOD,
+    MAX_KEY_DIGESTS,
+    SALT_BYTES,
+    KeyDigest,
+    KeyDigests,
+    Salt,
+    key_digest,
+)
 from mistral_server.contract.lenient import printable
 from mistral_server.contract.public_text import public_text
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
@@ -49,11 +58,14 @@ __all__ = [
     "FETCH_SETTINGS_ENV",
     "FLAGS",
     "KEYLESS_PATHS",
+    "KEY_DIGEST_METHOD",
     "KV_PRESSURE",
+    "MAX_KEY_DIGESTS",
     "MEMORY_FAILURES",
     "OPEN_PATHS",
     "PHASE_OF_STAGE",
     "REPORT_LIMIT_BYTES",
+    "SALT_BYTES",
     "SERVER_SETTINGS_ENV",
     "SERVER_TOKEN_ENV",
     "SERVER_TOKEN_HEADER",
@@ -63,12 +75,15 @@ __all__ = [
     "FailureClass",
     "FetchSettings",
     "GateSettings",
+    "KeyDigest",
+    "KeyDigests",
     "LifecycleSettings",
     "LimitSettings",
     "LoopAction",
     "LoopSettings",
     "ModelSettings",
     "Phase",
+    "Salt",
     "ServerSettings",
     "SignalDocument",
     "Stage",
@@ -76,6 +91,7 @@ __all__ = [
     "TerminationReport",
     "check_engine_args",
     "is_open",
+    "key_digest",
     "printable",
     "public_text",
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mistral_server.contract.base import ServerDocument
+from mistral_server.contract.key_digests import KeyDigests
 from mistral_server.contract.stages import ReportedName, ReportedStage
 
 _Requests = Annotated[int, Field(ge=0, le=10**6)]
@@ -56,3 +57,5 @@ class SignalDocument(ServerDocument):
     kv_pressure: bool = False
     """Whether the KV cache is full and requests are evicted from it."""
     effective: EffectiveConfiguration = EffectiveConfiguration()
+    key_digests: KeyDigests | None = None
+    """Digests of the API keys; None without keys, with too many, or if they are not known yet."""

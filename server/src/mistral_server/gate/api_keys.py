@@ -40,13 +40,10 @@ class ApiKeys:
             return
         self._checked_at = now
         try:
-            # The kubelet replaces a Secret's files by renaming a link to their directory.
-            linked = self._directory / "..data"
-            stat = (linked if linked.exists() else self._directory).stat()
-            version = (stat.st_ino, stat.st_mtime_ns)
+            version = keys_version(self._directory)
             if version == self._version:
                 return
-            keys = _keys(self._directory)
+            keys = read_keys(self._directory)
         except OSError as error:
             # The previous keys stay valid: a partial Secret must not lock out clients.
             _log.warning("Cannot read the API keys in %s: %s", self._directory, error)
@@ -65,7 +62,7 @@ def check_api_keys(directory: str | None) -> None:
     if directory is None:
         return
     try:
-        keys = _keys(Path(directory))
+        keys = read_keys(Path(directory))
     except OSError:
         keys = []
     if not keys:
@@ -75,7 +72,24 @@ def check_api_keys(directory: str | None) -> None:
         )
 
 
-def _keys(directory: Path) -> list[bytes]:
+def keys_version(directory: Path) -> tuple[int, int]:
+    """Return what changes when the keys in a directory do.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    # The kubelet replaces a Secret's files by renaming a link to their directory.
+    linked = directory / "..data"
+    stat = (linked if linked.exists() else directory).stat()
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def read_keys(directory: Path) -> list[bytes]:
+    """Return the keys in a directory.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     lines = (directory / API_KEYS_FILE).read_bytes().splitlines()
     stripped = (line.strip() for line in lines)
     return [line for line in stripped if line and not line.startswith(b"#")]

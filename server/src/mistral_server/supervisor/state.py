@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from mistral_server.contract import EffectiveConfiguration, ServerSettings, SignalDocument, Stage
+from mistral_server.contract import (
+    EffectiveConfiguration,
+    KeyDigests,
+    ServerSettings,
+    SignalDocument,
+    Stage,
+)
 from mistral_server.engine.vllm_metrics import EngineMetrics
 from mistral_server.engine_log.stages import Stages
 from mistral_server.supervisor.hang_detector import HangDetector
@@ -17,6 +23,8 @@ class ServerState:
     stages: Stages = field(default_factory=Stages)
     effective: EffectiveConfiguration = field(default_factory=EffectiveConfiguration)
     metrics: EngineMetrics = field(default_factory=EngineMetrics)
+    key_digests: KeyDigests | None = None
+    """Digests of the API keys, once they are computed."""
     started: bool = False
     """Whether a chat was answered."""
     pressure: KVPressureDetector = field(default_factory=KVPressureDetector)
@@ -34,6 +42,10 @@ class ServerState:
             return None
         return self.hang_detector.stall_reason()
 
+    def publish_keys(self, digests: KeyDigests | None) -> None:
+        """Publish the digests of the API keys, None for none."""
+        self.key_digests = digests
+
     def signals(self) -> SignalDocument:
         """Return the document behind ``/signals``."""
         return SignalDocument(
@@ -48,4 +60,5 @@ class ServerState:
             kv_cache_usage=min(self.metrics.kv_cache_usage, 1.0),
             kv_pressure=self.pressure.high,
             effective=self.effective,
+            key_digests=self.key_digests,
         )

@@ -46,6 +46,7 @@ from mistral_server.supervisor.engine_process import EngineProcess, Reaper
 from mistral_server.supervisor.engine_watch import poll_engine
 from mistral_server.supervisor.hang_detector import HangDetector
 from mistral_server.supervisor.health import serve_health
+from mistral_server.supervisor.key_publisher import published_keys
 from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
 
@@ -101,6 +102,9 @@ class Supervisor:
         self._check()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._health_port())
+            await stack.enter_async_context(
+                published_keys(self._settings.gate.api_keys, self._state.publish_keys)
+            )
             client = await stack.enter_async_context(EngineClient(self._settings, self._token))
             engine = await stack.enter_async_context(self._engine())
             await self._start(client)

@@ -1,0 +1,98 @@
+"""Follows the ConfigMaps of the operator: the endpoint of each port, and digests of API keys."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from mistral_operator.activator.endpoints import Endpoints
+from mistral_operator.activator.quiet_log import QuietLog
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError
+from mistral_operator.scale_to_zero import decode_key_map, decode_port_map
+
+log = logging.getLogger(__name__)
+
+_PORTS_PERIOD = 1.0
+_KEYS_PERIOD = 5.0
+"""The operator writes this map every ten seconds at most."""
+
+
+class MapReader:
+    """Reads one ConfigMap again and again.
+
+    Each read needs the permission to get this object and no other. A watch would need one for all
+    ConfigMaps of the namespace. Without an answer the last data stay.
+
+    Args:
+        cluster: the cluster.
+        namespace: namespace of the operator and the activators.
+        name: name of the ConfigMap.
+        period: interval between two reads in seconds.
+        on_data: receives its data when they changed.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        name: str,
+        period: float,
+        on_data: Callable[[Mapping[str, str]], None],
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._name = name
+        self._period = period
+        self._on_data = on_data
+        self._version: str | None = None
+        self._log = QuietLog(log)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the map is not known, None if it is."""
+        if self._version is not None:
+            return None
+        return (
+            f"ConfigMap {self._namespace}/{self._name} has not been read yet; the operator"
+            " creates it"
+        )
+
+    async def once(self) -> None:
+        """Read the map; a failure is logged."""
+        try:
+            body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, self._name)
+        except ClusterError as error:
+            self._log.warning("unreadable", f"cannot read ConfigMap {self._name}: {error}")
+            return
+        if body is None or body["metadata"]["resourceVersion"] == self._version:
+            return
+        self._on_data(body.get("data") or {})
+        self._version = body["metadata"]["resourceVersion"]
+
+    async def run(self) -> None:
+        """Read the map forever."""
+        while True:
+            await self.once()
+            await asyncio.sleep(self._period)
+
+
+def port_map_reader(cluster: Cluster, namespace: str, endpoints: Endpoints) -> MapReader:
+    """Return what gives the port map to the endpoints."""
+
+    def on_data(data: Mapping[str, str]) -> None:
+        decoded = decode_port_map(data)
+        for problem in decoded.problems:
+            log.warning("ConfigMap %s: %s; it is ignored", names.PORT_MAP, problem)
+        endpoints.set_ports(decoded.entries)
+
+    return MapReader(cluster, namespace, names.PORT_MAP, _PORTS_PERIOD, on_data)
+
+
+def key_map_reader(cluster: Cluster, namespace: str, endpoints: Endpoints) -> MapReader:
+    """Return what gives the digests of API keys to the endpoints."""
+
+    def on_data(data: Mapping[str, str]) -> None:
+        endpoints.set_keys(decode_key_map(data))
+
+    return MapReader(cluster, namespace, names.KEY_MAP, _KEYS_PERIOD, on_data)

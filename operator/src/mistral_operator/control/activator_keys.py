@@ -1,0 +1,114 @@
+"""The API keys that the activators accept: digests that replicas publish, in the key map.
+
+The operator reads no Secret. It keeps what the ready replicas of an endpoint report in a ConfigMap
+in its own namespace, so that the digests are there while the endpoint is scaled to zero.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from mistral_operator.control.activator_ports import ActivatorPorts, config_map
+from mistral_operator.isolation import Isolation
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError
+from mistral_operator.kube.objects import Key
+from mistral_operator.scale_to_zero import (
+    StoredKeys,
+    decode_key_map,
+    encode_key_map,
+    keys_to_store,
+)
+from mistral_operator.signals.pods import SignalBoard
+from mistral_operator.watch.store import Store
+from mistral_server.contract import KeyDigests
+
+log = logging.getLogger(__name__)
+
+_PERIOD_SECONDS = 2.0
+_WRITE_SECONDS = 10.0
+"""Interval between two writes at least: pods decide what the map contains."""
+
+
+class KeyMapWriter:
+    """Writes the key map when it changed.
+
+    Args:
+        cluster: the cluster.
+        namespace: namespace of the operator.
+        store: has the pods.
+        board: has what they report.
+        ports: which endpoints can scale to zero, and the Secrets with their keys.
+        clock: the time in seconds; it only goes forward.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        store: Store,
+        board: SignalBoard,
+        ports: ActivatorPorts,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._store = store
+        self._board = board
+        self._ports = ports
+        self._clock = clock
+        self._entries: dict[Key, StoredKeys] = {}
+        self._written: dict[Key, StoredKeys] | None = None
+        """What the ConfigMap contains; None before it was read."""
+        self._next_write = 0.0
+        self._isolation = Isolation("activator keys")
+
+    async def run(self) -> None:
+        """Write the map forever."""
+        while True:
+            try:
+                await self.once()
+            except ClusterError as error:
+                log.warning("cannot write the key map of the activators: %s", error)
+            await asyncio.sleep(_PERIOD_SECONDS)
+
+    async def once(self) -> None:
+        """Write the map if it changed. The first call continues with what is there.
+
+        Raises:
+            ClusterError: it cannot be read or written.
+        """
+        if self._written is None:
+            body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.KEY_MAP)
+            self._written = decode_key_map((body or {}).get("data") or {})
+            self._entries = self._written
+        self._collect()
+        if self._entries == self._written or self._clock() < self._next_write:
+            return
+        self._next_write = self._clock() + _WRITE_SECONDS
+        written = self._entries
+        body = config_map(self._namespace, names.KEY_MAP, encode_key_map(written))
+        await self._cluster.apply(body, force=True)
+        self._written = written
+
+    def _collect(self) -> None:
+        """Take over what the pods report. Endpoints that are gone are left out."""
+        before, self._entries = self._entries, {}
+        for key, secret in self._ports.keys_secrets().items():
+            if secret == "":
+                continue
+            entry = before.get(key)
+            with self._isolation.of(key):
+                if secret is not None:
+                    entry = keys_to_store(entry, secret, self._reported(key, secret))
+            if entry is not None:
+                self._entries[key] = entry
+
+    def _reported(self, key: Key, secret: str) -> list[KeyDigests | None]:
+        """Return what the ready pods with a Secret report, in the order of their names."""
+        pods = sorted(self._store.pods.owned(key), key=lambda pod: pod.name)
+        ready = [one for one in pods if one.ready and one.keys_secret == secret]
+        documents = self._board.documents(ready).values()
+        return [one.key_digests for one in documents if one.ready]

@@ -1,0 +1,80 @@
+"""The ConfigMaps of the operator, as the activator reads them."""
+
+import logging
+
+import pytest
+
+from api_server import ApiServer
+from endpoint_slices import KEY, mapped
+from mistral_operator.activator.endpoints import Endpoint, Endpoints
+from mistral_operator.activator.maps import key_map_reader, port_map_reader
+from mistral_operator.kube import names
+from mistral_operator.kube.client import Cluster
+from mistral_operator.scale_to_zero import StoredKeys, encode_key_map, encode_port_map
+
+KEYS = StoredKeys("AAAAAAAA", "B" * 16, ("CCCCCCCC",))
+PORT = 20_000
+
+
+def config_map(data: dict[str, str], version: str = "1") -> dict[str, object]:
+    """Return a ConfigMap as the API server does."""
+    return {"metadata": {"resourceVersion": version}, "data": data}
+
+
+def one(endpoints: Endpoints) -> Endpoint:
+    """Return the endpoint at the first port."""
+    endpoint = endpoints.by_port(PORT)
+    assert endpoint is not None
+    return endpoint
+
+
+@pytest.mark.parametrize("keys_first", [True, False])
+async def test_digests_reach_their_endpoint_whichever_map_is_read_first(
+    api: ApiServer, cluster: Cluster, keys_first: bool
+) -> None:
+    endpoints = Endpoints()
+    ports = port_map_reader(cluster, "mistral-system", endpoints), encode_port_map({PORT: mapped()})
+    keys = key_map_reader(cluster, "mistral-system", endpoints), encode_key_map({KEY: KEYS})
+
+    for reader, data in (keys, ports) if keys_first else (ports, keys):
+        api.answer = config_map(data)
+        await reader.once()
+    assert one(endpoints).keys == KEYS
+
+    api.answer = config_map({}, version="2")
+    await keys[0].once()
+    assert one(endpoints).keys is None
+    paths = {request[1].rpartition("/")[2] for request in api.requests}
+    assert paths == {names.PORT_MAP, names.KEY_MAP}
+
+
+@pytest.mark.parametrize("status", [404, 403, 503])
+async def test_without_an_answer_the_last_digests_stay(
+    api: ApiServer, cluster: Cluster, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoints = Endpoints()
+    endpoints.set_ports({PORT: mapped()})
+    reader = key_map_reader(cluster, "mistral-system", endpoints)
+    api.answer = config_map(encode_key_map({KEY: KEYS}))
+    await reader.once()
+
+    api.status = status
+    with caplog.at_level(logging.WARNING):
+        await reader.once()
+
+    assert one(endpoints).keys == KEYS
+    assert (names.KEY_MAP in caplog.text) == (status != 404)
+
+
+async def test_a_port_map_that_was_never_read_is_a_problem(
+    api: ApiServer, cluster: Cluster
+) -> None:
+    reader = port_map_reader(cluster, "mistral-system", Endpoints())
+    api.status = 404
+    await reader.once()
+    assert reader.problem is not None
+    assert names.PORT_MAP in reader.problem
+
+    api.status, api.answer = 200, config_map({})
+    await reader.once()
+    assert reader.problem is None

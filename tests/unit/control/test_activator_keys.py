@@ -1,0 +1,255 @@
+"""The key map: what the operator keeps of the digests that replicas publish."""
+
+from typing import Any
+
+import pytest
+
+from builders import NAME, NAMESPACE, merged, ready_pod, resource, resource_body, signal
+from mistral_operator.control.activator_keys import KeyMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.errors import Unavailable
+from mistral_operator.kube.objects import Key
+from mistral_operator.render import RenderContext, children
+from mistral_operator.scale_to_zero import (
+    PORTS,
+    StoredKeys,
+    decode_key_map,
+    encode_key_map,
+    keys_to_store,
+)
+from mistral_operator.signals.pods import SignalBoard
+from mistral_operator.watch.facts import pod_facts
+from mistral_operator.watch.store import Store
+from mistral_server.contract import KEY_DIGEST_METHOD, MAX_KEY_DIGESTS, KeyDigests
+
+KEY = Key(NAMESPACE, NAME)
+SECRET = "keys"  # noqa: S105 - the name of a Secret
+SALT, OTHER_SALT = "A" * 16, "B" * 16
+OLD, NEW = "oldoldol", "newnewne"
+
+
+def digests(*each: str, salt: str = SALT, method: str = KEY_DIGEST_METHOD) -> KeyDigests:
+    """Return digests as a replica reports them."""
+    return KeyDigests(method=method, salt=salt, digests=each)
+
+
+class Cluster:
+    """An API server that keeps the ConfigMap with the key map."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, str] | None = None
+        self.writes = 0
+        self.down = False
+
+    async def get(self, kind: kinds.Kind, namespace: str, name: str) -> Any:
+        assert (kind, namespace, name) == (kinds.CONFIG_MAP, "mistral-system", names.KEY_MAP)
+        return None if self.data is None else {"data": self.data}
+
+    async def apply(self, body: Any, *, force: bool) -> None:
+        assert force
+        if self.down:
+            raise Unavailable(503, "down", "PATCH /configmaps")
+        self.writes += 1
+        self.data = body["data"]
+
+
+class Operator:
+    """The part of an operator that keeps digests, for one endpoint."""
+
+    def __init__(self, cluster: Cluster | None = None) -> None:
+        self.cluster = cluster or Cluster()
+        self.now = 0.0
+        self.store, self.board = Store(kinds.CHILD_KINDS), SignalBoard()
+        self.ports = ActivatorPorts(self.store)
+        self.writer = KeyMapWriter(
+            self.cluster,  # type: ignore[arg-type]
+            "mistral-system",
+            self.store,
+            self.board,
+            self.ports,
+            clock=lambda: self.now,
+        )
+
+    def reconcile(self, secret: str | None = SECRET, key: Key = KEY, **spec: Any) -> None:
+        """Let the reconciler see the resource."""
+        gate = {} if secret is None else {"apiKeys": {"secret": secret}}
+        both = {"autoscaling": {"minReplicas": 0, "maxReplicas": 4}, "gate": gate}
+        self.ports.port(key, resource(merged(both, spec)))
+
+    def run_pod(
+        self, name: str, reported: KeyDigests | None, secret: str = SECRET, **fields: Any
+    ) -> None:
+        """Let a pod be ready and report digests."""
+        volume = {"name": names.VOLUME_API_KEYS, "secret": {"secretName": secret}}
+        body = ready_pod(name) | {"spec": {"volumes": [volume]}}
+        self.store.pods.put(body)
+        document = signal(key_digests=reported, **fields)
+        self.board.record(pod_facts(body)).document = document
+
+    def stop_pod(self, name: str) -> None:
+        """Let a pod be gone."""
+        self.store.pods.remove(ready_pod(name))
+
+    async def stored(self, seconds: float = 10.0) -> tuple[str, ...] | None:
+        """Return the digests in the ConfigMap some time later."""
+        self.now += seconds
+        await self.writer.once()
+        entry = decode_key_map(self.cluster.data or {}).get(KEY)
+        return None if entry is None else entry.digests
+
+
+async def test_digests_outlive_the_replica_and_the_operator() -> None:
+    operator = Operator()
+    operator.reconcile()
+    assert await operator.stored() is None
+    assert operator.cluster.writes == 0, "nothing to say"
+
+    operator.run_pod("small-1", digests(OLD))
+    assert await operator.stored() == (OLD,)
+    operator.stop_pod("small-1")
+    assert await operator.stored() == (OLD,)
+
+    new = Operator(operator.cluster)
+    new.store.resources.put(resource_body())
+    new.ports.restore({"20000": encode_port(operator)})
+    assert await new.stored() == (OLD,), "before its resource is reconciled"
+    new.reconcile()
+    assert await new.stored() == (OLD,)
+    assert operator.cluster.writes == 1
+
+
+def encode_port(operator: Operator) -> str:
+    """Return the entry of the endpoint in the port map."""
+    (entry,) = operator.ports.entries.values()
+    return entry.model_dump_json()
+
+
+async def test_a_changed_key_replaces_the_old_ones() -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("small-1", digests(OLD))
+    assert await operator.stored() == (OLD,)
+
+    operator.run_pod("small-1", digests(NEW))
+    assert await operator.stored() == (NEW,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda one: one.reconcile("other-keys"), id="another Secret"),
+        pytest.param(lambda one: one.reconcile(None), id="no keys any more"),
+        pytest.param(lambda one: one.reconcile(suspend=True), id="never at zero"),
+        pytest.param(lambda one: one.ports.forget(KEY), id="deleted"),
+        pytest.param(lambda one: one.run_pod("small-2", None), id="an older server image"),
+        pytest.param(
+            lambda one: one.run_pod("small-2", digests(NEW, method="later")), id="another method"
+        ),
+    ],
+)
+async def test_digests_that_may_be_wrong_are_taken_away(change: Any) -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("small-1", digests(OLD))
+    assert await operator.stored() == (OLD,)
+    operator.stop_pod("small-1")
+
+    change(operator)
+    assert await operator.stored() is None
+    operator.ports.forget(KEY)
+    operator.reconcile()
+    assert await operator.stored() is None, "also when all is as before"
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        pytest.param({"ready": False}, id="does not serve"),
+        pytest.param({"secret": "old-keys"}, id="has the Secret of before"),
+        pytest.param({"secret": ""}, id="has no Secret"),
+    ],
+)
+async def test_other_pods_are_not_believed(pod: dict[str, Any]) -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("small-1", digests(OLD), **pod)
+    assert await operator.stored() is None
+
+
+async def test_replicas_with_salts_of_their_own_do_not_take_turns() -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("small-2", digests(OLD, salt=OTHER_SALT))
+    await operator.stored()
+    for name in ("small-1", "small-3"):
+        operator.run_pod(name, digests(NEW))
+        assert await operator.stored() == (OLD,)
+    assert operator.cluster.writes == 1
+
+    operator.stop_pod("small-2")
+    assert await operator.stored() == (NEW,)
+
+
+async def test_a_pod_that_changes_its_digests_all_the_time_causes_a_write_every_ten_seconds() -> (
+    None
+):
+    operator = Operator()
+    operator.reconcile()
+    for number in range(100):
+        operator.run_pod("small-1", digests(f"{number:08}"))
+        await operator.stored(seconds=1)
+    assert operator.cluster.writes == 10
+
+
+async def test_a_failed_write_is_tried_again() -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("small-1", digests(OLD))
+    operator.cluster.down = True
+    with pytest.raises(Unavailable):
+        await operator.stored()
+
+    operator.cluster.down = False
+    operator.stop_pod("small-1")
+    assert await operator.stored() == (OLD,)
+
+
+def test_the_secret_of_a_pod_is_read_from_its_volume() -> None:
+    rendered = children(resource({"gate": {"apiKeys": {"secret": SECRET}}}), RenderContext("image"))
+    (template,) = (one["spec"]["template"] for one in rendered if one["kind"] == "Deployment")
+    pod = ready_pod() | {"spec": template["spec"]}
+
+    assert pod_facts(pod).keys_secret == SECRET
+    assert pod_facts(ready_pod()).keys_secret == ""
+
+
+def test_two_thousand_endpoints_fit_into_one_object() -> None:
+    stored = keys_to_store(None, "s" * 253, [digests(*["x" * 8] * MAX_KEY_DIGESTS)])
+    assert stored is not None
+    entries = {Key("n" * 63, f"{number:050}"): stored for number in range(PORTS)}
+    data = encode_key_map(entries)
+
+    assert sum(len(name) + len(text) for name, text in data.items()) < 2**20
+    assert decode_key_map(data) == entries
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        f"2 AAAAAAAA {SALT} {OLD}",
+        f"1 AAAAAAAA {SALT} ",
+        f"1 AAAAAAAA {SALT} {OLD}x",
+        f"1 AAAAAAAA {SALT}A {OLD}",
+        f"1 AAAAAAAA {SALT} {OLD}\n",
+        f"1 AAAAAAAA {SALT} {OLD * (MAX_KEY_DIGESTS + 1)}",
+    ],
+    ids=lambda one: repr(one[:40]),
+)
+def test_an_entry_of_another_format_is_ignored(text: str) -> None:
+    good = StoredKeys("AAAAAAAA", SALT, (OLD, NEW))
+    data = encode_key_map({Key("team", "a.b"): good}) | {"other.small": text}
+
+    assert decode_key_map(data) == {Key("team", "a.b"): good}
