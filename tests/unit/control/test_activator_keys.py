@@ -253,3 +253,23 @@ def test_an_entry_of_another_format_is_ignored(text: str) -> None:
     data = encode_key_map({Key("team", "a.b"): good}) | {"other.small": text}
 
     assert decode_key_map(data) == {Key("team", "a.b"): good}
+
+
+@pytest.mark.parametrize("data", [None, {}])
+async def test_a_map_that_was_deleted_or_edited_is_written_again(
+    data: dict[str, str] | None,
+) -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("one", digests(OLD))
+    await operator.writer.once()
+    before, operator.cluster.data = operator.cluster.data, data
+
+    operator.now += 60
+    await operator.writer.once()
+
+    assert before is not None
+    assert (operator.cluster.data, operator.cluster.writes) == (before, 2)
+    operator.now += 60
+    await operator.writer.once()
+    assert operator.cluster.writes == 2, "a map that is as it should be"

@@ -372,3 +372,21 @@ def test_an_odd_entry_of_the_map_serves_no_endpoint(data: dict[str, str], proble
 
     assert set(decoded.entries) == {20_007}
     assert problem in decoded.problems[0]
+
+
+@pytest.mark.parametrize("data", [None, {}, {"31000": "someone/else"}])
+async def test_a_map_that_was_deleted_or_edited_is_written_again(
+    data: dict[str, str] | None,
+) -> None:
+    slices, cluster = Slices(), Cluster()
+    written = writer(slices, cluster)
+    await written.restore()
+    port(slices, KEY)
+    await written.publish()
+    before, cluster.data = cluster.data, data
+
+    await written.verify()
+
+    assert (cluster.data, cluster.writes) == (before, 2)
+    await written.verify()
+    assert cluster.writes == 2, "a map that is as it should be"

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _PERIOD_SECONDS = 2.0
 _WRITE_SECONDS = 10.0
 """Interval between two writes at least: pods decide what the map contains."""
+_VERIFY_SECONDS = 30.0
+"""Interval between two looks at the map, which someone may have deleted or edited."""
 
 
 class KeyMapWriter:
@@ -62,7 +64,7 @@ class KeyMapWriter:
         self._entries: dict[Key, StoredKeys] = {}
         self._written: dict[Key, StoredKeys] | None = None
         """What the ConfigMap contains; None before it was read."""
-        self._next_write = 0.0
+        self._next_write = self._next_read = 0.0
         self._isolation = Isolation("activator keys")
 
     async def run(self) -> None:
@@ -81,9 +83,10 @@ class KeyMapWriter:
             ClusterError: it cannot be read or written.
         """
         if self._written is None:
-            body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.KEY_MAP)
-            self._written = decode_key_map((body or {}).get("data") or {})
-            self._entries = self._written
+            self._entries = self._written = await self._read()
+        elif self._clock() >= self._next_read and self._written:
+            # It may have been deleted or edited.
+            self._written = await self._read()
         self._collect()
         if self._entries == self._written or self._clock() < self._next_write:
             return
@@ -92,6 +95,11 @@ class KeyMapWriter:
         body = config_map(self._namespace, names.KEY_MAP, encode_key_map(written))
         await self._cluster.apply(body, force=True)
         self._written = written
+
+    async def _read(self) -> dict[Key, StoredKeys]:
+        self._next_read = self._clock() + _VERIFY_SECONDS
+        body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.KEY_MAP)
+        return decode_key_map((body or {}).get("data") or {})
 
     def _collect(self) -> None:
         """Take over what the pods report. Endpoints that are gone are left out."""

@@ -5,6 +5,7 @@ the ports in it.
 """
 
 import asyncio
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from mistral_operator.watch.store import Store
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
+_VERIFY_EVERY = 3
+"""Rounds after which the map is read: someone may have deleted or edited it."""
 
 
 class ActivatorPorts:
@@ -179,12 +182,23 @@ class PortMapWriter:
             await self._cluster.apply(config_map(self._namespace, names.PORT_MAP, data), force=True)
             self._written, self._version = data, version
 
+    async def verify(self) -> None:
+        """Write the map again if someone deleted or edited it.
+
+        Raises:
+            ClusterError: it cannot be read or written.
+        """
+        body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
+        if body is None or (body.get("data") or {}) != self._written:
+            self._written = None
+            await self.publish()
+
     async def run(self) -> None:
         """Remove the ports of endpoints that are gone, which no reconciliation does."""
-        while True:
+        for number in itertools.count(1):
             await asyncio.sleep(_RETRY_SECONDS)
             try:
-                await self.publish()
+                await (self.publish() if number % _VERIFY_EVERY else self.verify())
             except ClusterError as error:
                 log.warning("cannot write the port map of the activators: %s", error)
 
