@@ -9,7 +9,7 @@ import pytest
 from fault_api import Api, until
 from fault_exchange import Exchange
 from fault_lane import NAME, Lane, lane
-from fault_proxy_requests import AtList, Hold, RespondEvery
+from fault_proxy_requests import AtList, AtWatch, Hold, RespondEvery
 from fault_proxy_watches import DropEvents, a_deletion
 from mistral_operator.kube import kinds
 
@@ -33,11 +33,10 @@ async def test_a_child_deleted_before_it_is_watched_is_created_again(
         async def delete() -> None:
             await api.delete(kinds.SERVICE, made.namespace, NAME)
 
-        # The operator itself lists first, then Kopf does and watches from there.
-        gap = AtList("services", 2, delete)
+        gap = AtWatch("services", delete)
         with made.proxy.fault(gap):
             made.operator.kill()
-            await until(lambda: _done(gap), "the second list")
+            await until(lambda: _done(gap), "the watch")
 
             async def is_back() -> bool:
                 return await made.get(kinds.SERVICE) != {}
@@ -55,6 +54,7 @@ async def test_a_resource_deleted_before_it_is_watched_is_not_reconciled(
         async def delete() -> None:
             await api.delete(kinds.RESOURCE, made.namespace, NAME)
 
+        # The operator itself lists resources first, then Kopf does and watches from there.
         gap = AtList(kinds.RESOURCE.plural, 2, delete)
         with made.proxy.fault(gap):
             made.operator.kill()
@@ -180,5 +180,5 @@ async def test_a_rejected_event_is_posted_again(api: Api, tmp_path: Path) -> Non
         await until(posted, "the Event", DETECTION_SECONDS)
 
 
-async def _done(gap: AtList) -> bool:
+async def _done(gap: AtList | AtWatch) -> bool:
     return gap.done

@@ -164,6 +164,22 @@ class AtList(Fault):
 
 
 @dataclass
+class AtWatch(Fault):
+    """Do something right before the first watch of a kind is forwarded."""
+
+    kind: str
+    action: Callable[[], Awaitable[None]]
+    done: bool = False
+
+    async def before(self, exchange: Exchange) -> ProxyResponse | None:
+        """Do it, if it is that watch."""
+        if exchange.is_watch and exchange.kind == self.kind and not self.done:
+            self.done = True
+            await self.action()
+        return None
+
+
+@dataclass
 class StaleLists(Fault):
     """Store lists, and serve the stored ones while `stale` is set."""
 
