@@ -12,9 +12,9 @@ from builders import CONTEXT, resource_body
 from child_rules import broken_rules
 from fuzz_examples import EXAMPLES
 from mistral_operator.api import parse_resource
-from mistral_operator.api.crd import resource_schema, to_yaml
+from mistral_operator.api.crd import resource_schema
 from mistral_operator.api.network import Peer
-from mistral_operator.api.yaml_documents import yaml_documents
+from mistral_operator.api.yaml_documents import to_yaml, yaml_documents
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render import NetworkDefaults, RenderContext, children
 from mistral_operator.render.allowed import check_allowed
@@ -37,7 +37,7 @@ ROUTES = (None, ActivatorRoute(20_000, ("10.0.0.1",)), ActivatorRoute(20_001, ("
 
 
 def check(spec: Any, context: RenderContext, route: ActivatorRoute | None) -> None:
-    """Check what becomes of a spec."""
+    """Check the outcome of a spec: children, or an error."""
     try:
         resource = parse_resource({**resource_body(), "spec": spec})
         check_allowed(resource.spec, context)
