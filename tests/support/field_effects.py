@@ -175,29 +175,29 @@ def _with(document: Any, path: Path, value: Any) -> Any:
 
 def _children(resource: Resource) -> dict[str, list[Any]]:
     """Return the values in the children by their path, without digests."""
-    found: dict[str, list[Any]] = {}
+    result: dict[str, list[Any]] = {}
     for child in children(resource, CONTEXT, ROUTE):
         content = json.loads(json.dumps(child))
         del content["metadata"]["annotations"][ANNOTATION_APPLIED]
         if child["kind"] == "Deployment":
             del content["spec"]["template"]["metadata"]["annotations"]
-        _collect(content, child["kind"], found)
-    return found
+        _collect(content, child["kind"], result)
+    return result
 
 
-def _collect(value: Any, path: str, found: dict[str, list[Any]]) -> None:
+def _collect(value: Any, path: str, result: dict[str, list[Any]]) -> None:
     """Collect the values in a document; the items of a list share their path, or have a name."""
     if isinstance(value, str) and value.startswith("{"):
         value = json.loads(value)
     if isinstance(value, dict):
         for key, inner in value.items():
-            _collect(inner, f"{path}.{key}", found)
+            _collect(inner, f"{path}.{key}", result)
     elif isinstance(value, list):
         for one in value:
             named = isinstance(one, dict) and isinstance(one.get("name"), str)
-            _collect(one, f"{path}.{one['name']}" if named else f"{path}[]", found)
+            _collect(one, f"{path}.{one['name']}" if named else f"{path}[]", result)
     else:
-        found.setdefault(path, []).append(value)
+        result.setdefault(path, []).append(value)
 
 
 def _changed(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> list[str]:

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from gate_engine import CHAT, COMPLETIONS, settings
-from hostile_requests import attacks
+from gate_engine import CHAT, COMPLETIONS, call, choice, settings
+from hostile_requests import attacks, image_part, png
 from hostile_resources import hostile_signals
 from mistral_operator.activator.slices import may_be_replica
 from mistral_server.contract import LoopSettings, ServerSettings, SignalDocument, TerminationReport
@@ -275,6 +275,35 @@ def check_address(data: bytes) -> None:
         raise BrokenPromise(f"{address!r} is allowed")
 
 
+_SCHEMA = {"type": "array", "items": {"type": "string", "pattern": "^a{1,9}$"}, "maxItems": 9}
+_FUNCTION = {"name": "f", "parameters": {"type": "object", "properties": {"x": _SCHEMA}}}
+_CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+_PARTS = [{"type": "text", "text": "Hi"}, image_part(png(8, 8))]
+_FULL: dict[str, Any] = {
+    "messages": [
+        {"role": "developer", "content": "Hi"},
+        {"role": "user", "content": _PARTS},
+        {"role": "assistant", "tool_calls": [_CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "5"},
+    ],
+    "prompt": ["a", "b"],
+    "tools": [{"type": "function", "function": _FUNCTION}],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": _SCHEMA}},
+    "structured_outputs": {"regex": "a{1,9}", "choice": ["a"], "json": json.dumps(_SCHEMA)},
+    "stream": False,
+    "stream_options": {"include_usage": True},
+    "repetition_detection": {"max_pattern_size": 999, "min_pattern_size": 2, "min_count": 3},
+    "n": 1,
+    "stop": ["a"],
+    "max_tokens": 5000,
+    "max_completion_tokens": 5000,
+    "include_reasoning": "no",
+    "temperature": "0.5",
+}
+"""A request with every field that the gate reads."""
+
+
 def stream_seeds() -> Iterator[bytes]:
     """Yield ordinary and odd streams."""
     usual = [*map(encoded, OTHERS), *RAW]
@@ -287,6 +316,11 @@ def stream_seeds() -> Iterator[bytes]:
 
 def exchange_seeds() -> Iterator[bytes]:
     """Yield requests, each with the responses that fit."""
+    full = json.dumps(_FULL).encode()
+    whole = json.dumps({"choices": [choice("Hi", call("f", "{}"))], "usage": {}}).encode()
+    for gate in range(len(_GATES)):
+        for path in range(2):
+            yield bytes([path, 0, 0, 0, 1, 1, 0, gate]) + full + SEPARATOR + whole
     chat = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "stream": True}).encode()
     answers = [event + b"\n\n" for event in (*map(encoded, OTHERS), *RAW)]
     for number, answer in enumerate(answers):
