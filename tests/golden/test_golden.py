@@ -20,8 +20,8 @@ from golden_cases import (
     server_settings_in,
 )
 from mistral_operator.api import parse_resource
-from mistral_operator.api.crd import to_yaml
 from mistral_operator.api.pod import to_kubernetes
+from mistral_operator.api.yaml_documents import to_yaml
 from mistral_operator.kube.names import ANNOTATION_APPLIED, KIND
 from mistral_operator.render import KubernetesObject, RenderContext, children
 from mistral_operator.render.metadata import with_applied_digest

@@ -14,7 +14,7 @@ import yaml
 
 from golden_cases import GOLDEN, Case
 from mistral_operator.api import parse_resource
-from mistral_operator.api.crd import to_yaml
+from mistral_operator.api.yaml_documents import to_yaml
 from mistral_operator.render import children
 
 RELEASED = GOLDEN / "released"

@@ -12,6 +12,7 @@ _FILES_WITH_SHARED_ENGINE = frozenset(
     {
         "test_engine_gate.py",
         "test_engine_hostile.py",
+        "test_engine_schema.py",
         "test_engine_supervision.py",
         "test_engine_workarounds.py",
         "test_examples_clients.py",

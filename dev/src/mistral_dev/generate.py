@@ -20,7 +20,8 @@ from mistral_dev.dashboard import dashboard
 from mistral_dev.errors import DevError, UsageError
 from mistral_dev.paths import CHECKOUT
 from mistral_dev.reference import reference
-from mistral_operator.api.crd import custom_resource_definition, to_yaml
+from mistral_operator.api.crd import custom_resource_definition
+from mistral_operator.api.yaml_documents import to_yaml
 
 CHART = Path("charts/mistral-small-operator")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from mistral_dev import litellm
 from mistral_dev.paths import CHECKOUT
 from mistral_dev.progress import Progress
+from mistral_dev.separate_environments import ALL
 from mistral_dev.uv import uv
 
 _EXPORTS: dict[Path, dict[Path, tuple[str, ...]]] = {
@@ -25,7 +25,7 @@ _EXPORTS: dict[Path, dict[Path, tuple[str, ...]]] = {
         CHECKOUT / "operator" / "requirements.txt": ("--no-default-groups", "--extra", "operator"),
         CHECKOUT / "server" / "requirements.txt": ("--no-default-groups", "--extra", "server"),
     },
-    litellm.PROJECT: {litellm.REQUIREMENTS: ()},
+    **{one.project: {one.requirements: ()} for one in ALL},
 }
 """Of each project that is resolved: each exported file and what of the project it covers."""
 

@@ -10,9 +10,10 @@ from typing import IO, TypeVar
 import click
 
 from mistral_operator.api import DEFAULT_MODEL, Resource, parse_spec
-from mistral_operator.api.crd import custom_resource_definition, to_yaml
+from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.manifest_file import InvalidManifest, read_resources
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.yaml_documents import to_yaml
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
 from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
 from mistral_operator.kube.errors import CannotStart

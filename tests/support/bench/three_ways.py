@@ -21,7 +21,7 @@ import psutil
 
 from bench.fast_engine import ANSWERS_ENV, FAST, PACED
 from gate_engine import EOS, HEAD, choice, chunk, settings
-from mistral_dev import litellm
+from mistral_dev.separate_environments import LITELLM
 from mistral_dev.settings import free_ports
 from server_runner import SERVER_SOURCE
 
@@ -165,7 +165,7 @@ def _running(
     argv: Sequence[str], port: int, environment: Mapping[str, str], directory: Path
 ) -> Iterator[psutil.Process]:
     """Run a program of LiteLLM's environment for the length of the block, once it answers."""
-    binaries = litellm.environment() / "bin"
+    binaries = LITELLM.directory() / "bin"
     log = directory / f"{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

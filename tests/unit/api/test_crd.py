@@ -13,10 +13,10 @@ from mistral_operator.api.crd import (
     UnsupportedSchema,
     custom_resource_definition,
     structural,
-    to_yaml,
 )
 from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.yaml_documents import to_yaml
 from mistral_operator.kube import names
 
 FILE = CHECKOUT / "crds" / f"{names.PLURAL}.{names.GROUP}.yaml"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mistral_operator.api.yaml_documents import yaml_documents
+from mistral_operator.api.yaml_documents import to_yaml, yaml_documents
 
 VALUES: dict[str, Any] = {
     "1:30": "1:30",
@@ -104,3 +104,14 @@ def test_merge_keys_are_merged_below_the_own_ones() -> None:
 
 def test_each_document_of_a_text_is_yielded() -> None:
     assert list(yaml_documents("a: 1\n---\n---\nb\n")) == [{"a": 1}, None, "b"]
+
+
+@pytest.mark.parametrize("text", [*VALUES, "1.5", "yes", "null", ".inf", "0x", "1e5x", "a: b"])
+def test_a_text_that_is_written_is_the_same_text_for_kubectl(text: str) -> None:
+    document = {"a": text, "b": [text], text: "c"}
+
+    assert [*yaml_documents(to_yaml(document))] == [document]
+
+
+def test_a_text_without_another_meaning_is_written_without_quotes() -> None:
+    assert to_yaml({"a": "v1", "b": "64Gi"}) == "a: v1\nb: 64Gi\n"

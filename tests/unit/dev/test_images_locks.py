@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from mistral_dev import litellm
 from mistral_dev.images import engine, operator_image
 from mistral_dev.paths import CHECKOUT
+from mistral_dev.separate_environments import ALL
 from mistral_dev.uv import PINS
 
 ENGINE = engine.PROJECT / "requirements.txt"
 SERVER = CHECKOUT / "server" / "requirements.txt"
 BUILD = CHECKOUT / "dev" / "requirements" / "build.txt"
-LOCKS = [ENGINE, SERVER, operator_image.REQUIREMENTS, BUILD, PINS, litellm.REQUIREMENTS]
+LOCKS = [ENGINE, SERVER, operator_image.REQUIREMENTS, BUILD, PINS]
+LOCKS += [one.requirements for one in ALL]
 
 
 def entries(lock: Path) -> list[str]:

@@ -11,7 +11,7 @@ from mistral_server.errors import IncompatibleVersionsError
 @pytest.mark.parametrize(
     ("vllm", "mistral_common"),
     [
-        ("0.20.0", "1.12.0"),
+        ("0.24.0", "1.12.0"),
         ("0.26.0", "1.12.0"),
         ("0.32.0", "1.11.6"),
         ("0.32.0+cpu", "1.12.3"),
@@ -31,10 +31,11 @@ def test_a_pair_that_works_passes(vllm: str, mistral_common: str) -> None:
         ("0.33.0", "1.13.1", r'install "mistral-common>=1.11.6,<1.13"'),
         ("0.32.0", "1.11.5", r'install "mistral-common>=1.11.6,<1.13"'),
         ("0.26.0", "2.0", r'install "mistral-common>=1.11.5,<1.13"'),
-        ("0.17.1", "1.12.0", "older than 0.20"),
-        ("0.18.0", "1.12.0", "older than 0.20"),
-        ("0.19.1", "1.12.0", "older than 0.20"),
-        ("unknown", "1.12.0", "older than 0.20"),
+        ("0.17.1", "1.12.0", "older than 0.24"),
+        ("0.18.0", "1.12.0", "older than 0.24"),
+        ("0.19.1", "1.12.0", "older than 0.24"),
+        ("0.23.1", "1.12.0", "older than 0.24"),
+        ("unknown", "1.12.0", "older than 0.24"),
     ],
 )
 def test_a_pair_that_does_not_work_is_refused_with_what_to_install(

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from builders import SERVER_IMAGE, resource
+from mistral_operator.api import parse_spec
 from mistral_operator.api.network import Peer
+from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render import NetworkDefaults, RenderContext, children
 
 Object = dict[str, Any]
@@ -206,3 +208,26 @@ def test_a_wide_destination_does_not_open_metadata_services(cidr: str, address: 
 
     assert not reaches(made, address)
     assert reaches(made, str(ip_network(cidr)[1]))
+
+
+@pytest.mark.parametrize(
+    "cidr",
+    [
+        "169.254.169.254/32",
+        "169.254.0.0/16",
+        "168.63.129.16/32",
+        "192.0.0.192/32",
+        "100.100.100.200/32",
+        "fd00:ec2::254/128",
+        "fd00:ec2:0:0:0:0:0:0/32",
+        "fd20:ce::254/128",
+        "fe80::/64",
+    ],
+)
+def test_a_destination_cannot_be_a_metadata_service(cidr: str) -> None:
+    spec = {"network": {"destinations": [{"ipBlock": {"cidr": cidr}}]}}
+
+    with pytest.raises(InvalidResource, match="credentials of the node") as refused:
+        parse_spec(spec)
+
+    assert refused.value.field == "spec.network.destinations[0]"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from mistral_operator.api.network import is_metadata_service
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
 from mistral_operator.signals.polling import url_host
@@ -23,18 +24,16 @@ def may_be_replica(address: str, port: int) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return False
+    if parsed.version == 6 and parsed.scope_id is not None:
+        return False  # any text may follow the address as its zone
     return port == names.HTTP_PORT and not (
         parsed.is_loopback
         or parsed.is_link_local
         or parsed.is_multicast
         or parsed.is_unspecified
         or parsed.is_reserved
-        or address in _METADATA_ADDRESSES
+        or is_metadata_service(address)
     )
-
-
-_METADATA_ADDRESSES = {"100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"}
-"""Metadata services of clouds that are not link-local: Alibaba, Azure, Oracle, AWS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ each difference is translated. An unsupported keyword raises an error.
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from mistral_operator.api.base import ApiModel
 from mistral_operator.api.resource import NAME_RULE, allowed_keys, short_keys
 from mistral_operator.api.spec import Spec
@@ -193,15 +191,3 @@ def resource_schema() -> dict[str, Any]:
         },
         "x-kubernetes-validations": [NAME_RULE.cel],
     }
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes shared parts in full (a CRD must not have anchors) and long texts on one line."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-def to_yaml(document: Mapping[str, Any]) -> str:
-    """Return an object as YAML in the usual style."""
-    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)

@@ -9,6 +9,35 @@ from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Rule
 from mistral_operator.api.pod import LabelKey, LabelValue
 
+METADATA_RANGES = (
+    "169.254.0.0/16",  # link-local: AWS, Google Cloud, Azure, Oracle Cloud and others
+    "168.63.129.16/32",  # Azure's wire server
+    "192.0.0.192/32",  # Oracle Cloud
+    "100.100.100.200/32",  # Alibaba Cloud
+    "fe80::/10",
+    "fd00:ec2::/32",  # AWS
+    "fd20:ce::/32",  # Google Cloud
+)
+"""Metadata services of clouds, which give their callers the credentials of the node."""
+
+_METADATA_NETWORKS = tuple(map(ip_network, METADATA_RANGES))
+
+
+def is_metadata_service(addresses: str) -> bool:
+    """Tell whether an address, or all of a range, is that of a metadata service.
+
+    Args:
+        addresses: an address or a range; an IPv6 address has several spellings.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    network = ip_network(addresses)
+    return any(
+        network.version == one.version and network.subnet_of(one)  # type: ignore[arg-type]
+        for one in _METADATA_NETWORKS
+    )
+
 
 def _that_is_a_network(text: str) -> str:
     ip_network(text)
@@ -59,6 +88,15 @@ class Peer(ApiModel):
     """Addresses outside of the cluster."""
 
 
+def _without_metadata_service(peer: Peer) -> Peer:
+    if peer.ip_block is not None and is_metadata_service(peer.ip_block.cidr):
+        raise ValueError(
+            f"{peer.ip_block.cidr} has metadata services, which give their callers the credentials"
+            " of the node: remove it, or write the range of the service that you mean"
+        )
+    return peer
+
+
 # The numbers of peers and labels keep the largest resource small: operator and API server hold all.
 class Network(ApiModel):
     """Traffic that the NetworkPolicy allows. It applies only with `networkPolicy: true`."""
@@ -67,6 +105,9 @@ class Network(ApiModel):
     """Pods and addresses that may call the API. Unset: as the operator's installation says, by
     default everyone. An empty list allows no callers. The operator's namespace and Prometheus can
     always connect."""
-    destinations: list[Peer] = Field(default=[], max_length=4)
+    destinations: list[Annotated[Peer, AfterValidator(_without_metadata_service)]] = Field(
+        default=[], max_length=4
+    )
     """Pods and addresses that the pods may connect to in addition, on every port, such as a mirror
-    of the hub in a private network. Without it, private addresses are closed."""
+    of the hub in a private network. Without it, private addresses are closed. Metadata services of
+    clouds stay closed."""

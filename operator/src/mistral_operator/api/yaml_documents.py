@@ -1,4 +1,4 @@
-"""YAML documents as `kubectl` reads them before it sends them as JSON.
+"""YAML documents as `kubectl` reads them before it sends them as JSON, and documents for it.
 
 PyYAML and kubectl (sigs.k8s.io/yaml) differ: `1:30` is a number for PyYAML and a string for
 kubectl, `1e5` the other way round, and `y` is true for kubectl only. What kubectl rejects, and what
@@ -6,7 +6,7 @@ depends on the reader, raises an error.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 import yaml
@@ -108,6 +108,28 @@ def yaml_documents(source: str | IO[str]) -> Iterator[Any]:
             yield _Values().value(node)
     finally:
         loader.dispose()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes shared parts in full (a CRD must not have anchors) and long texts on one line.
+
+    It puts texts in quotes that kubectl would read as something else, such as `y` and `1e5`.
+    """
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> ScalarNode:
+        style = None if isinstance(_plain(text), str) else "'"
+        return self.represent_scalar(f"{_PREFIX}str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """Return an object as YAML in the usual style."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
 def _is_plain(node: Node) -> bool:

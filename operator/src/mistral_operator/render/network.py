@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from mistral_operator.api import Resource
-from mistral_operator.api.network import Peer
+from mistral_operator.api.network import METADATA_RANGES, Peer
 from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
@@ -15,17 +15,6 @@ from mistral_operator.render.context import NetworkDefaults
 from mistral_operator.render.metadata import KubernetesObject, child
 
 Object = dict[str, Any]
-
-_METADATA = (
-    "169.254.0.0/16",  # link-local: AWS, Google Cloud, Azure, Oracle Cloud and others
-    "168.63.129.16/32",  # Azure's wire server
-    "192.0.0.192/32",  # Oracle Cloud
-    "100.100.100.200/32",  # Alibaba Cloud
-    "fe80::/10",
-    "fd00:ec2::/32",  # AWS
-    "fd20:ce::/32",  # Google Cloud
-)
-"""Metadata services of clouds, which give their callers the credentials of the node."""
 
 _CLOSED = (
     "10.0.0.0/8",
@@ -133,7 +122,7 @@ def _port_of(url: str) -> int:
 def _destination(peer: Peer) -> Object:
     if peer.ip_block is None:
         return to_kubernetes(peer)
-    return _block(peer.ip_block.cidr, _METADATA)
+    return _block(peer.ip_block.cidr, METADATA_RANGES)
 
 
 def _block(cidr: str, closed: Iterable[str]) -> Object:

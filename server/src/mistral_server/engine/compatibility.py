@@ -38,9 +38,9 @@ class CompatiblePair:
     mistral_common: VersionRange
 
 
-VLLM_FLOOR: Version = (0, 20)
-"""vLLM before 0.14.1 has remotely exploitable flaws, and 0.18 to 0.19.1 have security advisories of
-their own. Loop detection exists since 0.17."""
+VLLM_FLOOR: Version = (0, 24)
+"""Older versions have security advisories, which `dev/advisories.toml` lists. Loop detection exists
+since 0.17."""
 
 PAIRS = (
     # Floors are those of the metadata of each vLLM. With 1.12.0, 0.26.0 was tested on H100s and

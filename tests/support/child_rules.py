@@ -1,0 +1,221 @@
+"""What holds for the children of every resource, whatever its spec says."""
+
+import json
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from document_texts import texts
+from mistral_operator.api import Resource
+from mistral_operator.api.network import METADATA_RANGES
+from mistral_operator.kube import names
+from mistral_operator.kube.quantities import parse_quantity
+from mistral_operator.render import KubernetesObject
+from mistral_operator.render.server_settings import fetch_settings, server_settings
+from mistral_server.contract import (
+    API_KEYS_FILE,
+    FETCH_SETTINGS_ENV,
+    SERVER_SETTINGS_ENV,
+    FetchSettings,
+    ServerSettings,
+)
+
+Object = dict[str, Any]
+Network = IPv4Network | IPv6Network
+Rule = Callable[[Resource, list[KubernetesObject]], Iterator[str]]
+
+KINDS = {
+    "Deployment", "EndpointSlice", "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget",
+    "PodMonitor", "ScaledObject", "Service", "ServiceAccount",
+}  # fmt: skip
+POD_FIELDS = {
+    "automountServiceAccountToken", "containers", "enableServiceLinks", "hostUsers",
+    "imagePullSecrets", "initContainers", "nodeSelector", "priorityClassName", "runtimeClassName",
+    "schedulerName", "securityContext", "serviceAccountName", "terminationGracePeriodSeconds",
+    "tolerations", "topologySpreadConstraints", "volumes",
+}  # fmt: skip
+"""Not among them: host namespaces, a node's name, host aliases."""
+CONTAINER_FIELDS = {
+    "args", "env", "image", "imagePullPolicy", "livenessProbe", "name", "ports", "readinessProbe",
+    "resources", "securityContext", "startupProbe", "terminationMessagePolicy", "volumeMounts",
+}  # fmt: skip
+"""Not among them: a command, a life cycle, and variables from whole objects."""
+VOLUMES = {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "image"}
+MOUNT_FIELDS = {"name", "mountPath", "readOnly"}
+RESTRICTED = {
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+    "runAsGroup": 1000,
+    "fsGroup": 1000,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONFINED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+
+
+def broken_rules(resource: Resource, rendered: list[KubernetesObject]) -> list[str]:
+    """Return what does not hold."""
+    return [problem for rule in RULES for problem in rule(resource, rendered)]
+
+
+def _identity(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """Children have the names, the namespace and the owner of their resource, and no other."""
+    allowed = {
+        "PersistentVolumeClaim": {names.cache_claim(resource.name)},
+        "EndpointSlice": {names.activator_slice(resource.name, ipv6=one) for one in (True, False)},
+    }
+    for child in rendered:
+        kind, metadata = child["kind"], child["metadata"]
+        if kind not in KINDS:
+            yield f"a {kind}"
+        if metadata["name"] not in allowed.get(kind, {resource.name}):
+            yield f"{kind} {metadata['name']}"
+        if metadata["namespace"] != resource.namespace:
+            yield f"{kind} in {metadata['namespace']}"
+        if metadata["ownerReferences"] != [resource.owner_reference]:
+            yield f"{kind} of {metadata['ownerReferences']}"
+        if not names.labels(resource.name).items() <= metadata["labels"].items():
+            yield f"{kind} labeled {metadata['labels']}"
+    identities = [(one["kind"], one["metadata"]["name"]) for one in rendered]
+    if len({*identities}) != len(identities):
+        yield f"twice the same child: {identities}"
+
+
+def _selectors(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """Nothing of a resource selects pods of another."""
+    want = names.selector(resource.name)
+    for child in rendered:
+        spec = child.get("spec", {})
+        got = spec.get("podSelector") if child["kind"] == "NetworkPolicy" else spec.get("selector")
+        if got is not None and got not in (want, {"matchLabels": want}):
+            yield f"{child['kind']} selects {got}"
+        if child["kind"] == "Service" and spec.get("type", "ClusterIP") != "ClusterIP":
+            yield f"Service of type {spec['type']}"
+
+
+def _pod(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """The pod is restricted, without host paths, host namespaces and a token of the API server."""
+    pod = _pod_of(rendered)
+    if odd := pod.keys() - POD_FIELDS:
+        yield f"the pod has {odd}"
+    if pod["securityContext"] != RESTRICTED or pod["automountServiceAccountToken"] is not False:
+        yield f"the pod is not restricted: {pod['securityContext']}"
+    if pod["serviceAccountName"] != resource.name:
+        yield f"the pod runs as {pod['serviceAccountName']}"
+    for container in _containers(pod):
+        if odd := container.keys() - CONTAINER_FIELDS:
+            yield f"{container['name']} has {odd}"
+        if container["securityContext"] != CONFINED:
+            yield f"{container['name']} is not confined: {container['securityContext']}"
+        if container["args"] not in (["run"], ["fetch"]):
+            yield f"{container['name']} runs {container['args']}"
+        if any("hostPort" in port for port in container.get("ports", ())):
+            yield f"{container['name']} takes a port of the node"
+        yield from _requests_above_limits(container)
+
+
+def _requests_above_limits(container: Object) -> Iterator[str]:
+    limits = container["resources"].get("limits", {})
+    for name, request in container["resources"]["requests"].items():
+        if name in limits and parse_quantity(request) > parse_quantity(limits[name]):
+            yield f"{container['name']} requests {request} of {name}, limit {limits[name]}"
+
+
+def _volumes(_resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """Volumes have a type that holds nothing of the node, and each mount has its volume."""
+    pod = _pod_of(rendered)
+    for volume in pod["volumes"]:
+        if not volume.keys() - {"name"} <= VOLUMES or len(volume) != 2:
+            yield f"a volume of {volume}"
+        if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
+            yield f"{volume['name']} has no size limit"
+    by_name = {one["name"] for one in pod["volumes"]}
+    for container in _containers(pod):
+        for mount in container["volumeMounts"]:
+            if mount["name"] not in by_name or not mount.keys() <= MOUNT_FIELDS:
+                yield f"a mount of {mount}"
+
+
+def _secrets(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """A Secret reaches a pod under the key that its owner made for this, and only in its place."""
+    pod, spec = _pod_of(rendered), resource.spec
+    keys, hub = spec.gate.api_keys, spec.model.source.hub
+    mounted = [one["secret"] for one in pod["volumes"] if "secret" in one]
+    one_key = [{"key": API_KEYS_FILE, "path": API_KEYS_FILE}]
+    want = [] if keys is None else [{"secretName": keys.secret, "items": one_key, "optional": True}]
+    if mounted != want:
+        yield f"Secrets are mounted: {mounted}"
+    for container in _containers(pod):
+        for variable in container["env"]:
+            token = None if hub is None else hub.token_secret
+            reference = token and {"secretKeyRef": {"name": token.name, "key": token.key}}
+            source = variable.get("valueFrom")
+            if source is not None and (container["name"], variable["name"], source) != (
+                names.FETCH_CONTAINER,
+                "HF_TOKEN",
+                reference,
+            ):
+                yield f"{container['name']} has the variable {variable}"
+    count = json.dumps(rendered).count("secretKeyRef")
+    if count > 1:
+        yield f"{count} references of Secrets"
+
+
+def _egress(_resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """No pod may connect to a metadata service, which has the credentials of its node."""
+    for policy in (one["spec"] for one in rendered if one["kind"] == "NetworkPolicy"):
+        peers = [peer for rule in policy["egress"] for peer in rule.get("to", ())]
+        for block in (peer["ipBlock"] for peer in peers if "ipBlock" in peer):
+            opened = ip_network(block["cidr"])
+            closed = [ip_network(one) for one in block.get("except", ())]
+            for service in map(ip_network, METADATA_RANGES):
+                is_closed = any(_covers(one, service) for one in closed)
+                if opened.overlaps(service) and not is_closed:
+                    yield f"egress to {block} leads to {service}"
+
+
+def _covers(wide: Network, narrow: Network) -> bool:
+    return wide.overlaps(narrow) and wide.prefixlen <= narrow.prefixlen
+
+
+def _settings(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """The server reads the settings that were rendered."""
+    for container in _containers(_pod_of(rendered)):
+        for variable in container["env"]:
+            if variable["name"] == SERVER_SETTINGS_ENV:
+                read = ServerSettings.model_validate_json(variable["value"])
+                if read != server_settings(resource.spec):
+                    yield f"the server reads {read}"
+            if variable["name"] == FETCH_SETTINGS_ENV:
+                fetch = FetchSettings.model_validate_json(variable["value"])
+                if fetch != fetch_settings(resource.spec):
+                    yield f"the fetch reads {fetch}"
+
+
+def _bounded(_resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+    """Children are small, and all their texts are one readable line without a way out of a path."""
+    encoded = json.dumps(rendered)
+    if len(encoded) > 200_000:
+        yield f"{len(encoded)} characters"
+    for text in texts(json.loads(encoded)):
+        if not text.isprintable() or ".." in text.split("/"):
+            yield f"the text {text!r:.100}"
+
+
+RULES: tuple[Rule, ...] = (
+    _identity, _selectors, _pod, _volumes, _secrets, _egress, _settings, _bounded,
+)  # fmt: skip
+
+
+def _pod_of(rendered: list[KubernetesObject]) -> Object:
+    (deployment,) = [one for one in rendered if one["kind"] == "Deployment"]
+    pod: Object = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*pod.get("initContainers", ()), *pod["containers"]]
