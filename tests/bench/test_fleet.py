@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from bench.control_planes import StartCluster
+from bench.curves import Chart, curve_plot
 from bench.usage_samples import UsageSamples, sampled
 from cluster_namespace import Namespace, resource
 from mistral_dev.cluster import Cluster
@@ -37,8 +38,8 @@ FLEET = int(os.environ.get("MISTRAL_BENCH_FLEET", "1000"))
 CONCURRENCY = 20
 IDLE_SECONDS = int(os.environ.get("MISTRAL_BENCH_IDLE", "180"))
 LONGEST_SECONDS = 600 + FLEET // 2
-SAMPLES = os.environ.get("MISTRAL_BENCH_SAMPLES")
-"""Directory for the CPU time and memory over time, as CSV; none is written without it."""
+PLOT = os.environ.get("MISTRAL_BENCH_PLOT")
+"""File for a plot of CPU time and memory over time, as SVG; none is written without it."""
 SPEC = {"device": "cpu", "engine": {"kvCache": {"memory": "64Mi"}}}
 """No GPUs: 1,000 replicas of two would need 2,000."""
 IMAGE = "example.com/server:test"
@@ -52,6 +53,7 @@ class Measured:
     children: int
     cpu_seconds: float
     rss_mib: float
+    samples: UsageSamples
 
 
 @pytest.mark.timeout(5400)
@@ -69,6 +71,8 @@ def test_a_fleet_beside_a_bare_client(start_cluster: StartCluster, tmp_path: Pat
     for name, one in (("bare client", bare), ("operator", ours)):
         rate, cpu = one.children / one.seconds, one.cpu_seconds
         print(f"{name:<20} {one.seconds:7.1f}  {rate:10.1f}  {cpu:5.1f}  {one.rss_mib:7.1f}")
+    if PLOT:
+        Path(PLOT).write_text(_draw({"bare client": bare, "operator": ours}))
     print(f"ratio {ours.seconds / bare.seconds:.2f}")
     print(f"writes in {IDLE_SECONDS} idle s: {sum(idle.values())} {dict(idle)}")
     print(f"writes after a restart: {sum(restart.values())} {dict(restart)}; RSS {rss:.0f} MiB")
@@ -112,13 +116,13 @@ async def _bare_client(cluster: Cluster) -> Measured:
 
         with sampled(me) as samples:
             await asyncio.gather(*(apply_one(group) for group in objects))
-        _keep(samples, "client")
         seconds = time.monotonic() - started
         return Measured(
             seconds=seconds,
             children=sum(len(group) for group in objects),
             cpu_seconds=sum(me.cpu_times()[:2]) - cpu,
             rss_mib=me.memory_info().rss / 2**20,
+            samples=samples,
         )
 
 
@@ -134,7 +138,6 @@ def _operator(cluster: Cluster, operator: OperatorProcess) -> Measured:
         namespace.until(lambda: _count(namespace) == FLEET, "the children", LONGEST_SECONDS)
         namespace.until(lambda: _ready(namespace) == FLEET, "all to be ready", LONGEST_SECONDS)
         time.sleep(5)
-    _keep(samples, "operator")
     created = [
         datetime.fromisoformat(event["stageTimestamp"]).timestamp()
         for event in cluster.audit_events(position)
@@ -146,12 +149,18 @@ def _operator(cluster: Cluster, operator: OperatorProcess) -> Measured:
         children=len(created),
         cpu_seconds=sum(process.cpu_times()[:2]),
         rss_mib=process.memory_info().rss / 2**20,
+        samples=samples,
     )
 
 
-def _keep(samples: UsageSamples, name: str) -> None:
-    if SAMPLES:
-        samples.write(Path(SAMPLES) / f"fleet-{FLEET}-{name}.csv")
+def _draw(measured: dict[str, Measured]) -> str:
+    rows = {name: one.samples.rows for name, one in measured.items()}
+    cpu = {name: [(at, cpu) for at, cpu, _ in each] for name, each in rows.items()}
+    memory = {name: [(at, mib) for at, _, mib in each] for name, each in rows.items()}
+    title = f"of {FLEET} resources"
+    return curve_plot(
+        [Chart(f"CPU seconds for the start {title}", cpu), Chart(f"Memory, MiB {title}", memory)]
+    )
 
 
 def _count(namespace: Namespace) -> int:

@@ -5,12 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
 PERIOD = 2.0
-COLUMNS = "seconds,cpu_seconds,memory_mib"
 
 
 @dataclass
@@ -19,11 +17,6 @@ class UsageSamples:
 
     rows: list[tuple[float, float, float]] = field(default_factory=list)
     """Seconds since the beginning, CPU seconds since then, and MiB."""
-
-    def write(self, path: Path) -> None:
-        """Write them as CSV."""
-        lines = (f"{one:.1f},{cpu:.2f},{mib:.1f}" for one, cpu, mib in self.rows)
-        path.write_text("\n".join((COLUMNS, *lines)) + "\n")
 
 
 @contextmanager
