@@ -15,12 +15,17 @@ from mistral_operator.kube.client import Cluster
 Object = dict[str, Any]
 
 
+def live_object(**metadata: str) -> Object:
+    """Return an object as the API server answers with it."""
+    return {"metadata": {"name": "any", "resourceVersion": "1", **metadata}}
+
+
 @dataclass
 class ApiServer:
     """Sends prepared responses and records requests."""
 
     status: int = 200
-    answer: Any = field(default_factory=dict)
+    answer: Any = field(default_factory=lambda: live_object())
     requests: list[tuple[str, str, dict[str, str], str]] = field(default_factory=list)
     pages: list[Object] = field(default_factory=list)
     script: list[tuple[int, Any]] = field(default_factory=list)
@@ -45,6 +50,8 @@ class ApiServer:
             return web.json_response({"message": "initializing"}, status=429, headers=self.headers)
         if self.script:
             status, answer = self.script.pop(0)
+            if isinstance(answer, str):
+                return web.Response(status=status, text=answer)
             return web.json_response(answer, status=status)
         if isinstance(self.answer, str):
             return web.Response(status=self.status, text=self.answer)

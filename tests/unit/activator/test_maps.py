@@ -18,7 +18,7 @@ PORT = 20_000
 
 def config_map(data: dict[str, str], version: str = "1") -> dict[str, object]:
     """Return a ConfigMap as the API server does."""
-    return {"metadata": {"resourceVersion": version}, "data": data}
+    return {"metadata": {"name": "map", "resourceVersion": version}, "data": data}
 
 
 def one(endpoints: Endpoints) -> Endpoint:
@@ -59,6 +59,8 @@ async def test_without_an_answer_the_last_digests_stay(
     await reader.once()
 
     api.status = status
+    if status == 404:
+        api.answer = {"kind": "Status", "message": "not found"}
     with caplog.at_level(logging.WARNING):
         await reader.once()
 
@@ -70,7 +72,7 @@ async def test_a_port_map_that_was_never_read_is_a_problem(
     api: ApiServer, cluster: Cluster
 ) -> None:
     reader = port_map_reader(cluster, "mistral-system", Endpoints())
-    api.status = 404
+    api.status, api.answer = 404, {"kind": "Status", "message": "not found"}
     await reader.once()
     assert reader.problem is not None
     assert names.PORT_MAP in reader.problem

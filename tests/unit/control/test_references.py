@@ -2,7 +2,7 @@
 
 import pytest
 
-from api_server import ApiServer
+from api_server import ApiServer, live_object
 from builders import deployment_body, resource
 from mistral_operator.api import Reason
 from mistral_operator.control.references import missing_references
@@ -12,19 +12,21 @@ from mistral_operator.watch.facts import Observed, deployment_facts
 
 CLAIM: Object = {"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}}
 PROMPT: Object = {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "ours"}}}
+PROMPTS: Object = {**live_object(), "data": {"SYSTEM_PROMPT.txt": "You are"}}
+GONE: Object = {"kind": "Status", "message": "not found"}
 NOTHING = Observed()
 
 MISSING: dict[str, tuple[Object, int, Object, Reason, str]] = {
-    "a claim": (CLAIM, 404, {}, Reason.CLAIM_MISSING, "PersistentVolumeClaim weights does not"),
-    "a ConfigMap": (PROMPT, 404, {}, Reason.CONFIG_MAP_MISSING, "ConfigMap ours does not exist"),
+    "a claim": (CLAIM, 404, GONE, Reason.CLAIM_MISSING, "PersistentVolumeClaim weights does not"),
+    "a ConfigMap": (PROMPT, 404, GONE, Reason.CONFIG_MAP_MISSING, "ConfigMap ours does not exist"),
     "its key": (
         PROMPT,
         200,
-        {"data": {"other": "text"}},
+        {**live_object(), "data": {"other": "text"}},
         Reason.CONFIG_MAP_MISSING,
         "ConfigMap ours has no key",
     ),
-    "everything in it": (PROMPT, 200, {}, Reason.CONFIG_MAP_MISSING, "has no key"),
+    "everything in it": (PROMPT, 200, live_object(), Reason.CONFIG_MAP_MISSING, "has no key"),
 }
 
 
@@ -52,8 +54,8 @@ async def test_what_is_missing_is_named_with_what_to_do(
 @pytest.mark.parametrize(
     ("spec", "answer"),
     [
-        pytest.param(CLAIM, {"metadata": {"name": "weights"}}, id="a claim"),
-        pytest.param(PROMPT, {"data": {"SYSTEM_PROMPT.txt": "You are"}}, id="a ConfigMap"),
+        pytest.param(CLAIM, live_object(), id="a claim"),
+        pytest.param(PROMPT, PROMPTS, id="a ConfigMap"),
     ],
 )
 async def test_what_is_there_is_no_problem(

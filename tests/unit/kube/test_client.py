@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from api_server import ApiServer
+from api_server import ApiServer, live_object
 from builders import CONTEXT, NAME, NAMESPACE, resource
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
@@ -132,13 +132,79 @@ async def test_an_unreachable_api_server_is_unavailable() -> None:
             await cluster.get(kinds.NODE, "", "n")
 
 
-@pytest.mark.parametrize(("status", "exists"), [(200, True), (404, False)])
+@pytest.mark.parametrize(
+    ("status", "answer", "exists"),
+    [
+        (200, live_object(), True),
+        (404, {"kind": "Status", "message": "not found"}, False),
+        (404, "404 page not found", False),
+    ],
+    ids=["there", "missing", "its kind is missing"],
+)
 async def test_a_missing_object_is_none(
-    cluster: Cluster, api: ApiServer, status: int, exists: bool
+    cluster: Cluster, api: ApiServer, status: int, answer: Any, exists: bool
 ) -> None:
-    api.status, api.answer = status, {"message": "not found"}
+    api.status, api.answer = status, answer
 
     assert (await cluster.get(kinds.POD, NAMESPACE, "p") is not None) is exists
+
+
+PAGES: dict[str, tuple[int, Any]] = {
+    "an ingress": (404, "default backend - 404"),
+    "a 404 in JSON": (404, {"message": "no route"}),
+    "maintenance": (200, {"status": "maintenance"}),
+    "an object without metadata": (200, {"metadata": None}),
+    "an object without a version": (200, {"metadata": {"name": "p"}}),
+    "a list": (200, [1]),
+    "details as text": (503, {"message": "away", "details": "connection refused"}),
+    "causes as text": (503, {"details": {"causes": ["timeout"]}}),
+    "causes as a number": (503, {"details": {"causes": 3}}),
+    "details as a list": (503, {"details": ["x"]}),
+    "a deep document": (200, '{"a":' + "[" * 3000 + "]" * 3000 + "}"),
+    "a deep error": (503, '{"a":' + "[" * 3000 + "]" * 3000 + "}"),
+}
+"""What proxies and ingresses answer in place of the API server."""
+
+
+@pytest.mark.parametrize(("status", "answer"), PAGES.values(), ids=PAGES)
+async def test_what_answers_in_place_of_the_api_server_is_not_believed(
+    cluster: Cluster, api: ApiServer, status: int, answer: Any
+) -> None:
+    api.status, api.answer = status, answer
+
+    with pytest.raises(Unavailable):
+        await cluster.get(kinds.POD, NAMESPACE, "p")
+
+
+@pytest.mark.parametrize("metadata_only", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"status": "maintenance"},
+        {"items": 3, "metadata": {"resourceVersion": "1"}},
+        {"items": [], "metadata": {}},
+        {"items": [], "metadata": {"resourceVersion": ""}},
+        {"items": [], "metadata": {"resourceVersion": "x"}},
+    ],
+)
+async def test_what_is_no_list_is_not_believed(
+    cluster: Cluster, api: ApiServer, answer: Any, metadata_only: bool
+) -> None:
+    api.answer = answer
+
+    with pytest.raises(Unavailable):
+        [
+            page
+            async for page in cluster.list_pages(kinds.POD, None, None, metadata_only=metadata_only)
+        ]
+
+
+async def test_what_is_no_list_of_kinds_removes_no_kind(cluster: Cluster, api: ApiServer) -> None:
+    api.answer = {"status": "maintenance"}
+
+    with pytest.raises(Unavailable):
+        await cluster.serves(kinds.POD_MONITOR)
 
 
 PATHS = [
@@ -178,7 +244,7 @@ async def test_a_name_is_one_segment_of_the_path_and_never_a_query(
     assert (path, query) == (f"/api/v1/namespaces/{NAMESPACE}/configmaps/{name}", {})
 
 
-GONE: tuple[int, Object] = (404, {"message": "not found"})
+GONE: tuple[int, Object] = (404, {"kind": "Status", "message": "not found"})
 CONFLICT: tuple[int, Object] = (409, {"message": "changed", "reason": "Conflict"})
 
 
@@ -188,7 +254,7 @@ CONFLICT: tuple[int, Object] = (409, {"message": "changed", "reason": "Conflict"
         [(200, {})],
         [GONE],
         [CONFLICT, GONE],
-        [CONFLICT, (200, {"metadata": {"uid": "of another"}})],
+        [CONFLICT, (200, live_object(uid="of another"))],
     ],
     ids=["deleted", "gone", "gone meanwhile", "replaced"],
 )
@@ -205,7 +271,7 @@ async def test_deleting_a_deleted_or_replaced_object_is_no_error(
 async def test_a_deletion_that_collided_with_a_write_is_retried(
     cluster: Cluster, api: ApiServer
 ) -> None:
-    api.script = [CONFLICT, (200, {"metadata": {"uid": "uid"}})]
+    api.script = [CONFLICT, (200, live_object(uid="uid"))]
 
     with pytest.raises(Unavailable, match="changed"):
         await cluster.delete(kinds.SERVICE, NAMESPACE, NAME, "uid")
@@ -254,11 +320,11 @@ async def test_resources_are_listed_in_small_pages(
     [
         (200, {"resources": [{"name": "podmonitors"}]}, True),
         (200, {"resources": [{"name": "servicemonitors"}]}, False),
-        (404, {"message": "no such group"}, False),
+        (404, "404 page not found", False),
     ],
 )
 async def test_a_kind_is_served_if_its_group_lists_it(
-    cluster: Cluster, api: ApiServer, status: int, answer: Object, want: bool
+    cluster: Cluster, api: ApiServer, status: int, answer: Any, want: bool
 ) -> None:
     api.status, api.answer = status, answer
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from api_server import ApiServer
+from api_server import ApiServer, live_object
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Fenced, Unavailable
@@ -28,7 +28,9 @@ class Lists:
     def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Ignore an object of a list."""
 
-    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> None:
+    def replace(
+        self, kind: Kind, listed: set[Key], as_of: int, namespace: str | None = None
+    ) -> None:
         """Record the end of a list."""
         self.versions.append(as_of)
 
@@ -78,7 +80,7 @@ async def test_a_crd_that_is_installed_later_is_noticed_and_logged(
     assert installed == ()
 
     with caplog.at_level(logging.WARNING):
-        await wait_for_kind_change(cluster, installed, period=0.01)
+        await wait_for_kind_change(cluster, installed, 0.01, asyncio.Event())
 
     assert api.pages == []
     assert "installed or removed: PodMonitor" in caplog.text
@@ -87,9 +89,20 @@ async def test_a_crd_that_is_installed_later_is_noticed_and_logged(
 async def test_a_removed_crd_is_noticed(cluster: Cluster, api: ApiServer) -> None:
     api.answer = {"resources": []}
 
-    await wait_for_kind_change(cluster, (kinds.POD_MONITOR,), period=0.01)
+    await wait_for_kind_change(cluster, (kinds.POD_MONITOR,), 0.01, asyncio.Event())
 
     assert len(api.requests) == 2
+
+
+async def test_a_crd_that_a_list_did_not_find_is_looked_for_at_once(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    api.answer = {"resources": []}
+    suspected = asyncio.Event()
+    suspected.set()
+
+    async with asyncio.timeout(5):
+        await wait_for_kind_change(cluster, (kinds.POD_MONITOR,), 600, suspected)
 
 
 async def test_a_request_is_retried_after_the_delay_of_retry_after(
@@ -97,7 +110,7 @@ async def test_a_request_is_retried_after_the_delay_of_retry_after(
 ) -> None:
     api.refusals, api.headers = 1, {"Retry-After": "1"}
 
-    assert await cluster.get(kinds.POD, "models", "p") == {}
+    assert await cluster.get(kinds.POD, "models", "p") == live_object()
 
     first, second = api.times
     assert 1.0 <= second - first < 2.0

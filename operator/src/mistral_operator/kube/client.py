@@ -1,6 +1,5 @@
 """Requests to the Kubernetes API: apply, get, list, delete, post."""
 
-import json
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
@@ -14,9 +13,22 @@ from tenacity import (
 
 from mistral_operator.kube import names
 from mistral_operator.kube.apply_text import CONTENT_TYPE, apply_text
-from mistral_operator.kube.documents import METADATA_LIST, WATCH_EVENT, NotADocument, WatchEvent
-from mistral_operator.kube.errors import ClusterError, KindMissing, Occupied, Unavailable
-from mistral_operator.kube.failures import error_of
+from mistral_operator.kube.documents import (
+    LIVE_OBJECT,
+    METADATA_LIST,
+    OBJECT_LIST,
+    SERVED_KINDS,
+    WATCH_EVENT,
+    NotADocument,
+    WatchEvent,
+)
+from mistral_operator.kube.errors import (
+    ClusterError,
+    KindMissing,
+    Occupied,
+    Unavailable,
+    WatchFailed,
+)
 from mistral_operator.kube.kinds import EVENT, RESOURCE, Kind, kind_of
 from mistral_operator.kube.transport import Object, Transport
 
@@ -127,7 +139,8 @@ class Cluster(Transport):
 
     async def _apply(self, path: str, body: Object, *, force: bool) -> Object:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true" if force else "false"}
-        return await self.request("PATCH", path, query, apply_text(body), CONTENT_TYPE)
+        text = apply_text(body)
+        return await self.request("PATCH", path, query, text, CONTENT_TYPE, decode=LIVE_OBJECT)
 
     async def patch(
         self,
@@ -140,12 +153,13 @@ class Cluster(Transport):
         """Patch an object with JSON Patch operations and return the live one."""
         query = {"fieldManager": names.FIELD_MANAGER}
         path = kind.path(namespace, name, subresource)
-        return await self.request("PATCH", path, query, operations, "application/json-patch+json")
+        media_type = "application/json-patch+json"
+        return await self.request("PATCH", path, query, operations, media_type, decode=LIVE_OBJECT)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object, or None if it does not exist."""
         try:
-            return await self.request("GET", kind.path(namespace, name))
+            return await self.request("GET", kind.path(namespace, name), decode=LIVE_OBJECT)
         except ClusterError as error:
             if error.status == 404:
                 return None
@@ -199,7 +213,7 @@ class Cluster(Transport):
             query["labelSelector"] = selector
         while True:
             page = await self._page(kind, namespace, query, metadata_only=metadata_only)
-            # An empty list of metadata has `items: null`.
+            # An empty list has `items: null`.
             yield page["items"] or [], int(page["metadata"]["resourceVersion"])
             token = page["metadata"].get("continue")
             if not token:
@@ -216,7 +230,7 @@ class Cluster(Transport):
                 return await self.request(
                     "GET", path, query, accept=_METADATA, decode=METADATA_LIST
                 )
-            return await self.request("GET", path, query)
+            return await self.request("GET", path, query, decode=OBJECT_LIST)
         except ClusterError as error:
             if error.status != 404:
                 raise
@@ -242,8 +256,9 @@ class Cluster(Transport):
             on_event: receives each event and its resource version.
 
         Raises:
-            ClusterError: the API server refused the watch, or ended it with an error. Changes since
-                the version may be lost: with status 410, it does not remember them any more.
+            WatchFailed: the API server ended the watch with an error. Changes since the version may
+                be lost: with status 410, it does not remember them any more.
+            ClusterError: it refused the watch.
         """
         path = kind.path(namespace)
         query = {
@@ -259,13 +274,11 @@ class Cluster(Transport):
             try:
                 event = WATCH_EVENT(line)
                 if event.type == "ERROR":
-                    status = event.object
-                    text = json.dumps(status).encode()
-                    raise error_of(status.get("code", _BAD_GATEWAY), {}, text, f"GET {path}")
+                    raise _watch_failed(event.object, f"GET {path}")
                 on_event(event, event.version)
             except NotADocument as error:
                 reason = f"the answer is not a watch: {error}"
-                raise Unavailable(_BAD_GATEWAY, reason, f"GET {path}") from error
+                raise WatchFailed(_BAD_GATEWAY, reason, f"GET {path}") from error
 
         await self.follow(path, query, on_line)
 
@@ -276,7 +289,8 @@ class Cluster(Transport):
     async def serves(self, kind: Kind) -> bool:
         """Return whether the API server serves a kind."""
         try:
-            response = await self.request("GET", f"/apis/{kind.api_version}")
+            path = f"/apis/{kind.api_version}"
+            response = await self.request("GET", path, decode=SERVED_KINDS)
         except ClusterError as error:
             if error.status == 404:
                 return False
@@ -290,3 +304,9 @@ class Cluster(Transport):
         except Unavailable:
             return False
         return True
+
+
+def _watch_failed(status: Object, request: str) -> WatchFailed:
+    """Return the error that an event of the type ERROR says."""
+    code, message = status.get("code"), status.get("message")
+    return WatchFailed(code if isinstance(code, int) else _BAD_GATEWAY, str(message), request)

@@ -4,11 +4,14 @@ msgspec takes a fourth of the time of Python's own decoder, and skips fields tha
 have: the largest part of an object's metadata is the list of its field managers.
 """
 
-from typing import Any, Generic, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+Version = Annotated[str, msgspec.Meta(pattern="^[0-9]+$", max_length=20)]
+"""A resource version, which the operator compares as a number."""
 
 
 class NotADocument(ValueError):
@@ -44,7 +47,7 @@ class Metadata(TypedDict):
     name: str
     namespace: NotRequired[str]
     uid: NotRequired[str]
-    resourceVersion: str
+    resourceVersion: Version
     labels: NotRequired[dict[str, str]]
 
 
@@ -54,7 +57,7 @@ class ObjectMetadata(TypedDict):
     metadata: Metadata
 
 
-ListMetadata = TypedDict("ListMetadata", {"resourceVersion": str, "continue": NotRequired[str]})
+ListMetadata = TypedDict("ListMetadata", {"resourceVersion": Version, "continue": NotRequired[str]})
 
 
 class MetadataList(TypedDict):
@@ -62,6 +65,25 @@ class MetadataList(TypedDict):
 
     metadata: ListMetadata
     items: list[ObjectMetadata] | None
+
+
+class ObjectList(TypedDict):
+    """A page of a list."""
+
+    metadata: ListMetadata
+    items: list[dict[str, Any]] | None
+
+
+class ServedKind(TypedDict):
+    """A kind that the API server serves."""
+
+    name: str
+
+
+class ServedKinds(TypedDict):
+    """The kinds of a group."""
+
+    resources: list[ServedKind]
 
 
 class Decoder(Generic[T]):
@@ -82,11 +104,30 @@ class Decoder(Generic[T]):
         """
         try:
             return self._decoder.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotADocument(str(error)) from error
 
 
+class LiveObjectDecoder(Decoder[dict[str, Any]]):
+    """Decodes objects, which have a name and a version."""
+
+    def __call__(self, text: bytes | str) -> dict[str, Any]:
+        """Decode an object.
+
+        Raises:
+            NotADocument: the text is something else.
+        """
+        decoded = super().__call__(text)
+        metadata = decoded.get("metadata")
+        if not isinstance(metadata, dict) or not {"name", "resourceVersion"} <= metadata.keys():
+            raise NotADocument("an object without a name or a version")
+        return decoded
+
+
 OBJECT: Decoder[dict[str, Any]] = Decoder(dict[str, Any])
+LIVE_OBJECT = LiveObjectDecoder(dict[str, Any])
 WATCH_EVENT = Decoder(WatchEvent)
+# To plain objects, as all are.
 METADATA_LIST: Decoder[dict[str, Any]] = Decoder(MetadataList)  # type: ignore[arg-type]
-"""To plain objects, as all are."""
+OBJECT_LIST: Decoder[dict[str, Any]] = Decoder(ObjectList)  # type: ignore[arg-type]
+SERVED_KINDS: Decoder[dict[str, Any]] = Decoder(ServedKinds)  # type: ignore[arg-type]

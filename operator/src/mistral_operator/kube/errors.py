@@ -3,12 +3,14 @@
 OperatorError
 +-- CannotStart              the process is configured wrongly; its administrator must fix it
 +-- InvalidResource          the resource is invalid; its author must fix it
++-- StorageRestored          the storage of the API server is of another time than what is known
 +-- ClusterError             a request to the API server failed
     +-- NameTaken            a foreign object has the name of a child
     +-- NamespaceTerminating the namespace is being deleted with everything in it
     +-- Unavailable          the API server is unreachable or overloaded
         +-- Occupied         an object to create exists
         +-- KindMissing      the CRD of a kind is not installed
+        +-- WatchFailed      the API server ended a watch with an error
         +-- Fenced           this replica may have lost its Lease, so it does not write
 
 `control/reconciler.py` turns them into conditions or retries. Errors that stop the process are not
@@ -38,6 +40,10 @@ class InvalidResource(OperatorError):
         super().__init__(message if message.startswith(field) else f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class StorageRestored(OperatorError):
+    """Resource versions went back, as after a restore of etcd. The process has to start anew."""
 
 
 class ClusterError(OperatorError):
@@ -72,6 +78,10 @@ class Fenced(Unavailable):
 
 class Occupied(Unavailable):
     """An object to create exists: it must be read before anything is done about it."""
+
+
+class WatchFailed(Unavailable):
+    """The API server ended a watch with an error: changes may be lost until the next list."""
 
 
 class KindMissing(Unavailable):

@@ -9,6 +9,10 @@ from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Una
 LONGEST_RETRY_AFTER = 30.0
 """Maximum delay from Retry-After in seconds; the API server sends 1 to 10."""
 
+_NOT_FOUND = 404
+_BAD_GATEWAY = 502
+_NO_SUCH_PATH = b"404 page not found"
+"""What the API server says of a group that it does not serve."""
 _RETRIED = {410, 429, 500, 502, 503, 504}
 """Statuses of temporary failures. 410 is a list whose continuation token expired."""
 
@@ -18,6 +22,9 @@ def error_of(status: int, headers: Mapping[str, str], text: bytes, request: str)
     body = _decoded(text)
     message = body.get("message")
     reason = message if isinstance(message, str) else text[:500].decode(errors="replace")
+    if status == _NOT_FOUND and not _is_of_api_server(body, text):
+        reason = f"the answer is not of an API server: {reason}"
+        return Unavailable(_BAD_GATEWAY, reason, request)
     causes = _causes(body)
     if "NamespaceTerminating" in causes:
         return NamespaceTerminating(status, reason, request)
@@ -29,14 +36,26 @@ def error_of(status: int, headers: Mapping[str, str], text: bytes, request: str)
 def _decoded(text: bytes) -> dict[str, Any]:
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 
 
 def _causes(body: dict[str, Any]) -> set[str]:
-    details = body.get("details") or {}
-    return {cause.get("reason", "") for cause in details.get("causes") or ()}
+    details = body.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    if not isinstance(causes, list):
+        return set()  # also where a proxy answers in place of the API server
+    return {str(cause.get("reason", "")) for cause in causes if isinstance(cause, dict)}
+
+
+def _is_of_api_server(body: dict[str, Any], text: bytes) -> bool:
+    """Return whether a 404 means that there is no such object or kind.
+
+    An object that does not exist is forgotten, with what was decided for it. So a proxy or an
+    ingress that knows no way to the API server must not be believed.
+    """
+    return body.get("kind") == "Status" or text.strip() == _NO_SUCH_PATH
 
 
 def _is_transient_conflict(status: int, body: dict[str, Any], causes: set[str]) -> bool:

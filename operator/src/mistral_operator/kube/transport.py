@@ -113,7 +113,10 @@ class Transport:
         """
         request = f"GET {path}"
         headers = {"Accept": JSON, "Content-Type": JSON}
-        timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
+        # `connect` covers a proxy on the way, whose answer has no other limit.
+        timeout = aiohttp.ClientTimeout(
+            connect=2 * _CONNECT_SECONDS, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
+        )
         try:
             await self.client.update_params_for_auth(
                 headers, [], ["BearerToken"], path, "GET", None
