@@ -4,15 +4,19 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fault_api import until
 from fault_pair import DoubleWrite, Pair, double_writes
 from fault_proxy_requests import Hold, of_the_lease
 from fault_proxy_watches import DropEvents
+from mistral_dev.errors import DevError
 
 FAULT_SECONDS = 25.0
 """Twice the Lease's duration."""
+LONGEST_SECONDS = 30.0
+"""How long the next action is waited for; what is too late is measured, and fails the test."""
 AFTERWARDS_SECONDS = 5.0
 """How long a leader that is back is watched."""
 
@@ -51,12 +55,14 @@ class Rounds:
             await asyncio.sleep(2)
             pair.begin()
             started = await self.fault(pair, leader, standby)
+            successor = standby if self.takes_over else leader
+            with suppress(DevError):
+                await _until_acted(pair, successor, started, LONGEST_SECONDS)
             await asyncio.sleep(AFTERWARDS_SECONDS)
             writes = await pair.writes()
             self.played += 1
             self.doubles += double_writes(writes)
             self.exits += sum(len(pair.exits(one)) for one in (leader, standby))
-            successor = standby if self.takes_over else leader
             acted = await pair.acted(successor, started)
             if acted is None:
                 self.failures.append(f"round {number}: {successor} never acted")
@@ -141,11 +147,11 @@ async def nothing(pair: Pair, leader: str, standby: str) -> float:
     return started
 
 
-async def _until_acted(pair: Pair, name: str, since: float) -> None:
+async def _until_acted(pair: Pair, name: str, since: float, seconds: float = 60) -> None:
     async def acted() -> bool:
         return await pair.acted(name, since) is not None
 
-    await until(acted, f"{name} to act", 60)
+    await until(acted, f"{name} to act", seconds)
 
 
 async def _acts_not(pair: Pair, name: str) -> bool:

@@ -35,6 +35,8 @@ from fault_exchange import (
 from mistral_dev.cluster import Cluster
 
 _FORWARDED = ("Accept", "Content-Type")
+_ACCEPTED_SECONDS = 0.05
+"""Time in which a connection that was just accepted is known to the server."""
 _ABANDONED_SECONDS = 0.2
 """Interval at which a watch is checked for a client that went away."""
 
@@ -109,7 +111,9 @@ class FaultProxy:
         """Close every connection."""
         for out in [*self._streams]:
             out.put_nowait(None)
-        # First what uses the session: a connection that is set up while it closes stays open.
+        # A connection that is accepted or set up while others are closed would stay open.
+        await self._site.stop()
+        await asyncio.sleep(_ACCEPTED_SECONDS)
         await self._runner.cleanup()
         await self._session.close()
 

@@ -40,7 +40,7 @@ WATCH_SECONDS = 0.01
 POLL_SECONDS = 2.0
 RESYNC_SECONDS = 600.0
 _WATCHED = (kinds.RESOURCE, kinds.NODE, kinds.POD, *kinds.CHILD_KINDS)
-_SELECTORS = {kind: kinds.selector_of(kind) for kind in _WATCHED}
+SELECTORS = {kind: kinds.selector_of(kind) for kind in _WATCHED}
 
 
 class _Errors(logging.Handler):
@@ -196,7 +196,7 @@ class OneOperator:
                 clock=loop.time,
             )
         )
-        self._resync = Resync(life.cluster, self._watcher, _SELECTORS, ())
+        self._resync = Resync(life.cluster, self._watcher, SELECTORS, ())
         self._tasks: list[asyncio.Task[None]] = []
         self._handler = _Errors()
         self.errors = self._handler.records
@@ -232,14 +232,14 @@ class OneOperator:
         assert self.errors == []
 
     def _on_event(self, event: WatchEvent) -> None:
-        if event.kind in _SELECTORS and not self._life.is_lost(event):
+        if event.kind in SELECTORS and not self._life.is_lost(event):
             loop = asyncio.get_running_loop()
             loop.call_later(self._life.watch_seconds, self._deliver, event)
 
     def _deliver(self, event: WatchEvent) -> None:
         if self._life.operator is self:
             # A watch with a selector tells of an object that is not selected any more as deleted.
-            selected = is_selected(event.body, "", _SELECTORS[event.kind] or "")
+            selected = is_selected(event.body, "", SELECTORS[event.kind] or "")
             deleted = event.action == "DELETED" or not selected
             self._watcher.on_event(event.kind, event.body, deleted=deleted)
 

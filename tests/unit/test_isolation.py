@@ -167,7 +167,9 @@ class Sink:
             raise OverflowError
         self.handled.append(key)
 
-    def replace(self, kind: kinds.Kind, listed: set[Key], as_of: int) -> None:
+    def replace(
+        self, kind: kinds.Kind, listed: set[Key], as_of: int, namespace: str | None = None
+    ) -> None:
         """Handle the end of a list."""
         self.listed = listed
 

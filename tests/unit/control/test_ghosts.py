@@ -10,7 +10,8 @@ from fake_api_server import FakeApiServer, Write
 from fake_objects import WatchEvent
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
-from operator_life import KEY, Life, play
+from mistral_operator.watch.sweep import Sweep
+from operator_life import KEY, SELECTORS, Life, play
 
 BEFORE_RESYNC = 400.0
 EVERYTHING: Object = {"cache": {"size": "100Gi"}}
@@ -226,5 +227,28 @@ def test_a_resource_that_is_created_anew_never_has_a_status_of_its_predecessor(
         assert not any("autoscaling" in one for one in had)
         assert had[0]["conditions"][0]["reason"] != "Suspended"
         assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("late", [3.0, 8.0, 12.0])
+def test_a_late_watch_brings_no_deleted_resource_back(late: float) -> None:
+    async def scenario(life: Life) -> None:
+        life.watch_seconds = late
+        await life.start()
+        operator = life.operator
+        assert operator is not None
+        parts = life.cluster, operator._store, operator._watcher, operator._resync
+        operator._tasks.append(asyncio.create_task(Sweep(*parts, SELECTORS, ()).forever()))
+        await asyncio.sleep(30.5)
+        life.create()
+        await asyncio.sleep(4)
+        life.delete()
+        while operator._store.resources.get(KEY) is not None:
+            await asyncio.sleep(0.1)
+        noticed = len(life.api.writes)
+        await asyncio.sleep(60)
+
+        assert [str(one) for one in life.api.writes[noticed:] if one.verb == "apply"] == []
 
     play(scenario)

@@ -16,8 +16,8 @@ from builders import (
     resource_body,
 )
 from mistral_operator.kube import kinds, names
-from mistral_operator.kube.objects import Key
-from mistral_operator.watch.store import Index, Store, live_child
+from mistral_operator.kube.objects import Key, key_of
+from mistral_operator.watch.store import TOMBSTONE_SECONDS, Index, Store, live_child
 from store_objects import OTHER, OWNER, Object, owner_by_label, thing
 
 
@@ -169,12 +169,45 @@ def test_a_list_older_than_a_deletion_does_not_restore_the_object(index: Index[A
     assert len(index) == 0
 
 
-def test_a_newer_list_removes_tombstones(index: Index[Any]) -> None:
-    index.put(thing(version=1))
-    index.remove(thing(version=8))
-    replace_all(index, [], as_of=9)
+def test_a_deletion_is_remembered_for_as_long_as_a_watch_may_be_late() -> None:
+    now = 0.0
+    index: Index[Any] = Index(lambda body: body.get("value"), owner_by_label, clock=lambda: now)
+    for version in (1, 2, 3):
+        index.put(thing("lasting", version))
+        index.remove(thing("lasting", version + 10))
+        now += TOMBSTONE_SECONDS
+        assert index.put(thing("lasting", version)) is None
 
-    assert index._tombstones == {}
+    now += 10 * TOMBSTONE_SECONDS
+    for name in ("b", "c"):
+        index.put(thing(name, 50))
+        index.remove(thing(name, 60))
+        now += TOMBSTONE_SECONDS
+    assert index.version(key_of(thing("lasting", 1))) == -1, "nothing is kept forever"
+
+
+def test_a_deletion_that_a_list_found_is_remembered(index: Index[Any]) -> None:
+    index.put(thing(version=10))
+    assert replace_all(index, [], as_of=25) == {OWNER}
+
+    assert index.put(thing(version=10)) is None, "a late event of a version before the list"
+    assert index.put(thing(version=26)) == OWNER
+
+
+def test_a_late_deletion_does_not_shorten_what_is_remembered(index: Index[Any]) -> None:
+    body = thing(version=20)
+    index.put(body)
+    index.forget(key_of(body), body["metadata"]["uid"])
+    index.remove(thing(version=15))
+
+    assert index.put(thing(version=20)) is None
+
+
+def test_a_list_of_one_namespace_deletes_nothing_of_others(index: Index[Any]) -> None:
+    index.put(thing(version=1))
+
+    assert index.delete_missing(set(), 9, "another") == set()
+    assert index.delete_missing(set(), 9, OWNER.namespace) == {OWNER}
 
 
 def test_stored_bodies_are_not_modified() -> None:

@@ -14,8 +14,9 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from builders import pod_body
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, transport
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.watch import streams
@@ -69,7 +70,7 @@ class Server:
         self.paths.append(request.path)
         watch = self.watches.pop(0) if self.watches else ()
         if isinstance(watch, int):
-            return web.json_response({"message": "not now"}, status=watch)
+            return web.json_response({"kind": "Status", "message": "not now"}, status=watch)
         answer = web.StreamResponse()
         await answer.prepare(request)
         for chunk in watch:
@@ -92,7 +93,9 @@ class Recorder:
             raise KeyError("poison")
         self.events.append((body["metadata"]["name"], deleted))
 
-    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> None:
+    def replace(
+        self, kind: Kind, listed: set[Key], as_of: int, namespace: str | None = None
+    ) -> None:
         self.replaced.append(listed)
 
 
@@ -180,9 +183,9 @@ async def test_what_a_failed_watch_lost_is_listed(code: int) -> None:
     assert server.queries[1]["resourceVersion"] == "31"
 
 
-@pytest.mark.parametrize("status", [403, 404, 429, 500])
-async def test_a_refused_watch_is_tried_again_after_a_list(
-    status: int, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("status", "lists"), [(403, 3), (404, 3), (429, 1), (500, 1)])
+async def test_a_refused_watch_is_tried_again_and_after_a_list_if_it_may_have_lost_something(
+    status: int, lists: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Server(watches=[status, status, (event("ADDED", pod("a", 40)),)])
 
@@ -190,7 +193,7 @@ async def test_a_refused_watch_is_tried_again_after_a_list(
         async with watching(server) as sink:
             await until(lambda: sink.events == [("a", False)])
 
-    assert server.lists == 3
+    assert server.lists == lists
     warnings = [one.getMessage() for one in caplog.records]
     assert len(warnings) == 1, "logged once"
     assert "GET /api/v1/pods: " in warnings[0]
@@ -251,3 +254,36 @@ async def test_what_is_no_watch_is_a_failure_of_the_watch(line: bytes) -> None:
         await until(lambda: len(server.queries) == 2)
 
     assert sink.events == [("b", False)]
+
+
+async def test_a_missing_right_is_named_also_after_another_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server(watches=[410, 403, 403, 403, ()])
+
+    with caplog.at_level(logging.WARNING):
+        async with watching(server):
+            await until(lambda: len(server.queries) == 5)
+
+    warnings = [one.getMessage() for one in caplog.records]
+    assert len(warnings) == 1
+    assert "403 not now" in warnings[0]
+
+
+async def test_a_proxy_that_takes_the_connection_and_is_silent_ends_a_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "_CONNECT_SECONDS", 0.5)
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(5)
+        writer.close()
+
+    proxy = await asyncio.start_server(silent, "127.0.0.1", 0)
+    configuration = Configuration(host="https://10.0.0.1:6443")
+    configuration.proxy = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    configuration.client_session_kwargs = {"trust_env": False}
+    async with proxy, Cluster(ApiClient(configuration)) as cluster:
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(4):
+                await cluster.watch(kinds.POD, None, None, 1, lambda event, version: None)

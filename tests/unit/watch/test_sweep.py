@@ -13,7 +13,7 @@ from mistral_operator.kube.objects import Body, Key
 from mistral_operator.watch.resync import Resync, Watcher
 from mistral_operator.watch.store import Index, Store
 from mistral_operator.watch.sweep import Sweep, sweep_period
-from mistral_operator.watch.workqueue import ReconcileOutcome, WorkQueue
+from mistral_operator.watch.workqueue import BURST_SECONDS, ReconcileOutcome, WorkQueue
 
 Object = dict[str, Any]
 SMALL = Key(NAMESPACE, NAME)
@@ -59,7 +59,7 @@ class SweptStore:
             return ReconcileOutcome.SETTLED
 
         worker = asyncio.create_task(self.queue.work(handle))
-        await asyncio.sleep(0.6)  # a burst is 0.5 s
+        await asyncio.sleep(BURST_SECONDS + 1)
         worker.cancel()
         return queued
 

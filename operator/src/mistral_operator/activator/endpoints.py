@@ -208,10 +208,12 @@ class Endpoints:
             self._report(body)
             self._refresh(owner)
 
-    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> None:
+    def replace(
+        self, kind: Kind, listed: set[Key], as_of: int, namespace: str | None = None
+    ) -> None:
         """Remove the slices that a full list does not contain."""
         if kind == kinds.ENDPOINT_SLICE:
-            for owner in self._slices.delete_missing(listed, as_of):
+            for owner in self._slices.delete_missing(listed, as_of, namespace):
                 self._refresh(owner)
 
     def ports(self) -> set[int]:

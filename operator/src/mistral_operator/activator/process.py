@@ -17,11 +17,13 @@ from mistral_operator.activator.proxy import Proxy, upstream_session
 from mistral_operator.activator.responses import error_response
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import OperatorError
 from mistral_operator.process.guarded_server import HEAD_SECONDS, Guard, GuardedRunner, port_of
 from mistral_operator.process.http_server import Health, create_app, serve
 from mistral_operator.process.lifecycle import (
     StopRequested,
     heartbeat,
+    leaf_errors,
     run_all,
     wait_for_signal,
 )
@@ -52,6 +54,9 @@ async def run_activator(settings: ActivatorSettings) -> None:
             await activator.run()
         except* StopRequested:
             log.info("stopping")
+        except* OperatorError as group:
+            log.warning("stopping: %s", "; ".join(map(str, leaf_errors(group))))
+            raise SystemExit(1) from None
         finally:
             await activator.close()
 

@@ -33,7 +33,7 @@ class StopRequested(Exception):
 async def run_watches(
     sink: Sink,
     selectors: Mapping[Kind, str | None],
-    namespaces: tuple[str, ...],
+    namespaces: Callable[[], tuple[str, ...]],
     recover: Callable[[], Awaitable[None]],
 ) -> None:
     """Watch until a signal arrives; restart watches that fail.
@@ -41,7 +41,7 @@ async def run_watches(
     Args:
         sink: receives the events.
         selectors: watched kinds with their label selectors.
-        namespaces: watched namespaces; all if empty.
+        namespaces: returns the namespaces to watch; all if empty.
         recover: is awaited before watches are restarted, to list what they missed.
 
     Raises:
@@ -50,7 +50,7 @@ async def run_watches(
     registry = kopf.OperatorRegistry()
     register(registry, sink, selectors)
     while True:
-        error = await _watch_once(registry, selectors, namespaces)
+        error = await _watch_once(registry, selectors, namespaces())
         if error is None:
             # Kopf handles signals while it runs, and stops on one.
             raise StopRequested

@@ -152,7 +152,11 @@ class Operator:
         selectors = {kind: kinds.selector_of(kind) for kind in watched}
         streamed = {kind: one for kind, one in selectors.items() if kind != kinds.RESOURCE}
         resync = Resync(cluster, watcher, selectors, settings.namespaces)
-        sweep = Sweep(cluster, store, watcher, resync, selectors, settings.namespaces)
+        kinds_suspected = asyncio.Event()
+        sweep = Sweep(
+            *(cluster, store, watcher, resync, selectors, settings.namespaces),
+            on_missing=kinds_suspected.set,
+        )
         # Decisions need the first list.
         await resync.once()
         if settings.activator_service:
@@ -161,13 +165,14 @@ class Operator:
             await retry_while_unavailable(port_map.publish)()
         await run_all(
             run_watches(
-                *(watcher, {kinds.RESOURCE: None}, settings.namespaces),
+                *(watcher, {kinds.RESOURCE: None}),
+                namespaces=lambda: resync.forbidden.namespaces(kinds.RESOURCE),
                 recover=lambda: self._recover(installed, resync),
             ),
             run_streams(cluster, watcher, resync, streamed, settings.namespaces),
             resync.forever(settings.resync_seconds),
             sweep.forever(),
-            self._restart_on_kind_change(installed),
+            self._restart_on_kind_change(installed, kinds_suspected),
             _export_queue_metrics(queue),
             scaler.run(),
             *await self._pollers(scaler, queue),
@@ -211,9 +216,12 @@ class Operator:
             raise StopRequested
         await resync.once()
 
-    async def _restart_on_kind_change(self, installed: tuple[Kind, ...]) -> None:
+    async def _restart_on_kind_change(
+        self, installed: tuple[Kind, ...], suspected: asyncio.Event
+    ) -> None:
         """Restart the process when an optional CRD is installed or removed."""
-        await wait_for_kind_change(self._cluster, installed, self._settings.resync_seconds)
+        period = self._settings.resync_seconds
+        await wait_for_kind_change(self._cluster, installed, period, suspected)
         raise StopRequested
 
 

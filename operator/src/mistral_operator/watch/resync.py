@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster, retry_while_unavailable
+from mistral_operator.kube.errors import ClusterError, StorageRestored
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.transport import Object
@@ -18,6 +20,10 @@ from mistral_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
+Scope = tuple[Kind, str | None]
+"""A kind and a namespace; None stands for all namespaces."""
+_FORBIDDEN = 403
+
 
 class Sink(Protocol):
     """Receives the results of watches and lists."""
@@ -25,8 +31,17 @@ class Sink(Protocol):
     def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Handle an event of a watch, or an object of a list."""
 
-    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> object:
-        """Handle the end of a full list: objects missing from it were deleted."""
+    def replace(
+        self, kind: Kind, listed: set[Key], as_of: int, namespace: str | None = None
+    ) -> object:
+        """Handle the end of a full list: objects missing from it were deleted.
+
+        Args:
+            kind: kind of the list.
+            listed: keys of the list.
+            as_of: resource version of the list.
+            namespace: namespace of the list; all if None.
+        """
 
 
 class Watcher:
@@ -41,9 +56,11 @@ class Watcher:
         index = self._store.index(kind)
         self.enqueue(kind, index.remove(body) if deleted else index.put(body))
 
-    def replace(self, kind: Kind, listed: set[Key], as_of: int) -> int:
+    def replace(
+        self, kind: Kind, listed: set[Key], as_of: int, namespace: str | None = None
+    ) -> int:
         """Delete objects missing from a full list; return the number of affected resources."""
-        owners = self._store.index(kind).delete_missing(listed, as_of)
+        owners = self._store.index(kind).delete_missing(listed, as_of, namespace)
         for owner in owners:
             self.enqueue(kind, owner)
         return len(owners)
@@ -86,12 +103,18 @@ class Resync:
         self._selectors = selectors
         self._namespaces = namespaces
         self._isolation = Isolation("lists")
-        self.versions: dict[Kind, int] = {}
-        """Resource version of the last list of each kind."""
+        self.forbidden = Forbidden(kind_scopes(selectors, namespaces))
+        self.versions: dict[Scope, int] = {}
+        """Resource version of the last list of each kind and namespace."""
 
     @retry_while_unavailable
     async def once(self) -> None:
-        """List every kind once; retry while the API server is unavailable."""
+        """List every kind once; retry while the API server is unavailable.
+
+        Raises:
+            ClusterError: a list is rejected; with several namespaces, those of all of them are.
+            StorageRestored: resource versions went back.
+        """
         for kind, selector in self._selectors.items():
             await self.list_kind(kind, selector)
         RESYNC_SECONDS.set(time.time())
@@ -102,18 +125,30 @@ class Resync:
             await asyncio.sleep(period)
             await self.once()
 
-    async def list_kind(self, kind: Kind, selector: str | None) -> int:
-        """List one kind in full; return the resource version from which to watch it."""
+    async def list_kind(self, kind: Kind, selector: str | None) -> None:
+        """List one kind in full, in each namespace whose lists are not forbidden."""
+        for namespace in scopes_of(kind, self._namespaces):
+            with self.forbidden.tolerated(kind, namespace):
+                await self.list_scope(kind, namespace, selector)
+
+    async def list_scope(self, kind: Kind, namespace: str | None, selector: str | None) -> int:
+        """List one kind in one namespace; return the resource version from which to watch it."""
+        before = self.versions.get((kind, namespace), 0)
         listed: set[Key] = set()
         versions: list[int] = []
-        for namespace in scopes_of(kind, self._namespaces):
-            # Page by page, so that the objects of a fleet are never all in memory.
-            async for page, version in self._cluster.list_pages(kind, namespace, selector):
-                self._handle_page(kind, page, listed)
-                versions.append(version)
+        # Page by page, so that the objects of a fleet are never all in memory.
+        async for page, version in self._cluster.list_pages(kind, namespace, selector):
+            self._handle_page(kind, page, listed)
+            versions.append(version)
         version = min(versions)
-        self._sink.replace(kind, listed, as_of=version)
-        self.versions[kind] = version
+        if version < before:
+            # Every stored version is of a past that did not happen, and newer than what is listed.
+            raise StorageRestored(
+                f"the list of {kind.plural} has version {version} after {before}: the storage of"
+                " the API server was restored from a backup; starting anew"
+            )
+        self._sink.replace(kind, listed, as_of=version, namespace=namespace)
+        self.versions[kind, namespace] = max(version, self.versions.get((kind, namespace), 0))
         return version
 
     def _handle_page(self, kind: Kind, page: list[Object], listed: set[Key]) -> None:
@@ -122,6 +157,50 @@ class Resync:
             listed.add(key)
             with self._isolation.of((kind.kind, *key)):
                 self._sink.on_event(kind, body, deleted=False)
+
+
+class Forbidden:
+    """Namespaces in which a kind may not be listed, because rights or the namespace are gone.
+
+    The others are served. If a kind may be listed nowhere, the process cannot work.
+
+    Args:
+        scopes: kinds and namespaces that are listed.
+    """
+
+    def __init__(self, scopes: Iterable[Scope]) -> None:
+        self._left = {*scopes}
+
+    def namespaces(self, kind: Kind) -> tuple[str, ...]:
+        """Return the namespaces in which a kind may be listed; none if all are listed at once."""
+        return tuple(sorted(name for one, name in self._left if one == kind and name is not None))
+
+    @contextmanager
+    def tolerated(self, kind: Kind, namespace: str | None) -> Iterator[None]:
+        """List a kind in a namespace; log it once if that is forbidden.
+
+        Raises:
+            ClusterError: it is forbidden everywhere, or failed otherwise.
+        """
+        scope = kind, namespace
+        try:
+            yield
+        except ClusterError as error:
+            last = not any(one[0] == kind for one in self._left - {scope})
+            if error.status != _FORBIDDEN or last:
+                raise
+            if scope in self._left:
+                log.warning("namespace %s is left out: %s", namespace, error)
+            self._left.discard(scope)
+        else:
+            self._left.add(scope)
+
+
+def kind_scopes(kinds_: Iterable[Kind], namespaces: tuple[str, ...]) -> Iterator[Scope]:
+    """Yield each kind with each namespace in which it is listed."""
+    for kind in kinds_:
+        for namespace in scopes_of(kind, namespaces):
+            yield kind, namespace
 
 
 def scopes_of(kind: Kind, namespaces: tuple[str, ...]) -> Sequence[str | None]:
@@ -136,12 +215,21 @@ async def installed_kinds(cluster: Cluster) -> tuple[Kind, ...]:
 
 
 async def wait_for_kind_change(
-    cluster: Cluster, installed: tuple[Kind, ...], period: float
+    cluster: Cluster, installed: tuple[Kind, ...], period: float, suspected: asyncio.Event
 ) -> None:
-    """Return when an optional CRD was installed or removed; check every `period` seconds."""
+    """Return when an optional CRD was installed or removed.
+
+    Args:
+        cluster: the API server.
+        installed: kinds whose CRDs were installed.
+        period: seconds between two checks.
+        suspected: is set when a kind could not be listed, for a check at once.
+    """
     changed: set[Kind] = set()
     while not changed:
-        await asyncio.sleep(period)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(suspected.wait(), period)
+        suspected.clear()
         changed = {*await installed_kinds(cluster)} ^ {*installed}
     changed_names = " and ".join(sorted(kind.kind for kind in changed))
     log.warning("installed or removed: %s; restarting to use the installed CRDs", changed_names)

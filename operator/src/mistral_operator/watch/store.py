@@ -5,6 +5,7 @@ quadratic time. The indexes hold only what decisions need, so that thousands of 
 of megabytes.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ from mistral_operator.watch.facts import (
 )
 
 V = TypeVar("V")
+
+TOMBSTONE_SECONDS = 300.0
+"""How long deleted objects are remembered, at least. A watch that is late or silent reports older
+versions of them, for up to 70 seconds; then it is started anew (`kube/transport.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class Index(Generic[V]):
         transform: returns the stored value of a body.
         owner: returns the owning resource of a body, or None to ignore the body.
         on_delete: called with owner and value of each deleted object.
+        clock: the time in seconds; it only goes forward.
     """
 
     def __init__(
@@ -73,13 +79,17 @@ class Index(Generic[V]):
         transform: Callable[[Body], V],
         owner: Callable[[Body], Key | None],
         on_delete: Callable[[Key, V], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transform = transform
         self._owner = owner
         self._on_delete = on_delete
         self._entries: dict[Key, _Entry[V]] = {}
         self._owned: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._clock = clock
         self._tombstones: dict[Key, int] = {}
+        self._older_tombstones: dict[Key, int] = {}
+        self._next_turn = clock() + TOMBSTONE_SECONDS
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -107,7 +117,7 @@ class Index(Generic[V]):
         """
         key, version, owner = key_of(body), version_of(body), self._owner(body)
         current = self._entries.get(key)
-        newest = self._tombstones.get(key, -1) if current is None else current.version
+        newest = self._tombstone_of(key) if current is None else current.version
         if version <= newest:
             return None
         if owner is None:
@@ -128,7 +138,7 @@ class Index(Generic[V]):
         current = self._entries.get(key)
         if current is None:
             # The response to an earlier write of the operator may still arrive.
-            self._tombstones[key] = version_of(body)
+            self._bury(key, version_of(body))
             return None
         if current.uid != body["metadata"]["uid"]:
             return None
@@ -139,7 +149,7 @@ class Index(Generic[V]):
     def version(self, key: Key) -> int:
         """Return the stored resource version of an object, -1 if there is none."""
         entry = self._entries.get(key)
-        return self._tombstones.get(key, -1) if entry is None else entry.version
+        return self._tombstone_of(key) if entry is None else entry.version
 
     def is_behind(self, body: Body) -> bool:
         """Return whether the stored version is older than an object; metadata is sufficient."""
@@ -148,26 +158,28 @@ class Index(Generic[V]):
             return False
         return version_of(body) > self.version(key)
 
-    def missing(self, listed: set[Key], as_of: int) -> list[Key]:
-        """Return the stored objects that are missing from a full list of a resource version."""
-        return [
-            key
-            for key, entry in self._entries.items()
-            if key not in listed and entry.version <= as_of
-        ]
-
-    def delete_missing(self, listed: set[Key], as_of: int) -> set[Key]:
-        """Delete objects missing from a full list; return the resources to reconcile.
+    def missing(self, listed: set[Key], as_of: int, namespace: str | None = None) -> list[Key]:
+        """Return the stored objects that are missing from a full list.
 
         Args:
             listed: keys of the list.
-            as_of: resource version of the list; newer objects stay.
+            as_of: resource version of the list; newer objects are not missing.
+            namespace: namespace of the list; all if None.
         """
-        changed = {self._delete(key) for key in self.missing(listed, as_of)}
-        self._tombstones = {
-            key: version for key, version in self._tombstones.items() if version > as_of
-        }
-        return changed
+        return [
+            key
+            for key, entry in self._entries.items()
+            if key not in listed and entry.version <= as_of and namespace in {None, key.namespace}
+        ]
+
+    def delete_missing(
+        self, listed: set[Key], as_of: int, namespace: str | None = None
+    ) -> set[Key]:
+        """Delete objects missing from a full list; return the resources to reconcile.
+
+        The arguments are those of `missing`.
+        """
+        return {self._tombstone(key, as_of) for key in self.missing(listed, as_of, namespace)}
 
     def forget(self, key: Key, uid: str) -> None:
         """Delete an object that the API server does not have, unless its name was reused."""
@@ -177,8 +189,19 @@ class Index(Generic[V]):
 
     def _tombstone(self, key: Key, version: int) -> Key:
         """Delete an object and ignore later events about versions up to `version`."""
-        self._tombstones[key] = version
+        self._bury(key, version)
         return self._delete(key)
+
+    def _bury(self, key: Key, version: int) -> None:
+        now = self._clock()
+        if now >= self._next_turn:
+            self._older_tombstones, self._tombstones = self._tombstones, {}
+            self._next_turn = now + TOMBSTONE_SECONDS
+        self._tombstones[key] = max(version, self._tombstone_of(key))
+
+    def _tombstone_of(self, key: Key) -> int:
+        """Return the version up to which events of a deleted object are ignored; -1 for none."""
+        return max(self._tombstones.get(key, -1), self._older_tombstones.get(key, -1))
 
     def _delete(self, key: Key) -> Key:
         value = self._entries[key].value

@@ -15,7 +15,7 @@ from tenacity import RetryCallState, retry, retry_if_exception_type
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube.client import Cluster, back_off
 from mistral_operator.kube.documents import WatchEvent
-from mistral_operator.kube.errors import ClusterError, Unavailable
+from mistral_operator.kube.errors import ClusterError, Unavailable, WatchFailed
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import key_of
 from mistral_operator.watch.resync import Resync, Sink, scopes_of
@@ -28,14 +28,9 @@ without pause."""
 _REFUSED_SECONDS = 30.0
 """Time until a watch that is forbidden is tried again, after a list: the sweep works meanwhile."""
 _EXPIRED = 410
-
-
-def _log_first_failure(state: RetryCallState) -> None:
-    """Log the first failure only; that a version has expired is part of normal operation."""
-    error = state.outcome and state.outcome.exception()
-    expired = isinstance(error, ClusterError) and error.status == _EXPIRED
-    level = logging.WARNING if state.attempt_number == 1 and not expired else logging.DEBUG
-    log.log(level, "a watch failed and is started anew: %s", error)
+_VERSION_LOST = {_EXPIRED, 400, 403, 404}
+"""Statuses of refused watches after which changes may have been forgotten: the kind is listed
+first. A watch that was refused for the moment loses nothing."""
 
 
 def _pause(state: RetryCallState) -> float:
@@ -72,8 +67,9 @@ class Stream:
         self._namespace = namespace
         self._selector = selector
         self._isolation = Isolation("watches")
-        self._version = resync.versions.get(kind)
+        self._version = resync.versions.get((kind, namespace))
         """Resource version up to which everything is known; None if changes were lost."""
+        self._logged = ""
 
     async def forever(self) -> None:
         """Watch, one stream after the other."""
@@ -82,23 +78,32 @@ class Stream:
             await self._once()
             await asyncio.sleep(max(0.0, started + _SHORTEST_SECONDS - time.monotonic()))
 
-    @retry(
-        retry=retry_if_exception_type(ClusterError),
-        wait=_pause,
-        before_sleep=_log_first_failure,
-    )
+    @retry(retry=retry_if_exception_type(ClusterError), wait=_pause)
     async def _once(self) -> None:
         """Watch until a stream ends; retry while none begins."""
-        if self._version is None:
-            self._version = await self._resync.list_kind(self._kind, self._selector)
         try:
+            if self._version is None:
+                self._version = await self._resync.list_scope(
+                    self._kind, self._namespace, self._selector
+                )
             await self._cluster.watch(
                 self._kind, self._namespace, self._selector, self._version, self._on_event
             )
         except ClusterError as error:
-            if error.status:
+            if isinstance(error, WatchFailed) or error.status in _VERSION_LOST:
                 self._version = None
+            self._log_failure(error)
             raise
+        self._logged = ""
+
+    def _log_failure(self, error: ClusterError) -> None:
+        """Log a failure, unless it is the same as the last or only says that a version expired."""
+        failure = f"{error.status} {error.reason}"
+        expired = error.status == _EXPIRED
+        level = logging.DEBUG if expired or failure == self._logged else logging.WARNING
+        log.log(level, "a watch failed and is started anew: %s", error)
+        if not expired:
+            self._logged = failure
 
     def _on_event(self, event: WatchEvent, version: int) -> None:
         self._version = version

@@ -8,14 +8,16 @@ list of metadata costs a fraction of a full list and is served from the memory o
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds
-from mistral_operator.kube.client import Cluster, retry_while_unavailable
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import KindMissing, Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key, key_of
-from mistral_operator.watch.resync import Resync, Watcher
+from mistral_operator.watch.resync import Resync, Watcher, kind_scopes
 from mistral_operator.watch.store import Store, version_of
 
 log = logging.getLogger(__name__)
@@ -50,10 +52,11 @@ def sweep_period(objects: int, requests: int) -> float:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The metadata of one kind, compared with the store."""
+    """The metadata of one kind in one namespace, compared with the store."""
 
     kind: Kind
-    selector: str | None
+    namespace: str | None
+    """Namespace of the list; all if None."""
     keys: set[Key]
     as_of: int
     """Resource version of the list."""
@@ -71,6 +74,7 @@ class Sweep:
         resync: lists a kind in full when its watch missed other events.
         selectors: kinds to compare, with their label selectors.
         namespaces: namespaces to list; all if empty.
+        on_missing: called when the API server does not serve a kind.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Sweep:
         resync: Resync,
         selectors: Mapping[Kind, str | None],
         namespaces: tuple[str, ...],
+        on_missing: Callable[[], None] = lambda: None,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -89,7 +94,8 @@ class Sweep:
         self._selectors = {
             kind: selector for kind, selector in selectors.items() if kind not in _NOT_SWEPT
         }
-        self._scopes: tuple[str | None, ...] = namespaces or (None,)
+        self._scopes = [*kind_scopes(self._selectors, namespaces)]
+        self._on_missing = on_missing
         self._isolation = Isolation("sweep")
         self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -97,7 +103,7 @@ class Sweep:
     def period(self) -> float:
         """Seconds between two sweeps."""
         objects = sum(len(self._store.index(kind)) for kind in self._selectors)
-        return sweep_period(objects, len(self._selectors) * len(self._scopes))
+        return sweep_period(objects, len(self._scopes))
 
     async def forever(self) -> None:
         """Compare every kind periodically."""
@@ -106,10 +112,16 @@ class Sweep:
             waited = await self.once()
             await self.sleep(self.period - waited)
 
-    @retry_while_unavailable
     async def once(self) -> float:
-        """Compare every kind once; return the seconds of grace that late watches were given."""
-        lists = [await self._list(*one) for one in self._selectors.items()]
+        """Compare every kind once; return the seconds of grace that late watches were given.
+
+        What cannot be listed now is left to the next sweep: one kind or namespace that the API
+        server does not serve hides none of the others.
+
+        Raises:
+            ClusterError: a list is rejected; with several namespaces, those of all of them are.
+        """
+        lists = [one for scope in self._scopes if (one := await self._list(*scope)) is not None]
         grace = self.period * _GRACE if any(map(self._differs, lists)) else 0.0
         if grace:
             await self.sleep(grace)
@@ -117,31 +129,44 @@ class Sweep:
             await self._catch_up(one)
         return grace
 
-    async def _list(self, kind: Kind, selector: str | None) -> _Listed:
+    async def _list(self, kind: Kind, namespace: str | None) -> _Listed | None:
+        """Return a list of metadata, None if there is none now."""
+        try:
+            with self._resync.forbidden.tolerated(kind, namespace):
+                return await self._compared(kind, namespace)
+        except KindMissing:
+            self._on_missing()
+        except Unavailable as error:
+            log.debug("not compared: %s", error)
+        return None
+
+    async def _compared(self, kind: Kind, namespace: str | None) -> _Listed:
         index, listed, versions = self._store.index(kind), set[Key](), list[int]()
         newer: dict[Key, int] = {}
-        for scope in self._scopes:
-            pages = self._cluster.list_pages(kind, scope, selector, metadata_only=True)
-            async for page, version in pages:
-                versions.append(version)
-                for body in page:
-                    key = key_of(body)
-                    listed.add(key)
-                    with self._isolation.of((kind.kind, *key)):
-                        if index.is_behind(body):
-                            newer[key] = version_of(body)
-        return _Listed(kind, selector, listed, min(versions), newer)
+        pages = self._cluster.list_pages(kind, namespace, self._selectors[kind], metadata_only=True)
+        async for page, version in pages:
+            versions.append(version)
+            for body in page:
+                key = key_of(body)
+                listed.add(key)
+                with self._isolation.of((kind.kind, *key)):
+                    if index.is_behind(body):
+                        newer[key] = version_of(body)
+        return _Listed(kind, namespace, listed, min(versions), newer)
 
     def _differs(self, one: _Listed) -> bool:
-        return bool(one.newer or self._store.index(one.kind).missing(one.keys, one.as_of))
+        missing = self._store.index(one.kind).missing(one.keys, one.as_of, one.namespace)
+        return bool(one.newer or missing)
 
     async def _catch_up(self, one: _Listed) -> None:
         """Handle the changes of a kind that its watch has still not reported."""
-        lost = self._watcher.replace(one.kind, one.keys, as_of=one.as_of)
+        lost = self._watcher.replace(one.kind, one.keys, one.as_of, one.namespace)
         if lost:
             log.warning("the watch of %s missed %d deletions", one.kind.plural, lost)
         index = self._store.index(one.kind)
         missed = [key for key, version in one.newer.items() if index.version(key) < version]
-        if missed:
-            log.warning("the watch of %s is behind by %d objects", one.kind.plural, len(missed))
-            await self._resync.list_kind(one.kind, one.selector)
+        if not missed:
+            return
+        log.warning("the watch of %s is behind by %d objects", one.kind.plural, len(missed))
+        with suppress(Unavailable):
+            await self._resync.list_scope(one.kind, one.namespace, self._selectors[one.kind])
