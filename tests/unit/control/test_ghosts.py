@@ -244,7 +244,7 @@ def test_a_late_watch_brings_no_deleted_resource_back(late: float) -> None:
         life.create()
         await asyncio.sleep(4)
         life.delete()
-        while operator._store.resources.get(KEY) is not None:
+        while operator._store.resources.get(KEY) is not None:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.1)
         noticed = len(life.api.writes)
         await asyncio.sleep(60)
