@@ -196,6 +196,19 @@ def test_a_second_fetch_sends_no_request(hub: str, tmp_path: Path) -> None:
     assert not (tmp_path / ".hub").exists()
 
 
+def test_a_repository_does_not_bring_its_own_marker(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (MARKER, ".cache/huggingface/notes.json", "part/.hidden.json"):
+        monkeypatch.setitem(CONTENT, name, b"forged")
+    done = fetch(tmp_path, hub)
+
+    assert done.returncode == 0, done.stderr
+    assert not any(MARKER in path or "hidden" in path for path in Hub.requested)
+    assert not (tmp_path / ".cache/huggingface/notes.json").exists()
+    assert "forged" not in (tmp_path / MARKER).read_text()
+
+
 def test_another_revision_is_fetched_anew(hub: str, tmp_path: Path) -> None:
     assert fetch(tmp_path, hub).returncode == 0
     (tmp_path / "consolidated.safetensors").unlink()

@@ -1,6 +1,7 @@
 """A token of the hub is used, and never shown, whatever the hub's client raises."""
 
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,10 +22,14 @@ class Hub(ModuleType):
         super().__init__("huggingface_hub")
         self.error = error
         self.tokens: list[str | bool] = []
+        self.skipped: list[str] = []
 
-    def snapshot_download(self, _repository: str, *, token: str | bool, **_: Any) -> None:
+    def snapshot_download(
+        self, _repository: str, *, token: str | bool, ignore_patterns: list[str], **_: Any
+    ) -> None:
         """Fail as the real client does: with the request in the message."""
         self.tokens.append(token)
+        self.skipped = ignore_patterns
         raise self.error or RuntimeError(f"refused {token!r}")
 
 
@@ -140,3 +145,18 @@ def test_the_cause_of_an_unreachable_hub_is_reported(
     message = failure(monkeypatch, settings, Hub(error=outer))
 
     assert "(RuntimeError: Connection refused)" in message
+
+
+@pytest.mark.parametrize("form", ["mistral", "huggingface"])
+@pytest.mark.parametrize("name", [fetch.MARKER, ".hub/token", ".cache/huggingface/a.json", "a/.b"])
+def test_a_repository_cannot_bring_the_files_that_say_what_was_fetched(
+    monkeypatch: pytest.MonkeyPatch, settings: FetchSettings, name: str, form: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    hub = Hub()
+
+    failure(monkeypatch, settings.model_copy(update={"format": form}), hub)
+
+    # As the client does: https://huggingface.co/docs/huggingface_hub/guides/download
+    assert any(fnmatch(name, pattern) for pattern in hub.skipped)
+    assert not any(fnmatch("tekken.json", pattern) for pattern in hub.skipped)

@@ -42,6 +42,10 @@ _FILES: dict[str, tuple[list[str], list[str]]] = {
 }
 """Patterns of the files to fetch and of those to skip, by format."""
 
+_HIDDEN = [".*", "*/.*"]
+"""Never fetched: the marker and the notes of the hub's client are hidden files of this directory,
+and a repository must not bring its own."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -96,7 +100,7 @@ def _download(directory: Path, settings: FetchSettings, token: str) -> None:
         revision=settings.revision,
         local_dir=directory,
         allow_patterns=allow,
-        ignore_patterns=ignore,
+        ignore_patterns=[*ignore, *_HIDDEN],
         token=token or False,
     )
     shutil.rmtree(scratch, ignore_errors=True)
