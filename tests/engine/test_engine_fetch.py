@@ -244,6 +244,8 @@ def test_a_token_is_used_and_never_shown(certificate: Path, tmp_path: Path) -> N
     [
         (401, {}, "accept the model's license"),
         (403, {}, "accept the model's license"),
+        (429, {}, "wait, or set a token"),
+        (500, {}, "the hub cannot answer now"),
         (0, {"repository": "mistralai/other"}, "the repository does not exist on the hub"),
         (0, {"revision": "v9"}, "the revision does not exist"),
         (0, {"hub": "http://127.0.0.1:9"}, "check that the pod can reach the hub"),
