@@ -56,6 +56,11 @@ class ContainerFacts:
     """Exits that the kubelet reports, at most two, the newest last."""
 
     @property
+    def ours(self) -> bool:
+        """Whether the operator rendered it; webhooks add others, such as sidecars."""
+        return self.name in {names.CONTAINER, names.FETCH_CONTAINER}
+
+    @property
     def report(self) -> TerminationReport | None:
         """The termination report of the last exit, if the server wrote one."""
         return _report(self.exit_message, self.exit_code)
