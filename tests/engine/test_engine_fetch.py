@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,11 +42,13 @@ class Hub(BaseHTTPRequestHandler):
     refuse: ClassVar[int] = 0
     token: ClassVar[str | None] = None
     requested: ClassVar[list[str]] = []
+    gets: ClassVar[list[str]] = []
 
     def do_HEAD(self) -> None:
         self._answer(send_body=False)
 
     def do_GET(self) -> None:
+        self.gets.append(self.path)
         self._answer(send_body=True)
 
     def log_message(self, *_args: object) -> None:
@@ -94,6 +97,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run a hub and return its address."""
     Hub.refuse, Hub.token = 0, None
     Hub.requested.clear()
+    Hub.gets.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -194,6 +198,16 @@ def test_a_second_fetch_sends_no_request(hub: str, tmp_path: Path) -> None:
     assert "is already present" in done.stderr
     assert Hub.requested == []
     assert not (tmp_path / ".hub").exists()
+
+
+def test_replicas_that_share_a_cache_fetch_it_once(hub: str, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        fetches = list(pool.map(lambda _: fetch(tmp_path, hub), range(3)))
+
+    assert [one.returncode for one in fetches] == [0, 0, 0]
+    weights = [one for one in Hub.gets if "consolidated" in one]
+    assert len(weights) == 1
+    assert content(tmp_path) >= {"params.json", "consolidated.safetensors"}
 
 
 def test_a_repository_does_not_bring_its_own_marker(
