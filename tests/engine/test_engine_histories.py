@@ -56,7 +56,7 @@ ANSWERED: dict[str, list[dict[str, Any]]] = {
 
 REFUSED: dict[str, list[dict[str, Any]]] = {
     "arguments that are no text": [called((A, {})), result(A)],
-    "the assistant has the last word": [{"role": "assistant", "content": "Hello"}],
+    "an answer is last": [{"role": "assistant", "content": "Hello"}],
     "a system message in the middle": [
         *({"role": "assistant", "content": "Hello"}, {"role": "system", "content": "Be brief"}),
         user("Bye"),
