@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -41,11 +42,13 @@ class Hub(BaseHTTPRequestHandler):
     refuse: ClassVar[int] = 0
     token: ClassVar[str | None] = None
     requested: ClassVar[list[str]] = []
+    gets: ClassVar[list[str]] = []
 
     def do_HEAD(self) -> None:
         self._answer(send_body=False)
 
     def do_GET(self) -> None:
+        self.gets.append(self.path)
         self._answer(send_body=True)
 
     def log_message(self, *_args: object) -> None:
@@ -94,6 +97,7 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run a hub and return its address."""
     Hub.refuse, Hub.token = 0, None
     Hub.requested.clear()
+    Hub.gets.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
@@ -196,6 +200,29 @@ def test_a_second_fetch_sends_no_request(hub: str, tmp_path: Path) -> None:
     assert not (tmp_path / ".hub").exists()
 
 
+def test_replicas_that_share_a_cache_fetch_it_once(hub: str, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        fetches = list(pool.map(lambda _: fetch(tmp_path, hub), range(3)))
+
+    assert [one.returncode for one in fetches] == [0, 0, 0]
+    weights = [one for one in Hub.gets if "consolidated" in one]
+    assert len(weights) == 1
+    assert content(tmp_path) >= {"params.json", "consolidated.safetensors"}
+
+
+def test_a_repository_does_not_bring_its_own_marker(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (MARKER, ".cache/huggingface/notes.json", "part/.hidden.json"):
+        monkeypatch.setitem(CONTENT, name, b"forged")
+    done = fetch(tmp_path, hub)
+
+    assert done.returncode == 0, done.stderr
+    assert not any(MARKER in path or "hidden" in path for path in Hub.requested)
+    assert not (tmp_path / ".cache/huggingface/notes.json").exists()
+    assert "forged" not in (tmp_path / MARKER).read_text()
+
+
 def test_another_revision_is_fetched_anew(hub: str, tmp_path: Path) -> None:
     assert fetch(tmp_path, hub).returncode == 0
     (tmp_path / "consolidated.safetensors").unlink()
@@ -231,6 +258,8 @@ def test_a_token_is_used_and_never_shown(certificate: Path, tmp_path: Path) -> N
     [
         (401, {}, "accept the model's license"),
         (403, {}, "accept the model's license"),
+        (429, {}, "wait, or set a token"),
+        (500, {}, "the hub cannot answer now"),
         (0, {"repository": "mistralai/other"}, "the repository does not exist on the hub"),
         (0, {"revision": "v9"}, "the revision does not exist"),
         (0, {"hub": "http://127.0.0.1:9"}, "check that the pod can reach the hub"),

@@ -131,6 +131,26 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"model": {"source": {"hub": {"endpoint": "http://metadata.google.internal"}}}},
         "cannot be that of a node itself",
     ),
+    **{
+        f"a hub at {host}": (
+            {"model": {"source": {"hub": {"endpoint": f"http://{host}"}}}},
+            "cannot be that of a node itself, of the API server or of a metadata service",
+        )
+        for host in (
+            *("localhost:8080", "a.localhost", "ip6-localhost", "localhost6.localdomain6"),
+            *("0.1.2.3", "127.0.0.2", "224.0.0.1", "255.255.255.255", "host.docker.internal"),
+            *("kubernetes.default.svc.corp.example/api", "kubernetes", "metadata.goog"),
+            *("metadata.azure.internal", "metadata.tencentyun.com", "instance-data"),
+            *("100.100.100.200", "168.63.129.16", "192.0.0.192"),
+        )
+    },
+    **{
+        f"images from {host}": (
+            {"images": {"domains": [host]}},
+            "spec.images.domains cannot contain a name of the node itself",
+        )
+        for host in ("metadata.goog", "ip6-loopback", "kubernetes.default.svc.corp.example")
+    },
     "a Prometheus on the node itself": (
         {
             "autoscaling": {

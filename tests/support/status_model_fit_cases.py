@@ -2,6 +2,7 @@
 
 from builders import (
     ON_CPUS,
+    Object,
     merged,
     node_body,
 )
@@ -12,6 +13,15 @@ SLICED = merged(
     node_body(memory_mib=81559, status={"allocatable": MIG}),
     {"metadata": {"labels": {"nvidia.com/mig-3g.40gb.memory": "40192"}}},
 )
+
+
+def shared(resource: str, replicas: int) -> Object:
+    """Return a node whose GPUs are advertised so many times, as GPU feature discovery labels it."""
+    labels = {f"{resource}.replicas": str(replicas), f"{resource}.sharing-strategy": "time-slicing"}
+    allocatable = {resource: "8", f"{resource}.shared": "8"}
+    node = node_body(memory_mib=81559, status={"allocatable": allocatable})
+    return merged(node, {"metadata": {"labels": labels}})
+
 
 FITTING = {
     "the label of a node tells": (None, (node_body(memory_mib=81559),), "True", Reason.FITS),
@@ -59,6 +69,45 @@ FITTING = {
     "a slice without a label is unknown": (
         {"pod": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}}},
         (SLICED,),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "a GPU that pods share does not tell what one of them gets": (
+        None,
+        (shared("nvidia.com/gpu", 4),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "a GPU that is shared under another name is still shared": (
+        {"pod": {"gpu": {"resourceName": "nvidia.com/gpu.shared"}}},
+        (shared("nvidia.com/gpu", 2),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "a GPU that could be shared and is not": (
+        None,
+        (shared("nvidia.com/gpu", 1),),
+        "True",
+        Reason.FITS,
+    ),
+    "beside shared GPUs another node tells": (
+        None,
+        (shared("nvidia.com/gpu", 4), node_body("b", memory_mib=81559)),
+        "True",
+        Reason.FITS,
+    ),
+    "a slice that pods share": (
+        {
+            "engine": {"tensorParallelSize": 1},
+            "pod": {"gpu": {"resourceName": "nvidia.com/mig-3g.40gb"}},
+        },
+        (merged(SLICED, {"metadata": {"labels": {"nvidia.com/mig-3g.40gb.replicas": "2"}}}),),
+        "Unknown",
+        Reason.GPU_MEMORY_UNKNOWN,
+    ),
+    "the label of one vendor says nothing of another's GPUs": (
+        {"pod": {"gpu": {"resourceName": "amd.com/gpu"}}},
+        (node_body(memory_mib=81559, status={"allocatable": {"amd.com/gpu": "8"}}),),
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),

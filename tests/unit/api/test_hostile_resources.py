@@ -2,12 +2,14 @@
 
 import json
 
+import jsonschema_rs
 import pytest
 
 from builders import CONTEXT, NOW, deployment_body, ready_pod, resource_body
 from document_texts import texts
 from hostile_resources import hostile_signals, hostile_specs
 from mistral_operator.api import Status, parse_resource, parse_status
+from mistral_operator.api.crd import resource_schema
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render import children
 from mistral_operator.status import report
@@ -17,6 +19,8 @@ from mistral_server.contract import SignalDocument
 from scaling_operator import KEY, Operator
 from status_inputs import status_input, with_signals
 
+STATUS = jsonschema_rs.validator_for(resource_schema()["properties"]["status"])
+"""What the API server takes: a status that it refuses stays as it was."""
 SPECS = dict(hostile_specs())
 SIGNALS = dict(hostile_signals())
 BY_FIELD: dict[str, list[str]] = {}
@@ -64,6 +68,7 @@ def test_hostile_signals_are_read_within_bounds_or_not_at_all(name: str) -> None
     content = status.model_dump(by_alias=True, exclude_none=True)
 
     assert parse_status(content) == (status, True)
+    assert [one.message for one in STATUS.iter_errors(json.loads(json.dumps(content)))] == []
     assert len(json.dumps([content, events])) < 50_000
     for text in texts(json.loads(json.dumps([content, events]))):
         assert text.isprintable()

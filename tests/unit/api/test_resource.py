@@ -113,6 +113,9 @@ BAD: dict[str, tuple[Any, str]] = {
         {"engine": {"kvCache": {"memory": "48Pi"}}},
         "spec.engine.kvCache.memory",
     ),
+    "shared memory beyond every machine": ({"sharedMemory": "8Ei"}, "spec.sharedMemory"),
+    "a cache beyond every disk": ({"cache": {"size": "8Ei"}}, "spec.cache.size"),
+    "a request beyond every machine": ({"gate": {"maxBodySize": "8Ei"}}, "spec.gate.maxBodySize"),
     "a context beyond every number": (
         {"engine": {"contextLength": 10**400}},
         "spec.engine.contextLength",

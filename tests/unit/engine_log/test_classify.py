@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from engine_log_lines import API, CORE, GENERIC, OOM, WORKER, classification, in_functions
 from mistral_server.contract import FailureClass
-from mistral_server.engine_log.classify import ADVICE, Classifier
+from mistral_server.engine_log.classify import Classifier
 from mistral_server.engine_log.log_record import EVIDENCE_CHARACTERS
+
+_SELF_EXPLAINED = {FailureClass.STALLED, FailureClass.INCOMPATIBLE_VERSIONS}
 
 CAUSES: dict[str, tuple[str, FailureClass]] = {
     "too small, vLLM 0.9": (
@@ -67,6 +69,38 @@ CAUSES: dict[str, tuple[str, FailureClass]] = {
         "torch.AcceleratorError: CUDA error: an illegal memory access was encountered",
         FailureClass.GPU_HARDWARE,
     ),
+    "hardware, no driver": (
+        "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
+        FailureClass.GPU_HARDWARE,
+    ),
+    "hardware, no GPU": ("RuntimeError: No CUDA GPUs are available", FailureClass.GPU_HARDWARE),
+    "hardware, no GPU for torch": (
+        "RuntimeError: Found no NVIDIA driver on your system. Please check that you have an NVIDIA",
+        FailureClass.GPU_HARDWARE,
+    ),
+    "hardware, old driver": (
+        "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
+        FailureClass.GPU_HARDWARE,
+    ),
+    "hardware, old driver for a library": (
+        "RuntimeError: CUDA driver version is insufficient for CUDA runtime version",
+        FailureClass.GPU_HARDWARE,
+    ),
+    "hardware, old GPU": (
+        "torch.AcceleratorError: CUDA error: no kernel image is available for execution",
+        FailureClass.GPU_HARDWARE,
+    ),
+    "a type that the GPU has not": (
+        (
+            "ValueError: Bfloat16 is only supported on GPUs with compute capability of at least"
+            " 8.0. Your Tesla V100-SXM2-16GB GPU has compute capability 7.0."
+        ),
+        FailureClass.INVALID_CONFIGURATION,
+    ),
+    "a file that was cut": (
+        "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata",
+        FailureClass.MODEL_UNAVAILABLE,
+    ),
     "hang": (
         "TimeoutError: RPC call to execute_model timed out.",
         FailureClass.STALLED,
@@ -111,7 +145,7 @@ def test_a_cause_gets_its_class_in_the_log_of_every_version(case: str, prefix: s
     assert got is not None
     assert got.failure is failure
     assert got.evidence == text
-    assert (failure in ADVICE) == bool(got.advice)
+    assert bool(got.advice) is (failure not in _SELF_EXPLAINED)
 
 
 @pytest.mark.parametrize(

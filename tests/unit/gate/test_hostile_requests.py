@@ -21,7 +21,9 @@ def test_the_attacks_are_many_and_no_two_have_one_title() -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda one: one.title)
-async def test_an_attack_is_refused_and_counted(configure: Any, attack: Attack) -> None:
+async def test_an_attack_is_refused_and_counted(
+    configure: Any, attack: Attack, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = FakeEngine()
     with Counted() as counted:
         got = await ask(gate(engine), attack.body, attack.path, headers=attack.headers)
@@ -34,6 +36,7 @@ async def test_an_attack_is_refused_and_counted(configure: Any, attack: Attack) 
     assert set(error) == {"message", "type", "param", "code"}
     assert error["message"].endswith(".")
     assert engine.bodies == []
+    assert "canary-prompt" not in error["message"] + caplog.text
     if attack.reason in LimitSettings.model_fields:
         assert f"(limit {attack.reason} of this endpoint)." in error["message"]
 

@@ -1,6 +1,10 @@
 """A token of the hub is used, and never shown, whatever the hub's client raises."""
 
+import errno
+import json
+import ssl
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,10 +25,14 @@ class Hub(ModuleType):
         super().__init__("huggingface_hub")
         self.error = error
         self.tokens: list[str | bool] = []
+        self.skipped: list[str] = []
 
-    def snapshot_download(self, _repository: str, *, token: str | bool, **_: Any) -> None:
+    def snapshot_download(
+        self, _repository: str, *, token: str | bool, ignore_patterns: list[str], **_: Any
+    ) -> None:
         """Fail as the real client does: with the request in the message."""
         self.tokens.append(token)
+        self.skipped = ignore_patterns
         raise self.error or RuntimeError(f"refused {token!r}")
 
 
@@ -140,3 +148,64 @@ def test_the_cause_of_an_unreachable_hub_is_reported(
     message = failure(monkeypatch, settings, Hub(error=outer))
 
     assert "(RuntimeError: Connection refused)" in message
+
+
+@pytest.mark.parametrize("form", ["mistral", "huggingface"])
+@pytest.mark.parametrize("name", [fetch.MARKER, ".hub/token", ".cache/huggingface/a.json", "a/.b"])
+def test_a_repository_cannot_bring_the_files_that_say_what_was_fetched(
+    monkeypatch: pytest.MonkeyPatch, settings: FetchSettings, name: str, form: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    hub = Hub()
+
+    failure(monkeypatch, settings.model_copy(update={"format": form}), hub)
+
+    # As the client does: https://huggingface.co/docs/huggingface_hub/guides/download
+    assert any(fnmatch(name, pattern) for pattern in hub.skipped)
+    assert not any(fnmatch("tekken.json", pattern) for pattern in hub.skipped)
+
+
+def chained(cause: Exception) -> Exception:
+    """Return what the client raises for an error below it."""
+    error = RuntimeError("cannot find the files in the cache")
+    error.__cause__ = cause
+    return error
+
+
+UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+UNTRUSTED.reason = "CERTIFICATE_VERIFY_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (Response(401), "accept the model's license"),
+        (Response(404), "the repository does not exist on the hub"),
+        (Response(429), "wait, or set a token (HF_TOKEN)"),
+        (Response(500), "the hub cannot answer now: wait"),
+        (Response(503), "the hub cannot answer now: wait"),
+        (OSError(errno.ENOSPC, "No space left on device"), "is full: increase its size"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "is full: increase its size"),
+        (OSError(errno.EROFS, "Read-only file system"), "is not writable"),
+        (PermissionError(errno.EACCES, "Permission denied"), "is not writable"),
+        (OSError(errno.EIO, "Input/output error"), "check the volume's storage"),
+        (
+            json.JSONDecodeError("Expecting value", "<html>", 0),
+            "not a hub: correct its URL",
+        ),
+        (UNTRUSTED, "use an image that trusts its certificate authority"),
+        (UNREACHABLE, "check that the pod can reach the hub"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_failure_has_a_remedy_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: FetchSettings,
+    error: Exception,
+    advice: str,
+    wrapped: bool,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+
+    assert advice in failure(monkeypatch, settings, Hub(chained(error) if wrapped else error))

@@ -16,6 +16,7 @@ KV_TOO_SMALL = TerminationReport(
     evidence="ValueError: the estimated maximum model length is 1344.",
     suggest={"engine.context_length": 1344},
 )
+OOM_REPORT = termination(FailureClass.HOST_OOM, "The pod ran out of memory.")
 LOG_OF_A_KILLED_SERVER = (
     '(EngineCore pid=7)   File "gpu_worker.py", line 9, in load_model\n'
     "(EngineCore pid=7) torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB.\n"
@@ -40,6 +41,9 @@ def test_the_report_of_the_server_says_class_phase_and_what_fits() -> None:
         (crashed_container(137, "OOMKilled"), FailureClass.HOST_OOM),
         (fetch(crashed_container(137, "OOMKilled")), FailureClass.HOST_OOM),
         (crashed_container(137, message=LOG_OF_A_KILLED_SERVER), FailureClass.CUDA_OOM_LOAD),
+        # Of what something else adds to a pod, nothing is a failure of the endpoint.
+        (crashed_container(137, "OOMKilled", name="istio-proxy"), None),
+        (crashed_container(1, name="miner", message=OOM_REPORT), None),
         (crashed_container(137, "Error"), None),
         (crashed_container(0, "Completed"), None),
         (crashed_container(1, message="Killed"), None),

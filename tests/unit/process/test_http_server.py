@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from mistral_operator.control.scaler import Loads
 from mistral_operator.process.http_server import Health, create_app, serve
+from raw_client import ask, idle_connections
 from scaling_operator import Operator
+from server_runner import free_port
 
 Client = TestClient[web.Request, web.Application]
+
+_PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Clock:
@@ -153,3 +158,17 @@ async def test_serving_ends_with_its_runner(health: Health) -> None:
     await runner.cleanup()
 
     assert not runner.addresses
+
+
+async def test_each_port_of_a_process_has_connections_of_its_own() -> None:
+    """The second port is for probes: those who fill the first do not reach it."""
+    health = Health()
+    health.problem = None
+    first, second = free_port(), free_port()
+    runner = await serve(create_app(health), first, second)
+    async with AsyncExitStack() as stack:
+        await idle_connections(stack, first, 400)
+
+        assert (await ask(second, _PROBE)).body == b"ok\n"
+        assert (await ask(first, _PROBE)).body == b"ok\n"
+    await runner.cleanup()

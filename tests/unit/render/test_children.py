@@ -132,10 +132,37 @@ def test_every_volume_on_the_nodes_disk_has_a_size_limit(spec: Object) -> None:
     assert all("sizeLimit" in one for one in disks)
 
 
-def test_the_container_that_fetches_has_a_memory_limit() -> None:
-    (fetch,) = template({})["spec"]["initContainers"]
+FETCH_RESOURCES: dict[str, tuple[Object, Object, Object]] = {
+    "nothing": ({}, {"cpu": "1", "memory": "1Gi"}, {"memory": "8Gi"}),
+    "requests": (
+        {"requests": {"cpu": "8", "memory": "32Gi"}},
+        {"cpu": "1", "memory": "1Gi"},
+        {"memory": "8Gi"},
+    ),
+    # A quota on limits wants them in every container.
+    "limits": (
+        {"limits": {"cpu": "8", "memory": "128Gi", "ephemeral-storage": "20Gi"}},
+        {"cpu": "1", "memory": "1Gi"},
+        {"cpu": "8", "memory": "8Gi", "ephemeral-storage": "20Gi"},
+    ),
+    # The API server refuses a request above its limit.
+    "small limits": (
+        {"limits": {"cpu": "500m", "memory": "512Mi"}},
+        {"cpu": "500m", "memory": "512Mi"},
+        {"cpu": "500m", "memory": "512Mi"},
+    ),
+}
 
-    assert fetch["resources"]["limits"] == {"memory": "8Gi"}
+
+@pytest.mark.parametrize(
+    ("configured", "requests", "limits"), FETCH_RESOURCES.values(), ids=FETCH_RESOURCES
+)
+def test_the_container_that_fetches_has_limits_where_the_server_has(
+    configured: Object, requests: Object, limits: Object
+) -> None:
+    (fetch,) = template({"pod": {"resources": configured}})["spec"]["initContainers"]
+
+    assert fetch["resources"] == {"requests": requests, "limits": limits}
 
 
 @pytest.mark.parametrize(("pod", "field"), [({}, None), ({"hostUsers": False}, False)])

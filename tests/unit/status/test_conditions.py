@@ -20,6 +20,7 @@ from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import Stage
 from operator_cluster_situations import CLUSTER_SITUATIONS, READY
+from operator_foreign_containers import FOREIGN_CONTAINERS
 from operator_pod_situations import POD_SITUATIONS
 from status_inputs import (
     condition,
@@ -34,7 +35,7 @@ from status_model_fit_cases import FITTING
 from status_scaling_cases import LIMITS
 
 MEMORY = [oom for oom, *_ in MEMORY_CASES.values() if oom is not None]
-SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS
+SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS | FOREIGN_CONTAINERS
 
 
 @pytest.mark.parametrize(

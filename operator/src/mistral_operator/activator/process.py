@@ -18,7 +18,6 @@ from mistral_operator.activator.responses import error_response
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import OperatorError
-from mistral_operator.process.guarded_server import HEAD_SECONDS, Guard, GuardedRunner, port_of
 from mistral_operator.process.http_server import Health, create_app, serve
 from mistral_operator.process.lifecycle import (
     StopRequested,
@@ -28,9 +27,10 @@ from mistral_operator.process.lifecycle import (
     wait_for_signal,
 )
 from mistral_operator.process.settings import ActivatorSettings
-from mistral_operator.process.shares import Shares
 from mistral_operator.watch.resync import Resync
 from mistral_operator.watch.streams import run_streams
+from mistral_server.guarded_http.guarded_server import HEAD_SECONDS, Guard, GuardedRunner, port_of
+from mistral_server.guarded_http.shares import Shares
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from mistral_operator.activator.key_checks import KeyChecks
 from mistral_operator.activator.metrics import HELD, REQUESTS, WAIT_SECONDS
 from mistral_operator.activator.responses import error_response, response_while_scaled_to_zero
 from mistral_operator.kube.plurals import counted
-from mistral_operator.process.guarded_server import head_size, port_of
-from mistral_operator.process.shares import Shares
 from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
+from mistral_server.guarded_http.guarded_server import head_size, port_of
+from mistral_server.guarded_http.shares import Shares
 
 _HOP_BY_HOP = {
     "connection",

@@ -92,15 +92,20 @@ EXAMPLES = {
 """Examples by pattern."""
 
 _LOCAL_NAMES = (
-    r"([a-z0-9-]+\.)*localhost(\.localdomain)?|localdomain|metadata(\.google\.internal)?"
-    r"|instance-data(\.ec2\.internal)?|kubernetes(\.default(\.svc(\.cluster\.local)?)?)?"
+    r"([a-z0-9-]+\.)*localhost[46]?(\.localdomain[46]?)?|localdomain|ip6-(localhost|loopback)"
+    r"|host\.(docker|containers|minikube|lima|k3d)\.internal"
+    r"|kubernetes(\.default(\.svc(\.[a-z0-9.-]+)?)?)?"
+    r"|instance-data(\.ec2\.internal)?"
+    r"|metadata(\.(google\.internal|goog|azure\.internal|tencentyun\.com|packet\.net))?"
 )
 _LOCAL_ADDRESSES = (
-    r"(0|127)\.[0-9.]+|169\.254\.[0-9.]+|168\.63\.129\.16|192\.0\.0\.192|100\.100\.100\.200"
+    # Loopback, link-local, multicast and broadcast, and the metadata services of clouds.
+    r"(0|127|22[4-9]|23[0-9]|24[0-9]|25[0-5])\.[0-9.]+"
+    r"|169\.254\.[0-9.]+|168\.63\.129\.16|192\.0\.0\.192|100\.100\.100\.200"
 )
 
 LOCAL_HOST = f"^({_LOCAL_NAMES})$"
 """Names of a node itself, of the API server, and of services with the credentials of a node."""
 
 LOCAL_URL = f"^https?://({_LOCAL_NAMES}|{_LOCAL_ADDRESSES})([:/].*)?$"
-"""URLs at such a name, or at a loopback, link-local or metadata address."""
+"""URLs at such a name, or at an address that is not that of another host."""

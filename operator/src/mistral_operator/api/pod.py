@@ -61,7 +61,8 @@ class Resources(ApiModel):
     limit if that is lower."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
     """Resource limits. Unset: 64Gi of memory per replica on GPUs, or the request if that is higher;
-    no other limit."""
+    no other limit. The container that fetches the model has the same limits, but at most 8Gi of
+    memory."""
 
 
 _NOT_NATIVE = Rule(

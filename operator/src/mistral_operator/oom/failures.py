@@ -53,7 +53,7 @@ def failures_of(pods: Iterable[PodFacts]) -> list[Failure]:
 def _of_pod(pod: PodFacts) -> Iterator[Failure]:
     if (evicted := _of_eviction(pod)) is not None:
         yield evicted
-    for container in pod.containers:
+    for container in (one for one in pod.containers if one.ours):
         for end in container.exits:
             if end.exit_code != 0 and (failure := _of_end(pod, container, end)) is not None:
                 yield failure

@@ -11,8 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from mistral_operator.kube import names
 from mistral_operator.kube.errors import CannotStart
-from mistral_operator.process.guarded_server import Guard, GuardedRunner, port_of
-from mistral_operator.process.shares import Shares
+from mistral_server.guarded_http.guarded_server import Guard, GuardedRunner, port_of
+from mistral_server.guarded_http.shares import Shares
 
 _CONNECTIONS = 128
 """Maximum number of connections per port: probes, Prometheus, KEDA and the operator need few."""

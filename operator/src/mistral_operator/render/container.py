@@ -24,11 +24,9 @@ _DEFAULT_REQUESTS = {
     "cpu": {"cpu": "2", "memory": "4Gi"},
 }
 
-_FETCH_RESOURCES = {
-    "requests": {"cpu": "1", "memory": "1Gi"},
-    # Chunks in flight: the files themselves are written to the volume.
-    "limits": {"memory": "8Gi"},
-}
+_FETCH_REQUESTS = {"cpu": "1", "memory": "1Gi"}
+_FETCH_MEMORY_LIMIT = "8Gi"
+"""Chunks in flight: the files themselves are written to the volume."""
 
 _STARTUP_PROBE_SECONDS = 5
 _STARTUP_MARGIN_SECONDS = 60
@@ -75,7 +73,7 @@ def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, A
         "imagePullPolicy": spec.image_pull_policy,
         "args": ["fetch"],
         "env": env,
-        "resources": _FETCH_RESOURCES,
+        "resources": _fetch_resources(spec),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _SECURITY_CONTEXT,
         "volumeMounts": fetch_mounts(),
@@ -92,11 +90,7 @@ def _resources(spec: Spec) -> dict[str, Any]:
     limits = {str(key): value for key, value in resources.limits.items()}
     if spec.memory_limit is not None:
         limits["memory"] = spec.memory_limit
-    defaults = {
-        # The API server rejects a request above its limit.
-        key: min(value, limits.get(key, value), key=parse_quantity)
-        for key, value in _DEFAULT_REQUESTS[spec.device].items()
-    }
+    defaults = _within(_DEFAULT_REQUESTS[spec.device], limits)
     requests = defaults | {str(key): value for key, value in resources.requests.items()}
     if spec.device == "cuda":
         gpus = {spec.pod.gpu.resource_name: str(spec.engine.tensor_parallel_size)}
@@ -104,6 +98,21 @@ def _resources(spec: Spec) -> dict[str, Any]:
         requests |= gpus
         limits |= gpus
     return {"requests": requests} | ({"limits": limits} if limits else {})
+
+
+def _fetch_resources(spec: Spec) -> dict[str, Any]:
+    """Return resources with the limits of the server, since a quota wants them everywhere."""
+    limits = {str(key): value for key, value in spec.pod.resources.limits.items()}
+    limits |= _within({"memory": _FETCH_MEMORY_LIMIT}, limits)
+    return {"requests": _within(_FETCH_REQUESTS, limits), "limits": limits}
+
+
+def _within(amounts: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
+    """Return amounts that are no larger than limits: the API server rejects larger requests."""
+    return {
+        key: min(value, limits.get(key, value), key=parse_quantity)
+        for key, value in amounts.items()
+    }
 
 
 def _probe(path: str, period: int, budget: int) -> dict[str, Any]:

@@ -77,8 +77,9 @@ def model_fits(
         return FitVerdict(
             "Unknown",
             Reason.GPU_MEMORY_UNKNOWN,
-            f"no node with enough GPUs has the label {memory_label(spec.pod.gpu.resource_name)}:"
-            " set spec.pod.gpu.memory to the memory of one GPU to enable this check",
+            "no node with enough GPUs that are not shared has the label"
+            f" {memory_label(spec.pod.gpu.resource_name)}: set spec.pod.gpu.memory to the memory of"
+            " one GPU to enable this check",
         )
     if memory < GIB:
         return FitVerdict(

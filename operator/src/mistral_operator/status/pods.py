@@ -67,7 +67,7 @@ def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
         answer = _container_verdict(status_input, container)
         if answer is not None:
             return answer
-    return _server_verdict(status_input, pod)
+    return _foreign_exit(pod) or _server_verdict(status_input, pod)
 
 
 def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> Verdict:
@@ -96,6 +96,8 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
 
 
 def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> Verdict | None:
+    if not container.ours:
+        return _foreign_verdict(container)
     reason, message = container.waiting_reason, container.waiting_message
     if reason in _IMAGE_REASONS:
         return stuck(
@@ -115,6 +117,46 @@ def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> 
     if container.exit_code is not None and not container.started:
         return stuck(Reason.SERVER_FAILED, _last_end(container))
     return None
+
+
+def _foreign(container: ContainerFacts) -> str:
+    return f"container {container.name}, which something else adds to the pods,"
+
+
+def _foreign_verdict(container: ContainerFacts) -> Verdict | None:
+    """Return why a container that is not ours cannot be created."""
+    reason, message = container.waiting_reason, container.waiting_message
+    if reason in _IMAGE_REASONS:
+        return stuck(
+            Reason.IMAGE_UNAVAILABLE,
+            f"the image of {_foreign(container)} cannot be pulled: correct what adds it. The"
+            f" kubelet reports: {reason}: {message}",
+        )
+    if reason in _CONFIG_REASONS:
+        return stuck(
+            Reason.CONFIG_MISSING,
+            f"{_foreign(container)} cannot be created: correct what adds it. The kubelet reports:"
+            f" {message or reason}",
+        )
+    return None
+
+
+def _foreign_exit(pod: PodFacts) -> Verdict | None:
+    """Return the failure of a container that is not ours and keeps the server from running.
+
+    What completed, or failed beside the server, is no failure of the server.
+    """
+    server = pod.container(names.CONTAINER)
+    if server is not None and (server.running or server.exit_code is not None):
+        return None
+    failed = next((one for one in pod.containers if not one.ours and one.exit_code), None)
+    if failed is None or failed.running:
+        return None
+    return stuck(
+        Reason.SERVER_FAILED,
+        f"{_foreign(failed)} exited before the server could start: correct what adds it."
+        f" {_last_end(failed)}",
+    )
 
 
 def _image_field(status_input: StatusInput, message: str) -> str:
@@ -161,6 +203,12 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
     if container is None or not container.running:
         return waiting(Reason.CREATING, "the pod's containers are being created")
+    unready = next((one for one in pod.containers if not (one.ours or one.ready)), None)
+    if container.ready and unready is not None:
+        return waiting(
+            Reason.NOT_READY,
+            f"the server is ready, but {_foreign(unready)} is not: correct what adds it",
+        )
     signal = status_input.observed.signal(pod)
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))

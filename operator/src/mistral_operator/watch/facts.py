@@ -56,6 +56,11 @@ class ContainerFacts:
     """Exits that the kubelet reports, at most two, the newest last."""
 
     @property
+    def ours(self) -> bool:
+        """Whether the operator rendered it; webhooks add others, such as sidecars."""
+        return self.name in {names.CONTAINER, names.FETCH_CONTAINER}
+
+    @property
     def report(self) -> TerminationReport | None:
         """The termination report of the last exit, if the server wrote one."""
         return _report(self.exit_message, self.exit_code)
@@ -293,9 +298,15 @@ def _count(text: str) -> int:
 
 
 def _gpu_memory(labels: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Parse labels such as nvidia.com/gpu.memory: MiB, without a unit."""
+    """Parse labels such as nvidia.com/gpu.memory: MiB, without a unit.
+
+    The label has the memory of the whole GPU, also where several pods share it.
+    """
     for label, text in sorted(labels.items()):
-        if not (label.startswith("nvidia.com/") and label.endswith(".memory")):
+        resource = label.removesuffix(".memory")
+        if not label.startswith("nvidia.com/") or resource == label:
+            continue
+        if labels.get(f"{resource}.replicas", "1") not in {"0", "1"}:
             continue
         try:
             memory = quantity_bytes(f"{text}Mi" if text.isdigit() else text)

@@ -250,7 +250,9 @@ class Store:
             self._deleted_pods[key] = kept
 
     def _on_pod_deleted(self, owner: Key, pod: PodFacts) -> None:
-        if pod.evicted or any(one.exit_code for each in pod.containers for one in each.exits):
+        if pod.evicted or any(
+            one.exit_code for each in pod.containers if each.ours for one in each.exits
+        ):
             self._deleted_pods[owner].append(pod)
 
     def children_of(self, key: Key) -> dict[tuple[kinds.Kind, str], LiveChild]:

@@ -101,6 +101,11 @@ _RULES = (
         r"|misaligned address|hardware stack error|unknown error|the launch timed out)",
         r"NVRM: Xid",
         r"GPU has fallen off the bus",
+        # The GPU or its driver is missing, or too old for this image.
+        r"libcuda\.so\.1: cannot open shared object",
+        r"No CUDA GPUs are available|Found no NVIDIA driver",
+        r"NVIDIA driver on your system is too old|CUDA driver version is insufficient",
+        r"no kernel image is available for execution",
     ),
     _rule(
         FailureClass.STALLED,
@@ -128,12 +133,14 @@ _RULES = (
         r"not the path to a directory containing",
         r"No such file or directory: .*(?:params\.json|tekken\.json|config\.json|safetensors)",
         r"Repo id must ",
+        r"SafetensorError: Error while deserializing header",
     ),
     _rule(
         FailureClass.INVALID_CONFIGURATION,
         r"^\S.*: error: (?:argument|unrecognized|the following arguments|ambiguous)",
         r"validation errors? for \w*Config\b",
         r"must be divisible by tensor parallel size",
+        r"only supported on GPUs with compute capability",
     ),
 )
 _ENGINE_DIED = re.compile(
@@ -235,7 +242,17 @@ ADVICE: dict[FailureClass, str] = {
     ),
     FailureClass.HOST_OOM: f"Raise {MEMORY_LIMIT}.",
     FailureClass.SHM_EXHAUSTED: f"Raise {SHARED_MEMORY}.",
-    FailureClass.GPU_HARDWARE: "Look at the node's GPU, and move the pod to another node.",
+    FailureClass.GPU_HARDWARE: (
+        "Check the GPU and the driver of the node, and move the pod to another node."
+    ),
+    FailureClass.MODEL_UNAVAILABLE: (
+        "Check the repository or the volume of the model. Broken files in a cache are not fetched"
+        " again: delete the cache."
+    ),
+    FailureClass.INVALID_CONFIGURATION: (
+        "Change the setting that the evidence names. A GPU without bfloat16 needs another"
+        " model.dtype."
+    ),
     FailureClass.NOT_WRITABLE: "The server writes to /tmp and /home only: keep their volumes.",
 }
 """Advice for each class, in one sentence."""

@@ -7,6 +7,7 @@ With the marker a restart needs no time and no network.
 
 import errno
 import importlib
+import json
 import logging
 import os
 import shutil
@@ -41,6 +42,10 @@ _FILES: dict[str, tuple[list[str], list[str]]] = {
     ),
 }
 """Patterns of the files to fetch and of those to skip, by format."""
+
+_HIDDEN = [".*", "*/.*"]
+"""Never fetched: the marker and the notes of the hub's client are hidden files of this directory,
+and a repository must not bring its own."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +101,7 @@ def _download(directory: Path, settings: FetchSettings, token: str) -> None:
         revision=settings.revision,
         local_dir=directory,
         allow_patterns=allow,
-        ignore_patterns=ignore,
+        ignore_patterns=[*ignore, *_HIDDEN],
         token=token or False,
     )
     shutil.rmtree(scratch, ignore_errors=True)
@@ -140,13 +145,37 @@ def _explain(error: Exception, settings: FetchSettings) -> str:
         )
     elif kind == "RepositoryNotFoundError" or status == 404:
         advice = "the repository does not exist on the hub: correct its name"
-    elif getattr(error, "errno", None) == errno.ENOSPC:
-        advice = f"the volume of {settings.directory} is full: increase its size"
-    elif isinstance(error, PermissionError):
-        advice = f"{settings.directory} is not writable: correct the volume's owner or mode"
+    elif status == 429:
+        advice = "the hub limits the rate of requests: wait, or set a token (HF_TOKEN)"
+    elif status is not None and status >= 500:
+        advice = "the hub cannot answer now: wait, or serve the model from a volume"
     else:
-        advice = "check that the pod can reach the hub, or serve the model from a volume"
+        advice = _advice_without_response(error, settings.directory)
     return f"Cannot fetch {what}: {advice} ({kind}{_detail(error)})."
+
+
+_VOLUME_ADVICE = {
+    errno.ENOSPC: "the volume of {} is full: increase its size",
+    errno.EDQUOT: "the volume of {} is full: increase its size",
+    errno.EROFS: "{} is not writable: correct the volume's owner or mode",
+    errno.EACCES: "{} is not writable: correct the volume's owner or mode",
+    errno.EPERM: "{} is not writable: correct the volume's owner or mode",
+    errno.EIO: "{} cannot be read or written: check the volume's storage",
+}
+
+
+def _advice_without_response(error: Exception, directory: str) -> str:
+    for cause in _chain(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                "the certificate of the hub is not trusted: use an image that trusts its "
+                "certificate authority"
+            )
+        if isinstance(cause, OSError) and cause.errno in _VOLUME_ADVICE:
+            return _VOLUME_ADVICE[cause.errno].format(directory)
+        if isinstance(cause, json.JSONDecodeError):
+            return "the response is not JSON, so this is not a hub: correct its URL (HF_ENDPOINT)"
+    return "check that the pod can reach the hub, or serve the model from a volume"
 
 
 def _detail(error: BaseException) -> str:

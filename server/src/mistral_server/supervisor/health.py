@@ -15,11 +15,19 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from mistral_server.guarded_http.guarded_server import Guard, GuardedRunner
+from mistral_server.guarded_http.shares import Shares
 from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
 
 STATE = web.AppKey("state", ServerState)
 METRICS = web.AppKey("metrics", ServerMetrics)
+
+_CONNECTIONS = 128
+"""Maximum number of connections: the kubelet, Prometheus and the operator need few, and a container
+may have only 1,024 open files."""
+_HEAD_SECONDS = 75.0
+"""Longer than the interval of scrapes, which reuse their connection."""
 
 
 def health_application(state: ServerState, metrics: ServerMetrics) -> web.Application:
@@ -46,10 +54,8 @@ async def serve_health(state: ServerState, metrics: ServerMetrics) -> AsyncItera
     Raises:
         OSError: the port is in use.
     """
-    # Probes run every few seconds and would fill the access log.
-    runner = web.AppRunner(
-        health_application(state, metrics), access_log=None, shutdown_timeout=1.0
-    )
+    guard = Guard(Shares(_CONNECTIONS), head_seconds=_HEAD_SECONDS)
+    runner = GuardedRunner(health_application(state, metrics), guard, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, state.settings.host, state.settings.health_port).start()

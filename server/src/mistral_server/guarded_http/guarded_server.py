@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from mistral_operator.process.shares import Shares
+from mistral_server.guarded_http.shares import Shares
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from aiohttp import web
 
-from mistral_operator.process.guarded_server import MAX_HEAD_BYTES, Guard, GuardedRunner, port_of
-from mistral_operator.process.http_server import Health, create_app, serve
-from mistral_operator.process.shares import Shares
+from mistral_server.guarded_http.guarded_server import MAX_HEAD_BYTES, Guard, GuardedRunner, port_of
+from mistral_server.guarded_http.shares import Shares
 from raw_client import RawConnection, ask, idle_connections
 from server_runner import free_port
 
@@ -151,20 +150,6 @@ async def test_a_running_request_never_gives_way() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await one.is_closed()
-
-
-async def test_each_port_of_a_process_has_connections_of_its_own() -> None:
-    """The second port is for probes: those who fill the first do not reach it."""
-    health = Health()
-    health.problem = None
-    first, second = free_port(), free_port()
-    runner = await serve(create_app(health), first, second)
-    async with AsyncExitStack() as stack:
-        await idle_connections(stack, first, 400)
-
-        assert (await ask(second, PROBE)).body == b"ok\n"
-        assert (await ask(first, PROBE)).body == b"ok\n"
-    await runner.cleanup()
 
 
 def test_a_closed_connection_has_no_port() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mistral_operator.process.shares import Shares
+from mistral_server.guarded_http.shares import Shares
 
 
 def taken(shares: Shares, group: str, most: int = 1000) -> int:
