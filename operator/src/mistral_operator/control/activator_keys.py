@@ -16,6 +16,7 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import (
+    PORTS,
     StoredKeys,
     decode_key_map,
     encode_key_map,
@@ -102,9 +103,14 @@ class KeyMapWriter:
         return decode_key_map((body or {}).get("data") or {})
 
     def _collect(self) -> None:
-        """Take over what the pods report. Endpoints that are gone are left out."""
+        """Take over what the pods report. Endpoints that are gone are left out.
+
+        An endpoint without a port keeps its digests as long as it may get one: without a port map,
+        a new operator gives ports only as it reconciles.
+        """
         before, self._entries = self._entries, {}
-        for key, secret in self._ports.keys_secrets().items():
+        secrets = self._ports.keys_secrets()
+        for key, secret in secrets.items():
             if secret == "":
                 continue
             entry = before.get(key)
@@ -113,6 +119,13 @@ class KeyMapWriter:
                     entry = keys_to_store(entry, secret, self._reported(key, secret))
             if entry is not None:
                 self._entries[key] = entry
+        for key in before:
+            if key in secrets or len(self._entries) >= PORTS:
+                # More do not fit into the object.
+                continue
+            with self._isolation.of(key):
+                if self._ports.may_get_one(key):
+                    self._entries[key] = before[key]
 
     def _reported(self, key: Key, secret: str) -> list[KeyDigests | None]:
         """Return what the ready pods with a Secret report, in the order of their names."""

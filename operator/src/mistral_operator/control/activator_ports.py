@@ -10,10 +10,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from mistral_operator.api import Resource
+from mistral_operator.api import Resource, parse_spec
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError
+from mistral_operator.kube.errors import ClusterError, InvalidResource
 from mistral_operator.kube.objects import Key
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.transport import Object
@@ -95,6 +95,17 @@ class ActivatorPorts:
         The name is empty if it requires no keys, and None before the resource is reconciled.
         """
         return {key: self._secrets.get(key) for key in self._entries}
+
+    def may_get_one(self, key: Key) -> bool:
+        """Return whether an endpoint without a port may get one when it is reconciled."""
+        body = self._store.resources.get(key)
+        if body is None or "deletionTimestamp" in body["metadata"] or key in self._refused:
+            return False
+        try:
+            return can_scale_to_zero(parse_spec(body.get("spec")))
+        except InvalidResource:
+            # Not reconciled until it is corrected; until then all stays as it is.
+            return True
 
     def refusal(self, key: Key) -> str | None:
         """Return why an endpoint that can scale to zero has no port, None if it has one."""
