@@ -14,7 +14,7 @@ from mistral_operator.api import Resource, parse_spec
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, InvalidResource
-from mistral_operator.kube.objects import Key
+from mistral_operator.kube.objects import Key, key_of
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.transport import Object
 from mistral_operator.scale_to_zero import (
@@ -26,10 +26,11 @@ from mistral_operator.scale_to_zero import (
     encode_port_map,
     terms_of,
 )
-from mistral_operator.watch.store import Store
+from mistral_operator.watch.store import LiveChild, Store
 
 log = logging.getLogger(__name__)
 
+_ALL_PORTS = range(FIRST_PORT, FIRST_PORT + PORTS)
 _RETRY_SECONDS = 10.0
 _VERIFY_EVERY = 3
 """Rounds after which the map is read: someone may have deleted or edited it."""
@@ -65,12 +66,29 @@ class ActivatorPorts:
         return dict(self._entries.values())
 
     def restore(self, data: dict[str, str]) -> None:
-        """Continue with the ports of a map, as far as their resources exist."""
+        """Continue with the ports of a map, as far as their resources exist.
+
+        The ports in the slices of other resources are given last: until such a resource is
+        reconciled, its slice leads requests with its API keys there. Nothing else is taken from a
+        slice, and of each resource one port only, since tenants can write slices.
+        """
         for port, entry in decode_port_map(data).entries.items():
             key = Key(entry.namespace, entry.name)
             if self._store.resources.get(key) is not None:
                 self._entries[key] = port, entry
                 self.version += 1
+        taken = {port for port, _ in self._entries.values()}
+        for key in map(key_of, self._store.resources.values()):
+            used = None if key in self._entries else self._port_in_slice(key)
+            if used is not None and used not in taken:
+                self._released[used] = None
+
+    def _port_in_slice(self, key: Key) -> int | None:
+        """Return the port of the activators that the slice of a resource leads to."""
+        own = {names.activator_slice(key.name, ipv6=ipv6) for ipv6 in (False, True)}
+        slices = self._store.children[kinds.ENDPOINT_SLICE].owned(key)
+        used = (port for one in slices if one.name in own for port in _ports_of(one))
+        return next((port for port in used if port in _ALL_PORTS), None)
 
     def port(self, key: Key, resource: Resource) -> int | None:
         """Return the port of an endpoint, None if it is never scaled to zero or none is free."""
@@ -138,14 +156,17 @@ class ActivatorPorts:
             )
             return None
         taken = {port for port, _ in self._entries.values()}
-        ports = (*range(FIRST_PORT, FIRST_PORT + PORTS),)
-        unused = (one for one in ports if one not in taken and one not in self._released)
+        unused = (one for one in _ALL_PORTS if one not in taken and one not in self._released)
         port = next(unused, None) or next(iter(self._released), None)
         if port is None:
             self._refused[key] = f"all {PORTS} ports of the activators are in use"
             return None
         self._released.pop(port, None)
         return port
+
+
+def _ports_of(endpoint_slice: LiveChild) -> list[int]:
+    return [one["port"] for one in endpoint_slice.object().get("ports") or () if "port" in one]
 
 
 class PortMapWriter:
@@ -172,9 +193,8 @@ class PortMapWriter:
             ClusterError: it cannot be read.
         """
         body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
-        if body is not None:
-            self._written = body.get("data") or {}
-            self._ports.restore(self._written)
+        self._written = None if body is None else body.get("data") or {}
+        self._ports.restore(self._written or {})
 
     async def publish(self) -> None:
         """Write the map if it changed or does not exist. Calls at the same time share a write.
