@@ -48,12 +48,13 @@ class Cluster:
         assert (kind, namespace, name) == (kinds.CONFIG_MAP, "mistral-system", names.KEY_MAP)
         return None if self.data is None else {"data": self.data}
 
-    async def apply(self, body: Any, *, force: bool) -> None:
+    async def apply(self, body: Any, *, force: bool) -> Any:
         assert force
         if self.down:
             raise Unavailable(503, "down", "PATCH /configmaps")
         self.writes += 1
         self.data = body["data"]
+        return body
 
 
 class Operator:

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 
 from mistral_operator.api import Resource, parse_spec
+from mistral_operator.control.activator_maps import write_map
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, InvalidResource
 from mistral_operator.kube.objects import Key, key_of
 from mistral_operator.kube.plurals import counted
-from mistral_operator.kube.transport import Object
 from mistral_operator.scale_to_zero import (
     FIRST_PORT,
     PORTS,
@@ -183,6 +183,7 @@ class PortMapWriter:
         self._namespace = namespace
         self._ports = ports
         self._written: dict[str, str] | None = None
+        """Data of the ConfigMap after the last write."""
         self._version = -1
         self._lock = asyncio.Lock()
 
@@ -210,8 +211,8 @@ class PortMapWriter:
             if data == self._written:
                 self._version = version
                 return
-            await self._cluster.apply(config_map(self._namespace, names.PORT_MAP, data), force=True)
-            self._written, self._version = data, version
+            self._written = await write_map(self._cluster, self._namespace, names.PORT_MAP, data)
+            self._version = version
 
     async def verify(self) -> None:
         """Write the map again if someone deleted or edited it.
@@ -232,17 +233,3 @@ class PortMapWriter:
                 await (self.publish() if number % _VERIFY_EVERY else self.verify())
             except ClusterError as error:
                 log.warning("cannot write the port map of the activators: %s", error)
-
-
-def config_map(namespace: str, name: str, data: dict[str, str]) -> Object:
-    """Return a ConfigMap of the operator in its own namespace."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
-        },
-        "data": data,
-    }
