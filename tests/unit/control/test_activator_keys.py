@@ -1,10 +1,12 @@
 """The key map: what the operator keeps of the digests that replicas publish."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from builders import NAME, NAMESPACE, merged, ready_pod, resource, resource_body, signal
+from builders import NAME, NAMESPACE, NOW, merged, ready_pod, resource, resource_body, signal
+from mistral_operator.api import parse_resource
 from mistral_operator.control.activator_keys import KeyMapWriter
 from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.kube import kinds, names
@@ -46,22 +48,23 @@ class Cluster:
         assert (kind, namespace, name) == (kinds.CONFIG_MAP, "mistral-system", names.KEY_MAP)
         return None if self.data is None else {"data": self.data}
 
-    async def apply(self, body: Any, *, force: bool) -> None:
+    async def apply(self, body: Any, *, force: bool) -> Any:
         assert force
         if self.down:
             raise Unavailable(503, "down", "PATCH /configmaps")
         self.writes += 1
         self.data = body["data"]
+        return body
 
 
 class Operator:
     """The part of an operator that keeps digests, for one endpoint."""
 
-    def __init__(self, cluster: Cluster | None = None) -> None:
+    def __init__(self, cluster: Cluster | None = None, per_namespace: int = PORTS) -> None:
         self.cluster = cluster or Cluster()
         self.now = 0.0
         self.store, self.board = Store(kinds.CHILD_KINDS), SignalBoard()
-        self.ports = ActivatorPorts(self.store)
+        self.ports = ActivatorPorts(self.store, per_namespace)
         self.writer = KeyMapWriter(
             self.cluster,  # type: ignore[arg-type]
             "mistral-system",
@@ -73,9 +76,21 @@ class Operator:
 
     def reconcile(self, secret: str | None = SECRET, key: Key = KEY, **spec: Any) -> None:
         """Let the reconciler see the resource."""
+        self.ports.port(key, parse_resource(self.hold(secret, key, **spec)))
+
+    def hold(self, secret: str | None = SECRET, key: Key = KEY, **spec: Any) -> Any:
+        """Let the cluster have the resource, which is not reconciled yet; return it."""
         gate = {} if secret is None else {"apiKeys": {"secret": secret}}
         both = {"autoscaling": {"minReplicas": 0, "maxReplicas": 4}, "gate": gate}
-        self.ports.port(key, resource(merged(both, spec)))
+        metadata = {"namespace": key.namespace, "name": key.name}
+        body = resource_body(merged(both, spec), **metadata)
+        self.store.resources.put(body)
+        return body
+
+    def delete(self) -> None:
+        """Let the resource be gone."""
+        self.store.resources.remove(resource_body())
+        self.ports.forget(KEY)
 
     def run_pod(
         self, name: str, reported: KeyDigests | None, secret: str = SECRET, **fields: Any
@@ -111,7 +126,7 @@ async def test_digests_outlive_the_replica_and_the_operator() -> None:
     assert await operator.stored() == (OLD,)
 
     new = Operator(operator.cluster)
-    new.store.resources.put(resource_body())
+    new.hold()
     new.ports.restore({"20000": encode_port(operator)})
     assert await new.stored() == (OLD,), "before its resource is reconciled"
     new.reconcile()
@@ -123,6 +138,72 @@ def encode_port(operator: Operator) -> str:
     """Return the entry of the endpoint in the port map."""
     (entry,) = operator.ports.entries.values()
     return entry.model_dump_json()
+
+
+async def after_a_start_without_the_port_map(
+    before: Callable[[Operator], object], per_namespace: int = PORTS
+) -> Operator:
+    """Return a new operator, which found digests and no ports, before it reconciles anything."""
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("small-1", digests(OLD))
+    assert await operator.stored() == (OLD,)
+    new = Operator(operator.cluster, per_namespace)
+    before(new)
+    return new
+
+
+@pytest.mark.parametrize(
+    "spec", [{}, {"replicas": "many"}], ids=["a resource", "a resource that is invalid now"]
+)
+async def test_digests_outlive_the_port_map(spec: dict[str, Any]) -> None:
+    new = await after_a_start_without_the_port_map(lambda one: one.hold(**spec))
+    assert await new.stored() == (OLD,), "before its resource is reconciled"
+
+    new.reconcile()
+    assert await new.stored() == (OLD,)
+    assert new.cluster.writes == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda _: None, id="deleted"),
+        pytest.param(
+            lambda one: one.store.resources.put(resource_body(deletionTimestamp=NOW)),
+            id="being deleted",
+        ),
+        pytest.param(lambda one: one.hold(suspend=True), id="suspended"),
+        pytest.param(lambda one: one.hold(autoscaling={"minReplicas": 1}), id="never at zero"),
+    ],
+)
+async def test_without_the_port_map_digests_go_with_what_needs_them(change: Any) -> None:
+    new = await after_a_start_without_the_port_map(change)
+    assert await new.stored() is None
+
+
+async def test_an_endpoint_that_gets_no_port_keeps_no_digests() -> None:
+    def another_takes_the_only_port(new: Operator) -> None:
+        new.reconcile(key=Key(NAMESPACE, "other"))
+        new.reconcile()
+
+    new = await after_a_start_without_the_port_map(another_takes_the_only_port, per_namespace=1)
+    assert new.ports.refusal(KEY) is not None
+    assert await new.stored() is None, "its replicas stay, and the map has no place for more"
+
+
+async def test_the_key_map_has_no_more_entries_than_there_are_ports() -> None:
+    operator, stored = Operator(), keys_to_store(None, SECRET, [digests(OLD)])
+    assert stored is not None
+    before = {Key(NAMESPACE, f"endpoint-{number}"): stored for number in range(PORTS)}
+    operator.cluster.data = encode_key_map(before)
+    for key in before:
+        operator.hold(key=key)
+    operator.reconcile()
+    operator.run_pod("small-1", digests(NEW))
+
+    assert await operator.stored() == (NEW,), "it has a port"
+    assert len(operator.cluster.data) == PORTS
 
 
 async def test_a_changed_key_replaces_the_old_ones() -> None:
@@ -141,7 +222,7 @@ async def test_a_changed_key_replaces_the_old_ones() -> None:
         pytest.param(lambda one: one.reconcile("other-keys"), id="another Secret"),
         pytest.param(lambda one: one.reconcile(None), id="no keys any more"),
         pytest.param(lambda one: one.reconcile(suspend=True), id="never at zero"),
-        pytest.param(lambda one: one.ports.forget(KEY), id="deleted"),
+        pytest.param(lambda one: one.delete(), id="deleted"),
         pytest.param(lambda one: one.run_pod("small-2", None), id="an older server image"),
         pytest.param(
             lambda one: one.run_pod("small-2", digests(NEW, method="later")), id="another method"

@@ -298,11 +298,12 @@ class Cluster:
     async def get(self, *_: object) -> dict[str, Any] | None:
         return None if self.data is None else {"data": self.data}
 
-    async def apply(self, body: dict[str, Any], *, force: bool) -> None:
+    async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         assert force
         await asyncio.sleep(0)
         self.writes += 1
         self.data = body["data"]
+        return body
 
 
 def writer(slices: Slices, cluster: Cluster) -> PortMapWriter:

@@ -9,13 +9,15 @@ import logging
 import time
 from collections.abc import Callable
 
-from mistral_operator.control.activator_ports import ActivatorPorts, config_map
+from mistral_operator.control.activator_maps import write_map
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import (
+    PORTS,
     StoredKeys,
     decode_key_map,
     encode_key_map,
@@ -31,7 +33,7 @@ _PERIOD_SECONDS = 2.0
 _WRITE_SECONDS = 10.0
 """Interval between two writes at least: pods decide what the map contains."""
 _VERIFY_SECONDS = 30.0
-"""Interval between two looks at the map, which someone may have deleted or edited."""
+"""Interval between two reads of the map, which someone may have deleted or edited."""
 
 
 class KeyMapWriter:
@@ -62,8 +64,10 @@ class KeyMapWriter:
         self._ports = ports
         self._clock = clock
         self._entries: dict[Key, StoredKeys] = {}
-        self._written: dict[Key, StoredKeys] | None = None
-        """What the ConfigMap contains; None before it was read."""
+        self._written: dict[str, str] = {}
+        """What was written last."""
+        self._live: dict[str, str] | None = None
+        """Data of the ConfigMap after that; None before it was read."""
         self._next_write = self._next_read = 0.0
         self._isolation = Isolation("activator keys")
 
@@ -82,29 +86,35 @@ class KeyMapWriter:
         Raises:
             ClusterError: it cannot be read or written.
         """
-        if self._written is None:
-            self._entries = self._written = await self._read()
-        elif self._clock() >= self._next_read and self._written:
-            # It may have been deleted or edited.
-            self._written = await self._read()
+        if self._live is None or self._clock() >= self._next_read:
+            await self._read()
         self._collect()
-        if self._entries == self._written or self._clock() < self._next_write:
+        data = encode_key_map(self._entries)
+        if data == self._written or self._clock() < self._next_write:
             return
         self._next_write = self._clock() + _WRITE_SECONDS
-        written = self._entries
-        body = config_map(self._namespace, names.KEY_MAP, encode_key_map(written))
-        await self._cluster.apply(body, force=True)
-        self._written = written
+        self._live = await write_map(self._cluster, self._namespace, names.KEY_MAP, data)
+        self._written = data
 
-    async def _read(self) -> dict[Key, StoredKeys]:
+    async def _read(self) -> None:
         self._next_read = self._clock() + _VERIFY_SECONDS
         body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.KEY_MAP)
-        return decode_key_map((body or {}).get("data") or {})
+        data = (body or {}).get("data") or {}
+        if self._live is None:
+            self._entries = decode_key_map(data)
+        if data != self._live:
+            # Someone deleted or edited it.
+            self._live = self._written = data
 
     def _collect(self) -> None:
-        """Take over what the pods report. Endpoints that are gone are left out."""
+        """Take over what the pods report. Endpoints that are gone are left out.
+
+        An endpoint without a port keeps its digests as long as it may get one: without a port map,
+        a new operator gives ports only as it reconciles.
+        """
         before, self._entries = self._entries, {}
-        for key, secret in self._ports.keys_secrets().items():
+        secrets = self._ports.keys_secrets()
+        for key, secret in secrets.items():
             if secret == "":
                 continue
             entry = before.get(key)
@@ -113,6 +123,13 @@ class KeyMapWriter:
                     entry = keys_to_store(entry, secret, self._reported(key, secret))
             if entry is not None:
                 self._entries[key] = entry
+        for key in before:
+            if key in secrets or len(self._entries) >= PORTS:
+                # More do not fit into the object.
+                continue
+            with self._isolation.of(key):
+                if self._ports.may_get_one(key):
+                    self._entries[key] = before[key]
 
     def _reported(self, key: Key, secret: str) -> list[KeyDigests | None]:
         """Return what the ready pods with a Secret report, in the order of their names."""

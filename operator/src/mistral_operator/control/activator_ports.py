@@ -10,13 +10,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from mistral_operator.api import Resource
+from mistral_operator.api import Resource, parse_spec
+from mistral_operator.control.activator_maps import write_map
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError
-from mistral_operator.kube.objects import Key
+from mistral_operator.kube.errors import ClusterError, InvalidResource
+from mistral_operator.kube.objects import Key, key_of
 from mistral_operator.kube.plurals import counted
-from mistral_operator.kube.transport import Object
 from mistral_operator.scale_to_zero import (
     FIRST_PORT,
     PORTS,
@@ -26,10 +26,11 @@ from mistral_operator.scale_to_zero import (
     encode_port_map,
     terms_of,
 )
-from mistral_operator.watch.store import Store
+from mistral_operator.watch.store import LiveChild, Store
 
 log = logging.getLogger(__name__)
 
+_ALL_PORTS = range(FIRST_PORT, FIRST_PORT + PORTS)
 _RETRY_SECONDS = 10.0
 _VERIFY_EVERY = 3
 """Rounds after which the map is read: someone may have deleted or edited it."""
@@ -65,12 +66,29 @@ class ActivatorPorts:
         return dict(self._entries.values())
 
     def restore(self, data: dict[str, str]) -> None:
-        """Continue with the ports of a map, as far as their resources exist."""
+        """Continue with the ports of a map, as far as their resources exist.
+
+        The ports in the slices of other resources are given last: until such a resource is
+        reconciled, its slice leads requests with its API keys there. Nothing else is taken from a
+        slice, and of each resource one port only, since tenants can write slices.
+        """
         for port, entry in decode_port_map(data).entries.items():
             key = Key(entry.namespace, entry.name)
             if self._store.resources.get(key) is not None:
                 self._entries[key] = port, entry
                 self.version += 1
+        taken = {port for port, _ in self._entries.values()}
+        for key in map(key_of, self._store.resources.values()):
+            used = None if key in self._entries else self._port_in_slice(key)
+            if used is not None and used not in taken:
+                self._released[used] = None
+
+    def _port_in_slice(self, key: Key) -> int | None:
+        """Return the port of the activators that the slice of a resource leads to."""
+        own = {names.activator_slice(key.name, ipv6=ipv6) for ipv6 in (False, True)}
+        slices = self._store.children[kinds.ENDPOINT_SLICE].owned(key)
+        used = (port for one in slices if one.name in own for port in _ports_of(one))
+        return next((port for port in used if port in _ALL_PORTS), None)
 
     def port(self, key: Key, resource: Resource) -> int | None:
         """Return the port of an endpoint, None if it is never scaled to zero or none is free."""
@@ -95,6 +113,17 @@ class ActivatorPorts:
         The name is empty if it requires no keys, and None before the resource is reconciled.
         """
         return {key: self._secrets.get(key) for key in self._entries}
+
+    def may_get_one(self, key: Key) -> bool:
+        """Return whether an endpoint without a port may get one when it is reconciled."""
+        body = self._store.resources.get(key)
+        if body is None or "deletionTimestamp" in body["metadata"] or key in self._refused:
+            return False
+        try:
+            return can_scale_to_zero(parse_spec(body.get("spec")))
+        except InvalidResource:
+            # Not reconciled until it is corrected; until then all stays as it is.
+            return True
 
     def refusal(self, key: Key) -> str | None:
         """Return why an endpoint that can scale to zero has no port, None if it has one."""
@@ -127,14 +156,17 @@ class ActivatorPorts:
             )
             return None
         taken = {port for port, _ in self._entries.values()}
-        ports = (*range(FIRST_PORT, FIRST_PORT + PORTS),)
-        unused = (one for one in ports if one not in taken and one not in self._released)
+        unused = (one for one in _ALL_PORTS if one not in taken and one not in self._released)
         port = next(unused, None) or next(iter(self._released), None)
         if port is None:
             self._refused[key] = f"all {PORTS} ports of the activators are in use"
             return None
         self._released.pop(port, None)
         return port
+
+
+def _ports_of(endpoint_slice: LiveChild) -> list[int]:
+    return [one["port"] for one in endpoint_slice.object().get("ports") or () if "port" in one]
 
 
 class PortMapWriter:
@@ -151,6 +183,7 @@ class PortMapWriter:
         self._namespace = namespace
         self._ports = ports
         self._written: dict[str, str] | None = None
+        """Data of the ConfigMap after the last write."""
         self._version = -1
         self._lock = asyncio.Lock()
 
@@ -161,9 +194,8 @@ class PortMapWriter:
             ClusterError: it cannot be read.
         """
         body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
-        if body is not None:
-            self._written = body.get("data") or {}
-            self._ports.restore(self._written)
+        self._written = None if body is None else body.get("data") or {}
+        self._ports.restore(self._written or {})
 
     async def publish(self) -> None:
         """Write the map if it changed or does not exist. Calls at the same time share a write.
@@ -179,8 +211,8 @@ class PortMapWriter:
             if data == self._written:
                 self._version = version
                 return
-            await self._cluster.apply(config_map(self._namespace, names.PORT_MAP, data), force=True)
-            self._written, self._version = data, version
+            self._written = await write_map(self._cluster, self._namespace, names.PORT_MAP, data)
+            self._version = version
 
     async def verify(self) -> None:
         """Write the map again if someone deleted or edited it.
@@ -201,17 +233,3 @@ class PortMapWriter:
                 await (self.publish() if number % _VERIFY_EVERY else self.verify())
             except ClusterError as error:
                 log.warning("cannot write the port map of the activators: %s", error)
-
-
-def config_map(namespace: str, name: str, data: dict[str, str]) -> Object:
-    """Return a ConfigMap of the operator in its own namespace."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
-        },
-        "data": data,
-    }
