@@ -1,4 +1,4 @@
-"""What an honest client notices of 20 attackers: the first token, the probe, the server's memory.
+"""What an ordinary client notices of 20 attackers: the first token, the probe, the server's memory.
 
 The attackers send the hostile requests of the corpus, each the next one as soon as it has an
 answer. They run with the lowest priority, since they share the machine with the engine here.
@@ -27,14 +27,14 @@ ATTACKERS = 20
 CHATS = int(os.environ.get("MISTRAL_BENCH_CHATS", "40"))
 ROUNDS = 3
 MOST_RATIO = 2.0
-HONEST = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
+ORDINARY = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
 
 
 def first_token(port: int) -> float:
-    """Send an honest chat; return the milliseconds to the first part of its answer."""
+    """Send an ordinary chat; return the milliseconds to the first part of its answer."""
     started = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    body = json.dumps({**HONEST, "stream": True})
+    body = json.dumps({**ORDINARY, "stream": True})
     connection.request("POST", "/v1/chat/completions", body, {"content-type": "application/json"})
     response = connection.getresponse()
     assert response.status == 200
@@ -97,7 +97,7 @@ def memory_mib(server: RunningServer) -> float:
 
 
 @pytest.mark.timeout(1800)
-def test_an_honest_client_hardly_notices_20_attackers(tmp_path: Path) -> None:
+def test_an_ordinary_client_hardly_notices_20_attackers(tmp_path: Path) -> None:
     with server_at(tmp_path) as server:
         server.until_ready(BOOT_SECONDS)
         port = server.settings.port

@@ -130,9 +130,9 @@ async def test_an_hour_of_churn_leaves_nothing_behind(
                 taken.append(await asyncio.to_thread(sample, operator, started))
                 print(taken[-1], flush=True)
             await asyncio.sleep(max(0.0, churn.changes / CHANGES_PER_SECOND - passed))
-        calm = await until(_settled(api), "the fleet to settle", 120)
+        settled_seconds = await until(_settled(api), "the fleet to settle", 120)
         last = await asyncio.to_thread(sample, operator, started)
-        print(f"{last}\n{churn.changes} changes; settled {calm:.1f} s after the last")
+        print(f"{last}\n{churn.changes} changes; settled {settled_seconds:.1f} s after the last")
 
     operator.stop()
     quarter = SAMPLES // 4
@@ -150,7 +150,7 @@ def _settled(api: Api) -> Callable[[], Awaitable[bool]]:
         services = {one["metadata"]["name"] for one in await api.list(kinds.SERVICE, NAMESPACE)}
         return len(bodies) == FLEET and all(
             one.get("status", {}).get("observedGeneration") == one["metadata"]["generation"]
-            and one["status"].get("readyReplicas", 0) == _wanted(one)
+            and one["status"].get("readyReplicas", 0) == _desired(one)
             and one["metadata"]["name"] in services
             for one in bodies
         )
@@ -158,6 +158,6 @@ def _settled(api: Api) -> Callable[[], Awaitable[bool]]:
     return settled
 
 
-def _wanted(body: Object) -> int:
+def _desired(body: Object) -> int:
     spec = body["spec"]
     return 0 if spec.get("suspend") else int(spec.get("replicas", 1))

@@ -25,22 +25,22 @@ class Chart:
         points = [point for curve in self.curves.values() for point in curve]
         right, top = (_ticks(max(values))[-1] for values in zip(*points, strict=True))
 
-        def place(at: float, value: float) -> str:
+        def position(at: float, value: float) -> str:
             along, up = (WIDTH - LEFT - RIGHT) * at / right, (HEIGHT - TOP - BOTTOM) * value / top
             return f"{LEFT + along:.1f} {HEIGHT - BOTTOM - up:.1f}"
 
         parts = [f'<g transform="translate({x} 0)">', f'<text x="10" y="20">{self.title}</text>']
         for tick in _ticks(top):
-            left, _, y = place(0, tick).partition(" ")
+            left, _, y = position(0, tick).partition(" ")
             parts.append(f'<path d="M{left} {y}H{WIDTH - RIGHT}" stroke="#e4e4e4"/>')
             parts.append(f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{tick:g}</text>')
         for tick in _ticks(right):
-            at = place(tick, 0).partition(" ")[0]
+            at = position(tick, 0).partition(" ")[0]
             parts.append(f'<text x="{at}" y="{HEIGHT - 22}" text-anchor="middle">{tick:g}</text>')
         parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 5}" text-anchor="middle">seconds</text>')
         for number, (name, curve) in enumerate(self.curves.items()):
             color = COLORS[number % len(COLORS)]
-            path = "M" + "L".join(place(at, value) for at, value in curve)
+            path = "M" + "L".join(position(at, value) for at, value in curve)
             parts.append(f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>')
             start = LEFT + 130 * number
             parts.append(f'<path d="M{start} 40h22" stroke="{color}" stroke-width="2"/>')

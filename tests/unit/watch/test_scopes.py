@@ -82,7 +82,7 @@ async def test_a_kind_that_is_not_served_hides_no_lost_deletion_of_others(status
         await watched.sweep.once()
 
     assert len(watched.store.pods) == 0
-    assert watched.missing == (status == 404), "then somebody looks whether its CRD was removed"
+    assert watched.missing == (status == 404), "then the process looks whether its CRD was removed"
 
 
 async def test_a_namespace_without_rights_is_left_out_until_it_has_them_again(

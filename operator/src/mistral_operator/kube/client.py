@@ -256,7 +256,7 @@ class Cluster(Transport):
             on_event: receives each event and its resource version.
 
         Raises:
-            WatchFailed: the API server ended the watch with an error. Changes since the version may
+            WatchFailed: the API server sent an error in the watch. Changes since the version may
                 be lost: with status 410, it does not remember them any more.
             ClusterError: it refused the watch.
         """

@@ -4,6 +4,7 @@ msgspec takes a fourth of the time of Python's own decoder, and skips fields tha
 have: the largest part of an object's metadata is the list of its field managers.
 """
 
+import re
 from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar
 
 import msgspec
@@ -52,7 +53,7 @@ class Metadata(TypedDict):
 
 
 class ObjectMetadata(TypedDict):
-    """An object of which only the metadata was asked for."""
+    """An object of which only the metadata was requested."""
 
     metadata: Metadata
 
@@ -86,6 +87,31 @@ class ServedKinds(TypedDict):
     resources: list[ServedKind]
 
 
+_DEEPEST = 100
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+"""A text, whose brackets mean nothing, or a bracket."""
+
+
+def shallow(text: bytes | str) -> bytes:
+    """Return a document in which values that are nested deeper than 100 levels are null.
+
+    Anyone who may update an object can nest `metadata.managedFields` thousands of levels deep.
+    Decoders stop at some 1,000, and one object must not hide the others of a list.
+    """
+    encoded = text.encode() if isinstance(text, str) else bytes(text)
+    parts, kept, depth = list[bytes](), 0, 0
+    for token in _TOKEN.finditer(encoded):
+        if token[0] in {b"[", b"{"}:
+            depth += 1
+            if depth == _DEEPEST:
+                parts += [encoded[kept : token.start()], b"null"]
+        elif token[0] in {b"]", b"}"}:
+            if depth == _DEEPEST:
+                kept = token.end()
+            depth -= 1
+    return b"".join((*parts, encoded[kept:]))
+
+
 class Decoder(Generic[T]):
     """Decodes documents of one type.
 
@@ -103,7 +129,10 @@ class Decoder(Generic[T]):
             NotADocument: the text is something else.
         """
         try:
-            return self._decoder.decode(text)
+            try:
+                return self._decoder.decode(text)
+            except RecursionError:
+                return self._decoder.decode(shallow(text))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotADocument(str(error)) from error
 

@@ -10,7 +10,7 @@ OperatorError
     +-- Unavailable          the API server is unreachable or overloaded
         +-- Occupied         an object to create exists
         +-- KindMissing      the CRD of a kind is not installed
-        +-- WatchFailed      the API server ended a watch with an error
+        +-- WatchFailed      the API server sent an error in a watch
         +-- Fenced           this replica may have lost its Lease, so it does not write
 
 `control/reconciler.py` turns them into conditions or retries. Errors that stop the process are not
@@ -81,7 +81,7 @@ class Occupied(Unavailable):
 
 
 class WatchFailed(Unavailable):
-    """The API server ended a watch with an error: changes may be lost until the next list."""
+    """The API server sent an error in a watch: changes may be lost until the next list."""
 
 
 class KindMissing(Unavailable):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,10 @@ from mistral_operator.watch.resync import Sink
 log = logging.getLogger(__name__)
 
 _RESTART_SECONDS = 1.0
+_STABLE_SECONDS = 5.0
+_LONGEST_RESTART_SECONDS = 30.0
+"""Delay between restarts of watches that fail at once, each with a full list: Kopf cannot decode an
+object that is nested a thousand levels deep. The sweep finds what they would have reported."""
 _STOP_SECONDS = 2.0
 """Timeout for stopping Kopf. A stream may wait for credentials that never arrive."""
 
@@ -49,13 +54,17 @@ async def run_watches(
     """
     registry = kopf.OperatorRegistry()
     register(registry, sink, selectors)
+    delay = _RESTART_SECONDS
     while True:
+        started = time.monotonic()
         error = await _watch_once(registry, selectors, namespaces())
         if error is None:
             # Kopf handles signals while it runs, and stops on one.
             raise StopRequested
         log.error("the watches failed and are started anew: %s: %s", type(error).__name__, error)
-        await asyncio.sleep(_RESTART_SECONDS)
+        failed_at_once = time.monotonic() - started < _STABLE_SECONDS
+        delay = min(2 * delay, _LONGEST_RESTART_SECONDS) if failed_at_once else _RESTART_SECONDS
+        await asyncio.sleep(delay)
         await recover()
 
 

@@ -138,7 +138,7 @@ class Index(Generic[V]):
         current = self._entries.get(key)
         if current is None:
             # The response to an earlier write of the operator may still arrive.
-            self._bury(key, version_of(body))
+            self._remember_deleted(key, version_of(body))
             return None
         if current.uid != body["metadata"]["uid"]:
             return None
@@ -189,10 +189,10 @@ class Index(Generic[V]):
 
     def _tombstone(self, key: Key, version: int) -> Key:
         """Delete an object and ignore later events about versions up to `version`."""
-        self._bury(key, version)
+        self._remember_deleted(key, version)
         return self._delete(key)
 
-    def _bury(self, key: Key, version: int) -> None:
+    def _remember_deleted(self, key: Key, version: int) -> None:
         now = self._clock()
         if now >= self._next_turn:
             self._older_tombstones, self._tombstones = self._tombstones, {}
