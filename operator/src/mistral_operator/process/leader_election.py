@@ -19,6 +19,7 @@ from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
 from mistral_operator.kube import names
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.documents import NotADocument
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import uptime
 from mistral_operator.process.settings import Settings
@@ -32,6 +33,10 @@ _RENEW_SECONDS = 2.0
 _GRACE_SECONDS = 2 * _RENEW_SECONDS
 """Time that the leader has to renew an expired Lease after an outage that this replica shared."""
 _CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+_PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""Errors of the client about a response that is no Lease, such as the page of a proxy."""
+
+_Request = Callable[..., Coroutine[None, None, V1Lease]]
 
 
 class LeaseLost(RuntimeError):
@@ -86,17 +91,11 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
     ) -> tuple[bool, LeaderElectionRecord | ApiException]:
         """Read the Lease; an expired one is returned without a holder."""
         try:
-            lease = await self.api_instance.read_namespaced_lease(
-                name, namespace, _request_timeout=self._timeout
-            )
+            lease = await self._send(self.api_instance.read_namespaced_lease, name, namespace)
         except ApiException as error:
-            self._cluster.availability.record_response()
-            if error.status != 404:
+            if error.status not in {0, 404}:
                 self._log_rejection(error)
             return False, error
-        except _CONNECTION_ERRORS as error:
-            return False, self._record_outage(error)
-        self._cluster.availability.record_response()
         if self._is_outage:
             self._is_outage, self._outage_end = False, self._clock()
         self._observe(lease)
@@ -134,33 +133,60 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         lease.spec.holder_identity = ""
         lease.spec.lease_duration_seconds = 1
         try:
-            await self.api_instance.replace_namespaced_lease(
-                self.name, self.namespace, lease, _request_timeout=self._timeout
+            await self._send(
+                self.api_instance.replace_namespaced_lease, self.name, self.namespace, lease
             )
-        except (ApiException, *_CONNECTION_ERRORS) as error:
+        except ApiException as error:
             log.info("the Lease was not released, and expires: %s", error)
 
-    async def _write(
-        self, write: Callable[..., Coroutine[None, None, V1Lease]], *arguments: object
-    ) -> bool:
+    async def _write(self, write: _Request, *arguments: object) -> bool:
         started = self._clock()
         try:
-            lease = await write(*arguments, _request_timeout=self._timeout)
+            lease = await self._send(write, *arguments)
         except ApiException as error:
-            self._cluster.availability.record_response()
             if error.status == 409:
                 log.info("another replica was faster to write the Lease")
-            else:
+            elif error.status:
                 self._log_rejection(error)
             return False
-        except _CONNECTION_ERRORS as error:
-            self._record_outage(error)
-            return False
-        self._cluster.availability.record_response()
         self._rejection = ""
         self._observe(lease)
+        if self.holder != self.identity:
+            return False
         self._cluster.fence.open_until(started + self._seconds * 2 / 3)
         return True
+
+    async def _send(self, request: _Request, *arguments: object) -> V1Lease:
+        """Send a request and return the Lease in its response.
+
+        Raises:
+            ApiException: the request failed; its status is 0 if no API server responded.
+        """
+        try:
+            lease = self._parsed(await request(*arguments, _request_timeout=self._timeout))
+        except ApiException as error:
+            if not error.status:  # a response of a content type that the client does not know
+                raise self._record_page(error) from error
+            self._cluster.availability.record_response()
+            raise
+        except _CONNECTION_ERRORS as error:
+            self._cluster.availability.record_failure(error)
+            raise self._outage(error) from error
+        except _PARSE_ERRORS as error:
+            raise self._record_page(error) from error
+        self._cluster.availability.record_response()
+        return lease
+
+    def _parsed(self, response: V1Lease) -> V1Lease:
+        """Return a response that is this Lease; any JSON object is parsed as one without fields.
+
+        Raises:
+            NotADocument: it is something else.
+        """
+        metadata = response.metadata
+        if metadata is None or metadata.name != self.name or not metadata.resource_version:
+            raise NotADocument(f"no name {self.name} with a resource version")
+        return response
 
     def _observe(self, lease: V1Lease) -> None:
         self.lease_reference = lease
@@ -177,8 +203,15 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
             log.warning("nothing is done without %s", rejection)
         self._rejection = rejection
 
-    def _record_outage(self, error: BaseException) -> ApiException:
-        self._cluster.availability.record_failure(error)
+    def _record_page(self, error: Exception) -> ApiException:
+        """Record a response that is no Lease, once: other requests may be answered meanwhile."""
+        lines = str(error).splitlines() or [""]
+        page = NotADocument(f"the answer is not a Lease: {type(error).__name__}: {lines[0]}")
+        if not self._is_outage:
+            self._cluster.availability.record_failure(page)
+        return self._outage(page)
+
+    def _outage(self, error: BaseException) -> ApiException:
         self._is_outage = True
         return ApiException(status=0, reason=f"{type(error).__name__}: {error}")
 
