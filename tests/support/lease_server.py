@@ -63,6 +63,7 @@ class LeaseServer:
         """Keep a Lease that was created or replaced."""
         self.version += 1
         body["metadata"]["resourceVersion"] = str(self.version)
+        body["metadata"].setdefault("uid", f"uid-{self.version}")
         self.lease = body
         self.writes.append(body["spec"].get("holderIdentity", ""))
         self.written.set()

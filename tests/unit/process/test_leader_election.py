@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -175,6 +176,51 @@ async def test_a_replica_that_sees_another_holder_stops_leading(
 
         assert raised.group_contains(LeaseLost, match="other holds the Lease")
         assert server.holder == "other", "what is not ours is not released"
+
+
+def nothing(_: LeaseServer) -> None:
+    """Leave the Lease where it is."""
+
+
+def delete(server: LeaseServer) -> None:
+    """Delete the Lease."""
+    server.lease = None
+
+
+BEFORE_THE_OTHER = {"the Lease stays": nothing, "the Lease is created anew": delete}
+
+
+@pytest.mark.parametrize("before", BEFORE_THE_OTHER.values(), ids=BEFORE_THE_OTHER)
+async def test_a_leader_that_was_cut_off_while_another_one_led_stops_leading(
+    before: Callable[[LeaseServer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leader_election, "_RENEW_SECONDS", 0.01)
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        before(server)
+        pass_seconds(LEASE_SECONDS, first, second)
+        assert await second.attempt()
+        await second.lock.release()
+
+        with pytest.raises(LeaseLost, match=r"another replica held the Lease .* meanwhile"):
+            await asyncio.wait_for(first.election.renew_loop(), 5)
+
+        assert not first.may_write, "it does not know what the other one wrote"
+        assert server.writes == ["first", "second", ""]
+
+
+async def test_a_leader_whose_lease_has_no_holder_any_more_acquires_it_again() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, _):
+        await first.attempt()
+        assert server.lease is not None
+        server.take({**server.lease, "spec": {**server.lease["spec"], "holderIdentity": ""}})
+
+        assert await first.attempt()
+        assert await first.attempt(), "no other replica led meanwhile"
+        assert first.may_write
 
 
 async def test_a_leader_that_stops_releases_the_lease() -> None:

@@ -1,8 +1,8 @@
 """Leader election with a Lease: at most one operator writes.
 
 The election is the official client's, with two additions. Durations are measured by a monotonic
-clock, and a fence blocks every write of a replica whose Lease may have expired. A replica that sees
-another holder exits, and its Deployment restarts it.
+clock, and a fence blocks every write of a replica whose Lease may have expired. A leader exits when
+it sees another holder, or that there was one meanwhile, and its Deployment restarts it.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _Request = Callable[..., Coroutine[None, None, V1Lease]]
 
 
 class LeaseLost(RuntimeError):
-    """Another replica holds the Lease, so this one must not act."""
+    """Another replica holds the Lease, or did meanwhile, so this one must not act."""
 
 
 class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no types for it
@@ -72,6 +72,9 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         self._outage_end = 0.0
         self.holder: str | None = None
         """Identity of the holder when the Lease was last read or written."""
+        self._term: tuple[str | None, int] | None = None
+        self.was_held_by_other = False
+        """Another replica held the Lease after this one acquired it, and may have written."""
 
     @property
     def is_held_by_other(self) -> bool:
@@ -80,6 +83,8 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
 
     @property
     def _can_acquire(self) -> bool:
+        if self.was_held_by_other:
+            return False
         if not self.is_held_by_other:
             return True
         # The leader cannot renew the Lease either while the API server is down.
@@ -99,6 +104,7 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         if self._is_outage:
             self._is_outage, self._outage_end = False, self._clock()
         self._observe(lease)
+        self.was_held_by_other = self._term not in {None, _term(lease)}
         record = self.election_record(lease)
         if self.is_held_by_other and self._can_acquire:
             record.holder_identity = None
@@ -153,6 +159,7 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         self._observe(lease)
         if self.holder != self.identity:
             return False
+        self._term = _term(lease)
         self._cluster.fence.open_until(started + self._seconds * 2 / 3)
         return True
 
@@ -216,14 +223,21 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         return ApiException(status=0, reason=f"{type(error).__name__}: {error}")
 
 
+def _term(lease: V1Lease) -> tuple[str | None, int]:
+    """Return what changes when another replica acquires a Lease, or creates it anew."""
+    spec = lease.spec or V1LeaseSpec()
+    return lease.metadata.uid, spec.lease_transitions or 0
+
+
 class Election(LeaderElection):  # type: ignore[misc]  # the client ships no types for it
-    """An election whose leader continues as long as no other replica holds the Lease."""
+    """An election whose leader continues as long as no other replica acquires the Lease."""
 
     async def run(self) -> None:
         """Acquire the Lease, then lead and renew it.
 
         Raises:
-            LeaseLost: in a group with errors of the leader; another replica holds the Lease.
+            LeaseLost: in a group with errors of the leader; another replica holds the Lease, or
+                held it meanwhile.
         """
         config = self.election_config
         await self.acquire()
@@ -247,7 +261,7 @@ class Election(LeaderElection):  # type: ignore[misc]  # the client ships no typ
         acquired the Lease meanwhile, it is renewed as usual.
 
         Raises:
-            LeaseLost: another replica holds the Lease.
+            LeaseLost: another replica holds the Lease, or held it meanwhile.
         """
         lock = self.election_config.lock
         while True:
@@ -255,6 +269,10 @@ class Election(LeaderElection):  # type: ignore[misc]  # the client ships no typ
             await self.try_acquire_or_renew()
             if lock.is_held_by_other:
                 raise LeaseLost(f"{lock.holder} holds the Lease {lock.namespace}/{lock.name} now")
+            if lock.was_held_by_other:
+                raise LeaseLost(
+                    f"another replica held the Lease {lock.namespace}/{lock.name} meanwhile"
+                )
 
 
 async def lead(
@@ -263,7 +281,7 @@ async def lead(
     """Acquire the Lease, then call `act` while this replica holds it.
 
     Raises:
-        LeaseLost: in a group; another replica holds the Lease.
+        LeaseLost: in a group; another replica holds the Lease, or held it meanwhile.
     """
     cluster.fence.close()
     config = Config(
