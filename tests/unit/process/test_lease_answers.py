@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException
 
 from lease_replicas import FENCE_SECONDS, LEASE_SECONDS, pass_seconds, two_replicas
 from lease_server import LeaseServer, Page
@@ -92,3 +94,27 @@ async def test_a_leader_that_stops_while_a_page_is_served_leaves_without_an_erro
 
         assert server.writes == ["first", ""]
         assert not first.may_write
+
+
+PROBLEMS = {
+    "empty": ConfigException("Token file exists but empty."),
+    "deleted": OSError("No such file or directory"),
+    "not UTF-8": ValueError("invalid start byte"),
+}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
+async def test_a_token_that_cannot_be_read_now_is_an_outage(problem: Exception) -> None:
+    def refresh(_: Configuration) -> None:
+        raise problem
+
+    async with two_replicas(LeaseServer()) as (first, _):
+        await first.attempt()
+        configuration = first.cluster.client.configuration
+        configuration.api_key["BearerToken"] = "token"
+        configuration.refresh_api_key_hook = refresh
+
+        assert not await first.attempt()
+        assert not first.cluster.availability.reachable
+        configuration.refresh_api_key_hook = None
+        assert await first.attempt()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 import aiohttp
 from kubernetes.aio.client import V1Lease, V1LeaseSpec, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import ConfigException
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
@@ -32,7 +33,8 @@ _RENEW_SECONDS = 2.0
 """Interval at which the leader renews the Lease, as in kube-controller-manager."""
 _GRACE_SECONDS = 2 * _RENEW_SECONDS
 """Time that the leader has to renew an expired Lease after an outage that this replica shared."""
-_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
+"""Errors of a request that has no response; ConfigException is about the file of the token."""
 _PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 """Errors of the client about a response that is no Lease, such as the page of a proxy."""
 
