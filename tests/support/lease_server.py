@@ -1,7 +1,7 @@
 """An API server that knows one Lease: versions, conflicts, and faults on request."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,16 @@ class Clock:
         return self.now
 
 
+@dataclass(frozen=True)
+class Page:
+    """The answer of a proxy in place of the API server's."""
+
+    text: str
+    content_type: str = "application/json"
+    methods: Collection[str] = ("GET", "POST", "PUT")
+    """Methods of the requests that it answers."""
+
+
 @dataclass
 class LeaseServer:
     """Keeps a Lease as the API server does."""
@@ -37,6 +47,8 @@ class LeaseServer:
     """Anything else is the answer to every request."""
     message: str = "injected"
     """The sentence of that answer."""
+    page: Page | None = None
+    """Answers in place of the API server, which carries out the request nevertheless."""
     writes: list[str] = field(default_factory=list)
     """Holders of the Lease, one for each write that was taken."""
     written: asyncio.Event = field(default_factory=asyncio.Event)
@@ -51,6 +63,7 @@ class LeaseServer:
         """Keep a Lease that was created or replaced."""
         self.version += 1
         body["metadata"]["resourceVersion"] = str(self.version)
+        body["metadata"].setdefault("uid", f"uid-{self.version}")
         self.lease = body
         self.writes.append(body["spec"].get("holderIdentity", ""))
         self.written.set()
@@ -58,6 +71,12 @@ class LeaseServer:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request."""
+        response = await self._carry_out(request)
+        if self.page is None or request.method not in self.page.methods:
+            return response
+        return web.Response(text=self.page.text, content_type=self.page.content_type)
+
+    async def _carry_out(self, request: web.Request) -> web.Response:
         await asyncio.sleep(self.hang_seconds)
         if self.status != 200:
             return _refusal(self.status, self.message)

@@ -2,76 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import pytest
-from kubernetes.aio.leaderelection.electionconfig import Config
 
 from builders import resource_body
-from lease_server import Clock, LeaseServer
-from mistral_operator.kube.client import Cluster
+from lease_replicas import FENCE_SECONDS, LEASE_SECONDS, pass_seconds, two_replicas
+from lease_server import LeaseServer
 from mistral_operator.kube.errors import Fenced
 from mistral_operator.process import leader_election
-from mistral_operator.process.leader_election import Election, LeaseLost, MonotonicLease
-from mistral_operator.process.settings import Settings
-
-LEASE_SECONDS = 12
-FENCE_SECONDS = 8.0
-"""Two thirds of the Lease: how long a leader may write after a renewal was sent."""
-
-
-@dataclass
-class Replica:
-    """One replica of the operator."""
-
-    cluster: Cluster
-    clock: Clock
-    election: Election
-    lock: MonotonicLease
-
-    async def attempt(self) -> bool:
-        """Try once to acquire or renew the Lease."""
-        held: bool = await self.election.try_acquire_or_renew()
-        return held
-
-    @property
-    def may_write(self) -> bool:
-        """Whether the fence is open."""
-        return self.cluster.fence.seconds_left > 0
-
-
-async def idle() -> None:
-    """Lead forever."""
-    await asyncio.Event().wait()
-
-
-def replica(name: str, cluster: Cluster, clock: Clock) -> Replica:
-    """Return a replica that has not tried to acquire the Lease."""
-    settings = Settings(identity=name, lease_seconds=LEASE_SECONDS)
-    lock = MonotonicLease(cluster, settings, clock)
-    cluster.fence.close()
-    config = Config(lock, LEASE_SECONDS, FENCE_SECONDS, 1.0, idle, None)
-    return Replica(cluster, clock, Election(config), lock)
-
-
-@asynccontextmanager
-async def two_replicas(server: LeaseServer) -> AsyncIterator[tuple[Replica, Replica]]:
-    """Return two replicas with a clock each."""
-    clocks = Clock(), Clock(5000.0)
-    async with server.serving(*clocks) as clusters:
-        first, second = (
-            replica(name, cluster, clock)
-            for name, cluster, clock in zip(("first", "second"), clusters, clocks, strict=True)
-        )
-        yield first, second
-
-
-def pass_seconds(seconds: float, *replicas: Replica) -> None:
-    """Let time pass for replicas."""
-    for one in replicas:
-        one.clock.now += seconds
+from mistral_operator.process.leader_election import LeaseLost
 
 
 async def test_the_first_replica_creates_the_lease_and_the_second_is_on_standby() -> None:
@@ -236,6 +176,51 @@ async def test_a_replica_that_sees_another_holder_stops_leading(
 
         assert raised.group_contains(LeaseLost, match="other holds the Lease")
         assert server.holder == "other", "what is not ours is not released"
+
+
+def nothing(_: LeaseServer) -> None:
+    """Leave the Lease where it is."""
+
+
+def delete(server: LeaseServer) -> None:
+    """Delete the Lease."""
+    server.lease = None
+
+
+BEFORE_THE_OTHER = {"the Lease stays": nothing, "the Lease is created anew": delete}
+
+
+@pytest.mark.parametrize("before", BEFORE_THE_OTHER.values(), ids=BEFORE_THE_OTHER)
+async def test_a_leader_that_was_cut_off_while_another_one_led_stops_leading(
+    before: Callable[[LeaseServer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leader_election, "_RENEW_SECONDS", 0.01)
+    server = LeaseServer()
+    async with two_replicas(server) as (first, second):
+        await first.attempt()
+        await second.attempt()
+        before(server)
+        pass_seconds(LEASE_SECONDS, first, second)
+        assert await second.attempt()
+        await second.lock.release()
+
+        with pytest.raises(LeaseLost, match=r"another replica held the Lease .* meanwhile"):
+            await asyncio.wait_for(first.election.renew_loop(), 5)
+
+        assert not first.may_write, "it does not know what the other one wrote"
+        assert server.writes == ["first", "second", ""]
+
+
+async def test_a_leader_whose_lease_has_no_holder_any_more_acquires_it_again() -> None:
+    server = LeaseServer()
+    async with two_replicas(server) as (first, _):
+        await first.attempt()
+        assert server.lease is not None
+        server.take({**server.lease, "spec": {**server.lease["spec"], "holderIdentity": ""}})
+
+        assert await first.attempt()
+        assert await first.attempt(), "no other replica led meanwhile"
+        assert first.may_write
 
 
 async def test_a_leader_that_stops_releases_the_lease() -> None:

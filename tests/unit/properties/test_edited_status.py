@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from builders import Object, merged
+from fake_api_server import Write
 from mistral_operator.api import ConditionType
 from mistral_operator.api.crd import resource_schema
 from mistral_operator.kube import kinds
@@ -110,28 +111,58 @@ def test_an_edit_of_any_leaf_is_healed_and_holds_nothing_up(field: str) -> None:
     assert run(play()) == []
 
 
-def test_a_condition_of_another_controller_is_left_alone() -> None:
-    foreign = {
-        "type": "example.com/Reviewed",
-        "status": "True",
-        "reason": "Yes",
-        "message": "",
-        "lastTransitionTime": "2026-03-01T12:00:00Z",
-    }
+FOREIGN: Object = {
+    "type": "example.com/Reviewed",
+    "status": "True",
+    "reason": "Yes",
+    "message": "",
+    "lastTransitionTime": "2026-03-01T12:00:00Z",
+}
+WRONG = Edit(("oom", "overrides", "maxSequences"), 7)
 
+
+def add_foreign(status: Object) -> Object:
+    """Add a condition as another controller does."""
+    return {**status, "conditions": [*status["conditions"], FOREIGN]}
+
+
+def test_a_condition_of_another_controller_is_left_alone() -> None:
     async def play() -> None:
         async with lives() as make:
             life = make()
             await remedied(life)
             writes = len(life.api.writes)
-            edit_status(life, lambda live: {**live, "conditions": [*live["conditions"], foreign]})
+            edit_status(life, add_foreign)
             await life.settle()
             assert len(life.api.writes) == writes
 
-            wrong = Edit(("oom", "overrides", "maxSequences"), 7)
-            edit_status(life, wrong.applied)
+            edit_status(life, WRONG.applied)
             await life.settle()
-            assert foreign in life.status["conditions"]
+            assert FOREIGN in life.status["conditions"]
             assert life.status["oom"]["overrides"] == {"contextLength": 57_344}
 
     run(play())
+
+
+def test_a_condition_that_is_added_while_an_edited_status_is_replaced_is_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def play() -> None:
+        async with lives() as make:
+            life = make()
+            await remedied(life)
+
+            async def after(write: Write) -> None:
+                if write.verb == "status":
+                    life.api.after_write = None
+                    edit_status(life, add_foreign)
+
+            life.api.after_write = after
+            edit_status(life, WRONG.applied)
+            await life.settle()
+
+            assert FOREIGN in life.status["conditions"]
+            assert life.status["oom"]["overrides"] == {"contextLength": 57_344}
+
+    run(play())
+    assert [one for one in caplog.records if one.levelname == "WARNING"] == []

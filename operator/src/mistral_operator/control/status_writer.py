@@ -13,7 +13,7 @@ from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
 from mistral_operator.control.resource_gone import ResourceGone, confirm
-from mistral_operator.kube.errors import ClusterError
+from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.timestamps import to_seconds
@@ -21,6 +21,7 @@ from mistral_operator.kube.transport import Object
 from mistral_operator.metrics import WRITES
 from mistral_operator.status import StatusInput
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
+from mistral_operator.watch.store import version_of
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +87,19 @@ class StatusWriter:
             Unavailable: it was edited meanwhile; it is queued again.
         """
         content = status.model_dump(by_alias=True, exclude_none=True)
+        key, resources = _key(resource), self._dependencies.store.resources
+        version = resources.version(key)
         try:
             live = await self._apply(resource, content)
             if parse_status(live.get("status")) != (status, True):
+                version = version_of(live)
                 live = await self._replace(resource, content, live)
         except ClusterError as error:
             if error.status in _OUTDATED:
                 await confirm(self._dependencies, resource)
+                if resources.version(key) != version:
+                    reason = f"it changed meanwhile: {error.reason}"
+                    raise Unavailable(409, reason, f"PATCH {RESOURCE.path(*key)}") from error
             raise
         self._take_in(live)
 
@@ -108,12 +115,16 @@ class StatusWriter:
         return live
 
     async def _replace(self, resource: Resource, content: Object, live: Object) -> Object:
-        """Remove what others added to a status; a server-side apply leaves it there."""
+        """Remove what others added to a status; a server-side apply leaves it there.
+
+        Refused if it changed since: a condition that another controller added then would be lost.
+        """
         conditions = [*content["conditions"], *foreign_conditions(live.get("status"))]
         log.info("%s/%s: replacing an edited status", resource.namespace, resource.name)
         value = {**content, "conditions": conditions}
+        version = live["metadata"]["resourceVersion"]
         operations: list[Object] = [
-            {"op": "test", "path": "/metadata/uid", "value": resource.uid},
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
             {"op": "replace", "path": "/status", "value": value},
         ]
         cluster, at = self._dependencies.cluster, (resource.namespace, resource.name)

@@ -29,7 +29,7 @@ async def load_configuration(connections: int, kubeconfig: str | None) -> Config
     configuration.connection_pool_maxsize = connections
     # By default the transport reads ~/.netrc and the proxy in threads for each request.
     configuration.client_session_kwargs = {"trust_env": False}
-    configuration.proxy = configuration.proxy or _proxy_of_environment(configuration.host)
+    configuration.proxy = configuration.proxy or proxy_of_environment(configuration.host)
     return configuration
 
 
@@ -67,7 +67,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _proxy_of_environment(host: str) -> str | None:
+def proxy_of_environment(host: str) -> str | None:
     """Return the proxy of a host from HTTPS_PROXY and NO_PROXY, as kubectl does."""
     url = urlsplit(host)
     return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
+from kubernetes.aio.config import ConfigException
 from yarl import URL
 
 from mistral_operator.kube.availability import Availability
@@ -118,9 +119,7 @@ class Transport:
             connect=2 * _CONNECT_SECONDS, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
         )
         try:
-            await self.client.update_params_for_auth(
-                headers, [], ["BearerToken"], path, "GET", None
-            )
+            await self._authorize(headers, "GET", path)
             response = await self.client.call_api(
                 "GET", self._url(path, query), headers, _request_timeout=timeout
             )
@@ -142,6 +141,21 @@ class Transport:
             log.debug("%s ended: %s: %s", request, type(error).__name__, error)
         finally:
             response.response.close()
+
+    async def _authorize(self, headers: dict[str, str], method: str, path: str) -> None:
+        """Add the token to the headers of a request; the client reads it anew every minute.
+
+        Raises:
+            OSError: the token cannot be used at the moment.
+        """
+        try:
+            await self.client.update_params_for_auth(
+                headers, [], ["BearerToken"], path, method, None
+            )
+        except (ConfigException, ValueError) as error:
+            raise OSError(f"the token cannot be used: {error}") from error
+        if not all(map(str.isprintable, headers.values())):
+            raise OSError("the token cannot be used: it contains a control character")
 
     def _url(self, path: str, query: dict[str, str] | None) -> URL:
         url = f"{self.client.configuration.host}{path}"
@@ -174,9 +188,7 @@ class Transport:
         try:
             # A copy: the client adds a token, which may change before the next attempt.
             headers = {**headers}
-            await self.client.update_params_for_auth(
-                headers, [], ["BearerToken"], path, method, body
-            )
+            await self._authorize(headers, method, path)
             response = await self.client.call_api(
                 method, url, headers, body, _request_timeout=self._timeout(method, request)
             )

@@ -1,8 +1,8 @@
 """Leader election with a Lease: at most one operator writes.
 
 The election is the official client's, with two additions. Durations are measured by a monotonic
-clock, and a fence blocks every write of a replica whose Lease may have expired. A replica that sees
-another holder exits, and its Deployment restarts it.
+clock, and a fence blocks every write of a replica whose Lease may have expired. A leader exits when
+it sees another holder, or that there was one meanwhile, and its Deployment restarts it.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 import aiohttp
 from kubernetes.aio.client import V1Lease, V1LeaseSpec, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import ConfigException
 from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
@@ -19,6 +20,7 @@ from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
 from mistral_operator.kube import names
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.documents import NotADocument
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import uptime
 from mistral_operator.process.settings import Settings
@@ -31,11 +33,16 @@ _RENEW_SECONDS = 2.0
 """Interval at which the leader renews the Lease, as in kube-controller-manager."""
 _GRACE_SECONDS = 2 * _RENEW_SECONDS
 """Time that the leader has to renew an expired Lease after an outage that this replica shared."""
-_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+_CONNECTION_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
+"""Errors of a request that has no response; ConfigException is about the file of the token."""
+_PARSE_ERRORS = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+"""Errors of the client about a response that is no Lease, such as the page of a proxy."""
+
+_Request = Callable[..., Coroutine[None, None, V1Lease]]
 
 
 class LeaseLost(RuntimeError):
-    """Another replica holds the Lease, so this one must not act."""
+    """Another replica holds the Lease, or did meanwhile, so this one must not act."""
 
 
 class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no types for it
@@ -67,6 +74,9 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         self._outage_end = 0.0
         self.holder: str | None = None
         """Identity of the holder when the Lease was last read or written."""
+        self._term: tuple[str | None, int] | None = None
+        self.was_held_by_other = False
+        """Another replica held the Lease after this one acquired it, and may have written."""
 
     @property
     def is_held_by_other(self) -> bool:
@@ -75,6 +85,8 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
 
     @property
     def _can_acquire(self) -> bool:
+        if self.was_held_by_other:
+            return False
         if not self.is_held_by_other:
             return True
         # The leader cannot renew the Lease either while the API server is down.
@@ -86,20 +98,15 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
     ) -> tuple[bool, LeaderElectionRecord | ApiException]:
         """Read the Lease; an expired one is returned without a holder."""
         try:
-            lease = await self.api_instance.read_namespaced_lease(
-                name, namespace, _request_timeout=self._timeout
-            )
+            lease = await self._send(self.api_instance.read_namespaced_lease, name, namespace)
         except ApiException as error:
-            self._cluster.availability.record_response()
-            if error.status != 404:
+            if error.status not in {0, 404}:
                 self._log_rejection(error)
             return False, error
-        except _CONNECTION_ERRORS as error:
-            return False, self._record_outage(error)
-        self._cluster.availability.record_response()
         if self._is_outage:
             self._is_outage, self._outage_end = False, self._clock()
         self._observe(lease)
+        self.was_held_by_other = self._term not in {None, _term(lease)}
         record = self.election_record(lease)
         if self.is_held_by_other and self._can_acquire:
             record.holder_identity = None
@@ -134,33 +141,61 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
         lease.spec.holder_identity = ""
         lease.spec.lease_duration_seconds = 1
         try:
-            await self.api_instance.replace_namespaced_lease(
-                self.name, self.namespace, lease, _request_timeout=self._timeout
+            await self._send(
+                self.api_instance.replace_namespaced_lease, self.name, self.namespace, lease
             )
-        except (ApiException, *_CONNECTION_ERRORS) as error:
+        except ApiException as error:
             log.info("the Lease was not released, and expires: %s", error)
 
-    async def _write(
-        self, write: Callable[..., Coroutine[None, None, V1Lease]], *arguments: object
-    ) -> bool:
+    async def _write(self, write: _Request, *arguments: object) -> bool:
         started = self._clock()
         try:
-            lease = await write(*arguments, _request_timeout=self._timeout)
+            lease = await self._send(write, *arguments)
         except ApiException as error:
-            self._cluster.availability.record_response()
             if error.status == 409:
                 log.info("another replica was faster to write the Lease")
-            else:
+            elif error.status:
                 self._log_rejection(error)
             return False
-        except _CONNECTION_ERRORS as error:
-            self._record_outage(error)
-            return False
-        self._cluster.availability.record_response()
         self._rejection = ""
         self._observe(lease)
+        if self.holder != self.identity:
+            return False
+        self._term = _term(lease)
         self._cluster.fence.open_until(started + self._seconds * 2 / 3)
         return True
+
+    async def _send(self, request: _Request, *arguments: object) -> V1Lease:
+        """Send a request and return the Lease in its response.
+
+        Raises:
+            ApiException: the request failed; its status is 0 if no API server responded.
+        """
+        try:
+            lease = self._parsed(await request(*arguments, _request_timeout=self._timeout))
+        except ApiException as error:
+            if not error.status:  # a response of a content type that the client does not know
+                raise self._record_page(error) from error
+            self._cluster.availability.record_response()
+            raise
+        except _CONNECTION_ERRORS as error:
+            self._cluster.availability.record_failure(error)
+            raise self._outage(error) from error
+        except _PARSE_ERRORS as error:
+            raise self._record_page(error) from error
+        self._cluster.availability.record_response()
+        return lease
+
+    def _parsed(self, response: V1Lease) -> V1Lease:
+        """Return a response that is this Lease; any JSON object is parsed as one without fields.
+
+        Raises:
+            NotADocument: it is something else.
+        """
+        metadata = response.metadata
+        if metadata is None or metadata.name != self.name or not metadata.resource_version:
+            raise NotADocument(f"no name {self.name} with a resource version")
+        return response
 
     def _observe(self, lease: V1Lease) -> None:
         self.lease_reference = lease
@@ -177,20 +212,34 @@ class MonotonicLease(LeaseLock):  # type: ignore[misc]  # the client ships no ty
             log.warning("nothing is done without %s", rejection)
         self._rejection = rejection
 
-    def _record_outage(self, error: BaseException) -> ApiException:
-        self._cluster.availability.record_failure(error)
+    def _record_page(self, error: Exception) -> ApiException:
+        """Record a response that is no Lease, once: other requests may be answered meanwhile."""
+        lines = str(error).splitlines() or [""]
+        page = NotADocument(f"the answer is not a Lease: {type(error).__name__}: {lines[0]}")
+        if not self._is_outage:
+            self._cluster.availability.record_failure(page)
+        return self._outage(page)
+
+    def _outage(self, error: BaseException) -> ApiException:
         self._is_outage = True
         return ApiException(status=0, reason=f"{type(error).__name__}: {error}")
 
 
+def _term(lease: V1Lease) -> tuple[str | None, int]:
+    """Return what changes when another replica acquires a Lease, or creates it anew."""
+    spec = lease.spec or V1LeaseSpec()
+    return lease.metadata.uid, spec.lease_transitions or 0
+
+
 class Election(LeaderElection):  # type: ignore[misc]  # the client ships no types for it
-    """An election whose leader continues as long as no other replica holds the Lease."""
+    """An election whose leader continues as long as no other replica acquires the Lease."""
 
     async def run(self) -> None:
         """Acquire the Lease, then lead and renew it.
 
         Raises:
-            LeaseLost: in a group with errors of the leader; another replica holds the Lease.
+            LeaseLost: in a group with errors of the leader; another replica holds the Lease, or
+                held it meanwhile.
         """
         config = self.election_config
         await self.acquire()
@@ -214,7 +263,7 @@ class Election(LeaderElection):  # type: ignore[misc]  # the client ships no typ
         acquired the Lease meanwhile, it is renewed as usual.
 
         Raises:
-            LeaseLost: another replica holds the Lease.
+            LeaseLost: another replica holds the Lease, or held it meanwhile.
         """
         lock = self.election_config.lock
         while True:
@@ -222,6 +271,10 @@ class Election(LeaderElection):  # type: ignore[misc]  # the client ships no typ
             await self.try_acquire_or_renew()
             if lock.is_held_by_other:
                 raise LeaseLost(f"{lock.holder} holds the Lease {lock.namespace}/{lock.name} now")
+            if lock.was_held_by_other:
+                raise LeaseLost(
+                    f"another replica held the Lease {lock.namespace}/{lock.name} meanwhile"
+                )
 
 
 async def lead(
@@ -230,7 +283,7 @@ async def lead(
     """Acquire the Lease, then call `act` while this replica holds it.
 
     Raises:
-        LeaseLost: in a group; another replica holds the Lease.
+        LeaseLost: in a group; another replica holds the Lease, or held it meanwhile.
     """
     cluster.fence.close()
     config = Config(

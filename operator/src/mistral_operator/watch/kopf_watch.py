@@ -6,12 +6,14 @@ was measured to lose, repeat or block events, or to add finalizers and annotatio
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import kopf
 
 from mistral_operator.isolation import Isolation
+from mistral_operator.kube.credentials import proxy_of_environment
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, key_of
 from mistral_operator.watch.kopf_storage import NoDiffBase, NoProgress
@@ -30,13 +32,20 @@ def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Iterable[Kind
 
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(on_event)
 
-    @kopf.on.login(registry=registry)
-    def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-        """Use the identity of `kube/transport.py`; called again when a token expires."""
-        return _service_account() or kopf.login_with_kubeconfig(**arguments)
-
+    kopf.on.login(registry=registry)(login)
     for kind in watched:
         on(kind)
+
+
+def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """Return the identity and the proxy of `kube/credentials.py`.
+
+    Kopf calls this again when a token expires.
+    """
+    info = _service_account() or kopf.login_with_kubeconfig(**arguments)
+    if info is None or info.proxy_url:
+        return info
+    return replace(info, proxy_url=proxy_of_environment(info.server))
 
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
