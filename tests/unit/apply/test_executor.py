@@ -82,7 +82,7 @@ async def test_ours_that_the_watch_did_not_show_is_taken_back(
 async def test_an_object_that_is_gone_again_is_tried_later(
     cluster: Cluster, api: ApiServer
 ) -> None:
-    api.script = [(409, EXISTS), (404, {})]
+    api.script = [(409, EXISTS), (404, {"kind": "Status"})]
 
     with pytest.raises(Unavailable, match="the object has been modified"):
         await carried_out(cluster, step(kinds.DEPLOYMENT))

@@ -8,7 +8,7 @@ import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
-from api_server import ApiServer
+from api_server import ApiServer, live_object
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import Unavailable
@@ -50,7 +50,7 @@ async def test_a_token_that_cannot_be_used_now_is_an_outage(
 ) -> None:
     mounted = ServiceAccount(tmp_path, cluster.client.configuration.host)
     async with Cluster(ApiClient(mounted.configuration)) as connection:
-        api.answer = {"metadata": {"name": "b"}}
+        api.answer = live_object(name="b")
         assert await connection.get(kinds.POD, "a", "b")
         spoil(mounted.token)
 

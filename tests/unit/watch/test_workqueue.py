@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from mistral_operator.kube.objects import Key
 from mistral_operator.watch.workqueue import (
     BURST_SECONDS,
     FIRST_DELAY,
@@ -291,3 +292,33 @@ def test_a_failing_key_in_a_burst_has_one_timer() -> None:
     # The failure at 2 would wait until 3; the burst comes first, and nothing comes after it.
     assert run(scenario()) == [0, 1.9 + BURST_SECONDS]
     assert broken == []
+
+
+def test_edits_of_one_tenant_do_not_hold_up_the_children_of_others() -> None:
+    async def scenario() -> None:
+        queue, processed = WorkQueue[Key](), list[float]()
+        loop = asyncio.get_running_loop()
+
+        async def handle(key: Key) -> ReconcileOutcome:
+            await asyncio.sleep(1.0)  # a slow API server
+            if key.namespace == "other":
+                processed.append(loop.time())
+            return ReconcileOutcome.SETTLED
+
+        async def edit() -> None:
+            while True:
+                for number in range(60):
+                    queue.add(Key("noisy", f"endpoint-{number}"))
+                await asyncio.sleep(2.0)
+
+        tasks = [asyncio.create_task(queue.work(handle)) for _ in range(20)]
+        tasks.append(asyncio.create_task(edit()))
+        await asyncio.sleep(5)
+        queue.add_soon(Key("other", "small"))  # its Service was deleted
+        await asyncio.sleep(60)
+        for task in tasks:
+            task.cancel()
+
+        assert processed[0] < 15
+
+    run(scenario())

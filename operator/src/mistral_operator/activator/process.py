@@ -17,7 +17,7 @@ from mistral_operator.activator.proxy import Proxy, upstream_session
 from mistral_operator.activator.responses import error_response
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import OperatorError
+from mistral_operator.kube.errors import ClusterError, StorageRestored
 from mistral_operator.process.http_server import Health, create_app, serve
 from mistral_operator.process.lifecycle import (
     StopRequested,
@@ -54,7 +54,7 @@ async def run_activator(settings: ActivatorSettings) -> None:
             await activator.run()
         except* StopRequested:
             log.info("stopping")
-        except* OperatorError as group:
+        except* (ClusterError, StorageRestored) as group:
             log.warning("stopping: %s", "; ".join(map(str, leaf_errors(group))))
             raise SystemExit(1) from None
         finally:

@@ -303,6 +303,8 @@ class Cluster(Transport):
             await self.request("GET", "/version")
         except Unavailable:
             return False
+        except ClusterError:
+            return True  # it may refuse this, as where anonymous discovery is disabled
         return True
 
 

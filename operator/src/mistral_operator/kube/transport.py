@@ -124,9 +124,8 @@ class Transport:
                 "GET", self._url(path, query), headers, _request_timeout=timeout
             )
         except _NO_RESPONSE as error:
-            self.availability.record_failure(error)
+            # Whether the API server is available is judged by requests: a proxy may hold streams.
             raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
-        self.availability.record_response()
         API_REQUESTS.labels(method="GET", status=str(response.status)).inc()
         try:
             if response.status >= 300:
@@ -196,13 +195,16 @@ class Transport:
         except _NO_RESPONSE as error:
             self.availability.record_failure(error)
             raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
-        self.availability.record_response()
         API_REQUESTS.labels(method=method, status=str(response.status)).inc()
         if response.status >= 300:
+            self.availability.record_response()
             raise error_of(response.status, response.headers, text, request)
         try:
-            return decode(text)
+            decoded = decode(text)
         except NotADocument as error:
             # Such as the page of a proxy that answers for an API server that is away.
+            self.availability.record_failure(error)
             reason = f"the answer is not of an API server: {error}"
             raise Unavailable(response.status, reason, request) from error
+        self.availability.record_response()
+        return decoded

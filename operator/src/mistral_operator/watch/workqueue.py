@@ -2,13 +2,15 @@
 
 The semantics are those of client-go's rate-limited work queue, on asyncio. A key added while queued
 is coalesced. One that is added while processed is queued again. A failed key is retried with
-exponential back-off. Edits of users precede events of children: all children of a new fleet are
-created before the events of its first pods are processed.
+exponential back-off. Edits of users precede events of children by some seconds: the children of a
+new fleet are created before the events of its first pods are processed, and a tenant who edits all
+the time does not keep the children of others from being repaired.
 """
 
 import asyncio
 import enum
 import itertools
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
@@ -35,18 +37,18 @@ class ReconcileOutcome(enum.Enum):
     """Reconciling failed: retry with back-off."""
 
 
-class _Priority(enum.IntEnum):
-    EDIT = 0
-    CHILD_EVENT = 1
+_CHILD_EVENT_SECONDS = 5.0
+"""How long an event of a child lets later edits pass."""
 
 
 class WorkQueue(Generic[K]):
     """A queue of keys with coalescing and back-off."""
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._ready: asyncio.PriorityQueue[tuple[_Priority, int, K]] = asyncio.PriorityQueue()
+        self._ready: asyncio.PriorityQueue[tuple[float, int, K]] = asyncio.PriorityQueue()
         self._numbers = itertools.count()
-        self._queued: dict[K, _Priority] = {}
+        self._queued: dict[K, float] = {}
+        """When each key is due, by the clock of the event loop: the order of processing."""
         self._processing: set[K] = set()
         self._dirty: set[K] = set()
         self._failures: dict[K, int] = {}
@@ -70,7 +72,7 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Queue a key with priority: its resource was edited."""
-        self._add(key, _Priority.EDIT)
+        self._add(key, 0.0)
 
     def add_soon(self, key: K) -> None:
         """Queue a key after the current burst of events, or sooner if it is added."""
@@ -90,9 +92,9 @@ class WorkQueue(Generic[K]):
     async def work(self, handle: Callable[[K], Awaitable[ReconcileOutcome]]) -> None:
         """Process keys forever."""
         while True:
-            priority, _, key = await self._ready.get()
-            if self._queued.get(key) is not priority:
-                continue  # its priority was raised, and it may be processed already
+            due, _, key = await self._ready.get()
+            if self._queued.get(key) != due:
+                continue  # it became due earlier, and may be processed already
             del self._queued[key]
             self._processing.add(key)
             try:
@@ -101,14 +103,14 @@ class WorkQueue(Generic[K]):
                 self._processing.discard(key)
             self._finish(key, outcome)
 
-    def _add(self, key: K, priority: _Priority) -> None:
+    def _add(self, key: K, seconds: float) -> None:
         self._cancel_timer(key)
-        queued = self._queued.get(key)
+        due = asyncio.get_running_loop().time() + seconds
         if key in self._processing:
             self._dirty.add(key)
-        elif queued is None or priority < queued:
-            self._queued[key] = priority
-            self._ready.put_nowait((priority, next(self._numbers), key))
+        elif due < self._queued.get(key, math.inf):
+            self._queued[key] = due
+            self._ready.put_nowait((due, next(self._numbers), key))
 
     def _finish(self, key: K, outcome: ReconcileOutcome) -> None:
         if outcome is not ReconcileOutcome.RETRY:
@@ -146,7 +148,7 @@ class WorkQueue(Generic[K]):
 
     def _due(self, key: K) -> None:
         del self._timers[key]
-        self._add(key, _Priority.CHILD_EVENT)
+        self._add(key, _CHILD_EVENT_SECONDS)
 
     def _cancel_timer(self, key: K) -> None:
         timer = self._timers.pop(key, None)
