@@ -53,7 +53,7 @@ async def test_a_wrong_key_starts_nothing_and_the_right_one_does() -> None:
         ]
         await made.until_queued(4)
         made.make_ready(replica)
-        assert [one[0] for one in await asyncio.gather(*pending)] == [418] * 4
+        assert [one[0] for one in await asyncio.gather(*pending)] == [201] * 4
 
 
 async def test_made_up_keys_take_no_place_in_the_queue() -> None:
@@ -65,7 +65,7 @@ async def test_made_up_keys_take_no_place_in_the_queue() -> None:
         pending = [asyncio.create_task(made.post(headers=bearer("right"))) for _ in range(2)]
         await made.until_queued(2)
         made.make_ready(replica)
-        assert [one[0] for one in await asyncio.gather(*pending)] == [418, 418]
+        assert [one[0] for one in await asyncio.gather(*pending)] == [201, 201]
 
 
 async def test_while_a_replica_is_ready_it_judges_every_key() -> None:
@@ -74,7 +74,7 @@ async def test_while_a_replica_is_ready_it_judges_every_key() -> None:
         made.publish_keys("old")
         made.make_ready(replica)
 
-        assert (await made.post(headers=bearer("new")))[0] == 418
+        assert (await made.post(headers=bearer("new")))[0] == 201
         assert (await made.post(headers=bearer("old")))[0] == 401
         assert len(replica.received) == 2
 
@@ -85,7 +85,7 @@ async def test_an_endpoint_without_required_keys_checks_none() -> None:
         pending = asyncio.create_task(made.post(headers=bearer("whatever")))
         await made.until_queued(1)
         made.make_ready(replica)
-        assert (await pending)[0] == 418
+        assert (await pending)[0] == 201
 
 
 @pytest.mark.parametrize("published", [True, False], ids=["taken away", "never published"])
@@ -97,7 +97,7 @@ async def test_without_digests_any_key_starts_a_replica(published: bool) -> None
         pending = asyncio.create_task(made.post(headers=bearer("whatever")))
         await made.until_queued(1)
         made.make_ready(replica)
-        assert (await pending)[0] == 418
+        assert (await pending)[0] == 201
 
 
 # --- A Secret that changed while no replica ran ---------------------------------------------------
@@ -116,14 +116,14 @@ async def test_a_new_key_in_the_secret_starts_a_replica_once_digests_are_an_hour
         assert made.endpoint.held == 1, "more places would start more replicas"
 
         made.make_ready(replica)
-        assert (await first)[0] == 418
+        assert (await first)[0] == 201
         made.no_replica()
         made.publish_keys("new", salt="B" * 16)
         second = asyncio.create_task(made.post(headers=bearer("new")))
         await made.until_queued(1)
         assert (await status_of(made, "old"))[0] == 401
         made.make_ready(replica)
-        assert (await second)[0] == 418
+        assert (await second)[0] == 201
 
 
 async def test_made_up_keys_start_one_replica_an_hour() -> None:
@@ -290,7 +290,7 @@ async def test_a_key_that_a_replica_accepted_is_checked_before_all_others(
     replica = Replica(keys={"Bearer right"})
     async with activator(keys=True) as made, replica.serving():
         made.make_ready(replica)
-        assert (await made.post(headers=bearer("right")))[0] == 418
+        assert (await made.post(headers=bearer("right")))[0] == 201
         made.no_replica()
         made.publish_keys("right")
         monkeypatch.setattr("mistral_operator.activator.key_checks._MAX_OF_SOURCE", 0)

@@ -138,7 +138,7 @@ class Proxy:
                 )
             else:
                 WAIT_SECONDS.observe(time.monotonic() - started)
-                _learn(endpoint, request.path, key, upstream.status)
+                _learn(endpoint, request, key, upstream.status)
                 return await _stream_back(request, upstream, endpoint)
 
     async def _is_unknown(self, request: web.Request, endpoint: Endpoint, key: str) -> bool:
@@ -162,13 +162,19 @@ class Proxy:
         )
 
 
-def _learn(endpoint: Endpoint, path: str, key: str, status: int) -> None:
-    """Remember whether a replica accepted the key of a request."""
-    if not endpoint.terms.keys or not key or path in KEYLESS_PATHS:
+def _learn(endpoint: Endpoint, request: web.Request, key: str, status: int) -> None:
+    """Remember whether a replica accepted the key of a request.
+
+    Only a success proves that. The gate requires no key for OPTIONS, and a server can respond with
+    an error before the gate reads the key.
+    """
+    if not endpoint.terms.keys or not key:
+        return
+    if request.method == "OPTIONS" or request.path in KEYLESS_PATHS:
         return
     if status == 401:
         endpoint.accepted_keys.discard(key)
-    elif is_open(path, OPEN_PATHS):
+    elif 200 <= status < 300 and is_open(request.path, OPEN_PATHS):
         endpoint.accepted_keys.add(key)
 
 
