@@ -145,20 +145,55 @@ async def test_made_up_keys_start_one_replica_an_hour() -> None:
                 assert (await status_of(made, "made up"))[0] == 401
 
 
-async def test_a_client_that_leaves_uses_up_a_minute_of_the_others_and_not_an_hour() -> None:
-    async with activator(keys=True) as made:
-        made.publish_keys("right")
-        pass_time(made, BELIEF_SECONDS)
-        pending = asyncio.create_task(made.post(headers=bearer("made up")))
-        await made.until_queued(1)
-        pending.cancel()
-        await made.until_queued(0)
+def reported(made: Activator) -> int:
+    """Return how many queued requests the operator is told of."""
+    return sum(one.held for one in made.endpoints.document().endpoints)
 
-        assert (await status_of(made, "new"))[0] == 401
-        pass_time(made, 60)
+
+async def leave_at_once(made: Activator, key: str) -> None:
+    """Send the request with a key that may start a replica, and disconnect."""
+    pending = asyncio.create_task(made.post(headers=bearer(key)))
+    await made.until_queued(1)
+    pending.cancel()
+    await made.until_queued(0)
+
+
+async def test_a_client_that_leaves_does_not_take_back_the_replica_that_it_starts() -> None:
+    """Ten minutes of clients that left kept the keys of a changed Secret out."""
+    replica = Replica(keys={"Bearer new"})
+    async with activator(keys=True) as made, replica.serving():
+        made.publish_keys("old")
+        pass_time(made, BELIEF_SECONDS)
+        await leave_at_once(made, "made up")
+
+        assert reported(made) == 1
+        assert await status_of(made, "new") == (503, "unknown_api_key")
+        made.make_ready(replica)
+        assert reported(made) == 0
+        made.no_replica()
+        made.publish_keys("new", salt="B" * 16)
+        assert reported(made) == 0
         pending = asyncio.create_task(made.post(headers=bearer("new")))
         await made.until_queued(1)
-        pending.cancel()
+        made.make_ready(replica)
+        assert (await pending)[0] == 201
+
+
+@pytest.mark.parametrize(("max_wait", "seconds"), [(1, 60), (300, 300)])
+async def test_if_its_start_fails_the_next_unknown_key_may_start_one(
+    max_wait: int, seconds: int
+) -> None:
+    async with activator(keys=True, max_wait_seconds=max_wait) as made:
+        made.publish_keys("right")
+        pass_time(made, BELIEF_SECONDS)
+        await leave_at_once(made, "made up")
+        pass_time(made, seconds - 10)
+        assert reported(made) == 1
+
+        pass_time(made, 10)
+        assert reported(made) == 0
+        await leave_at_once(made, "new")
+        assert reported(made) == 1
 
 
 # --- Many keys ------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ BELIEF_SECONDS = 3600.0
 """How long after its last replica the digests of an endpoint are believed without exception. The
 Secret may have changed since; then no known key is right."""
 _PROBE_SECONDS = 60.0
-"""Time until another key may start a replica if the one before started none."""
+"""Shortest time until another key may start a replica if the one before started none."""
 _REPORT_SECONDS = 3600.0
 """Time between two reports of ignored slices of one namespace."""
 
@@ -74,6 +74,8 @@ class Endpoint:
     """Number of queued requests with an unknown key."""
     _waiting_since: float | None = None
     _believed_until: float = field(init=False)
+    _probe_until: float = -math.inf
+    """Until then, a key that the digests do not contain counts as queued."""
     _start_seconds: float = DEFAULT_START_SECONDS
     _updated: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -88,6 +90,8 @@ class Endpoint:
         if targets and not self.targets and self._waiting_since is not None:
             self._start_seconds = self.clock() - self._waiting_since
             self._waiting_since = None
+        if targets:
+            self._probe_until = -math.inf
         self.targets, self.in_path = targets, in_path
         self._updated.set()
         self._updated = asyncio.Event()
@@ -99,18 +103,30 @@ class Endpoint:
     def may_probe(self) -> bool:
         """Return whether a key that the digests do not contain may start a replica now.
 
-        If so, the next one has to wait.
+        If so, it counts as queued until a replica is ready, at most as long as its request could
+        be, and the next one has to wait. If a client that disconnects took its request back, anyone
+        could use up every attempt, and no client would ever learn of new keys.
         """
         now = self.clock()
         if now < self._believed_until:
             return False
-        self._believed_until = now + _PROBE_SECONDS
+        self._probe_until = now + max(_PROBE_SECONDS, self.terms.max_wait_seconds)
+        self._believed_until = self._probe_until
         return True
 
     @property
     def probing(self) -> bool:
         """Whether a key that the digests do not contain waits for a replica."""
-        return self.keys is not None and self._held_unknown > 0
+        return self.keys is not None and (self._held_unknown > 0 or self._is_probe_counted)
+
+    @property
+    def queued(self) -> int:
+        """Number of requests that a replica is to be started for."""
+        return self.held or int(self._is_probe_counted)
+
+    @property
+    def _is_probe_counted(self) -> bool:
+        return self.clock() < self._probe_until
 
     @contextmanager
     def slot(self, *, unknown: bool = False) -> Iterator[None]:
@@ -236,7 +252,7 @@ class Endpoints:
             EndpointReport(
                 namespace=one.key.namespace,
                 name=one.key.name,
-                held=one.held,
+                held=one.queued,
                 targets=len(one.targets),
             )
             for one in self._endpoints.values()
