@@ -1,17 +1,11 @@
 """Which API keys start a replica, once its replicas have published digests of their keys."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from activator_in_process import CHAT, Activator, Replica, activator, counted, error_of
 from mistral_operator.activator.endpoints import BELIEF_SECONDS
-from mistral_operator.activator.key_checks import KeyChecks, TooManyChecks, Turns
-from mistral_operator.scale_to_zero import StoredKeys
-
-SALT = "A" * 16
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -194,117 +188,6 @@ async def test_if_its_start_fails_the_next_unknown_key_may_start_one(
         assert reported(made) == 0
         await leave_at_once(made, "new")
         assert reported(made) == 1
-
-
-# --- Many keys ------------------------------------------------------------------------------------
-
-
-class Slow:
-    """Computes digests when the test lets it, and records for which keys."""
-
-    def __init__(self) -> None:
-        self.keys: list[str] = []
-        self.permits = asyncio.Semaphore(0)
-        self._loop = asyncio.get_running_loop()
-
-    def __call__(self, key: bytes, salt: str) -> str:
-        asyncio.run_coroutine_threadsafe(self.permits.acquire(), self._loop).result(5)
-        self.keys.append(key.decode())
-        return f"{key.decode()[::-1]} {salt}"
-
-    def permit(self, count: int) -> None:
-        """Let some more digests be computed."""
-        for _ in range(count):
-            self.permits.release()
-
-
-STORED = StoredKeys("c2VjcmV0", SALT, (f"thgir {SALT}",))
-
-Begin = Callable[..., "asyncio.Task[bool | None]"]
-
-
-def beginning(checks: KeyChecks) -> Begin:
-    """Return what begins the check of a key."""
-
-    def begin(key: str, source: str = "10.0.0.1", namespace: str = "team-a") -> Any:
-        return asyncio.create_task(checks.is_right(STORED, key, namespace=namespace, source=source))
-
-    return begin
-
-
-async def test_a_flood_of_made_up_keys_does_not_delay_other_clients_and_namespaces() -> None:
-    slow = Slow()
-    begin = beginning(KeyChecks(slow))
-    flood = [begin(f"wrong {number}") for number in range(100)]
-    await asyncio.sleep(0.01)
-    regular = begin("right", source="")
-    neighbor = begin("neighbor", source="10.0.0.2")
-    tenant = begin("tenant", namespace="team-b")
-    await asyncio.sleep(0.01)
-
-    slow.permit(6)
-    async with asyncio.timeout(5):
-        assert await regular
-        assert not await neighbor
-        assert not await tenant
-    assert {"right", "neighbor", "tenant"} < {*slow.keys[:6]}
-
-    refused = [one for one in flood if one.done() and isinstance(one.exception(), TooManyChecks)]
-    assert len(refused) == 84, "16 wait"
-    slow.permit(100)
-    assert not any(await asyncio.gather(*(one for one in flood if one not in refused)))
-
-
-async def test_a_key_is_checked_once_however_many_requests_have_it() -> None:
-    slow = Slow()
-    checks = KeyChecks(slow)
-    begin = beginning(checks)
-    first, *others = [begin("right") for _ in range(100)]
-    await asyncio.sleep(0.01)
-    first.cancel()
-    slow.permit(1)
-
-    assert await asyncio.gather(*others) == [True] * 99
-    assert await begin("right")
-    slow.permit(1)
-    assert [await begin("wrong"), await begin("wrong")] == [False, False]
-    assert slow.keys == ["right", "wrong"]
-    kept = vars(checks)
-    assert "wrong" not in repr([kept["_results"], kept["_running"], vars(kept["_turns"])])
-
-
-async def test_an_added_key_is_right_without_another_check() -> None:
-    slow = Slow()
-    checks = KeyChecks(slow)
-    begin = beginning(checks)
-    slow.permit(1)
-    assert not await begin("new")
-
-    changed = StoredKeys(STORED.secret, SALT, (*STORED.digests, f"wen {SALT}"))
-    assert await checks.is_right(changed, "new", namespace="team-a", source="10.0.0.1")
-
-
-async def test_a_machine_that_cannot_compute_digests_leaves_keys_to_the_replicas() -> None:
-    def fail(*_: object) -> str:
-        raise ValueError("unsupported")
-
-    checks = KeyChecks(fail)
-    assert await checks.is_right(STORED, "right", namespace="team-a", source="") is None
-
-
-async def test_a_namespace_has_a_limit_whatever_the_number_of_its_clients() -> None:
-    turns = Turns()
-    for number in range(64):
-        turns.put("team-a", f"10.0.0.{number}", (SALT, b""), "key")
-
-    with pytest.raises(TooManyChecks):
-        turns.put("team-a", "10.0.1.1", (SALT, b""), "key")
-    turns.put("team-a", "", (SALT, b"known"), "known")
-    turns.put("team-b", "10.0.1.1", (SALT, b"other"), "other")
-
-    taken = [turns.take() for _ in range(3)]
-    assert [one[1] for one in taken if one] == ["known", "other", "key"]
-    assert len([*iter(turns.take, None)]) == 63
 
 
 async def test_a_client_beyond_the_limit_is_told_to_come_back(

@@ -2,14 +2,16 @@
 
 A digest takes long, and anyone can make up keys. So one is computed at a time, in another thread
 and for at most half of the time. Namespaces take turns, and within one the addresses of clients,
-after the keys that a replica has accepted before. Results are kept, of right and of wrong keys.
+after the keys that a replica has accepted before. Results are kept, of right and of wrong keys. A
+key whose clients have all left is not checked.
 """
 
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mistral_operator.activator.accepted_keys import fingerprint, key_bytes
 from mistral_operator.activator.quiet_log import QuietLog
@@ -22,10 +24,13 @@ _MAX_RESULTS = 10_000
 """Digests of keys that are remembered, about 350 bytes each."""
 _MAX_OF_SOURCE = 16
 _MAX_OF_NAMESPACE = 64
-"""Keys that wait for their check: at 160 ms each, the last of them waits ten seconds."""
+"""Keys that wait for their check: at 160 ms each, the last of them waits ten seconds. As many may
+wait in addition that a replica accepted before."""
 
 _Job = tuple[str, bytes]
 """Salt and fingerprint of a key."""
+_Sources = OrderedDict[str, OrderedDict[_Job, str]]
+"""Keys by the address of their client."""
 
 
 class TooManyChecks(Exception):
@@ -36,20 +41,20 @@ class Turns:
     """Keys that wait for their check; namespaces take turns, and the sources within each."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, OrderedDict[str, deque[tuple[_Job, str]]]] = OrderedDict()
+        self._waiting: OrderedDict[str, _Sources] = OrderedDict()
 
     def put(self, namespace: str, source: str, job: _Job, key: str) -> None:
-        """Add a key; an empty source comes first, and without a limit.
+        """Add a key; an empty source comes first, and has a limit of its own.
 
         Raises:
             TooManyChecks: the source or the namespace is at its limit.
         """
         sources = self._waiting.get(namespace, OrderedDict())
-        own = sources.get(source, deque())
-        count = sum(len(one) for name, one in sources.items() if name)
-        if source and (len(own) >= _MAX_OF_SOURCE or count >= _MAX_OF_NAMESPACE):
+        own = sources.get(source, OrderedDict())
+        count = sum(len(one) for name, one in sources.items() if name) if source else len(own)
+        if (source and len(own) >= _MAX_OF_SOURCE) or count >= _MAX_OF_NAMESPACE:
             raise TooManyChecks
-        own.append((job, key))
+        own[job] = key
         sources[source] = own
         self._waiting[namespace] = sources
 
@@ -60,13 +65,35 @@ class Turns:
         namespace, sources = self._waiting.popitem(last=False)
         source = "" if "" in sources else next(iter(sources))
         own = sources.pop(source)
-        taken = own.popleft()
+        taken = own.popitem(last=False)
         # Both wait behind all others now.
         if own:
             sources[source] = own
         if sources:
             self._waiting[namespace] = sources
         return taken
+
+    def remove(self, namespace: str, source: str, job: _Job) -> bool:
+        """Remove a key; return whether it was waiting."""
+        sources = self._waiting.get(namespace, OrderedDict())
+        own = sources.get(source, OrderedDict())
+        if own.pop(job, None) is None:
+            return False
+        if not own:
+            del sources[source]
+        if not sources:
+            del self._waiting[namespace]
+        return True
+
+
+@dataclass(slots=True)
+class _Check:
+    """The check of one key for all clients that send it."""
+
+    namespace: str
+    source: str
+    digest: asyncio.Future[str | None]
+    clients: int = 0
 
 
 class KeyChecks:
@@ -79,7 +106,7 @@ class KeyChecks:
     def __init__(self, digest: Callable[[bytes, str], str] = key_digest) -> None:
         self._digest = digest
         self._results: OrderedDict[_Job, str] = OrderedDict()
-        self._running: dict[_Job, asyncio.Future[str | None]] = {}
+        self._running: dict[_Job, _Check] = {}
         self._turns = Turns()
         self._worker: asyncio.Task[None] | None = None
         self._log = QuietLog(log)
@@ -101,21 +128,29 @@ class KeyChecks:
         job = keys.salt, fingerprint(key)
         digest = self._results.get(job)
         if digest is None:
-            # Requests with one key share its check, which goes on if one of the clients leaves.
-            running = self._running.get(job) or self._start(namespace, source, job, key)
-            digest = await asyncio.shield(running)
+            digest = await self._shared(job, namespace, source, key)
         else:
             self._results.move_to_end(job)
         return None if digest is None else digest in keys.digests
 
-    def _start(
-        self, namespace: str, source: str, job: _Job, key: str
-    ) -> asyncio.Future[str | None]:
+    async def _shared(self, job: _Job, namespace: str, source: str, key: str) -> str | None:
+        """Return the digest; requests with one key share its check until the last of them left."""
+        check = self._running.get(job) or self._start(job, namespace, source, key)
+        check.clients += 1
+        try:
+            return await asyncio.shield(check.digest)
+        finally:
+            check.clients -= 1
+            if not check.clients and self._turns.remove(check.namespace, check.source, job):
+                del self._running[job]
+
+    def _start(self, job: _Job, namespace: str, source: str, key: str) -> _Check:
         self._turns.put(namespace, source, job, key)
-        self._running[job] = asyncio.get_running_loop().create_future()
+        check = _Check(namespace, source, asyncio.get_running_loop().create_future())
+        self._running[job] = check
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        return self._running[job]
+        return check
 
     async def _work(self) -> None:
         """Check keys until none waits."""
@@ -126,7 +161,7 @@ class KeyChecks:
                 self._results[job] = digest
                 if len(self._results) > _MAX_RESULTS:
                     self._results.popitem(last=False)
-            self._running.pop(job).set_result(digest)
+            self._running.pop(job).digest.set_result(digest)
             await asyncio.sleep(time.monotonic() - started)
 
     async def _compute(self, key: str, salt: str) -> str | None:
