@@ -149,7 +149,7 @@ async def test_a_key_whose_clients_have_left_is_neither_kept_nor_checked(source:
 
     last = begin("last", source=source)
     slow.permit(2)
-    assert await asyncio.gather(first, last) == [False, False]
+    assert (await first, await last) == (False, False)
     assert slow.keys == ["first", "last"]
 
 

@@ -72,7 +72,8 @@ class Endpoint:
     _next_target: int = 0
     _held_unknown: int = 0
     """Number of queued requests with an unknown key."""
-    _waiting_since: float | None = None
+    _waiting_since: float = 0.0
+    """When the first of the queued requests arrived."""
     _believed_until: float = field(init=False)
     _probe_until: float = -math.inf
     """Until then, a key that the digests do not contain counts as queued."""
@@ -87,9 +88,8 @@ class Endpoint:
         """Set the state that the slices report."""
         if targets or self.targets:
             self._believed_until = self.clock() + BELIEF_SECONDS
-        if targets and not self.targets and self._waiting_since is not None:
+        if targets and not self.targets and self.queued:
             self._start_seconds = self.clock() - self._waiting_since
-            self._waiting_since = None
         if targets:
             self._probe_until = -math.inf
         self.targets, self.in_path = targets, in_path
@@ -110,6 +110,8 @@ class Endpoint:
         now = self.clock()
         if now < self._believed_until:
             return False
+        if not self.queued:
+            self._waiting_since = now
         self._probe_until = now + max(_PROBE_SECONDS, self.terms.max_wait_seconds)
         self._believed_until = self._probe_until
         return True
@@ -144,7 +146,7 @@ class Endpoint:
             raise LimitExceeded
         if unknown and self._held_unknown >= (self.terms.max_requests + 1) // 2:
             raise LimitExceeded
-        if self._waiting_since is None:
+        if not self.queued:
             self._waiting_since = self.clock()
         self.held += 1
         self._held_unknown += unknown
@@ -162,9 +164,14 @@ class Endpoint:
         return self.targets[self._next_target % len(self.targets)]
 
     def retry_after(self) -> int:
-        """Return the seconds until a replica should be ready, as long as the last start took."""
-        waited = 0.0 if self._waiting_since is None else self.clock() - self._waiting_since
-        return max(5, math.ceil(self._start_seconds - waited))
+        """Return the seconds until a replica should be ready, as long as the last start took.
+
+        A start can take a day without a free GPU. A client need not stay away for as long: it is
+        queued when it returns.
+        """
+        waited = self.clock() - self._waiting_since if self.queued else 0.0
+        longest = max(DEFAULT_START_SECONDS, self.terms.max_wait_seconds)
+        return max(5, math.ceil(min(longest, self._start_seconds - waited)))
 
 
 class Endpoints:
