@@ -164,3 +164,71 @@ async def test_a_key_that_one_of_its_clients_still_waits_for_is_checked() -> Non
     slow.permit(2)
 
     assert [await first, await stays] == [False, True]
+
+
+# --- A full namespace -----------------------------------------------------------------------------
+
+
+def full(*sources: str, each: int) -> Turns:
+    """Return turns in which some keys of each source wait."""
+    turns = Turns()
+    for source in sources:
+        for number in range(each):
+            turns.put("team-a", source, (SALT, f"{source} {number}".encode()), "made up")
+    return turns
+
+
+FOUR = [f"10.0.0.{number}" for number in range(4)]
+MANY = [f"10.0.1.{number}" for number in range(64)]
+ONE_NETWORK = [f"2001:db8::{number:x}" for number in range(64)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "each", "source", "added"),
+    [
+        pytest.param(FOUR, 16, "10.0.0.9", 12, id="four addresses give way to a fifth"),
+        pytest.param(FOUR, 16, "2001:db8::1", 12, id="to one of the other family"),
+        pytest.param(FOUR, 16, FOUR[0], 0, id="but not to one of them"),
+        pytest.param(MANY, 1, "10.0.0.9", 0, id="many addresses with a key each do not"),
+        pytest.param(ONE_NETWORK, 1, "10.0.0.9", 16, id="those of one network do"),
+        pytest.param(ONE_NETWORK, 1, "2001:db8:0:1::1", 16, id="to another network"),
+        pytest.param(ONE_NETWORK, 1, "2001:db8::ffff", 0, id="but not to one of theirs"),
+        pytest.param(ONE_NETWORK[:4], 16, "2001:db8::ffff", 12, id="unless they have more"),
+        pytest.param(FOUR, 16, "unknown", 12, id="to one without an address"),
+    ],
+)
+def test_sources_with_many_keys_give_way_to_those_with_few(
+    sources: list[str], each: int, source: str, added: int
+) -> None:
+    """Four addresses with 16 made-up keys each kept every new client of a namespace out."""
+    turns, removed = full(*sources, each=each), []
+    count = 0
+    for number in range(17):
+        try:
+            removed.append(turns.put("team-a", source, (SALT, b"new %d" % number), "new"))
+        except TooManyChecks:
+            break
+        count += 1
+
+    assert count == added
+    waiting = [one[0] for one in iter(turns.take, None)]
+    assert not {*waiting} & {*removed}
+    assert len(waiting) <= 64
+
+
+async def test_the_client_of_a_key_that_gives_way_is_told_to_come_back() -> None:
+    slow = Slow()
+    begin = beginning(KeyChecks(slow))
+    flood = [begin(f"{source} {number}", source) for source in FOUR for number in range(16)]
+    await asyncio.sleep(0.05)
+    more = begin("first is computed", FOUR[0])
+    await asyncio.sleep(0.01)
+    regular = begin("right", "10.0.0.9")
+    await asyncio.sleep(0.01)
+
+    (gone,) = (one for one in [*flood, more] if one.done())
+    assert isinstance(gone.exception(), TooManyChecks)
+    slow.permit(100)
+    assert await regular
+    assert slow.keys.index("right") <= 5
+    assert len(await asyncio.gather(*flood, more, return_exceptions=True)) == 65

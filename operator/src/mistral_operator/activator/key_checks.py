@@ -7,11 +7,14 @@ key whose clients have all left is not checked.
 """
 
 import asyncio
+import ipaddress
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mistral_operator.activator.accepted_keys import fingerprint, key_bytes
 from mistral_operator.activator.quiet_log import QuietLog
@@ -25,7 +28,8 @@ _MAX_RESULTS = 10_000
 _MAX_OF_SOURCE = 16
 _MAX_OF_NAMESPACE = 64
 """Keys that wait for their check: at 160 ms each, the last of them waits ten seconds. As many may
-wait in addition that a replica accepted before."""
+wait in addition that a replica accepted before. In a full namespace, sources with many keys give
+way to those with few."""
 
 _Job = tuple[str, bytes]
 """Salt and fingerprint of a key."""
@@ -43,20 +47,28 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, _Sources] = OrderedDict()
 
-    def put(self, namespace: str, source: str, job: _Job, key: str) -> None:
-        """Add a key; an empty source comes first, and has a limit of its own.
+    def put(self, namespace: str, source: str, job: _Job, key: str) -> _Job | None:
+        """Add a key, and return the one that gives way to it in a full namespace.
+
+        An empty source comes first, and has a limit of its own.
 
         Raises:
-            TooManyChecks: the source or the namespace is at its limit.
+            TooManyChecks: the source is at its limit, or the namespace, and no source has more.
         """
         sources = self._waiting.get(namespace, OrderedDict())
         own = sources.get(source, OrderedDict())
         count = sum(len(one) for name, one in sources.items() if name) if source else len(own)
-        if (source and len(own) >= _MAX_OF_SOURCE) or count >= _MAX_OF_NAMESPACE:
+        if len(own) >= (_MAX_OF_SOURCE if source else _MAX_OF_NAMESPACE):
             raise TooManyChecks
+        removed = None
+        if count >= _MAX_OF_NAMESPACE:
+            largest = _source_to_shrink(sources, source)
+            removed = next(reversed(sources[largest]))
+            self.remove(namespace, largest, removed)
         own[job] = key
         sources[source] = own
         self._waiting[namespace] = sources
+        return removed
 
     def take(self) -> tuple[_Job, str] | None:
         """Remove and return the next key, None without any."""
@@ -84,6 +96,39 @@ class Turns:
         if not sources:
             del self._waiting[namespace]
         return True
+
+
+def _source_to_shrink(sources: _Sources, newcomer: str) -> str:
+    """Return the source whose newest key gives way to the first keys of another one.
+
+    Networks are compared before addresses: a client with an IPv6 network has all its addresses.
+
+    Raises:
+        TooManyChecks: none has more keys than the newcomer.
+    """
+    counts = Counter[str]()
+    for source, keys in sources.items():
+        if source:
+            counts[_network(source)] += len(keys)
+    own = _network(newcomer)
+    ((largest, most),) = counts.most_common(1)
+    others = most > counts[own] + 1
+    network = largest if others else own
+    sizes = {one: len(keys) for one, keys in sources.items() if one and _network(one) == network}
+    source = max(sizes, key=sizes.__getitem__, default=newcomer)
+    if not others and sizes.get(source, 0) <= sizes.get(newcomer, 0) + 1:
+        raise TooManyChecks
+    return source
+
+
+@lru_cache(4096)
+def _network(source: str) -> str:
+    """Return the /64 of an IPv6 address, another address as it is."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(source)
+        if address.version == 6:
+            return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return source
 
 
 @dataclass(slots=True)
@@ -123,7 +168,7 @@ class KeyChecks:
             source: address of the client; empty for a key that a replica accepted before.
 
         Raises:
-            TooManyChecks: too many other keys are waiting.
+            TooManyChecks: too many other keys are waiting, or this one gave way to another.
         """
         job = keys.salt, fingerprint(key)
         digest = self._results.get(job)
@@ -141,11 +186,15 @@ class KeyChecks:
             return await asyncio.shield(check.digest)
         finally:
             check.clients -= 1
-            if not check.clients and self._turns.remove(check.namespace, check.source, job):
+            left = not check.clients and self._running.get(job) is check
+            # A check that has begun is completed.
+            if left and self._turns.remove(check.namespace, check.source, job):
                 del self._running[job]
 
     def _start(self, job: _Job, namespace: str, source: str, key: str) -> _Check:
-        self._turns.put(namespace, source, job, key)
+        removed = self._turns.put(namespace, source, job, key)
+        if removed is not None:
+            self._running.pop(removed).digest.set_exception(TooManyChecks())
         check = _Check(namespace, source, asyncio.get_running_loop().create_future())
         self._running[job] = check
         if self._worker is None or self._worker.done():
