@@ -36,7 +36,9 @@ class Replica:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     more: asyncio.Event = field(default_factory=asyncio.Event)
     keys: set[str] | None = None
-    """Keys that it accepts; any if None."""
+    """Keys that it accepts; any if None. As at the gate, OPTIONS needs none."""
+    status: int = 201
+    """Status of its responses."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Replica"]:
@@ -61,11 +63,13 @@ class Replica:
     async def _echo(self, request: web.Request) -> web.Response:
         self.received.append(request)
         body = await request.read()
+        if request.method == "OPTIONS":
+            return web.Response(status=405)
         if self.keys is not None and request.headers.get("Authorization") not in self.keys:
             return web.Response(status=401)
         headers = {"X-Loop": "none", "Connection": "X-Hop", "X-Hop": "mine"}
         return web.Response(
-            status=418, body=body or b"nothing", headers=headers, content_type="text/odd"
+            status=self.status, body=body or b"nothing", headers=headers, content_type="text/odd"
         )
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:

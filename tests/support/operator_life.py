@@ -189,7 +189,7 @@ class OneOperator:
                 CONTEXT,
                 self.fleet,
                 ports=self._ports,
-                publish_ports=self._port_map.publish,
+                publish_ports=self._port_map.publish_for,
                 requeue=self._queue.add,
                 requeue_after=self._queue.add_after,
                 now=life.now,

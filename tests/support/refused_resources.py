@@ -260,6 +260,13 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"sharedMemory": 2147483648},
         "spec.sharedMemory: write it as a quoted quantity",
     ),
+    "more paths than the activator can know": (
+        {
+            "autoscaling": {"minReplicas": 0, "maxReplicas": 2},
+            "gate": {"paths": [f"/v1/path-{number:03}" for number in range(11)]},
+        },
+        "spec.gate.paths of an endpoint that can scale to zero may have at most 160 characters",
+    ),
 }
 """By the CEL rules of the CRD: the sentence is the same from both."""
 
@@ -410,8 +417,16 @@ ACCEPTED: dict[str, Spec] = {
         }
     },
     "an integer as a float": {"replicas": 2.0},
+    "as many paths as the activator can know": {
+        "autoscaling": {"minReplicas": 0, "maxReplicas": 2},
+        "gate": {"paths": [f"/v1/path-{number:03}" for number in range(10)]},
+    },
+    "many paths of an endpoint that stays": {
+        "autoscaling": {"minReplicas": 1, "maxReplicas": 2},
+        "gate": {"paths": [f"/v1/path-{number:03}" for number in range(32)]},
+    },
 }
-"""What Helm templates write: both accept it."""
+"""What Helm templates write, and what is just below a limit: both accept it."""
 
 INVALID_METADATA: dict[str, Spec] = {
     "a number as a label": {"labels": {"a": 1}},

@@ -17,7 +17,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -29,6 +29,10 @@ FIRST_PORT = 20_000
 PORTS = 2_000
 """Number of ports of the activator, one per endpoint that can scale to zero. They end below the
 ephemeral ports of Linux (32768)."""
+
+MAX_ENTRY_BYTES = 520
+"""Size of a port and its entry in the port map. Then the entries of all ports fit into one object
+of 1 MiB, whatever tenants write: a map that the API server rejects would stop all of them."""
 
 _Endpoint = tuple[str, str]
 
@@ -62,6 +66,18 @@ class PortMapEntry(_Document):
     namespace: str
     name: str
     terms: Terms
+
+    @property
+    def size(self) -> int:
+        """Bytes that the entry takes in the port map, with its port."""
+        return len(str(FIRST_PORT)) + len(self.model_dump_json().encode())
+
+    @property
+    def bounded(self) -> Self:
+        """The entry, without the paths of its endpoint if it is too large with them."""
+        if self.size <= MAX_ENTRY_BYTES:
+            return self
+        return self.model_copy(update={"terms": self.terms.model_copy(update={"paths": ()})})
 
 
 def encode_port_map(entries: Mapping[int, PortMapEntry]) -> dict[str, str]:

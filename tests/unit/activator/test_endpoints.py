@@ -7,12 +7,18 @@ import pytest
 
 from builders import NAME, NAMESPACE, next_version
 from endpoint_slices import KEY, TERMS, mapped, our_slice, slice_body
-from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
+from mistral_operator.activator.endpoints import (
+    BELIEF_SECONDS,
+    Endpoint,
+    Endpoints,
+    LimitExceeded,
+)
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import key_of
 from mistral_operator.scale_to_zero import EndpointReport, Terms
 
 OTHER_TERMS = Terms(model="other", max_wait_seconds=9, max_requests=9)
+PATIENT_TERMS = Terms(model="small", max_wait_seconds=300, max_requests=2)
 
 
 class Watched:
@@ -164,7 +170,7 @@ async def test_targets_are_used_round_robin() -> None:
 
 def test_retry_after_is_when_a_start_should_be_complete() -> None:
     now = [100.0]
-    endpoint = Endpoint(KEY, TERMS, 20_000, clock=lambda: now[0])
+    endpoint = Endpoint(KEY, PATIENT_TERMS, 20_000, clock=lambda: now[0])
     assert endpoint.retry_after() == 60, "the default until a start was measured"
 
     with endpoint.slot():
@@ -176,3 +182,54 @@ def test_retry_after_is_when_a_start_should_be_complete() -> None:
         assert endpoint.retry_after() == 150, "the last start took 200 seconds"
         now[0] += 500
         assert endpoint.retry_after() == 5
+
+
+@pytest.mark.parametrize("probe", [False, True], ids=["a request", "an unknown key"])
+def test_a_request_that_left_long_ago_is_not_the_beginning_of_a_start(probe: bool) -> None:
+    """One request that left made Retry-After a day for every client of later starts."""
+    now = [100.0]
+    endpoint = Endpoint(KEY, PATIENT_TERMS, 20_000, clock=lambda: now[0])
+    now[0] += BELIEF_SECONDS
+    if probe:
+        assert endpoint.may_probe()
+    with endpoint.slot():
+        now[0] += 0.5
+    now[0] += 86_400
+    assert endpoint.retry_after() == 60
+
+    with endpoint.slot():
+        now[0] += 90
+        endpoint.update(("10.0.1.1:8000",), in_path=True)
+    endpoint.update((), in_path=True)
+    assert endpoint.retry_after() == 90, "the start of the second one"
+    endpoint.update(("10.0.1.1:8000",), in_path=True)
+    endpoint.update((), in_path=True)
+    assert endpoint.retry_after() == 90, "no request waited for this one"
+
+
+def test_the_start_for_an_unknown_key_is_measured_although_its_client_left() -> None:
+    now = [100.0]
+    endpoint = Endpoint(KEY, PATIENT_TERMS, 20_000, clock=lambda: now[0])
+    now[0] += BELIEF_SECONDS
+    assert endpoint.may_probe()
+    with endpoint.slot(unknown=True):
+        now[0] += 0.5
+    now[0] += 119.5
+    endpoint.update(("10.0.1.1:8000",), in_path=True)
+
+    assert endpoint.retry_after() == 120
+
+
+@pytest.mark.parametrize(("max_wait", "longest"), [(1, 60), (300, 300), (3600, 3600)])
+def test_retry_after_is_not_much_longer_than_a_request_could_be_queued(
+    max_wait: int, longest: int
+) -> None:
+    now = [100.0]
+    terms = Terms(model="small", max_wait_seconds=max_wait, max_requests=2)
+    endpoint = Endpoint(KEY, terms, 20_000, clock=lambda: now[0])
+    with endpoint.slot():
+        now[0] += 86_400
+        endpoint.update(("10.0.1.1:8000",), in_path=True)
+    endpoint.update((), in_path=True)
+
+    assert endpoint.retry_after() == longest

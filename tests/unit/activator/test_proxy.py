@@ -23,7 +23,7 @@ async def test_a_request_is_queued_until_a_replica_is_ready_and_then_answered() 
         made.make_ready(replica)
 
         status, headers, body = await pending
-        assert (status, body, headers["Content-Type"]) == (418, b"a body", "text/odd")
+        assert (status, body, headers["Content-Type"]) == (201, b"a body", "text/odd")
         assert made.endpoint.held == 0
     assert counted("forwarded") == before + 1
 
@@ -115,7 +115,7 @@ async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_afte
         )
         assert "raise spec.autoscaling.activation.maxRequests" in caplog.text
         made.make_ready(replica)
-        assert [status for status, _, _ in await asyncio.gather(*pending)] == [418, 418]
+        assert [status for status, _, _ in await asyncio.gather(*pending)] == [201, 201]
 
 
 async def test_a_request_that_is_queued_too_long_times_out(
@@ -192,7 +192,7 @@ async def test_a_request_without_a_required_key_does_not_start_a_replica() -> No
         pending = asyncio.create_task(made.post(headers={"Authorization": "Bearer x"}))
         await made.until_queued(1)
         made.make_ready(replica)
-        assert (await pending)[0] == 418
+        assert (await pending)[0] == 201
 
 
 async def test_a_port_without_an_endpoint_responds_with_an_error() -> None:

@@ -106,7 +106,7 @@ async def test_an_open_path_starts_a_replica(path: str) -> None:
         await made.until_queued(1)
         made.make_ready(replica)
 
-        assert (await pending)[0] == 418
+        assert (await pending)[0] == 201
 
 
 async def test_a_path_that_the_resource_opens_starts_a_replica() -> None:
@@ -115,7 +115,7 @@ async def test_a_path_that_the_resource_opens_starts_a_replica() -> None:
         await made.until_queued(1)
         made.make_ready(replica)
 
-        assert (await pending)[0] == 418
+        assert (await pending)[0] == 201
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_a_request_without_a_key_starts_nothing_and_takes_no_place(
         pending = asyncio.create_task(made.post(headers=KEY))
         await made.until_queued(1)
         made.make_ready(replica)
-        assert (await pending)[0] == 418
+        assert (await pending)[0] == 201
 
 
 async def test_a_list_of_models_needs_the_key_that_it_needs_while_awake() -> None:
@@ -154,8 +154,11 @@ async def test_a_list_of_models_needs_the_key_that_it_needs_while_awake() -> Non
 async def test_while_a_replica_is_ready_everything_is_the_gates_to_judge() -> None:
     async with activator(keys=True) as made, Replica().serving() as replica:
         made.make_ready(replica)
-        for method, path in (("OPTIONS", CHAT), ("GET", "/health"), ("POST", "/pause")):
-            assert (await answer(made, method, path, {}))[0] == 418
+        requests = (("OPTIONS", CHAT), ("GET", "/health"), ("POST", "/pause"))
+        statuses = [(await answer(made, method, path, {}))[0] for method, path in requests]
+
+        assert statuses == [405, 201, 201]
+        assert len(replica.received) == 3
 
 
 async def test_made_up_keys_cannot_take_the_places_of_a_key_that_a_replica_accepted() -> None:
@@ -163,7 +166,7 @@ async def test_made_up_keys_cannot_take_the_places_of_a_key_that_a_replica_accep
     replica = Replica(keys={"Bearer right"})
     async with activator(keys=True, max_requests=10) as made, replica.serving():
         made.make_ready(replica)
-        assert (await made.post(headers={"Authorization": "Bearer right"}))[0] == 418
+        assert (await made.post(headers={"Authorization": "Bearer right"}))[0] == 201
         assert (await made.post(headers={"Authorization": "Bearer wrong"}))[0] == 401
         made.no_replica()
 
@@ -185,13 +188,44 @@ async def test_made_up_keys_cannot_take_the_places_of_a_key_that_a_replica_accep
         assert len(replica.received) == 12, "two before, and ten that were queued"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("OPTIONS", CHAT, 405),
+        ("GET", "/health", 200),
+        ("GET", "/pause", 404),
+        ("POST", CHAT, 400),
+        ("POST", CHAT, 502),
+        ("POST", CHAT, 503),
+    ],
+)
+async def test_only_a_success_teaches_a_key(method: str, path: str, status: int) -> None:
+    """256 preflights with made-up keys pushed out all keys that a replica had accepted."""
+    right = {"Authorization": "Bearer right"}
+    replica = Replica(keys={"Bearer right"})
+    async with activator(keys=True) as made, replica.serving():
+        made.make_ready(replica)
+        assert (await made.post(headers=right))[0] == 201
+        replica.keys, replica.status = None, status
+
+        for number in range(260):
+            made_up = {"Authorization": f"Bearer made up {number}"}
+            assert (await answer(made, method, path, made_up))[0] == status
+
+        accepted = made.endpoint.accepted_keys
+        assert "right" in accepted
+        assert "made up 259" not in accepted
+        assert (await answer(made, method, path, right))[0] == status
+        assert "right" in accepted
+
+
 async def test_until_a_key_was_accepted_any_key_may_take_every_place() -> None:
     async with activator(keys=True, max_requests=2) as made, Replica().serving() as replica:
         pending = [asyncio.create_task(made.post(headers=KEY)) for _ in range(2)]
         await made.until_queued(2)
         made.make_ready(replica)
 
-        assert [status for status, _, _ in await asyncio.gather(*pending)] == [418, 418]
+        assert [status for status, _, _ in await asyncio.gather(*pending)] == [201, 201]
 
 
 def test_a_rejected_key_is_forgotten_and_too_many_push_out_the_oldest() -> None:

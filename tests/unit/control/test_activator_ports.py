@@ -1,7 +1,6 @@
 """When the activators serve in place of an endpoint, and what it needs before it scales to zero."""
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
@@ -339,14 +338,6 @@ async def test_a_restart_writes_nothing() -> None:
     await written.publish()
 
     assert cluster.writes == 0
-
-
-def test_two_thousand_endpoints_fit_into_one_object() -> None:
-    longest = Terms(model="m" * 128, keys=True, max_wait_seconds=3600, max_requests=10_000)
-    key = Key("n" * 63, "e" * 50)
-    entries = {FIRST_PORT + number: mapped(key, longest) for number in range(PORTS)}
-
-    assert len(json.dumps(encode_port_map(entries))) < 2**20
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from mistral_operator.activator.responses import error_response
 _RETRY_SECONDS = 2
 
 
-class KeyRefused(Exception):
-    """The key of a request does not start a replica.
+class NotAdmitted(Exception):
+    """A request may not be queued, since it does not start a replica.
 
     Args:
         outcome: the outcome of the request, for the metric.
@@ -36,7 +36,7 @@ async def is_unknown(endpoint: Endpoint, key: str, source: str, checks: KeyCheck
         checks: the checks of this process.
 
     Raises:
-        KeyRefused: the key does not start a replica.
+        NotAdmitted: the key does not start a replica.
     """
     if not endpoint.terms.keys:
         return False
@@ -47,9 +47,9 @@ async def is_unknown(endpoint: Endpoint, key: str, source: str, checks: KeyCheck
         # A replica that is ready by now judges itself.
         return False
     if endpoint.probing:
-        raise KeyRefused("wrong_key", _not_known_yet(endpoint))
+        raise NotAdmitted("wrong_key", _not_known_yet(endpoint))
     if not endpoint.may_probe():
-        raise KeyRefused("wrong_key", _wrong())
+        raise NotAdmitted("wrong_key", _wrong())
     namespace, name = endpoint.key
     endpoint.log.warning(
         "probe",
@@ -70,7 +70,7 @@ async def _is_right(endpoint: Endpoint, key: str, source: str, checks: KeyChecks
             endpoint.keys, key, namespace=endpoint.key.namespace, source=source
         )
     except TooManyChecks:
-        raise KeyRefused("unchecked_key", _too_many()) from None
+        raise NotAdmitted("unchecked_key", _too_many()) from None
 
 
 def _wrong() -> web.Response:

@@ -34,7 +34,7 @@ BELIEF_SECONDS = 3600.0
 """How long after its last replica the digests of an endpoint are believed without exception. The
 Secret may have changed since; then no known key is right."""
 _PROBE_SECONDS = 60.0
-"""Time until another key may start a replica if the one before started none."""
+"""Shortest time until another key may start a replica if the one before started none."""
 _REPORT_SECONDS = 3600.0
 """Time between two reports of ignored slices of one namespace."""
 
@@ -72,8 +72,11 @@ class Endpoint:
     _next_target: int = 0
     _held_unknown: int = 0
     """Number of queued requests with an unknown key."""
-    _waiting_since: float | None = None
+    _waiting_since: float = 0.0
+    """When the first of the queued requests arrived."""
     _believed_until: float = field(init=False)
+    _probe_until: float = -math.inf
+    """Until then, a key that the digests do not contain counts as queued."""
     _start_seconds: float = DEFAULT_START_SECONDS
     _updated: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -85,9 +88,10 @@ class Endpoint:
         """Set the state that the slices report."""
         if targets or self.targets:
             self._believed_until = self.clock() + BELIEF_SECONDS
-        if targets and not self.targets and self._waiting_since is not None:
+        if targets and not self.targets and self.queued:
             self._start_seconds = self.clock() - self._waiting_since
-            self._waiting_since = None
+        if targets:
+            self._probe_until = -math.inf
         self.targets, self.in_path = targets, in_path
         self._updated.set()
         self._updated = asyncio.Event()
@@ -99,18 +103,32 @@ class Endpoint:
     def may_probe(self) -> bool:
         """Return whether a key that the digests do not contain may start a replica now.
 
-        If so, the next one has to wait.
+        If so, it counts as queued until a replica is ready, at most as long as its request could
+        be, and the next one has to wait. If a client that disconnects took its request back, anyone
+        could use up every attempt, and no client would ever learn of new keys.
         """
         now = self.clock()
         if now < self._believed_until:
             return False
-        self._believed_until = now + _PROBE_SECONDS
+        if not self.queued:
+            self._waiting_since = now
+        self._probe_until = now + max(_PROBE_SECONDS, self.terms.max_wait_seconds)
+        self._believed_until = self._probe_until
         return True
 
     @property
     def probing(self) -> bool:
         """Whether a key that the digests do not contain waits for a replica."""
-        return self.keys is not None and self._held_unknown > 0
+        return self.keys is not None and (self._held_unknown > 0 or self._is_probe_counted)
+
+    @property
+    def queued(self) -> int:
+        """Number of requests that a replica is to be started for."""
+        return self.held or int(self._is_probe_counted)
+
+    @property
+    def _is_probe_counted(self) -> bool:
+        return self.clock() < self._probe_until
 
     @contextmanager
     def slot(self, *, unknown: bool = False) -> Iterator[None]:
@@ -128,7 +146,7 @@ class Endpoint:
             raise LimitExceeded
         if unknown and self._held_unknown >= (self.terms.max_requests + 1) // 2:
             raise LimitExceeded
-        if self._waiting_since is None:
+        if not self.queued:
             self._waiting_since = self.clock()
         self.held += 1
         self._held_unknown += unknown
@@ -146,9 +164,14 @@ class Endpoint:
         return self.targets[self._next_target % len(self.targets)]
 
     def retry_after(self) -> int:
-        """Return the seconds until a replica should be ready, as long as the last start took."""
-        waited = 0.0 if self._waiting_since is None else self.clock() - self._waiting_since
-        return max(5, math.ceil(self._start_seconds - waited))
+        """Return the seconds until a replica should be ready, as long as the last start took.
+
+        A start can take a day without a free GPU. A client need not stay away for as long: it is
+        queued when it returns.
+        """
+        waited = self.clock() - self._waiting_since if self.queued else 0.0
+        longest = max(DEFAULT_START_SECONDS, self.terms.max_wait_seconds)
+        return max(5, math.ceil(min(longest, self._start_seconds - waited)))
 
 
 class Endpoints:
@@ -238,7 +261,7 @@ class Endpoints:
             EndpointReport(
                 namespace=one.key.namespace,
                 name=one.key.name,
-                held=one.held,
+                held=one.queued,
                 targets=len(one.targets),
             )
             for one in self._endpoints.values()

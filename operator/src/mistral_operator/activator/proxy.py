@@ -9,7 +9,7 @@ from aiohttp import web
 from yarl import URL
 
 from mistral_operator.activator.accepted_keys import api_key
-from mistral_operator.activator.admission import KeyRefused, is_unknown
+from mistral_operator.activator.admission import NotAdmitted, is_unknown
 from mistral_operator.activator.body import STALL_SECONDS, TimedBody
 from mistral_operator.activator.budget import memory_of_request
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
@@ -88,12 +88,9 @@ class Proxy:
     async def _respond(
         self, request: web.Request, endpoint: Endpoint
     ) -> tuple[str, web.StreamResponse]:
-        if not endpoint.targets:
-            local = response_while_scaled_to_zero(
-                request.method, request.path, request.headers, endpoint.terms
-            )
-            if local is not None:
-                return "answered", local
+        local = _local_response(request, endpoint)
+        if local is not None:
+            return "answered", local
         namespace = endpoint.key.namespace
         body_bytes = request.content_length if request.body_exists else 0
         memory = memory_of_request(head_size(request), body_bytes)
@@ -109,13 +106,16 @@ class Proxy:
     ) -> tuple[str, web.StreamResponse]:
         started, key = time.monotonic(), api_key(request.headers.get("Authorization"))
         deadline = started + endpoint.terms.max_wait_seconds
-        try:
-            unknown = await self._is_unknown(request, endpoint, key)
-        except KeyRefused as refused:
-            return refused.outcome, refused.response
+        admitted, unknown = False, False
         while True:
             try:
+                # Again if a replica that seemed ready is gone: nothing has judged the request yet.
+                if not admitted and not endpoint.targets:
+                    unknown = await self._admit(request, endpoint, key)
+                    admitted = not endpoint.targets
                 target = await _wait_for_target(endpoint, deadline, unknown=unknown)
+            except NotAdmitted as refused:
+                return refused.outcome, refused.response
             except LimitExceeded:
                 return "over_budget", _queue_full(endpoint)
             except TimeoutError:
@@ -138,12 +138,18 @@ class Proxy:
                 )
             else:
                 WAIT_SECONDS.observe(time.monotonic() - started)
-                _learn(endpoint, request.path, key, upstream.status)
+                _learn(endpoint, request, key, upstream.status)
                 return await _stream_back(request, upstream, endpoint)
 
-    async def _is_unknown(self, request: web.Request, endpoint: Endpoint, key: str) -> bool:
-        if endpoint.targets:
-            return False
+    async def _admit(self, request: web.Request, endpoint: Endpoint, key: str) -> bool:
+        """Return whether a request that may be queued has an unknown key.
+
+        Raises:
+            NotAdmitted: it may not be queued.
+        """
+        local = _local_response(request, endpoint)
+        if local is not None:
+            raise NotAdmitted("answered", local)
         return await is_unknown(endpoint, key, request.remote or "unknown", self._checks)
 
     def _body(self, request: web.Request) -> TimedBody | None:
@@ -162,13 +168,28 @@ class Proxy:
         )
 
 
-def _learn(endpoint: Endpoint, path: str, key: str, status: int) -> None:
-    """Remember whether a replica accepted the key of a request."""
-    if not endpoint.terms.keys or not key or path in KEYLESS_PATHS:
+def _local_response(request: web.Request, endpoint: Endpoint) -> web.Response | None:
+    """Return the response to a request that takes no slot of the queue, None if it may take one."""
+    if endpoint.targets:
+        return None
+    return response_while_scaled_to_zero(
+        request.method, request.path, request.headers, endpoint.terms
+    )
+
+
+def _learn(endpoint: Endpoint, request: web.Request, key: str, status: int) -> None:
+    """Remember whether a replica accepted the key of a request.
+
+    Only a success proves that. The gate requires no key for OPTIONS, and a server can respond with
+    an error before the gate reads the key.
+    """
+    if not endpoint.terms.keys or not key:
+        return
+    if request.method == "OPTIONS" or request.path in KEYLESS_PATHS:
         return
     if status == 401:
         endpoint.accepted_keys.discard(key)
-    elif is_open(path, OPEN_PATHS):
+    elif 200 <= status < 300 and is_open(request.path, OPEN_PATHS):
         endpoint.accepted_keys.add(key)
 
 

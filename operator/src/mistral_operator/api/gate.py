@@ -126,7 +126,8 @@ class Gate(ApiModel):
     paths: list[Path] = Field(default=[], max_length=32)
     """Additional paths of vLLM's server that clients may use, each exact or ending in `/*`. Always
     available are chat completions, completions, models, tokenize and probes. Every other path
-    returns 404, since most of them generate text without loop detection and tool checks."""
+    returns 404, since most of them generate text without loop detection and tool checks. With
+    `autoscaling.minReplicas: 0` at most 160 characters, with 3 more for each path."""
     max_body_size: Annotated[Memory, _MAX_BODY_SIZE.before] = Field(
         default="64Mi", json_schema_extra=with_rules(_MAX_BODY_SIZE)
     )

@@ -30,6 +30,10 @@ _DEFAULT_MEMORY_LIMIT = "64Gi"
 processes of a replica with eight ranks take about half of it; pages of the weights' files do not
 count, since the kernel drops them first."""
 
+_PATHS_AT_ZERO = 160
+"""The activator knows the paths from a map of all endpoints in one object of 1 MiB. With quotes and
+a comma for each, they leave room for the longest usual names in 520 bytes."""
+
 
 class Spec(ApiModel):
     """One served endpoint: its model, how it is run, and on which hardware."""
@@ -54,6 +58,18 @@ class Spec(ApiModel):
             "spec.model.randomWeights still requires params.json and tekken.json: set"
             " spec.model.source.persistentVolumeClaim or image",
             lambda one: not one.model.random_weights or one.model.source.is_mounted,
+        ),
+        Rule(
+            "!has(self.autoscaling) || self.autoscaling.minReplicas > 0"
+            f" || self.gate.paths.map(one, one.size() + 3).sum() <= {_PATHS_AT_ZERO}",
+            "spec.gate.paths of an endpoint that can scale to zero may have at most"
+            f" {_PATHS_AT_ZERO} characters, and each path counts for 3 more: replace several by one"
+            " that ends in /*, or set spec.autoscaling.minReplicas to 1 or more",
+            lambda one: (
+                one.autoscaling is None
+                or one.autoscaling.min_replicas > 0
+                or sum(len(path) + 3 for path in one.gate.paths) <= _PATHS_AT_ZERO
+            ),
         ),
     )
 

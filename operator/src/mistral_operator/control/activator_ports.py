@@ -8,17 +8,18 @@ import asyncio
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.control.activator_maps import write_map
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, InvalidResource
+from mistral_operator.kube.errors import ClusterError, InvalidResource, Unavailable
 from mistral_operator.kube.objects import Key, key_of
 from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import (
     FIRST_PORT,
+    MAX_ENTRY_BYTES,
     PORTS,
     PortMapEntry,
     can_scale_to_zero,
@@ -31,6 +32,7 @@ from mistral_operator.watch.store import LiveChild, Store
 log = logging.getLogger(__name__)
 
 _ALL_PORTS = range(FIRST_PORT, FIRST_PORT + PORTS)
+_UNWRITTEN = "cannot write the port map of the activators: %s"
 _RETRY_SECONDS = 10.0
 _VERIFY_EVERY = 3
 """Rounds after which the map is read: someone may have deleted or edited it."""
@@ -75,7 +77,8 @@ class ActivatorPorts:
         for port, entry in decode_port_map(data).entries.items():
             key = Key(entry.namespace, entry.name)
             if self._store.resources.get(key) is not None:
-                self._entries[key] = port, entry
+                # Paths of a version that had no bound are gone until the resource is reconciled.
+                self._entries[key] = port, entry.bounded
                 self.version += 1
         taken = {port for port, _ in self._entries.values()}
         for key in map(key_of, self._store.resources.values()):
@@ -95,17 +98,27 @@ class ActivatorPorts:
         if not can_scale_to_zero(resource.spec):
             self.forget(key)
             return None
+        entry = PortMapEntry(namespace=key.namespace, name=key.name, terms=terms_of(resource))
+        if entry.size > MAX_ENTRY_BYTES:
+            self.forget(key)
+            self._refused[key] = _too_large(entry)
+            return None
         port = self._entries[key][0] if key in self._entries else self._free(key)
         if port is None:
             return None
         self._refused.pop(key, None)
         api_keys = resource.spec.gate.api_keys
         self._secrets[key] = "" if api_keys is None else api_keys.secret
-        entry = PortMapEntry(namespace=key.namespace, name=key.name, terms=terms_of(resource))
         if self._entries.get(key) != (port, entry):
             self._entries[key] = port, entry
             self.version += 1
         return port
+
+    def is_in(self, data: Mapping[str, str], key: Key) -> bool:
+        """Return whether the data of a port map give an endpoint the port that it has."""
+        port = str(self._entries[key][0]) if key in self._entries else ""
+        written = decode_port_map({port: data[port]} if port in data else {}).entries.values()
+        return any((one.namespace, one.name) == key for one in written)
 
     def keys_secrets(self) -> dict[Key, str | None]:
         """Return the Secret with the API keys of each endpoint that has a port.
@@ -169,6 +182,13 @@ def _ports_of(endpoint_slice: LiveChild) -> list[int]:
     return [one["port"] for one in endpoint_slice.object().get("ports") or () if "port" in one]
 
 
+def _too_large(entry: PortMapEntry) -> str:
+    return (
+        "spec.gate.paths and its names are too long for the activators together:"
+        f" {entry.size} bytes of at most {MAX_ENTRY_BYTES}"
+    )
+
+
 class PortMapWriter:
     """Writes the port map when it changed.
 
@@ -196,6 +216,38 @@ class PortMapWriter:
         body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
         self._written = None if body is None else body.get("data") or {}
         self._ports.restore(self._written or {})
+
+    async def begin(self) -> None:
+        """Continue with the ports that the map has, and write it if it does not exist.
+
+        A map that the API server rejects does not keep the operator from starting.
+
+        Raises:
+            ClusterError: it cannot be read.
+            Unavailable: it cannot be written now.
+        """
+        await self.restore()
+        try:
+            await self.publish()
+        except Unavailable:
+            raise
+        except ClusterError as error:
+            log.warning(_UNWRITTEN, error)
+
+    async def publish_for(self, key: Key) -> None:
+        """Write the map, before a slice leads requests to the port of an endpoint.
+
+        Without an answer, or with a map that the API server rejects, endpoints that are already in
+        it go on: another one may be the cause.
+
+        Raises:
+            ClusterError: it cannot be written, and does not have the port of the endpoint.
+        """
+        try:
+            await self.publish()
+        except ClusterError:
+            if self._written is None or not self._ports.is_in(self._written, key):
+                raise
 
     async def publish(self) -> None:
         """Write the map if it changed or does not exist. Calls at the same time share a write.
@@ -232,4 +284,4 @@ class PortMapWriter:
             try:
                 await (self.publish() if number % _VERIFY_EVERY else self.verify())
             except ClusterError as error:
-                log.warning("cannot write the port map of the activators: %s", error)
+                log.warning(_UNWRITTEN, error)

@@ -29,8 +29,8 @@ class Dependencies:
     fleet: FleetCollector
     ports: ActivatorPorts
     """Ports of the activators."""
-    publish_ports: Callable[[], Awaitable[None]]
-    """Writes the port map for the activators if it changed."""
+    publish_ports: Callable[[Key], Awaitable[None]]
+    """Writes the port map for the activators if it changed, on behalf of one endpoint."""
     requeue: Callable[[Key], None]
     """Requests another reconciliation of a resource, as soon as this one is over."""
     requeue_after: Callable[[Key, float], None]

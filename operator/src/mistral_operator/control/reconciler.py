@@ -109,7 +109,7 @@ class Reconciler:
         recorded = await self._record(key, desired, previous)
         if desired.activation is not None:
             # Before the slice leads requests to the port, the activators have to know it.
-            await self._dependencies.publish_ports()
+            await self._dependencies.publish_ports(key)
         progress = await self._bring_about(key, desired, previous)
         if progress.status_can_wait:
             return ReconcileOutcome.SOON

@@ -143,7 +143,7 @@ class Operator:
         dependencies = Dependencies(
             *(cluster, store, board, scaler, activators, context, self._fleet),
             ports=ports,
-            publish_ports=port_map.publish if settings.activator_service else _publish_nothing,
+            publish_ports=port_map.publish_for if settings.activator_service else _publish_nothing,
             requeue=queue.add,
             requeue_after=queue.add_after,
         )
@@ -160,9 +160,8 @@ class Operator:
         # Decisions need the first list.
         await resync.once()
         if settings.activator_service:
-            await retry_while_unavailable(port_map.restore)()
             # The activators wait for the map, also for an empty one.
-            await retry_while_unavailable(port_map.publish)()
+            await retry_while_unavailable(port_map.begin)()
         await run_all(
             run_watches(
                 *(watcher, {kinds.RESOURCE: None}),
@@ -225,7 +224,7 @@ class Operator:
         raise StopRequested
 
 
-async def _publish_nothing() -> None:
+async def _publish_nothing(_: Key) -> None:
     """Do nothing: without activators, the port map has no reader."""
 
 
