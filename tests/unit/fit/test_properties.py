@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mistral_operator.fit import Fit, FitRequest, Weights, fit
@@ -73,6 +73,18 @@ def test_following_any_advice_makes_it_fit(request_: FitRequest) -> None:
 
 
 @given(requests)
+@example(
+    FitRequest(
+        gpu_memory_bytes=11 * GIB,
+        tensor_parallel_size=1,
+        weights=Weights.BF16,
+        gpu_memory_utilization=0.5,
+        max_batched_tokens=256,
+        context_length=8193,
+        cache_blocks=257,
+        block_tokens=32,
+    )
+)
 def test_every_part_of_an_advice_is_needed(request_: FitRequest) -> None:
     for advice in fit(request_).advice:
         changes = advice.split(" and ")

@@ -1,8 +1,9 @@
 """Changes that would make a model fit: single ones, or else several together."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from mistral_operator.fit.rule import (
     MIN_USEFUL_CONTEXT,
@@ -54,11 +55,37 @@ def _together(request: FitRequest) -> tuple[str, ...]:
         fewer = [one for one in kinds if one is not kind]
         if _combined(request, fewer):
             kinds = fewer
-    return _combined(request, kinds)
+    steps = _combined(request, kinds)
+    # What a change is set to depends on the others, so one that was needed may not be any more.
+    for step in reversed(steps):
+        rest = tuple(one for one in steps if one is not step)
+        if rest and compute(_followed(request, rest)).fits:
+            steps = rest
+    return tuple(step.sentence for step in steps)
 
 
-def _combined(request: FitRequest, kinds: Sequence[_Kind]) -> tuple[str, ...]:
-    """Return the sentences of the first combination of these kinds of change that fits.
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One change of a combination."""
+
+    sentence: str
+    fields: Mapping[str, Any]
+    """What it sets."""
+
+
+def _step(request: FitRequest, changed: FitRequest, sentence: str) -> _Step:
+    values = {one.name: getattr(changed, one.name) for one in fields(changed)}
+    return _Step(
+        sentence, {name: one for name, one in values.items() if one != getattr(request, name)}
+    )
+
+
+def _followed(request: FitRequest, steps: Sequence[_Step]) -> FitRequest:
+    return replace(request, **{name: one for step in steps for name, one in step.fields.items()})
+
+
+def _combined(request: FitRequest, kinds: Sequence[_Kind]) -> tuple[_Step, ...]:
+    """Return the first combination of these kinds of change that fits.
 
     The last kinds are tried first: the longest context depends on all other settings.
     """
@@ -67,12 +94,12 @@ def _combined(request: FitRequest, kinds: Sequence[_Kind]) -> tuple[str, ...]:
     result = compute(request)
     *others, kind = kinds
     for changed, sentence in list(kind(request, result)) or [(request, "")]:
-        sentences = (sentence,) if sentence else ()
+        steps = (_step(request, changed, sentence),) if sentence else ()
         if compute(changed).fits:
-            return sentences
-        other_sentences = _combined(changed, others)
-        if other_sentences:
-            return other_sentences + sentences
+            return steps
+        other_steps = _combined(changed, others)
+        if other_steps:
+            return other_steps + steps
     return ()
 
 
