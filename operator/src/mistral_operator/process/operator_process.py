@@ -87,7 +87,8 @@ def _connections(settings: Settings) -> int:
     """Return the connections for reconciliations, streams, lists, the Lease and lookups."""
     streamed = (kinds.NODE, kinds.POD, *kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
     streams = sum(len(scopes_of(kind, settings.namespaces)) for kind in streamed)
-    return settings.concurrency + streams + 5
+    # So many that the Lease never waits for a list that hangs.
+    return settings.concurrency + streams + 12
 
 
 class Operator:
