@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import select
+import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, Self
@@ -81,3 +83,38 @@ async def idle_connections(
         stack.callback(opened[-1].close)
         await opened[-1].send(sent)
     return opened
+
+
+async def unread_connections(
+    stack: AsyncExitStack, port: int, count: int, sent: bytes
+) -> list[socket.socket]:
+    """Open connections that send bytes and never read, until the stack is closed."""
+    loop, opened = asyncio.get_running_loop(), []
+    for _ in range(count):
+        one = stack.enter_context(socket.socket())
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.setblocking(False)
+        await loop.sock_connect(one, ("127.0.0.1", port))
+        await loop.sock_sendall(one, sent)
+        opened.append(one)
+    return opened
+
+
+def is_aborted(connection: socket.socket) -> bool:
+    """Return whether the server has closed a connection, without reading from it."""
+    # The kernel reports an error or the end of the stream, unread bytes before it or not (tcp(7)).
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+async def eventually_aborted(connections: list[socket.socket], seconds: float) -> None:
+    """Wait until the server has closed connections.
+
+    Raises:
+        TimeoutError: it has not closed all in time.
+    """
+    async with asyncio.timeout(seconds):
+        for one in connections:
+            while not is_aborted(one):  # noqa: ASYNC110 - the kernel sets no event of this loop
+                await asyncio.sleep(0.02)

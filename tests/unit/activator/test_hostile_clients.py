@@ -14,7 +14,13 @@ from mistral_operator.activator.body import TimedBody
 from mistral_operator.activator.budget import memory_of_request
 from mistral_operator.activator.process import Limits, affordable
 from mistral_operator.activator.quiet_log import QuietLog
-from raw_client import RawConnection, ask, idle_connections
+from raw_client import (
+    RawConnection,
+    ask,
+    eventually_aborted,
+    idle_connections,
+    unread_connections,
+)
 from virtual_time import run
 
 KIB = 1024
@@ -152,6 +158,35 @@ def test_a_body_that_trickles_ends_its_request_as_well() -> None:
     with pytest.raises(TimeoutError):
         run(read())
     assert body.too_slow
+
+
+async def test_a_response_that_is_not_read_is_given_up() -> None:
+    limits = Limits(write_seconds=0.5)
+    async with activator(limits) as made, Replica().serving() as replica, AsyncExitStack() as stack:
+        made.make_ready(replica)
+        unread = await unread_connections(stack, made.port, 2, post(body=bytes(8 * KIB * KIB)))
+
+        await eventually_aborted(unread, seconds=20)
+
+
+async def test_a_caller_is_served_beside_clients_that_do_not_read_their_responses() -> None:
+    limits = Limits(connections=8)
+    async with activator(limits) as made, Replica().serving() as replica, AsyncExitStack() as stack:
+        made.make_ready(replica)
+        await unread_connections(stack, made.port, 8, post(body=bytes(8 * KIB * KIB)))
+        await asyncio.sleep(3)
+
+        assert (await made.post())[0] == 418
+
+
+async def test_a_caller_is_served_beside_refused_requests_whose_bodies_do_not_come() -> None:
+    async with activator(Limits(connections=20), keys=True) as made, AsyncExitStack() as stack:
+        made.publish_keys("right")
+        for refused in await idle_connections(stack, made.port, 20, post(length=100_000)):
+            assert (await refused.response()).status == 401
+
+        for _ in range(3):
+            assert (await ask(made.port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")).status == 200
 
 
 async def test_the_log_does_not_grow_with_the_number_of_refused_requests(

@@ -1,5 +1,6 @@
 """Probes, metrics and /autoscaling of the operator."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from mistral_operator.control.scaler import Loads
 from mistral_operator.process.http_server import Health, create_app, serve
-from raw_client import ask, idle_connections
+from raw_client import ask, eventually_aborted, idle_connections, unread_connections
 from scaling_operator import Operator
 from server_runner import free_port
 
@@ -172,3 +173,24 @@ async def test_each_port_of_a_process_has_connections_of_its_own() -> None:
         assert (await ask(second, _PROBE)).body == b"ok\n"
         assert (await ask(first, _PROBE)).body == b"ok\n"
     await runner.cleanup()
+
+
+async def test_probes_are_answered_beside_any_number_of_clients_that_do_not_read(
+    health: Health,
+) -> None:
+    async def large(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(2**23))
+
+    app, port = create_app(health, registry=CollectorRegistry()), free_port()
+    app.router.add_get("/large", large)
+    runner = await serve(app, port)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
+        unread = await unread_connections(
+            stack, port, 128, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        await asyncio.sleep(3)
+
+        for _ in range(5):
+            assert (await ask(port, _PROBE)).body == b"ok\n"
+        await eventually_aborted(unread, seconds=30)

@@ -11,7 +11,7 @@ from mistral_server.contract import ServerSettings
 from mistral_server.supervisor.health import serve_health
 from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
-from raw_client import ask, idle_connections
+from raw_client import ask, eventually_aborted, idle_connections, unread_connections
 from server_runner import server_settings
 
 PROBES = {"/livez": 200, "/readyz": 503, "/startupz": 503, "/signals": 200, "/metrics": 200}
@@ -66,3 +66,12 @@ async def test_a_malformed_request_leaves_no_traceback(
         assert (await ask(port, request("http://internal.example/"))).status == 400
 
     assert "Traceback" not in caplog.text
+
+
+async def test_a_scrape_that_is_not_read_is_given_up(tmp_path: Path) -> None:
+    async with health_port(tmp_path) as port, AsyncExitStack() as stack:
+        unread = await unread_connections(stack, port, 1, request("/metrics") * 2000)
+
+        await eventually_aborted(unread, seconds=40)
+
+        assert (await ask(port, request("/livez"))).status == 200

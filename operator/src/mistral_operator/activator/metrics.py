@@ -22,7 +22,7 @@ WAIT_SECONDS = Histogram(
 CONNECTIONS_CLOSED = Counter(
     "mistral_activator_connections_over_limit",
     "Connections that arrived at the limit of their namespace. For each, the connection that waited"
-    " longest for a request was closed, or the new one if there was none.",
+    " longest for its client was closed, or the new one if there was none.",
 )
 IGNORED_SLICES = Gauge(
     "mistral_activator_ignored_slices",

@@ -158,6 +158,9 @@ class Limits:
     """Time that a client has to send a complete head."""
     stall_seconds: float = STALL_SECONDS
     """Time that a body may pause while it is forwarded."""
+    write_seconds: float = 60.0
+    """Time that a client may read nothing of its response: a stream survives a lost network, or a
+    client that is busy, for a minute."""
 
 
 class Listeners:
@@ -174,6 +177,7 @@ class Listeners:
             group=self._namespace_of,
             error=_invalid_request,
             head_seconds=limits.head_seconds,
+            write_seconds=limits.write_seconds,
             on_rejected=CONNECTIONS_CLOSED.inc,
         )
         # A client that disconnects must free its slot. Bodies are forwarded unchanged.

@@ -1,21 +1,23 @@
 """The HTTP server of every process: no client can exhaust it for the others.
 
 aiohttp limits each header line and nothing else. Here the whole head of a request has limits of
-size and time, and connections have a limit. If it is reached, the connection that has waited
-longest for a request gives way to the new one, so that probes are answered beside any number of
-idle clients.
+size and time, a response has a time without progress, and connections have a limit. If it is
+reached, the connection that has waited longest for its client gives way to the new one, so that
+probes are answered beside any number of clients that send no request, do not read their responses
+or do not finish the bodies of requests that are answered.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 
 from mistral_server.guarded_http.shares import Shares
+from mistral_server.guarded_http.stalls import SAMPLE_SECONDS, Stall, discard, undelivered
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,9 @@ MAX_HEAD_BYTES = 16_384
 """Maximum size of the request line and all headers together."""
 HEAD_SECONDS = 30.0
 """Time that a client has to send a complete head, and that a connection may be idle."""
+WRITE_SECONDS = 10.0
+"""Time without progress after which a response is given up, and for which aiohttp reads the rest of
+the body of a request that is answered. A network repeats lost packets several times within it."""
 _MAX_HEADERS = 256
 
 ErrorResponse = Callable[[int, str], web.Response]
@@ -54,6 +59,8 @@ class Guard:
     """Time that a client has to send a complete head, and that a connection may be idle."""
     on_rejected: Callable[[], None] = lambda: None
     """Called for each connection that is closed because of the limit."""
+    write_seconds: float = WRITE_SECONDS
+    """Time that a client may read nothing of its response before the connection is aborted."""
 
 
 class GuardedRunner(web.AppRunner):
@@ -67,6 +74,7 @@ class GuardedRunner(web.AppRunner):
             max_line_size=MAX_HEAD_BYTES,
             max_field_size=MAX_HEAD_BYTES,
             max_headers=_MAX_HEADERS,
+            lingering_time=WRITE_SECONDS,
             **options,
         )
         self._guard = guard
@@ -88,8 +96,10 @@ class _GuardedServer(web.Server):
             **server._kwargs,
         )
         self.guard = guard
-        self._groups: dict[web.RequestHandler, Hashable] = {}
-        """Groups of the counted connections, the oldest first."""
+        self._groups: dict[_GuardedHandler, Hashable] = {}
+        """Groups of the counted connections."""
+        self._sample_seconds = min(SAMPLE_SECONDS, guard.write_seconds / 10)
+        self._sampler: asyncio.TimerHandle | None = None
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         error = _head_error(request)
@@ -104,6 +114,8 @@ class _GuardedServer(web.Server):
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
+        if not isinstance(handler, _GuardedHandler):
+            raise TypeError(handler)  # __call__ makes no others
         group = self.guard.group(transport)
         if not self.guard.connections.take(group):
             self.guard.on_rejected()
@@ -114,6 +126,8 @@ class _GuardedServer(web.Server):
                 handler.force_close()
                 return
         self._groups[handler] = group
+        if self._sampler is None:
+            self._sample_later()
 
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
@@ -121,35 +135,97 @@ class _GuardedServer(web.Server):
         super().connection_lost(handler, exc)
         self._release(handler)
 
-    def _longest_idle(self, group: Hashable) -> web.RequestHandler | None:
-        """Return the oldest connection of a group that has not sent a complete head."""
-        return next(
-            (
-                one
-                for one, its_group in self._groups.items()
-                if its_group == group and isinstance(one, _GuardedHandler) and one.waits_for_head
-            ),
-            None,
-        )
+    def _longest_idle(self, group: Hashable) -> "_GuardedHandler | None":
+        """Return the connection of a group that has waited longest for its client."""
+        now = self._loop.time()
+        idle = [
+            (since, number, one)
+            for number, (one, its_group) in enumerate(self._groups.items())
+            if its_group == group
+            and (since := one.waits_since(now, self._sample_seconds)) is not None
+        ]
+        return min(idle)[2] if idle else None
 
-    def _drop(self, handler: web.RequestHandler) -> None:
+    def _sample_later(self) -> None:
+        self._sampler = self._loop.call_later(self._sample_seconds, self._sample)
+
+    def _sample(self) -> None:
+        """Abort the connections whose clients have not read anything for too long."""
+        self._sampler = None
+        if self._groups:
+            self._sample_later()
+        now = self._loop.time()
+        for one in list(self._groups):
+            if one.look(now) > self.guard.write_seconds:
+                self._drop(one)
+
+    def _drop(self, handler: "_GuardedHandler") -> None:
         self._release(handler)
-        handler.force_close()
+        handler.abort()
 
     def _release(self, handler: web.RequestHandler) -> None:
-        if handler in self._groups:
+        if isinstance(handler, _GuardedHandler) and handler in self._groups:
             self.guard.connections.release(self._groups.pop(handler))
 
 
 class _GuardedHandler(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_error", "_head_bytes")
+    __slots__ = ("_answered_at", "_body", "_error", "_head_bytes", "_socket", "_stall")
 
     def __init__(self, server: _GuardedServer, **options: Any) -> None:
         super().__init__(server, **options)
         self._error = server.guard.error
         self._head_bytes = 0
+        self._stall = Stall()
+        self._socket: asyncio.Transport | None = None
+        """The transport; aiohttp forgets its own before everything is sent."""
+        self._body: StreamReader | None = None
+        """Body of the request that was answered last."""
+        self._answered_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._socket = None
+        super().connection_lost(exc)
+
+    def look(self, now: float) -> float:
+        """Look at what is not sent yet; return for how long the client has not read, in seconds."""
+        self._stall.look(0 if self._socket is None else undelivered(self._socket), now)
+        return self._stall.seconds(now)
+
+    def waits_since(self, now: float, pause: float) -> float | None:
+        """Return since when the connection has waited for its client, None if it does not.
+
+        Args:
+            now: the loop's time.
+            pause: time for which a client that is still reading may read nothing, in seconds.
+        """
+        if self.look(now) >= pause:
+            return self._stall.since
+        if self.waits_for_head:
+            return self._next_keepalive_close_time - self._keepalive_timeout
+        if self._body is not None and not self._body.is_eof():
+            return self._answered_at
+        return None
+
+    def abort(self) -> None:
+        """Close the connection, without sending what its client does not read."""
+        transport = self._socket
+        self.force_close()
+        if transport is not None:
+            discard(transport)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        # Until its body has arrived, aiohttp reads on, so that the client can read the response.
+        self._body, self._answered_at = request.content, self._loop.time()
+        return finished
 
     @property
     def waits_for_head(self) -> bool:
