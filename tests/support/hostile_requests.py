@@ -238,6 +238,9 @@ def _constraints() -> Iterator[Attack]:
         "behind a class": {"type": "string", "pattern": r"^[)\]]([a-z]{200}){200}$"},
     }.items():
         yield Attack(f"repetitions, {title}", "repetitions", dumped(_guided(json=schema)))
+    for title, schema in _many_properties():
+        for way, fields in _ways(schema):
+            yield Attack(f"{title} in {way}", "repetitions", dumped(fields))
     for title, outputs in {
         "a regular expression": {"regex": "(a{1,200}){1,200}"},
         "a grammar": {"grammar": 'root ::= x{1000000}\nx ::= "a"'},
@@ -265,6 +268,25 @@ def _constraints() -> Iterator[Attack]:
         yield Attack(f"guided_choice of {count}", "guided_choices", dumped(old))
     unread = dumped(_guided(json='{"const":NaN}'))
     yield Attack("a schema as text with NaN", "not_json", unread)
+
+
+def _many_properties() -> Iterator[tuple[str, Any]]:
+    """Yield schemas of some kilobytes that xgrammar spells out for seconds."""
+
+    def schema(count: int, one: Any, **fields: Any) -> dict[str, Any]:
+        return {"type": "object", "properties": {f"k{at}": one for at in range(count)}, **fields}
+
+    integer = {"type": "integer"}
+    required = [f"k{at}" for at in range(500)]
+    bounded = {"type": "number", "minimum": -1.2345678e17, "maximum": 9.87654321e17}
+    yield "1,500 properties, at least 750", schema(1500, integer, minProperties=750)
+    yield "1,000 properties, at least one", schema(1000, integer, minProperties=1)
+    yield "800 properties, at most 400", schema(800, integer, maxProperties=400)
+    yield "half of them required", schema(1000, integer, minProperties=750, required=required)
+    row = schema(300, integer, minProperties=1)
+    yield "a list of such objects", {"type": "array", "items": row}
+    yield "2,000 numbers with bounds", schema(2000, bounded)
+    yield "2,000 numbers with integer bounds", schema(2000, {"exclusiveMinimum": 10**17})
 
 
 def _guided(**outputs: Any) -> dict[str, Any]:

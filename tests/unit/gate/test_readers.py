@@ -42,11 +42,18 @@ async def test_ordinary_requests_reach_the_engine(configure: Any) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"maxItems": 10**9}}}
     schema = {"type": "array", "maxItems": 1000, "items": {"type": "string", "maxLength": 65_536}}
     wrapped = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    column = {"type": "number", "minimum": -1e9, "maximum": 1e9}
+    columns = {f"column{at}": column for at in range(200)}
+    row = {"type": "object", "properties": columns, "minProperties": 1, "required": [*columns]}
+    options = {f"option{at}": {} for at in range(100)}
+    filters = {"properties": options, "minProperties": 1, "maxProperties": 99}
     for body in (
         with_parts(text, *[photo] * 10),
         {"messages": [USER, {"role": "assistant", "content": "Hi"}] * 1000},
         {"messages": [USER], "n": 16, "temperature": "0.7", "tools": [tool] * 128},
         {"messages": [USER], "response_format": wrapped, "seed": None, "stop": ["a"] * 16},
+        {"messages": [USER], "structured_outputs": {"json": row}},
+        {"messages": [USER], "structured_outputs": {"json": filters}},
         {"messages": [USER], "logprobs": True, "top_logprobs": 20, "repetition_penalty": 1.1},
         {"messages": [{"role": "user", "content": "[{" * 10_000}], "tool_choice": "none"},
     ):
