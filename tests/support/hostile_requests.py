@@ -122,6 +122,21 @@ def _declared() -> Iterator[Attack]:
     for kind in ("text/plain", "text/json", "application/x-www-form-urlencoded", "", "json", "*/*"):
         headers = (("content-type", kind),)
         yield Attack(f"content type {kind!r}", "content_type", body, headers=headers)
+    for title, kind in {
+        "a no-break space behind": "application/json\xa0",
+        "a no-break space before": "\xa0application/json",
+        "a next line behind": "application/json\x85",
+        "a letter behind": "application/json\xe4",
+        "a letter in a parameter": "application/json; x=\xe4",
+    }.items():
+        headers = (("content-type", kind),)
+        for path in (CHAT, "/tokenize"):
+            name = f"content type with {title} for {path}"
+            yield Attack(name, "content_type", body, path=path, headers=headers)
+    brackets = b'{"prompt":[' + b"[]," * 150_000 + b"[]]}"
+    for kind in ("", "application/json", "APPLICATION/X+JSON ;x", "application/json\t; charset=x"):
+        headers = (("content-type", kind),)
+        yield Attack(f"read as {kind!r}", "brackets", brackets, path="/tokenize", headers=headers)
     for encoding in ("gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip", "x"):
         headers = (("content-encoding", encoding),)
         yield Attack(f"content encoding {encoding}", "content_encoding", body, headers=headers)
