@@ -321,20 +321,30 @@ def _ways(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "a required tool", chat(tools=tools, tool_choice="required")
 
 
-def png(width: int, height: int, padding: int = 0) -> bytes:
+def png(
+    width: int,
+    height: int,
+    padding: int = 0,
+    again: tuple[int, int] | None = None,
+    texts: int = 0,
+) -> bytes:
     """Return a PNG whose header claims so many pixels; its data has none.
 
-    So many bytes of a private part precede the header's part, as Pillow allows.
+    So many bytes of a private part precede the header's part, as Pillow allows. Behind it, another
+    header and so many compressed texts of a megabyte each may follow.
     """
 
     def part(kind: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + check
 
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    sizes = [(width, height), *([again] if again else [])]
+    fields = [struct.pack(">IIBBBBB", *size, 1, 0, 0, 0, 0) for size in sizes]
+    header = b"".join(part(b"IHDR", one) for one in fields)
+    text = part(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 10**6, 9))
     before = part(b"prVt", bytes(padding)) if padding else b""
     data = part(b"IDAT", zlib.compress(bytes(64)))
-    return b"\x89PNG\r\n\x1a\n" + before + part(b"IHDR", header) + data + part(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + before + header + text * texts + data + part(b"IEND", b"")
 
 
 def gif(width: int, height: int) -> bytes:
@@ -351,11 +361,16 @@ def jpeg(width: int, height: int, padding: int = 0) -> bytes:
     return b"\xff\xd8" + comments * (padding // 65_537) + frame + scan + b"\xff\xd9"
 
 
-def webp(width: int, height: int) -> bytes:
-    """Return the head of a lossless WEBP of this size."""
+def webp(width: int, height: int, kind: bytes = b"VP8L") -> bytes:
+    """Return the head of a WEBP of this size: lossless, lossy or extended."""
     bits = (width - 1) | (height - 1) << 14
-    data = b"\x2f" + struct.pack("<I", bits) + bytes(11)
-    chunk = b"VP8L" + struct.pack("<I", len(data)) + data
+    canvas = (width - 1) | (height - 1) << 24
+    data = {
+        b"VP8L": b"\x2f" + struct.pack("<I", bits),
+        b"VP8 ": b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height),
+        b"VP8X": bytes(4) + canvas.to_bytes(6, "little"),
+    }[kind] + bytes(11)
+    chunk = kind + struct.pack("<I", len(data)) + data
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
@@ -382,6 +397,11 @@ def _images() -> Iterator[Attack]:
         "JPEG": image_part(jpeg(side, side)),
         "JPEG behind other segments": image_part(jpeg(side, side, 300_000)),
         "WEBP": image_part(webp(side, side)),
+        "lossy WEBP": image_part(webp(side, side, b"VP8 ")),
+        "extended WEBP": image_part(webp(side, side, b"VP8X")),
+        "PNG with two headers": image_part(png(8, 8, again=(side, side))),
+        "PNG with a small second header": image_part(png(side, side, again=(8, 8))),
+        "PNG with compressed texts": image_part(png(side, side, texts=60)),
         "another media type": image_part(png(side, side), kind="image/jpeg"),
         "capitals": image_part(png(side, side), scheme="DATA"),
         "a space before": image_part(png(side, side), scheme=" data"),
@@ -394,5 +414,20 @@ def _images() -> Iterator[Attack]:
         yield Attack(f"pixels: {title}", "image_pixels", dumped(with_parts(part)))
         counted = dumped(with_parts(part))
         yield Attack(f"pixels to count: {title}", "image_pixels", counted, path="/tokenize")
+    ico = b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, 1000, 22) + png(side, side)
+    small, text = png(8, 8), b"\0\0\0\3tEXtk\0v" + bytes(4)
+    for title, content in {
+        "nothing": b"",
+        "no image": b"no image",
+        "a cut PNG": png(8, 8)[:20],
+        "an icon with a PNG": ico,
+        "a JPEG with a million comments": b"\xff\xd8" + b"\xff\xfe\0\2" * 10**6 + jpeg(8, 8)[2:],
+        "a JPEG of four million fill bytes": b"\xff\xd8" + b"\xff" * 4 * 10**6 + b"\xd9",
+        "a JPEG behind two megabytes": jpeg(8, 8, 2 * 2**20),
+        "a PNG with a hundred thousand texts": small[:33] + text * 10**5 + small[33:],
+        "a GIF with a million comments": gif(8, 8)[:19] + b"\x21\xfe\1a\0" * 10**6 + gif(8, 8)[19:],
+        "a portable pixmap": b"P6 12000 12000 255 ",
+    }.items():
+        yield Attack(f"no size: {title}", "image_format", dumped(with_parts(image_part(content))))
     five = with_parts(*[image_part(png(5500, 5500))] * 5)
     yield Attack("pixels of five images", "total_image_pixels", dumped(five))

@@ -15,7 +15,13 @@ from mistral_server.gate.constraints import (
     size_of,
 )
 from mistral_server.gate.document import NotJson, number
-from mistral_server.gate.error_responses import Refusal, limit_exceeded, not_json, out_of_range
+from mistral_server.gate.error_responses import (
+    Refusal,
+    limit_exceeded,
+    not_json,
+    out_of_range,
+    unreadable_image,
+)
 from mistral_server.gate.images import image_urls, pixels
 
 _RANGES = {
@@ -144,6 +150,9 @@ def _images(document: dict[str, Any], size: int, bounds: Bounds) -> Iterator[Ref
     total = 0
     for url in urls:
         count = pixels(url)
+        if count is None:
+            yield unreadable_image()
+            return
         total += count
         yield from _maybe(_count("image_pixels", limits, "An image", count, "pixels"))
         yield from _maybe(
