@@ -228,9 +228,22 @@ def _counts() -> Iterator[Attack]:
         ),
     }.items():
         yield Attack(f"text: {title}", "text_bytes", dumped(fields), 413)
+    for title, raw in unread_texts().items():
+        yield Attack(f"text: {title}", "text_bytes", raw, 413)
     prompt = dumped({"prompt": large})
     yield Attack("text: a prompt", "text_bytes", prompt, 413, COMPLETIONS)
     yield Attack("text: to count", "text_bytes", prompt, 413, "/tokenize")
+
+
+def unread_texts() -> dict[str, bytes]:
+    """Return bodies with few brackets that are long to read and large in memory."""
+    return {
+        "a million keys": b"{" + b",".join(b'"%x":1' % at for at in range(1_100_000)) + b"}",
+        "a million texts": b'{"messages":[],"x":[' + b'"ab",' * 1_400_000 + b'""]}',
+        "two million fractions": b'{"messages":[],"x":[' + b"1.5," * 2_100_000 + b"1]}",
+        "four million numbers": b'{"messages":[],"x":[' + b"1," * 4_200_000 + b"1]}",
+        "four million spaces": b'{"messages":[]' + b" " * 4_200_000 + b"}",
+    }
 
 
 def _constraints() -> Iterator[Attack]:

@@ -6,8 +6,19 @@ from typing import Any
 import pytest
 
 from gate_engine import CHAT, COMPLETIONS, Counted, FakeEngine, ask, gate, words
-from hostile_requests import USER, gif, image_part, jpeg, png, webp, with_parts
+from hostile_requests import (
+    USER,
+    gif,
+    image_part,
+    jpeg,
+    png,
+    unread_texts,
+    webp,
+    with_parts,
+)
+from mistral_server.contract import LimitSettings
 from mistral_server.gate.images import pixels
+from mistral_server.gate.limits import unread_refusal
 
 LOOPS = {"gate": {"loops": {"action": "Stop"}}}
 
@@ -39,6 +50,25 @@ def image(content: bytes) -> str:
 )
 def test_the_size_of_an_image_is_in_its_header(content: bytes, count: int | None) -> None:
     assert pixels(image(content)) == count
+
+
+@pytest.mark.parametrize("title", unread_texts())
+def test_a_text_that_is_long_to_read_is_refused_unread(title: str) -> None:
+    refused = unread_refusal(unread_texts()[title], LimitSettings())
+
+    assert refused is not None
+    assert refused.reason == "text_bytes"
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "_"])
+async def test_an_image_of_megabytes_is_no_text(configure: Any, slash: str) -> None:
+    photo = image_part(jpeg(640, 480) + bytes(range(256)) * 20_000)
+    body = json.dumps(with_parts(photo)).replace("/", slash).replace("data:image_", "data:image/")
+    engine = FakeEngine()
+
+    assert unread_refusal(body.encode(), LimitSettings()) is None
+    if slash != "_":
+        assert (await ask(gate(engine), body.encode())).status == 200
 
 
 async def test_ordinary_requests_reach_the_engine(configure: Any) -> None:
