@@ -4,6 +4,7 @@ With and without alternate, request by request, so that both meet the same machi
 """
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ from bench.three_ways import CONTEXT, fast_answers
 from engine_requests import token
 from engine_server import BOOT_SECONDS, server_at
 from gate_engine import CHAT, FakeEngine, chunk, settings, words
+from hostile_requests import png
 from mistral_server.contract import SERVER_TOKEN_HEADER
 from mistral_server.gate import Gate
 from mistral_server.gate.asgi import DISCONNECT
@@ -161,7 +163,8 @@ async def _paced_streams(app: App, count: int) -> None:
 def test_a_request_with_5_mb_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in settings().items():
         monkeypatch.setenv(name, value)
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 5_000_000}}
+    data = base64.b64encode(png(640, 480)).decode() + "A" * 5_000_000
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
     body = json.dumps({"messages": [{"role": "user", "content": [image]}]}).encode()
     pieces = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
     engine = FakeEngine()

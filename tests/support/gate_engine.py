@@ -174,7 +174,7 @@ async def ask(
         "method": method,
         "path": path,
         "headers": [
-            *((name.lower().encode(), value.encode()) for name, value in headers),
+            *((name.lower().encode(), value.encode("latin-1")) for name, value in headers),
             (b"host", b"x"),
             (b"content-type", b"application/json"),
             (b"content-length", str(len(raw)).encode()),

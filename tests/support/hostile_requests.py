@@ -122,6 +122,21 @@ def _declared() -> Iterator[Attack]:
     for kind in ("text/plain", "text/json", "application/x-www-form-urlencoded", "", "json", "*/*"):
         headers = (("content-type", kind),)
         yield Attack(f"content type {kind!r}", "content_type", body, headers=headers)
+    for title, kind in {
+        "a no-break space behind": "application/json\xa0",
+        "a no-break space before": "\xa0application/json",
+        "a next line behind": "application/json\x85",
+        "a letter behind": "application/json\xe4",
+        "a letter in a parameter": "application/json; x=\xe4",
+    }.items():
+        headers = (("content-type", kind),)
+        for path in (CHAT, "/tokenize"):
+            name = f"content type with {title} for {path}"
+            yield Attack(name, "content_type", body, path=path, headers=headers)
+    brackets = b'{"prompt":[' + b"[]," * 150_000 + b"[]]}"
+    for kind in ("", "application/json", "APPLICATION/X+JSON ;x", "application/json\t; charset=x"):
+        headers = (("content-type", kind),)
+        yield Attack(f"read as {kind!r}", "brackets", brackets, path="/tokenize", headers=headers)
     for encoding in ("gzip", "deflate", "br", "zstd", "GZIP", "identity, gzip", "x"):
         headers = (("content-encoding", encoding),)
         yield Attack(f"content encoding {encoding}", "content_encoding", body, headers=headers)
@@ -213,9 +228,22 @@ def _counts() -> Iterator[Attack]:
         ),
     }.items():
         yield Attack(f"text: {title}", "text_bytes", dumped(fields), 413)
+    for title, raw in unread_texts().items():
+        yield Attack(f"text: {title}", "text_bytes", raw, 413)
     prompt = dumped({"prompt": large})
     yield Attack("text: a prompt", "text_bytes", prompt, 413, COMPLETIONS)
     yield Attack("text: to count", "text_bytes", prompt, 413, "/tokenize")
+
+
+def unread_texts() -> dict[str, bytes]:
+    """Return bodies with few brackets that are long to read and large in memory."""
+    return {
+        "a million keys": b"{" + b",".join(b'"%x":1' % at for at in range(1_100_000)) + b"}",
+        "a million texts": b'{"messages":[],"x":[' + b'"ab",' * 1_400_000 + b'""]}',
+        "two million fractions": b'{"messages":[],"x":[' + b"1.5," * 2_100_000 + b"1]}",
+        "four million numbers": b'{"messages":[],"x":[' + b"1," * 4_200_000 + b"1]}",
+        "four million spaces": b'{"messages":[]' + b" " * 4_200_000 + b"}",
+    }
 
 
 def _constraints() -> Iterator[Attack]:
@@ -238,6 +266,9 @@ def _constraints() -> Iterator[Attack]:
         "behind a class": {"type": "string", "pattern": r"^[)\]]([a-z]{200}){200}$"},
     }.items():
         yield Attack(f"repetitions, {title}", "repetitions", dumped(_guided(json=schema)))
+    for title, schema in _many_properties():
+        for way, fields in _ways(schema):
+            yield Attack(f"{title} in {way}", "repetitions", dumped(fields))
     for title, outputs in {
         "a regular expression": {"regex": "(a{1,200}){1,200}"},
         "a grammar": {"grammar": 'root ::= x{1000000}\nx ::= "a"'},
@@ -267,6 +298,25 @@ def _constraints() -> Iterator[Attack]:
     yield Attack("a schema as text with NaN", "not_json", unread)
 
 
+def _many_properties() -> Iterator[tuple[str, Any]]:
+    """Yield schemas of some kilobytes that xgrammar spells out for seconds."""
+
+    def schema(count: int, one: Any, **fields: Any) -> dict[str, Any]:
+        return {"type": "object", "properties": {f"k{at}": one for at in range(count)}, **fields}
+
+    integer = {"type": "integer"}
+    required = [f"k{at}" for at in range(500)]
+    bounded = {"type": "number", "minimum": -1.2345678e17, "maximum": 9.87654321e17}
+    yield "1,500 properties, at least 750", schema(1500, integer, minProperties=750)
+    yield "1,000 properties, at least one", schema(1000, integer, minProperties=1)
+    yield "800 properties, at most 400", schema(800, integer, maxProperties=400)
+    yield "half of them required", schema(1000, integer, minProperties=750, required=required)
+    row = schema(300, integer, minProperties=1)
+    yield "a list of such objects", {"type": "array", "items": row}
+    yield "2,000 numbers with bounds", schema(2000, bounded)
+    yield "2,000 numbers with integer bounds", schema(2000, {"exclusiveMinimum": 10**17})
+
+
 def _guided(**outputs: Any) -> dict[str, Any]:
     return chat(structured_outputs=outputs)
 
@@ -284,20 +334,30 @@ def _ways(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "a required tool", chat(tools=tools, tool_choice="required")
 
 
-def png(width: int, height: int, padding: int = 0) -> bytes:
+def png(
+    width: int,
+    height: int,
+    padding: int = 0,
+    again: tuple[int, int] | None = None,
+    texts: int = 0,
+) -> bytes:
     """Return a PNG whose header claims so many pixels; its data has none.
 
-    So many bytes of a private part precede the header's part, as Pillow allows.
+    So many bytes of a private part precede the header's part, as Pillow allows. Behind it, another
+    header and so many compressed texts of a megabyte each may follow.
     """
 
     def part(kind: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
         return struct.pack(">I", len(content)) + kind + content + check
 
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    sizes = [(width, height), *([again] if again else [])]
+    fields = [struct.pack(">IIBBBBB", *size, 1, 0, 0, 0, 0) for size in sizes]
+    header = b"".join(part(b"IHDR", one) for one in fields)
+    text = part(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 10**6, 9))
     before = part(b"prVt", bytes(padding)) if padding else b""
     data = part(b"IDAT", zlib.compress(bytes(64)))
-    return b"\x89PNG\r\n\x1a\n" + before + part(b"IHDR", header) + data + part(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + before + header + text * texts + data + part(b"IEND", b"")
 
 
 def gif(width: int, height: int) -> bytes:
@@ -314,11 +374,16 @@ def jpeg(width: int, height: int, padding: int = 0) -> bytes:
     return b"\xff\xd8" + comments * (padding // 65_537) + frame + scan + b"\xff\xd9"
 
 
-def webp(width: int, height: int) -> bytes:
-    """Return the head of a lossless WEBP of this size."""
+def webp(width: int, height: int, kind: bytes = b"VP8L") -> bytes:
+    """Return the head of a WEBP of this size: lossless, lossy or extended."""
     bits = (width - 1) | (height - 1) << 14
-    data = b"\x2f" + struct.pack("<I", bits) + bytes(11)
-    chunk = b"VP8L" + struct.pack("<I", len(data)) + data
+    canvas = (width - 1) | (height - 1) << 24
+    data = {
+        b"VP8L": b"\x2f" + struct.pack("<I", bits),
+        b"VP8 ": b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height),
+        b"VP8X": bytes(4) + canvas.to_bytes(6, "little"),
+    }[kind] + bytes(11)
+    chunk = kind + struct.pack("<I", len(data)) + data
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
@@ -345,6 +410,11 @@ def _images() -> Iterator[Attack]:
         "JPEG": image_part(jpeg(side, side)),
         "JPEG behind other segments": image_part(jpeg(side, side, 300_000)),
         "WEBP": image_part(webp(side, side)),
+        "lossy WEBP": image_part(webp(side, side, b"VP8 ")),
+        "extended WEBP": image_part(webp(side, side, b"VP8X")),
+        "PNG with two headers": image_part(png(8, 8, again=(side, side))),
+        "PNG with a small second header": image_part(png(side, side, again=(8, 8))),
+        "PNG with compressed texts": image_part(png(side, side, texts=60)),
         "another media type": image_part(png(side, side), kind="image/jpeg"),
         "capitals": image_part(png(side, side), scheme="DATA"),
         "a space before": image_part(png(side, side), scheme=" data"),
@@ -357,5 +427,20 @@ def _images() -> Iterator[Attack]:
         yield Attack(f"pixels: {title}", "image_pixels", dumped(with_parts(part)))
         counted = dumped(with_parts(part))
         yield Attack(f"pixels to count: {title}", "image_pixels", counted, path="/tokenize")
+    ico = b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, 1000, 22) + png(side, side)
+    small, text = png(8, 8), b"\0\0\0\3tEXtk\0v" + bytes(4)
+    for title, content in {
+        "nothing": b"",
+        "no image": b"no image",
+        "a cut PNG": png(8, 8)[:20],
+        "an icon with a PNG": ico,
+        "a JPEG with a million comments": b"\xff\xd8" + b"\xff\xfe\0\2" * 10**6 + jpeg(8, 8)[2:],
+        "a JPEG of four million fill bytes": b"\xff\xd8" + b"\xff" * 4 * 10**6 + b"\xd9",
+        "a JPEG behind two megabytes": jpeg(8, 8, 2 * 2**20),
+        "a PNG with a hundred thousand texts": small[:33] + text * 10**5 + small[33:],
+        "a GIF with a million comments": gif(8, 8)[:19] + b"\x21\xfe\1a\0" * 10**6 + gif(8, 8)[19:],
+        "a portable pixmap": b"P6 12000 12000 255 ",
+    }.items():
+        yield Attack(f"no size: {title}", "image_format", dumped(with_parts(image_part(content))))
     five = with_parts(*[image_part(png(5500, 5500))] * 5)
     yield Attack("pixels of five images", "total_image_pixels", dumped(five))

@@ -6,8 +6,19 @@ from typing import Any
 import pytest
 
 from gate_engine import CHAT, COMPLETIONS, Counted, FakeEngine, ask, gate, words
-from hostile_requests import USER, gif, image_part, jpeg, png, webp, with_parts
+from hostile_requests import (
+    USER,
+    gif,
+    image_part,
+    jpeg,
+    png,
+    unread_texts,
+    webp,
+    with_parts,
+)
+from mistral_server.contract import LimitSettings
 from mistral_server.gate.images import pixels
+from mistral_server.gate.limits import unread_refusal
 
 LOOPS = {"gate": {"loops": {"action": "Stop"}}}
 
@@ -27,13 +38,37 @@ def image(content: bytes) -> str:
         (jpeg(640, 480), 640 * 480),
         (jpeg(640, 480, 300_000), 640 * 480),
         (webp(640, 480), 640 * 480),
-        (b"no image", 0),
-        (png(640, 480)[:20], 0),
-        (b"", 0),
+        (png(640, 480, again=(64, 48)), 640 * 480),
+        (webp(640, 480, b"VP8 "), 640 * 480),
+        (webp(640, 480, b"VP8X"), 640 * 480),
+        (b"no image", None),
+        (png(640, 480)[:20], None),
+        (webp(640, 480)[:29], None),
+        (b"RIFF" + bytes(4) + b"WEBPxxxx" + bytes(20), None),
+        (b"", None),
     ],
 )
-def test_the_size_of_an_image_is_in_its_header(content: bytes, count: int) -> None:
+def test_the_size_of_an_image_is_in_its_header(content: bytes, count: int | None) -> None:
     assert pixels(image(content)) == count
+
+
+@pytest.mark.parametrize("title", unread_texts())
+def test_a_text_that_is_long_to_read_is_refused_unread(title: str) -> None:
+    refused = unread_refusal(unread_texts()[title], LimitSettings())
+
+    assert refused is not None
+    assert refused.reason == "text_bytes"
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "_"])
+async def test_an_image_of_megabytes_is_no_text(configure: Any, slash: str) -> None:
+    photo = image_part(jpeg(640, 480) + bytes(range(256)) * 20_000)
+    body = json.dumps(with_parts(photo)).replace("/", slash).replace("data:image_", "data:image/")
+    engine = FakeEngine()
+
+    assert unread_refusal(body.encode(), LimitSettings()) is None
+    if slash != "_":
+        assert (await ask(gate(engine), body.encode())).status == 200
 
 
 async def test_ordinary_requests_reach_the_engine(configure: Any) -> None:
@@ -42,11 +77,18 @@ async def test_ordinary_requests_reach_the_engine(configure: Any) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"maxItems": 10**9}}}
     schema = {"type": "array", "maxItems": 1000, "items": {"type": "string", "maxLength": 65_536}}
     wrapped = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    column = {"type": "number", "minimum": -1e9, "maximum": 1e9}
+    columns = {f"column{at}": column for at in range(200)}
+    row = {"type": "object", "properties": columns, "minProperties": 1, "required": [*columns]}
+    options: dict[str, Any] = {f"option{at}": {} for at in range(100)}
+    filters = {"properties": options, "minProperties": 1, "maxProperties": 99}
     for body in (
         with_parts(text, *[photo] * 10),
         {"messages": [USER, {"role": "assistant", "content": "Hi"}] * 1000},
         {"messages": [USER], "n": 16, "temperature": "0.7", "tools": [tool] * 128},
         {"messages": [USER], "response_format": wrapped, "seed": None, "stop": ["a"] * 16},
+        {"messages": [USER], "structured_outputs": {"json": row}},
+        {"messages": [USER], "structured_outputs": {"json": filters}},
         {"messages": [USER], "logprobs": True, "top_logprobs": 20, "repetition_penalty": 1.1},
         {"messages": [{"role": "user", "content": "[{" * 10_000}], "tool_choice": "none"},
     ):

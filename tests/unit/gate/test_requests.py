@@ -1,5 +1,6 @@
 """Policy on the way in: what reaches the engine."""
 
+import base64
 import datetime
 import json
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from gate_engine import CHAT, COMPLETIONS, Counted, FakeEngine, ask, gate
+from hostile_requests import png
 from mistral_server.gate.messages import normal_id
 from mistral_server.gate.request import STOP_RULE
 
@@ -250,7 +252,7 @@ async def test_lifespan_passes(configure: Any) -> None:
 
 
 async def test_an_image_of_megabytes_is_copied_and_not_decoded(configure: Any) -> None:
-    image = b"A" * 5_000_000
+    image = base64.b64encode(png(640, 480)) + b"A" * 5_000_000
     part = b'{"type":"image_url","image_url":{"url":"data:image/png;base64,' + image + b'"}}'
     body = b'{ "messages" : [ {"content":[' + part + b'],"role":"developer"} ] , "x" : 1.50 }'
     engine = FakeEngine()

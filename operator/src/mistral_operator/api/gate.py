@@ -89,7 +89,8 @@ class Limits(ApiModel):
     regular expressions, choices and strict tools."""
     repetitions: int = Field(default=20_000, ge=1, le=10_000_000)
     """Maximum number of repetitions in these schemas and grammars, such as by `maxItems` and
-    `{1,100}`. Nested repetitions multiply. Compiling a million of them takes seconds."""
+    `{1,100}`. Nested repetitions multiply. Compiling a million of them takes seconds. With
+    `minProperties` or `maxProperties`, four pairs of optional properties count as a repetition."""
     string_length: int = Field(default=1_048_576, ge=1, le=1_073_741_824)
     """Maximum `minLength` and `maxLength` in these schemas."""
     repetition_pattern_tokens: int = Field(default=128, ge=1, le=16_384)

@@ -84,7 +84,8 @@ class LimitSettings(ContractModel):
     expressions, choices and strict tools."""
     repetitions: int = Field(default=20_000, ge=1)
     """Maximum number of repetitions that schemas, grammars and regular expressions spell out, such
-    as by `minItems` and `{1,100}`; nested ones multiply."""
+    as by `minItems` and `{1,100}`; nested ones multiply. Pairs of properties whose number is
+    limited and digits of the bounds of numbers count too."""
     string_length: int = Field(default=1024 * 1024, ge=1)
     """Maximum `minLength` and `maxLength` in a schema that constrains the response."""
     repetition_pattern_tokens: int = Field(default=128, ge=1)

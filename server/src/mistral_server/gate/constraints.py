@@ -14,6 +14,7 @@ from mistral_server.gate.document import NotJson, number
 
 _COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains")
 _LENGTHS = ("minLength", "maxLength")
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _REPEATED = frozenset(
     {
         *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
@@ -38,6 +39,14 @@ _IN_PATTERN = re.compile(_TOKENS + r"|\[(?:\\.|[^\]\\])*+\]?", re.DOTALL)
 
 _MOST = 10**12
 """Beyond every limit; numbers stop growing here."""
+
+_PAIRS = 4
+"""Pairs of properties that cost as much as a repetition, where their number is limited: xgrammar
+0.2 spells out every order in which some are left out. 280 such properties took it 0.1 s, 1,000 of
+them 3.9 s and 0.8 GiB, even with `minProperties: 1`."""
+
+_BOUND_DIGITS = 40
+"""Of a number's bound: further ones cost xgrammar little. Each takes it 0.02 ms."""
 
 _DIGITS = 18
 """Of a number that is read; longer ones count as this many nines."""
@@ -79,7 +88,8 @@ def repetitions_of(constraint: Any) -> int:
             left += [(one, factor) for one in part]
         elif isinstance(part, dict):
             count = max((_count(part.get(name)) for name in _COUNTS), default=0)
-            total += factor * (count + sum(map(_repetitions_in, _patterns(part))))
+            spelled = count + _property_pairs(part) + _bound_digits(part)
+            total += factor * (spelled + sum(map(_repetitions_in, _patterns(part))))
             for keyword, value in part.items():
                 if keyword not in _DATA:
                     repeated = factor * max(1, count) if keyword in _REPEATED else factor
@@ -138,6 +148,28 @@ def _patterns(part: dict[str, Any]) -> Iterator[str]:
     properties = part.get("patternProperties")
     if isinstance(properties, dict):
         yield from properties
+
+
+def _property_pairs(part: dict[str, Any]) -> int:
+    """Return the repetitions that limiting the number of optional properties amounts to."""
+    properties, required = part.get("properties"), part.get("required")
+    least, most = _count(part.get("minProperties")), _count(part.get("maxProperties"))
+    if not isinstance(properties, dict) or not least + most:
+        return 0
+    names = {one for one in required if isinstance(one, str)} if isinstance(required, list) else ()
+    optional = len(properties.keys() - names)
+    return len(properties) * min(optional, most or optional) // _PAIRS
+
+
+def _bound_digits(part: dict[str, Any]) -> int:
+    """Return the digits of the bounds of a number: each one is a part of the grammar."""
+    total = 0
+    for keyword in _BOUNDS:
+        value = part.get(keyword)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            text = f"{value:f}" if isinstance(value, float) else str(value)
+            total += min(_BOUND_DIGITS, len(text))
+    return total
 
 
 def _count(value: Any) -> int:

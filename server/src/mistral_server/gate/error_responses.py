@@ -153,6 +153,14 @@ def limit_exceeded(limit: str, sentence: str, *, status: int = 400) -> Refusal:
     )
 
 
+def unreadable_image() -> Refusal:
+    """Return the response to an image whose size cannot be told from its header."""
+    return Refusal(
+        *("image_format", 400, _INVALID, "unreadable_image"),
+        "The header of an image shows no size: send a PNG, JPEG, WEBP or GIF in base64.",
+    )
+
+
 def out_of_range(field: str, low: float, high: float) -> Refusal:
     """Return the response to a number that the engine cannot compute with."""
     return Refusal(

@@ -3,6 +3,7 @@
 Every count is a length or a sum of lengths, so judging takes less time than reading did.
 """
 
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,13 @@ from mistral_server.gate.constraints import (
     size_of,
 )
 from mistral_server.gate.document import NotJson, number
-from mistral_server.gate.error_responses import Refusal, limit_exceeded, not_json, out_of_range
+from mistral_server.gate.error_responses import (
+    Refusal,
+    limit_exceeded,
+    not_json,
+    out_of_range,
+    unreadable_image,
+)
 from mistral_server.gate.images import image_urls, pixels
 
 _RANGES = {
@@ -47,6 +54,9 @@ _COUNTED = (
     ("logprob_token_ids", "logprobs", "token ids"),
 )
 _LOGPROBS = ("logprobs", "top_logprobs", "prompt_logprobs")
+_OF_IMAGES = string.ascii_letters.encode() + string.digits.encode() + b"+/=-_\\"
+"""Bytes of base64, also with escaped slashes and line feeds."""
+
 _ALL = -1
 """As a number of log probabilities: one for each token of the vocabulary."""
 
@@ -65,7 +75,12 @@ class Bounds:
 def unread_refusal(body: bytes, limits: LimitSettings) -> Refusal | None:
     """Return the response to a body that would take too long to read."""
     brackets = body.count(b"[") + body.count(b"{")
-    return _count("brackets", limits, "The request", brackets, "`[` and `{`")
+    refused = _count("brackets", limits, "The request", brackets, "`[` and `{`")
+    if refused is None and len(body) > limits.text_bytes:
+        # Each string, key, member and fraction has such a byte, and the data of an image none.
+        text = len(body.translate(None, _OF_IMAGES))
+        refused = _text_refusal(text, limits)
+    return refused
 
 
 def refusal(document: dict[str, Any], size: int, bounds: Bounds) -> Refusal | None:
@@ -136,14 +151,15 @@ def _prompts(prompt: object) -> int:
 def _images(document: dict[str, Any], size: int, bounds: Bounds) -> Iterator[Refusal]:
     limits, urls = bounds.limits, image_urls(document)
     text = size - sum(len(url) for url in urls)
-    yield from _maybe(
-        _count("text_bytes", limits, "The request without images", text, "bytes", status=413)
-    )
+    yield from _maybe(_text_refusal(text, limits))
     if len(urls) > bounds.images:
         return  # the engine says so, before it decodes any
     total = 0
     for url in urls:
         count = pixels(url)
+        if count is None:
+            yield unreadable_image()
+            return
         total += count
         yield from _maybe(_count("image_pixels", limits, "An image", count, "pixels"))
         yield from _maybe(
@@ -179,6 +195,11 @@ def _choices(document: dict[str, Any]) -> Iterator[list[Any]]:
 
 def _objects(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text_refusal(size: int, limits: LimitSettings) -> Refusal | None:
+    what = "The request without images"
+    return _count("text_bytes", limits, what, size, "bytes", status=413)
 
 
 def _count(

@@ -71,7 +71,7 @@ REFUSAL_REASONS = (
     *("choices", "generations", "logprobs", "prompts", "stop_strings"),
     *("brackets", "content_parts", "messages", "text_bytes", "tools"),
     *("guided_choices", "repetitions", "schema_bytes", "string_length"),
-    *("image_pixels", "total_image_pixels"),
+    *("image_format", "image_pixels", "total_image_pixels"),
 )
 """Those of limits have the names of their settings."""
 

@@ -29,7 +29,14 @@ from mistral_server.gate.asgi import (
     header,
     with_length,
 )
-from mistral_server.gate.body import ClientGone, Intake, has_body, head_refusal, is_json
+from mistral_server.gate.body import (
+    ClientGone,
+    Intake,
+    has_body,
+    head_refusal,
+    is_json,
+    may_be_json,
+)
 from mistral_server.gate.context_window import ContextWindow
 from mistral_server.gate.document import NotJson, read_object
 from mistral_server.gate.error_responses import (
@@ -114,10 +121,10 @@ class Gate:
             return
         generates = scope["method"] == "POST" and scope["path"] in GENERATING_PATHS
         refusal = None
-        if is_json(scope) and (body or generates):
-            refusal = self._evaluate(body)
-        elif generates:
+        if generates and not is_json(scope):
             refusal = wrong_media_type()
+        elif generates or (body and may_be_json(scope)):
+            refusal = self._evaluate(body)
         if refusal is not None:
             await _refuse(refusal, send)
         elif generates:
