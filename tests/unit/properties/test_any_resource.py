@@ -53,7 +53,8 @@ def check(spec: Any, context: RenderContext, route: ActivatorRoute | None) -> No
 def problems_of(error: InvalidResource) -> Iterator[str]:
     """Yield what is wrong with an error beside the resource."""
     message = shortened(str(error))
-    if not message.startswith(error.field) or not error.field.startswith("spec"):
+    # A key of a map may be anything; in the message it is public text.
+    if not message.startswith(shortened(error.field)) or not error.field.startswith("spec"):
         yield f"{message} names no field"
     if not message.isprintable() or len(message) > 1024:
         yield f"{message!r} is no line"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -274,16 +275,12 @@ async def test_a_proxy_that_takes_the_connection_and_is_silent_ends_a_watch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transport, "_CONNECT_SECONDS", 0.5)
-
-    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(5)
-        writer.close()
-
-    proxy = await asyncio.start_server(silent, "127.0.0.1", 0)
     configuration = Configuration(host="https://10.0.0.1:6443")
-    configuration.proxy = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     configuration.client_session_kwargs = {"trust_env": False}
-    async with proxy, Cluster(ApiClient(configuration)) as cluster:
-        with pytest.raises(Unavailable):
-            async with asyncio.timeout(4):
-                await cluster.watch(kinds.POD, None, None, 1, lambda event, version: None)
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:  # accepted by the kernel only
+        configuration.proxy = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        async with Cluster(ApiClient(configuration)) as cluster:
+            with pytest.raises(Unavailable):
+                async with asyncio.timeout(4):
+                    await cluster.watch(kinds.POD, None, None, 1, lambda event, version: None)
