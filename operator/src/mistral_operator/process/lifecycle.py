@@ -54,7 +54,7 @@ async def run_watches(
     """
     registry = kopf.OperatorRegistry()
     register(registry, sink, selectors)
-    delay = _RESTART_SECONDS
+    failures = 0
     while True:
         started = time.monotonic()
         error = await _watch_once(registry, selectors, namespaces())
@@ -62,9 +62,9 @@ async def run_watches(
             # Kopf handles signals while it runs, and stops on one.
             raise StopRequested
         log.error("the watches failed and are started anew: %s: %s", type(error).__name__, error)
-        failed_at_once = time.monotonic() - started < _STABLE_SECONDS
-        delay = min(2 * delay, _LONGEST_RESTART_SECONDS) if failed_at_once else _RESTART_SECONDS
-        await asyncio.sleep(delay)
+        failures = failures + 1 if time.monotonic() - started < _STABLE_SECONDS else 1
+        delay = _RESTART_SECONDS * 2.0 ** min(failures - 1, 10)
+        await asyncio.sleep(min(delay, _LONGEST_RESTART_SECONDS))
         await recover()
 
 
