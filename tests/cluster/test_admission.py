@@ -180,7 +180,13 @@ def test_the_operator_may_create_its_children(guarded: Cluster, spec: Object) ->
 
 
 def test_the_operator_may_change_and_delete_its_children(guarded: Cluster) -> None:
+    # An owner that exists: the garbage collector deletes children of others within seconds.
+    guarded.kubectl("apply", "-f", "-", text=json.dumps(resource("live", {"replicas": 0})))
+    uid = guarded.kubectl("get", "msd", "live", "--output=jsonpath={.metadata.uid}")
     made = rendered({"replicas": 0}, "live")
+    for child in made:
+        for reference in child["metadata"]["ownerReferences"]:
+            reference["uid"] = uid
     document = {"apiVersion": "v1", "kind": "List", "items": made}
     guarded.kubectl("apply", "-f", "-", text=json.dumps(document))
 
