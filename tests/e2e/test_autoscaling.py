@@ -167,7 +167,7 @@ def test_an_endpoint_starts_grows_ignores_loops_and_scales_to_zero_without_a_fai
 
     # 1 -> 2: the same number of productive requests.
     with client.load(**TALK):
-        strict.until(lambda: deployment(strict)[0] == 2, "a second replica", 120)
+        strict.until(lambda: deployment(strict)[0] == 2, "a second replica", 420)
         assert scaling(strict)["reason"] in {"ScaledUp", "AtMaximum"}
     strict.until(lambda: deployment(strict) == (2, 2), "two ready ones", READY_SECONDS)
 
