@@ -46,7 +46,7 @@ from mistral_operator.watch.resync import (
     Resync,
     Watcher,
     installed_kinds,
-    scopes_of,
+    kind_scopes,
     wait_for_kind_change,
 )
 from mistral_operator.watch.store import Store
@@ -86,7 +86,7 @@ async def run_operator(settings: Settings) -> int:
 def _connections(settings: Settings) -> int:
     """Return the connections for reconciliations, streams, lists, the Lease and lookups."""
     streamed = (kinds.NODE, kinds.POD, *kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
-    streams = sum(len(scopes_of(kind, settings.namespaces)) for kind in streamed)
+    streams = sum(1 for _ in kind_scopes(streamed, settings.namespaces))
     # So many that the Lease never waits for a list that hangs.
     return settings.concurrency + streams + 12
 

@@ -18,7 +18,7 @@ from mistral_operator.kube.documents import WatchEvent
 from mistral_operator.kube.errors import ClusterError, Unavailable, WatchFailed
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import key_of
-from mistral_operator.watch.resync import Resync, Sink, scopes_of
+from mistral_operator.watch.resync import Resync, Sink, kind_scopes
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,6 @@ async def run_streams(
         namespaces: namespaces to watch; all if empty.
     """
     async with asyncio.TaskGroup() as group:
-        for kind, selector in selectors.items():
-            for namespace in scopes_of(kind, namespaces):
-                stream = Stream(cluster, sink, resync, kind, namespace, selector)
-                group.create_task(stream.forever())
+        for kind, namespace in kind_scopes(selectors, namespaces):
+            stream = Stream(cluster, sink, resync, kind, namespace, selectors[kind])
+            group.create_task(stream.forever())
