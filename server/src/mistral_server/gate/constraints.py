@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mistral_server.gate.document import NotJson, number
+from mistral_server.gate.schema_costs import patterns_of
 
 _COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties", "minContains", "maxContains")
 _LENGTHS = ("minLength", "maxLength")
@@ -89,7 +90,7 @@ def repetitions_of(constraint: Any) -> int:
         elif isinstance(part, dict):
             count = max((_count(part.get(name)) for name in _COUNTS), default=0)
             spelled = count + _property_pairs(part) + _bound_digits(part)
-            total += factor * (spelled + sum(map(_repetitions_in, _patterns(part))))
+            total += factor * (spelled + sum(map(_repetitions_in, patterns_of(part))))
             for keyword, value in part.items():
                 if keyword not in _DATA:
                     repeated = factor * max(1, count) if keyword in _REPEATED else factor
@@ -140,14 +141,6 @@ def _parsed(value: Any) -> Any:
         return msgspec.json.decode(value)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise NotJson("it is not JSON") from error
-
-
-def _patterns(part: dict[str, Any]) -> Iterator[str]:
-    if isinstance(part.get("pattern"), str):
-        yield part["pattern"]
-    properties = part.get("patternProperties")
-    if isinstance(properties, dict):
-        yield from properties
 
 
 def _property_pairs(part: dict[str, Any]) -> int:

@@ -41,7 +41,7 @@ def costs_of(document: Any) -> Costs:
         part, depth = left.pop()
         if isinstance(part, dict):
             costs.memory += depth * (_OBJECT_BYTES + sum(map(len, part)))
-            costs.patterns += _patterns(part)
+            costs.patterns += patterns_of(part)
             costs.unfolds |= not _UNFOLDING.isdisjoint(part)
             costs.renames |= depth > 1 and isinstance(part.get(identity), str)
             left += [(one, depth + 1) for one in part.values()]
@@ -126,7 +126,8 @@ def _matching(schema: dict[str, Any], instance: Any, patterns: Mapping[str, int]
     return 0
 
 
-def _patterns(schema: dict[str, Any]) -> Iterator[str]:
+def patterns_of(schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the patterns of a schema, without those of its parts."""
     if isinstance(schema.get("pattern"), str):
         yield schema["pattern"]
     properties = schema.get("patternProperties")
