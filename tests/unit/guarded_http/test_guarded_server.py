@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from aiohttp import web
 
-from mistral_server.guarded_http.guarded_server import MAX_HEAD_BYTES, Guard, GuardedRunner, port_of
+from guarded_site import guarded_site
+from mistral_server.guarded_http.guarded_server import MAX_HEAD_BYTES, Guard, port_of
 from mistral_server.guarded_http.shares import Shares
 from raw_client import RawConnection, ask, idle_connections
-from server_runner import free_port
 
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 NEVER = 3600.0
@@ -28,13 +28,8 @@ async def server(connections: int = 100, head_seconds: float = NEVER) -> AsyncIt
     app.router.add_get("/healthz", _ok)
     app.router.add_post("/", never)
     guard = Guard(Shares(connections), head_seconds=head_seconds)
-    runner, port = GuardedRunner(app, guard, shutdown_timeout=0.1), free_port()
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
+    async with guarded_site(app, guard) as port:
         yield port
-    finally:
-        await runner.cleanup()
 
 
 async def _ok(_: web.Request) -> web.Response:

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from mistral_server.guarded_http.guarded_server import Guard, GuardedRunner
+from guarded_site import guarded_site
+from mistral_server.guarded_http.guarded_server import Guard
 from mistral_server.guarded_http.shares import Shares
 from mistral_server.guarded_http.stalls import Stall
 from raw_client import (
@@ -19,7 +20,6 @@ from raw_client import (
     is_aborted,
     unread_connections,
 )
-from server_runner import free_port
 
 MIB = 2**20
 NEVER = 3600.0
@@ -72,13 +72,8 @@ async def server(connections: int = 100, write_seconds: float = NEVER) -> AsyncI
     app.router.add_get("/short", short)
     app.router.add_get("/probe", probe)
     guard = Guard(Shares(connections), head_seconds=NEVER, write_seconds=write_seconds)
-    runner, port = GuardedRunner(app, guard, shutdown_timeout=0.1), free_port()
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
+    async with guarded_site(app, guard) as port:
         yield port
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize("sent", UNREAD.values(), ids=UNREAD.keys())
