@@ -219,3 +219,37 @@ async def test_the_port_of_a_deleted_endpoint_is_closed() -> None:
         with pytest.raises(aiohttp.ClientConnectorError):
             await client.get(f"http://127.0.0.1:{first}/health")
         await listeners.close()
+
+
+async def test_listeners_that_are_closed_open_and_close_no_ports_any_more() -> None:
+    endpoints = Endpoints()
+    async with upstream_session() as upstream, aiohttp.ClientSession() as client:
+        listeners = Listeners(endpoints, upstream, Limits(drain_seconds=1))
+        first, second = free_port(), free_port()
+        endpoints.set_ports({first: mapped()})
+        await listeners.sync()
+
+        closing = asyncio.create_task(listeners.close())
+        endpoints.set_ports({second: mapped()})
+        await asyncio.gather(closing, listeners.sync())
+        await listeners.sync()
+
+        for port in (first, second):
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await client.get(f"http://127.0.0.1:{port}/health")
+
+
+async def test_ports_close_while_the_listeners_wait_for_running_requests() -> None:
+    async with activator() as made, Replica().serving() as replica:
+        made.make_ready(replica)
+        async with made.client.post(made.url("/stream"), json=HELLO) as response:
+            await response.content.readuntil(b"\n\n")
+            closing = asyncio.create_task(made.listeners.close())
+            await asyncio.sleep(0.1)
+
+            made.endpoints.set_ports({})
+            await made.listeners.sync()
+            replica.more.set()
+
+            assert await response.content.read() == b"data: two\n\n"
+        await closing

@@ -190,13 +190,20 @@ class Listeners:
             shutdown_timeout=limits.drain_seconds,
         )
         self._sites: dict[int, web.TCPSite] = {}
+        self._closing = False
+        self._lock = asyncio.Lock()
 
     def _namespace_of(self, transport: asyncio.BaseTransport) -> str | None:
         endpoint = self._endpoints.by_port(port_of(transport))
         return None if endpoint is None else endpoint.key.namespace
 
     async def sync(self) -> None:
-        """Listen on exactly the ports of the current endpoints."""
+        """Listen on exactly the ports of the current endpoints, or on none once it is closed."""
+        if not self._closing:
+            async with self._lock:
+                await self._sync()
+
+    async def _sync(self) -> None:
         if self._runner.server is None:
             await self._runner.setup()
         desired = self._endpoints.ports()
@@ -214,8 +221,10 @@ class Listeners:
 
     async def close(self) -> None:
         """Stop accepting requests and wait for the running ones."""
-        await self._runner.cleanup()
-        self._sites.clear()
+        self._closing = True
+        async with self._lock:
+            await self._runner.cleanup()
+            self._sites.clear()
 
 
 def _invalid_request(status: int, message: str) -> web.Response:
