@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,11 +41,16 @@ class Hub(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     refuse: ClassVar[int] = 0
+    refuse_after: ClassVar[int] = 0
+    """Requests that are answered, 0 for all."""
     token: ClassVar[str | None] = None
     requested: ClassVar[list[str]] = []
     gets: ClassVar[list[str]] = []
+    slow: ClassVar[float] = 0
+    """Seconds until a file's version is told."""
 
     def do_HEAD(self) -> None:
+        time.sleep(self.slow)
         self._answer(send_body=False)
 
     def do_GET(self) -> None:
@@ -58,14 +64,18 @@ class Hub(BaseHTTPRequestHandler):
         self.requested.append(self.path)
         path = self.path.split("?")[0]
         name = path.rsplit("/", 1)[-1]
-        if self.refuse or (self.token and self.headers["authorization"] != f"Bearer {self.token}"):
+        if self.refuse_after and len(self.requested) > self.refuse_after:
+            self._send(503, b"", {})
+        elif self.refuse or (
+            self.token and self.headers["authorization"] != f"Bearer {self.token}"
+        ):
             self._send(self.refuse or 401, b"", {})
         elif not path.startswith((f"/{CHECKOUT}/", f"/api/models/{CHECKOUT}/")):
             self._send(404, b"", {"x-error-code": "RepoNotFound"})
         elif "/v9" in path:
             self._send(404, b"", {"x-error-code": "RevisionNotFound"})
         elif path.startswith(f"/api/models/{CHECKOUT}/revision/"):
-            siblings = [{"rfilename": file} for file in CONTENT]
+            siblings = [{"rfilename": file, "size": len(data)} for file, data in CONTENT.items()]
             self._json({"id": CHECKOUT, "sha": COMMIT, "siblings": siblings}, send_body)
         elif path.startswith(f"/api/models/{CHECKOUT}/tree/"):
             files = [
@@ -95,7 +105,7 @@ class Hub(BaseHTTPRequestHandler):
 @contextmanager
 def serving(tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Run a hub and return its address."""
-    Hub.refuse, Hub.token = 0, None
+    Hub.refuse, Hub.refuse_after, Hub.token, Hub.slow = 0, 0, None, 0
     Hub.requested.clear()
     Hub.gets.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -201,6 +211,7 @@ def test_a_second_fetch_sends_no_request(hub: str, tmp_path: Path) -> None:
 
 
 def test_replicas_that_share_a_cache_fetch_it_once(hub: str, tmp_path: Path) -> None:
+    Hub.slow = 4  # so that all have requested the version before the first one has the file
     with ThreadPoolExecutor() as pool:
         fetches = list(pool.map(lambda _: fetch(tmp_path, hub), range(3)))
 
@@ -208,6 +219,53 @@ def test_replicas_that_share_a_cache_fetch_it_once(hub: str, tmp_path: Path) -> 
     weights = [one for one in Hub.gets if "consolidated" in one]
     assert len(weights) == 1
     assert content(tmp_path) >= {"params.json", "consolidated.safetensors"}
+
+
+@pytest.mark.parametrize("present", ["lost+found", "consolidated-00001-of-00002.safetensors"])
+def test_files_of_an_earlier_fetch_are_no_complete_model(
+    hub: str, tmp_path: Path, present: str
+) -> None:
+    for name in (present, "params.json"):
+        (tmp_path / name).write_bytes(b"{}")
+    Hub.refuse = 503
+
+    done = fetch(tmp_path, hub)
+
+    assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE]
+    assert "the hub cannot answer now" in done.stderr
+    assert not (tmp_path / MARKER).exists()
+
+
+@pytest.mark.parametrize("answered", [1, 4])
+def test_a_hub_that_stops_responding_leaves_no_complete_model(
+    hub: str, tmp_path: Path, answered: int
+) -> None:
+    (tmp_path / "params.json").write_bytes(CONTENT["params.json"])
+    (tmp_path / "consolidated.safetensors").write_bytes(b"of another commit")
+    Hub.refuse_after = answered
+
+    done = fetch(tmp_path, hub)
+
+    assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE], done.stderr
+    assert not (tmp_path / MARKER).exists()
+
+    Hub.refuse_after = 0
+    assert fetch(tmp_path, hub).returncode == 0
+    assert (tmp_path / "consolidated.safetensors").read_bytes() == CONTENT[
+        "consolidated.safetensors"
+    ]
+
+
+def test_what_a_killed_fetch_left_is_removed_unless_it_grows(hub: str, tmp_path: Path) -> None:
+    partial = tmp_path / ".cache/huggingface/download"
+    partial.mkdir(parents=True)
+    old, new = partial / "weights.0123.incomplete", partial / "weights.4567.incomplete"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 600,) * 2)
+
+    assert fetch(tmp_path, hub).returncode == 0
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_a_repository_does_not_bring_its_own_marker(

@@ -27,6 +27,11 @@ class Hub(ModuleType):
         self.tokens: list[str | bool] = []
         self.skipped: list[str] = []
 
+    def model_info(self, _repository: str, *, token: str | bool, **_: Any) -> SimpleNamespace:
+        """Return a repository without files."""
+        self.tokens.append(token)
+        return SimpleNamespace(sha="0" * 40, siblings=None)
+
     def snapshot_download(
         self, _repository: str, *, token: str | bool, ignore_patterns: list[str], **_: Any
     ) -> None:
@@ -65,7 +70,7 @@ def test_space_around_the_token_does_not_matter(
 
     message = failure(monkeypatch, settings, hub)
 
-    assert hub.tokens == [TOKEN]
+    assert hub.tokens == [TOKEN, TOKEN]
     assert TOKEN not in message
 
 
@@ -91,7 +96,7 @@ def test_without_a_token_none_is_sent(
 
     failure(monkeypatch, settings, hub)
 
-    assert hub.tokens == [False]
+    assert hub.tokens == [False, False]
 
 
 def test_a_token_is_not_sent_in_clear_text(

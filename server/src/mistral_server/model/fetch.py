@@ -1,10 +1,11 @@
 """Download a model once: ``mistral-server fetch``, run by a pod's init container.
 
-The hub's own client downloads several files at a time and resumes partial downloads. This module
-chooses the files, reports failures with a remedy, and writes a marker when all files are complete.
-With the marker a restart needs no time and no network.
+The hub's own client downloads several files at a time, and skips those that are complete. This
+module chooses the files, reports failures with a remedy, and writes a marker when all files are
+complete. With the marker a restart needs no time and no network.
 """
 
+import contextlib
 import errno
 import importlib
 import json
@@ -15,7 +16,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from mistral_server.model import files as model_files
 
 MARKER = ".mistral-fetched.json"
 """File with the settings whose files are complete in this directory."""
+
+LOCK = ".mistral-fetch.lock"
+"""File that is locked while this directory's files are fetched."""
 
 PROGRESS_SECONDS = 10.0
 """Interval between progress lines in the pod's log. The client's own bars are for terminals."""
@@ -47,6 +50,12 @@ _HIDDEN = [".*", "*/.*"]
 """Never fetched: the marker and the notes of the hub's client are hidden files of this directory,
 and a repository must not bring its own."""
 
+_PARTIAL_FILES = ".cache/huggingface/download"
+"""Where the hub's client keeps the files that it has not completed."""
+
+_PARTIAL_SECONDS = 60.0
+"""Time after which a file that does not grow is no longer written."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,21 +70,61 @@ def fetch_model(settings: FetchSettings) -> None:
         _log.info("%s@%s is already present", settings.repository, settings.revision)
         return
     token = _token()
-    started = time.monotonic()
-    _log.info("Fetching %s@%s to %s", settings.repository, settings.revision, directory)
     try:
-        with _progress(directory):
-            _download(directory, settings, token)
+        directory.mkdir(parents=True, exist_ok=True)
+        with _lock(directory):
+            # Another replica may have fetched it in the meantime.
+            if not _is_complete(directory, settings):
+                _fetch(directory, settings, token)
+    except ModelUnavailableError:
+        raise
     except Exception as error:  # the client raises a dozen kinds, of its own and of httpx
         # Without the cause: it may quote the request, and with it the token.
         raise ModelUnavailableError(_explain(error, settings)) from None
+
+
+def _fetch(directory: Path, settings: FetchSettings, token: str) -> None:
+    started = time.monotonic()
+    _log.info("Fetching %s@%s to %s", settings.repository, settings.revision, directory)
+    _remove_partial_files(directory)
+    with _progress(directory):
+        sizes = _download(directory, settings, token)
     if pattern := model_files.missing(directory, settings.format):
         raise ModelUnavailableError(
             f"The repository {settings.repository} contains no {pattern}, which the format "
             f"{settings.format} requires: choose another format or repository."
         )
+    if incomplete := _incomplete(directory, sizes):
+        raise ModelUnavailableError(
+            f"{incomplete} of {settings.repository} is not complete: the hub stopped responding. "
+            "Check that the pod can reach the hub, or serve the model from a volume."
+        )
     (directory / MARKER).write_text(settings.model_dump_json(), encoding="utf-8")
     _log.info("Fetched %s in %.0f s", settings.repository, time.monotonic() - started)
+
+
+def _remove_partial_files(directory: Path) -> None:
+    """Remove what a fetch left that was killed: the hub's client neither resumes nor removes it.
+
+    Files that grow are left alone: some filesystems grant the same lock to several nodes.
+    """
+    for path in (directory / _PARTIAL_FILES).glob("**/*.incomplete"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _PARTIAL_SECONDS:
+                path.unlink()
+
+
+def _incomplete(directory: Path, sizes: dict[str, int | None]) -> str | None:
+    """Return the first file that is missing or has another size than on the hub, or None.
+
+    If the hub fails before it has listed the files, its client takes a directory that has any file
+    for a complete one.
+    """
+    for name, size in sizes.items():
+        path = directory / name
+        if not path.is_file() or (size is not None and path.stat().st_size != size):
+            return name
+    return None
 
 
 def _is_complete(directory: Path, settings: FetchSettings) -> bool:
@@ -85,26 +134,56 @@ def _is_complete(directory: Path, settings: FetchSettings) -> bool:
         return False
 
 
-def _download(directory: Path, settings: FetchSettings, token: str) -> None:
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock, so that one replica fetches and the others wait for it.
+
+    The hub's client locks each file, but decides before that whether the file is missing: of two
+    that decide at the same time, the second deletes what the first has fetched.
+    """
+    # Installed with the hub's client. The kernel releases the lock of a process that dies.
+    filelock: Any = importlib.import_module("filelock")
+    lock = filelock.FileLock(directory / LOCK, timeout=PROGRESS_SECONDS, poll_interval=1)
+    while not lock.is_locked:
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            _log.info("Waiting for another replica that fetches to %s", directory)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download(directory: Path, settings: FetchSettings, token: str) -> dict[str, int | None]:
+    """Download the files; return the size of each in bytes, None if the hub does not tell it."""
     scratch = directory / ".hub"
     # The client reads these on import. An image may be offline for the engine, and a pod's home is
     # read-only.
     os.environ["HF_HUB_OFFLINE"] = "0"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     os.environ["HF_HOME"] = str(scratch)
-    directory.mkdir(parents=True, exist_ok=True)
     # Installed with the engine; not a dependency of this package.
     hub: Any = importlib.import_module("huggingface_hub")
     allow, ignore = _FILES[settings.format]
-    hub.snapshot_download(
+    patterns = {"allow_patterns": allow, "ignore_patterns": [*ignore, *_HIDDEN]}
+    repository = hub.model_info(
         settings.repository,
         revision=settings.revision,
-        local_dir=directory,
-        allow_patterns=allow,
-        ignore_patterns=[*ignore, *_HIDDEN],
+        files_metadata=True,
         token=token or False,
     )
+    hub.snapshot_download(
+        settings.repository,
+        # All files are of one commit, even if the branch moves.
+        revision=repository.sha,
+        local_dir=directory,
+        token=token or False,
+        **patterns,
+    )
     shutil.rmtree(scratch, ignore_errors=True)
+    sizes = {file.rfilename: file.size for file in repository.siblings or ()}
+    return {name: sizes[name] for name in hub.utils.filter_repo_objects(sizes, **patterns)}
 
 
 def _token() -> str:
@@ -218,7 +297,7 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress(directory: Path) -> Iterator[None]:
     """Log the size of the directory periodically while the block runs."""
     done = threading.Event()
