@@ -61,7 +61,11 @@ LOOP: Object = {
     # For responses that are not streamed, a loop is known only once the response is complete.
     "stream": True,
 }
-TALK: Object = {"temperature": 1, "max_tokens": 400, "ignore_eos": True}
+TALK: Object = {"temperature": 1, "ignore_eos": True}
+TALK_TOKENS = range(1150, 1900, 125)
+"""Tokens of an answer, another number for each client. Requests are counted at one moment every few
+seconds, and within the window the lowest load counts: answers of a second that begin and end
+together are a load of none as often as of six."""
 
 
 class Client:
@@ -97,16 +101,16 @@ class Client:
         return int(status or 0), answer
 
     @contextmanager
-    def load(self, **fields: object) -> Iterator[None]:
-        """Keep chats under way until the block ends, then let them end."""
+    def load(self, *chats: Object) -> Iterator[None]:
+        """Keep one of each of these chats under way until the block ends, then let them end."""
         over = threading.Event()
 
-        def chat_on() -> None:
+        def chat_on(chat: Object) -> None:
             while not over.is_set():
-                self.chat(**fields)
+                self.chat(**chat)
 
-        with ThreadPoolExecutor(AT_ONCE) as clients:
-            running: list[Future[None]] = [clients.submit(chat_on) for _ in range(AT_ONCE)]
+        with ThreadPoolExecutor(len(chats)) as clients:
+            running: list[Future[None]] = [clients.submit(chat_on, chat) for chat in chats]
             try:
                 yield
             finally:
@@ -158,7 +162,7 @@ def test_an_endpoint_starts_grows_ignores_loops_and_scales_to_zero_without_a_fai
     strict.wait_until_ready("sleepy")
 
     # Loops: three times as many requests as a replica should have, and none of them productive.
-    with client.load(**LOOP):
+    with client.load(*[LOOP] * AT_ONCE):
         strict.until(lambda: looping(strict) >= AT_ONCE - 2, "requests that loop", 120)
         end = time.monotonic() + LOOP_SECONDS
         while time.monotonic() < end:
@@ -166,8 +170,8 @@ def test_an_endpoint_starts_grows_ignores_loops_and_scales_to_zero_without_a_fai
             time.sleep(1)
 
     # 1 -> 2: the same number of productive requests.
-    with client.load(**TALK):
-        strict.until(lambda: deployment(strict)[0] == 2, "a second replica", 420)
+    with client.load(*({**TALK, "max_tokens": tokens} for tokens in TALK_TOKENS)):
+        strict.until(lambda: deployment(strict)[0] == 2, "a second replica", 120)
         assert scaling(strict)["reason"] in {"ScaledUp", "AtMaximum"}
     strict.until(lambda: deployment(strict) == (2, 2), "two ready ones", READY_SECONDS)
 
