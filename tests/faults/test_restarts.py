@@ -48,8 +48,8 @@ async def exits_and_return(made: Pair, fault: Callable[[], Awaitable[None]]) -> 
 
 @pytest.mark.parametrize(
     ("parts", "away_seconds"),
-    [(("kube-apiserver",), 5.0), (("etcd", "kube-apiserver"), 20.0)],
-    ids=["API server", "etcd and API server"],
+    [(("kube-apiserver",), 5.0), (("etcd", "kube-apiserver"), 20.0), (("kube-apiserver",), 300.0)],
+    ids=["API server", "etcd and API server", "API server for five minutes"],
 )
 async def test_a_control_plane_that_is_killed_ends_no_operator(
     cluster: Cluster,
@@ -59,7 +59,7 @@ async def test_a_control_plane_that_is_killed_ends_no_operator(
     away_seconds: float,
     row: Callable[[object], None],
 ) -> None:
-    async with pair(api, f"restart-{len(parts)}", tmp_path, edits=False) as made:
+    async with pair(api, f"restart-{len(parts)}-{away_seconds:g}", tmp_path, edits=False) as made:
         took = await exits_and_return(made, lambda: kill_and_restart(cluster, away_seconds, *parts))
 
         row(f"{' and '.join(parts)} away for {away_seconds:g} s: next write {took:.1f} s later")
