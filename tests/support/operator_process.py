@@ -55,6 +55,9 @@ class OperatorProcess:
                 env=environment,
                 stdout=log,
                 stderr=log,
+                # When the command that started the tests ends, the kernel continues what is stopped
+                # in its process group: a frozen leader would wake in the middle of a round.
+                start_new_session=True,
             )
 
     def until_acting(self) -> None:
