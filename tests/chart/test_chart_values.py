@@ -11,6 +11,7 @@ import yaml
 from chart_rendering import CHART, HelmRefused, render
 from mistral_dev import chart_values
 from mistral_dev.errors import UsageError
+from refused_peers import FORM
 
 TEXT = (CHART / "values.yaml").read_text()
 VALUES: dict[str, Any] = yaml.safe_load(TEXT)
@@ -120,6 +121,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_helm_refuses_a_wrong_value_and_says_where(values: dict[str, Any], message: str) -> None:
     with pytest.raises(HelmRefused, match=f"(?s){message}"):
         render(values)
+
+
+@pytest.mark.parametrize("peer", [peer for peer, _ in FORM.values()], ids=FORM)
+@pytest.mark.parametrize("value", ["callers", "destinations"])
+def test_helm_refuses_a_peer_that_a_resource_cannot_have(value: str, peer: object) -> None:
+    with pytest.raises(HelmRefused, match=f"/endpoints/{value}/0"):
+        render({"endpoints": {value: [peer]}})
 
 
 @pytest.mark.parametrize(

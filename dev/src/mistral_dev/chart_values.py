@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from mistral_dev.errors import UsageError
+from mistral_operator.api.crd import structural
+from mistral_operator.api.network import Peer
 
 _Dns = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 _Override = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
@@ -53,6 +55,35 @@ _Kubernetes = dict[str, Any]
 """An object of the Kubernetes API that the chart passes on: the API server knows its fields."""
 
 
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a part of the CRD as the schema of a value, in which no other fields are allowed."""
+    kept = {
+        key: of
+        for key, of in schema.items()
+        if key not in {"default", "description"} and not key.startswith("x-kubernetes-")
+    }
+    if "properties" in kept:
+        kept["properties"] = {key: _closed(of) for key, of in kept["properties"].items()}
+        kept["additionalProperties"] = False
+    if "items" in kept:
+        kept["items"] = _closed(kept["items"])
+    return kept
+
+
+# The rule of a peer, without CEL: it selects something, and a range nothing else.
+_Peer = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            **_closed(structural(Peer)),
+            "minProperties": 1,
+            "dependencies": {"ipBlock": {"maxProperties": 1}},
+        }
+    ),
+]
+"""A caller or destination of endpoints, in the form of spec.network."""
+
+
 class _Values(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
 
@@ -81,8 +112,8 @@ class Endpoints(_Values):
     """`endpoints`."""
 
     isolate: bool
-    callers: list[_Kubernetes]
-    destinations: list[_Kubernetes]
+    callers: list[_Peer]
+    destinations: list[_Peer]
     monitoring_namespace: str = Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
 
 

@@ -92,6 +92,11 @@ CALLERS: dict[str, tuple[Object, tuple[Peer, ...] | None, list[Object] | None]] 
         None,
         [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
     ),
+    "addresses but some": (
+        {"network": {"callers": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.66.0.0/16"]}}]}},
+        None,
+        [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.66.0.0/16"]}}],
+    ),
     "isolated by the installation": ({}, (), []),
     "named by the installation": ({}, (Peer.model_validate(GATEWAY),), [GATEWAY]),
     "the resource over the installation": ({"network": {"callers": [GATEWAY]}}, (), [GATEWAY]),
@@ -185,6 +190,15 @@ def test_a_private_network_can_be_opened(spec: Object, by: str) -> None:
     assert reaches(made, "10.20.3.4", port=8081)
     assert not reaches(made, "10.21.0.1", port=8081)
     assert names_are_resolved(made)
+
+
+def test_a_part_of_a_destination_can_be_left_out() -> None:
+    wide = {"ipBlock": {"cidr": "100.64.0.0/10", "except": ["100.66.0.0/16"]}}
+    made = policy({"network": {"destinations": [wide]}})
+
+    assert reaches(made, "100.65.0.1")
+    assert not reaches(made, "100.66.0.1")
+    assert not reaches(made, "100.100.100.200"), "a metadata service"
 
 
 def test_a_mirror_in_the_cluster_can_be_opened() -> None:

@@ -1,9 +1,9 @@
 """`spec.network`: who may call the pods, and what they may reach."""
 
 from ipaddress import ip_network
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, Rule
@@ -39,6 +39,18 @@ def is_metadata_service(addresses: str) -> bool:
     )
 
 
+def is_part_of(addresses: str, whole: str) -> bool:
+    """Tell whether a range lies within another one, and is smaller.
+
+    Raises:
+        ValueError: one of them is not a range.
+    """
+    part, network = ip_network(addresses), ip_network(whole)
+    if part == network or part.version != network.version:
+        return False
+    return part.subnet_of(network)  # type: ignore[arg-type]
+
+
 def _that_is_a_network(text: str) -> str:
     ip_network(text)
     return text
@@ -62,6 +74,16 @@ class AddressRange(ApiModel):
 
     cidr: Cidr
     """Address range, such as 10.20.0.0/16 or fd12:3456::/32."""
+    # `except` is a word of Python's.
+    except_: list[Cidr] | None = Field(default=None, alias="except", max_length=3)
+    """Ranges within `cidr` that are left out."""
+
+    @model_validator(mode="after")
+    def _excepts_parts_of_itself(self) -> Self:
+        for one in self.except_ or ():
+            if not is_part_of(one, self.cidr):
+                raise ValueError(f"except: {one} is not a part of {self.cidr}: remove it")
+        return self
 
 
 class Peer(ApiModel):
@@ -97,6 +119,10 @@ def _without_metadata_service(peer: Peer) -> Peer:
     return peer
 
 
+Destination = Annotated[Peer, AfterValidator(_without_metadata_service)]
+"""A peer that pods may connect to."""
+
+
 # The numbers of peers and labels keep the largest resource small: operator and API server hold all.
 class Network(ApiModel):
     """Traffic that the NetworkPolicy allows. It applies only with `networkPolicy: true`."""
@@ -105,9 +131,7 @@ class Network(ApiModel):
     """Pods and addresses that may call the API. Unset: as the operator's installation says, by
     default everyone. An empty list allows no callers. The operator's namespace and Prometheus can
     always connect."""
-    destinations: list[Annotated[Peer, AfterValidator(_without_metadata_service)]] = Field(
-        default=[], max_length=4
-    )
+    destinations: list[Destination] = Field(default=[], max_length=4)
     """Pods and addresses that the pods may connect to in addition, on every port, such as a mirror
     of the hub in a private network. Without it, private addresses are closed. Metadata services of
     clouds stay closed."""

@@ -25,6 +25,7 @@ _TYPES = {
     "model_attributes_type": "an object",
     "dict_type": "an object",
     "list_type": "a list",
+    "tuple_type": "a list",
     "string_type": "a string",
     "int_type": "an integer",
     "int_parsing": "an integer",

@@ -6,8 +6,9 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mistral_operator.api.network import Peer
+from mistral_operator.api.network import Destination, Peer
 from mistral_operator.kube.errors import CannotStart
+from mistral_operator.process.json_setting import JSON_ERROR, json_of
 from mistral_operator.render import NetworkDefaults
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -111,9 +112,11 @@ class Settings(ProcessSettings):
     isolate_endpoints: bool = False
     """Allow endpoints that do not set spec.network.callers only the callers of
     `endpoint_callers`. Otherwise everyone may call them."""
-    endpoint_callers: tuple[Peer, ...] = ()
+    endpoint_callers: Annotated[tuple[Peer, ...], NoDecode, json_of(tuple[Peer, ...])] = ()
     """Callers of isolated endpoints, as a JSON list in the form of spec.network.callers."""
-    endpoint_destinations: tuple[Peer, ...] = ()
+    endpoint_destinations: Annotated[
+        tuple[Destination, ...], NoDecode, json_of(tuple[Destination, ...])
+    ] = ()
     """What every endpoint may connect to in addition, as a JSON list in the form of
     spec.network.destinations."""
     monitoring_namespace: str = ""
@@ -156,6 +159,8 @@ def _problem(kind: type[ProcessSettings], error: ErrorDetails) -> str:
     name, value = str(error["loc"][0]), str(error["input"])
     shown = value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}..."
     variable = f"{kind.model_config['env_prefix']}{name.upper()}"
+    if error["type"] == JSON_ERROR:
+        return f"{variable}={shown!r} is not valid: {error['msg']}"
     return f"{variable}={shown!r} is not valid: it must be {allowed(kind, name)}"
 
 

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from mistral_operator.api import Resource
-from mistral_operator.api.network import METADATA_RANGES, Peer
+from mistral_operator.api.network import METADATA_RANGES, Peer, is_part_of
 from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
@@ -122,18 +122,12 @@ def _port_of(url: str) -> int:
 def _destination(peer: Peer) -> Object:
     if peer.ip_block is None:
         return to_kubernetes(peer)
-    return _block(peer.ip_block.cidr, METADATA_RANGES)
+    return _block(peer.ip_block.cidr, (*METADATA_RANGES, *(peer.ip_block.except_ or ())))
 
 
 def _block(cidr: str, closed: Iterable[str]) -> Object:
     """Return a range without the closed ranges within it."""
-    whole = ip_network(cidr)
-    ranges = [ip_network(one) for one in closed]
-    excepted = [
-        str(one)
-        for one in ranges
-        if one.version == whole.version and one != whole and one.subnet_of(whole)  # type: ignore[arg-type]
-    ]
+    excepted = [str(ip_network(one)) for one in closed if is_part_of(one, cidr)]
     return {"ipBlock": {"cidr": cidr, **({"except": excepted} if excepted else {})}}
 
 
