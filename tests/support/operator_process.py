@@ -56,7 +56,7 @@ class OperatorProcess:
                 stdout=log,
                 stderr=log,
                 # When the command that started the tests ends, the kernel continues what is stopped
-                # in its process group: a frozen leader would wake in the middle of a round.
+                # in its process group: a frozen leader would go on in the middle of a round.
                 start_new_session=True,
             )
 
