@@ -63,9 +63,8 @@ LOOP: Object = {
 }
 TALK: Object = {"temperature": 1, "ignore_eos": True}
 TALK_TOKENS = range(1150, 1900, 125)
-"""Tokens of an answer, another number for each client. Requests are counted at one moment every few
-seconds, and within the window the lowest load counts: answers of a second that begin and end
-together are a load of none as often as of six."""
+"""Tokens of an answer, another number for each client: those that began together would otherwise
+all be between two answers at the same moment, and the load would be none as often as six."""
 
 
 class Client:

@@ -42,16 +42,16 @@ class SignalDocument(ServerDocument):
     ready: bool
     """Whether a chat was answered and the server is not draining."""
     running: _Requests = 0
-    """Requests being computed."""
+    """Requests being computed, on average over the last seconds."""
     waiting: _Requests = 0
-    """Requests in the engine's queue."""
+    """Requests in the engine's queue, on average over the last seconds."""
     starved: _Requests = 0
     """Waiting requests that the engine has no capacity for."""
     tokens: _Tokens | None = None
     """Tokens of prompts and responses since the engine started. A request between two polls is only
     visible here."""
     looping: _Requests = 0
-    """Requests that only generate loops."""
+    """Requests that only generate loops, on average over the last seconds."""
     kv_cache_usage: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
     """Used share of the KV cache, 0 to 1."""
     kv_pressure: bool = False

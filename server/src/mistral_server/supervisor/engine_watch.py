@@ -22,14 +22,11 @@ async def poll_engine(
     interval = min(INTERVAL_SECONDS, state.settings.lifecycle.stall_seconds / _POLLS_PER_STALL)
     while True:
         try:
-            state.metrics = await client.metrics()
+            metrics = await client.metrics()
         except EngineUnreachableError as error:
             _log.warning("Cannot read the engine's metrics: %s", error)
             hang_detector.on_unreachable()
         else:
-            hang_detector.observe(state.metrics)
-            state.pressure.observe(state.metrics)
-            if state.metrics.kv_cache_tokens is not None:
-                update = {"kv_cache_tokens": state.metrics.kv_cache_tokens}
-                state.effective = state.effective.model_copy(update=update)
+            hang_detector.observe(metrics)
+            state.observe(metrics)
         await asyncio.sleep(interval)

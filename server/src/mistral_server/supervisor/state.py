@@ -13,6 +13,7 @@ from mistral_server.engine.vllm_metrics import EngineMetrics
 from mistral_server.engine_log.stages import Stages
 from mistral_server.supervisor.hang_detector import HangDetector
 from mistral_server.supervisor.kv_pressure import KVPressureDetector
+from mistral_server.supervisor.recent_load import RecentLoad
 
 
 @dataclass
@@ -23,6 +24,8 @@ class ServerState:
     stages: Stages = field(default_factory=Stages)
     effective: EffectiveConfiguration = field(default_factory=EffectiveConfiguration)
     metrics: EngineMetrics = field(default_factory=EngineMetrics)
+    """The last sample; `observe` replaces it."""
+    load: RecentLoad = field(default_factory=RecentLoad)
     key_digests: KeyDigests | None = None
     """Digests of the API keys, once they are computed."""
     started: bool = False
@@ -30,6 +33,15 @@ class ServerState:
     pressure: KVPressureDetector = field(default_factory=KVPressureDetector)
     hang_detector: HangDetector | None = None
     """Set once the server serves. Before that, `startup_seconds` is the only limit."""
+
+    def observe(self, metrics: EngineMetrics) -> None:
+        """Take in a sample of the engine's metrics."""
+        self.metrics = metrics
+        self.load.observe(metrics)
+        self.pressure.observe(metrics)
+        if metrics.kv_cache_tokens is not None:
+            update = {"kv_cache_tokens": metrics.kv_cache_tokens}
+            self.effective = self.effective.model_copy(update=update)
 
     @property
     def ready(self) -> bool:
@@ -52,11 +64,11 @@ class ServerState:
             stage=self.stages.current,
             stage_seconds=round(self.stages.seconds(), 3),
             ready=self.ready,
-            running=self.metrics.running,
-            waiting=self.metrics.waiting,
+            running=self.load.running,
+            waiting=self.load.waiting,
             starved=self.metrics.starved,
             tokens=self.metrics.tokens,
-            looping=self.metrics.looping,
+            looping=self.load.looping,
             kv_cache_usage=min(self.metrics.kv_cache_usage, 1.0),
             kv_pressure=self.pressure.high,
             effective=self.effective,
