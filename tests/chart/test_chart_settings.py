@@ -42,6 +42,8 @@ def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) 
     assert differing == {"server_image", "namespace", "identity", "url", "activator_service"}
 
 
+ISOLATED = {"isolate": True, "monitoringNamespace": "metrics"}
+
 CASES: dict[str, tuple[dict[str, Any], str, object]] = {
     "server image": (
         {"server": {"image": {"repository": "example.com/server", "tag": "7"}}},
@@ -56,9 +58,9 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
     "namespaces": ({"watchNamespaces": ["b", "a", "b"]}, "namespaces", ("b", "a")),
     "namespace": ({}, "namespace", NAMESPACE),
     "identity": ({}, "identity", "operator-5d4f8-x2x4q"),
-    "isolated endpoints": ({"endpoints": {"isolate": True}}, "isolate_endpoints", True),
+    "isolated endpoints": ({"endpoints": ISOLATED}, "isolate_endpoints", True),
     "callers of endpoints": (
-        {"endpoints": {"callers": [{"namespaceSelector": {}}]}},
+        {"endpoints": {**ISOLATED, "callers": [{"namespaceSelector": {}}]}},
         "endpoint_callers",
         (Peer.model_validate({"namespaceSelector": {}}),),
     ),

@@ -1,13 +1,17 @@
 """One case for each switch of the chart: what it changes in what is rendered."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from chart_rendering import (
+    CHART,
+    RELEASE,
     HelmRefused,
     Object,
+    helm,
     of_kind,
     operator_container,
     operator_pod,
@@ -52,7 +56,11 @@ KINDS: dict[str, tuple[Values, set[str], set[str]]] = {
         set(),
     ),
     "no NetworkPolicy": ({"networkPolicy": {"enabled": False}}, set(), {"NetworkPolicy"}),
-    "limits on resources": ({"admission": {"resources": {"enabled": True}}}, POLICIES, set()),
+    "limits on resources": (
+        {"admission": {"resources": {"enabled": True, "requireDigests": True}}},
+        POLICIES,
+        set(),
+    ),
     "limits on the operator": ({"admission": {"operator": {"enabled": True}}}, POLICIES, set()),
     "no Lease, no right on it": (
         {"leaderElection": {"enabled": False}, "activator": {"enabled": False}},
@@ -275,7 +283,54 @@ def test_long_names_leave_room_for_their_suffixes() -> None:
     assert max(map(len, values)) <= 63
 
 
+GATEWAY = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}
+
 CONTRADICTIONS: dict[str, tuple[Values, str]] = {
+    "callers of endpoints that everyone may call": (
+        {"endpoints": {"callers": [GATEWAY]}},
+        "Set endpoints.isolate to true, or remove endpoints.callers",
+    ),
+    "isolation that a label passes": (
+        {"endpoints": {"isolate": True}},
+        "Set it to the namespace of Prometheus, or to mistral-system if there is none",
+    ),
+    "a limit without a policy": (
+        {"admission": {"resources": {"maxGpus": 16}}},
+        "admission.resources.maxGpus limits nothing.*Set admission.resources.enabled to true",
+    ),
+    "a policy without a limit": (
+        {"admission": {"resources": {"enabled": True}}},
+        "allows everything. Set a limit",
+    ),
+    "limits on a policy that may be turned off": (
+        {"admission": {"resources": {"enabled": True, "allowedDestinations": []}}},
+        "Set admission.resources.requireNetworkPolicy to true",
+    ),
+    "limits on callers of endpoints that everyone may call": (
+        {
+            "admission": {
+                "resources": {
+                    "enabled": True,
+                    "requireNetworkPolicy": True,
+                    "allowedCallers": [],
+                }
+            }
+        },
+        "Set endpoints.isolate to true",
+    ),
+    "more requests than the activator has memory": (
+        {"activator": {"requestMemoryMiB": 97}},
+        "set activator.resources.limits.memory to 257Mi or more",
+    ),
+    "more requests than memory in bytes": (
+        {
+            "activator": {
+                "requestMemoryMiB": 500,
+                "resources": {"limits": {"memory": 512 * 1024**2}},
+            }
+        },
+        "set activator.resources.limits.memory to 660Mi or more",
+    ),
     "two replicas without Lease": (
         {"replicas": 2, "leaderElection": {"enabled": False}},
         "Set leaderElection.enabled to true, or replicas to 1",
@@ -297,3 +352,40 @@ def test_values_that_contradict_each_other_are_refused_with_advice(
 ) -> None:
     with pytest.raises(HelmRefused, match=advice):
         render(values)
+
+
+ENOUGH: dict[str, Values] = {
+    "the limit": {"requestMemoryMiB": 96},
+    "in GiB": {"requestMemoryMiB": 864, "resources": {"limits": {"memory": "1Gi"}}},
+    "in bytes": {"requestMemoryMiB": 96, "resources": {"limits": {"memory": 256 * 1024**2}}},
+    "no limit": {"requestMemoryMiB": 500, "resources": {"limits": {"memory": None}}},
+    "no resources": {"requestMemoryMiB": 500, "resources": None},
+    "no activator": {"requestMemoryMiB": 500, "enabled": False},
+}
+
+
+@pytest.mark.parametrize("activator", ENOUGH.values(), ids=ENOUGH)
+def test_an_activator_with_enough_memory_is_taken(activator: Values) -> None:
+    assert render({"activator": activator})
+
+
+@pytest.mark.parametrize("policy", ["operator", "resources"])
+def test_admission_policies_are_refused_where_kubernetes_has_none(policy: str) -> None:
+    limits = {"enabled": True, **({"maxGpus": 1} if policy == "resources" else {})}
+    values = json.dumps({"admission": {policy: limits}})
+
+    with pytest.raises(HelmRefused, match=r"requires Kubernetes 1.30 or newer; this is v1.29.4"):
+        helm(
+            *("template", RELEASE, str(CHART), "--kube-version", "1.29.4", "--values", "-"),
+            text=values,
+        )
+
+
+@pytest.mark.parametrize("aggregate", [True, False])
+def test_users_have_roles_to_bind_whether_or_not_they_are_aggregated(aggregate: bool) -> None:
+    rendered = render({"rbac": {"aggregateToUserRoles": aggregate}})
+    roles = {one["metadata"]["name"]: one for one in of_kind(rendered, "ClusterRole")}
+
+    for name in (f"{RELEASE}-view", f"{RELEASE}-edit"):
+        labels = roles[name]["metadata"]["labels"]
+        assert any("aggregate-to" in label for label in labels) is aggregate

@@ -21,6 +21,9 @@ from resource_definitions import stand_in, until_established
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 DIGEST = f"@sha256:{'0' * 64}"
+GATEWAY = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}
+PARTNERS = {"ipBlock": {"cidr": "198.51.100.0/24", "except": ["198.51.100.0/30"]}}
+MIRROR = {"ipBlock": {"cidr": "10.20.0.0/16"}}
 RESTRICTIVE: Object = {
     "enabled": True,
     "allowedImages": ["registry.example.com/ml"],
@@ -32,6 +35,10 @@ RESTRICTIVE: Object = {
     "allowedGpuResources": ["nvidia.com/gpu"],
     "maxReplicas": 4,
     "maxGpus": 8,
+    "requireNetworkPolicy": True,
+    "allowedCallers": [GATEWAY, PARTNERS, {"podSelector": {}}],
+    "allowedDestinations": [MIRROR],
+    "forbidScaleToZero": True,
 }
 
 
@@ -54,7 +61,10 @@ def guarded(own_cluster: Cluster) -> Cluster:
     for definition in kinds:
         cluster.kubectl("apply", "-f", "-", text=json.dumps(definition))
     until_established(cluster)
-    values = {"admission": {"resources": RESTRICTIVE, "operator": {"enabled": True}}}
+    values = {
+        "endpoints": {"isolate": True, "monitoringNamespace": "monitoring"},
+        "admission": {"resources": RESTRICTIVE, "operator": {"enabled": True}},
+    }
     policies = [one for kind in POLICIES for one in of_kind(render(values), kind)]
     document = {"apiVersion": "v1", "kind": "List", "items": policies}
     cluster.kubectl("apply", "-f", "-", text=json.dumps(document))
@@ -83,6 +93,10 @@ ALLOWED: dict[str, Object] = {
     "the toleration": {"pod": {"tolerations": [{"key": "dedicated", "operator": "Exists"}]}},
     "the node selector": {"pod": {"nodeSelector": {"pool": "gpu"}}},
     "four replicas": {"replicas": 4},
+    "no callers": {"network": {"callers": []}},
+    "the callers": {"network": {"callers": [PARTNERS, GATEWAY, {"podSelector": {}}]}},
+    "the destination": {"network": {"destinations": [MIRROR]}},
+    "one replica at least": {"autoscaling": {"minReplicas": 1, "maxReplicas": 2}},
     "more on CPUs": {
         "device": "cpu",
         "replicas": 4,
@@ -126,6 +140,31 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "five by autoscaling": (
         {"autoscaling": {"minReplicas": 1, "maxReplicas": 5}},
         "maxReplicas",
+    ),
+    "no policy": ({"networkPolicy": False}, "requireNetworkPolicy"),
+    "callers from everywhere": (
+        {"network": {"callers": [GATEWAY, {"namespaceSelector": {}}]}},
+        "allowedCallers",
+    ),
+    "pods beside the callers": (
+        {"network": {"callers": [{**GATEWAY, "podSelector": {}}]}},
+        "allowedCallers",
+    ),
+    "a wider range of callers": (
+        {"network": {"callers": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}},
+        "allowedCallers",
+    ),
+    "every private address": (
+        {"network": {"destinations": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}},
+        "allowedDestinations",
+    ),
+    "a part of the destination": (
+        {"network": {"destinations": [{"ipBlock": {"cidr": "10.20.1.0/24"}}]}},
+        "allowedDestinations",
+    ),
+    "zero replicas": (
+        {"autoscaling": {"minReplicas": 0, "maxReplicas": 2}},
+        "forbidScaleToZero",
     ),
     "nine GPUs": ({"replicas": 3, "engine": {"tensorParallelSize": 4}}, "maxGpus"),
 }
@@ -199,7 +238,8 @@ def test_the_operator_may_change_and_delete_its_children(guarded: Cluster) -> No
 
 def child_of(kind: str, *path: Any) -> tuple[Object, Any]:
     """Return a child, and the part of it at a path."""
-    spec = {"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}
+    scaled = {"driver": "KEDA", "minReplicas": 0, "maxReplicas": 2}
+    spec = {"cache": {}, "autoscaling": scaled}
     (body,) = [one for one in rendered(spec) if one["kind"] == kind]
     body = deepcopy(body)
     part: Any = body
@@ -270,6 +310,58 @@ CHANGES: dict[str, tuple[str, tuple[Any, ...], Object]] = {
         "ServiceAccount",
         (),
         {"automountServiceAccountToken": True},
+    ),
+    "a policy for all pods": ("NetworkPolicy", ("spec",), {"podSelector": {}}),
+    "a policy for another's pods": (
+        "NetworkPolicy",
+        ("spec",),
+        {"podSelector": {"matchLabels": {"app": "victim"}}},
+    ),
+    "a policy of another name": ("NetworkPolicy", ("metadata",), {"name": "victim"}),
+    "a policy for every port": (
+        "NetworkPolicy",
+        ("spec", "ingress", 0),
+        {"ports": [], "from": [{"namespaceSelector": {}}]},
+    ),
+    "a policy for another port": (
+        "NetworkPolicy",
+        ("spec", "ingress", 0),
+        {"ports": [{"port": 22, "protocol": "TCP"}]},
+    ),
+    "a policy for a range of ports": (
+        "NetworkPolicy",
+        ("spec", "ingress", 0),
+        {"ports": [{"port": 8000, "endPort": 65535, "protocol": "TCP"}]},
+    ),
+    "a budget for all pods": ("PodDisruptionBudget", ("spec",), {"selector": {}}),
+    "a budget that blocks drains": ("PodDisruptionBudget", ("spec",), {"maxUnavailable": 0}),
+    "a budget of all": (
+        "PodDisruptionBudget",
+        ("spec",),
+        {"maxUnavailable": None, "minAvailable": "100%"},
+    ),
+    "a claim on a volume": ("PersistentVolumeClaim", ("spec",), {"volumeName": "victim"}),
+    "a claim of another name": ("PersistentVolumeClaim", ("metadata",), {"name": "victim"}),
+    "a monitor of all pods": ("PodMonitor", ("spec",), {"selector": {}}),
+    "a monitor of all namespaces": (
+        "PodMonitor",
+        ("spec",),
+        {"namespaceSelector": {"any": True}},
+    ),
+    "a scaler of another's Deployment": (
+        "ScaledObject",
+        ("spec",),
+        {"scaleTargetRef": {"name": "victim"}},
+    ),
+    "a scaler of another resource": (
+        "ScaledObject",
+        ("spec", "scaleTargetRef"),
+        {"name": "victim"},
+    ),
+    "a scaler with credentials": (
+        "ScaledObject",
+        ("spec", "triggers", 0),
+        {"authenticationRef": {"name": "victim", "kind": "ClusterTriggerAuthentication"}},
     ),
 }
 

@@ -125,3 +125,43 @@ tests/chart/test_rbac.py says for each right who needs it.
   resources: [events]
   verbs: [create]
 {{- end }}
+
+{{/*
+CEL that tells whether `one` is one of some peers: call it with a list of them. The API server fills in
+matchLabels. `dyn` keeps CEL from comparing the types of the parts.
+*/}}
+{{- define "mistral-small-operator.isPeer" -}}
+{{- $each := list }}
+{{- range . }}
+{{- $parts := list }}
+{{- range $key, $value := . }}
+{{- if eq $key "ipBlock" }}
+{{- $block := list }}
+{{- range $field, $of := $value }}
+{{- $block = append $block (printf "%s: dyn(%s)" (toJson $field) (toJson $of)) }}
+{{- end }}
+{{- $parts = append $parts (printf "\"ipBlock\": dyn({%s})" (join ", " $block)) }}
+{{- else }}
+{{- $labels := default dict (default dict $value).matchLabels }}
+{{- $parts = append $parts (printf "%s: dyn({\"matchLabels\": dyn(%s)})" (toJson $key) (toJson $labels)) }}
+{{- end }}
+{{- end }}
+{{- $each = append $each (printf "one == {%s}" (join ", " $parts)) }}
+{{- end }}
+{{- join " || " $each | default "false" }}
+{{- end }}
+
+{{/* A quantity of memory in MiB: call it with a text or a number. 0 if it has another form. */}}
+{{- define "mistral-small-operator.mebibytes" -}}
+{{- $factors := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
+{{- if kindIs "string" . }}
+{{- $unit := regexFind "[A-Za-z].*$" . }}
+{{- if hasKey $factors $unit }}
+{{- divf (mulf (float64 (trimSuffix $unit .)) (get $factors $unit)) 1048576 }}
+{{- else -}}
+0
+{{- end }}
+{{- else }}
+{{- divf . 1048576 }}
+{{- end }}
+{{- end }}

@@ -50,6 +50,8 @@ _Resources = Annotated[
 """Resources of a container; null removes a default."""
 _Allowed = list[Annotated[str, Field(pattern=r"^[^'\"\\\s]+$", max_length=512)]] | None
 """Values of an allow-list; None allows everything. They become text of CEL."""
+_ImagePrefix = Annotated[str, Field(pattern=r"^[^'\"\\\s]*[^'\"\\\s/]$", max_length=512)]
+"""A registry or repository; one that ends in a slash would allow nothing."""
 _Maximum = Annotated[int, Field(ge=0)] | None
 _Kubernetes = dict[str, Any]
 """An object of the Kubernetes API that the chart passes on: the API server knows its fields."""
@@ -121,7 +123,7 @@ class AdmissionOfResources(_Values):
     """`admission.resources`."""
 
     enabled: bool
-    allowed_images: _Allowed
+    allowed_images: list[_ImagePrefix] | None
     require_digests: bool
     allowed_hub_endpoints: _Allowed
     allowed_priority_classes: _Allowed
@@ -130,6 +132,10 @@ class AdmissionOfResources(_Values):
     allowed_gpu_resources: _Allowed
     max_replicas: _Maximum
     max_gpus: _Maximum
+    require_network_policy: bool
+    allowed_callers: list[_Peer] | None
+    allowed_destinations: list[_Peer] | None
+    forbid_scale_to_zero: bool
 
 
 class AdmissionOfOperator(_Values):
