@@ -109,6 +109,8 @@ def guarded_brings_the_keys_that_it_names_and_stops_loops() -> None:
     assert secret["metadata"]["name"] == manifest["spec"]["gate"]["apiKeys"]["secret"]
     assert (settings.loops.action, settings.strict_tools) == ("Stop", True)
     assert settings.api_keys is not None
+    # A key that is not there cannot be left as it is.
+    assert all(line.startswith("#") for line in secret["stringData"]["api-keys"].splitlines())
 
 
 def autoscaled_follows_the_load_and_stops_loops() -> None:
