@@ -57,7 +57,7 @@ ON_THE_LEASE = {
     for verb in ("get", "create", "update")
 }
 ON_THE_MAPS = {
-    ("", "configmaps", "get"): "activator_ports.PortMapWriter.restore",
+    ("", "configmaps", "get"): "activator_port_map.PortMapWriter.restore",
     ("", "configmaps", "patch"): "cluster.apply",
     ("", "configmaps", "create"): "a server-side apply of what does not exist needs this verb too",
 }

@@ -9,7 +9,8 @@ from builders import NAME, NAMESPACE, merged, resource, resource_body
 from endpoint_slices import mapped
 from fake_objects import ApiError
 from mistral_operator.api import Resource
-from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
+from mistral_operator.control.activator_port_map import PortMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.objects import Key

@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 
 from mistral_operator import metrics
 from mistral_operator.control.activator_keys import KeyMapWriter
-from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
+from mistral_operator.control.activator_port_map import PortMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler
