@@ -62,6 +62,13 @@ ON_THE_MAPS = {
     ("", "configmaps", "create"): "a server-side apply of what does not exist needs this verb too",
 }
 
+ON_THE_POLICIES = uses(
+    kinds.NETWORK_POLICY,
+    get="activator_policies.ActivatorPolicies reads that of the chart, and its own",
+    patch="cluster.apply",
+    create="a server-side apply of what does not exist needs this verb too",
+)
+
 RBAC = "rbac.authorization.k8s.io"
 LEASES = ("coordination.k8s.io", "leases")
 FORBIDDEN = (

@@ -296,7 +296,7 @@ class Cluster:
         self.writes = 0
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"data": self.data}
+        return None if self.data is None else {"metadata": {}, "data": self.data}
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         assert force

@@ -111,7 +111,7 @@ class Refusing:
         self.error: ClusterError | None = None
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"data": self.data}
+        return None if self.data is None else {"metadata": {}, "data": self.data}
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         if self.error is not None:

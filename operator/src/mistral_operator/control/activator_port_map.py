@@ -1,5 +1,7 @@
 """Writes the port map of the activators: the ConfigMap that says which port is whose.
 
+Before that it has the NetworkPolicies written that say who may call there.
+
 The map is in the operator's own namespace, where no tenant can write. A new operator continues with
 the ports in it.
 """
@@ -9,11 +11,12 @@ import itertools
 import logging
 
 from mistral_operator.control.activator_maps import write_map
+from mistral_operator.control.activator_policies import ActivatorPolicies
 from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
-from mistral_operator.kube.objects import Key
+from mistral_operator.kube.objects import Body, Key
 from mistral_operator.scale_to_zero import encode_port_map
 
 log = logging.getLogger(__name__)
@@ -30,15 +33,26 @@ class PortMapWriter:
     Args:
         cluster: the cluster.
         namespace: namespace of the operator.
-        ports: the map.
+        ports: the map, and who may call at each port.
+        policies: limits who may call; None if everyone may.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, ports: ActivatorPorts) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        ports: ActivatorPorts,
+        policies: ActivatorPolicies | None = None,
+    ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._ports = ports
+        self._policies = policies
+        self._annotations = {} if policies is None else {names.CALLERS: names.LIMITED}
         self._written: dict[str, str] | None = None
         """Data of the ConfigMap after the last write."""
+        self._is_annotated = False
+        """Whether the ConfigMap says truly whether callers are limited."""
         self._version = -1
         self._lock = asyncio.Lock()
 
@@ -50,6 +64,7 @@ class PortMapWriter:
         """
         body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
         self._written = None if body is None else body.get("data") or {}
+        self._is_annotated = self._has_annotation(body)
         self._ports.restore(self._written or {})
 
     async def begin(self) -> None:
@@ -87,6 +102,9 @@ class PortMapWriter:
     async def publish(self) -> None:
         """Write the map if it changed or does not exist. Calls at the same time share a write.
 
+        The policies come first: a port that the map gives to another endpoint must not be open to
+        the callers of the one before, and none that is in use may be closed to its own.
+
         Raises:
             ClusterError: it cannot be written.
         """
@@ -94,15 +112,18 @@ class PortMapWriter:
             version = self._ports.version
             if version == self._version and self._written is not None:
                 return
-            data = encode_port_map(self._ports.entries)
-            if data == self._written:
-                self._version = version
-                return
-            self._written = await write_map(self._cluster, self._namespace, names.PORT_MAP, data)
+            data, callers = encode_port_map(self._ports.entries), self._ports.callers
+            if self._policies is not None:
+                await self._policies.publish(callers)
+            if data != self._written or not self._is_annotated:
+                self._written = await write_map(
+                    *(self._cluster, self._namespace, names.PORT_MAP, data), self._annotations
+                )
+                self._is_annotated = True
             self._version = version
 
     async def verify(self) -> None:
-        """Write the map again if someone deleted or edited it.
+        """Write the map and the policies again if someone deleted or edited them.
 
         Raises:
             ClusterError: it cannot be read or written.
@@ -110,7 +131,16 @@ class PortMapWriter:
         body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
         if body is None or (body.get("data") or {}) != self._written:
             self._written = None
-            await self.publish()
+        self._is_annotated = self._has_annotation(body)
+        async with self._lock:
+            changed = self._policies is not None and await self._policies.were_changed()
+            if changed or not self._is_annotated:
+                self._version = -1
+        await self.publish()
+
+    def _has_annotation(self, body: Body | None) -> bool:
+        annotations = {} if body is None else body["metadata"].get("annotations") or {}
+        return annotations.get(names.CALLERS) == self._annotations.get(names.CALLERS)
 
     async def run(self) -> None:
         """Remove the ports of endpoints that are gone, which no reconciliation does."""

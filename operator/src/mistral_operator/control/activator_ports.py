@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.errors import InvalidResource
-from mistral_operator.kube.objects import Key, key_of
+from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.plurals import counted
+from mistral_operator.render import NetworkDefaults
+from mistral_operator.render.activator_network import NO_CALLERS, Callers, callers_of
 from mistral_operator.scale_to_zero import (
     FIRST_PORT,
     MAX_ENTRY_BYTES,
@@ -29,17 +31,24 @@ class ActivatorPorts:
         store: resources and slices.
         per_namespace: maximum number of ports of a namespace, so that none takes those of others.
         requeue: called with the key of a resource that had no port and may get one now.
+        network: who may call endpoints that do not say so themselves.
     """
 
     def __init__(
-        self, store: Store, per_namespace: int = PORTS, requeue: Callable[[Key], None] | None = None
+        self,
+        store: Store,
+        per_namespace: int = PORTS,
+        requeue: Callable[[Key], None] | None = None,
+        network: NetworkDefaults | None = None,
     ) -> None:
         self._store = store
         self._per_namespace = per_namespace
         self._requeue = requeue or (lambda _: None)
+        self._network = network or NetworkDefaults()
         self._entries: dict[Key, tuple[int, PortMapEntry]] = {}
+        self._callers: dict[Key, Callers] = {}
         self.version = 0
-        """Changes with every change of the map, which takes long to encode."""
+        """Changes with every change of the map, which takes long to encode, and of the callers."""
         self._secrets: dict[Key, str] = {}
         self._refused: dict[Key, str] = {}
         self._released: dict[int, None] = {}
@@ -51,6 +60,11 @@ class ActivatorPorts:
         """The port map."""
         return dict(self._entries.values())
 
+    @property
+    def callers(self) -> dict[int, Callers]:
+        """Who may call at each port in use."""
+        return {port: self._callers[key] for key, (port, _) in self._entries.items()}
+
     def restore(self, data: dict[str, str]) -> None:
         """Continue with the ports of a map, as far as their resources exist.
 
@@ -60,15 +74,26 @@ class ActivatorPorts:
         """
         for port, entry in decode_port_map(data).entries.items():
             key = Key(entry.namespace, entry.name)
-            if self._store.resources.get(key) is not None:
+            body = self._store.resources.get(key)
+            if body is not None:
                 # Paths of a version that had no bound are gone until the resource is reconciled.
                 self._entries[key] = port, entry.bounded
+                self._callers[key] = self._callers_in(key, body)
                 self.version += 1
         taken = {port for port, _ in self._entries.values()}
         for key in map(key_of, self._store.resources.values()):
             used = None if key in self._entries else self._port_in_slice(key)
             if used is not None and used not in taken:
                 self._released[used] = None
+
+    def _callers_in(self, key: Key, body: Body) -> Callers:
+        """Return who may call an endpoint that is not reconciled yet."""
+        try:
+            network = parse_spec(body.get("spec")).network
+        except InvalidResource:
+            # It cannot start before it is corrected.
+            return NO_CALLERS
+        return callers_of(network, key.namespace, self._network)
 
     def _port_in_slice(self, key: Key) -> int | None:
         """Return the port of the activators that the slice of a resource leads to."""
@@ -93,8 +118,9 @@ class ActivatorPorts:
         self._refused.pop(key, None)
         api_keys = resource.spec.gate.api_keys
         self._secrets[key] = "" if api_keys is None else api_keys.secret
-        if self._entries.get(key) != (port, entry):
-            self._entries[key] = port, entry
+        callers = callers_of(resource.spec.network, key.namespace, self._network)
+        if (self._entries.get(key), self._callers.get(key)) != ((port, entry), callers):
+            self._entries[key], self._callers[key] = (port, entry), callers
             self.version += 1
         return port
 
@@ -135,6 +161,7 @@ class ActivatorPorts:
         """Take back the port of an endpoint."""
         self._refused.pop(key, None)
         self._secrets.pop(key, None)
+        self._callers.pop(key, None)
         port, _ = self._entries.pop(key, (None, None))
         if port is None:
             return
