@@ -103,8 +103,9 @@ class Network(ApiModel):
 
     callers: list[Peer] | None = Field(default=None, max_length=6)
     """Pods and addresses that may call the API. Unset: as the operator's installation says, by
-    default everyone. An empty list allows no callers. The operator's namespace and Prometheus can
-    always connect."""
+    default everyone. An empty list allows no callers. The operator's namespace can always connect,
+    and Prometheus to the pods. Callers also limit requests through the activator, even with
+    `networkPolicy: false`."""
     destinations: list[Annotated[Peer, AfterValidator(_without_metadata_service)]] = Field(
         default=[], max_length=4
     )
