@@ -16,7 +16,6 @@ from chart_rendering import (
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HTTP_PORT, LABEL_MANAGED_BY, MANAGED_BY
 from mistral_operator.process.settings import ActivatorSettings
-from mistral_operator.scale_to_zero import FIRST_PORT, PORTS
 
 NAME = f"{RELEASE}-activator"
 SLICES = {
@@ -59,6 +58,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> Activat
         ({}, "namespace", NAMESPACE),
         ({"activator": {"connections": 300}}, "connections", 300),
         ({"activator": {"requestMemoryMiB": 50}}, "request_memory_mib", 50),
+        ({}, "limit_callers", True),
+        ({"networkPolicy": {"enabled": False}}, "limit_callers", False),
         ({"resyncSeconds": 1_000_000}, "resync_seconds", 1_000_000.0),
         ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
         ({"log": {"format": "json"}}, "log_format", "json"),
@@ -142,29 +143,40 @@ def test_the_operator_finds_it_by_a_service_that_names_its_port() -> None:
     assert service["spec"]["ports"][0]["targetPort"] == "http"
 
 
-def test_the_network_policy_is_open_where_requests_come_and_go() -> None:
+def test_the_network_policy_leaves_the_ports_of_endpoints_to_the_operator() -> None:
     values = {"networkPolicy": {"enabled": True, "apiServerPorts": [16443]}}
     (policy,) = of_kind(render_activator(values), "NetworkPolicy")
-    requests, own = policy["spec"]["ingress"]
-    (doors,), (admin,) = requests["ports"], own["ports"]
+    (own,) = policy["spec"]["ingress"]
+    (admin,) = own["ports"]
     _, api_server, endpoints = policy["spec"]["egress"]
 
     assert admin["port"] == 8080
-    assert (doors["port"], doors["endPort"]) == (FIRST_PORT, FIRST_PORT + PORTS - 1)
     assert [one["port"] for one in api_server["ports"]] == [16443]
     assert [one["port"] for one in endpoints["ports"]] == [HTTP_PORT]
     assert endpoints["to"][0]["podSelector"] == {"matchLabels": {LABEL_MANAGED_BY: MANAGED_BY}}
 
 
-def test_named_callers_of_its_metrics_leave_requests_and_the_operator_alone() -> None:
+def test_only_pods_whose_ports_the_operator_opens_are_closed() -> None:
+    """Those of a chart before that serve until the others are ready."""
+    (policy,) = of_kind(render_activator(), "NetworkPolicy")
+    selected = policy["spec"]["podSelector"]["matchLabels"]
+    (deployment,) = of_kind(render_activator(), "Deployment")
+    off = pod({"networkPolicy": {"enabled": False}})["metadata"]["labels"]
+
+    assert selected[names.CALLERS] == names.LIMITED
+    assert selected.items() <= pod()["metadata"]["labels"].items()
+    assert names.CALLERS not in deployment["spec"]["selector"]["matchLabels"], "it is immutable"
+    assert names.CALLERS not in off
+
+
+def test_named_callers_of_its_metrics_leave_the_operator_alone() -> None:
     monitoring = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
     (policy,) = of_kind(
         render_activator({"networkPolicy": {"from": [monitoring]}}), "NetworkPolicy"
     )
-    requests, own = policy["spec"]["ingress"]
+    (own,) = policy["spec"]["ingress"]
     operator, callers = own["from"]
 
-    assert "from" not in requests
     selected = operator["podSelector"]["matchLabels"]
     assert selected.items() <= operator_pod()["metadata"]["labels"].items()
     assert callers == monitoring

@@ -6,18 +6,21 @@ import pytest
 
 from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render
 from mistral_operator.kube import names
+from mistral_operator.render.activator_network import EVERYONE, by_policy
+from mistral_operator.scale_to_zero import FIRST_PORT, PORTS
 from operator_rights import (
     IN_THE_CLUSTER,
     IN_WATCHED_NAMESPACES,
     ON_THE_LEASE,
     ON_THE_MAPS,
+    ON_THE_POLICIES,
     Right,
 )
 
 LOOKUP = "-activator-lookup"
 """Suffix of the role by which the operator finds the activators."""
-PORTS = "-activator-ports-writer"
-"""Suffix of the role with which it writes the maps of the activators."""
+PORTS_WRITER = "-activator-ports-writer"
+"""Suffix of the role with which it writes maps and policies of the activators."""
 
 
 def rights(role: Object) -> set[Right]:
@@ -47,18 +50,26 @@ def bound_roles(objects: list[Object]) -> dict[tuple[str, str], Object]:
         role = roles[reference["kind"], namespace, reference["name"]]
         where = namespace or reference["name"]
         assert (reference["kind"], where) not in bound or namespace == NAMESPACE
-        where += next((one for one in (LOOKUP, PORTS) if reference["name"].endswith(one)), "")
+        where += next(
+            (one for one in (LOOKUP, PORTS_WRITER) if reference["name"].endswith(one)), ""
+        )
         bound[reference["kind"], where] = role
     return bound
 
 
 def test_the_operator_may_do_what_its_code_does_and_no_more() -> None:
     roles = bound_roles(render())
-    ports = roles.pop(("Role", NAMESPACE + PORTS))
+    ports = roles.pop(("Role", NAMESPACE + PORTS_WRITER))
 
     assert set(roles) == {("ClusterRole", RELEASE), ("Role", NAMESPACE)}
-    assert rights(ports) == set(ON_THE_MAPS)
-    assert [one["resourceNames"] for one in ports["rules"]] == [[names.PORT_MAP, names.KEY_MAP]]
+    maps, of_chart, policies = ports["rules"]
+    assert rights({"rules": [maps]}) == set(ON_THE_MAPS)
+    assert maps["resourceNames"] == [names.PORT_MAP, names.KEY_MAP]
+    assert rights({"rules": [policies]}) == set(ON_THE_POLICIES)
+    all_ports = dict.fromkeys(range(FIRST_PORT, FIRST_PORT + PORTS), EVERYONE)
+    assert policies["resourceNames"] == [*map(names.activator_policy, by_policy(all_ports))]
+    assert of_chart["verbs"] == ["get"]
+    assert of_chart["resourceNames"] == [f"{RELEASE}-activator"]
     assert rights(roles["ClusterRole", RELEASE]) == {*IN_WATCHED_NAMESPACES, *IN_THE_CLUSTER}
     assert rights(roles["Role", NAMESPACE]) == set(ON_THE_LEASE)
 
@@ -67,14 +78,14 @@ def test_watched_namespaces_alone_are_open_to_the_operator() -> None:
     roles = bound_roles(render({"watchNamespaces": ["team-a", "team-b", "team-a"]}))
     lease = roles.pop(("Role", NAMESPACE))
     lookup = roles.pop(("Role", NAMESPACE + LOOKUP))
-    ports = roles.pop(("Role", NAMESPACE + PORTS))
+    ports = roles.pop(("Role", NAMESPACE + PORTS_WRITER))
 
     assert set(roles) == {("ClusterRole", RELEASE), ("Role", "team-a"), ("Role", "team-b")}
     assert rights(roles["ClusterRole", RELEASE]) == set(IN_THE_CLUSTER)
     assert rights(roles["Role", "team-a"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(roles["Role", "team-b"]) == set(IN_WATCHED_NAMESPACES)
     assert rights(lease) == set(ON_THE_LEASE)
-    assert rights(ports) == set(ON_THE_MAPS)
+    assert rights(ports) == {*ON_THE_MAPS, *ON_THE_POLICIES}
     assert rights(lookup) == {("discovery.k8s.io", "endpointslices", "list")}
 
 
@@ -92,7 +103,14 @@ def test_without_an_activator_the_operator_writes_neither_slices_nor_ports(
     }
 
     assert slices == {"get", "list", "watch", "delete"}, "what an earlier one left is deleted"
-    assert not any(where.endswith(PORTS) for _, where in roles)
+    assert not any(where.endswith(PORTS_WRITER) for _, where in roles)
+
+
+def test_without_policies_the_operator_writes_none_beside_the_chart() -> None:
+    values = {"networkPolicy": {"enabled": False}, "watchNamespaces": ["team-a"]}
+    ports = bound_roles(render(values))["Role", NAMESPACE + PORTS_WRITER]
+
+    assert rights(ports) == set(ON_THE_MAPS)
 
 
 def test_the_lease_that_is_written_is_the_operators_own() -> None:

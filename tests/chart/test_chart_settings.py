@@ -39,7 +39,10 @@ def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) 
     }
 
     # Where the operator runs, and which images were released with it.
-    assert differing == {"server_image", "namespace", "identity", "url", "activator_service"}
+    assert differing == {
+        *("server_image", "namespace", "identity", "url"),
+        *("activator_service", "activator_network_policy"),
+    }
 
 
 ISOLATED = {"isolate": True, "monitoringNamespace": "metrics"}
@@ -78,6 +81,12 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         *("url", f"http://scaler-metrics.{NAMESPACE}.svc:8080"),
     ),
     "activator": ({"fullnameOverride": "msd"}, "activator_service", "msd-activator"),
+    "policy of the activator": (
+        {"fullnameOverride": "msd"},
+        *("activator_network_policy", "msd-activator"),
+    ),
+    "no policies": ({"networkPolicy": {"enabled": False}}, "activator_network_policy", ""),
+    "no pods for policies": ({"activator": {"enabled": False}}, "activator_network_policy", ""),
     "ports": (
         {"activator": {"portsPerNamespace": 7}},
         *("activator_ports_per_namespace", 7),

@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from builders import CONTEXT
-from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render
+from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render, render_activator
 from cluster_namespace import Namespace, resource
 from golden_cases import VARIANTS
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
 from mistral_operator.api import parse_resource
-from mistral_operator.render import RenderContext, children
+from mistral_operator.api.network import Network
+from mistral_operator.render import NetworkDefaults, RenderContext, children
+from mistral_operator.render.activator_network import EVERYONE, activator_policy, callers_of
 from mistral_operator.scale_to_zero import ActivatorRoute
 from resource_definitions import stand_in, until_established
 
@@ -61,6 +63,7 @@ def guarded(own_cluster: Cluster) -> Cluster:
     for definition in kinds:
         cluster.kubectl("apply", "-f", "-", text=json.dumps(definition))
     until_established(cluster)
+    cluster.kubectl("create", "namespace", NAMESPACE)
     values = {
         "endpoints": {"isolate": True, "monitoringNamespace": "monitoring"},
         "admission": {"resources": RESTRICTIVE, "operator": {"enabled": True}},
@@ -385,6 +388,50 @@ def test_a_stolen_token_does_not_touch_objects_of_others(guarded: Cluster) -> No
     assert "its own objects" in refusal(guarded, service, OPERATOR, "apply")
     with pytest.raises(CommandFailedError, match="its own objects"):
         guarded.kubectl("delete", "service", "victim", "--dry-run=server", f"--as={OPERATOR}")
+
+
+def activator_policy_of(spec: Object | None = None, **metadata: Any) -> Object:
+    """Return a policy of the activators' ports, with other metadata or another spec."""
+    (of_chart,) = of_kind(render_activator(), "NetworkPolicy")
+    of_chart["metadata"]["uid"] = "uid-of-chart"
+    gateway = {"callers": [{"podSelector": {"matchLabels": {"app": "gateway"}}}]}
+    few = callers_of(Network.model_validate(gateway), "team-a", NetworkDefaults())
+    body = activator_policy(20_000, {20_000: EVERYONE, 20_001: few}, of_chart)
+    return {
+        **body,
+        "metadata": {**body["metadata"], **metadata},
+        "spec": {**body["spec"], **(spec or {})},
+    }
+
+
+def test_the_operator_may_open_ports_of_the_activators(guarded: Cluster) -> None:
+    assert refusal(guarded, activator_policy_of(), OPERATOR) == ""
+    assert refusal(guarded, activator_policy_of({"ingress": []}), OPERATOR) == ""
+
+
+OTHER_POLICIES: dict[str, tuple[Object, Object]] = {
+    "another name": ({}, {"name": "mistral-small-operator-activator-20001"}),
+    "another namespace": ({}, {"namespace": "default"}),
+    "all pods": ({"podSelector": {}}, {}),
+    "other pods": ({"podSelector": {"matchLabels": {"app": "victim"}}}, {}),
+    "egress": ({"policyTypes": ["Ingress", "Egress"]}, {}),
+    "every port": ({"ingress": [{}]}, {}),
+    "another port": ({"ingress": [{"ports": [{"port": 8080, "protocol": "TCP"}]}]}, {}),
+    "a named port": ({"ingress": [{"ports": [{"port": "http", "protocol": "TCP"}]}]}, {}),
+    "a range of ports": (
+        {"ingress": [{"ports": [{"port": 20_000, "endPort": 65_535, "protocol": "TCP"}]}]},
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "metadata"), OTHER_POLICIES.values(), ids=OTHER_POLICIES)
+def test_a_stolen_token_opens_nothing_else(
+    guarded: Cluster, spec: Object, metadata: Object
+) -> None:
+    body = activator_policy_of(spec, **metadata)
+
+    assert "ValidatingAdmissionPolicy" in refusal(guarded, body, OPERATOR)
 
 
 def test_others_may_create_what_they_like(guarded: Cluster) -> None:

@@ -34,6 +34,7 @@ from operator_rights import (
     IN_WATCHED_NAMESPACES,
     ON_THE_LEASE,
     ON_THE_MAPS,
+    ON_THE_POLICIES,
     Right,
 )
 from resource_definitions import stand_in, until_established
@@ -149,6 +150,11 @@ ALLOWED = (
         Attempt(*right, namespace=NAMESPACE, name=name)
         for right in ON_THE_MAPS
         for name in (names.PORT_MAP, names.KEY_MAP)
+    ),
+    *(
+        Attempt(*right, namespace=NAMESPACE, name=names.activator_policy(first))
+        for right in ON_THE_POLICIES
+        for first in (20_000, 21_950)
     ),
 )
 

@@ -163,7 +163,8 @@ def test_no_pod_has_a_token_of_the_api_server_and_only_fetching_sees_the_hub_s(c
     (server,) = pod["containers"]
 
     assert pod["automountServiceAccountToken"] is False
-    assert [env["name"] for env in server["env"]] == ["MISTRAL_SERVER_SETTINGS"]
+    variables = [env["name"] for env in server["env"]]
+    assert variables == ["MISTRAL_SERVER_SETTINGS", "MISTRAL_SERVER_ENDPOINT"]
     assert "secret" not in str(server).lower()
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from activator_process import ACTIVATOR, SERVICE
 from fault_api import Api
 from mistral_operator.kube import kinds, names
+from mistral_operator.scale_to_zero import decode_port_map
 
 if TYPE_CHECKING:
     from fault_lane import Lane
@@ -58,3 +59,10 @@ async def announce(api: Api, namespace: str, port: int) -> None:
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
     }
     await api.create(kinds.ENDPOINT_SLICE, namespace, body)
+
+
+async def ports(api: Api, namespace: str) -> list[int]:
+    """Return the ports that the map gives to the endpoints of a namespace that has its own map."""
+    body = await api.get(kinds.CONFIG_MAP, namespace, names.PORT_MAP)
+    entries = decode_port_map({} if body is None else body.get("data", {})).entries
+    return [port for port, one in entries.items() if one.namespace == namespace]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fault_activator
 from fault_api import NAMESPACE, Api, Object, Refused, until
 from fault_operator import OperatorUnderFaults
 from fault_proxy import FaultProxy
@@ -164,6 +165,9 @@ class Lane:
             objects[f"{names.KIND} {name}"] = _masked(content)
             objects[f"status of {name}"] = _masked({**body.get("status", {})}, top=True)
         text = json.dumps(objects).replace(self.namespace, "NAMESPACE")
+        for port in await fault_activator.ports(self.api, self.namespace):
+            # The next endpoint gets another one, unless the operator was started in between.
+            text = text.replace(f'"port": {port}', '"port": "PORT OF THE ENDPOINT"')
         return EndState(
             json.loads(text),
             {name: count - self.revisions.get(name, 0) for name, count in revisions.items()},

@@ -18,7 +18,8 @@ from fake_api_server import FakeApiServer, is_selected
 from fake_objects import EPOCH, FakeObjects, WatchEvent
 from fake_workloads import FakeWorkloads, is_ready
 from in_process_client import connected
-from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
+from mistral_operator.control.activator_port_map import PortMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.control.collectors import FleetCollector
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler

@@ -57,10 +57,17 @@ ON_THE_LEASE = {
     for verb in ("get", "create", "update")
 }
 ON_THE_MAPS = {
-    ("", "configmaps", "get"): "activator_ports.PortMapWriter.restore",
+    ("", "configmaps", "get"): "activator_port_map.PortMapWriter.restore",
     ("", "configmaps", "patch"): "cluster.apply",
     ("", "configmaps", "create"): "a server-side apply of what does not exist needs this verb too",
 }
+
+ON_THE_POLICIES = uses(
+    kinds.NETWORK_POLICY,
+    get="activator_policies.ActivatorPolicies reads that of the chart, and its own",
+    patch="cluster.apply",
+    create="a server-side apply of what does not exist needs this verb too",
+)
 
 RBAC = "rbac.authorization.k8s.io"
 LEASES = ("coordination.k8s.io", "leases")

@@ -30,6 +30,27 @@ app.kubernetes.io/name: {{ include "mistral-small-operator.name" . | trunc 53 | 
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/*
+Labels of the activator's pods whose callers the operator limits. Pods of a chart without that lack
+the second one: they stay open until they are replaced.
+*/}}
+{{- define "mistral-small-operator.activatorLimitedLabels" -}}
+{{ include "mistral-small-operator.activatorSelectorLabels" . }}
+inference.mistral-small.io/callers: limited
+{{- end }}
+
+{{/*
+Names of the NetworkPolicies in which the operator limits callers, as a list in JSON. Each has the
+rules of 50 ports.
+*/}}
+{{- define "mistral-small-operator.activatorPolicies" -}}
+{{- $names := list }}
+{{- range $port := untilStep 20000 22000 50 }}
+{{- $names = append $names (printf "mistral-small-operator-activator-%d" $port) }}
+{{- end }}
+{{- toJson $names }}
+{{- end }}
+
 {{/* Labels of every object of the activator. */}}
 {{- define "mistral-small-operator.activatorLabels" -}}
 {{ include "mistral-small-operator.activatorSelectorLabels" . }}

@@ -80,3 +80,21 @@ async def test_a_port_map_that_was_never_read_is_a_problem(
     api.status, api.answer = 200, config_map({})
     await reader.once()
     assert reader.problem is None
+
+
+async def test_an_activator_whose_callers_are_limited_waits_until_its_ports_are_open(
+    api: ApiServer, cluster: Cluster
+) -> None:
+    """An operator of an older chart writes a map, and no policies."""
+    endpoints = Endpoints()
+    reader = port_map_reader(cluster, "mistral-system", endpoints, limit_callers=True)
+    api.answer = config_map(encode_port_map({PORT: mapped()}))
+    await reader.once()
+    assert "does not say yet that callers are limited" in (reader.problem or "")
+    assert endpoints.ports() == {PORT}
+
+    body = config_map(encode_port_map({PORT: mapped()}), version="2")
+    metadata = {"name": "map", "resourceVersion": "2"}
+    api.answer = body | {"metadata": metadata | {"annotations": {names.CALLERS: names.LIMITED}}}
+    await reader.once()
+    assert reader.problem is None

@@ -11,7 +11,8 @@ from fake_objects import ApiError
 from in_process_client import connected
 from mistral_operator.api import parse_resource
 from mistral_operator.control.activator_keys import KeyMapWriter
-from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
+from mistral_operator.control.activator_port_map import PortMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.objects import Key, key_of

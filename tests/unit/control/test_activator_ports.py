@@ -17,7 +17,8 @@ from builders import (
 )
 from endpoint_slices import mapped
 from mistral_operator.api import Resource, Status
-from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
+from mistral_operator.control.activator_port_map import PortMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key
@@ -295,7 +296,7 @@ class Cluster:
         self.writes = 0
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"data": self.data}
+        return None if self.data is None else {"metadata": {}, "data": self.data}
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         assert force

@@ -9,7 +9,8 @@ from builders import NAME, NAMESPACE, merged, resource, resource_body
 from endpoint_slices import mapped
 from fake_objects import ApiError
 from mistral_operator.api import Resource
-from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
+from mistral_operator.control.activator_port_map import PortMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.objects import Key
@@ -110,7 +111,7 @@ class Refusing:
         self.error: ClusterError | None = None
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"data": self.data}
+        return None if self.data is None else {"metadata": {}, "data": self.data}
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         if self.error is not None:

@@ -8,10 +8,16 @@ import pytest
 
 from gate_engine import CHAT, Counted, FakeEngine, ask, gate
 from mistral_dev.paths import CHECKOUT
-from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS
+from mistral_server.contract import ENDPOINT_ENV, KEYLESS_PATHS, OPEN_PATHS
 from mistral_server.errors import InvalidConfigurationError
 from mistral_server.gate.api_keys import check_api_keys
-from mistral_server.gate.error_responses import Refusal, closed_path, too_large, unknown_key
+from mistral_server.gate.error_responses import (
+    Refusal,
+    closed_path,
+    misdirected,
+    too_large,
+    unknown_key,
+)
 
 GATE_DOCS = (CHECKOUT / "docs" / "gate.md").read_text()
 BODY = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -65,6 +71,57 @@ async def test_a_path_can_be_opened(configure: Any) -> None:
     assert (await ask(app, BODY, "/lora/x/y")).status == 200
     assert (await ask(app, BODY, "/lora")).status == 404
     assert (await ask(app, BODY, CHAT)).status == 404
+
+
+OWN, FOREIGN = "team-a/small", "team-b/small"
+
+
+@pytest.mark.parametrize(
+    ("own", "meant", "status"),
+    [
+        (OWN, OWN, 200),
+        (OWN, None, 200),
+        (OWN, FOREIGN, 421),
+        (OWN, "team-a/smaller", 421),
+        (OWN, "", 421),
+        (None, FOREIGN, 200),
+        ("", FOREIGN, 200),
+    ],
+)
+@pytest.mark.parametrize("path", [CHAT, "/health"])
+async def test_a_request_for_another_endpoint_is_refused(
+    configure: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    own: str | None,
+    meant: str | None,
+    status: int,
+    path: str,
+) -> None:
+    monkeypatch.delenv(ENDPOINT_ENV, raising=False)
+    if own is not None:
+        monkeypatch.setenv(ENDPOINT_ENV, own)
+    engine = FakeEngine()
+    with Counted() as counted:
+        headers = [] if meant is None else [("X-Mistral-Endpoint", meant)]
+        got = await ask(gate(engine), BODY, path, headers=headers)
+
+    assert got.status == status
+    assert bool(engine.scopes) is (status == 200)
+    if status == 421:
+        assert got.json()["error"]["code"] == "misdirected_request"
+        assert str(own) not in got.body.decode(), "its name is not for others"
+        assert counted.moved() == {"requests_refused_total{reason=endpoint}": 1}
+
+
+async def test_a_request_for_another_endpoint_learns_nothing_of_keys(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENDPOINT_ENV, OWN)
+    app = gate(FakeEngine())
+
+    for key in ("key-a", "key-x"):
+        headers = [("X-Mistral-Endpoint", FOREIGN), ("Authorization", f"Bearer {key}")]
+        assert (await ask(app, BODY, headers=headers)).status == 421
 
 
 @pytest.fixture
@@ -209,7 +266,9 @@ async def test_a_request_may_be_so_large(configure: Any, declared: bool) -> None
     assert counted.moved() == {"requests_refused_total{reason=body_too_large}": 1}
 
 
-@pytest.mark.parametrize("refusal", [closed_path("/docs"), unknown_key(), too_large(2000)])
+@pytest.mark.parametrize(
+    "refusal", [closed_path("/docs"), misdirected(), unknown_key(), too_large(2000)]
+)
 def test_a_client_is_told_what_a_client_can_do(refusal: Refusal) -> None:
     assert "send" in refusal.message
     assert re.findall(r"setting|\bgate\.|\bspec\.", refusal.message) == []

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from builders import CONTEXT, ON_CPUS, SERVER_IMAGE, merged, resource
+from mistral_operator.activator.headers import headers_to_replica
 from mistral_operator.api import parse_spec
 from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.kube.objects import Key
 from mistral_operator.render import RenderContext, children
+from mistral_server.contract import ENDPOINT_ENV, ENDPOINT_HEADER
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
 CACHED = {"cache": {"size": "80Gi"}}
@@ -51,6 +54,16 @@ SAME_POD: dict[str, tuple[Object, Object]] = {
 @pytest.mark.parametrize(("spec", "change"), SAME_POD.values(), ids=SAME_POD)
 def test_a_change_that_does_not_affect_pods_restarts_none(spec: Object, change: Object) -> None:
     assert template(merged(spec, change)) == template(spec)
+
+
+def test_a_pod_knows_the_endpoint_that_the_activator_names_in_its_requests() -> None:
+    owner = resource()
+    (container,) = template({})["spec"]["containers"]
+    variables = {one["name"]: one.get("value") for one in container["env"]}
+
+    sent = headers_to_replica({}, Key(owner.namespace, owner.name))
+
+    assert sent == [(ENDPOINT_HEADER, variables[ENDPOINT_ENV])]
 
 
 OTHER_POD: dict[str, Object] = {

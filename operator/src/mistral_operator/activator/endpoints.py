@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from mistral_operator.activator.accepted_keys import AcceptedKeys
+from mistral_operator.activator.disbelief import Disbelief
 from mistral_operator.activator.quiet_log import QuietLog
 from mistral_operator.activator.slices import IsTarget, SliceFacts, may_be_replica, slice_facts
 from mistral_operator.kube import kinds
@@ -69,6 +70,9 @@ class Endpoint:
     """API keys that its replicas accepted."""
     log: QuietLog = field(default_factory=lambda: QuietLog(log))
     """Warnings about its requests."""
+    _listed: tuple[str, ...] = ()
+    """Targets in the slices."""
+    _disbelief: Disbelief = field(init=False)
     _next_target: int = 0
     _held_unknown: int = 0
     """Number of queued requests with an unknown key."""
@@ -83,9 +87,17 @@ class Endpoint:
     def __post_init__(self) -> None:
         """Believe digests from now on: a restart must not let another key start a replica."""
         self._believed_until = self.clock() + BELIEF_SECONDS
+        self._disbelief = Disbelief(lambda: self.clock())
 
     def update(self, targets: tuple[str, ...], *, in_path: bool) -> None:
-        """Set the state that the slices report."""
+        """Set the state that the slices report.
+
+        Args:
+            targets: hosts and ports of ready replicas in the slices.
+            in_path: whether the Service routes to the activator.
+        """
+        self._listed = targets
+        targets = self._disbelief.believed(targets)
         if targets or self.targets:
             self._believed_until = self.clock() + BELIEF_SECONDS
         if targets and not self.targets and self.queued:
@@ -95,6 +107,11 @@ class Endpoint:
         self.targets, self.in_path = targets, in_path
         self._updated.set()
         self._updated = asyncio.Event()
+
+    def disbelieve(self, target: str) -> None:
+        """Forward nothing to a target for some time: it belongs to another endpoint."""
+        self._disbelief.add(target)
+        self.update(self._listed, in_path=self.in_path)
 
     def is_strange(self, key: str) -> bool:
         """Return whether a key is unknown although a replica has accepted another one."""

@@ -30,6 +30,7 @@ class MapReader:
         name: name of the ConfigMap.
         period: interval between two reads in seconds.
         on_data: receives its data when they changed.
+        annotated: annotation that it has to have before it counts as known, with the value.
     """
 
     def __init__(
@@ -39,24 +40,27 @@ class MapReader:
         name: str,
         period: float,
         on_data: Callable[[Mapping[str, str]], None],
+        annotated: tuple[str, str] | None = None,
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._name = name
         self._period = period
         self._on_data = on_data
+        self._annotated = annotated
+        self._is_annotated = annotated is None
         self._version: str | None = None
         self._log = QuietLog(log)
 
     @property
     def problem(self) -> str | None:
         """Why the map is not known, None if it is."""
-        if self._version is not None:
-            return None
-        return (
-            f"ConfigMap {self._namespace}/{self._name} has not been read yet; the operator"
-            " creates it"
-        )
+        name = f"ConfigMap {self._namespace}/{self._name}"
+        if self._version is None:
+            return f"{name} has not been read yet; the operator creates it"
+        if not self._is_annotated:
+            return f"{name} does not say yet that callers are limited; the operator writes that"
+        return None
 
     async def once(self) -> None:
         """Read the map; a failure is logged."""
@@ -68,6 +72,9 @@ class MapReader:
         if body is None or body["metadata"]["resourceVersion"] == self._version:
             return
         self._on_data(body.get("data") or {})
+        if self._annotated is not None:
+            name, value = self._annotated
+            self._is_annotated = (body["metadata"].get("annotations") or {}).get(name) == value
         self._version = body["metadata"]["resourceVersion"]
 
     async def run(self) -> None:
@@ -77,8 +84,19 @@ class MapReader:
             await asyncio.sleep(self._period)
 
 
-def port_map_reader(cluster: Cluster, namespace: str, endpoints: Endpoints) -> MapReader:
-    """Return what gives the port map to the endpoints."""
+def port_map_reader(
+    cluster: Cluster, namespace: str, endpoints: Endpoints, *, limit_callers: bool = False
+) -> MapReader:
+    """Return what gives the port map to the endpoints.
+
+    Args:
+        cluster: the cluster.
+        namespace: namespace of the operator and the activators.
+        endpoints: receives the map.
+        limit_callers: whether the map is known only when the operator limits the callers: until
+            then, the policy of the chart closes every port.
+    """
+    annotated = (names.CALLERS, names.LIMITED) if limit_callers else None
 
     def on_data(data: Mapping[str, str]) -> None:
         decoded = decode_port_map(data)
@@ -86,7 +104,7 @@ def port_map_reader(cluster: Cluster, namespace: str, endpoints: Endpoints) -> M
             log.warning("ConfigMap %s: %s; it is ignored", names.PORT_MAP, problem)
         endpoints.set_ports(decoded.entries)
 
-    return MapReader(cluster, namespace, names.PORT_MAP, _PORTS_PERIOD, on_data)
+    return MapReader(cluster, namespace, names.PORT_MAP, _PORTS_PERIOD, on_data, annotated)
 
 
 def key_map_reader(cluster: Cluster, namespace: str, endpoints: Endpoints) -> MapReader:

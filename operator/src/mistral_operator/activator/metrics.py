@@ -6,7 +6,8 @@ REQUESTS = Counter(
     "mistral_activator_requests",
     "Requests to endpoints with minReplicas 0, by outcome: forwarded, answered (by the activator"
     " itself), wrong_key (not one of the endpoint), unchecked_key (too many keys to check),"
-    " over_budget (queue full), timed_out, left (client disconnected), failed.",
+    " over_budget (queue full), timed_out, left (client disconnected), misdirected (to"
+    " a pod of another endpoint), failed.",
     ["namespace", "name", "outcome"],
 )
 HELD = Gauge(

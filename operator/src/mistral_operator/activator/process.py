@@ -95,7 +95,8 @@ class Activator:
         namespaces = self._settings.namespaces
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
         at = self._cluster, self._settings.namespace, self._endpoints
-        port_map, key_map = port_map_reader(*at), key_map_reader(*at)
+        port_map = port_map_reader(*at, limit_callers=self._settings.limit_callers)
+        key_map = key_map_reader(*at)
         await resync.once()
         # Before the first request: without digests, a made-up key starts a replica.
         await key_map.once()

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
 
 import aiohttp
 from aiohttp import web
@@ -13,6 +12,7 @@ from mistral_operator.activator.admission import NotAdmitted, is_unknown
 from mistral_operator.activator.body import STALL_SECONDS, TimedBody
 from mistral_operator.activator.budget import memory_of_request
 from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
+from mistral_operator.activator.headers import end_to_end, headers_to_replica
 from mistral_operator.activator.key_checks import KeyChecks
 from mistral_operator.activator.metrics import HELD, REQUESTS, WAIT_SECONDS
 from mistral_operator.activator.responses import error_response, response_while_scaled_to_zero
@@ -21,19 +21,8 @@ from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
 from mistral_server.guarded_http.guarded_server import head_size, port_of
 from mistral_server.guarded_http.shares import Shares
 
-_HOP_BY_HOP = {
-    "connection",
-    "expect",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-}
-"""Hop-by-hop headers (RFC 9110, section 7.6.1), and Expect, which is handled here."""
+_MISDIRECTED = 421
+"""Status of a gate whose pod belongs to another endpoint. No other server of ours sends it."""
 
 _CONNECT_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
@@ -122,7 +111,7 @@ class Proxy:
                 return "timed_out", _start_timed_out(endpoint)
             body = self._body(request)
             try:
-                upstream = await self._forward(request, target, body)
+                upstream = await self._forward(request, endpoint, target, body)
             except aiohttp.ClientConnectorError as error:
                 # Nothing was sent yet. The slice is outdated, or the connection is blocked.
                 _warn(endpoint, "refused", f"{target}: {error}")
@@ -137,6 +126,9 @@ class Proxy:
                     502, "the connection to the replica failed", "broken", 5
                 )
             else:
+                if upstream.status == _MISDIRECTED:
+                    upstream.close()
+                    return "misdirected", _misdirected(endpoint, target)
                 WAIT_SECONDS.observe(time.monotonic() - started)
                 _learn(endpoint, request, key, upstream.status)
                 return await _stream_back(request, upstream, endpoint)
@@ -156,12 +148,12 @@ class Proxy:
         return TimedBody(request.content, self._stall_seconds) if request.body_exists else None
 
     async def _forward(
-        self, request: web.Request, target: str, body: TimedBody | None
+        self, request: web.Request, endpoint: Endpoint, target: str, body: TimedBody | None
     ) -> aiohttp.ClientResponse:
         return await self._client.request(
             request.method,
             URL(f"http://{target}{request.raw_path}", encoded=True),
-            headers=_end_to_end(request.headers),
+            headers=headers_to_replica(request.headers, endpoint.key),
             data=body,
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -219,7 +211,7 @@ async def _stream_back(
 ) -> tuple[str, web.StreamResponse]:
     """Stream a response to the client."""
     response = web.StreamResponse(
-        status=upstream.status, reason=upstream.reason, headers=_end_to_end(upstream.headers)
+        status=upstream.status, reason=upstream.reason, headers=end_to_end(upstream.headers)
     )
     if not endpoint.in_path:
         # The Service routes to the replicas again, so the client's next connection reaches one.
@@ -239,12 +231,6 @@ async def _stream_back(
     return "forwarded", response
 
 
-def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the headers to forward; a name may occur several times."""
-    named = {one.strip().lower() for one in headers.get("Connection", "").split(",")}
-    return [one for one in headers.items() if one[0].lower() not in _HOP_BY_HOP | named]
-
-
 def _queue_full(endpoint: Endpoint) -> web.Response:
     message = f"the endpoint is starting with {counted(endpoint.held, 'request')} already queued"
     return _retry_later(endpoint, message, "maxRequests", "over_budget")
@@ -255,6 +241,19 @@ def _start_timed_out(endpoint: Endpoint) -> web.Response:
         f"the endpoint did not start within {counted(endpoint.terms.max_wait_seconds, 'second')}"
     )
     return _retry_later(endpoint, message, "maxWaitSeconds", "timed_out")
+
+
+def _misdirected(endpoint: Endpoint, target: str) -> web.Response:
+    """Stop forwarding to a target. The next one may be the same author's, so none is tried."""
+    endpoint.disbelieve(target)
+    _warn(
+        endpoint,
+        "misdirected",
+        f"{target} is in a slice of this endpoint and belongs to another: find out who created it",
+    )
+    return error_response(
+        502, "the address of a replica belongs to another endpoint", "misdirected", 5
+    )
 
 
 def _namespace_full(endpoint: Endpoint) -> web.Response:

@@ -129,8 +129,9 @@ class Network(ApiModel):
 
     callers: list[Peer] | None = Field(default=None, max_length=6)
     """Pods and addresses that may call the API. Unset: as the operator's installation says, by
-    default everyone. An empty list allows no callers. The operator's namespace and Prometheus can
-    always connect."""
+    default everyone. An empty list allows no callers. The operator's namespace can always connect,
+    and Prometheus to the pods. Callers also limit requests through the activator, even with
+    `networkPolicy: false`."""
     destinations: list[Destination] = Field(default=[], max_length=4)
     """Pods and addresses that the pods may connect to in addition, on every port, such as a mirror
     of the hub in a private network. Without it, private addresses are closed. Metadata services of

@@ -19,7 +19,11 @@ _SHOWN = 5
 
 
 async def write_map(
-    cluster: Cluster, namespace: str, name: str, data: Mapping[str, str]
+    cluster: Cluster,
+    namespace: str,
+    name: str,
+    data: Mapping[str, str],
+    annotations: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Write a map and return the data that it has then.
 
@@ -31,7 +35,7 @@ async def write_map(
     """
     live: Object = {}
     for _ in range(_ATTEMPTS):
-        live = await cluster.apply(_config_map(namespace, name, data), force=True)
+        live = await cluster.apply(_config_map(namespace, name, data, annotations), force=True)
         foreign = sorted(_data(live).keys() - data.keys())
         if not foreign:
             break
@@ -63,7 +67,9 @@ def _replace_data(live: Object, data: Mapping[str, str]) -> list[Object]:
     ]
 
 
-def _config_map(namespace: str, name: str, data: Mapping[str, str]) -> Object:
+def _config_map(
+    namespace: str, name: str, data: Mapping[str, str], annotations: Mapping[str, str] | None
+) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -71,6 +77,7 @@ def _config_map(namespace: str, name: str, data: Mapping[str, str]) -> Object:
             "name": name,
             "namespace": namespace,
             "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
+            **({"annotations": dict(annotations)} if annotations else {}),
         },
         "data": dict(data),
     }

@@ -1,22 +1,15 @@
-"""The ports of the activators: which endpoint has which, and the ConfigMap that holds the map.
+"""The ports of the activators: which endpoint has which. `activator_port_map.py` writes the map."""
 
-The map is in the operator's own namespace, where no tenant can write. A new operator continues with
-the ports in it.
-"""
-
-import asyncio
-import itertools
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 
 from mistral_operator.api import Resource, parse_spec
-from mistral_operator.control.activator_maps import write_map
 from mistral_operator.kube import kinds, names
-from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, InvalidResource, Unavailable
-from mistral_operator.kube.objects import Key, key_of
+from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.plurals import counted
+from mistral_operator.render import NetworkDefaults
+from mistral_operator.render.activator_network import NO_CALLERS, Callers, callers_of
 from mistral_operator.scale_to_zero import (
     FIRST_PORT,
     MAX_ENTRY_BYTES,
@@ -24,38 +17,38 @@ from mistral_operator.scale_to_zero import (
     PortMapEntry,
     can_scale_to_zero,
     decode_port_map,
-    encode_port_map,
     terms_of,
 )
 from mistral_operator.watch.store import LiveChild, Store
 
-log = logging.getLogger(__name__)
-
 _ALL_PORTS = range(FIRST_PORT, FIRST_PORT + PORTS)
-_UNWRITTEN = "cannot write the port map of the activators: %s"
-_RETRY_SECONDS = 10.0
-_VERIFY_EVERY = 3
-"""Rounds after which the map is read: someone may have deleted or edited it."""
 
 
 class ActivatorPorts:
-    """Gives every endpoint that can scale to zero a port, and writes the map.
+    """Gives every endpoint that can scale to zero a port.
 
     Args:
         store: resources and slices.
         per_namespace: maximum number of ports of a namespace, so that none takes those of others.
         requeue: called with the key of a resource that had no port and may get one now.
+        network: who may call endpoints that do not say so themselves.
     """
 
     def __init__(
-        self, store: Store, per_namespace: int = PORTS, requeue: Callable[[Key], None] | None = None
+        self,
+        store: Store,
+        per_namespace: int = PORTS,
+        requeue: Callable[[Key], None] | None = None,
+        network: NetworkDefaults | None = None,
     ) -> None:
         self._store = store
         self._per_namespace = per_namespace
         self._requeue = requeue or (lambda _: None)
+        self._network = network or NetworkDefaults()
         self._entries: dict[Key, tuple[int, PortMapEntry]] = {}
+        self._callers: dict[Key, Callers] = {}
         self.version = 0
-        """Changes with every change of the map, which takes long to encode."""
+        """Changes with every change of the map, which takes long to encode, and of the callers."""
         self._secrets: dict[Key, str] = {}
         self._refused: dict[Key, str] = {}
         self._released: dict[int, None] = {}
@@ -67,6 +60,11 @@ class ActivatorPorts:
         """The port map."""
         return dict(self._entries.values())
 
+    @property
+    def callers(self) -> dict[int, Callers]:
+        """Who may call at each port in use."""
+        return {port: self._callers[key] for key, (port, _) in self._entries.items()}
+
     def restore(self, data: dict[str, str]) -> None:
         """Continue with the ports of a map, as far as their resources exist.
 
@@ -76,15 +74,26 @@ class ActivatorPorts:
         """
         for port, entry in decode_port_map(data).entries.items():
             key = Key(entry.namespace, entry.name)
-            if self._store.resources.get(key) is not None:
+            body = self._store.resources.get(key)
+            if body is not None:
                 # Paths of a version that had no bound are gone until the resource is reconciled.
                 self._entries[key] = port, entry.bounded
+                self._callers[key] = self._callers_in(key, body)
                 self.version += 1
         taken = {port for port, _ in self._entries.values()}
         for key in map(key_of, self._store.resources.values()):
             used = None if key in self._entries else self._port_in_slice(key)
             if used is not None and used not in taken:
                 self._released[used] = None
+
+    def _callers_in(self, key: Key, body: Body) -> Callers:
+        """Return who may call an endpoint that is not reconciled yet."""
+        try:
+            network = parse_spec(body.get("spec")).network
+        except InvalidResource:
+            # It cannot start before it is corrected.
+            return NO_CALLERS
+        return callers_of(network, key.namespace, self._network)
 
     def _port_in_slice(self, key: Key) -> int | None:
         """Return the port of the activators that the slice of a resource leads to."""
@@ -109,8 +118,9 @@ class ActivatorPorts:
         self._refused.pop(key, None)
         api_keys = resource.spec.gate.api_keys
         self._secrets[key] = "" if api_keys is None else api_keys.secret
-        if self._entries.get(key) != (port, entry):
-            self._entries[key] = port, entry
+        callers = callers_of(resource.spec.network, key.namespace, self._network)
+        if (self._entries.get(key), self._callers.get(key)) != ((port, entry), callers):
+            self._entries[key], self._callers[key] = (port, entry), callers
             self.version += 1
         return port
 
@@ -151,6 +161,7 @@ class ActivatorPorts:
         """Take back the port of an endpoint."""
         self._refused.pop(key, None)
         self._secrets.pop(key, None)
+        self._callers.pop(key, None)
         port, _ = self._entries.pop(key, (None, None))
         if port is None:
             return
@@ -187,101 +198,3 @@ def _too_large(entry: PortMapEntry) -> str:
         "spec.gate.paths and its names are too long for the activators together:"
         f" {entry.size} bytes of at most {MAX_ENTRY_BYTES}"
     )
-
-
-class PortMapWriter:
-    """Writes the port map when it changed.
-
-    Args:
-        cluster: the cluster.
-        namespace: namespace of the operator.
-        ports: the map.
-    """
-
-    def __init__(self, cluster: Cluster, namespace: str, ports: ActivatorPorts) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-        self._ports = ports
-        self._written: dict[str, str] | None = None
-        """Data of the ConfigMap after the last write."""
-        self._version = -1
-        self._lock = asyncio.Lock()
-
-    async def restore(self) -> None:
-        """Continue with the ports that the map has.
-
-        Raises:
-            ClusterError: it cannot be read.
-        """
-        body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
-        self._written = None if body is None else body.get("data") or {}
-        self._ports.restore(self._written or {})
-
-    async def begin(self) -> None:
-        """Continue with the ports that the map has, and write it if it does not exist.
-
-        A map that the API server rejects does not keep the operator from starting.
-
-        Raises:
-            ClusterError: it cannot be read.
-            Unavailable: it cannot be written now.
-        """
-        await self.restore()
-        try:
-            await self.publish()
-        except Unavailable:
-            raise
-        except ClusterError as error:
-            log.warning(_UNWRITTEN, error)
-
-    async def publish_for(self, key: Key) -> None:
-        """Write the map, before a slice leads requests to the port of an endpoint.
-
-        Without an answer, or with a map that the API server rejects, endpoints that are already in
-        it go on: another one may be the cause.
-
-        Raises:
-            ClusterError: it cannot be written, and does not have the port of the endpoint.
-        """
-        try:
-            await self.publish()
-        except ClusterError:
-            if self._written is None or not self._ports.is_in(self._written, key):
-                raise
-
-    async def publish(self) -> None:
-        """Write the map if it changed or does not exist. Calls at the same time share a write.
-
-        Raises:
-            ClusterError: it cannot be written.
-        """
-        async with self._lock:
-            version = self._ports.version
-            if version == self._version and self._written is not None:
-                return
-            data = encode_port_map(self._ports.entries)
-            if data == self._written:
-                self._version = version
-                return
-            self._written = await write_map(self._cluster, self._namespace, names.PORT_MAP, data)
-            self._version = version
-
-    async def verify(self) -> None:
-        """Write the map again if someone deleted or edited it.
-
-        Raises:
-            ClusterError: it cannot be read or written.
-        """
-        body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
-        if body is None or (body.get("data") or {}) != self._written:
-            self._written = None
-            await self.publish()
-
-    async def run(self) -> None:
-        """Remove the ports of endpoints that are gone, which no reconciliation does."""
-        for number in itertools.count(1):
-            await asyncio.sleep(_RETRY_SECONDS)
-            try:
-                await (self.publish() if number % _VERIFY_EVERY else self.verify())
-            except ClusterError as error:
-                log.warning(_UNWRITTEN, error)

@@ -114,6 +114,19 @@ class Cluster(Transport):
             desired = {**desired, "metadata": {**metadata, "uid": uid}}
         return await self._apply(path, desired, force=force)
 
+    async def try_apply(self, desired: Object) -> None:
+        """Have the API server check an object, as for `apply` with force, and change nothing.
+
+        Raises:
+            ClusterError: it would not accept the object.
+        """
+        metadata = desired["metadata"]
+        kind = kind_of(desired["apiVersion"], desired["kind"])
+        path = kind.path(metadata["namespace"], metadata["name"])
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true", "dryRun": "All"}
+        # An object that does not exist has no version in the response either.
+        await self.request("PATCH", path, query, apply_text(desired), CONTENT_TYPE)
+
     async def apply_status(self, name: str, namespace: str, version: int, status: Object) -> Object:
         """Server-side apply the status of a resource and return the live resource.
 

@@ -34,6 +34,14 @@ be computed from the pod, which admission may have changed."""
 ANNOTATION_ACTIVATION = f"{GROUP}/activation"
 """Settings of an endpoint for the activator, as JSON, on its EndpointSlice."""
 
+CALLERS = f"{GROUP}/callers"
+"""Label of activators whose callers are limited, and annotation of the port map once the
+NetworkPolicies for that are written."""
+LIMITED = "limited"
+
+LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""Label with the name of a namespace, on every namespace."""
+
 LABEL_SERVICE = "kubernetes.io/service-name"
 """Service of an EndpointSlice; kube-proxy merges all slices of a Service."""
 LABEL_SLICE_MANAGER = "endpointslice.kubernetes.io/managed-by"
@@ -60,6 +68,9 @@ PORT_MAP = "mistral-small-operator-activator"
 
 KEY_MAP = "mistral-small-operator-activator-keys"
 """Name of the ConfigMap with digests of the API keys of endpoints, in the same namespace."""
+
+ACTIVATOR_POLICY = "mistral-small-operator-activator-"
+"""Prefix of the names of the NetworkPolicies of the activators, in the same namespace."""
 
 VOLUME_API_KEYS = "api-keys"
 """Volume of a pod with the API keys of its endpoint."""
@@ -104,6 +115,11 @@ def activator_slice(resource: str, *, ipv6: bool) -> str:
     The address family of a slice is immutable, so the name includes it.
     """
     return f"{resource}-activator" + ("-ipv6" if ipv6 else "")
+
+
+def activator_policy(first_port: int) -> str:
+    """Return the name of the NetworkPolicy that has the rules of some ports of the activators."""
+    return f"{ACTIVATOR_POLICY}{first_port}"
 
 
 def load_path(namespace: str, resource: str) -> str:

@@ -12,7 +12,9 @@ from prometheus_client import REGISTRY
 
 from mistral_operator import metrics
 from mistral_operator.control.activator_keys import KeyMapWriter
-from mistral_operator.control.activator_ports import ActivatorPorts, PortMapWriter
+from mistral_operator.control.activator_policies import ActivatorPolicies
+from mistral_operator.control.activator_port_map import PortMapWriter
+from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.control.collectors import FleetCollector, ScalingCollector
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.reconciler import Reconciler
@@ -138,8 +140,15 @@ class Operator:
             collector=self._scaling,
         )
         self._loads.scaler = scaler
-        ports = ActivatorPorts(store, settings.activator_ports_per_namespace, queue.add)
-        port_map = PortMapWriter(cluster, settings.namespace, ports)
+        ports = ActivatorPorts(
+            store, settings.activator_ports_per_namespace, queue.add, settings.network
+        )
+        policies = (
+            ActivatorPolicies(cluster, settings.namespace, settings.activator_network_policy)
+            if settings.activator_network_policy
+            else None
+        )
+        port_map = PortMapWriter(cluster, settings.namespace, ports, policies)
         key_map = KeyMapWriter(cluster, settings.namespace, store, board, ports)
         dependencies = Dependencies(
             *(cluster, store, board, scaler, activators, context, self._fleet),

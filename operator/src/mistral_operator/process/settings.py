@@ -64,6 +64,8 @@ class ActivatorSettings(ProcessSettings):
     """How long the activator accepts requests after SIGTERM, in seconds: some still arrive."""
     drain_seconds: float = Field(default=600, gt=0)
     """Time that running requests have to finish after that, in seconds."""
+    limit_callers: bool = False
+    """Become ready only when the operator has written the NetworkPolicies of the activators."""
     probe_port: int = Field(default=0, ge=0, le=65535)
     """Additional port of /healthz and /readyz, which only the kubelet needs to reach. 0: none."""
     connections: int = Field(default=2000, ge=10)
@@ -101,6 +103,9 @@ class Settings(ProcessSettings):
     activator_ports_per_namespace: int = Field(default=100, ge=1, le=2000)
     """Maximum number of endpoints of a namespace that can scale to zero. Each needs one of the
     2,000 ports of the activators."""
+    activator_network_policy: str = ""
+    """NetworkPolicy of the chart for the pods of the activators, in the operator's own namespace.
+    The operator adds who may call which endpoint. Empty: everyone may call all of them there."""
     concurrency: int = Field(default=20, ge=1)
     """Maximum number of resources that are reconciled at the same time."""
     signal_seconds: float = Field(default=10, ge=0)

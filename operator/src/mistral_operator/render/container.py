@@ -2,13 +2,20 @@
 
 from typing import Any
 
+from mistral_operator.api import Resource
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
 from mistral_operator.kube.quantities import parse_quantity
 from mistral_operator.render.server_settings import server_settings
 from mistral_operator.render.volumes import fetch_mounts, server_mounts
-from mistral_server.contract import FETCH_SETTINGS_ENV, SERVER_SETTINGS_ENV, FetchSettings
+from mistral_server.contract import (
+    ENDPOINT_ENV,
+    FETCH_SETTINGS_ENV,
+    SERVER_SETTINGS_ENV,
+    FetchSettings,
+    endpoint_text,
+)
 from mistral_server.contract.base import ContractModel
 
 _SECURITY_CONTEXT = {
@@ -34,15 +41,19 @@ _STARTUP_MARGIN_SECONDS = 60
 kill, acts later."""
 
 
-def server_container(spec: Spec, image: str) -> dict[str, Any]:
+def server_container(resource: Resource, image: str) -> dict[str, Any]:
     """Return the container that runs the supervisor and vLLM."""
+    spec = resource.spec
     budget = spec.startup_seconds + _STARTUP_MARGIN_SECONDS
     return {
         "name": names.CONTAINER,
         "image": image,
         "imagePullPolicy": spec.image_pull_policy,
         "args": ["run"],
-        "env": [_settings_variable(SERVER_SETTINGS_ENV, server_settings(spec))],
+        "env": [
+            _settings_variable(SERVER_SETTINGS_ENV, server_settings(spec)),
+            {"name": ENDPOINT_ENV, "value": endpoint_text(resource.namespace, resource.name)},
+        ],
         "ports": [
             {"name": names.PORT_HTTP, "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": names.PORT_HEALTH, "containerPort": HEALTH_PORT, "protocol": "TCP"},

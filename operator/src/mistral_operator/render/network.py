@@ -35,7 +35,6 @@ _EVERYWHERE = ("0.0.0.0/0", "::/0")
 _PORT = re.compile(r"https?://[^/]*:([0-9]{1,5})(?:/|$)")
 """The port in a URL of the hub."""
 
-_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 _PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 """Label of Prometheus' pods in its operator and in its charts."""
 
@@ -66,7 +65,11 @@ def _ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
     The kubelet's probes come from the node, which policies never close.
     """
     internal = [
-        {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: defaults.operator_namespace}}},
+        {
+            "namespaceSelector": {
+                "matchLabels": {names.LABEL_NAMESPACE_NAME: defaults.operator_namespace}
+            }
+        },
         _prometheus(defaults.monitoring_namespace),
     ]
     callers = defaults.callers if spec.network.callers is None else spec.network.callers
@@ -81,7 +84,7 @@ def _ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
 
 def _prometheus(namespace: str) -> Object:
     if namespace:
-        return {"namespaceSelector": {"matchLabels": {_NAMESPACE_NAME: namespace}}}
+        return {"namespaceSelector": {"matchLabels": {names.LABEL_NAMESPACE_NAME: namespace}}}
     return {"namespaceSelector": {}, "podSelector": {"matchLabels": _PROMETHEUS}}
 
 

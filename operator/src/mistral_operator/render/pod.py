@@ -55,7 +55,7 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
         "terminationGracePeriodSeconds": (
             ENDPOINT_REMOVAL_SECONDS + spec.drain_seconds + _EXIT_MARGIN_SECONDS
         ),
-        "containers": [server_container(spec, image)],
+        "containers": [server_container(resource, image)],
         "volumes": volumes(spec, resource.name),
     }
     if fetch is not None:

@@ -37,6 +37,8 @@ from mistral_server.contract.public_text import public_text
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
+    ENDPOINT_ENV,
+    ENDPOINT_HEADER,
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
@@ -47,6 +49,7 @@ from mistral_server.contract.settings import (
     ModelSettings,
     ServerSettings,
     SystemPromptSettings,
+    endpoint_text,
 )
 from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
@@ -54,6 +57,8 @@ from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 __all__ = [
     "API_KEYS_FILE",
     "CLASS_OF_EXIT_CODE",
+    "ENDPOINT_ENV",
+    "ENDPOINT_HEADER",
     "EXIT_CODES",
     "FETCH_SETTINGS_ENV",
     "FLAGS",
@@ -90,6 +95,7 @@ __all__ = [
     "SystemPromptSettings",
     "TerminationReport",
     "check_engine_args",
+    "endpoint_text",
     "is_open",
     "key_digest",
     "printable",

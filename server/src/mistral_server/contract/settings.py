@@ -16,6 +16,19 @@ SERVER_TOKEN_ENV = "MISTRAL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
 SERVER_TOKEN_HEADER = "x-mistral-server-token"  # noqa: S105 - the name of a header
 """Header with the token. Requests with it pass the gate unchanged and uncounted."""
 
+ENDPOINT_ENV = "MISTRAL_SERVER_ENDPOINT"
+"""Environment variable with the endpoint of the pod, as `endpoint_text` writes it. It is none of
+the settings: a server of an older version rejects a setting that it does not know."""
+
+ENDPOINT_HEADER = "x-mistral-endpoint"
+"""Header in which the activator says for which endpoint a request is."""
+
+
+def endpoint_text(namespace: str, name: str) -> str:
+    """Return an endpoint as the environment variable and the header have it."""
+    return f"{namespace}/{name}"
+
+
 FETCH_SETTINGS_ENV = "MISTRAL_FETCH_SETTINGS"
 """Environment variable that holds a `FetchSettings` as JSON."""
 

@@ -48,6 +48,16 @@ def closed_path(path: str) -> Refusal:
     )
 
 
+def misdirected() -> Refusal:
+    """Return the response to a request that is meant for another endpoint (RFC 9110, 15.5.20)."""
+    return Refusal(
+        *("endpoint", 421, _INVALID, "misdirected_request"),
+        "The request is for another endpoint, and none of its replicas is at this address: send it"
+        " to the Service of that endpoint.",
+        closes=True,
+    )
+
+
 def unknown_key() -> Refusal:
     """Return the response to a request without a valid key."""
     return Refusal(

@@ -64,7 +64,7 @@ CHANGE_NAMES = (
     *("finish_reason", "repetition_detection", "stream_ended"),
 )
 REFUSAL_REASONS = (
-    *("api_key", "body_too_large", "path"),
+    *("api_key", "body_too_large", "endpoint", "path"),
     *("content_encoding", "content_length", "content_type"),
     *("invalid_request", "not_json", "out_of_range"),
     *("body_seconds", "head_seconds", "header_bytes", "received_bytes"),

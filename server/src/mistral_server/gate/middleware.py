@@ -9,6 +9,8 @@ import logging
 import os
 
 from mistral_server.contract import (
+    ENDPOINT_ENV,
+    ENDPOINT_HEADER,
     KEYLESS_PATHS,
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
@@ -42,6 +44,7 @@ from mistral_server.gate.document import NotJson, read_object
 from mistral_server.gate.error_responses import (
     Refusal,
     closed_path,
+    misdirected,
     not_a_request,
     not_json,
     unknown_key,
@@ -72,6 +75,7 @@ class Gate:
         settings = ServerSettings.model_validate_json(os.environ[SERVER_SETTINGS_ENV])
         self._settings = settings.gate
         self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
+        self._endpoint = os.environ.get(ENDPOINT_ENV, "").encode()
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
         self._intake = Intake(settings.gate)
         self._bounds = limits.Bounds(
@@ -136,7 +140,17 @@ class Gate:
         token = header(scope, SERVER_TOKEN_HEADER.encode())
         return bool(self._token) and hmac.compare_digest(token or b"", self._token)
 
+    def _is_misdirected(self, scope: Scope) -> bool:
+        """Return whether the activator sent a request here that is for another endpoint.
+
+        Its addresses come from EndpointSlices, in which a tenant can list pods of another.
+        """
+        meant = header(scope, ENDPOINT_HEADER.encode())
+        return bool(self._endpoint) and meant is not None and meant != self._endpoint
+
     def _refusal(self, scope: Scope) -> Refusal | None:
+        if self._is_misdirected(scope):
+            return misdirected()
         path = scope["path"]
         if not is_open(path, self._settings.paths):
             return closed_path(path)
