@@ -6,8 +6,10 @@ Facts hold only what decisions need, so that the pods of a fleet take little mem
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.fit.suitability import GpuTraits
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
 from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
@@ -80,6 +82,8 @@ class PodFacts:
     terminating: bool = False
     unschedulable: str = ""
     """Message of the scheduler, if no node fits."""
+    requests: tuple[tuple[str, Decimal], ...] = ()
+    """What it requests of a node, if no node fits."""
     evicted: str = ""
     """Reason why the pod as a whole failed, if it did."""
     configuration: str = ""
@@ -113,6 +117,11 @@ class DeploymentFacts:
         return self.observed_generation >= self.generation and self.replicas == self.updated
 
     @property
+    def serves_less(self) -> bool:
+        """Replicas are ready in the current configuration, and fewer than desired."""
+        return self.all_updated and 0 < self.ready < self.desired
+
+    @property
     def settled(self) -> bool:
         """The controller has observed the current generation, and the rollout is complete."""
         return self.all_updated and self.replicas == self.ready == self.desired
@@ -125,8 +134,12 @@ class NodeFacts:
     name: str
     allocatable: tuple[tuple[str, int], ...] = ()
     """Number of each extended resource."""
+    size: tuple[tuple[str, Decimal], ...] = ()
+    """Allocatable CPUs, memory and disk, also of a cordoned node."""
     gpu_memory: tuple[tuple[str, int], ...] = ()
     """Memory of one GPU or slice in bytes, by label of GPU feature discovery."""
+    gpu_labels: tuple[tuple[str, str], ...] = ()
+    """Other labels of GPU feature discovery that decide whether the GPUs can run the model."""
 
     def count(self, resource: str) -> int:
         """Return the allocatable number of an extended resource."""
@@ -135,6 +148,18 @@ class NodeFacts:
     def memory(self, resource: str) -> int | None:
         """Return the memory of one GPU of an extended resource, if the node has its label."""
         return dict(self.gpu_memory).get(memory_label(resource))
+
+    def traits(self, resource: str) -> GpuTraits:
+        """Return what is known of the GPUs of an extended resource beside their memory."""
+        labels, base = dict(self.gpu_labels), _labeled(resource)
+        replicas = labels.get(f"{base}.replicas", "")
+        major = labels.get("nvidia.com/gpu.compute.major", "")
+        return GpuTraits(
+            compute_major=int(major) if base.startswith("nvidia.com/") and major else None,
+            slices=is_slice(resource) or "-MIG-" in labels.get(f"{base}.product", ""),
+            replicas=int(replicas or 1),
+            strategy=labels.get(f"{base}.sharing-strategy", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +202,7 @@ def pod_facts(body: Body) -> PodFacts:
     metadata, status = body["metadata"], body.get("status", {})
     conditions = {one["type"]: one for one in status.get("conditions", ())}
     scheduled = conditions.get("PodScheduled", {})
+    fits_nowhere = scheduled.get("reason") == "Unschedulable"
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     return PodFacts(
         name=metadata["name"],
@@ -187,14 +213,33 @@ def pod_facts(body: Body) -> PodFacts:
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata,
-        unschedulable=(
-            scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
-        ),
+        unschedulable=scheduled.get("message", "") if fits_nowhere else "",
+        requests=tuple(_requests(body.get("spec", {}))) if fits_nowhere else (),
         evicted=_failure(status) if status.get("phase") == "Failed" else "",
         configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
         containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
         keys_secret=_keys_secret(body.get("spec", {})),
     )
+
+
+def _requests(spec: Body) -> Iterator[tuple[str, Decimal]]:
+    """Yield what the containers together, or an init container if it is more, request."""
+    together: dict[str, Decimal] = {}
+    for container in spec.get("containers", ()):
+        for name, amount in _quantities(container.get("resources", {}).get("requests", {})):
+            together[name] = together.get(name, Decimal(0)) + amount
+    for container in spec.get("initContainers", ()):
+        for name, amount in _quantities(container.get("resources", {}).get("requests", {})):
+            together[name] = max(together.get(name, Decimal(0)), amount)
+    yield from sorted(together.items())
+
+
+def _quantities(texts: Mapping[str, str]) -> Iterator[tuple[str, Decimal]]:
+    for name, text in texts.items():
+        try:
+            yield name, parse_quantity(str(text))
+        except ValueError:
+            continue  # in a notation that is unusual for a pod
 
 
 def _keys_secret(spec: Body) -> str:
@@ -273,8 +318,20 @@ def node_facts(body: Body) -> NodeFacts:
     return NodeFacts(
         name=body["metadata"]["name"],
         allocatable=tuple(extended) if usable else (),
+        size=tuple(
+            sorted((name, amount) for name, amount in _quantities(allocatable) if name in _NATIVE)
+        ),
         gpu_memory=tuple(_gpu_memory(labels)),
+        gpu_labels=tuple(_gpu_labels(labels)),
     )
+
+
+_NATIVE = {"cpu", "memory", "ephemeral-storage"}
+
+
+def is_slice(resource: str) -> bool:
+    """Tell whether an extended resource is a MIG slice."""
+    return resource.startswith("nvidia.com/mig-")
 
 
 def memory_label(resource: str) -> str:
@@ -283,9 +340,14 @@ def memory_label(resource: str) -> str:
     MIG slices that are separate resources have separate labels. The label of the GPU then still has
     the memory of the whole GPU.
     """
-    if resource.startswith("nvidia.com/") and not resource.startswith("nvidia.com/mig-"):
-        resource = "nvidia.com/gpu"  # also gpu.shared, and names that an administrator set
-    return f"{resource}.memory"
+    return f"{_labeled(resource)}.memory"
+
+
+def _labeled(resource: str) -> str:
+    """Return the beginning of the labels of an extended resource."""
+    if resource.startswith("nvidia.com/") and not is_slice(resource):
+        return "nvidia.com/gpu"  # also gpu.shared, and names that an administrator set
+    return resource.removesuffix(".shared")
 
 
 def _count(text: str) -> int:
@@ -295,6 +357,20 @@ def _count(text: str) -> int:
     except ValueError:
         # No replica can request it, and one such device must not stop the operator.
         return 0
+
+
+_NUMBERS = (".replicas", "gpu.compute.major")
+_TEXTS = (".sharing-strategy", ".product")
+
+
+def _gpu_labels(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield labels such as nvidia.com/gpu.replicas, without numbers that are none."""
+    for label, text in sorted(labels.items()):
+        if not label.startswith("nvidia.com/"):
+            continue
+        is_number = text.isascii() and text.isdigit() and len(text) < 4
+        if label.endswith(_TEXTS) or (label.endswith(_NUMBERS) and is_number):
+            yield label, text
 
 
 def _gpu_memory(labels: Mapping[str, str]) -> Iterator[tuple[str, int]]:
