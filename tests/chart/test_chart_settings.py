@@ -38,8 +38,8 @@ def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) 
         if getattr(of_chart, name) != Settings.model_fields[name].default
     }
 
-    # Where the operator runs, and which images were released with it.
-    assert differing == {"server_image", "namespace", "identity", "url", "activator_service"}
+    # Where the operator runs.
+    assert differing == {"namespace", "identity", "url", "activator_service"}
 
 
 CASES: dict[str, tuple[dict[str, Any], str, object]] = {
