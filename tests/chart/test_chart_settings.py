@@ -98,6 +98,7 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         ("http://prometheus.monitoring.svc:9090",),
     ),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
+    "level in small letters": ({"log": {"level": "debug"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),
 }
 

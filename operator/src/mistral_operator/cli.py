@@ -38,10 +38,24 @@ _TEXT = click.File(encoding="utf-8")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mistral-small-operator")
 def main() -> None:
-    """Operate Mistral-Small on vLLM in Kubernetes."""
+    """Operate Mistral-Small on vLLM in Kubernetes.
+
+    For completion in bash: eval "$(_MISTRAL_OPERATOR_COMPLETE=bash_source mistral-operator)"
+    """
 
 
-@main.command()
+def _variables(kind: type[SomeSettings]) -> str:
+    """Return the environment variables of a process, each with its description."""
+    prefix = kind.model_config["env_prefix"]
+    lines = [
+        f"  {prefix}{name.upper()}\n      {' '.join((field.description or '').split())}"
+        for name, field in kind.model_fields.items()
+    ]
+    # Click wraps paragraphs, unless they begin with this mark.
+    return "\b\nVariables:\n" + "\n".join(lines)
+
+
+@main.command(epilog=_variables(Settings))
 def run() -> None:
     """Run the operator. Settings are environment variables MISTRAL_OPERATOR_<NAME>."""
     # Kopf and the client take a second to import; the other commands do without.
@@ -56,7 +70,7 @@ def run() -> None:
     sys.exit(_run(runtime.run_operator(settings)))
 
 
-@main.command()
+@main.command(epilog=_variables(ActivatorSettings))
 def activate() -> None:
     """Run the activator. Settings are environment variables MISTRAL_ACTIVATOR_<NAME>."""
     from mistral_operator.activator import process
