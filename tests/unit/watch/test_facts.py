@@ -215,6 +215,7 @@ def test_the_memory_label_is_in_mebibytes_without_a_unit(
         ("nvidia.com/gpu", 80 * GIB),
         ("nvidia.com/gpu.shared", 80 * GIB),
         ("nvidia.com/mig-3g.40gb", 39 * GIB),
+        ("nvidia.com/mig-3g.40gb.shared", 39 * GIB),
         ("nvidia.com/mig-1g.10gb", None),
         ("amd.com/gpu", None),
     ],
