@@ -250,7 +250,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ),
         Reason.UNSCHEDULABLE,
         Outlook.STUCK,
-        ["It requests cpu 4500m, memory 24Gi: free or add a node", "spec.pod.resources"],
+        ["now (it requests cpu 4500m, memory 24Gi): free or add a node", "resources.requests"],
     ),
     "no node is large enough": (
         status_input(

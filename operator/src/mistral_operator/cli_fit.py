@@ -22,7 +22,7 @@ from mistral_operator.status.model_fits import (
     may_be_compressed,
     why_unsuitable,
 )
-from mistral_operator.watch.facts import is_slice
+from mistral_operator.watch.nodes import is_slice
 
 _MIB = 1024**2
 _USUAL_CONTEXT = 32_768

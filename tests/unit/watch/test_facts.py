@@ -29,9 +29,9 @@ from mistral_operator.watch.facts import (
     Observed,
     PodFacts,
     deployment_facts,
-    node_facts,
     pod_facts,
 )
+from mistral_operator.watch.nodes import node_facts
 from mistral_server.contract import FailureClass
 
 GIB = 1024**3

@@ -8,7 +8,7 @@ from mistral_operator.api import DEFAULT_MODEL, Reason, Spec
 from mistral_operator.fit import BLOCK_TOKENS, Fit, FitRequest, Weights, fit
 from mistral_operator.fit.suitability import GpuTraits, other_vendor, unsuitable
 from mistral_operator.kube.quantities import quantity_bytes
-from mistral_operator.watch.facts import NodeFacts, is_slice, memory_label
+from mistral_operator.watch.nodes import NodeFacts, is_slice, memory_label
 from mistral_server.contract.engine_args import canonical_flag
 
 

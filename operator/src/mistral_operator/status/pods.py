@@ -8,7 +8,8 @@ from mistral_operator.kube.quantities import amount_text
 from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
-from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
+from mistral_operator.watch.facts import ContainerFacts, PodFacts
+from mistral_operator.watch.nodes import NodeFacts
 from mistral_server.contract import SignalDocument, Stage
 
 _IMAGE_REASONS = {
@@ -94,11 +95,11 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
             Reason.NO_FITTING_NODE, f"{too_large}. The scheduler reports: {pod.unschedulable}"
         )
     requests = ", ".join(f"{name} {amount_text(name, amount)}" for name, amount in pod.requests)
-    asks = f" now. It requests {requests}" if requests else " now"
+    asks = f" (it requests {requests})" if requests else ""
     return stuck(
         Reason.UNSCHEDULABLE,
-        f"no node can run the pod{asks}: free or add a node, or change spec.pod (requests are in"
-        f" spec.pod.resources). The scheduler reports: {pod.unschedulable}",
+        f"no node can run the pod now{asks}: free or add a node, or change spec.pod, such as its"
+        f" resources.requests. The scheduler reports: {pod.unschedulable}",
     )
 
 
