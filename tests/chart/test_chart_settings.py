@@ -38,9 +38,9 @@ def test_the_charts_defaults_are_the_operators(monkeypatch: pytest.MonkeyPatch) 
         if getattr(of_chart, name) != Settings.model_fields[name].default
     }
 
-    # Where the operator runs, and which images were released with it.
+    # Where the operator runs.
     assert differing == {
-        *("server_image", "namespace", "identity", "url"),
+        *("namespace", "identity", "url"),
         *("activator_service", "activator_network_policy"),
     }
 
@@ -109,6 +109,7 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         ("http://prometheus.monitoring.svc:9090",),
     ),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
+    "level in small letters": ({"log": {"level": "debug"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),
 }
 

@@ -105,6 +105,9 @@ def test_apply_changes_the_setting_that_is_too_large_and_the_status_says_so(
     events = served.kubectl("get", "events.events.k8s.io", "-o", "json")
     reasons = [one["reason"] for one in json.loads(events)["items"]]
     assert [reasons.count(one) for one in ("RemedyApplied", "RemedyHelped")] == [1, 1]
+    core = json.loads(served.kubectl("get", "events", "-o", "json"))["items"]
+    ours = [one for one in core if one["involvedObject"]["kind"] == "MistralSmallDeployment"]
+    assert all(one["firstTimestamp"] and one["lastTimestamp"] and one["count"] == 1 for one in ours)
 
 
 def test_recommend_says_the_same_and_changes_nothing(served: Namespace) -> None:

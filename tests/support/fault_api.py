@@ -141,7 +141,9 @@ class Api:
         """Count the reasons of the Events of a namespace."""
         events = await self.list(kinds.EVENT, namespace)
         return Counter(
-            one["reason"] for one in events if one["regarding"].get("kind") == kinds.RESOURCE.kind
+            one["reason"]
+            for one in events
+            if one["involvedObject"].get("kind") == kinds.RESOURCE.kind
         )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from builders import UID, Object
 from hostile_resources import leaves
-from mistral_operator.api import Resource, parse_resource
-from mistral_operator.api.crd import resource_schema
+from mistral_operator.api import Resource, Spec, parse_resource
+from mistral_operator.api.crd import structural
 from mistral_operator.api.patterns import EXAMPLES
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import (
@@ -23,7 +23,7 @@ Path = tuple[str | int, ...]
 
 CONTEXT = RenderContext("server:1", pod_monitors=True, scaled_objects=True)
 ROUTE = ActivatorRoute(20_000, ("10.0.0.9",))
-SPEC: Object = resource_schema()["properties"]["spec"]
+SPEC: Object = structural(Spec)
 
 POLICY = {"type": "Pods", "value": 4, "periodSeconds": 30}
 EVERYTHING: Object = {

@@ -7,6 +7,7 @@ from builders import (
     ON_CPUS,
     Object,
     deployment_body,
+    merged,
     node_body,
     ready_pod,
     replica_failure,
@@ -27,6 +28,15 @@ READY = deployment_body(1, ready=1)
 NO_GPUS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
 SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
+
+
+def requesting(message: str, **requests: str) -> Object:
+    """Return a pod that finds no node for what it requests."""
+    resources = {"requests": requests}
+    return merged(
+        unschedulable_pod(message),
+        {"spec": {"containers": [{"name": "server", "resources": resources}]}},
+    )
 
 
 def without_activator(spec: Object) -> StatusInput:
@@ -232,5 +242,42 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.UNSCHEDULABLE,
         Outlook.STUCK,
         ["change spec.pod", "Insufficient cpu"],
+    ),
+    "all nodes that are large enough are in use": (
+        status_input(
+            requesting("0/1 nodes are available: 1 Insufficient cpu.", cpu="4500m", memory="24Gi"),
+            nodes=(node_body(),),
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.STUCK,
+        ["now (it requests cpu 4500m, memory 24Gi): free or add a node", "resources.requests"],
+    ),
+    "no node is large enough": (
+        status_input(
+            requesting("0/1 nodes are available: 1 Insufficient memory.", cpu="4", memory="24Gi"),
+            nodes=(node_body(status={"allocatable": {"memory": "24431820Ki"}}),),
+        ),
+        Reason.NO_FITTING_NODE,
+        Outlook.STUCK,
+        [
+            "a replica requests memory 24Gi, but the largest node offers 23.3Gi",
+            "lower spec.pod.resources.requests.memory",
+        ],
+    ),
+    "a node that is large enough is cordoned": (
+        status_input(
+            requesting("0/2 nodes are available: 1 node(s) were unschedulable.", memory="24Gi"),
+            spec=ON_CPUS,
+            nodes=(node_body(spec={"unschedulable": True}),),
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.STUCK,
+        ["no node can run the pod now"],
+    ),
+    "no node has room, and the model would not fit there": (
+        status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(memory_mib=16384),)),
+        Reason.DOES_NOT_FIT,
+        Outlook.STUCK,
+        ["weights take 22.5 of", "Apart from that, pod small-1: no node can run the pod now"],
     ),
 }

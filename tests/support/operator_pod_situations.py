@@ -246,6 +246,52 @@ POD_SITUATIONS: dict[str, Case] = {
         Outlook.WAITING,
         ["the server is not ready"],
     ),
+    "the server starts again after it was killed": (
+        status_input(
+            pod_body(
+                container(
+                    restartCount=1,
+                    lastState={"terminated": {"exitCode": 137, "reason": "Error"}},
+                )
+            )
+        ),
+        Reason.SERVER_FAILED,
+        Outlook.STUCK,
+        ["pod small-1: Error, exit code 137"],
+    ),
+    "one replica serves and another one starts": (
+        with_signals(
+            status_input(
+                ready_pod("small-0"),
+                pod_body(container()),
+                spec={"replicas": 2},
+                deployment=deployment_body(2, ready=1),
+            ),
+            small_1=signal(Stage.LOADING),
+        ),
+        Reason.SCALING_UP,
+        Outlook.WAITING,
+        ["1 of 2 replicas ready; pod small-1: the engine is loading the weights"],
+    ),
+    "one replica serves and another one is not there yet": (
+        status_input(
+            ready_pod(), spec={"replicas": 2}, deployment=deployment_body(2, replicas=1, ready=1)
+        ),
+        Reason.SCALING_UP,
+        Outlook.WAITING,
+        ["1 of 2 replicas ready; the others are being created"],
+    ),
+    "one replica serves and another one serves no more": (
+        status_input(
+            ready_pod("small-0"),
+            pod_body(container(started=True)),
+            spec={"replicas": 2},
+            deployment=deployment_body(2, ready=1),
+        ),
+        Reason.NOT_READY,
+        Outlook.WAITING,
+        ["pod small-1: the server is not ready"],
+    ),
     "the server drains": (
         with_signals(
             status_input(pod_body(container(started=True))), small_1=signal(Stage.DRAINING)
@@ -266,7 +312,7 @@ POD_SITUATIONS: dict[str, Case] = {
     ),
     "all pods are new, and the Deployment has not counted them yet": (
         status_input(ready_pod()),
-        Reason.NOT_READY,
+        Reason.STARTING,
         Outlook.WAITING,
         ["waiting for the replicas to become ready"],
     ),

@@ -87,6 +87,26 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"engine": {"contextLength": 5}},
         "must be auto or a number of tokens from 1024 to 131072",
     ),
+    "a GPU of half a gibibyte": (
+        {"pod": {"gpu": {"memory": "512Mi"}}},
+        "spec.pod.gpu.memory is less than 1Gi: write the unit, such as 80Gi",
+    ),
+    "a shortest context above the longest": (
+        {"engine": {"contextLength": 4096}, "oom": {"minContextLength": 5000}},
+        "spec.oom.minContextLength is greater than spec.engine.contextLength",
+    ),
+    "a memory with another unit": (
+        {"engine": {"kvCache": {"memory": "40GB"}}},
+        "write it as a quoted quantity, such as 40Gi or 40G",
+    ),
+    "a memory in words": (
+        {"cache": {"size": "80gi"}},
+        "write it as a quoted quantity, such as 40Gi or 40G",
+    ),
+    "a memory in billionths": (
+        {"cache": {"size": "80n"}},
+        "write it as a quoted quantity, such as 40Gi or 40G",
+    ),
     "an argument that runs code": (
         {"engine": {"extraArgs": ["--trust-remote-code"]}},
         "allows only arguments that tune speed or memory",
@@ -174,10 +194,6 @@ RULES: dict[str, tuple[Spec, str]] = {
     "a key of a label that is too long": (
         {"pod": {"nodeSelector": {"k" * 318: "v"}}},
         "at most 317 characters",
-    ),
-    "an argument that has a field": (
-        {"engine": {"extraArgs": ["--max-num-seqs=4"]}},
-        "use the resource's own field",
     ),
     "a loop that is stopped before it counts": (
         {"loops": {"repeats": 9, "stopRepeats": 8}},
@@ -267,19 +283,138 @@ RULES: dict[str, tuple[Spec, str]] = {
         },
         "spec.gate.paths of an endpoint that can scale to zero may have at most 160 characters",
     ),
+    "a memory that is no quantity": (
+        {"pod": {"gpu": {"memory": "much"}}},
+        "write it as a quoted quantity, such as 40Gi or 40G",
+    ),
+    "a URL where a host belongs": (
+        {"images": {"domains": ["https://example.com"]}},
+        "write a value such as images.example.com, a host name",
+    ),
+    "a path that leaves the volume": (
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "x", "path": "../y"}}}},
+        "write a value such as models/small, relative",
+    ),
+    "a name that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "../../victim/x"}}},
+        "write a value such as my-object",
+    ),
+    "a name with a query": (
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "a?watch=true"}}}},
+        "write a value such as my-object",
+    ),
+    "a Secret that is a path": (
+        {"gate": {"apiKeys": {"secret": "../x"}}},
+        "write a value such as my-object",
+    ),
+    "a pull secret that is a path": (
+        {"pod": {"imagePullSecrets": ["../x"]}},
+        "write a value such as my-object",
+    ),
+    "a key that is a path": (
+        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "x", "key": "../keys/k"}}},
+        "write a value such as token or SYSTEM_PROMPT.txt",
+    ),
+    "a key that leads up": (
+        {"model": {"source": {"hub": {"tokenSecret": {"name": "x", "key": ".."}}}}},
+        "write a value such as token or SYSTEM_PROMPT.txt",
+    ),
+    "a domain that is an option": (
+        {"images": {"domains": ["--trust-remote-code"]}},
+        "write a value such as images.example.com",
+    ),
+    "a domain that is an address": (
+        {"images": {"domains": ["127.0.0.1"]}},
+        "write a value such as images.example.com",
+    ),
+    "a hub with credentials in its URL": (
+        {"model": {"source": {"hub": {"endpoint": "https://user:secret@hub.example.com"}}}},
+        "write a value such as https://hub.example.com",
+    ),
+    "a hub whose path leads up": (
+        {"model": {"source": {"hub": {"endpoint": "https://hub.example.com/a/../b"}}}},
+        "write a value such as https://hub.example.com",
+    ),
+    "a path of the server that leads up": (
+        {"gate": {"paths": ["/v1/../invocations"]}},
+        "write a value such as /score or /v1/*",
+    ),
+    "an image with a space": (
+        {"image": "registry/server:1 --privileged"},
+        "write a value such as registry.example.com/server:1.0",
+    ),
+    "a path that is a pattern": (
+        {"gate": {"paths": ["/v1/.*"]}},
+        "write a value such as /score or /v1/*",
+    ),
+    "a path from the root": (
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "x", "path": "/models"}}}},
+        "write a value such as models/small, relative to the root of the volume",
+    ),
+    "the URL of a repository": (
+        {"model": {"id": "https://huggingface.co/mistralai/Mistral-Small"}},
+        "write a value such as owner/name, not a URL",
+    ),
+    "a hub without a scheme": (
+        {"model": {"source": {"hub": {"endpoint": "hf-mirror.internal"}}}},
+        "write a value such as https://hub.example.com, with http:// or https://",
+    ),
+    "an image of two words": (
+        {"image": "a b"},
+        "write a value such as registry.example.com/server:1.0, without spaces",
+    ),
+    "a revision with a space": (
+        {"model": {"revision": "a b"}},
+        "write a value such as main",
+    ),
+    "a model name with a space": (
+        {"model": {"servedName": "a b"}},
+        "write a value such as mistral-small",
+    ),
+    "a key of a node label with a space": (
+        {"pod": {"topologySpread": [{"topologyKey": "a b"}]}},
+        "write a value such as topology.kubernetes.io/zone",
+    ),
+    "a label with a space": (
+        {"pod": {"nodeSelector": {"zone": "a b"}}},
+        "write a value such as zone-a",
+    ),
+    "a GPU resource without a domain": (
+        {"pod": {"gpu": {"resourceName": "gpu"}}},
+        "write a value such as nvidia.com/gpu",
+    ),
+    "an address range with a space": (
+        {"network": {"callers": [{"ipBlock": {"cidr": "10.0.0.0 /8"}}]}},
+        "write a value such as 10.20.0.0/16",
+    ),
 }
 """By the CEL rules of the CRD: the sentence is the same from both."""
 
 SCHEMA: dict[str, tuple[Spec, str, str]] = {
+    "a memory of the GPU without a unit": (
+        {"pod": {"gpu": {"memory": 80}}},
+        "spec.pod.gpu.memory is less than 1Gi: did you mean 80Gi?",
+        "spec.pod.gpu.memory is less than 1Gi: did you mean 80Gi?",
+    ),
+    "the same as nvidia-smi says it, in quotes": (
+        {"pod": {"gpu": {"memory": "81559"}}},
+        "spec.pod.gpu.memory is less than 1Gi: did you mean 81559Mi?",
+        "spec.pod.gpu.memory is less than 1Gi: did you mean 81559Mi?",
+    ),
+    "an argument that has a field": (
+        {"engine": {"extraArgs": ["--max-model-len=4096"]}},
+        "set spec.engine.contextLength instead of --max-model-len",
+        "set spec.engine.contextLength instead of --max-model-len",
+    ),
+    "a quantity with an exponent": (
+        {"cache": {"size": "1e3"}},
+        "should match",
+        "write it as a quoted quantity",
+    ),
     "autoscaling without a limit": (
         {"autoscaling": {}},
         'missing required field "maxReplicas"',
         "spec.autoscaling.maxReplicas: required, but not set",
-    ),
-    "a path that is a pattern": (
-        {"gate": {"paths": ["/v1/.*"]}},
-        "spec.gate.paths[0]",
-        "spec.gate.paths[0]: not valid: write a value such as /score or /v1/*",
     ),
     "a replica count below zero": (
         {"replicas": -1},
@@ -289,85 +424,10 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
     "a replica count in words": ({"replicas": "two"}, "integer", "integer"),
     "a replica count in quotes": ({"replicas": "2"}, "integer", "integer"),
     "a truth value in words": ({"suspend": "yes"}, "boolean", "must be true or false"),
-    "a memory that is no quantity": (
-        {"pod": {"gpu": {"memory": "much"}}},
-        "should match",
-        "quantity",
-    ),
     "a field that does not exist": (
         {"replica": 2},
         "unknown field",
         "spec.replica: unknown field; did you mean spec.replicas?",
-    ),
-    "a URL where a host belongs": (
-        {"images": {"domains": ["https://example.com"]}},
-        "should match",
-        "write a value such as",
-    ),
-    "a path that leaves the volume": (
-        {"model": {"source": {"persistentVolumeClaim": {"claimName": "x", "path": "../y"}}}},
-        "should match",
-        "write a value such as",
-    ),
-    "a name that is a path": (
-        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "../../victim/x"}}},
-        "should match",
-        "write a value such as my-object",
-    ),
-    "a name with a query": (
-        {"model": {"source": {"persistentVolumeClaim": {"claimName": "a?watch=true"}}}},
-        "should match",
-        "write a value such as my-object",
-    ),
-    "a Secret that is a path": (
-        {"gate": {"apiKeys": {"secret": "../x"}}},
-        "should match",
-        "write a value such as my-object",
-    ),
-    "a pull secret that is a path": (
-        {"pod": {"imagePullSecrets": ["../x"]}},
-        "should match",
-        "write a value such as my-object",
-    ),
-    "a key that is a path": (
-        {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "x", "key": "../keys/k"}}},
-        "should match",
-        "write a value such as token or SYSTEM_PROMPT.txt",
-    ),
-    "a key that leads up": (
-        {"model": {"source": {"hub": {"tokenSecret": {"name": "x", "key": ".."}}}}},
-        "should match",
-        "write a value such as token or SYSTEM_PROMPT.txt",
-    ),
-    "a domain that is an option": (
-        {"images": {"domains": ["--trust-remote-code"]}},
-        "should match",
-        "write a value such as images.example.com",
-    ),
-    "a domain that is an address": (
-        {"images": {"domains": ["127.0.0.1"]}},
-        "should match",
-        "write a value such as images.example.com",
-    ),
-    "a hub with credentials in its URL": (
-        {"model": {"source": {"hub": {"endpoint": "https://user:secret@hub.example.com"}}}},
-        "should match",
-        "write a value such as https://hub.example.com",
-    ),
-    "a hub whose path leads up": (
-        {"model": {"source": {"hub": {"endpoint": "https://hub.example.com/a/../b"}}}},
-        "should match",
-        "write a value such as https://hub.example.com",
-    ),
-    "a path of the server that leads up": (
-        {"gate": {"paths": ["/v1/../invocations"]}},
-        "should match",
-        "write a value such as /score or /v1/*",
-    ),
-    "an image with a space": (
-        {"image": "registry/server:1 --privileged"},
-        "should match",
-        "write a value such as registry.example.com/server:1.0",
     ),
     "a memory of very many digits": (
         {"pod": {"gpu": {"memory": "9" * 700_000}}},
@@ -385,7 +445,8 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
         "greater than or equal to 1024",
     ),
 }
-"""By the CRD's schema: what the API server says, and what `render` and `fit` say."""
+"""By the CRD's schema, or a rule that quotes the value: what the API server says, and what `render`
+and `fit` say."""
 
 NAMES = ("9lives", "a" * (MAX_NAME + 1), "dots.in.it")
 """Names that cannot name a Service."""

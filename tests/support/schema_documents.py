@@ -53,7 +53,8 @@ def documents(schema: Schema, field: str = "") -> Documents:
             low, high = schema["minimum"], schema["maximum"]
             return st.sampled_from([low, high]) | st.integers(low, high) | st.integers(low, low + 9)
         case "number":
-            return st.floats(schema["minimum"], schema["maximum"])
+            # A share of memory has a rule instead of bounds.
+            return st.floats(schema.get("minimum", 0.1), schema.get("maximum", 0.99))
         case "string":
             return _texts(schema, field)
         case "array":

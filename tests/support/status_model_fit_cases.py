@@ -23,6 +23,13 @@ def shared(resource: str, replicas: int) -> Object:
     return merged(node, {"metadata": {"labels": labels}})
 
 
+def labeled(labels: Object, name: str = "gpu-0") -> Object:
+    """Return a node with GPUs of 80 GB and further labels."""
+    return merged(node_body(name, memory_mib=81559), {"metadata": {"labels": labels}})
+
+
+ONE_GPU = {"engine": {"tensorParallelSize": 1}}
+
 FITTING = {
     "the label of a node tells": (None, (node_body(memory_mib=81559),), "True", Reason.FITS),
     "the resource tells": ({"pod": {"gpu": {"memory": "80Gi"}}}, (), "True", Reason.FITS),
@@ -51,12 +58,6 @@ FITTING = {
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),
-    "the resource tells without a unit": (
-        {"pod": {"gpu": {"memory": 81559}}},
-        (node_body(memory_mib=81559),),
-        "Unknown",
-        Reason.GPU_MEMORY_UNKNOWN,
-    ),
     "a slice is not as large as its card": (
         {
             "engine": {"tensorParallelSize": 1},
@@ -67,19 +68,22 @@ FITTING = {
         Reason.DOES_NOT_FIT,
     ),
     "a slice without a label is unknown": (
-        {"pod": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}}},
+        {
+            "engine": {"tensorParallelSize": 1},
+            "pod": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}},
+        },
         (SLICED,),
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),
     "a GPU that pods share does not tell what one of them gets": (
-        None,
+        ONE_GPU,
         (shared("nvidia.com/gpu", 4),),
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),
     "a GPU that is shared under another name is still shared": (
-        {"pod": {"gpu": {"resourceName": "nvidia.com/gpu.shared"}}},
+        merged(ONE_GPU, {"pod": {"gpu": {"resourceName": "nvidia.com/gpu.shared"}}}),
         (shared("nvidia.com/gpu", 2),),
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
@@ -109,7 +113,76 @@ FITTING = {
         {"pod": {"gpu": {"resourceName": "amd.com/gpu"}}},
         (node_body(memory_mib=81559, status={"allocatable": {"amd.com/gpu": "8"}}),),
         "Unknown",
-        Reason.GPU_MEMORY_UNKNOWN,
+        Reason.NOT_APPLICABLE,
+    ),
+    "nor does a memory that the resource names": (
+        {"pod": {"gpu": {"resourceName": "amd.com/gpu", "memory": "192Gi"}}},
+        (),
+        "Unknown",
+        Reason.NOT_APPLICABLE,
+    ),
+    "GPUs under a name that an administrator chose": (
+        {"pod": {"gpu": {"resourceName": "gpus.example.com/h100", "memory": "80Gi"}}},
+        (),
+        "True",
+        Reason.FITS,
+    ),
+    "a GPU without bfloat16": (
+        None,
+        (labeled({"nvidia.com/gpu.compute.major": "7"}),),
+        "False",
+        Reason.GPUS_UNSUITABLE,
+    ),
+    "a GPU without bfloat16 for 16-bit floats": (
+        {"model": {"dtype": "float16"}},
+        (labeled({"nvidia.com/gpu.compute.major": "7"}),),
+        "True",
+        Reason.FITS,
+    ),
+    "a GPU without bfloat16 whose memory the resource names": (
+        {"pod": {"gpu": {"memory": "80Gi"}}},
+        (labeled({"nvidia.com/gpu.compute.major": "7"}),),
+        "False",
+        Reason.GPUS_UNSUITABLE,
+    ),
+    "a newer GPU beside an older one": (
+        None,
+        (
+            labeled({"nvidia.com/gpu.compute.major": "7"}),
+            labeled({"nvidia.com/gpu.compute.major": "9"}, name="b"),
+        ),
+        "True",
+        Reason.FITS,
+    ),
+    "a capability that is no number": (
+        None,
+        (labeled({"nvidia.com/gpu.compute.major": "seven"}),),
+        "True",
+        Reason.FITS,
+    ),
+    "tensor parallelism over slices": (
+        {"pod": {"gpu": {"resourceName": "nvidia.com/mig-3g.40gb"}}},
+        (SLICED,),
+        "False",
+        Reason.GPUS_UNSUITABLE,
+    ),
+    "tensor parallelism over slices of nodes that are not there yet": (
+        {"pod": {"gpu": {"resourceName": "nvidia.com/mig-3g.40gb", "memory": "40Gi"}}},
+        (),
+        "False",
+        Reason.GPUS_UNSUITABLE,
+    ),
+    "tensor parallelism over slices that are called GPUs": (
+        None,
+        (labeled({"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3-MIG-3g.40gb"}),),
+        "False",
+        Reason.GPUS_UNSUITABLE,
+    ),
+    "tensor parallelism over GPUs that pods share": (
+        None,
+        (shared("nvidia.com/gpu", 4),),
+        "False",
+        Reason.GPUS_UNSUITABLE,
     ),
     "there are no GPUs": (ON_CPUS, (), "Unknown", Reason.NOT_APPLICABLE),
     "compressed weights fit": (

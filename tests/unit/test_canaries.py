@@ -116,7 +116,7 @@ def test_no_secret_of_another_process_reaches_the_status_or_an_event(inputs: Sta
     for text in public:
         assert_public(text)
     assert all(len(one.message) <= 1024 for one in status.conditions)
-    assert all(len(one["note"].encode()) <= 1024 for one in events)
+    assert all(len(one["message"].encode()) <= 1024 for one in events)
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])

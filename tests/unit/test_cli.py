@@ -239,3 +239,22 @@ def test_every_command_has_help(command: str) -> None:
 
     assert result.exit_code == 0
     assert command in run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [
+        ("run", "MISTRAL_OPERATOR_SERVER_IMAGE\n        Server image for resources that do not"),
+        ("activate", "MISTRAL_ACTIVATOR_DRAIN_SECONDS\n        Time that running requests have"),
+    ],
+)
+def test_the_help_of_a_process_lists_its_variables(command: str, variable: str) -> None:
+    assert variable in run(command, "--help").stdout
+
+
+def test_render_without_an_option_uses_the_image_of_the_chart() -> None:
+    objects = rendered(run("render", "-f", "-", documents=(document(),)))
+
+    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image.startswith("ghcr.io/mistral-small-operator/server:")

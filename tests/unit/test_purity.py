@@ -20,7 +20,7 @@ CONTRACTS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["im
 SOURCES = CHECKOUT / "operator" / "src"
 
 LIBRARIES = {
-    *("collections", "copy", "dataclasses", "datetime", "difflib", "enum", "hashlib"),
+    *("collections", "copy", "dataclasses", "datetime", "decimal", "difflib", "enum", "hashlib"),
     *(
         "ipaddress",
         "itertools",

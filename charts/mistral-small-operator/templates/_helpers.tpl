@@ -142,7 +142,7 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
-- apiGroups: [events.k8s.io]
+- apiGroups: [""]
   resources: [events]
   verbs: [create]
 {{- end }}

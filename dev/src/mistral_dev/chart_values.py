@@ -25,6 +25,7 @@ _Override = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
 _ObjectOrEmpty = Annotated[
     str, Field(pattern=r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$", max_length=253)
 ]
+_Tag = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?$", max_length=128)]
 _Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Interval = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 _Url = Annotated[str, Field(pattern=r"^(https?://[^\s#]+)?$")]
@@ -94,7 +95,7 @@ class ServerImage(_Values):
     """`server.image`."""
 
     repository: str = Field(min_length=1)
-    tag: str
+    tag: _Tag
     digest: _Digest
 
 
@@ -161,7 +162,7 @@ class LeaderElection(_Values):
 class Log(_Values):
     """`log`."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "debug", "info", "warning", "error"]
     format: Literal["text", "json"]
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mistral_operator.api.patterns import QUANTITY
+from mistral_operator.api.crd import default_sentence
+from mistral_operator.api.patterns import NUMBER_AND_UNIT, QUANTITY
 
 Schema = Mapping[str, Any]
 
@@ -102,7 +103,7 @@ def _type(path: str, name: str, field: Schema) -> str:
 
 
 def _is_quantity(field: Schema) -> bool:
-    return field.get("pattern") == QUANTITY
+    return field.get("pattern") in {QUANTITY, NUMBER_AND_UNIT}
 
 
 def _anchor(heading: str) -> str:
@@ -121,7 +122,8 @@ def _default(field: Schema, required: bool) -> str:
 
 def _description(field: Schema) -> str:
     """Return the description, the limits, and the rules of the field itself."""
-    sentences = [field.get("description", "")]
+    # The default has a column of its own.
+    sentences = [field.get("description", "").removesuffix(default_sentence(field))]
     # The rules of an object are in its own section.
     if "properties" not in field:
         sentences += [*_limits(field), *_messages(field)]

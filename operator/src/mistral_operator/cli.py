@@ -5,19 +5,19 @@ import gc
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 
-from mistral_operator.api import DEFAULT_MODEL, Resource, parse_spec
+from mistral_operator import cli_fit
+from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.manifest_file import InvalidManifest, read_resources
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.yaml_documents import to_yaml
-from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
-from mistral_operator.fit.gpu_memory import GIB, parse_version, usable_memory
-from mistral_operator.kube.errors import CannotStart
-from mistral_operator.kube.plurals import counted
+from mistral_operator.fit.cards import NamedCard, card_named
+from mistral_operator.fit.gpu_memory import GIB, parse_version
+from mistral_operator.kube.errors import CannotStart, InvalidResource
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
 from mistral_operator.process.settings import (
     ActivatorSettings,
@@ -26,7 +26,6 @@ from mistral_operator.process.settings import (
     read_settings,
 )
 from mistral_operator.render import RenderContext, children
-from mistral_operator.status.model_fits import MORE_MEMORY, fit_request, may_be_compressed
 
 T = TypeVar("T")
 
@@ -39,10 +38,24 @@ _TEXT = click.File(encoding="utf-8")
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mistral-small-operator")
 def main() -> None:
-    """Operate Mistral-Small on vLLM in Kubernetes."""
+    """Operate Mistral-Small on vLLM in Kubernetes.
+
+    For completion in bash: eval "$(_MISTRAL_OPERATOR_COMPLETE=bash_source mistral-operator)"
+    """
 
 
-@main.command()
+def _variables(kind: type[SomeSettings]) -> str:
+    """Return the environment variables of a process, each with its description."""
+    prefix = kind.model_config["env_prefix"]
+    lines = [
+        f"  {prefix}{name.upper()}\n      {' '.join((field.description or '').split())}"
+        for name, field in kind.model_fields.items()
+    ]
+    # Click wraps paragraphs, unless they begin with this mark.
+    return "\b\nVariables:\n" + "\n".join(lines)
+
+
+@main.command(epilog=_variables(Settings))
 def run() -> None:
     """Run the operator. Settings are environment variables MISTRAL_OPERATOR_<NAME>."""
     # Kopf and the client take a second to import; the other commands do without.
@@ -57,7 +70,7 @@ def run() -> None:
     sys.exit(_run(runtime.run_operator(settings)))
 
 
-@main.command()
+@main.command(epilog=_variables(ActivatorSettings))
 def activate() -> None:
     """Run the activator. Settings are environment variables MISTRAL_ACTIVATOR_<NAME>."""
     from mistral_operator.activator import process
@@ -92,30 +105,64 @@ def render(
 @click.option(
     "-f", "--file", "source", type=_TEXT, help="Resource file; - is stdin. Unset: `spec: {}`."
 )
+@click.option("--gpu", help="Name of the GPU, such as h100, l40s or a100-80gb.")
 @click.option(
     "--gpu-memory",
     help="Memory of one GPU as nvidia-smi shows it, such as 81559Mi. Unset: spec.pod.gpu.memory.",
 )
 @click.option(
+    "--gpus", type=click.Choice(["1", "2", "4", "8"]), help="GPUs of each replica. Default: 2."
+)
+@click.option("--quantization", help="Quantization of the weights, such as fp8.")
+@click.option("--context", type=int, help="Context length in tokens. Unset: the longest that fits.")
+@click.option(
     "--engine-version", help="Version of vLLM, such as 0.26. Unset: that of the server image."
 )
-def fit_command(source: IO[str] | None, gpu_memory: str | None, engine_version: str | None) -> None:
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "table", "json"]),
+    help="Format. Default: text, or a table of all known GPUs if none is named.",
+)
+def fit_command(
+    source: IO[str] | None,
+    gpu: str | None,
+    gpu_memory: str | None,
+    engine_version: str | None,
+    output: str | None,
+    **settings: Any,
+) -> None:
     """Check whether a resource fits its GPUs.
 
     Prints the memory of each part, the size of the KV cache and, if it does not fit, what helps.
+    Without a GPU, it compares all that it knows. Exits with 1 if a resource does not fit.
     """
-    specs = [resource.spec for resource in _resources(source)] if source else [parse_spec({})]
+    if gpu is not None and gpu_memory is not None:
+        raise click.UsageError("--gpu and --gpu-memory exclude each other: remove one of them")
+    card = None if gpu is None else _card(gpu)
     option = None if gpu_memory is None else _gpu_memory(gpu_memory, "--gpu-memory")
+    memory = option if card is None else card.memory_mib * 1024**2
     _check_version(engine_version)
+    specs = [resource.spec for resource in _resources(source)] if source else [parse_spec({})]
+    try:
+        specs = [cli_fit.with_options(spec, **settings) for spec in specs]
+    except InvalidResource as error:
+        raise click.ClickException(str(error)) from error
     for spec in specs:
         if spec.device == "cpu":
-            click.echo(f"{spec.model.id} runs on CPUs: there is no GPU memory to check")
+            click.echo(
+                f"{spec.model.id} runs on CPUs: there is no GPU memory to check",
+                err=output == "json",
+            )
     on_gpus = [spec for spec in specs if spec.device != "cpu"]
-    requests = [fit_request(one, _memory_of(one, option), engine_version) for one in on_gpus]
-    results = [fit(request) for request in requests]
-    for spec, request, result in zip(on_gpus, requests, results, strict=True):
-        click.echo(_fit_text(spec, request, result))
-    if not all(result.fits for result in results):
+    named = memory is not None or any(spec.pod.gpu.memory for spec in on_gpus)
+    if not named and (source is None or output is not None):
+        every = [one for spec in on_gpus for one in cli_fit.every_card(spec, engine_version)]
+        cli_fit.print_cases(every, output or "table")
+        return
+    cases = [cli_fit.case(spec, _memory_of(spec, memory), card, engine_version) for spec in on_gpus]
+    cli_fit.print_cases(cases, output or "text")
+    if not all(one.fits for one in cases):
         raise SystemExit(1)
 
 
@@ -157,6 +204,13 @@ def _resources(source: IO[str]) -> list[Resource]:
         raise click.ClickException(str(error)) from error
 
 
+def _card(name: str) -> NamedCard:
+    try:
+        return card_named(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--gpu") from error
+
+
 def _gpu_memory(text: str, origin: str) -> int:
     """Parse the memory of one GPU in bytes."""
     shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
@@ -173,10 +227,16 @@ def _gpu_memory(text: str, origin: str) -> int:
         )
     if memory < GIB:
         raise click.BadParameter(
-            f"{shown} is less than 1 GiB: write the unit, such as 81559Mi",
+            f"{shown} is less than 1 GiB: {_meant(shown)}",
             param_hint=origin,
         )
     return memory
+
+
+def _meant(text: str) -> str:
+    if not text.isdigit():
+        return "write the unit, such as 81559Mi"
+    return f"did you mean {text}{'Gi' if len(text) < 4 else 'Mi'}?"
 
 
 def _memory_of(spec: Spec, option: int | None) -> int:
@@ -186,7 +246,7 @@ def _memory_of(spec: Spec, option: int | None) -> int:
     if spec.pod.gpu.memory is None:
         raise click.UsageError(
             "the memory of one GPU is not set: pass --gpu-memory, such as 81559Mi, or set"
-            " spec.pod.gpu.memory"
+            " spec.pod.gpu.memory; --gpu takes a name, such as h100, and -o table compares all"
         )
     return _gpu_memory(spec.pod.gpu.memory, "spec.pod.gpu.memory")
 
@@ -197,46 +257,3 @@ def _check_version(version: str | None) -> None:
             f"{version!r} is not a version of vLLM: write one such as 0.26 or 0.32.0",
             param_hint="--engine-version",
         )
-
-
-def _fit_text(spec: Spec, request: FitRequest, result: Fit) -> str:
-    ranks, memory = request.tensor_parallel_size, request.gpu_memory_bytes
-    usable, own = usable_memory(memory), spec.pod.gpu.memory
-    lines = [
-        (
-            f"{spec.model.id} on {counted(ranks, 'GPU')} of {memory / GIB:.1f} GiB:"
-            f" {'fits' if result.fits else 'does not fit'}"
-        ),
-        f"  figures              {source_of_figures(request)}",
-        f"  usable memory        {usable.gib:7.2f} GiB, {usable.source}",
-        f"  budget per GPU       {result.budget_gib:7.2f} GiB",
-        f"  weights              {result.weights_gib:7.2f} GiB",
-        f"  activations          {result.activations_gib:7.2f} GiB",
-        f"  CUDA graphs          {result.graphs_gib:7.2f} GiB",
-        f"  KV cache             {result.kv_cache_gib:7.2f} GiB",
-        (
-            f"  KV cache tokens      {result.kv_cache_tokens:7d} per replica"
-            f" ({result.needed_tokens} needed)"
-        ),
-    ]
-    if spec.model.id != DEFAULT_MODEL:
-        lines.append(
-            "  all figures are those of Mistral-Small-3.2; a model of another architecture needs"
-            " other amounts"
-        )
-    if own is not None and quantity_bytes(own) != memory:
-        lines.append(f"  --gpu-memory overrides spec.pod.gpu.memory ({own})")
-    if result.longest_request < result.needed_tokens <= result.kv_cache_tokens:
-        lines.append(f"  one request can use {result.longest_request} of these tokens")
-    if not result.starts:
-        lines.append(
-            f"  {result.claimed_gib:.2f} GiB must be free at startup, but only"
-            f" {result.free_gib:.2f} GiB are"
-        )
-    if not result.fits:
-        lines += [f"  would help: {advice}" for advice in result.advice or (MORE_MEMORY,)]
-        if may_be_compressed(spec):
-            lines.append(
-                "  16-bit weights are assumed; a checkpoint of lower precision needs less memory"
-            )
-    return "\n".join(lines)

@@ -14,6 +14,7 @@ from mistral_operator.api.crd import (
     custom_resource_definition,
     structural,
 )
+from mistral_operator.api.patterns import NUMBER_AND_UNIT
 from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.yaml_documents import to_yaml
@@ -190,6 +191,24 @@ def test_an_optional_object_loses_its_null_and_keeps_its_fields() -> None:
     }
 
 
+def test_a_description_ends_with_the_default_since_kubectl_explain_shows_none() -> None:
+    engine = root()["properties"]["spec"]["properties"]["engine"]["properties"]
+
+    assert engine["gpuMemoryUtilization"]["description"].endswith(" may use. Default: 0.9.")
+    assert engine["contextLength"]["description"].endswith(" Default: auto.")
+    assert "Default" not in engine["maxSequences"]["description"].split(": ")[0]
+
+
+def test_no_message_of_the_api_server_is_a_regular_expression() -> None:
+    shown = {
+        path: part["pattern"]
+        for path, part in schemas(root()["properties"]["spec"], "spec")
+        if "pattern" in part
+    }
+
+    assert set(shown.values()) == {NUMBER_AND_UNIT}
+
+
 @pytest.mark.parametrize(
     ("which", "path"),
     [
@@ -211,7 +230,7 @@ def test_printed_columns_are_those_that_the_documentation_shows() -> None:
     wide = [one["name"] for one in columns if one.get("priority", 0) > 0]
 
     assert always == ["Ready", "Reason", "Desired", "Up", "Context", "Age"]
-    assert wide == ["Message", "URL"]
+    assert wide == ["Model", "GPUs", "vLLM", "URL", "Message"]
 
 
 def test_every_printed_column_shows_a_field_that_exists() -> None:

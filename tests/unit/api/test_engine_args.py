@@ -84,7 +84,9 @@ def test_a_resource_is_rejected_with_the_field_to_use(flag: str, setting: str) -
     with pytest.raises(InvalidResource) as refused:
         parse_spec({"engine": {"extraArgs": [flag]}})
 
-    assert refused.value.message.endswith(f"Refused: {flag}. Set {FIELD_NAMES[setting]}.")
+    assert refused.value.message.endswith(
+        f"set {FIELD_NAMES[setting]} instead of {flag}. Refused: {flag}"
+    )
 
 
 def test_no_allowed_argument_has_a_setting() -> None:

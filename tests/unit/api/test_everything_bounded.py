@@ -54,7 +54,8 @@ def _is_bounded(schema: Schema) -> bool:
         case "string":
             return bool(schema.get("maxLength", LONGEST_TEXT + 1) <= LONGEST_TEXT)
         case "integer" | "number":
-            return {"minimum", "maximum"} <= schema.keys()
+            rules = [one["rule"] for one in schema.get("x-kubernetes-validations", ())]
+            return {"minimum", "maximum"} <= schema.keys() or any("<=" in one for one in rules)
         case "array":
             return "maxItems" in schema
         case "object" if isinstance(schema.get("additionalProperties"), dict):

@@ -173,8 +173,10 @@ def test_what_an_engine_reports_has_the_names_of_the_settings() -> None:
 
 _WITHOUT_FIELD = {
     FailureClass.GPU_HARDWARE,
+    FailureClass.GPU_UNSUPPORTED,
     FailureClass.NOT_WRITABLE,
     FailureClass.MODEL_UNAVAILABLE,
+    FailureClass.MODEL_DAMAGED,
 }
 
 

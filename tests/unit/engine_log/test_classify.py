@@ -71,24 +71,24 @@ CAUSES: dict[str, tuple[str, FailureClass]] = {
     ),
     "hardware, no driver": (
         "ImportError: libcuda.so.1: cannot open shared object file: No such file or directory",
-        FailureClass.GPU_HARDWARE,
+        FailureClass.GPU_UNSUPPORTED,
     ),
-    "hardware, no GPU": ("RuntimeError: No CUDA GPUs are available", FailureClass.GPU_HARDWARE),
+    "hardware, no GPU": ("RuntimeError: No CUDA GPUs are available", FailureClass.GPU_UNSUPPORTED),
     "hardware, no GPU for torch": (
         "RuntimeError: Found no NVIDIA driver on your system. Please check that you have an NVIDIA",
-        FailureClass.GPU_HARDWARE,
+        FailureClass.GPU_UNSUPPORTED,
     ),
     "hardware, old driver": (
         "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
-        FailureClass.GPU_HARDWARE,
+        FailureClass.GPU_UNSUPPORTED,
     ),
     "hardware, old driver for a library": (
         "RuntimeError: CUDA driver version is insufficient for CUDA runtime version",
-        FailureClass.GPU_HARDWARE,
+        FailureClass.GPU_UNSUPPORTED,
     ),
     "hardware, old GPU": (
         "torch.AcceleratorError: CUDA error: no kernel image is available for execution",
-        FailureClass.GPU_HARDWARE,
+        FailureClass.GPU_UNSUPPORTED,
     ),
     "a type that the GPU has not": (
         (
@@ -99,7 +99,7 @@ CAUSES: dict[str, tuple[str, FailureClass]] = {
     ),
     "a file that was cut": (
         "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata",
-        FailureClass.MODEL_UNAVAILABLE,
+        FailureClass.MODEL_DAMAGED,
     ),
     "hang": (
         "TimeoutError: RPC call to execute_model timed out.",

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistral_operator.kube.quantities import parse_quantity, quantity_bytes, same_quantity
+from mistral_operator.kube.quantities import (
+    amount_text,
+    parse_quantity,
+    quantity_bytes,
+    same_quantity,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +62,19 @@ def test_a_larger_suffix_is_1024_of_the_smaller(number: int, suffix: str) -> Non
     smaller = {"Ki": "", "Mi": "Ki", "Gi": "Mi"}[suffix]
 
     assert same_quantity(f"{number}{suffix}", f"{number * 1024}{smaller}")
+
+
+@pytest.mark.parametrize(
+    ("resource", "quantity", "text"),
+    [
+        ("cpu", "4000m", "4"),
+        ("cpu", "4.5", "4500m"),
+        ("memory", "25165824Ki", "24Gi"),
+        ("memory", "24431820Ki", "23.3Gi"),
+        ("memory", "512Mi", "512Mi"),
+        ("ephemeral-storage", "128Gi", "128Gi"),
+        ("nvidia.com/gpu", "2", "2"),
+    ],
+)
+def test_an_amount_is_short_for_readers(resource: str, quantity: str, text: str) -> None:
+    assert amount_text(resource, parse_quantity(quantity)) == text

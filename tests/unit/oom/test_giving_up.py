@@ -22,7 +22,10 @@ def test_a_start_that_cannot_succeed_is_given_up_after_three_times(policy: str) 
     assert case.running.replicas == 0
 
 
-@pytest.mark.parametrize("kind", [F.NOT_WRITABLE, F.INVALID_CONFIGURATION])
+@pytest.mark.parametrize(
+    "kind",
+    [F.NOT_WRITABLE, F.INVALID_CONFIGURATION, F.GPU_UNSUPPORTED, F.MODEL_DAMAGED],
+)
 def test_so_is_one_that_fails_for_another_lasting_cause(kind: FailureClass) -> None:
     case = Endpoint({})
     for _ in range(3):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from builders import CONTEXT, resource_body
 from child_rules import broken_rules
 from fuzz_examples import EXAMPLES
-from mistral_operator.api import parse_resource
-from mistral_operator.api.crd import resource_schema
+from mistral_operator.api import Spec, parse_resource
+from mistral_operator.api.crd import structural
 from mistral_operator.api.network import Peer
 from mistral_operator.api.yaml_documents import to_yaml, yaml_documents
 from mistral_operator.kube.errors import InvalidResource
@@ -22,7 +22,7 @@ from mistral_operator.scale_to_zero import ActivatorRoute, can_scale_to_zero
 from mistral_operator.status.conditions import shortened
 from schema_documents import documents, with_a_wild_value
 
-SPECS = documents(resource_schema()["properties"]["spec"])
+SPECS = documents(structural(Spec))
 PEER = Peer.model_validate({"ipBlock": {"cidr": "10.0.0.0/8"}})
 INSTALLATIONS = (
     CONTEXT,

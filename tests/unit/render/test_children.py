@@ -227,7 +227,7 @@ def test_empty_strings_are_omitted_as_the_api_server_drops_them(toleration: Obje
     [
         ("spec.engine.kvCache.memory", {"engine": {"kvCache": {"memory": "0"}}}),
         ("spec.engine.kvCache.memory", {"engine": {"kvCache": {"memory": "500m"}}}),
-        ("spec.pod.gpu.memory", {"pod": {"gpu": {"memory": 0}}}),
+        ("spec.cache.size", {"cache": {"size": 0}}),
     ],
 )
 def test_a_memory_of_zero_is_rejected_before_rendering(field: str, spec: Object) -> None:

@@ -109,3 +109,8 @@ def test_a_signal_has_no_negative_numbers(field: str) -> None:
 def test_the_resources_defaults_for_the_gate_are_the_servers_own() -> None:
     """Else every pod would restart when the operator is upgraded to know the field."""
     assert server_settings(parse_spec({})).gate == GateSettings()
+
+
+@pytest.mark.parametrize("word", ["Disabled", "Off"])
+def test_loops_are_not_detected_under_the_new_name_and_the_former_one(word: str) -> None:
+    assert server_settings(parse_spec({"loops": {"action": word}})).gate.loops.action == "Off"

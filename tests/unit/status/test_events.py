@@ -71,6 +71,7 @@ def test_only_transitions_are_reported(
     [
         (READY, "Normal"),
         (STARTING, "Normal"),
+        (condition(reason=Reason.SCALING_UP), "Normal"),
         (condition(reason=Reason.SUSPENDED), "Normal"),
         (FAILED, "Warning"),
         (FROZEN, "Warning"),
@@ -84,10 +85,11 @@ def test_a_warning_needs_attention(after: Condition, kind: str) -> None:
 def test_an_event_points_at_its_resource_and_says_what_happened() -> None:
     (event,) = transition_events(resource(), Status(), Status(conditions=[FAILED]), AT)
 
-    assert event["note"] == "Ready=False: EngineDied: out of memory"
-    assert event["eventTime"] == AT
-    assert event["metadata"]["namespace"] == event["regarding"]["namespace"] == NAMESPACE
-    assert (event["regarding"]["name"], event["regarding"]["uid"]) == (NAME, UID)
+    assert event["message"] == "Ready=False: EngineDied: out of memory"
+    assert event["eventTime"] == event["firstTimestamp"] == event["lastTimestamp"] == AT
+    assert (event["count"], event["source"]) == (1, {"component": "mistral-small-operator"})
+    assert event["metadata"]["namespace"] == event["involvedObject"]["namespace"] == NAMESPACE
+    assert (event["involvedObject"]["name"], event["involvedObject"]["uid"]) == (NAME, UID)
 
 
 def test_an_event_tells_of_another_number_of_replicas_and_why() -> None:
@@ -98,7 +100,7 @@ def test_an_event_tells_of_another_number_of_replicas_and_why() -> None:
     event = scaling_event(resource(), Status(), scaling, AT)
 
     assert (event["type"], event["reason"]) == ("Normal", "ScaledUp")
-    assert event["note"] == "Autoscaling: from 2 to 4 replicas: 35 requests"
+    assert event["message"] == "Autoscaling: from 2 to 4 replicas: 35 requests"
 
 
 LATER = "2026-03-01T12:00:01.000000Z"
@@ -123,8 +125,8 @@ def test_a_note_is_never_longer_than_the_api_server_takes(character: str) -> Non
     )
 
     # 1024 bytes, not characters, are refused.
-    assert 900 < len(event["note"].encode()) < 1024
-    assert event["note"].removeprefix("Ready=False: ").rstrip(".").strip(character) == ""
+    assert 900 < len(event["message"].encode()) < 1024
+    assert event["message"].removeprefix("Ready=False: ").rstrip(".").strip(character) == ""
 
 
 # --- Memory failures ------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
     (event,) = memory_events(resource(), Status(), Oom(steps=[TRYING]), AT)
 
     assert event["type"] == "Normal"
-    assert event["note"] == (
+    assert event["message"] == (
         "spec.engine.contextLength 1344 instead of 8192: the KV cache holds 1344 tokens"
     )
 

@@ -275,17 +275,6 @@ def test_the_block_that_no_request_can_have_is_told_where_it_is_the_one_that_is_
     ) in message
 
 
-def test_a_memory_without_its_unit_is_told_what_to_write() -> None:
-    message = condition_of(
-        report(status_input(spec={"pod": {"gpu": {"memory": 81559}}}), NOW),
-        ConditionType.MODEL_FITS,
-    ).message
-
-    assert message == (
-        "spec.pod.gpu.memory is 81559, less than 1 GiB: write the unit, such as 81559Mi"
-    )
-
-
 def test_a_cluster_with_different_gpus_is_judged_by_the_largest_that_are_enough() -> None:
     mixed = status_input(
         spec={"engine": {"tensorParallelSize": 1}},

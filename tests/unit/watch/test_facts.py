@@ -23,14 +23,15 @@ from builders import (
     unschedulable_pod,
     waiting_container,
 )
+from mistral_operator.fit.suitability import GpuTraits
 from mistral_operator.watch.facts import (
     DeploymentFacts,
     Observed,
     PodFacts,
     deployment_facts,
-    node_facts,
     pod_facts,
 )
+from mistral_operator.watch.nodes import node_facts
 from mistral_server.contract import FailureClass
 
 GIB = 1024**3
@@ -214,6 +215,7 @@ def test_the_memory_label_is_in_mebibytes_without_a_unit(
         ("nvidia.com/gpu", 80 * GIB),
         ("nvidia.com/gpu.shared", 80 * GIB),
         ("nvidia.com/mig-3g.40gb", 39 * GIB),
+        ("nvidia.com/mig-3g.40gb.shared", 39 * GIB),
         ("nvidia.com/mig-1g.10gb", None),
         ("amd.com/gpu", None),
     ],
@@ -231,3 +233,33 @@ def test_signals_of_a_pod_are_stored_by_uid() -> None:
     assert observed.signal(pod) == signal()
     assert observed.signal(other) is None
     assert Observed(pods=(pod,)).signal(pod) is None
+
+
+def test_an_unschedulable_pod_requests_the_sum_or_the_largest_init_container() -> None:
+    def asking(name: str, **requests: str) -> dict[str, object]:
+        return {"name": name, "resources": {"requests": requests}}
+
+    spec = {
+        "containers": [asking("server", cpu="4", memory="24Gi"), asking("proxy", cpu="500m")],
+        "initContainers": [asking("fetch", cpu="1", memory="32Gi"), {"name": "other"}],
+    }
+    stuck = merged(unschedulable_pod("Insufficient cpu"), {"spec": spec})
+
+    requests = {name: str(amount) for name, amount in pod_facts(stuck).requests}
+
+    assert requests == {"cpu": "4.500", "memory": str(32 * GIB)}
+    assert pod_facts(merged(ready_pod(), {"spec": spec})).requests == ()
+
+
+def test_labels_of_a_node_say_what_its_gpus_can_run() -> None:
+    labels = {
+        "nvidia.com/gpu.compute.major": "7",
+        "nvidia.com/gpu.replicas": "4",
+        "nvidia.com/gpu.sharing-strategy": "mps",
+        "nvidia.com/mig-1g.10gb.replicas": "two",
+    }
+    facts = node_facts(node_body(metadata={"labels": labels}))
+
+    assert facts.traits(GPU) == GpuTraits(7, slices=False, replicas=4, strategy="mps")
+    assert facts.traits("nvidia.com/mig-1g.10gb") == GpuTraits(7, slices=True)
+    assert facts.traits("amd.com/gpu") == GpuTraits()

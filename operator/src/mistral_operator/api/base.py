@@ -37,6 +37,10 @@ class Rule:
     holds: Callable[[Any], bool] | None
     """The same rule in Python; None if it compares with the previous version of the object, which
     only the API server has."""
+    message_expression: str = ""
+    """CEL for a message that quotes the value. The API server shows `message` if it fails."""
+    explain: Callable[[Any], str] | None = None
+    """The same message in Python."""
 
     def permits(self, value: Any) -> bool:
         """Return whether the rule holds, as far as it can be evaluated here."""
@@ -49,13 +53,16 @@ class Rule:
             ValueError: the rule does not hold.
         """
         if not self.permits(value):
-            raise ValueError(self.message)
+            raise ValueError(self.explain(value) if self.explain else self.message)
         return value
 
     @property
     def cel(self) -> dict[str, str]:
         """The rule as in a CRD."""
-        return {"rule": self.expression, "message": self.message}
+        rule = {"rule": self.expression, "message": self.message}
+        if self.message_expression:
+            rule["messageExpression"] = self.message_expression
+        return rule
 
     @property
     def after(self) -> AfterValidator:
@@ -129,7 +136,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, str) and len(value) > MAX_QUANTITY:
         return value  # for the message about its length
     if not is_quantity(value):
-        raise PydanticCustomError(QUANTITY_ERROR, "write it as a quoted quantity, such as 1Gi")
+        raise PydanticCustomError(QUANTITY_ERROR, patterns.QUANTITY_MESSAGE)
     return str(value)
 
 
@@ -181,15 +188,15 @@ Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 
 _SHARE = Rule(
     "double(self) >= 0.1 && double(self) <= 0.99",
-    "write a share of a GPU's memory from 0.1 to 0.99, such as 0.9",
+    "write a share of a GPU's memory from 0.1 to 0.99: 0.9 is 90 %",
     lambda share: not isinstance(share, int | float) or 0.1 <= share <= 0.99,
 )
 
 MemoryShare = Annotated[
-    float, Field(ge=0.1, le=0.99, json_schema_extra=with_rules(_SHARE)), _SHARE.before
+    float, Field(json_schema_extra=with_rules(_SHARE)), _SHARE.before, _SHARE.after
 ]
-"""Share of the memory of a GPU. The API server compares a whole number with the whole part of a
-bound: it would accept 0 and call 1 larger than 0. Hence the rule, which it evaluates as well."""
+"""Share of the memory of a GPU. It has a rule instead of bounds: the API server compares a whole
+number with the whole part of a bound. It would accept 0, and reject 90 as larger than 0."""
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.OBJECT_NAME)]
 """Name of another object in the namespace of the resource."""

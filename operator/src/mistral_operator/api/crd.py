@@ -5,10 +5,12 @@ compares both with the output of this module. Pydantic's JSON schema is not a st
 each difference is translated. An unsupported keyword raises an error.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from mistral_operator.api.base import ApiModel
+from mistral_operator.api import patterns
+from mistral_operator.api.base import ApiModel, cel_text
 from mistral_operator.api.resource import NAME_RULE, allowed_keys, short_keys
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import Status
@@ -36,13 +38,21 @@ _PRINTER_COLUMNS = [
     {"name": "Up", "type": "integer", "jsonPath": ".status.readyReplicas"},
     {"name": "Context", "type": "integer", "jsonPath": ".status.effective.contextLength"},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Model", "type": "string", "priority": 1, "jsonPath": ".spec.model.id"},
+    {
+        "name": "GPUs",
+        "type": "integer",
+        "priority": 1,
+        "jsonPath": ".spec.engine.tensorParallelSize",
+    },
+    {"name": "vLLM", "type": "string", "priority": 1, "jsonPath": ".status.engine.vllmVersion"},
+    {"name": "URL", "type": "string", "priority": 1, "jsonPath": ".status.url"},
     {
         "name": "Message",
         "type": "string",
         "priority": 1,
         "jsonPath": '.status.conditions[?(@.type=="Ready")].message',
     },
-    {"name": "URL", "type": "string", "priority": 1, "jsonPath": ".status.url"},
 ]
 
 
@@ -58,6 +68,61 @@ def structural(model: type[ApiModel]) -> dict[str, Any]:
     """
     schema = model.model_json_schema(by_alias=True, mode="validation")
     return _translate(schema, schema.get("$defs", {}))
+
+
+def explained(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a part that users write, with sentences where Kubernetes has none.
+
+    The API server quotes a pattern as it is, so patterns become rules with a message. `kubectl
+    explain` shows no defaults, so descriptions end with them.
+    """
+    result = _with_messages(schema)
+    for key in ("items", "additionalProperties"):
+        if isinstance(result.get(key), dict):
+            result[key] = explained(result[key])
+    if "properties" in result:
+        result["properties"] = {
+            name: _with_default(explained(inner)) for name, inner in result["properties"].items()
+        }
+    return result
+
+
+def _with_messages(schema: dict[str, Any]) -> dict[str, Any]:
+    pattern = schema.get("pattern")
+    if pattern is None:
+        return dict(schema)
+    rules = schema.get("x-kubernetes-validations", [])
+    if pattern == patterns.QUANTITY:
+        # A pattern would cost too much in CEL: the API server assumes texts of any length here.
+        return schema | {
+            "pattern": patterns.NUMBER_AND_UNIT,
+            "x-kubernetes-validations": [_QUANTITY, *rules],
+        }
+    rule = {"rule": f"self.matches('{cel_text(pattern)}')", "message": patterns.message(pattern)}
+    rest = {key: value for key, value in schema.items() if key != "pattern"}
+    return rest | {"x-kubernetes-validations": [rule, *rules]}
+
+
+_QUANTITY = {
+    # Without the units of a billionth and a millionth.
+    "rule": (
+        "type(self) == int || (isQuantity(self) && !self.endsWith('n') && !self.endsWith('u'))"
+    ),
+    "message": patterns.QUANTITY_MESSAGE,
+}
+
+
+def default_sentence(schema: Mapping[str, Any]) -> str:
+    """Return the sentence about a default, or an empty string."""
+    default = schema.get("default")
+    if default is None or isinstance(default, dict | list) or default == "":
+        return ""
+    return f" Default: {default if isinstance(default, str) else json.dumps(default)}."
+
+
+def _with_default(schema: dict[str, Any]) -> dict[str, Any]:
+    sentence = default_sentence(schema)
+    return schema | {"description": schema["description"] + sentence} if sentence else schema
 
 
 def _translate(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +251,7 @@ def resource_schema() -> dict[str, Any]:
         "description": "One served endpoint of Mistral-Small on vLLM.",
         "required": ["spec"],
         "properties": {
-            "spec": structural(Spec),
+            "spec": explained(structural(Spec)),
             "status": structural(Status),
         },
         "x-kubernetes-validations": [NAME_RULE.cel],

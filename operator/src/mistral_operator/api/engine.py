@@ -70,11 +70,40 @@ _ARGUMENT_SHAPE = Rule(
     lambda arguments: all(map(_ARGUMENT.fullmatch, arguments)),
 )
 
+_FLAG_CEL = "item.split('=')[0].replace('_', '-')"
+_OWN_FIELDS = {flag: FIELD_NAMES[setting] for flag, setting in sorted(SETTING_OF_FLAG.items())}
+"""The field of each flag that has one."""
+_OWN_CEL = "{" + ", ".join(f"'{flag}': '{field}'" for flag, field in _OWN_FIELDS.items()) + "}"
+
 _ARGUMENT_ALLOWED = Rule(
-    f"self.all(item, item.split('=')[0].replace('_', '-') in {_ALLOWED_CEL})",
-    "spec.engine.extraArgs allows only arguments that tune speed or memory; use the resource's own"
-    f" field where there is one. Allowed: {_ALLOWED}",
+    # Other rules are about items of another shape and flags with a field: one message for each.
+    f"self.all(item, !item.matches('^{_ARGUMENT.pattern}$') || {_FLAG_CEL} in {_ALLOWED_CEL}"
+    f" || {_FLAG_CEL} in {_OWN_CEL})",
+    f"spec.engine.extraArgs allows only arguments that tune speed or memory: {_ALLOWED}",
     lambda arguments: ALLOWED_ENGINE_ARGS.issuperset(map(canonical_flag, arguments)),
+)
+
+_ARGUMENT_WITH_FIELD = Rule(
+    f"self.all(item, !({_FLAG_CEL} in {_OWN_CEL}))",
+    "spec.engine.extraArgs: use the resource's own field where there is one",
+    lambda arguments: _OWN_FIELDS.keys().isdisjoint(map(canonical_flag, arguments)),
+    # Of texts from the resource itself, the API server assumes that they grow without end.
+    message_expression=(
+        "'spec.engine.extraArgs: '"
+        + "".join(
+            f" + (self.exists(item, {_FLAG_CEL} == '{flag}')"
+            f" ? 'set {field} instead of {flag}. ' : '')"
+            for flag, field in _OWN_FIELDS.items()
+        )
+    ),
+    explain=lambda arguments: (
+        "spec.engine.extraArgs: "
+        + "".join(
+            f"set {field} instead of {flag}. "
+            for flag, field in _OWN_FIELDS.items()
+            if flag in map(canonical_flag, arguments)
+        )
+    ),
 )
 
 
@@ -122,10 +151,10 @@ class Engine(ApiModel):
     full CPU core while the GPU waits, as with about 256 streams on an H200, where 2 processes
     served a quarter more tokens per second. Each further process needs one more CPU core in
     `pod.resources`."""
-    extra_args: list[Annotated[str, Field(min_length=3, max_length=512)]] = Field(
+    extra_args: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(
         default=[],
         max_length=16,
-        json_schema_extra=with_rules(_ARGUMENT_SHAPE, _ARGUMENT_ALLOWED),
+        json_schema_extra=with_rules(_ARGUMENT_SHAPE, _ARGUMENT_WITH_FIELD, _ARGUMENT_ALLOWED),
     )
     """Additional arguments of `vllm serve`, each `--flag` or `--flag=value`, from the
     allow-list."""
@@ -138,12 +167,11 @@ class Engine(ApiModel):
     def _check_extra_args(cls, arguments: list[str]) -> list[str]:
         """Check each argument separately, so that the message names it."""
         for argument in arguments:
-            flag = canonical_flag(argument)
-            hint = f" Set {FIELD_NAMES[SETTING_OF_FLAG[flag]]}." if flag in SETTING_OF_FLAG else ""
             try:
-                _ARGUMENT_ALLOWED.check(_ARGUMENT_SHAPE.check([argument]))
+                for rule in (_ARGUMENT_SHAPE, _ARGUMENT_WITH_FIELD, _ARGUMENT_ALLOWED):
+                    rule.check([argument])
             except ValueError as error:
-                raise ValueError(f"{error}. Refused: {argument}.{hint}") from error
+                raise ValueError(f"{str(error).rstrip('. ')}. Refused: {argument}") from error
         return arguments
 
 

@@ -23,11 +23,12 @@ class Loops(ApiModel):
         ),
     )
 
-    action: Literal["Off", "Observe", "Stop"] = "Observe"
+    action: Literal["Disabled", "Observe", "Stop", "Off"] = "Observe"
     """What happens to a generation that repeats itself. `Observe` counts it in metrics and changes
     nothing. `Stop` also ends it once it has repeated itself long enough; the finish reason is then
-    `length`. `Off` disables the detection. Write "Off" in quotes: YAML reads it as false without
-    them. A request overrides it with the header `X-Mistral-Loops: off`, `observe` or `stop`."""
+    `length`. `Disabled` turns the detection off; `"Off"` is its former name, which YAML reads as
+    false without quotes. A request overrides it with the header `X-Mistral-Loops: off`, `observe`
+    or `stop`."""
     repeats: int = Field(default=4, ge=2, le=100)
     """Minimum number of consecutive repetitions that counts as a loop."""
     min_tokens: int = Field(default=256, ge=16, le=16_384)
@@ -54,7 +55,8 @@ Path = Annotated[str, Field(min_length=2, max_length=253, pattern=patterns.API_P
 
 
 _MAX_BODY_SIZE = Rule(
-    "type(self) == string ? quantity(self).compareTo(quantity('1Mi')) >= 0 : int(self) >= 1048576",
+    "type(self) == string ? !isQuantity(self) || quantity(self).compareTo(quantity('1Mi')) >= 0"
+    " : int(self) >= 1048576",
     "spec.gate.maxBodySize must be at least 1Mi",
     lambda size: not is_quantity(size) or is_at_least(str(size), 1024**2),
 )

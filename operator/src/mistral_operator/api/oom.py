@@ -8,6 +8,9 @@ from mistral_operator.api.base import ApiModel, Memory, MemoryShare, Rule
 from mistral_operator.api.engine import MAX_CONTEXT, MIN_CONTEXT
 from mistral_operator.api.oom_status import MAX_STEPS
 
+DEFAULT_MIN_CONTEXT = 8192
+"""No one wrote it, so it may be longer than the context of the resource."""
+
 
 class OutOfMemory(ApiModel):
     """How the operator reacts to out-of-memory failures, and within which limits."""
@@ -35,8 +38,9 @@ class OutOfMemory(ApiModel):
     quiet_seconds: int = Field(default=300, ge=10, le=86_400)
     """How long every replica must stay ready without a memory failure before a change is considered
     effective and the failure resolved, in seconds."""
-    min_context_length: int = Field(default=8192, ge=MIN_CONTEXT, le=MAX_CONTEXT)
-    """Lower limit for `engine.contextLength` when policy `Apply` reduces it."""
+    min_context_length: int = Field(default=DEFAULT_MIN_CONTEXT, ge=MIN_CONTEXT, le=MAX_CONTEXT)
+    """Lower limit for `engine.contextLength` when policy `Apply` reduces it. A context that is set
+    and not longer than this is never reduced."""
     min_images_per_prompt: int = Field(default=1, ge=0, le=64)
     """Lower limit for `images.perPrompt` when policy `Apply` reduces it."""
     min_sequences: int = Field(default=8, ge=1, le=4096)

@@ -6,6 +6,11 @@ Each can be read by the API server (RE2), pydantic (Rust) and Python, without lo
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
 """A Kubernetes quantity, without sign and exponent."""
 
+NUMBER_AND_UNIT = r"^[0-9]+(\.[0-9]+)?[A-Za-z]*$"
+"""A number and any unit. The API server checks the unit apart, with a message."""
+
+QUANTITY_MESSAGE = "write it as a quoted quantity, such as 40Gi or 40G"
+
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 
@@ -90,6 +95,22 @@ EXAMPLES = {
     EXTENDED_RESOURCE: "nvidia.com/gpu",
 }
 """Examples by pattern."""
+
+_REMARKS = {
+    RELATIVE_PATH: "relative to the root of the volume",
+    REPOSITORY: "not a URL",
+    HOST: "a host name without scheme, port and path",
+    URL: "with http:// or https:// and without credentials",
+    IMAGE: "without spaces",
+}
+"""What to know beside the example, by pattern."""
+
+
+def message(pattern: str) -> str:
+    """Return what to write for a value that does not match."""
+    remark = f", {_REMARKS[pattern]}" if pattern in _REMARKS else ""
+    return f"not valid: write a value such as {EXAMPLES[pattern]}{remark}"
+
 
 _LOCAL_NAMES = (
     r"([a-z0-9-]+\.)*localhost[46]?(\.localdomain[46]?)?|localdomain|ip6-(localhost|loopback)"

@@ -6,8 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, Memory, Name, Quantity, Rule, with_rules
-from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
+from mistral_operator.api.base import (
+    ApiModel,
+    Memory,
+    Name,
+    Quantity,
+    Rule,
+    is_quantity,
+    with_rules,
+)
+from mistral_operator.kube.quantities import is_at_least, parse_quantity, quantity_bytes
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
 LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=patterns.LABEL_KEY)]
@@ -29,7 +37,7 @@ def _requests_fit(resources: "Resources") -> bool:
 def _memory_rule(part: Literal["requests", "limits"]) -> Rule:
     memory = _AS_TEXT.format(f"self.{part}['memory']")
     return Rule(
-        f"!has(self.{part}) || !('memory' in self.{part})"
+        f"!has(self.{part}) || !('memory' in self.{part}) || !isQuantity({memory})"
         f" || quantity({memory}).compareTo(quantity('64Mi')) >= 0",
         f"spec.pod.resources.{part}.memory is less than 64Mi: check the unit, such as 32Gi",
         lambda one: quantity_bytes(getattr(one, part).get("memory", "64Mi")) >= 64 * 1024**2,
@@ -47,7 +55,7 @@ class Resources(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.requests) || !has(self.limits) || self.requests.all(key,"
-            " !(key in self.limits)"
+            f" !(key in self.limits) || !isQuantity({_REQUEST}) || !isQuantity({_LIMIT})"
             f" || quantity({_REQUEST}).compareTo(quantity({_LIMIT})) <= 0)",
             "spec.pod.resources: a request is larger than the limit: raise the limit or lower the"
             " request",
@@ -73,6 +81,32 @@ _NOT_NATIVE = Rule(
 )
 
 
+_MEMORY_TEXT = _AS_TEXT.format("self")
+_TOO_LITTLE = "spec.pod.gpu.memory is less than 1Gi: "
+_WITHOUT_UNIT = "write the unit, such as 80Gi"
+
+
+def _explain_gpu_memory(memory: Any) -> str:
+    text = str(memory)
+    if not re.fullmatch("[0-9]+", text):
+        return _TOO_LITTLE + _WITHOUT_UNIT
+    # 80 is meant in GiB, and 81559 is what nvidia-smi and the node label say, in MiB.
+    return f"{_TOO_LITTLE}did you mean {text}{'Gi' if len(text) < 4 else 'Mi'}?"
+
+
+_GPU_MEMORY = Rule(
+    f"!isQuantity({_MEMORY_TEXT}) || quantity({_MEMORY_TEXT}).compareTo(quantity('1Gi')) >= 0",
+    _TOO_LITTLE + _WITHOUT_UNIT,
+    lambda memory: not is_quantity(memory) or is_at_least(str(memory), 1024**3),
+    message_expression=(
+        f"'{_TOO_LITTLE}' + (!{_MEMORY_TEXT}.matches('^[0-9]+$') ? '{_WITHOUT_UNIT}'"
+        f" : 'did you mean ' + {_MEMORY_TEXT}"
+        f" + ({_MEMORY_TEXT}.size() < 4 ? 'Gi?' : 'Mi?'))"
+    ),
+    explain=_explain_gpu_memory,
+)
+
+
 class Gpu(ApiModel):
     """How GPUs are requested."""
 
@@ -83,8 +117,10 @@ class Gpu(ApiModel):
         json_schema_extra=with_rules(_NOT_NATIVE),
     )
     """Extended resource that represents one GPU."""
-    memory: Memory | None = None
-    """Memory of one GPU, such as 80Gi and at most 1Pi, for the condition ModelFits. Unset: the
+    memory: Annotated[
+        Memory | None, Field(json_schema_extra=with_rules(_GPU_MEMORY)), _GPU_MEMORY.before
+    ] = None
+    """Memory of one GPU, such as 80Gi, from 1Gi to 1Pi, for the condition ModelFits. Unset: the
     value of the node label nvidia.com/gpu.memory, or that of the MIG slice, if GPU feature
     discovery sets it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from mistral_operator.api.base import QUANTITY_ERROR
-from mistral_operator.api.patterns import EXAMPLES
+from mistral_operator.api.patterns import EXAMPLES, QUANTITY_MESSAGE, message
 
 _CHOICE = re.compile(r"int|str|literal\[.*\]|constrained-.*|function-.*")
 """Pydantic's names for the alternatives of a field with several types."""
@@ -67,8 +67,8 @@ def sentence(error: ErrorDetails) -> str:
         return f"must be {_TYPES[kind]}{_quotes(kind, value)}"
     if kind == "literal_error":
         return _literal(error)
-    if kind == "string_pattern_mismatch" and (example := EXAMPLES.get(error["ctx"]["pattern"])):
-        return f"not valid: write a value such as {example}"
+    if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] in EXAMPLES:
+        return message(error["ctx"]["pattern"])
     return _SUBJECT.sub("must", error["msg"].removeprefix("Value error, "))
 
 
@@ -99,17 +99,17 @@ def _literal(error: ErrorDetails) -> str:
     expected = error.get("ctx", {})["expected"]
     if error["loc"][-1] == "[key]":
         return allowed_keys_message(_QUOTED.findall(expected))
-    message = f"must be {expected}"
     if isinstance(error["input"], bool):
         return (
-            f"{message}; put the value in quotes: YAML reads Off, On, No and Yes as true or false"
+            f"must be {expected}; YAML reads Off, On, No and Yes as true or false, so put the value"
+            " in quotes"
         )
-    return message
+    return f"must be {expected}"
 
 
 def _quantity(location: tuple[int | str, ...], value: Any) -> str:
     if location[-1] != "cpu":
-        return "write it as a quoted quantity, such as 1Gi"
+        return QUANTITY_MESSAGE
     if isinstance(value, float) and value > 0:
         return f'write "{value:g}" or {value * 1000:g}m'
     return 'write it as a quoted quantity, such as "2" or 500m'

@@ -10,7 +10,7 @@ from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.model import Model
 from mistral_operator.api.network import Network
-from mistral_operator.api.oom import OutOfMemory
+from mistral_operator.api.oom import DEFAULT_MIN_CONTEXT, OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
 from mistral_operator.kube.quantities import is_at_least, parse_quantity
 
@@ -20,7 +20,7 @@ _SHARED_MEMORY_TEXT = Rule(
     lambda size: isinstance(size, str),
 )
 _SHARED_MEMORY = Rule(
-    "type(self) != string || quantity(self).compareTo(quantity('512Mi')) >= 0",
+    "type(self) != string || !isQuantity(self) || quantity(self).compareTo(quantity('512Mi')) >= 0",
     "spec.sharedMemory must be at least 512Mi: vLLM does not start with less",
     lambda size: not is_quantity(size) or is_at_least(size, 512 * 1024**2),
 )
@@ -58,6 +58,18 @@ class Spec(ApiModel):
             "spec.model.randomWeights still requires params.json and tekken.json: set"
             " spec.model.source.persistentVolumeClaim or image",
             lambda one: not one.model.random_weights or one.model.source.is_mounted,
+        ),
+        Rule(
+            f"self.oom.minContextLength == {DEFAULT_MIN_CONTEXT}"
+            " || type(self.engine.contextLength) == string"
+            " || self.oom.minContextLength <= int(self.engine.contextLength)",
+            "spec.oom.minContextLength is greater than spec.engine.contextLength: make the minimum"
+            " no larger than the context",
+            lambda one: (
+                one.oom.min_context_length == DEFAULT_MIN_CONTEXT
+                or one.engine.context_length == "auto"
+                or one.oom.min_context_length <= one.engine.context_length
+            ),
         ),
         Rule(
             "!has(self.autoscaling) || self.autoscaling.minReplicas > 0"

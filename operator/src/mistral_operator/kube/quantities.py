@@ -58,6 +58,14 @@ def is_at_least(text: str, minimum: int) -> bool:
         return False
 
 
+def amount_text(resource: str, amount: Decimal) -> str:
+    """Return an amount of a resource for readers: 4, 500m, 23.3Gi."""
+    if resource in {"memory", "ephemeral-storage"}:
+        number, unit = (amount / 1024**3, "Gi") if amount >= 1024**3 else (amount / 1024**2, "Mi")
+        return f"{number:.1f}".removesuffix(".0") + unit
+    return f"{amount:.0f}" if amount == int(amount) else f"{amount * 1000:.0f}m"
+
+
 def same_quantity(one: object, other: object) -> bool:
     """Return whether two values are the same quantity in any notation."""
     try:

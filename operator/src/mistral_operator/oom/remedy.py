@@ -34,6 +34,8 @@ REPEATING = frozenset(
         FailureClass.NOT_WRITABLE,
         FailureClass.INVALID_CONFIGURATION,
         FailureClass.INCOMPATIBLE_VERSIONS,
+        FailureClass.GPU_UNSUPPORTED,
+        FailureClass.MODEL_DAMAGED,
     }
 )
 """Classes that another start of the same settings meets again. A model that is not there may come,

@@ -79,7 +79,7 @@ class Settings(ProcessSettings):
 
     model_config = SettingsConfigDict(env_prefix="MISTRAL_OPERATOR_")
 
-    server_image: str = Field(default="mistral-small-server:0.1.0", min_length=1)
+    server_image: str = Field(default="ghcr.io/mistral-small-operator/server:0.1.0", min_length=1)
     """Server image for resources that do not set one."""
     namespace: str = Field(default="default", min_length=1)
     """Namespace of the operator itself; holds its Lease."""

@@ -35,7 +35,7 @@ _FETCH_REQUESTS = {"cpu": "1", "memory": "1Gi"}
 _FETCH_MEMORY_LIMIT = "8Gi"
 """Chunks in flight: the files themselves are written to the volume."""
 
-_STARTUP_PROBE_SECONDS = 5
+_STARTUP_PROBE_SECONDS = 10
 _STARTUP_MARGIN_SECONDS = 60
 """The supervisor enforces `startupSeconds` and reports the cause. The kubelet, which can only
 kill, acts later."""

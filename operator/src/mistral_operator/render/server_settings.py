@@ -99,7 +99,7 @@ def _gate_settings(spec: Spec) -> GateSettings:
         limits=LimitSettings.model_validate(gate.limits.model_dump()),
         api_keys=API_KEYS if gate.api_keys is not None else None,
         loops=LoopSettings(
-            action=loops.action,
+            action="Off" if loops.action == "Disabled" else loops.action,
             repeats=loops.repeats,
             min_tokens=loops.min_tokens,
             stop_repeats=loops.stop_repeats,

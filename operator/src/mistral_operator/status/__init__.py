@@ -10,7 +10,7 @@ from mistral_operator.api import ConditionType, Effective, ImageEngine, Status
 from mistral_operator.api.status import MAX_VERSION
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HTTP_PORT
-from mistral_operator.status.checks import verdict
+from mistral_operator.status.checks import verdict, with_memory
 from mistral_operator.status.conditions import conditions
 from mistral_operator.status.model_fits import model_fits
 from mistral_operator.status.status_input import StatusInput
@@ -29,13 +29,13 @@ def report(status_input: StatusInput, now: str) -> Status:
     """
     resource, observed = status_input.resource, status_input.observed
     facts = observed.deployment
-    current = verdict(status_input)
     ready = facts.ready if facts else 0
     effective = _effective(observed, status_input.previous) if ready else None
     engine = _engine(status_input)
     # While another image rolls out, the engine that still runs is all that is known.
     version = (engine or effective or Effective()).vllm_version
     fits = model_fits(resource.spec, observed.nodes, version)
+    current = with_memory(verdict(status_input), fits)
     return Status(
         observed_generation=resource.generation,
         conditions=conditions(status_input, current, fits, now),

@@ -10,6 +10,7 @@ from mistral_operator.api import Reason
 from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status.memory import stopped_after, what_is_done
+from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.pods import worst_pod
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -24,7 +25,17 @@ def verdict(status_input: StatusInput) -> Verdict:
         answer = check(status_input)
         if answer is not None:
             return answer
-    return waiting(Reason.NOT_READY, "waiting for the replicas to become ready")
+    return waiting(Reason.STARTING, "waiting for the replicas to become ready")
+
+
+def with_memory(answer: Verdict, fits: FitVerdict) -> Verdict:
+    """Return that the model cannot run on these GPUs before that no node has room for its pods."""
+    if fits.status != "False" or answer.reason not in _NO_ROOM:
+        return answer
+    return stuck(fits.reason, f"{fits.message}. Apart from that, {answer.message}")
+
+
+_NO_ROOM = {Reason.NO_FITTING_NODE, Reason.UNSCHEDULABLE}
 
 
 def problems(status_input: StatusInput) -> Verdict | None:
@@ -120,7 +131,25 @@ def rejected(status_input: StatusInput) -> Verdict | None:
 
 def pods(status_input: StatusInput) -> Verdict | None:
     """A pod has something to say."""
-    return worst_pod(status_input)
+    answer, facts = worst_pod(status_input), status_input.observed.deployment
+    if answer is None or facts is None or answer.reason not in _ON_THE_WAY or not facts.serves_less:
+        return answer
+    return waiting(Reason.SCALING_UP, f"{_some_ready(facts)}; {answer.message}")
+
+
+_ON_THE_WAY = {Reason.CREATING, Reason.FETCHING, Reason.STARTING}
+
+
+def scaling_up(status_input: StatusInput) -> Verdict | None:
+    """Replicas serve, and more are wanted."""
+    facts = status_input.observed.deployment
+    if facts is None or not facts.serves_less:
+        return None
+    return waiting(Reason.SCALING_UP, f"{_some_ready(facts)}; the others are being created")
+
+
+def _some_ready(facts: DeploymentFacts) -> str:
+    return f"{facts.ready} of {counted(facts.desired, 'replica')} ready"
 
 
 def rolling_out(status_input: StatusInput) -> Verdict | None:
@@ -144,5 +173,6 @@ CHECKS: tuple[Check, ...] = (
     serving,
     rejected,
     pods,
+    scaling_up,
     rolling_out,
 )

@@ -133,17 +133,22 @@ def _event(
     origin = f"{resource.uid}/{identity}/{moment.previous}"
     suffix = hashlib.sha256(origin.encode()).hexdigest()[:16]
     return {
-        "apiVersion": "events.k8s.io/v1",
+        # kubectl sorts by lastTimestamp, which the API server accepts in this version only.
+        "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{resource.name}.{suffix}", "namespace": resource.namespace},
+        "firstTimestamp": moment.now,
+        "lastTimestamp": moment.now,
+        "count": 1,
         "eventTime": moment.now,
-        "reportingController": names.FIELD_MANAGER,
+        "source": {"component": names.FIELD_MANAGER},
+        "reportingComponent": names.FIELD_MANAGER,
         "reportingInstance": names.FIELD_MANAGER,
         "action": "Reconcile",
         "type": "Warning" if warning else "Normal",
         "reason": reason,
-        "note": _shortened(note),
-        "regarding": {
+        "message": _shortened(note),
+        "involvedObject": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
             "name": resource.name,
@@ -165,5 +170,7 @@ _PASSING = {"Creating", "RollingOut"}
 _NO_NEWS = {"WithinLimits"}
 """Reasons that are worth an Event only after another one."""
 
-_EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
+_EXPECTED = {
+    "Creating", "Starting", "ScalingUp", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero",
+}  # fmt: skip
 """Reasons for not being ready that need no attention."""

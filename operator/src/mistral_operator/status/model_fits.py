@@ -1,13 +1,14 @@
 """The condition ModelFits: `fit`, fed with a spec and the cluster's nodes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from mistral_operator.api import DEFAULT_MODEL, Reason, Spec
 from mistral_operator.fit import BLOCK_TOKENS, Fit, FitRequest, Weights, fit
-from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.fit.suitability import GpuTraits, other_vendor, unsuitable
 from mistral_operator.kube.quantities import quantity_bytes
-from mistral_operator.watch.facts import NodeFacts, memory_label
+from mistral_operator.watch.nodes import NodeFacts, is_slice, memory_label
 from mistral_server.contract.engine_args import canonical_flag
 
 
@@ -72,22 +73,24 @@ def model_fits(
     """Say whether a spec fits the GPUs of the best node that has enough of them."""
     if spec.device == "cpu":
         return FitVerdict("Unknown", Reason.NOT_APPLICABLE, "the model runs on CPUs")
-    memory = _gpu_memory(spec, nodes)
+    resource = spec.pod.gpu.resource_name
+    if (vendor := other_vendor(resource)) is not None:
+        return FitVerdict(
+            "Unknown",
+            Reason.NOT_APPLICABLE,
+            f"{resource} is a device of {vendor}: memory figures and server image are for GPUs of"
+            " NVIDIA",
+        )
+    enough = [node for node in nodes if node.count(resource) >= spec.engine.tensor_parallel_size]
+    usable = [node for node in enough if why_unsuitable(spec, node.traits(resource)) is None]
+    against = next((why_unsuitable(spec, node.traits(resource)) for node in enough), None)
+    # Without a node, the name of the resource still says that it is a slice.
+    against = against or why_unsuitable(spec, GpuTraits(slices=is_slice(resource)))
+    if against is not None and not usable:
+        return FitVerdict("False", Reason.GPUS_UNSUITABLE, against)
+    memory = _gpu_memory(spec, usable)
     if memory is None:
-        return FitVerdict(
-            "Unknown",
-            Reason.GPU_MEMORY_UNKNOWN,
-            "no node with enough GPUs that are not shared has the label"
-            f" {memory_label(spec.pod.gpu.resource_name)}: set spec.pod.gpu.memory to the memory of"
-            " one GPU to enable this check",
-        )
-    if memory < GIB:
-        return FitVerdict(
-            "Unknown",
-            Reason.GPU_MEMORY_UNKNOWN,
-            f"spec.pod.gpu.memory is {spec.pod.gpu.memory}, less than 1 GiB:"
-            " write the unit, such as 81559Mi",
-        )
+        return FitVerdict("Unknown", Reason.GPU_MEMORY_UNKNOWN, _no_memory(resource, usable))
     request = fit_request(spec, memory, engine_version)
     answer = fit(request)
     if not answer.fits and may_be_compressed(spec):
@@ -100,6 +103,32 @@ def model_fits(
                 f" ({_numbers(least)}); it depends on the precision of the checkpoint",
             )
     return _verdict(answer)
+
+
+def why_unsuitable(spec: Spec, traits: GpuTraits) -> str | None:
+    """Return why GPUs cannot run a spec, whatever their memory."""
+    return unsuitable(
+        traits,
+        resource=spec.pod.gpu.resource_name,
+        tensor_parallel_size=spec.engine.tensor_parallel_size,
+        dtype=spec.model.dtype,
+    )
+
+
+def _no_memory(resource: str, nodes: Sequence[NodeFacts]) -> str:
+    shared = next(
+        (node.traits(resource) for node in nodes if node.traits(resource).replicas > 1), None
+    )
+    if shared is not None:
+        return (
+            f"{shared.replicas} pods share each {resource} by"
+            f" {shared.strategy or 'time-slicing'}: set spec.pod.gpu.memory to the memory that one"
+            " of them may use to enable this check"
+        )
+    return (
+        f"no node with enough GPUs has the label {memory_label(resource)}: set spec.pod.gpu.memory"
+        " to the memory of one GPU to enable this check"
+    )
 
 
 def may_be_compressed(spec: Spec) -> bool:
@@ -140,16 +169,12 @@ def _needed(answer: Fit) -> str:
     return f"but {answer.needed_tokens} are needed"
 
 
-def _gpu_memory(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
+def _gpu_memory(spec: Spec, nodes: Sequence[NodeFacts]) -> int | None:
+    """Return the memory of one GPU of the best of some nodes."""
     if spec.pod.gpu.memory is not None:
         return quantity_bytes(spec.pod.gpu.memory)
-    needed, resource = spec.engine.tensor_parallel_size, spec.pod.gpu.resource_name
-    sizes = [
-        memory
-        for node in nodes
-        if (memory := node.memory(resource)) is not None and node.count(resource) >= needed
-    ]
-    return max(sizes, default=None)
+    sizes = [node.memory(spec.pod.gpu.resource_name) for node in nodes]
+    return max((size for size in sizes if size is not None), default=None)
 
 
 def _weights(spec: Spec) -> Weights:

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
 from mistral_operator.kube import names
+from mistral_operator.kube.quantities import amount_text
 from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
-from mistral_operator.watch.facts import ContainerFacts, NodeFacts, PodFacts
+from mistral_operator.watch.facts import ContainerFacts, PodFacts
+from mistral_operator.watch.nodes import NodeFacts
 from mistral_server.contract import SignalDocument, Stage
 
 _IMAGE_REASONS = {
@@ -88,11 +90,30 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
             "waiting for its PersistentVolumeClaim to be bound. If this takes long, check the"
             f" claim: its StorageClass may not exist. The scheduler reports: {pod.unschedulable}",
         )
+    if (too_large := _larger_than_any_node(pod, nodes)) is not None:
+        return stuck(
+            Reason.NO_FITTING_NODE, f"{too_large}. The scheduler reports: {pod.unschedulable}"
+        )
+    requests = ", ".join(f"{name} {amount_text(name, amount)}" for name, amount in pod.requests)
+    asks = f" (it requests {requests})" if requests else ""
     return stuck(
         Reason.UNSCHEDULABLE,
-        "no node can run the pod: free or add a node, or change spec.pod."
-        f" The scheduler reports: {pod.unschedulable}",
+        f"no node can run the pod now{asks}: free or add a node, or change spec.pod, such as its"
+        f" resources.requests. The scheduler reports: {pod.unschedulable}",
     )
+
+
+def _larger_than_any_node(pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> str | None:
+    """Return what a pod requests of which no node has as much, even if nothing else runs on it."""
+    for name, amount in pod.requests:
+        sizes = [dict(node.size)[name] for node in nodes if name in dict(node.size)]
+        if sizes and max(sizes) < amount:
+            return (
+                f"a replica requests {name} {amount_text(name, amount)}, but the largest node"
+                f" offers {amount_text(name, max(sizes))}: add a larger node, or lower"
+                f" spec.pod.resources.requests.{name}"
+            )
+    return None
 
 
 def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> Verdict | None:

@@ -8,7 +8,7 @@ from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status.memory import stopped_after
 from mistral_operator.status.status_input import StatusInput
-from mistral_operator.watch.facts import NodeFacts
+from mistral_operator.watch.nodes import NodeFacts
 
 
 @dataclass(frozen=True, slots=True)

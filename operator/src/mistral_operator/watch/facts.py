@@ -6,11 +6,11 @@ Facts hold only what decisions need, so that the pods of a fleet take little mem
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
-from mistral_operator.fit.gpu_memory import GIB
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
-from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
+from mistral_operator.watch.nodes import NodeFacts, quantities
 from mistral_server.contract import (
     CLASS_OF_EXIT_CODE,
     FailureClass,
@@ -80,6 +80,8 @@ class PodFacts:
     terminating: bool = False
     unschedulable: str = ""
     """Message of the scheduler, if no node fits."""
+    requests: tuple[tuple[str, Decimal], ...] = ()
+    """What it requests of a node, if no node fits."""
     evicted: str = ""
     """Reason why the pod as a whole failed, if it did."""
     configuration: str = ""
@@ -113,28 +115,14 @@ class DeploymentFacts:
         return self.observed_generation >= self.generation and self.replicas == self.updated
 
     @property
+    def serves_less(self) -> bool:
+        """Replicas are ready in the current configuration, and fewer than desired."""
+        return self.all_updated and 0 < self.ready < self.desired
+
+    @property
     def settled(self) -> bool:
         """The controller has observed the current generation, and the rollout is complete."""
         return self.all_updated and self.replicas == self.ready == self.desired
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFacts:
-    """One node: its GPUs and other extended resources."""
-
-    name: str
-    allocatable: tuple[tuple[str, int], ...] = ()
-    """Number of each extended resource."""
-    gpu_memory: tuple[tuple[str, int], ...] = ()
-    """Memory of one GPU or slice in bytes, by label of GPU feature discovery."""
-
-    def count(self, resource: str) -> int:
-        """Return the allocatable number of an extended resource."""
-        return dict(self.allocatable).get(resource, 0)
-
-    def memory(self, resource: str) -> int | None:
-        """Return the memory of one GPU of an extended resource, if the node has its label."""
-        return dict(self.gpu_memory).get(memory_label(resource))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +165,7 @@ def pod_facts(body: Body) -> PodFacts:
     metadata, status = body["metadata"], body.get("status", {})
     conditions = {one["type"]: one for one in status.get("conditions", ())}
     scheduled = conditions.get("PodScheduled", {})
+    fits_nowhere = scheduled.get("reason") == "Unschedulable"
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     return PodFacts(
         name=metadata["name"],
@@ -187,14 +176,25 @@ def pod_facts(body: Body) -> PodFacts:
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata,
-        unschedulable=(
-            scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
-        ),
+        unschedulable=scheduled.get("message", "") if fits_nowhere else "",
+        requests=tuple(_requests(body.get("spec", {}))) if fits_nowhere else (),
         evicted=_failure(status) if status.get("phase") == "Failed" else "",
         configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
         containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
         keys_secret=_keys_secret(body.get("spec", {})),
     )
+
+
+def _requests(spec: Body) -> Iterator[tuple[str, Decimal]]:
+    """Yield what the containers together, or an init container if it is more, request."""
+    together: dict[str, Decimal] = {}
+    for container in spec.get("containers", ()):
+        for name, amount in quantities(container.get("resources", {}).get("requests", {})):
+            together[name] = together.get(name, Decimal(0)) + amount
+    for container in spec.get("initContainers", ()):
+        for name, amount in quantities(container.get("resources", {}).get("requests", {})):
+            together[name] = max(together.get(name, Decimal(0)), amount)
+    yield from sorted(together.items())
 
 
 def _keys_secret(spec: Body) -> str:
@@ -262,56 +262,3 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         ready=status.get("readyReplicas", 0),
         replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
     )
-
-
-def node_facts(body: Body) -> NodeFacts:
-    """Return the facts of a node; a cordoned node has no allocatable resources."""
-    labels = body["metadata"].get("labels", {})
-    allocatable: dict[str, str] = body.get("status", {}).get("allocatable", {})
-    usable = not body.get("spec", {}).get("unschedulable", False)
-    extended = sorted((name, _count(text)) for name, text in allocatable.items() if "/" in name)
-    return NodeFacts(
-        name=body["metadata"]["name"],
-        allocatable=tuple(extended) if usable else (),
-        gpu_memory=tuple(_gpu_memory(labels)),
-    )
-
-
-def memory_label(resource: str) -> str:
-    """Return the node label with the memory of one GPU of an extended resource.
-
-    MIG slices that are separate resources have separate labels. The label of the GPU then still has
-    the memory of the whole GPU.
-    """
-    if resource.startswith("nvidia.com/") and not resource.startswith("nvidia.com/mig-"):
-        resource = "nvidia.com/gpu"  # also gpu.shared, and names that an administrator set
-    return f"{resource}.memory"
-
-
-def _count(text: str) -> int:
-    """Parse a number of resources; the API server writes 1000 as 1k."""
-    try:
-        return int(parse_quantity(text))
-    except ValueError:
-        # No replica can request it, and one such device must not stop the operator.
-        return 0
-
-
-def _gpu_memory(labels: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Parse labels such as nvidia.com/gpu.memory: MiB, without a unit.
-
-    The label has the memory of the whole GPU, also where several pods share it.
-    """
-    for label, text in sorted(labels.items()):
-        resource = label.removesuffix(".memory")
-        if not label.startswith("nvidia.com/") or resource == label:
-            continue
-        if labels.get(f"{resource}.replicas", "1") not in {"0", "1"}:
-            continue
-        try:
-            memory = quantity_bytes(f"{text}Mi" if text.isdigit() else text)
-        except ValueError:
-            continue
-        # GPUs that share the host's memory are labeled with 0.
-        if memory >= GIB:
-            yield label, memory

@@ -18,12 +18,11 @@ from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Body, Key, key_of, labeled_owner
 from mistral_operator.watch.facts import (
     DeploymentFacts,
-    NodeFacts,
     PodFacts,
     deployment_facts,
-    node_facts,
     pod_facts,
 )
+from mistral_operator.watch.nodes import NodeFacts, node_facts
 
 V = TypeVar("V")
 

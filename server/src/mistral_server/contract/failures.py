@@ -29,6 +29,8 @@ class FailureClass(StrEnum):
     """The shared memory is too small for the communication of the ranks."""
     GPU_HARDWARE = "GpuHardware"
     """The GPU or its driver reported a fault."""
+    GPU_UNSUPPORTED = "GpuUnsupported"
+    """The GPU or its driver is missing, or too old for the image."""
     NOT_WRITABLE = "NotWritable"
     """The engine tried to write to a read-only path."""
     ENGINE_DIED = "EngineDied"
@@ -45,6 +47,8 @@ class FailureClass(StrEnum):
     """The settings cannot be parsed or contain a value that is not allowed."""
     MODEL_UNAVAILABLE = "ModelUnavailable"
     """The model's files are not where the settings say, or could not be fetched."""
+    MODEL_DAMAGED = "ModelDamaged"
+    """The model's files cannot be read, as when a weight file was cut."""
 
 
 ReportedFailure = Annotated[FailureClass | ReportedName, Field(union_mode="left_to_right")]
@@ -86,6 +90,8 @@ EXIT_CODES: dict[FailureClass, int] = {
     FailureClass.SHM_EXHAUSTED: 88,
     FailureClass.GPU_HARDWARE: 89,
     FailureClass.NOT_WRITABLE: 90,
+    FailureClass.GPU_UNSUPPORTED: 91,
+    FailureClass.MODEL_DAMAGED: 92,
 }
 """Exit code of each class: distinct, non-zero, below the 128 that a shell adds for signals.
 

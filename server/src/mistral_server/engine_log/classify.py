@@ -101,7 +101,9 @@ _RULES = (
         r"|misaligned address|hardware stack error|unknown error|the launch timed out)",
         r"NVRM: Xid",
         r"GPU has fallen off the bus",
-        # The GPU or its driver is missing, or too old for this image.
+    ),
+    _rule(
+        FailureClass.GPU_UNSUPPORTED,
         r"libcuda\.so\.1: cannot open shared object",
         r"No CUDA GPUs are available|Found no NVIDIA driver",
         r"NVIDIA driver on your system is too old|CUDA driver version is insufficient",
@@ -133,8 +135,8 @@ _RULES = (
         r"not the path to a directory containing",
         r"No such file or directory: .*(?:params\.json|tekken\.json|config\.json|safetensors)",
         r"Repo id must ",
-        r"SafetensorError: Error while deserializing header",
     ),
+    _rule(FailureClass.MODEL_DAMAGED, r"SafetensorError: Error while deserializing"),
     _rule(
         FailureClass.INVALID_CONFIGURATION,
         r"^\S.*: error: (?:argument|unrecognized|the following arguments|ambiguous)",
@@ -245,9 +247,14 @@ ADVICE: dict[FailureClass, str] = {
     FailureClass.GPU_HARDWARE: (
         "Check the GPU and the driver of the node, and move the pod to another node."
     ),
-    FailureClass.MODEL_UNAVAILABLE: (
-        "Check the repository or the volume of the model. Broken files in a cache are not fetched"
-        " again: delete the cache."
+    FailureClass.GPU_UNSUPPORTED: (
+        "Check with nvidia-smi that the node has a GPU and a driver that are new enough for the"
+        " image, and that the device plugin and the runtime class give pods the GPU."
+    ),
+    FailureClass.MODEL_UNAVAILABLE: "Check the repository or the volume of the model.",
+    FailureClass.MODEL_DAMAGED: (
+        "A file of the model is damaged or incomplete: replace it, or delete the cache so that the"
+        " model is fetched again."
     ),
     FailureClass.INVALID_CONFIGURATION: (
         "Change the setting that the evidence names. A GPU without bfloat16 needs another"
