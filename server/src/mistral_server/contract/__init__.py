@@ -35,6 +35,7 @@ from mistral_server.contract.key_digests import (
 from mistral_server.contract.lenient import printable
 from mistral_server.contract.public_text import public_text
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
+from mistral_server.contract.request_ids import REQUEST_ID_HEADER, request_id
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
     FETCH_SETTINGS_ENV,
@@ -65,6 +66,7 @@ __all__ = [
     "OPEN_PATHS",
     "PHASE_OF_STAGE",
     "REPORT_LIMIT_BYTES",
+    "REQUEST_ID_HEADER",
     "SALT_BYTES",
     "SERVER_SETTINGS_ENV",
     "SERVER_TOKEN_ENV",
@@ -94,4 +96,5 @@ __all__ = [
     "key_digest",
     "printable",
     "public_text",
+    "request_id",
 ]

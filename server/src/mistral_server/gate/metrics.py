@@ -71,7 +71,8 @@ REFUSAL_REASONS = (
     *("choices", "generations", "logprobs", "prompts", "stop_strings"),
     *("brackets", "content_parts", "messages", "text_bytes", "tools"),
     *("guided_choices", "repetitions", "schema_bytes", "string_length"),
-    *("image_format", "image_pixels", "total_image_pixels"),
+    *("image_format", "image_pixels", "image_url", "total_image_pixels"),
+    "system_prompt",
 )
 """Those of limits have the names of their settings."""
 
