@@ -26,7 +26,7 @@ def history(**assistant: Any) -> dict[str, Any]:
     return {"messages": [user("Hi"), {"role": "assistant", **assistant}, user("Hi")]}
 
 
-WRONG = {
+WRONG: dict[str, tuple[Any, ...]] = {
     "another model": (CHAT, {"model": "gpt-4"}, 404, "model_not_found", "model"),
     "another model for text": (COMPLETIONS, {"model": "gpt-4"}, 404, "model_not_found", "model"),
     "a long chat": (

@@ -135,10 +135,10 @@ async def test_only_the_paths_that_are_documented_need_no_key(keys: Path, path: 
 
 async def test_a_preflight_needs_no_key(keys: Path) -> None:
     engine = FakeEngine()
-    await ask(gate(engine), b"", CHAT, method="OPTIONS")
-    await ask(gate(engine), b"", "/v1/responses", method="OPTIONS")
 
-    assert [scope["method"] for scope in engine.scopes] == ["OPTIONS"]
+    assert (await ask(gate(engine), b"", CHAT, method="OPTIONS")).status == 204
+    assert (await ask(gate(engine), b"", "/v1/responses", method="OPTIONS")).status == 404
+    assert engine.scopes == []
 
 
 async def test_a_changed_secret_counts_at_once(keys: Path) -> None:

@@ -5,6 +5,7 @@ environment variable of the pod; the server parses it. The server serves a `Sign
 runs and writes a `TerminationReport` when it fails.
 """
 
+from mistral_server.contract.cross_origin import METHODS, preflight_headers, response_headers
 from mistral_server.contract.engine_args import EngineArgumentError, check_engine_args
 from mistral_server.contract.failures import (
     CLASS_OF_EXIT_CODE,
@@ -63,6 +64,7 @@ __all__ = [
     "KV_PRESSURE",
     "MAX_KEY_DIGESTS",
     "MEMORY_FAILURES",
+    "METHODS",
     "OPEN_PATHS",
     "PHASE_OF_STAGE",
     "REPORT_LIMIT_BYTES",
@@ -94,7 +96,9 @@ __all__ = [
     "check_engine_args",
     "is_open",
     "key_digest",
+    "preflight_headers",
     "printable",
     "public_text",
     "request_id",
+    "response_headers",
 ]

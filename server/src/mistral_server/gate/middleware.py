@@ -114,7 +114,7 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
-        reply = Reply(scope, send)
+        reply = Reply(scope, send, self._settings.allowed_origins)
         try:
             await self._respond(reply.scope(), receive, reply)
         except Exception as error:
@@ -126,6 +126,8 @@ class Gate:
         refusal = self._refusal(scope) or head_refusal(scope, self._settings)
         if refusal is not None:
             await _refuse(refusal, send)
+        elif scope["method"] == "OPTIONS":
+            await send.send_options()
         elif is_model(scope):
             await self._models.respond(scope, send)
         elif has_body(scope):

@@ -4,13 +4,20 @@ import logging
 import time
 from collections.abc import Awaitable
 
-from mistral_server.contract import KEYLESS_PATHS, REQUEST_ID_HEADER, request_id
+from mistral_server.contract import (
+    KEYLESS_PATHS,
+    REQUEST_ID_HEADER,
+    preflight_headers,
+    request_id,
+    response_headers,
+)
 from mistral_server.gate import engine_errors
 from mistral_server.gate.asgi import Headers, Message, Scope, Send, header, with_length
 from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.engine_errors import EngineError
 
 _ID_HEADER = REQUEST_ID_HEADER.encode()
+_CORS = b"access-control-"
 _MAX_PATH = 200
 """Characters of a path in the log."""
 
@@ -23,11 +30,12 @@ class Reply:
     Args:
         scope: of the request.
         send: sends to the client.
+        origins: of web pages that may read the response.
     """
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        sent = header(scope, _ID_HEADER)
-        self.id = request_id(None if sent is None else sent.decode("latin-1"))
+    def __init__(self, scope: Scope, send: Send, origins: tuple[str, ...] = ()) -> None:
+        self.id = request_id(_text(scope, _ID_HEADER))
+        self._origins = origins
         self.body = b""
         """The body of the request, for errors that name a part of it."""
         self._scope = scope
@@ -56,6 +64,16 @@ class Reply:
         if message["type"] == "http.response.start":
             return self._start(message)
         return self._on_error_body(message)
+
+    async def send_options(self) -> None:
+        """Respond to OPTIONS, which a browser sends before the request of a page."""
+        origin = _text(self._scope, b"origin")
+        requested = _text(self._scope, b"access-control-request-headers")
+        headers = _encoded(preflight_headers(origin, requested, self._origins))
+        self._status = 204
+        start = {"type": "http.response.start", "status": 204, "headers": headers}
+        await self._send_start(start, own=True)
+        await self({"type": "http.response.body", "body": b""})
 
     async def fail(self, error: Exception) -> None:
         """Respond to a request during which the application raised an exception.
@@ -129,10 +147,27 @@ class Reply:
         await self._send_start(start)
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _send_start(self, message: Message) -> None:
+    async def _send_start(self, message: Message, *, own: bool = False) -> None:
         self._began = True
-        others = [one for one in message["headers"] if one[0].lower() != _ID_HEADER]
-        await self._send({**message, "headers": [*others, (_ID_HEADER, self.id.encode())]})
+        origin = _text(self._scope, b"origin")
+        added = _encoded(response_headers(origin, self._origins))
+        names = {name for name, _ in added} | {_ID_HEADER}
+        # Some versions of vLLM allow every origin by default.
+        kept = [
+            (name, value)
+            for name, value in message["headers"]
+            if name.lower() not in names and (own or not name.lower().startswith(_CORS))
+        ]
+        await self._send({**message, "headers": [*kept, *added, (_ID_HEADER, self.id.encode())]})
+
+
+def _text(scope: Scope, name: bytes) -> str | None:
+    value = header(scope, name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _encoded(headers: list[tuple[str, str]]) -> Headers:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]
 
 
 def _is_json(headers: Headers) -> bool:
