@@ -122,6 +122,13 @@ def test_other_methods_and_models(
     assert (f'"code": "{code}"' if code else '"id":"tiny"') in body
 
 
+@pytest.mark.parametrize("effort", ["none", "low", "medium", "xhigh"])
+def test_an_effort_is_no_error_for_a_model_that_has_none(
+    shared_server: RunningServer, effort: str
+) -> None:
+    assert ask(shared_server, reasoning_effort=effort).status == 200
+
+
 def test_a_response_has_the_id_of_its_request(shared_server: RunningServer) -> None:
     answer = ask(shared_server)
 

@@ -7,6 +7,7 @@ from mistral_server.gate.asgi import Send
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"
+RESPONSES_PATH = "/v1/responses"
 
 
 def error_body(message: str, kind: str, code: str, param: str | None = None) -> bytes:
@@ -49,10 +50,12 @@ class Refusal:
 
 def closed_path(path: str) -> Refusal:
     """Return the response to a path that is not on the list."""
+    # The default of that client; one setting changes it.
+    hint = " (for OpenAI's Agents SDK: set_default_openai_api('chat_completions'))"
     return Refusal(
         *("path", 404, INVALID, "path_not_open"),
-        f"{path} is not available at this endpoint: send chats to /v1/chat/completions, or contact"
-        " the administrator of the endpoint.",
+        f"{path} is not available at this endpoint: send chats to /v1/chat/completions"
+        f"{hint if path == RESPONSES_PATH else ''}, or contact the administrator of the endpoint.",
     )
 
 

@@ -61,7 +61,7 @@ WORKAROUNDS = Gauge(
 
 CHANGE_NAMES = (
     *("developer_role", "loop_stop", "max_tokens", "strict_tools", "system_prompt", "tool_ids"),
-    *("finish_reason", "repetition_detection", "stream_ended"),
+    *("finish_reason", "reasoning_effort", "repetition_detection", "stream_ended"),
 )
 REFUSAL_REASONS = (
     *("api_key", "body_too_large", "path"),

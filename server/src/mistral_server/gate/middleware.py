@@ -52,6 +52,7 @@ from mistral_server.gate.error_responses import (
 )
 from mistral_server.gate.exchange import Exchange
 from mistral_server.gate.models import Models, is_model
+from mistral_server.gate.reasoning import lacks_effort
 from mistral_server.gate.reply import Reply
 from mistral_server.gate.request import Prepared, RequestPolicy, needs_context_length, prepare
 from mistral_server.gate.response import UNREADABLE
@@ -94,6 +95,7 @@ class Gate:
             on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
         )
         self._models = Models(app)
+        self._lacks_effort = lacks_effort(settings.model.path)
         self._context_window = ContextWindow(self._models, settings.engine.context_length)
         self._system_prompt = (
             SystemPrompt(settings.system_prompt.path, settings.model.served_name)
@@ -223,7 +225,9 @@ class Gate:
                 body,
                 chat=scope["path"] == CHAT_PATH,
                 loops=action or self._settings.loops.action,
-                policy=RequestPolicy(self._settings, system_prompt, context_length),
+                policy=RequestPolicy(
+                    self._settings, system_prompt, context_length, self._lacks_effort
+                ),
             )
         except UNREADABLE as error:
             # The JSON was read before, so a field has another type than the engine's.
