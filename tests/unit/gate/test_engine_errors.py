@@ -454,6 +454,7 @@ async def test_an_error_in_a_stream_is_in_the_same_dialect(configure: Any) -> No
     ("body", "code", "param"),
     [
         ({"messages": []}, "empty_array", "messages"),
+        ({"messages": [USER], "input": []}, "empty_array", "input"),
         ({"messages": None}, "invalid_request", "messages"),
         ({"messages": [{"role": 1}]}, "invalid_request", "messages[0].role"),
         (

@@ -33,6 +33,14 @@ async def test_a_path_past_the_gate_is_closed(configure: Any, path: str) -> None
     assert counted.moved() == {"requests_refused_total{reason=path}": 1}
 
 
+async def test_who_uses_the_responses_api_is_told_the_setting(configure: Any) -> None:
+    got = await ask(gate(FakeEngine()), BODY, "/v1/responses")
+    other = await ask(gate(FakeEngine()), BODY, "/v1/messages")
+
+    assert "set_default_openai_api('chat_completions')" in got.json()["error"]["message"]
+    assert "Agents SDK" not in other.json()["error"]["message"]
+
+
 async def test_a_websocket_is_closed(configure: Any) -> None:
     engine = FakeEngine()
     sent: list[Any] = []

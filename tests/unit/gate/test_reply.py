@@ -56,6 +56,15 @@ async def test_a_made_id_is_the_engines_too(configure: Any) -> None:
     assert ids_of(engine) == [got.headers["x-request-id"], long.headers["x-request-id"]]
 
 
+async def test_proxies_do_not_buffer_a_stream(configure: Any) -> None:
+    stream = await ask(gate(FakeEngine(chunks=words(3))), {**BODY, "stream": True})
+    whole = await ask(gate(FakeEngine()), BODY)
+
+    assert stream.headers["x-accel-buffering"] == "no"
+    assert stream.headers["cache-control"] == "no-cache"
+    assert not {"x-accel-buffering", "cache-control"} & {*whole.headers}
+
+
 def ids_of(engine: FakeEngine) -> list[str]:
     """Return the ids that reached an engine."""
     return [

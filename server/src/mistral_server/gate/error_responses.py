@@ -160,12 +160,12 @@ def not_a_request(reason: str, param: str | None = None) -> Refusal:
     )
 
 
-def no_messages() -> Refusal:
-    """Return the response to a chat without messages."""
+def empty(field: str) -> Refusal:
+    """Return the response to a request whose messages or inputs are an empty list."""
     return Refusal(
         *("invalid_request", 400, INVALID, "empty_array"),
-        "messages is empty: send at least one message.",
-        param="messages",
+        f"{field} is empty: send at least one message.",
+        param=field,
     )
 
 

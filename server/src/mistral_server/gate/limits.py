@@ -18,9 +18,9 @@ from mistral_server.gate.constraints import (
 from mistral_server.gate.document import NotJson, number
 from mistral_server.gate.error_responses import (
     Refusal,
+    empty,
     image_url_not_allowed,
     limit_exceeded,
-    no_messages,
     not_base64,
     not_json,
     out_of_range,
@@ -101,8 +101,9 @@ def refusal(document: dict[str, Any], size: int, bounds: Bounds) -> Refusal | No
 
 def _refusals(document: dict[str, Any], size: int, bounds: Bounds) -> Iterator[Refusal]:
     limits = bounds.limits
-    if document.get("messages") == []:
-        yield no_messages()
+    for field in ("messages", "input"):
+        if document.get(field) == []:
+            yield empty(field)
     for field, limit, noun in _COUNTED:
         value = document.get(field)
         if isinstance(value, list):

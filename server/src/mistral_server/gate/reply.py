@@ -21,6 +21,9 @@ _CORS = b"access-control-"
 _MAX_PATH = 200
 """Characters of a path in the log."""
 
+_STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+"""Headers of streams: proxies such as nginx hold their events back otherwise."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -109,7 +112,9 @@ class Reply:
 
     async def _start(self, message: Message) -> None:
         self._status = message["status"]
-        if self._status >= 400 and _is_json(message["headers"]):
+        if self._status >= 400 and _content_type(message["headers"]).startswith(
+            b"application/json"
+        ):
             self._error = message
             return
         await self._send_start(message)
@@ -151,6 +156,8 @@ class Reply:
         self._began = True
         origin = _text(self._scope, b"origin")
         added = _encoded(response_headers(origin, self._origins))
+        if _content_type(message["headers"]).startswith(b"text/event-stream"):
+            added += _STREAM
         names = {name for name, _ in added} | {_ID_HEADER}
         # Some versions of vLLM allow every origin by default.
         kept = [
@@ -170,11 +177,8 @@ def _encoded(headers: list[tuple[str, str]]) -> Headers:
     return [(name.encode(), value.encode("latin-1")) for name, value in headers]
 
 
-def _is_json(headers: Headers) -> bool:
-    return any(
-        name.lower() == b"content-type" and value.startswith(b"application/json")
-        for name, value in headers
-    )
+def _content_type(headers: Headers) -> bytes:
+    return next((value for name, value in headers if name.lower() == b"content-type"), b"")
 
 
 def _shown(path: str) -> str:
