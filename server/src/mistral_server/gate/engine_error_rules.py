@@ -131,6 +131,12 @@ RULES = (
         "messages",
     ),
     _rule(
+        r"Unknown message role: (\w+)",
+        "invalid_value",
+        "The model knows no messages with the role {0}: use system, user, assistant or tool.",
+        prompt_field,
+    ),
+    _rule(
         r"Invalid assistant message",
         "invalid_value",
         "A message of the assistant has neither content nor tool_calls.",

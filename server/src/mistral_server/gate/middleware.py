@@ -52,6 +52,7 @@ from mistral_server.gate.error_responses import (
 )
 from mistral_server.gate.exchange import Exchange
 from mistral_server.gate.models import Models, is_model
+from mistral_server.gate.quiet_log import shorten_mistakes
 from mistral_server.gate.reasoning import lacks_effort
 from mistral_server.gate.reply import Reply
 from mistral_server.gate.request import Prepared, RequestPolicy, needs_context_length, prepare
@@ -77,6 +78,7 @@ class Gate:
 
     def __init__(self, app: Application) -> None:
         log_handlers.share()
+        shorten_mistakes()
         self._app = app
         settings = ServerSettings.model_validate_json(os.environ[SERVER_SETTINGS_ENV])
         self._settings = settings.gate
