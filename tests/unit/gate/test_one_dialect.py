@@ -284,11 +284,17 @@ async def test_one_dialect(configure: Any, case: str) -> None:
     assert int(got.headers["content-length"]) == len(got.body)
 
 
-async def test_a_completion_has_a_prompt_that_is_too_long(configure: Any) -> None:
+@pytest.mark.parametrize(
+    ("path", "param"), [(CHAT, "messages"), (COMPLETIONS, "prompt"), ("/v1/responses", "input")]
+)
+async def test_each_path_has_its_field_for_the_prompt(
+    configure: Any, path: str, param: str
+) -> None:
+    configure(gate={"paths": [path]})
     engine, _, _ = REPORTED["a long prompt"]
-    got = await ask(gate(engine), {"prompt": "Hi"}, COMPLETIONS)
+    got = await ask(gate(engine), BODY, path)
 
-    assert got.json()["error"]["param"] == "prompt"
+    assert got.json()["error"]["param"] == param
 
 
 @pytest.mark.parametrize(

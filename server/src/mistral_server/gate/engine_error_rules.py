@@ -47,7 +47,8 @@ class Rule:
 
 def prompt_field(request: ClientRequest) -> str:
     """Return the field that has the prompt."""
-    return "messages" if request.path.endswith("/chat/completions") else "prompt"
+    names = {"/chat/completions": "messages", "/responses": "input"}
+    return next((name for end, name in names.items() if request.path.endswith(end)), "prompt")
 
 
 def _constraint(request: ClientRequest) -> str | None:
