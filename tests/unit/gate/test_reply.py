@@ -182,6 +182,10 @@ async def test_no_chat_goes_without_the_system_prompt(prompt: Path) -> None:
     assert got.json()["error"]["code"] == "system_prompt_unavailable"
     assert engine.bodies == []
 
+    own = {"role": "system", "content": "Be brief."}
+    assert (await ask(app, {"messages": [own, USER]})).status == 200
+    assert (await ask(app, {"prompt": "Hi"}, "/v1/completions")).status == 200
+
     write(prompt)
     assert (await ask(app, BODY)).status == 200
     assert engine.request["messages"][0] == {"role": "system", "content": "Be kind."}

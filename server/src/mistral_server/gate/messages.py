@@ -61,10 +61,14 @@ class Messages:
         """Return the messages, or None if they are unchanged."""
         return None if self._parts is None else msgspec.Raw(_encode(self._parts))
 
+    @property
+    def has_system(self) -> bool:
+        """Whether there is a system message."""
+        return any(message.role in _SYSTEM_ROLES for message in self._messages)
+
     def add_system(self, prompt: str) -> bool:
         """Insert a system message, unless there is one or there are no messages."""
-        roles = {message.role for message in self._messages}
-        if not roles or not _SYSTEM_ROLES.isdisjoint(roles):
+        if not self._messages or self.has_system:
             return False
         text = json.dumps({"role": "system", "content": prompt})
         self._change().insert(0, msgspec.Raw(text.encode()))

@@ -55,7 +55,13 @@ from mistral_server.gate.models import Models, is_model
 from mistral_server.gate.quiet_log import shorten_mistakes
 from mistral_server.gate.reasoning import lacks_effort
 from mistral_server.gate.reply import Reply
-from mistral_server.gate.request import Prepared, RequestPolicy, needs_context_length, prepare
+from mistral_server.gate.request import (
+    Prepared,
+    RequestPolicy,
+    lacks_system,
+    needs_context_length,
+    prepare,
+)
 from mistral_server.gate.response import UNREADABLE
 from mistral_server.gate.system_prompt import SystemPrompt
 
@@ -221,11 +227,13 @@ class Gate:
             system_prompt = (
                 self._system_prompt.render() if self._system_prompt is not None else None
             )
-            if self._system_prompt is not None and system_prompt is None:
+            chat = scope["path"] == CHAT_PATH
+            missing = self._system_prompt is not None and system_prompt is None
+            if missing and chat and lacks_system(body):
                 return no_system_prompt()  # and not the answers of a model without it
             prepared = prepare(
                 body,
-                chat=scope["path"] == CHAT_PATH,
+                chat=chat,
                 loops=action or self._settings.loops.action,
                 policy=RequestPolicy(
                     self._settings, system_prompt, context_length, self._lacks_effort

@@ -126,6 +126,16 @@ def needs_context_length(body: bytes) -> bool:
     return b'"max_tokens"' in body or b'"max_completion_tokens"' in body
 
 
+def lacks_system(body: bytes) -> bool:
+    """Return whether a chat has no system message.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is not a request.
+    """
+    fields = _decode_fields(body)
+    return "messages" in fields and not Messages(fields["messages"]).has_system
+
+
 def _options(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction) -> RequestOptions:
     stream_options = _value(fields, "stream_options")
     echo = _echoes(fields, chat=chat)
