@@ -134,7 +134,7 @@ def test_an_image_costs_the_tokens_of_its_patches(client: OpenAI) -> None:
 
 
 def test_an_image_by_url_is_not_fetched(client: OpenAI) -> None:
-    with pytest.raises(BadRequestError, match="domain"):
+    with pytest.raises(BadRequestError, match="does not fetch image 1"):
         client.chat.completions.create(
             model="tiny",
             messages=[

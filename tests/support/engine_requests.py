@@ -125,7 +125,8 @@ def ask(
             sent = {name.lower(): value for name, value in answer.headers.items()}
             return Answer(answer.status, sent, answer.read().decode())
     except HTTPError as error:
-        return Answer(error.code, {}, error.read().decode())
+        sent = {name.lower(): value for name, value in error.headers.items()}
+        return Answer(error.code, sent, error.read().decode())
 
 
 def user(content: str) -> dict[str, str]:

@@ -56,6 +56,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "gate": {
             "apiKeys": {"secret": "callers"},
             "paths": ["/v1/responses"],
+            "allowedOrigins": ["https://chat.example.com"],
             "maxBodySize": "8Mi",
             "fitMaxTokens": False,
             "honestFinish": False,

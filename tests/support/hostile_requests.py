@@ -41,6 +41,11 @@ def dumped(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def percents() -> dict[str, Any]:
+    """Return a part with an image that is encoded, but not in base64."""
+    return {"type": "image_url", "image_url": {"url": "data:image/png,%89PNG"}}
+
+
 def attacks() -> list[Attack]:
     """Return all of them."""
     return [*_unreadable(), *_declared(), *_numbers(), *_counts(), *_constraints(), *_images()]
@@ -442,5 +447,15 @@ def _images() -> Iterator[Attack]:
         "a portable pixmap": b"P6 12000 12000 255 ",
     }.items():
         yield Attack(f"no size: {title}", "image_format", dumped(with_parts(image_part(content))))
+    for url in (
+        *("file:///etc/passwd", "FILE:///etc/passwd", " file:/etc/passwd", "file:etc"),
+        *("/etc/passwd", "ftp://images.example.com/a.png", "", "javascript:1"),
+        *("https://images.example.com/a.png", "HTTP://169.254.169.254/", " http://[::1]/"),
+    ):
+        part = {"type": "image_url", "image_url": {"url": url}}
+        yield Attack(f"an image at {url}", "image_url", dumped(with_parts(part)))
+        counted = dumped(with_parts(part))
+        yield Attack(f"an image to count at {url}", "image_url", counted, path="/tokenize")
+    yield Attack("an image in percents", "image_format", dumped(with_parts(percents())))
     five = with_parts(*[image_part(png(5500, 5500))] * 5)
     yield Attack("pixels of five images", "total_image_pixels", dumped(five))

@@ -159,6 +159,23 @@ POD_SITUATIONS: dict[str, Case] = {
             "does not know engine.block_size, spec.gate.paths: set spec.image to the image of this",
         ],
     ),
+    "the system prompt is not in the model's directory": (
+        status_input(
+            pod_body(
+                crashed_container(
+                    78,
+                    message=termination(
+                        FailureClass.INVALID_CONFIGURATION,
+                        "Cannot read the file of system_prompt.path, SYSTEM_PROMPT.txt: No such"
+                        " file or directory. Add it, or use another source of the system prompt.",
+                    ),
+                )
+            )
+        ),
+        Reason.SERVER_FAILED,
+        Outlook.STUCK,
+        ["InvalidConfiguration", "spec.systemPrompt", "SYSTEM_PROMPT.txt: No such file"],
+    ),
     "the image that fetches is older than the operator": (
         status_input(
             pod_body(

@@ -281,7 +281,18 @@ RULES: dict[str, tuple[Spec, str]] = {
             "autoscaling": {"minReplicas": 0, "maxReplicas": 2},
             "gate": {"paths": [f"/v1/path-{number:03}" for number in range(11)]},
         },
-        "spec.gate.paths of an endpoint that can scale to zero may have at most 160 characters",
+        "spec.gate.paths and allowedOrigins of an endpoint that can scale to zero may have at",
+    ),
+    "more origins than the activator can know": (
+        {
+            "autoscaling": {"minReplicas": 0, "maxReplicas": 2},
+            "gate": {"allowedOrigins": [f"https://{number}.example.com" for number in range(7)]},
+        },
+        "spec.gate.paths and allowedOrigins of an endpoint that can scale to zero may have at",
+    ),
+    "an origin with the default port": (
+        {"gate": {"allowedOrigins": ["http://chat.example.com:443", "https://example.com:443"]}},
+        "spec.gate.allowedOrigins: browsers leave out the default port",
     ),
     "a memory that is no quantity": (
         {"pod": {"gpu": {"memory": "much"}}},
@@ -359,6 +370,13 @@ RULES: dict[str, tuple[Spec, str]] = {
         {"model": {"source": {"hub": {"endpoint": "hf-mirror.internal"}}}},
         "write a value such as https://hub.example.com, with http:// or https://",
     ),
+    **{
+        f"the origin {origin}": (
+            {"gate": {"allowedOrigins": [origin]}},
+            "write a value such as https://chat.example.com",
+        )
+        for origin in ("*.example.com", "https://*", "https://a.b/", "HTTPS://a.b", "null-null")
+    },
     "an image of two words": (
         {"image": "a b"},
         "write a value such as registry.example.com/server:1.0, without spaces",
@@ -481,6 +499,13 @@ ACCEPTED: dict[str, Spec] = {
     "as many paths as the activator can know": {
         "autoscaling": {"minReplicas": 0, "maxReplicas": 2},
         "gate": {"paths": [f"/v1/path-{number:03}" for number in range(10)]},
+    },
+    "as many origins as the activator can know": {
+        "autoscaling": {"minReplicas": 0, "maxReplicas": 2},
+        "gate": {"allowedOrigins": [f"https://{number}.example.com" for number in range(6)]},
+    },
+    "origins on ports": {
+        "gate": {"allowedOrigins": ["http://localhost:3000", "http://10.0.0.1:8080"]}
     },
     "many paths of an endpoint that stays": {
         "autoscaling": {"minReplicas": 1, "maxReplicas": 2},

@@ -10,6 +10,7 @@ OWN_SERVERS = "test_engine_own_servers.py"
 
 _FILES_WITH_SHARED_ENGINE = frozenset(
     {
+        "test_engine_errors.py",
         "test_engine_gate.py",
         "test_engine_histories.py",
         "test_engine_hostile.py",

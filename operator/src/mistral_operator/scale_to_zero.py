@@ -17,9 +17,16 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from mistral_operator.api import Resource, Spec
 from mistral_operator.kube.objects import Key
@@ -54,10 +61,18 @@ class Terms(_Document):
     """Whether clients must send an API key. A request without one does not start a replica."""
     paths: tuple[Annotated[str, Field(max_length=253)], ...] = Field(default=(), max_length=64)
     """Paths that are open in addition to those that always are."""
+    origins: tuple[Annotated[str, Field(max_length=128)], ...] = Field(default=(), max_length=8)
+    """Origins of web pages that may use the endpoint from a browser."""
     max_wait_seconds: int = Field(ge=1, le=3600)
     """Longest time that a request is queued, in seconds."""
     max_requests: int = Field(ge=1, le=10_000)
     """Maximum number of queued requests."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_origins(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out origins if there are none: most entries of the port map need the room."""
+        document: dict[str, Any] = serialize(self)
+        return {name: one for name, one in document.items() if name != "origins" or one}
 
 
 class PortMapEntry(_Document):
@@ -74,10 +89,11 @@ class PortMapEntry(_Document):
 
     @property
     def bounded(self) -> Self:
-        """The entry, without the paths of its endpoint if it is too large with them."""
+        """The entry, without paths and origins of its endpoint if it is too large with them."""
         if self.size <= MAX_ENTRY_BYTES:
             return self
-        return self.model_copy(update={"terms": self.terms.model_copy(update={"paths": ()})})
+        terms = self.terms.model_copy(update={"paths": (), "origins": ()})
+        return self.model_copy(update={"terms": terms})
 
 
 def encode_port_map(entries: Mapping[int, PortMapEntry]) -> dict[str, str]:
@@ -251,6 +267,7 @@ def terms_of(resource: Resource) -> Terms:
         model=resource.spec.model.name,
         keys=resource.spec.gate.api_keys is not None,
         paths=tuple(resource.spec.gate.paths),
+        origins=tuple(resource.spec.gate.allowed_origins),
         max_wait_seconds=autoscaling.activation.max_wait_seconds,
         max_requests=autoscaling.activation.max_requests,
     )

@@ -51,6 +51,7 @@ VALUES: dict[str, Any] = {
     "startup_seconds": 90,
     "drain_seconds": 30,
     "gate.paths": ["/score"],
+    "gate.allowed_origins": ["https://chat.example.com"],
     "gate.max_body_size": "1Mi",
     **{f"gate.limits.{name}": 2000 for name in Limits.model_fields},
     "shared_memory": "4Gi",

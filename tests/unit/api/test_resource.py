@@ -47,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "loops.stopRepeats": 8,
     "loops.stopMinTokens": 512,
     "gate.paths": [],
+    "gate.allowedOrigins": [],
     "gate.limits.choices": 128,
     "gate.limits.prompts": 1024,
     "gate.limits.generations": 2048,

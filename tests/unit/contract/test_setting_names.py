@@ -126,7 +126,7 @@ def test_each_setting_of_engine_and_model_reaches_vllm(setting: str) -> None:
 
 
 FIXED = {
-    *("--disable-access-log-for-endpoints", "--generation-config", "--host", "--middleware"),
+    *("--disable-uvicorn-access-log", "--generation-config", "--host", "--middleware"),
     "--port",
 }
 """Flags of which no setting decides the value."""

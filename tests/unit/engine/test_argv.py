@@ -28,7 +28,7 @@ DEFAULTS = [
     "--generation-config=vllm",
     "--api-server-count=1",
     "--shutdown-timeout=120",
-    "--disable-access-log-for-endpoints=/health,/metrics,/ping,/version",
+    "--disable-uvicorn-access-log",
     "--h11-max-incomplete-event-size=65536",
     "--allowed-media-domains",
     "no-remote-media.invalid",

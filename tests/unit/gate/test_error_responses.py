@@ -39,6 +39,14 @@ async def test_a_path_past_the_gate_is_closed(configure: Any, path: str) -> None
     assert counted.moved() == {"requests_refused_total{reason=path}": 1}
 
 
+async def test_who_uses_the_responses_api_is_told_the_setting(configure: Any) -> None:
+    got = await ask(gate(FakeEngine()), BODY, "/v1/responses")
+    other = await ask(gate(FakeEngine()), BODY, "/v1/messages")
+
+    assert "set_default_openai_api('chat_completions')" in got.json()["error"]["message"]
+    assert "Agents SDK" not in other.json()["error"]["message"]
+
+
 async def test_a_websocket_is_closed(configure: Any) -> None:
     engine = FakeEngine()
     sent: list[Any] = []
@@ -55,7 +63,7 @@ async def test_a_websocket_is_closed(configure: Any) -> None:
     assert engine.scopes == []
 
 
-@pytest.mark.parametrize("path", ["/health", "/metrics", "/v1/models", "/v1/models/tiny"])
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/v1/models"])
 async def test_paths_that_generate_nothing_are_open(configure: Any, path: str) -> None:
     engine = FakeEngine()
     await ask(gate(engine), b"", path, method="GET")
@@ -192,10 +200,10 @@ async def test_only_the_paths_that_are_documented_need_no_key(keys: Path, path: 
 
 async def test_a_preflight_needs_no_key(keys: Path) -> None:
     engine = FakeEngine()
-    await ask(gate(engine), b"", CHAT, method="OPTIONS")
-    await ask(gate(engine), b"", "/v1/responses", method="OPTIONS")
 
-    assert [scope["method"] for scope in engine.scopes] == ["OPTIONS"]
+    assert (await ask(gate(engine), b"", CHAT, method="OPTIONS")).status == 204
+    assert (await ask(gate(engine), b"", "/v1/responses", method="OPTIONS")).status == 404
+    assert engine.scopes == []
 
 
 async def test_a_changed_secret_counts_at_once(keys: Path) -> None:

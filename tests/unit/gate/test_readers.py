@@ -100,7 +100,7 @@ async def test_ordinary_requests_reach_the_engine(configure: Any) -> None:
 @pytest.mark.parametrize("key", ["n", "\\u006e"])
 async def test_of_repeated_keys_the_last_one_is_judged_and_sent(configure: Any, key: str) -> None:
     def body(first: int, last: int) -> bytes:
-        return b'{"messages":[],"n":%d,"%b":%d}' % (first, key.encode(), last)
+        return b'{"messages":[{"role":"user"}],"n":%d,"%b":%d}' % (first, key.encode(), last)
 
     engine = FakeEngine()
     assert (await ask(gate(engine), body(10_000, 1))).status == 200

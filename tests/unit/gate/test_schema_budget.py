@@ -114,6 +114,6 @@ async def test_a_large_response_is_judged_beside_the_event_loop(
         threads.clear()
         answer = choice(None, call("f", json.dumps({"x": "a" * size})), finish="tool_calls")
         with Counted() as counted:
-            await ask(gate(FakeEngine([answer])), {"messages": [], "tools": tools})
+            await ask(gate(FakeEngine([answer])), {"messages": [{"role": "user"}], "tools": tools})
         assert threads == expected
         assert counted.moved()["tool_calls_total{outcome=ok,stream=false}"] == 1

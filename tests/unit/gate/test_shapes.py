@@ -172,7 +172,7 @@ async def both_ways(
         monkeypatch.setattr(exchange, "Stream", partial(Stream, learn_limit=learn_limit))
         engine = FakeEngine(chunks=sent)
         with Counted() as counted:
-            got = await ask(gate(engine), body)
+            got = await ask(gate(engine), body, headers=[("X-Request-Id", "one")])
         ways.append((got, engine.sent, counted.moved()))
     assert ways[0] == ways[1]
 

@@ -170,7 +170,9 @@ def test_a_limit_that_is_not_kept_is_found_out(
     monkeypatch.setattr(fuzz_targets, "as_the_engine_reads", evaluate)
     monkeypatch.setattr(limits, "refusal", lambda *_arguments: None)
     with pytest.raises(BrokenPromise, match="responses"):
-        exchanges.check(bytes([0, 0, 0, 0, 1, 0, 0, 0]) + b'{"messages":[],"n":10000}')
+        exchanges.check(
+            bytes([0, 0, 0, 0, 1, 0, 0, 0]) + b'{"messages":[{"role":"user"}],"n":10000}'
+        )
 
 
 def test_a_failure_that_the_gate_survives_is_found_out(
@@ -181,4 +183,4 @@ def test_a_failure_that_the_gate_survives_is_found_out(
 
     monkeypatch.setattr("mistral_server.gate.middleware.prepare", fail)
     with pytest.raises(BrokenPromise, match="Cannot process"):
-        exchanges.check(bytes([0, 0, 0, 0, 1, 0, 0, 0]) + b'{"messages":[]}')
+        exchanges.check(bytes([0, 0, 0, 0, 1, 0, 0, 0]) + b'{"messages":[{"role":"user"}]}')

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mistral_server.contract import EXIT_CODES, FailureClass, LifecycleSettings
+from mistral_server.contract import (
+    EXIT_CODES,
+    FailureClass,
+    LifecycleSettings,
+    SystemPromptSettings,
+)
 from server_runner import RunningServer, fake_site, server_settings
 
 Start = Callable[..., RunningServer]
@@ -78,6 +83,16 @@ def test_arguments_that_vllm_refuses_are_a_configuration_error(start: Start) -> 
 
     assert server.wait() == EXIT_CODES[FailureClass.INVALID_CONFIGURATION]
     assert server.report().evidence == words
+
+
+def test_a_server_whose_system_prompt_is_missing_does_not_start(
+    start: Start, tmp_path: Path
+) -> None:
+    prompt = SystemPromptSettings(path=str(tmp_path / "SYSTEM_PROMPT.txt"))
+    server = start(server_settings(tmp_path, system_prompt=prompt))
+
+    assert server.wait() == EXIT_CODES[FailureClass.INVALID_CONFIGURATION]
+    assert "system_prompt.path, SYSTEM_PROMPT.txt: No such file" in server.report().message
 
 
 def test_a_start_that_takes_too_long_ends_with_its_stage(start: Start, tmp_path: Path) -> None:

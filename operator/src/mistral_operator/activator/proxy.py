@@ -15,7 +15,11 @@ from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExcee
 from mistral_operator.activator.headers import end_to_end, headers_to_replica
 from mistral_operator.activator.key_checks import KeyChecks
 from mistral_operator.activator.metrics import HELD, REQUESTS, WAIT_SECONDS
-from mistral_operator.activator.responses import error_response, response_while_scaled_to_zero
+from mistral_operator.activator.responses import (
+    error_response,
+    identify,
+    response_while_scaled_to_zero,
+)
 from mistral_operator.kube.plurals import counted
 from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
 from mistral_server.guarded_http.guarded_server import head_size, port_of
@@ -72,6 +76,8 @@ class Proxy:
             _count(endpoint, "left")
             raise
         _count(endpoint, outcome)
+        if not response.prepared:
+            identify(response, request.headers, endpoint.terms)
         return response
 
     async def _respond(

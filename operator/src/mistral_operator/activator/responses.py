@@ -7,9 +7,16 @@ from aiohttp import web
 
 from mistral_operator.activator.accepted_keys import api_key
 from mistral_operator.scale_to_zero import Terms
-from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
+from mistral_server.contract import (
+    KEYLESS_PATHS,
+    OPEN_PATHS,
+    REQUEST_ID_HEADER,
+    is_open,
+    preflight_headers,
+    request_id,
+    response_headers,
+)
 
-_METHODS = "GET, HEAD, OPTIONS, POST"
 _MODEL_PATHS = ("/v1/models", "/v1/models/*")
 _HEALTH_PATHS = {"/health", "/ping"}
 """Health checks. An endpoint that is scaled to zero is healthy."""
@@ -46,25 +53,50 @@ def response_while_scaled_to_zero(
     endpoint from ever being scaled to zero. Of the rest, only what the gate of a replica would pass
     on may start one.
     """
-    if method == "OPTIONS":
-        # A preflight of a browser. It carries no key, and no answer of the endpoint allows CORS.
-        return web.Response(status=204, headers={"Allow": _METHODS})
     if not is_open(path, (*OPEN_PATHS, *terms.paths)):
         return error_response(
             404, f"{path} is not available: send chats to /v1/chat/completions", "path_not_open"
         )
+    if method == "OPTIONS":
+        # A preflight of a browser, which carries no key.
+        requested = headers.get("Access-Control-Request-Headers")
+        allowed = preflight_headers(headers.get("Origin"), requested, terms.origins)
+        return web.Response(status=204, headers=dict(allowed))
     if path in KEYLESS_PATHS:
         return web.Response() if path in _HEALTH_PATHS else _scaled_to_zero()
     if terms.keys and not api_key(headers.get("Authorization")):
         return error_response(
             401, "API key missing: send it as Authorization: Bearer KEY", "invalid_api_key"
         )
-    if path == "/v1/models" and method in {"GET", "HEAD"}:
-        model = {"id": terms.model, "object": "model", "created": 0, "owned_by": "vllm"}
-        return web.json_response({"object": "list", "data": [model]})
+    if is_open(path, _MODEL_PATHS) and method in {"GET", "HEAD"}:
+        return _models(path, terms)
     if method == "POST" and not is_open(path, _MODEL_PATHS):
         return None
     return _scaled_to_zero()
+
+
+def identify(response: web.StreamResponse, sent: Mapping[str, str], terms: Terms) -> None:
+    """Give a response of the activator itself the headers that the gate of a replica gives its own.
+
+    Args:
+        response: that was not sent yet.
+        sent: the headers of the request.
+        terms: of the endpoint.
+    """
+    response.headers[REQUEST_ID_HEADER] = request_id(sent.get(REQUEST_ID_HEADER))
+    response.headers.extend(response_headers(sent.get("Origin"), terms.origins))
+
+
+def _models(path: str, terms: Terms) -> web.Response:
+    """Return the list of models, or the one in the path."""
+    model = {"id": terms.model, "object": "model", "created": 0, "owned_by": "vllm"}
+    name = path.removeprefix("/v1/models").removeprefix("/")
+    if not name:
+        return web.json_response({"object": "list", "data": [model]})
+    if name == terms.model:
+        return web.json_response(model)
+    message = f"The model `{name[:200]}` does not exist: send a GET to /v1/models for the names."
+    return error_response(404, message, "model_not_found")
 
 
 def _scaled_to_zero() -> web.Response:

@@ -104,6 +104,7 @@ FIELDS = (
     SpecField("startup_seconds", "lifecycle.startup_seconds"),
     SpecField("drain_seconds", "lifecycle.drain_seconds"),
     SpecField("gate.paths", "gate.paths"),
+    SpecField("gate.allowed_origins", "gate.allowed_origins"),
     SpecField("gate.max_body_size", "gate.max_body_bytes"),
     SpecField("gate.api_keys", "gate.api_keys"),
     *_LIMITS,

@@ -1,5 +1,6 @@
 """`spec.loops` and `spec.gate`: loop detection, and what the gate does with requests."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -120,8 +121,24 @@ class Limits(ApiModel):
     requests return 503."""
 
 
+Origin = Annotated[str, Field(min_length=8, max_length=128, pattern=patterns.ORIGIN)]
+_DEFAULT_PORT = re.compile(r"http://.*:80|https://.*:443")
+
+
 class Gate(ApiModel):
     """Request policy and accurate finish reasons."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            # has() first: the API server evaluates the rule on the bare default {}.
+            "!has(self.allowedOrigins) || self.allowedOrigins.all(one,"
+            " !(one.startsWith('https:') && one.endsWith(':443'))"
+            " && !(one.startsWith('http:') && one.endsWith(':80')))",
+            "spec.gate.allowedOrigins: browsers leave out the default port: remove :443 from"
+            " https:// and :80 from http://",
+            lambda one: not any(map(_DEFAULT_PORT.fullmatch, one.allowed_origins)),
+        ),
+    )
 
     api_keys: ApiKeys | None = None
     """API keys that clients must send as `Authorization: Bearer KEY`. Unset: no authentication;
@@ -131,6 +148,10 @@ class Gate(ApiModel):
     available are chat completions, completions, models, tokenize and probes. Every other path
     returns 404, since most of them generate text without loop detection and tool checks. With
     `autoscaling.minReplicas: 0` at most 160 characters, with 3 more for each path."""
+    allowed_origins: list[Origin] = Field(default=[], max_length=8)
+    """Origins of web pages that may use the API from a browser (CORS), such as
+    `https://chat.example.com`. By default none may. A page shows its API key to all its users. With
+    `autoscaling.minReplicas: 0` they count as paths, and 13 more."""
     max_body_size: Annotated[Memory, _MAX_BODY_SIZE.before] = Field(
         default="64Mi", json_schema_extra=with_rules(_MAX_BODY_SIZE)
     )

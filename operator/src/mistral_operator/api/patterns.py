@@ -64,6 +64,9 @@ _URL_PATH = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?"
 URL = rf"^https?://({_HOST}|{_ADDRESS})(:[0-9]{{1,5}})?{_URL_PATH}$"
 """A URL of HTTP with a host name or IPv4 address, and without credentials, query and `..`."""
 
+ORIGIN = rf"^https?://({_HOST}|{_ADDRESS})(:[0-9]{{1,5}})?$"
+"""The origin of a web page, as a browser sends it: scheme, host and port, without a path."""
+
 HOST = f"^{_HOST}$"
 """The name of a host."""
 
@@ -89,6 +92,7 @@ EXAMPLES = {
     REPOSITORY: "owner/name",
     MODEL_NAME: "mistral-small",
     URL: "https://hub.example.com",
+    ORIGIN: "https://chat.example.com",
     HOST: "images.example.com",
     API_PATH: "/score or /v1/*",
     CIDR: "10.20.0.0/16",

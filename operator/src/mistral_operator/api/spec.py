@@ -34,6 +34,9 @@ _PATHS_AT_ZERO = 160
 """The activator knows the paths from a map of all endpoints in one object of 1 MiB. With quotes and
 a comma for each, they leave room for the longest usual names in 520 bytes."""
 
+_ORIGINS_KEY = len('"origins":[],')
+"""What origins take in that map beside themselves."""
+
 
 class Spec(ApiModel):
     """One served endpoint: its model, how it is run, and on which hardware."""
@@ -73,14 +76,19 @@ class Spec(ApiModel):
         ),
         Rule(
             "!has(self.autoscaling) || self.autoscaling.minReplicas > 0"
-            f" || self.gate.paths.map(one, one.size() + 3).sum() <= {_PATHS_AT_ZERO}",
-            "spec.gate.paths of an endpoint that can scale to zero may have at most"
-            f" {_PATHS_AT_ZERO} characters, and each path counts for 3 more: replace several by one"
-            " that ends in /*, or set spec.autoscaling.minReplicas to 1 or more",
+            " || self.gate.paths.map(one, one.size() + 3).sum()"
+            " + self.gate.allowedOrigins.map(one, one.size() + 3).sum()"
+            f" + (self.gate.allowedOrigins.size() > 0 ? {_ORIGINS_KEY} : 0) <= {_PATHS_AT_ZERO}",
+            "spec.gate.paths and allowedOrigins of an endpoint that can scale to zero may have at"
+            f" most {_PATHS_AT_ZERO} characters together, each counts for 3 more, and origins for"
+            f" another {_ORIGINS_KEY}: replace several paths by one that ends in /*, or set"
+            " spec.autoscaling.minReplicas to 1 or more",
             lambda one: (
                 one.autoscaling is None
                 or one.autoscaling.min_replicas > 0
-                or sum(len(path) + 3 for path in one.gate.paths) <= _PATHS_AT_ZERO
+                or sum(len(each) + 3 for each in (*one.gate.paths, *one.gate.allowed_origins))
+                + (_ORIGINS_KEY if one.gate.allowed_origins else 0)
+                <= _PATHS_AT_ZERO
             ),
         ),
     )

@@ -95,6 +95,7 @@ def _gate_settings(spec: Spec) -> GateSettings:
     gate, loops = spec.gate, spec.loops
     return GateSettings(
         paths=(*OPEN_PATHS, *gate.paths),
+        allowed_origins=tuple(gate.allowed_origins),
         max_body_bytes=quantity_bytes(gate.max_body_size),
         limits=LimitSettings.model_validate(gate.limits.model_dump()),
         api_keys=API_KEYS if gate.api_keys is not None else None,

@@ -5,6 +5,7 @@ environment variable of the pod; the server parses it. The server serves a `Sign
 runs and writes a `TerminationReport` when it fails.
 """
 
+from mistral_server.contract.cross_origin import METHODS, preflight_headers, response_headers
 from mistral_server.contract.engine_args import EngineArgumentError, check_engine_args
 from mistral_server.contract.failures import (
     CLASS_OF_EXIT_CODE,
@@ -35,6 +36,7 @@ from mistral_server.contract.key_digests import (
 from mistral_server.contract.lenient import printable
 from mistral_server.contract.public_text import public_text
 from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
+from mistral_server.contract.request_ids import REQUEST_ID_HEADER, request_id
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
     ENDPOINT_ENV,
@@ -67,9 +69,11 @@ __all__ = [
     "KV_PRESSURE",
     "MAX_KEY_DIGESTS",
     "MEMORY_FAILURES",
+    "METHODS",
     "OPEN_PATHS",
     "PHASE_OF_STAGE",
     "REPORT_LIMIT_BYTES",
+    "REQUEST_ID_HEADER",
     "SALT_BYTES",
     "SERVER_SETTINGS_ENV",
     "SERVER_TOKEN_ENV",
@@ -98,6 +102,9 @@ __all__ = [
     "endpoint_text",
     "is_open",
     "key_digest",
+    "preflight_headers",
     "printable",
     "public_text",
+    "request_id",
+    "response_headers",
 ]

@@ -115,6 +115,8 @@ class GateSettings(ContractModel):
 
     paths: tuple[str, ...] = OPEN_PATHS
     """Paths that are served, each exact or ending in `/*`; all others return 404."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of web pages that may use the API from a browser; none by default."""
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """Maximum request size. Ten images of 4 MB take 53 MB in base64."""
     limits: LimitSettings = LimitSettings()

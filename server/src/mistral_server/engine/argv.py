@@ -26,9 +26,6 @@ GATE = "mistral_server.gate.Gate"
 NO_MEDIA_DOMAIN = "no-remote-media.invalid"
 """A host that cannot exist (RFC 6761). For vLLM an empty allow-list means every host."""
 
-PROBE_PATHS = "/health,/metrics,/ping,/version"
-"""Paths that are requested every few seconds and would fill the access log."""
-
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 _DROPPED = frozenset(
@@ -163,7 +160,7 @@ def _requests(engine: EngineSettings) -> Iterator[str]:
 def _serving(settings: ServerSettings) -> Iterator[str]:
     # vLLM's default of 0 leaves running streams open without data forever.
     yield _argument("lifecycle.drain_seconds", settings.lifecycle.drain_seconds)
-    yield f"--disable-access-log-for-endpoints={PROBE_PATHS}"
+    yield "--disable-uvicorn-access-log"  # the gate writes one, with durations and ids
     # vLLM's default holds 4 MB of headers for a client that has sent no key yet.
     yield f"--h11-max-incomplete-event-size={settings.gate.limits.header_bytes}"
 

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 
 from mistral_server.gate.asgi import Send
 
-_INVALID = "invalid_request_error"
+INVALID = "invalid_request_error"
+SERVER = "server_error"
+RESPONSES_PATH = "/v1/responses"
+
+
+def error_body(message: str, kind: str, code: str, param: str | None = None) -> bytes:
+    """Return the body of an error."""
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return json.dumps({"error": error}).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +28,12 @@ class Refusal:
     message: str
     closes: bool = False
     """Whether the connection is closed after the response: the rest of its request is not read."""
+    param: str | None = None
+    """The field of the request that is wrong."""
 
     async def send(self, send: Send) -> None:
         """Send the response."""
-        error = {"message": self.message, "type": self.type, "param": None, "code": self.code}
-        body = json.dumps({"error": error}).encode()
+        body = error_body(self.message, self.type, self.code, self.param)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -41,17 +50,28 @@ class Refusal:
 
 def closed_path(path: str) -> Refusal:
     """Return the response to a path that is not on the list."""
+    # The default of that client; one setting changes it.
+    hint = " (for OpenAI's Agents SDK: set_default_openai_api('chat_completions'))"
     return Refusal(
-        *("path", 404, _INVALID, "path_not_open"),
-        f"{path} is not available at this endpoint: send chats to /v1/chat/completions, or contact"
-        " the administrator of the endpoint.",
+        *("path", 404, INVALID, "path_not_open"),
+        f"{path} is not available at this endpoint: send chats to /v1/chat/completions"
+        f"{hint if path == RESPONSES_PATH else ''}, or contact the administrator of the endpoint.",
+    )
+
+
+def unknown_model(name: str) -> Refusal:
+    """Return the response to a request for a model that the endpoint does not serve."""
+    return Refusal(
+        *("invalid_request", 404, INVALID, "model_not_found"),
+        f"The model `{name[:200]}` does not exist: send a GET to /v1/models for the names.",
+        param="model",
     )
 
 
 def misdirected() -> Refusal:
     """Return the response to a request that is meant for another endpoint (RFC 9110, 15.5.20)."""
     return Refusal(
-        *("endpoint", 421, _INVALID, "misdirected_request"),
+        *("endpoint", 421, INVALID, "misdirected_request"),
         "The request is for another endpoint, and none of its replicas is at this address: send it"
         " to the Service of that endpoint.",
         closes=True,
@@ -61,7 +81,7 @@ def misdirected() -> Refusal:
 def unknown_key() -> Refusal:
     """Return the response to a request without a valid key."""
     return Refusal(
-        *("api_key", 401, _INVALID, "invalid_api_key"),
+        *("api_key", 401, INVALID, "invalid_api_key"),
         "The API key is missing or invalid: send a valid one as `Authorization: Bearer KEY`.",
     )
 
@@ -69,7 +89,7 @@ def unknown_key() -> Refusal:
 def too_large(limit: int) -> Refusal:
     """Return the response to a request that is larger than allowed."""
     return Refusal(
-        *("body_too_large", 413, _INVALID, "request_too_large"),
+        *("body_too_large", 413, INVALID, "request_too_large"),
         f"The request is larger than {limit} bytes, the maximum of this endpoint: send fewer or"
         " smaller images, or shorten the conversation.",
         closes=True,
@@ -79,7 +99,7 @@ def too_large(limit: int) -> Refusal:
 def headers_too_large(limit: int) -> Refusal:
     """Return the response to a request with too many or too long headers."""
     return Refusal(
-        *("header_bytes", 431, _INVALID, "headers_too_large"),
+        *("header_bytes", 431, INVALID, "headers_too_large"),
         f"The headers are larger than {limit} bytes: send fewer or shorter ones"
         " (limit header_bytes of this endpoint).",
         closes=True,
@@ -89,7 +109,7 @@ def headers_too_large(limit: int) -> Refusal:
 def invalid_length() -> Refusal:
     """Return the response to a Content-Length that is not a number of bytes."""
     return Refusal(
-        *("content_length", 400, _INVALID, "invalid_content_length"),
+        *("content_length", 400, INVALID, "invalid_content_length"),
         "The header Content-Length is not a number of bytes.",
         closes=True,
     )
@@ -98,7 +118,7 @@ def invalid_length() -> Refusal:
 def encoded() -> Refusal:
     """Return the response to a compressed request."""
     return Refusal(
-        *("content_encoding", 400, _INVALID, "unsupported_content_encoding"),
+        *("content_encoding", 400, INVALID, "unsupported_content_encoding"),
         "The request is compressed, which the server does not read: send it without the header"
         " Content-Encoding.",
         closes=True,
@@ -108,7 +128,7 @@ def encoded() -> Refusal:
 def wrong_media_type() -> Refusal:
     """Return the response to a request that does not declare itself as JSON."""
     return Refusal(
-        *("content_type", 400, _INVALID, "unsupported_content_type"),
+        *("content_type", 400, INVALID, "unsupported_content_type"),
         "The request is not declared as JSON: send the header `Content-Type: application/json`.",
     )
 
@@ -116,7 +136,7 @@ def wrong_media_type() -> Refusal:
 def too_slow(seconds: int) -> Refusal:
     """Return the response to a body that does not arrive."""
     return Refusal(
-        *("body_seconds", 408, _INVALID, "request_timeout"),
+        *("body_seconds", 408, INVALID, "request_timeout"),
         f"The request did not arrive within {seconds} seconds: send less, or send it faster"
         " (limit body_seconds of this endpoint).",
         closes=True,
@@ -126,7 +146,7 @@ def too_slow(seconds: int) -> Refusal:
 def too_many_bytes(limit: int) -> Refusal:
     """Return the response while other requests take all the memory for bodies."""
     return Refusal(
-        *("received_bytes", 503, "server_error", "overloaded"),
+        *("received_bytes", 503, SERVER, "overloaded"),
         f"The server is receiving {limit} bytes of requests already: retry shortly"
         " (limit received_bytes of this endpoint).",
         closes=True,
@@ -136,16 +156,42 @@ def too_many_bytes(limit: int) -> Refusal:
 def not_json(reason: str) -> Refusal:
     """Return the response to a body that is not one JSON object."""
     return Refusal(
-        *("not_json", 400, _INVALID, "invalid_json"),
+        *("not_json", 400, INVALID, "invalid_json"),
         f"The request is not a JSON object in UTF-8 (RFC 8259): {reason}.",
     )
 
 
-def not_a_request(reason: str) -> Refusal:
+def not_a_request(reason: str, param: str | None = None) -> Refusal:
     """Return the response to JSON that has a field of another type than the engine's."""
     return Refusal(
-        *("invalid_request", 400, _INVALID, "invalid_request"),
+        *("invalid_request", 400, INVALID, "invalid_request"),
         f"The request has an invalid field: {reason}.",
+        param=param,
+    )
+
+
+def empty(field: str) -> Refusal:
+    """Return the response to a request whose messages or inputs are an empty list."""
+    return Refusal(
+        *("invalid_request", 400, INVALID, "empty_array"),
+        f"{field} is empty: send at least one message.",
+        param=field,
+    )
+
+
+def unknown_loop_policy() -> Refusal:
+    """Return the response to a header that selects no policy for loops."""
+    return Refusal(
+        *("invalid_request", 400, INVALID, "invalid_value"),
+        "The header X-Mistral-Loops is none of off, observe and stop: correct or remove it.",
+    )
+
+
+def no_system_prompt() -> Refusal:
+    """Return the response to chats that would go without the prompt that their owner wants."""
+    return Refusal(
+        *("system_prompt", 503, SERVER, "system_prompt_unavailable"),
+        "The system prompt of this endpoint cannot be read: retry later, or send a system message.",
     )
 
 
@@ -158,22 +204,51 @@ def limit_exceeded(limit: str, sentence: str, *, status: int = 400) -> Refusal:
         status: 413 if it is the size of the request.
     """
     return Refusal(
-        *(limit, status, _INVALID, "limit_exceeded"),
+        *(limit, status, INVALID, "limit_exceeded"),
         f"{sentence}: send less (limit {limit} of this endpoint).",
     )
 
 
-def unreadable_image() -> Refusal:
+def unreadable_image(which: str, param: str) -> Refusal:
     """Return the response to an image whose size cannot be told from its header."""
     return Refusal(
-        *("image_format", 400, _INVALID, "unreadable_image"),
-        "The header of an image shows no size: send a PNG, JPEG, WEBP or GIF in base64.",
+        *("image_format", 400, INVALID, "unreadable_image"),
+        f"The header of {which} shows no size: send a PNG, JPEG, WEBP or GIF in base64.",
+        param=param,
+    )
+
+
+def not_base64(which: str, param: str) -> Refusal:
+    """Return the response to a `data:` URL of another encoding."""
+    return Refusal(
+        *("image_format", 400, INVALID, "invalid_base64"),
+        f"{which[0].upper()}{which[1:]} is not in base64: send a data: URL such as"
+        " data:image/png;base64,iVBORw...",
+        param=param,
+    )
+
+
+def image_url_not_allowed(which: str, param: str, *, remote: bool) -> Refusal:
+    """Return the response to an image that the endpoint does not fetch.
+
+    Args:
+        which: the image.
+        param: its place in the request.
+        remote: whether its URL is one of HTTP; another scheme is never fetched.
+    """
+    advice = ", or ask the administrator of the endpoint to allow its host" if remote else ""
+    return Refusal(
+        *("image_url", 400, INVALID, "image_url_not_allowed"),
+        f"This endpoint does not fetch {which} by its URL: send it as a data: URL in base64"
+        f"{advice}.",
+        param=param,
     )
 
 
 def out_of_range(field: str, low: float, high: float) -> Refusal:
     """Return the response to a number that the engine cannot compute with."""
     return Refusal(
-        *("out_of_range", 400, _INVALID, "invalid_value"),
+        *("out_of_range", 400, INVALID, "invalid_value"),
         f"{field} is not a number from {low:g} to {high:g}: correct it.",
+        param=field,
     )

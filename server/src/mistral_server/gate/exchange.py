@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from mistral_server.contract import GateSettings
 from mistral_server.gate import metrics, response
 from mistral_server.gate.asgi import Headers, Message, Replay, Send, with_length
+from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.observer import Observer
 from mistral_server.gate.request import RequestOptions
 from mistral_server.gate.stream import Stream
@@ -31,11 +32,18 @@ class Exchange:
         settings: the gate's settings.
         replay: aborts the application when a generation is stopped.
         send: sends to the client.
+        request: the request, for errors within a stream.
     """
 
     def __init__(
-        self, options: RequestOptions, settings: GateSettings, replay: Replay, send: Send
+        self,
+        options: RequestOptions,
+        settings: GateSettings,
+        replay: Replay,
+        send: Send,
+        request: ClientRequest,
     ) -> None:
+        self._question = request
         self._settings = settings
         self._replay = replay
         self._send = send
@@ -88,7 +96,11 @@ class Exchange:
         )
         self._passthrough = start["status"] >= 400
         if content_type.startswith(b"text/event-stream"):
-            self._stream = Stream(self._observer, accurate_finish=self._settings.honest_finish)
+            self._stream = Stream(
+                self._observer,
+                accurate_finish=self._settings.honest_finish,
+                request=self._question,
+            )
         if self._passthrough or self._stream is not None:
             await self._send(start)
         else:

@@ -7,6 +7,7 @@ import binascii
 import io
 import struct
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 _HEADER = 64 * 1024
@@ -26,18 +27,58 @@ _FORMATS = ("JPEG", "GIF", "BMP", "TIFF", "JPEG2000", "AVIF")
 thirty more, of which ICO and others are decoded by opening them."""
 
 
-def image_urls(document: dict[str, Any]) -> list[str]:
-    """Return the `data:` URLs of the images of a chat."""
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of a request."""
+
+    number: int
+    """Its number in the request, from 1."""
+    param: str
+    """Where it is in the request, such as `messages[0].content[1].image_url`."""
+    url: str
+
+    @property
+    def words(self) -> str:
+        """The image in the words of a message to the client."""
+        return f"image {self.number} ({self.param})"
+
+
+def images_of(document: dict[str, Any]) -> list[Image]:
+    """Return the images of a chat, also those that are not in the request itself."""
     parts = [
-        part
+        (f"{name}[{at}].content[{within}].image_url", part)
         for name in ("messages", "input")
-        for message in _list(document.get(name))
+        for at, message in enumerate(_list(document.get(name)))
         if isinstance(message, dict)
-        for part in _list(message.get("content"))
+        for within, part in enumerate(_list(message.get("content")))
         if isinstance(part, dict)
     ]
-    urls = [_url(part.get("image_url")) for part in parts]
-    return [url for url in urls if url is not None and is_data(url)]
+    urls = [(param, _url(part.get("image_url"))) for param, part in parts]
+    with_urls = [(param, url) for param, url in urls if url is not None]
+    return [Image(number, param, url) for number, (param, url) in enumerate(with_urls, start=1)]
+
+
+def first_not_base64(document: dict[str, Any]) -> str | None:
+    """Return the first image whose data has other characters than base64, in words."""
+    for image in images_of(document):
+        if is_data(image.url):
+            _, _, encoded = image.url.partition(",")
+            try:
+                binascii.a2b_base64(encoded, strict_mode=True)
+            except ValueError:
+                return image.words.capitalize()
+    return None
+
+
+def is_base64(url: str) -> bool:
+    """Return whether a `data:` URL declares its content as base64."""
+    head, comma, _ = url.partition(",")
+    return bool(comma) and head.lower().endswith(";base64")
+
+
+def is_remote(url: str) -> bool:
+    """Return whether a URL is one of HTTP."""
+    return url[:8].lstrip().lower().startswith(("http:", "https:"))
 
 
 def is_data(url: str) -> bool:
@@ -133,15 +174,15 @@ def _webp_pixels(content: bytes) -> int | None:
 
 def _other_pixels(content: bytes) -> int | None:
     # Only vLLM's environment is sure to have it, and the commands for files do without.
-    from PIL import Image
+    from PIL import Image as Pillow
 
     try:
         # It warns of large or odd images, and rejects the largest by itself.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(_Header(content), formats=_FORMATS) as image:
+            with Pillow.open(_Header(content), formats=_FORMATS) as image:
                 return image.width * image.height
-    except Image.DecompressionBombError:
+    except Pillow.DecompressionBombError:
         return 2**63
     except _TooLong:
         raise

@@ -18,12 +18,15 @@ from mistral_server.gate.constraints import (
 from mistral_server.gate.document import NotJson, number
 from mistral_server.gate.error_responses import (
     Refusal,
+    empty,
+    image_url_not_allowed,
     limit_exceeded,
+    not_base64,
     not_json,
     out_of_range,
     unreadable_image,
 )
-from mistral_server.gate.images import image_urls, pixels
+from mistral_server.gate.images import Image, images_of, is_base64, is_data, is_remote, pixels
 
 _RANGES = {
     # Beyond these, vLLM computes with 32 bits, and answers 500 or divides by zero.
@@ -70,6 +73,8 @@ class Bounds:
     """Maximum number of images; the engine has the same limit, but reads them first."""
     strict_tools: bool
     """Whether the gate makes all tools strict."""
+    media_domains: tuple[str, ...] = ()
+    """Hosts that images are fetched from."""
 
 
 def unread_refusal(body: bytes, limits: LimitSettings) -> Refusal | None:
@@ -96,6 +101,9 @@ def refusal(document: dict[str, Any], size: int, bounds: Bounds) -> Refusal | No
 
 def _refusals(document: dict[str, Any], size: int, bounds: Bounds) -> Iterator[Refusal]:
     limits = bounds.limits
+    for field in ("messages", "input"):
+        if document.get(field) == []:
+            yield empty(field)
     for field, limit, noun in _COUNTED:
         value = document.get(field)
         if isinstance(value, list):
@@ -149,22 +157,35 @@ def _prompts(prompt: object) -> int:
 
 
 def _images(document: dict[str, Any], size: int, bounds: Bounds) -> Iterator[Refusal]:
-    limits, urls = bounds.limits, image_urls(document)
-    text = size - sum(len(url) for url in urls)
+    limits, images = bounds.limits, images_of(document)
+    included = [image for image in images if is_data(image.url)]
+    text = size - sum(len(image.url) for image in included)
     yield from _maybe(_text_refusal(text, limits))
-    if len(urls) > bounds.images:
+    yield from _fetched(images, bounds)
+    if len(included) > bounds.images:
         return  # the engine says so, before it decodes any
     total = 0
-    for url in urls:
-        count = pixels(url)
+    for image in included:
+        if not is_base64(image.url):
+            yield not_base64(image.words, image.param)
+        count = pixels(image.url)
         if count is None:
-            yield unreadable_image()
+            yield unreadable_image(image.words, image.param)
             return
         total += count
-        yield from _maybe(_count("image_pixels", limits, "An image", count, "pixels"))
+        what = image.words.capitalize()
+        yield from _maybe(_count("image_pixels", limits, what, count, "pixels"))
         yield from _maybe(
             _count("total_image_pixels", limits, "All images together", total, "pixels")
         )
+
+
+def _fetched(images: list[Image], bounds: Bounds) -> Iterator[Refusal]:
+    """Yield the refusals of images that the engine is not to fetch, whatever it says of them."""
+    for image in images:
+        remote = is_remote(image.url)
+        if not is_data(image.url) and not (remote and bounds.media_domains):
+            yield image_url_not_allowed(image.words, image.param, remote=remote)
 
 
 def _constraints(document: dict[str, Any], bounds: Bounds) -> Iterator[Refusal]:

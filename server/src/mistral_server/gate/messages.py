@@ -16,8 +16,13 @@ _SYSTEM_ROLES = frozenset({"system", "developer"})
 _ALPHABET = string.digits + string.ascii_letters
 
 
+class _CallFunction(msgspec.Struct):
+    arguments: str | None = None
+
+
 class _Call(msgspec.Struct):
     id: str | None = None
+    function: _CallFunction | None = None
 
 
 class _Message(msgspec.Struct):
@@ -41,7 +46,11 @@ class Messages:
 
     def __init__(self, raw: msgspec.Raw) -> None:
         self._raw = raw
-        self._messages = _decode_messages(raw)
+        try:
+            self._messages = _decode_messages(raw)
+        except msgspec.ValidationError as error:
+            reason, _, path = str(error).partition(" - at `$")
+            raise msgspec.ValidationError(f"{reason} - at `messages{path or '`'}") from None
         if any(message.role not in _ROLES for message in self._messages):
             # vLLM would write the role to its log, and a client may have put anything into it.
             roles = ", ".join(sorted(_ROLES))
@@ -52,10 +61,14 @@ class Messages:
         """Return the messages, or None if they are unchanged."""
         return None if self._parts is None else msgspec.Raw(_encode(self._parts))
 
+    @property
+    def has_system(self) -> bool:
+        """Whether there is a system message."""
+        return any(message.role in _SYSTEM_ROLES for message in self._messages)
+
     def add_system(self, prompt: str) -> bool:
         """Insert a system message, unless there is one or there are no messages."""
-        roles = {message.role for message in self._messages}
-        if not roles or not _SYSTEM_ROLES.isdisjoint(roles):
+        if not self._messages or self.has_system:
             return False
         text = json.dumps({"role": "system", "content": prompt})
         self._change().insert(0, msgspec.Raw(text.encode()))

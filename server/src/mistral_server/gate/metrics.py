@@ -61,7 +61,7 @@ WORKAROUNDS = Gauge(
 
 CHANGE_NAMES = (
     *("developer_role", "loop_stop", "max_tokens", "strict_tools", "system_prompt", "tool_ids"),
-    *("finish_reason", "repetition_detection", "stream_ended"),
+    *("finish_reason", "reasoning_effort", "repetition_detection", "stream_ended"),
 )
 REFUSAL_REASONS = (
     *("api_key", "body_too_large", "endpoint", "path"),
@@ -71,7 +71,8 @@ REFUSAL_REASONS = (
     *("choices", "generations", "logprobs", "prompts", "stop_strings"),
     *("brackets", "content_parts", "messages", "text_bytes", "tools"),
     *("guided_choices", "repetitions", "schema_bytes", "string_length"),
-    *("image_format", "image_pixels", "total_image_pixels"),
+    *("image_format", "image_pixels", "image_url", "total_image_pixels"),
+    "system_prompt",
 )
 """Those of limits have the names of their settings."""
 

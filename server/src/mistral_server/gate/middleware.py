@@ -7,6 +7,7 @@ that the supervisor sets.
 import hmac
 import logging
 import os
+import re
 
 from mistral_server.contract import (
     ENDPOINT_ENV,
@@ -45,13 +46,25 @@ from mistral_server.gate.error_responses import (
     Refusal,
     closed_path,
     misdirected,
+    no_system_prompt,
     not_a_request,
     not_json,
     unknown_key,
+    unknown_loop_policy,
     wrong_media_type,
 )
 from mistral_server.gate.exchange import Exchange
-from mistral_server.gate.request import Prepared, RequestPolicy, needs_context_length, prepare
+from mistral_server.gate.models import Models, is_model
+from mistral_server.gate.quiet_log import shorten_mistakes
+from mistral_server.gate.reasoning import lacks_effort
+from mistral_server.gate.reply import Reply
+from mistral_server.gate.request import (
+    Prepared,
+    RequestPolicy,
+    lacks_system,
+    needs_context_length,
+    prepare,
+)
 from mistral_server.gate.response import UNREADABLE
 from mistral_server.gate.system_prompt import SystemPrompt
 
@@ -63,6 +76,9 @@ GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
 
 _ACTIONS: dict[bytes, LoopAction] = {b"off": "Off", b"observe": "Observe", b"stop": "Stop"}
 
+_PARAM = re.compile(r" - at `([^`$]+)`")
+"""Where a field of another type is."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -71,6 +87,7 @@ class Gate:
 
     def __init__(self, app: Application) -> None:
         log_handlers.share()
+        shorten_mistakes()
         self._app = app
         settings = ServerSettings.model_validate_json(os.environ[SERVER_SETTINGS_ENV])
         self._settings = settings.gate
@@ -79,14 +96,19 @@ class Gate:
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
         self._intake = Intake(settings.gate)
         self._bounds = limits.Bounds(
-            settings.gate.limits, settings.engine.images_per_prompt, settings.gate.strict_tools
+            settings.gate.limits,
+            settings.engine.images_per_prompt,
+            settings.gate.strict_tools,
+            settings.engine.media_domains,
         )
         connections.bound_heads(
             settings.gate.limits.head_seconds,
             settings.gate.limits.header_bytes,
             on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
         )
-        self._context_window = ContextWindow(app, settings.engine.context_length)
+        self._models = Models(app)
+        self._lacks_effort = lacks_effort(settings.model.path)
+        self._context_window = ContextWindow(self._models, settings.engine.context_length)
         self._system_prompt = (
             SystemPrompt(settings.system_prompt.path, settings.model.served_name)
             if settings.system_prompt
@@ -106,15 +128,28 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
+        reply = Reply(scope, send, self._settings.allowed_origins)
+        try:
+            await self._respond(reply.scope(), receive, reply)
+        except Exception as error:
+            await reply.fail(error)
+        finally:
+            reply.log()
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Reply) -> None:
         refusal = self._refusal(scope) or head_refusal(scope, self._settings)
         if refusal is not None:
             await _refuse(refusal, send)
+        elif scope["method"] == "OPTIONS":
+            await send.send_options()
+        elif is_model(scope):
+            await self._models.respond(scope, send)
         elif has_body(scope):
             await self._receive(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _receive(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _receive(self, scope: Scope, receive: Receive, send: Reply) -> None:
         """Receive the body of a request, and handle it if it is within the limits."""
         try:
             body = await self._intake.body(receive)
@@ -123,10 +158,13 @@ class Gate:
         if isinstance(body, Refusal):
             await _refuse(body, send)
             return
+        send.body = body
         generates = scope["method"] == "POST" and scope["path"] in GENERATING_PATHS
         refusal = None
         if generates and not is_json(scope):
             refusal = wrong_media_type()
+        elif generates and not _is_loop_policy(header(scope, LOOPS_HEADER)):
+            refusal = unknown_loop_policy()
         elif generates or (body and may_be_json(scope)):
             refusal = self._evaluate(body)
         if refusal is not None:
@@ -176,7 +214,7 @@ class Gate:
             metrics.ERRORS.labels("request").inc()
             return not_a_request("the gate cannot read it")
 
-    async def _generate(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _generate(self, scope: Scope, body: bytes, receive: Receive, send: Reply) -> None:
         prepared = await self._prepare(scope, body)
         if isinstance(prepared, Refusal):
             await _refuse(prepared, send)
@@ -187,7 +225,7 @@ class Gate:
         scope = {**scope, "headers": with_length(scope["headers"], len(prepared.body))}
         may_stop = prepared.options.loops == "Stop"
         replay = Replay(prepared.body, receive, abortable=may_stop)
-        exchange = Exchange(prepared.options, self._settings, replay, send)
+        exchange = Exchange(prepared.options, self._settings, replay, send, send.request())
         try:
             await self._app(scope, replay, exchange.send)
         finally:
@@ -203,15 +241,22 @@ class Gate:
             system_prompt = (
                 self._system_prompt.render() if self._system_prompt is not None else None
             )
+            chat = scope["path"] == CHAT_PATH
+            missing = self._system_prompt is not None and system_prompt is None
+            if missing and chat and lacks_system(body):
+                return no_system_prompt()  # and not the answers of a model without it
             prepared = prepare(
                 body,
-                chat=scope["path"] == CHAT_PATH,
+                chat=chat,
                 loops=action or self._settings.loops.action,
-                policy=RequestPolicy(self._settings, system_prompt, context_length),
+                policy=RequestPolicy(
+                    self._settings, system_prompt, context_length, self._lacks_effort
+                ),
             )
         except UNREADABLE as error:
             # The JSON was read before, so a field has another type than the engine's.
-            return not_a_request(str(error))
+            param = _PARAM.search(str(error))
+            return not_a_request(str(error), param and param[1])
         except Exception:
             _log.exception("Cannot process a request; it is passed on unchanged")
             metrics.ERRORS.labels("request").inc()
@@ -219,6 +264,11 @@ class Gate:
         for change in prepared.changes:
             metrics.CHANGES.labels(change).inc()
         return prepared
+
+
+def _is_loop_policy(value: bytes | None) -> bool:
+    """Return whether a header selects a policy, or is not there."""
+    return not (value or b"").strip() or (value or b"").strip().lower() in _ACTIONS
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from mistral_server.contract import GateSettings, LoopAction
 from mistral_server.gate.document import is_false, is_true, number
 from mistral_server.gate.messages import Messages
+from mistral_server.gate.reasoning import EFFORTS
 from mistral_server.gate.tool_calls import Tools
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -77,6 +78,8 @@ class RequestPolicy:
     """System prompt for chats that do not provide one."""
     context_length: int | None = None
     """Tokens of prompt and response together; None if unavailable."""
+    lacks_effort: bool = False
+    """Whether the model has no reasoning effort."""
 
 
 def prepare(body: bytes, *, chat: bool, loops: LoopAction, policy: RequestPolicy) -> Prepared:
@@ -91,6 +94,9 @@ def prepare(body: bytes, *, chat: bool, loops: LoopAction, policy: RequestPolicy
     changes = _change_messages(fields, policy) if chat and "messages" in fields else []
     if policy.settings.fit_max_tokens and policy.context_length is not None:
         changes += _fit_max_tokens(fields, policy.context_length)
+    if chat and policy.lacks_effort and _has_effort(fields):
+        del fields["reasoning_effort"]
+        changes.append("reasoning_effort")
     if policy.settings.strict_tools and options.tools is not None and _make_strict(fields):
         changes.append("strict_tools")
     own_rule = _value(fields, "repetition_detection")
@@ -120,6 +126,16 @@ def needs_context_length(body: bytes) -> bool:
     return b'"max_tokens"' in body or b'"max_completion_tokens"' in body
 
 
+def lacks_system(body: bytes) -> bool:
+    """Return whether a chat has no system message.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is not a request.
+    """
+    fields = _decode_fields(body)
+    return "messages" in fields and not Messages(fields["messages"]).has_system
+
+
 def _options(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction) -> RequestOptions:
     stream_options = _value(fields, "stream_options")
     echo = _echoes(fields, chat=chat)
@@ -133,6 +149,11 @@ def _options(fields: Mapping[str, msgspec.Raw], *, chat: bool, loops: LoopAction
         usage=isinstance(stream_options, dict) and is_true(stream_options.get("include_usage")),
         max_tokens=_max_tokens(fields),
     )
+
+
+def _has_effort(fields: Mapping[str, msgspec.Raw]) -> bool:
+    effort = _value(fields, "reasoning_effort")
+    return isinstance(effort, str) and effort in EFFORTS
 
 
 def _echoes(fields: Mapping[str, msgspec.Raw], *, chat: bool) -> bool:

@@ -6,11 +6,14 @@ import msgspec
 
 from mistral_server.gate import chunks
 from mistral_server.gate.chunks import DATA, END, Chunk, Shape
+from mistral_server.gate.engine_error_rules import ClientRequest
+from mistral_server.gate.engine_errors import translated_event
 from mistral_server.gate.observer import Observer
 from mistral_server.gate.response import NULL, UNREADABLE, without_token_ids
 
 DONE = b"data: [DONE]\n\n"
 _OTHER_END = b"\r\n\r\n"
+_ERROR = DATA + b'{"error":'
 _LENGTH = b'"finish_reason":"length"'
 
 MISSES = 16
@@ -23,11 +26,20 @@ class Stream:
     Args:
         observer: reads all pieces.
         accurate_finish: report `length` for a stopped loop and for a truncated call.
+        request: the request.
         learn_limit: maximum number of events that shapes are learned from. A stream has one shape,
             or a few with reasoning or several choices; more are not worth the search.
     """
 
-    def __init__(self, observer: Observer, *, accurate_finish: bool, learn_limit: int = 4) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        *,
+        accurate_finish: bool,
+        request: ClientRequest | None = None,
+        learn_limit: int = 4,
+    ) -> None:
+        self._question = request or ClientRequest("POST", "", "")
         self._observer = observer
         self._accurate_finish = accurate_finish
         self._lessons_left = learn_limit
@@ -116,6 +128,9 @@ class Stream:
         except UNREADABLE:
             self.unreadable += 1
             return event + END
+        if event.startswith(_ERROR):
+            error = translated_event(event[len(DATA) :], self._question)
+            return event + END if error is None else DATA + error.body() + END
         pieces = [choice.piece() for choice in chunk.choices]
         for choice, piece in zip(chunk.choices, pieces, strict=True):
             self._observer.add(choice.index, piece)

@@ -1,0 +1,189 @@
+"""The way back to the client: the id of the request, one dialect of errors, a line of the log."""
+
+import logging
+import time
+from collections.abc import Awaitable
+
+from mistral_server.contract import (
+    KEYLESS_PATHS,
+    REQUEST_ID_HEADER,
+    preflight_headers,
+    request_id,
+    response_headers,
+)
+from mistral_server.gate import engine_errors
+from mistral_server.gate.asgi import Headers, Message, Scope, Send, header, with_length
+from mistral_server.gate.engine_error_rules import ClientRequest
+from mistral_server.gate.engine_errors import EngineError
+
+_ID_HEADER = REQUEST_ID_HEADER.encode()
+_CORS = b"access-control-"
+_MAX_PATH = 200
+"""Characters of a path in the log."""
+
+_STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+"""Headers of streams: proxies such as nginx hold their events back otherwise."""
+
+_log = logging.getLogger(__name__)
+
+
+class Reply:
+    """Sends the response to one request. Pass it to applications as their `send`.
+
+    Args:
+        scope: of the request.
+        send: sends to the client.
+        origins: of web pages that may read the response.
+    """
+
+    def __init__(self, scope: Scope, send: Send, origins: tuple[str, ...] = ()) -> None:
+        self.id = request_id(_text(scope, _ID_HEADER))
+        self._origins = origins
+        self.body = b""
+        """The body of the request, for errors that name a part of it."""
+        self._scope = scope
+        self._send = send
+        self._status = 0
+        self._began = False
+        self._error: Message | None = None
+        """The start of an error that is not sent yet."""
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._started_at = time.monotonic()
+
+    def scope(self) -> Scope:
+        """Return the scope for the application: with this id, which the engine uses too."""
+        others = [one for one in self._scope["headers"] if one[0] != _ID_HEADER]
+        return {**self._scope, "headers": [*others, (_ID_HEADER, self.id.encode())]}
+
+    def request(self) -> ClientRequest:
+        """Return the request in short."""
+        return ClientRequest(self._scope["method"], self._scope["path"], self.id, self.body)
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Send a message. Not a coroutine: most are events of a stream, which are not touched."""
+        if self._began:
+            return self._send(message)
+        if message["type"] == "http.response.start":
+            return self._start(message)
+        return self._on_error_body(message)
+
+    async def send_options(self) -> None:
+        """Respond to OPTIONS, which a browser sends before the request of a page."""
+        origin = _text(self._scope, b"origin")
+        requested = _text(self._scope, b"access-control-request-headers")
+        headers = _encoded(preflight_headers(origin, requested, self._origins))
+        self._status = 204
+        start = {"type": "http.response.start", "status": 204, "headers": headers}
+        await self._send_start(start, own=True)
+        await self({"type": "http.response.body", "body": b""})
+
+    async def fail(self, error: Exception) -> None:
+        """Respond to a request during which the application raised an exception.
+
+        Raises:
+            Exception: the same one, if the response has begun: only closing the connection tells
+                the client that it is not complete.
+        """
+        if self._began:
+            raise error
+        reported = engine_errors.of_exception(error, self.request())
+        if reported.status >= 500:
+            _log.error("Request %s failed", self.id, exc_info=error)
+        self._error, self._parts = None, []
+        await self._send_error(reported, [])
+
+    def log(self) -> None:
+        """Write the line of this request, except for probes."""
+        path = self._scope["path"]
+        if path in KEYLESS_PATHS and self._status < 400:
+            return
+        client = self._scope.get("client")
+        seconds = time.monotonic() - self._started_at
+        _log.info(
+            '%s "%s %s" %s %.3f s %s',
+            client[0] if client else "-",
+            self._scope["method"],
+            _shown(path),
+            self._status or "disconnected",
+            seconds,
+            self.id,
+        )
+
+    async def _start(self, message: Message) -> None:
+        self._status = message["status"]
+        if self._status >= 400 and _content_type(message["headers"]).startswith(
+            b"application/json"
+        ):
+            self._error = message
+            return
+        await self._send_start(message)
+
+    async def _on_error_body(self, message: Message) -> None:
+        start = self._error
+        if start is None:
+            await self._send(message)
+            return
+        if self._size <= engine_errors.MAX_BODY_BYTES:
+            self._parts.append(bytes(message.get("body", b"")))
+            self._size += len(self._parts[-1])
+        if message.get("more_body", False):
+            return
+        body, headers = b"".join(self._parts), start["headers"]
+        self._error, self._parts = None, []
+        allow = next((value for name, value in headers if name.lower() == b"allow"), b"")
+        error = engine_errors.translated(
+            start["status"], body, self.request(), allow.decode("latin-1")
+        )
+        if error is None:
+            await self._send_start(start)
+            await self._send({"type": "http.response.body", "body": body})
+        else:
+            await self._send_error(error, headers)
+
+    async def _send_error(self, error: EngineError, headers: Headers) -> None:
+        if error.hidden:
+            _log.error("Request %s failed with status %d: %s", self.id, error.status, error.hidden)
+        self._status = error.status
+        body = error.body()
+        kept = [one for one in headers if one[0].lower() != b"content-type"]
+        headers = with_length([*kept, (b"content-type", b"application/json")], len(body))
+        start = {"type": "http.response.start", "status": error.status, "headers": headers}
+        await self._send_start(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _send_start(self, message: Message, *, own: bool = False) -> None:
+        self._began = True
+        origin = _text(self._scope, b"origin")
+        added = _encoded(response_headers(origin, self._origins))
+        if _content_type(message["headers"]).startswith(b"text/event-stream"):
+            added += _STREAM
+        names = {name for name, _ in added} | {_ID_HEADER}
+        # Some versions of vLLM allow every origin by default.
+        kept = [
+            (name, value)
+            for name, value in message["headers"]
+            if name.lower() not in names and (own or not name.lower().startswith(_CORS))
+        ]
+        await self._send({**message, "headers": [*kept, *added, (_ID_HEADER, self.id.encode())]})
+
+
+def _text(scope: Scope, name: bytes) -> str | None:
+    value = header(scope, name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _encoded(headers: list[tuple[str, str]]) -> Headers:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]
+
+
+def _content_type(headers: Headers) -> bytes:
+    return next((value for name, value in headers if name.lower() == b"content-type"), b"")
+
+
+def _shown(path: str) -> str:
+    """Return a path as it may be written to a log."""
+    return path[:_MAX_PATH].encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
+
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 34, 127)}

@@ -1,0 +1,191 @@
+"""Every response has the id of its request, and every request a line of the log."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate_engine import CHAT, FakeEngine, ask, gate, words
+from mistral_server.contract import request_id
+
+USER = {"role": "user", "content": "Hi"}
+BODY: dict[str, Any] = {"messages": [USER]}
+MADE = re.compile(r"[0-9a-f]{16}")
+SAFE = ("my-id-1", "a", "2c9e8f.x_y:z@h/1+2=", "x" * 128)
+UNSAFE = ("", " ", "a b", "x" * 129, 'a"b', "a\nb", "-a", "ü", "a\x00", "a;b", "a%0a")
+
+
+@pytest.mark.parametrize("sent", SAFE)
+def test_a_safe_id_is_kept(sent: str) -> None:
+    assert request_id(sent) == sent
+
+
+@pytest.mark.parametrize("sent", [None, *UNSAFE])
+def test_another_one_is_replaced(sent: str | None) -> None:
+    made = request_id(sent)
+
+    assert MADE.fullmatch(made)
+    assert made != request_id(sent)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the lines of requests."""
+    return [one.message for one in caplog.records if one.name == "mistral_server.gate.reply"]
+
+
+async def test_client_engine_and_log_have_the_id_of_the_client(
+    configure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mistral_server.gate.reply")
+    engine = FakeEngine()
+    got = await ask(gate(engine), BODY, headers=[("X-Request-Id", "my-id-1")])
+
+    assert got.headers["x-request-id"] == "my-id-1"
+    assert ids_of(engine) == ["my-id-1"]
+    (line,) = lines(caplog)
+    assert re.fullmatch(r'- "POST /v1/chat/completions" 200 0\.\d{3} s my-id-1', line)
+
+
+async def test_a_made_id_is_the_engines_too(configure: Any) -> None:
+    engine = FakeEngine(chunks=words(3))
+    got = await ask(gate(engine), {**BODY, "stream": True})
+    long = await ask(gate(engine), BODY, headers=[("X-Request-Id", "x" * 200)])
+
+    assert MADE.fullmatch(got.headers["x-request-id"])
+    assert ids_of(engine) == [got.headers["x-request-id"], long.headers["x-request-id"]]
+
+
+async def test_proxies_do_not_buffer_a_stream(configure: Any) -> None:
+    stream = await ask(gate(FakeEngine(chunks=words(3))), {**BODY, "stream": True})
+    whole = await ask(gate(FakeEngine()), BODY)
+
+    assert stream.headers["x-accel-buffering"] == "no"
+    assert stream.headers["cache-control"] == "no-cache"
+    assert not {"x-accel-buffering", "cache-control"} & {*whole.headers}
+
+
+def ids_of(engine: FakeEngine) -> list[str]:
+    """Return the ids that reached an engine."""
+    return [
+        value.decode()
+        for scope in engine.scopes
+        for name, value in scope["headers"]
+        if name == b"x-request-id"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [
+        ("/v1/responses", "POST", 404),
+        (CHAT, "POST", 400),
+        ("/v1/models", "GET", 200),
+        ("/v1/models/tiny", "GET", 200),
+        ("/v1/models/other", "GET", 404),
+    ],
+)
+async def test_every_response_has_an_id(
+    configure: Any, path: str, method: str, status: int
+) -> None:
+    body: Any = {"messages": []} if method == "POST" else b""
+    got = await ask(gate(FakeEngine()), body, path, method)
+
+    assert got.status == status
+    assert MADE.fullmatch(got.headers["x-request-id"])
+
+
+async def test_probes_are_logged_when_they_fail(
+    configure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mistral_server.gate.reply")
+    await ask(gate(FakeEngine()), b"", "/health", "GET")
+    assert lines(caplog) == []
+
+    await ask(gate(FakeEngine(status=503)), b"", "/health", "GET")
+    assert '"GET /health" 503' in caplog.text
+
+
+async def test_a_path_cannot_forge_a_line(configure: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "mistral_server.gate.reply")
+    await ask(gate(FakeEngine()), b"", '/a"\r\n\x1b[31mü' + "x" * 1000, "GET")
+
+    (line,) = lines(caplog)
+    assert line.startswith('- "GET /a\\x22\\x0d\\x0a\\x1b[31m\\xfcxxx')
+    assert len(line) < 300
+
+
+async def test_a_client_that_leaves_has_a_line(
+    configure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mistral_server.gate.reply")
+
+    async def leaves(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    await ask(gate(leaves), b"", "/v1/models", "GET")
+    assert '"GET /v1/models" disconnected' in caplog.text
+
+
+@pytest.mark.parametrize("value", ["banana", "stop, off", "true", "of"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+async def test_a_policy_for_loops_that_does_not_exist_is_refused(
+    configure: Any, value: str, path: str
+) -> None:
+    engine = FakeEngine()
+    got = await ask(gate(engine), BODY, path, headers=[("X-Mistral-Loops", value)])
+
+    assert got.status == 400
+    assert "none of off, observe and stop" in got.json()["error"]["message"]
+    assert engine.bodies == []
+
+
+@pytest.mark.parametrize("value", ["", " ", "off", "Observe", "STOP"])
+async def test_a_policy_for_loops_that_exists_is_taken(configure: Any, value: str) -> None:
+    got = await ask(gate(FakeEngine()), BODY, headers=[("X-Mistral-Loops", value)])
+
+    assert got.status == 200
+
+
+async def test_a_model_is_retrieved_as_it_is_listed(configure: Any) -> None:
+    engine = FakeEngine()
+    listed = (await ask(gate(engine), b"", "/v1/models", "GET")).json()["data"]
+    got = await ask(gate(engine), b"", "/v1/models/tiny", "GET")
+    other = await ask(gate(engine), b"", "/v1/models/owner/name", "GET")
+
+    assert got.json() == listed[0]
+    assert int(got.headers["content-length"]) == len(got.body)
+    assert other.status == 404
+    assert other.json()["error"]["code"] == "model_not_found"
+    assert "`owner/name`" in other.json()["error"]["message"]
+
+
+def write(path: Path) -> None:
+    """Write the system prompt."""
+    path.write_text("Be kind.")
+
+
+@pytest.fixture
+def prompt(configure: Any, tmp_path: Path) -> Path:
+    """Configure a system prompt whose file does not exist."""
+    path = tmp_path / "prompt"
+    configure(system_prompt={"path": str(path)})
+    return path
+
+
+async def test_no_chat_goes_without_the_system_prompt(prompt: Path) -> None:
+    engine = FakeEngine()
+    app = gate(engine)
+    got = await ask(app, BODY)
+
+    assert (got.status, got.headers["retry-after"]) == (503, "5")
+    assert got.json()["error"]["code"] == "system_prompt_unavailable"
+    assert engine.bodies == []
+
+    own = {"role": "system", "content": "Be brief."}
+    assert (await ask(app, {"messages": [own, USER]})).status == 200
+    assert (await ask(app, {"prompt": "Hi"}, "/v1/completions")).status == 200
+
+    write(prompt)
+    assert (await ask(app, BODY)).status == 200
+    assert engine.request["messages"][0] == {"role": "system", "content": "Be kind."}
