@@ -29,8 +29,13 @@ def template(spec: Object, context: RenderContext = CONTEXT) -> Object:
 
 
 def resources(**configured: Object) -> Object:
+    """Return the resources of the server's container, with the model on a claim."""
+    return resources_of({"pod": {"resources": configured}, **CACHED})
+
+
+def resources_of(spec: Object) -> Object:
     """Return the resources of the server's container."""
-    pod = template({"pod": {"resources": configured}})["spec"]
+    pod = template(spec)["spec"]
     result: Object = pod["containers"][0]["resources"]
     return result
 
@@ -122,6 +127,34 @@ def test_an_unset_request_has_a_default_below_its_limit(
     gpus = {"nvidia.com/gpu": "2"}
 
     assert resources(**configured) == {"requests": requests | gpus, "limits": limits | gpus}
+
+
+OTHER_MODEL = {"model": {"id": "example/other"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "requested"),
+    [
+        ({}, "50Gi"),
+        (ON_CPUS, "50Gi"),
+        ({"model": {"format": "huggingface"}}, "50Gi"),
+        (CACHED, None),
+        ({"model": {"source": CLAIM}}, None),
+        ({"model": {"source": {"image": {"reference": "models/small:1"}}}}, None),
+        (OTHER_MODEL, None),
+        (
+            {**OTHER_MODEL, "pod": {"resources": {"requests": {"ephemeral-storage": "30Gi"}}}},
+            "30Gi",
+        ),
+        ({"pod": {"resources": {"requests": {"ephemeral-storage": "60Gi"}}}}, "60Gi"),
+        # The API server refuses a request above its limit.
+        ({"pod": {"resources": {"limits": {"ephemeral-storage": "20Gi"}}}}, "20Gi"),
+    ],
+)
+def test_a_model_on_the_nodes_disk_is_known_to_the_scheduler(
+    spec: Object, requested: str | None
+) -> None:
+    assert resources_of(spec)["requests"].get("ephemeral-storage") == requested
 
 
 @pytest.mark.parametrize("spec", [{}, CACHED, {"model": {"source": CLAIM}}, ON_CPUS])

@@ -57,8 +57,10 @@ class Resources(ApiModel):
     )
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
-    """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, or the
-    limit if that is lower."""
+    """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, and
+    50Gi of ephemeral-storage if the recommended model is fetched without `spec.cache`; or the limit
+    if that is lower. For another model without `spec.cache`, set ephemeral-storage to the size of
+    its files plus 5Gi."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
     """Resource limits. Unset: 64Gi of memory per replica on GPUs, or the request if that is higher;
     no other limit. The container that fetches the model has the same limits, but at most 8Gi of
