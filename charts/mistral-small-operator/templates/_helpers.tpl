@@ -90,11 +90,14 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
-# No permission to delete: a claim holds a model that took long to fetch, and is deleted with its
-# resource.
+# Only claims that were never bound are deleted, to create them anew as their resource says now.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
+# Events about a claim that is not bound: the status quotes the newest one.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]

@@ -9,6 +9,7 @@ from mistral_operator.api import parse_spec
 from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render import RenderContext, children
+from mistral_operator.watch.facts import ClaimFacts
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
 CACHED = {"cache": {"size": "80Gi"}}
@@ -56,6 +57,45 @@ SAME_POD: dict[str, tuple[Object, Object]] = {
 @pytest.mark.parametrize(("spec", "change"), SAME_POD.values(), ids=SAME_POD)
 def test_a_change_that_does_not_affect_pods_restarts_none(spec: Object, change: Object) -> None:
     assert template(merged(spec, change)) == template(spec)
+
+
+MODES: dict[str, tuple[Object, str]] = {
+    "one replica": ({}, "ReadWriteOnce"),
+    "no replica": ({"replicas": 0}, "ReadWriteOnce"),
+    "several replicas": ({"replicas": 2}, "ReadWriteMany"),
+    "at most one replica": ({"autoscaling": {"minReplicas": 0, "maxReplicas": 1}}, "ReadWriteOnce"),
+    "up to several replicas": ({"autoscaling": {"maxReplicas": 2}}, "ReadWriteMany"),
+    "a mode that is set": ({"cache": {"accessMode": "ReadWriteMany"}}, "ReadWriteMany"),
+}
+
+
+@pytest.mark.parametrize(("spec", "mode"), MODES.values(), ids=MODES)
+def test_a_new_claim_has_the_access_mode_that_its_replicas_need(spec: Object, mode: str) -> None:
+    assert rendered("PersistentVolumeClaim", {"cache": {}, **spec})["spec"]["accessModes"] == [mode]
+
+
+@pytest.mark.parametrize("bound", [True, False])
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"])
+def test_an_existing_claim_keeps_its_access_mode(mode: str, bound: bool) -> None:
+    existing = ClaimFacts("small-model-cache", "uid", "80Gi", (mode,), bound=bound)
+    specs: list[Object] = [{"cache": {}}, {"cache": {}, "replicas": 3}]
+    for spec in specs:
+        (claim,) = [
+            one
+            for one in children(resource(spec), CONTEXT, claim=existing)
+            if one["kind"] == "PersistentVolumeClaim"
+        ]
+        assert claim["spec"]["accessModes"] == [mode]
+
+
+@pytest.mark.parametrize(("policy", "owned"), [("Delete", True), ("Retain", False)])
+def test_a_claim_is_deleted_with_its_resource_unless_it_is_retained(
+    policy: str, owned: bool
+) -> None:
+    claim = rendered("PersistentVolumeClaim", {"cache": {"whenDeleted": policy}})
+
+    assert ("ownerReferences" in claim["metadata"]) == owned
+    assert "ownerReferences" in rendered("Deployment", {"cache": {}})["metadata"]
 
 
 OTHER_POD: dict[str, Object] = {

@@ -40,6 +40,8 @@ class ConditionType(StrEnum):
     """Something is wrong that will not resolve by itself."""
     SCALING_LIMITED = "ScalingLimited"
     """An endpoint with autoscaling cannot have the replicas that its load needs."""
+    CACHE_BOUND = "CacheBound"
+    """The claim of an endpoint with a cache has a volume."""
 
 
 class Reason(StrEnum):
@@ -54,6 +56,8 @@ class Reason(StrEnum):
     APPLY_FAILED = "ApplyFailed"
     CONFIG_MAP_MISSING = "ConfigMapMissing"
     CLAIM_MISSING = "ClaimMissing"
+    CLAIM_PENDING = "ClaimPending"
+    CLAIM_DIFFERS = "ClaimDiffers"
     POD_REJECTED = "PodRejected"
     NO_FITTING_NODE = "NoFittingNode"
     UNSCHEDULABLE = "Unschedulable"
@@ -88,6 +92,9 @@ class Reason(StrEnum):
     ACTIVATOR_MISSING = "ActivatorMissing"
     NO_PORT = "NoPort"
     WITHIN_LIMITS = "WithinLimits"
+    BOUND = "Bound"
+    ONE_NODE = "OneNode"
+    CACHE_TOO_SMALL = "CacheTooSmall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; with autoscaling also
-    ScalingLimited."""
+    ScalingLimited, and with a cache CacheBound."""
     desired_replicas: Count = 0
     """Desired number of pods: `spec.replicas`, or the decision of the operator's own autoscaling,
     or 0 while suspended."""

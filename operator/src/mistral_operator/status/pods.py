@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
 from mistral_operator.kube import names
+from mistral_operator.status.cache import is_on_one_node
 from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -82,17 +83,23 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
             f" spec.pod.gpu.resourceName. The scheduler reports: {pod.unschedulable}",
         )
     if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
-        # Every new claim passes through this; one that stays here has no volume to be bound to.
+        # Every new claim passes through this; `cache.claim` finds one that cannot be bound.
         return waiting(
             Reason.UNSCHEDULABLE,
-            "waiting for its PersistentVolumeClaim to be bound. If this takes long, check the"
-            f" claim: its StorageClass may not exist. The scheduler reports: {pod.unschedulable}",
+            f"waiting for {_claim_of(resource)} to be bound. The scheduler reports:"
+            f" {pod.unschedulable}",
         )
     return stuck(
         Reason.UNSCHEDULABLE,
         "no node can run the pod: free or add a node, or change spec.pod."
         f" The scheduler reports: {pod.unschedulable}",
     )
+
+
+def _claim_of(resource: Resource) -> str:
+    source = resource.spec.model.source.persistent_volume_claim
+    name = names.cache_claim(resource.name) if source is None else source.claim_name
+    return f"PersistentVolumeClaim {name}"
 
 
 def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> Verdict | None:
@@ -202,7 +209,10 @@ def _last_end(container: ContainerFacts) -> str:
 def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
     if container is None or not container.running:
-        return waiting(Reason.CREATING, "the pod's containers are being created")
+        return waiting(
+            Reason.CREATING,
+            f"the pod's containers are being created{_one_node(status_input)}",
+        )
     unready = next((one for one in pod.containers if not (one.ours or one.ready)), None)
     if container.ready and unready is not None:
         return waiting(
@@ -212,6 +222,17 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     signal = status_input.observed.signal(pod)
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))
+
+
+def _one_node(status_input: StatusInput) -> str:
+    """Return why a replica may have to wait for another one to go, empty if it need not."""
+    claim, facts = status_input.observed.claim, status_input.observed.deployment
+    if claim is None or not is_on_one_node(claim) or facts is None or facts.replicas < 2:
+        return ""
+    return (
+        f". If this takes long: PersistentVolumeClaim {claim.name} is ReadWriteOnce, and only pods"
+        " on the node of its volume can use it"
+    )
 
 
 def _stage(

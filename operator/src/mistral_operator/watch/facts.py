@@ -119,6 +119,23 @@ class DeploymentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """The PersistentVolumeClaim of an endpoint's cache."""
+
+    name: str
+    uid: str
+    size: str
+    access_modes: tuple[str, ...] = ()
+    storage_class: str | None = None
+    bound: bool = False
+    """It has a volume, so it may hold a model. Never bound before: it holds nothing."""
+    cause: str = ""
+    """Why it is not bound, as far as anyone reports it."""
+    hopeless: bool = False
+    """It is not bound until someone acts."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFacts:
     """One node: its GPUs and other extended resources."""
 
@@ -146,6 +163,8 @@ class Observed:
     signals: Mapping[str, SignalDocument] | None = None
     """Last signals of each pod, by pod uid."""
     nodes: tuple[NodeFacts, ...] = ()
+    claim: ClaimFacts | None = None
+    """The claim of the cache, if it exists."""
     keda: bool = True
     """KEDA's CRD ScaledObject is installed."""
     activator: bool = True
@@ -261,6 +280,19 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
         replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
+    )
+
+
+def claim_facts(body: Body, uid: str) -> ClaimFacts:
+    """Return the facts of a PersistentVolumeClaim; of its metadata only the name is needed."""
+    spec = body.get("spec") or {}
+    return ClaimFacts(
+        name=body["metadata"]["name"],
+        uid=uid,
+        size=str(spec.get("resources", {}).get("requests", {}).get("storage", "0")),
+        access_modes=tuple(spec.get("accessModes") or ()),
+        storage_class=spec.get("storageClassName"),
+        bound=bool(spec.get("volumeName")),
     )
 
 
