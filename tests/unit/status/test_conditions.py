@@ -15,10 +15,10 @@ from builders import (
     signal,
 )
 from mistral_operator.api import ConditionType, Effective, Reason, Status
-from mistral_operator.api.status import MAX_MESSAGE, Problem
+from mistral_operator.api.status import MAX_MESSAGE, FetchStatus, Problem
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.verdict import Outlook
-from mistral_server.contract import Stage
+from mistral_server.contract import SignalDocument, Stage
 from operator_cluster_situations import BOUND, CACHES, CLUSTER_SITUATIONS, READY, with_claim
 from operator_foreign_containers import FOREIGN_CONTAINERS
 from operator_pod_situations import POD_SITUATIONS
@@ -213,6 +213,25 @@ def test_every_stage_has_words(stage: Stage) -> None:
     case = with_signals(status_input(pod_body(container())), small_1=signal(stage))
 
     assert condition_of(report(case, NOW)).message != "pod small-1: the server is starting"
+
+
+def test_the_status_has_the_progress_of_the_pod_that_has_fetched_most() -> None:
+    pods = [pod_body(container("fetch"), name=name) for name in ("small-1", "small-2", "small-3")]
+    case = with_signals(
+        status_input(*pods, pod_body(container(), name="small-4")),
+        small_1=fetched(7),
+        small_2=fetched(9),
+        small_4=fetched(11),
+    )
+
+    assert report(case, NOW).fetch == FetchStatus(fetched_bytes=9, total_bytes=10)
+    assert report(status_input(ready_pod(), deployment=READY), NOW).fetch is None
+
+
+def fetched(count: int) -> SignalDocument:
+    """Return what the init container reports."""
+    progress = {"fetched_bytes": count, "total_bytes": 10}
+    return SignalDocument.model_validate({"ready": False, "fetch": progress})
 
 
 # --- Effective configuration ----------------------------------------------------------------------

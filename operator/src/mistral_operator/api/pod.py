@@ -203,6 +203,10 @@ class Cache(ApiModel):
     few StorageClasses offer it. With ReadWriteOnce, all replicas run on one node. Unset: the mode
     of the existing claim; for a new one ReadWriteOnce if `replicas` (with autoscaling:
     `maxReplicas`) is at most 1, otherwise ReadWriteMany."""
+    verify: Literal["Sizes", "Hashes"] = "Sizes"
+    """What each start of a pod compares of a model that is already there. A file that is missing or
+    damaged is fetched again. `Hashes` finds all damage and reads the entire model, which takes a
+    minute or more."""
     when_deleted: Literal["Delete", "Retain"] = "Delete"
     """What happens to the claim when the resource is deleted. `Retain` keeps it, and a resource of
     the same name in the namespace uses it again."""

@@ -146,6 +146,15 @@ class ImageEngine(ApiModel):
     """Version of vLLM, as last reported by a ready replica."""
 
 
+class FetchStatus(ApiModel):
+    """Progress of a download of the model."""
+
+    fetched_bytes: Count = 0
+    """Bytes that are fetched."""
+    total_bytes: Count | None = None
+    """Size of the model's files in bytes. Unset while it is not known."""
+
+
 class Status(ApiModel):
     """Status that the operator reports."""
 
@@ -180,6 +189,8 @@ class Status(ApiModel):
     engine: ImageEngine | None = None
     """Engine of the server image, kept while no replica is ready. The condition ModelFits uses the
     memory figures of its version. Unset until a replica of the current image was ready."""
+    fetch: FetchStatus | None = None
+    """Progress of the pod that has fetched most of the model. Unset while no pod fetches it."""
     oom: Oom | None = None
     """Memory failures of the endpoint, and how the operator reacted. Unset if there were none."""
     autoscaling: AutoscalingStatus | None = None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from mistral_operator.api import ConditionType, Reason, Resource
 from mistral_operator.kube import names
 from mistral_operator.status.cache import is_on_one_node
+from mistral_operator.status.fetch import progress_text
 from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -65,7 +66,7 @@ def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     if pod.evicted:
         return stuck(Reason.SERVER_FAILED, f"the pod failed: {pod.evicted}")
     for container in pod.containers:
-        answer = _container_verdict(status_input, container)
+        answer = _container_verdict(status_input, pod, container)
         if answer is not None:
             return answer
     return _foreign_exit(pod) or _server_verdict(status_input, pod)
@@ -102,7 +103,9 @@ def _claim_of(resource: Resource) -> str:
     return f"PersistentVolumeClaim {name}"
 
 
-def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> Verdict | None:
+def _container_verdict(
+    status_input: StatusInput, pod: PodFacts, container: ContainerFacts
+) -> Verdict | None:
     if not container.ours:
         return _foreign_verdict(container)
     reason, message = container.waiting_reason, container.waiting_message
@@ -120,7 +123,7 @@ def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> 
             f" in the resource. The kubelet reports: {message or reason}",
         )
     if container.name == names.FETCH_CONTAINER:
-        return _fetch_verdict(container)
+        return _fetch_verdict(container, status_input.observed.signal(pod))
     if container.exit_code is not None and not container.started:
         return stuck(Reason.SERVER_FAILED, _last_end(container))
     return None
@@ -181,9 +184,11 @@ def _image_field(status_input: StatusInput, message: str) -> str:
     return images[max(named, key=len)] if named else " and ".join(images.values())
 
 
-def _fetch_verdict(container: ContainerFacts) -> Verdict | None:
+def _fetch_verdict(container: ContainerFacts, signal: SignalDocument | None) -> Verdict | None:
     if container.running and container.restarts == 0:
-        return waiting(Reason.FETCHING, "the model is being fetched from the hub")
+        text = progress_text(signal)
+        so_far = f": {text}" if text else ""
+        return waiting(Reason.FETCHING, f"the model is being fetched from the hub{so_far}")
     if container.exit_code:
         return stuck(Reason.FETCH_FAILED, _last_end(container))
     return None
@@ -220,6 +225,8 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
             f"the server is ready, but {_foreign(unready)} is not: correct what adds it",
         )
     signal = status_input.observed.signal(pod)
+    if signal is not None and signal.fetch is not None:
+        signal = None  # of the init container, and the server has not been polled yet
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))
 

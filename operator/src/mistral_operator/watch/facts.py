@@ -89,6 +89,12 @@ class PodFacts:
     keys_secret: str = ""
     """Name of the Secret with its API keys; empty if it has none."""
 
+    @property
+    def is_fetching(self) -> bool:
+        """Whether its init container fetches the model, which then serves the signals."""
+        fetch = self.container(names.FETCH_CONTAINER)
+        return fetch is not None and fetch.running
+
     def container(self, name: str) -> ContainerFacts | None:
         """Return a container by its name."""
         return next((one for one in self.containers if one.name == name), None)

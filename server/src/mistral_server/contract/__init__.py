@@ -48,7 +48,7 @@ from mistral_server.contract.settings import (
     ServerSettings,
     SystemPromptSettings,
 )
-from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument
+from mistral_server.contract.signals import EffectiveConfiguration, FetchProgress, SignalDocument
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "EngineArgumentError",
     "EngineSettings",
     "FailureClass",
+    "FetchProgress",
     "FetchSettings",
     "GateSettings",
     "KeyDigest",
