@@ -15,9 +15,8 @@ from mistral_server.model.marker import MARKER, HubFile
 WEIGHTS = b"weights"
 PARAMS = b"{}"
 CONTENT = {"params.json": PARAMS, "consolidated.safetensors": WEIGHTS}
-BLOB = hashlib.sha1(b"blob 2\0{}", usedforsecurity=False).hexdigest()
 FILES = {
-    "params.json": HubFile(len(PARAMS), BLOB),
+    "params.json": HubFile(len(PARAMS)),
     "consolidated.safetensors": HubFile(len(WEIGHTS), hashlib.sha256(WEIGHTS).hexdigest()),
 }
 
@@ -85,12 +84,6 @@ def test_only_damaged_files_are_removed_and_the_commit_is_kept(complete: Path) -
     assert [path.name for path in complete.iterdir()] == ["params.json"]
 
 
-def test_a_small_file_is_compared_too(complete: Path) -> None:
-    (complete / "params.json").write_bytes(b"[]")
-
-    assert not marker.is_complete(complete, settings_of(complete, verify="Hashes"))
-
-
 OLD = '{"repository":"a/b","revision":"main","directory":"/models/a--b/main","format":"mistral"}'
 
 
@@ -145,7 +138,8 @@ def test_a_marker_leads_to_no_file_outside(
     ("sibling", "expected"),
     [
         (SimpleNamespace(size=1, lfs=SimpleNamespace(sha256="f" * 64), blob_id="b"), "f" * 64),
-        (SimpleNamespace(size=1, lfs=None, blob_id="b" * 40), "b" * 40),
+        # The ID of a Git blob is that of a pointer, if the hub hides where the content is.
+        (SimpleNamespace(size=1, lfs=None, blob_id="b" * 40), None),
         (SimpleNamespace(size=1), None),
     ],
 )

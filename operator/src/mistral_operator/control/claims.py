@@ -13,7 +13,7 @@ from mistral_operator.kube.objects import Body, Key
 from mistral_operator.watch.facts import ClaimFacts, claim_facts
 from mistral_operator.watch.store import Store
 
-PENDING_SECONDS = 15.0
+PENDING_SECONDS = 30.0
 """Time until a claim that is not bound is looked at again: neither Events nor StorageClasses are
 watched."""
 

@@ -115,6 +115,8 @@ def _note(change: Change) -> str:
 def _changed(before: Condition | None, after: Condition) -> bool:
     if after.status == "False" and after.reason in _PASSING:
         return False
+    if after.type == ConditionType.CACHE_BOUND and after.status == "False":
+        return False  # every new claim begins so; if it stays so, Ready says it
     if before is None:
         return after.status != "Unknown" and after.reason not in _NO_NEWS
     return (before.status, before.reason) != (after.status, after.reason)
@@ -174,13 +176,5 @@ _NO_NEWS = {"WithinLimits", "Bound"}
 _DOUBTFUL = {"OneNode", "CacheTooSmall"}
 """Reasons of conditions that hold, and that may be a mistake all the same."""
 
-_EXPECTED = {
-    "ClaimPending",
-    "Creating",
-    "Starting",
-    "RollingOut",
-    "FetchingModel",
-    "Suspended",
-    "ScaledToZero",
-}
+_EXPECTED = {"Creating", "Starting", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero"}
 """Reasons for not being ready that need no attention."""

@@ -21,9 +21,6 @@ MARKER = ".mistral-fetched.json"
 _MAX_BYTES = 1_000_000
 """Longer markers are not read: pods that share a volume can write anything."""
 
-_SHA256_DIGITS = 64
-_CHUNK = 16 * 1024**2
-
 _log = logging.getLogger(__name__)
 
 
@@ -33,15 +30,14 @@ class HubFile:
 
     size: int | None = None
     """In bytes."""
-    digest: str | None = None
-    """SHA-256 of a large file, otherwise the ID of the Git blob."""
+    sha256: str | None = None
+    """Of a large file: the hub has no hash of the others' content."""
 
     @classmethod
     def of(cls, sibling: Any) -> Self:
         """Return a file of the hub's client."""
-        large = getattr(sibling, "lfs", None)
-        digest = getattr(large, "sha256", None) or getattr(sibling, "blob_id", None)
-        return cls(sibling.size, digest if isinstance(digest, str) else None)
+        sha256 = getattr(getattr(sibling, "lfs", None), "sha256", None)
+        return cls(sibling.size, sha256 if isinstance(sha256, str) else None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def read(directory: Path, settings: FetchSettings) -> Marker | None:
         if {name: document.get(name) for name in desired} != desired:
             return None
         files = {
-            str(name): HubFile(int(one["size"]), one.get("digest"))
+            str(name): HubFile(int(one["size"]), one.get("sha256"))
             for name, one in document.get("files", {}).items()
             if _is_within(str(name))
         }
@@ -92,7 +88,7 @@ def write(
         **_identity(settings),
         "commit": commit,
         "files": {
-            name: asdict(HubFile(sizes[name], one.digest)) for name, one in sorted(files.items())
+            name: asdict(HubFile(sizes[name], one.sha256)) for name, one in sorted(files.items())
         },
     }
     new = directory / f"{MARKER}.new"
@@ -132,7 +128,7 @@ def _damage(directory: Path, settings: FetchSettings, complete: Marker) -> Itera
         yield pattern
     if settings.verify == "Hashes":
         for name, file in complete.files.items():
-            if name not in damaged and not _has_digest(directory / name, file.digest):
+            if name not in damaged and not _has_hash(directory / name, file.sha256):
                 yield name
 
 
@@ -143,19 +139,12 @@ def _of_other_size(directory: Path, files: Mapping[str, HubFile]) -> Iterator[st
             yield name
 
 
-def _has_digest(path: Path, digest: str | None) -> bool:
-    if digest is None:
+def _has_hash(path: Path, sha256: str | None) -> bool:
+    if sha256 is None:
         return True
     _log.info("Comparing the hash of %s", path.name)
-    if len(digest) == _SHA256_DIGITS:
-        hasher = hashlib.sha256()
-    else:
-        # The ID of a Git blob: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
-        hasher = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            hasher.update(chunk)
-    return hasher.hexdigest() == digest
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _identity(settings: FetchSettings) -> dict[str, str]:
