@@ -145,6 +145,24 @@ POD_SITUATIONS: dict[str, Case] = {
         Outlook.STUCK,
         ["ModelUnavailable (restarted 3 times): the hub says 401"],
     ),
+    "the claim is too small for the model": (
+        status_input(
+            pod_body(
+                crashed_container(
+                    66,
+                    message=termination(
+                        FailureClass.MODEL_UNAVAILABLE,
+                        "Cannot fetch a/b@main: the volume of /models is full: increase its size",
+                    ),
+                    name="fetch",
+                )
+            ),
+            spec={"cache": {}},
+        ),
+        Reason.FETCH_FAILED,
+        Outlook.STUCK,
+        ["the volume of /models is full: increase spec.cache.size"],
+    ),
     "the fetch is tried again": (
         status_input(
             pod_body(

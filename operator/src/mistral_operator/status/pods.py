@@ -123,7 +123,7 @@ def _container_verdict(
             f" in the resource. The kubelet reports: {message or reason}",
         )
     if container.name == names.FETCH_CONTAINER:
-        return _fetch_verdict(container, status_input.observed.signal(pod))
+        return _fetch_verdict(status_input, pod, container)
     if container.exit_code is not None and not container.started:
         return stuck(Reason.SERVER_FAILED, _last_end(container))
     return None
@@ -184,13 +184,18 @@ def _image_field(status_input: StatusInput, message: str) -> str:
     return images[max(named, key=len)] if named else " and ".join(images.values())
 
 
-def _fetch_verdict(container: ContainerFacts, signal: SignalDocument | None) -> Verdict | None:
+def _fetch_verdict(
+    status_input: StatusInput, pod: PodFacts, container: ContainerFacts
+) -> Verdict | None:
     if container.running and container.restarts == 0:
-        text = progress_text(signal)
+        text = progress_text(status_input.observed.signal(pod))
         so_far = f": {text}" if text else ""
         return waiting(Reason.FETCHING, f"the model is being fetched from the hub{so_far}")
     if container.exit_code:
-        return stuck(Reason.FETCH_FAILED, _last_end(container))
+        message = _last_end(container)
+        if status_input.resource.spec.cache is not None:
+            message = message.replace("increase its size", "increase spec.cache.size")
+        return stuck(Reason.FETCH_FAILED, message)
     return None
 
 
