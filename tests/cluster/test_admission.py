@@ -210,6 +210,7 @@ def rendered(spec: Object, name: str = "small") -> list[Object]:
 SPECS: Object = {
     **VARIANTS,
     "cached": {"cache": {}},
+    "cached beyond its end": {"cache": {"whenDeleted": "Retain"}},
     "autoscaled": {"autoscaling": {"driver": "KEDA", "minReplicas": 0, "maxReplicas": 2}},
 }
 
@@ -242,7 +243,7 @@ def test_the_operator_may_change_and_delete_its_children(guarded: Cluster) -> No
 def child_of(kind: str, *path: Any) -> tuple[Object, Any]:
     """Return a child, and the part of it at a path."""
     scaled = {"driver": "KEDA", "minReplicas": 0, "maxReplicas": 2}
-    spec = {"cache": {}, "autoscaling": scaled}
+    spec = {"cache": {"whenDeleted": "Retain"}, "autoscaling": scaled}
     (body,) = [one for one in rendered(spec) if one["kind"] == kind]
     body = deepcopy(body)
     part: Any = body
@@ -307,6 +308,7 @@ CHANGES: dict[str, tuple[str, tuple[Any, ...], Object]] = {
         ("metadata", "labels"),
         {"kubernetes.io/service-name": "kubernetes"},
     ),
+    "a claim of another name": ("PersistentVolumeClaim", ("metadata",), {"name": "other"}),
     "another port": ("EndpointSlice", ("ports", 0), {"port": 6443}),
     "another port's name": ("EndpointSlice", ("ports", 0), {"name": "https"}),
     "an account with a token": (
@@ -344,7 +346,6 @@ CHANGES: dict[str, tuple[str, tuple[Any, ...], Object]] = {
         {"maxUnavailable": None, "minAvailable": "100%"},
     ),
     "a claim on a volume": ("PersistentVolumeClaim", ("spec",), {"volumeName": "victim"}),
-    "a claim of another name": ("PersistentVolumeClaim", ("metadata",), {"name": "victim"}),
     "a monitor of all pods": ("PodMonitor", ("spec",), {"selector": {}}),
     "a monitor of all namespaces": (
         "PodMonitor",
@@ -378,6 +379,23 @@ def test_a_stolen_token_creates_nothing_else(
     part.update(change)
 
     assert "ValidatingAdmissionPolicy" in refusal(guarded, body, OPERATOR)
+
+
+def test_a_stolen_token_deletes_no_claim_with_a_volume(guarded: Cluster) -> None:
+    (claim,) = [
+        one
+        for one in rendered({"cache": {"whenDeleted": "Retain"}}, "kept")
+        if one["kind"] == "PersistentVolumeClaim"
+    ]
+    delete = ("delete", "pvc", claim["metadata"]["name"], "--dry-run=server", f"--as={OPERATOR}")
+    guarded.kubectl("apply", "-f", "-", text=json.dumps(claim))
+    guarded.kubectl(*delete)
+
+    volume = {"spec": {"volumeName": "pvc-1"}}
+    guarded.kubectl("patch", "pvc", claim["metadata"]["name"], f"--patch={json.dumps(volume)}")
+
+    with pytest.raises(CommandFailedError, match="never bound"):
+        guarded.kubectl(*delete)
 
 
 def test_a_stolen_token_does_not_touch_objects_of_others(guarded: Cluster) -> None:

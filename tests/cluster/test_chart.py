@@ -266,6 +266,8 @@ def test_a_running_operator_needs_every_right_and_misses_none(
 ) -> None:
     namespace.apply(resource("first", {"cache": {}, "systemPrompt": PROMPT, "autoscaling": KEDA}))
     namespace.wait_for_reason("first", "ConfigMapMissing")
+    namespace.apply(resource("second", {"cache": {"storageClassName": "missing"}}))
+    namespace.wait_for_reason("second", "ClaimPending")
     namespace.kubectl("delete", "service", "first")
     namespace.wait_for("scaledobject", "first")
     namespace.apply(resource("first", {"networkPolicy": False, "systemPrompt": PROMPT}))

@@ -5,7 +5,6 @@ import pytest
 from cluster_namespace import Namespace, Object, resource
 from refused_resources import (
     ACCEPTED,
-    IMMUTABLE,
     INVALID_METADATA,
     NAME_SENTENCE,
     NAMES,
@@ -45,16 +44,6 @@ def test_a_resource_without_a_spec_is_refused(namespace: Namespace) -> None:
 
     assert 'missing required field "spec"' in namespace.refusal(body)
     assert namespace.refusal({**body, "spec": None})
-
-
-@pytest.mark.parametrize("field", IMMUTABLE)
-def test_a_claim_of_a_cache_cannot_be_changed(namespace: Namespace, field: str) -> None:
-    before, after, sentence = IMMUTABLE[field]
-    namespace.apply(resource("small", {"cache": {field: before}}))
-
-    message = namespace.refusal(resource("small", {"cache": {field: after}}))
-
-    assert sentence in message
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,11 @@ SMALL: Object = {
     "device": "cpu",
     "model": {"source": CLAIM},
     "engine": {"kvCache": {"memory": "64Mi"}},
-    "pod": {"resources": {"requests": {"cpu": "100m", "memory": "100Mi"}}},
+    "pod": {
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "100Mi", "ephemeral-storage": "100Mi"},
+        }
+    },
 }
 
 

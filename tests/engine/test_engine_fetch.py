@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,7 +18,7 @@ import pytest
 from mistral_dev.commands import run
 from mistral_dev.images import engine
 from mistral_server.contract import EXIT_CODES, FETCH_SETTINGS_ENV, FailureClass, FetchSettings
-from mistral_server.model.fetch import MARKER
+from mistral_server.model.marker import MARKER
 
 TOKEN = "hf_hush"  # noqa: S105 - of no hub but the one below
 CHECKOUT = "mistralai/small"
@@ -266,6 +266,35 @@ def test_what_a_killed_fetch_left_is_removed_unless_it_grows(hub: str, tmp_path:
 
     assert fetch(tmp_path, hub).returncode == 0
     assert (old.exists(), new.exists()) == (False, True)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut": lambda weights: weights.write_bytes(b"c" * 1000),
+    "grown": lambda weights: weights.write_bytes(b"c" * 3_000_001),
+    "removed": lambda weights: weights.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("touched", [True, False], ids=["new time", "old time"])
+def test_a_damaged_file_is_fetched_again_and_no_other(
+    hub: str, tmp_path: Path, damage: Callable[[Path], object], touched: bool
+) -> None:
+    assert fetch(tmp_path, hub).returncode == 0
+    weights = tmp_path / "consolidated.safetensors"
+    before = weights.stat()
+    damage(weights)
+    if weights.exists() and not touched:
+        os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    Hub.gets.clear()
+
+    done = fetch(tmp_path, hub)
+
+    assert done.returncode == 0, done.stderr
+    assert "consolidated.safetensors of mistralai/small is damaged" in done.stderr
+    assert weights.read_bytes() == CONTENT["consolidated.safetensors"]
+    assert [path for path in Hub.gets if "/resolve/" in path and "consolidated" not in path] == []
+    assert fetch(tmp_path, hub).stderr.count("is already present") == 1
 
 
 def test_a_repository_does_not_bring_its_own_marker(

@@ -76,8 +76,11 @@ def _identity(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[
             yield f"{kind} {metadata['name']}"
         if metadata["namespace"] != resource.namespace:
             yield f"{kind} in {metadata['namespace']}"
-        if metadata["ownerReferences"] != [resource.owner_reference]:
-            yield f"{kind} of {metadata['ownerReferences']}"
+        cache = resource.spec.cache
+        is_retained = kind == "PersistentVolumeClaim" and cache and cache.when_deleted == "Retain"
+        owners = metadata.get("ownerReferences", [])
+        if owners != ([] if is_retained else [resource.owner_reference]):
+            yield f"{kind} of {owners}"
         if not names.labels(resource.name).items() <= metadata["labels"].items():
             yield f"{kind} labeled {metadata['labels']}"
     identities = [(one["kind"], one["metadata"]["name"]) for one in rendered]

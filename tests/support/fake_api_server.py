@@ -22,7 +22,15 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 
-_SERVED = (*kinds.CHILD_KINDS, kinds.RESOURCE, kinds.POD, kinds.NODE, kinds.CONFIG_MAP, kinds.EVENT)
+_SERVED = (
+    *kinds.CHILD_KINDS,
+    kinds.RESOURCE,
+    kinds.POD,
+    kinds.NODE,
+    kinds.CONFIG_MAP,
+    kinds.EVENT,
+    kinds.STORAGE_CLASS,
+)
 _APPLY = "application/apply-patch+yaml"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 """Half of an escaped character beyond U+FFFF, which JSON knows and YAML does not."""
@@ -157,6 +165,7 @@ class FakeApiServer:
             {key: one for key, one in body.items() if key not in {"apiVersion", "kind"}}
             for body in self.objects.all(address.kind)
             if is_selected(body, address.namespace, query.get("labelSelector", ""))
+            and _is_about(body, query.get("fieldSelector", ""))
         ]
         return {"metadata": {"resourceVersion": str(self.objects.version)}, "items": items}
 
@@ -167,7 +176,10 @@ class FakeApiServer:
         if write.verb == "post":
             return self.objects.create(kind, body, manager="mistral-operator")
         if write.verb == "delete":
-            self.objects.delete(kind, key, (body or {}).get("preconditions", {}).get("uid"))
+            preconditions = (body or {}).get("preconditions", {})
+            self.objects.delete(
+                kind, key, preconditions.get("uid"), preconditions.get("resourceVersion")
+            )
             return {"kind": "Status", "status": "Success"}
         if write.verb == "patch":
             return self.objects.update(
@@ -199,6 +211,12 @@ def is_selected(body: Object, namespace: str, selector: str) -> bool:
         return False
     terms = [one.partition("=") for one in selector.split(",") if one]
     return all(labels.get(key) == value for key, _, value in terms)
+
+
+def _is_about(body: Object, selector: str) -> bool:
+    """Tell whether an Event is about the object of a field selector."""
+    _, _, uid = selector.partition("involvedObject.uid=")
+    return not uid or body.get("involvedObject", {}).get("uid") == uid
 
 
 def patched(live: Object, operations: list[Object]) -> Object:

@@ -139,7 +139,9 @@ class FakeObjects:
         made = updated(Owned({}), body, Manager(manager, "Update"))
         return self._write(kind, key, None, made)
 
-    def delete(self, kind: Kind, key: Key, uid: str | None = None) -> None:
+    def delete(
+        self, kind: Kind, key: Key, uid: str | None = None, version: str | None = None
+    ) -> None:
         """Delete an object, immediately or once its finalizers are removed."""
         live = self._owned(kind, key)
         metadata = live.body["metadata"]
@@ -149,6 +151,13 @@ class FakeObjects:
                 "Conflict",
                 f'Operation cannot be fulfilled on {kind.plural} "{key.name}": Precondition failed:'
                 f" UID in precondition: {uid}, UID in object meta: {metadata['uid']}",
+            )
+        if version is not None and version != metadata["resourceVersion"]:
+            raise ApiError(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on {kind.plural} "{key.name}": Precondition failed:'
+                f" ResourceVersion in precondition: {version}",
             )
         if metadata.get("finalizers") or kind == kinds.POD:
             self.mark_deleted(kind, key)

@@ -31,10 +31,19 @@ def invalid(kind: Kind, before: Object | None, body: Object) -> str | None:
         names = [one.get("name") for one in body["spec"]["ports"]]
         if len(names) != len(set(names)):
             return f"spec.ports[{len(names) - 1}].name: Duplicate value"
+    if kind == kinds.CLAIM and before is not None and _is_another_claim(before, body):
+        return "spec: Forbidden: spec is immutable after creation except resources.requests"
     path = IMMUTABLE.get(kind)
     if path is not None and before is not None and _at(before, path) != _at(body, path):
         return f"{'.'.join(path)}: Invalid value: field is immutable"
     return None
+
+
+def _is_another_claim(before: Object, body: Object) -> bool:
+    """Tell whether a claim changes in more than its first volume and, once bound, its size."""
+    changing = "resources" if "volumeName" in before["spec"] else "volumeName"
+    kept = [{**one["spec"], changing: None} for one in (before, body)]
+    return kept[0] != kept[1]
 
 
 def _at(body: Object, path: tuple[str, ...]) -> object:

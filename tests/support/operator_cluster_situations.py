@@ -9,16 +9,18 @@ from builders import (
     deployment_body,
     merged,
     node_body,
+    pod_body,
     ready_pod,
     replica_failure,
     resource,
     unschedulable_pod,
+    waiting_container,
 )
 from mistral_operator.api import Oom, Reason
 from mistral_operator.api.status import Problem
 from mistral_operator.status import StatusInput
 from mistral_operator.status.verdict import Outlook
-from mistral_operator.watch.facts import Observed
+from mistral_operator.watch.facts import ClaimFacts, Observed
 from status_inputs import remembering, status_input
 
 Case = tuple[StatusInput, Reason, Outlook, list[str]]
@@ -49,6 +51,60 @@ def without_port(spec: Object) -> StatusInput:
     """Return an endpoint without replicas that has no port of the activators."""
     case = status_input(spec=spec, deployment=deployment_body(0))
     return replace(case, observed=replace(case.observed, no_port="there are too many here"))
+
+
+BOUND = ClaimFacts("small-model-cache", "uid", "80Gi", ("ReadWriteOnce",), bound=True)
+PENDING = replace(BOUND, bound=False)
+IMMEDIATE = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+
+
+def with_claim(case: StatusInput, claim: ClaimFacts) -> StatusInput:
+    """Return an endpoint with the claim of its cache."""
+    return replace(case, observed=replace(case.observed, claim=claim))
+
+
+CACHES: dict[str, tuple[StatusInput, str, Reason, str]] = {
+    "bound": (with_claim(status_input(), BOUND), "True", Reason.BOUND, "has 80Gi (ReadWriteOnce)"),
+    "not bound": (
+        with_claim(status_input(), replace(PENDING, cause="no StorageClass")),
+        "False",
+        Reason.CLAIM_PENDING,
+        "PersistentVolumeClaim small-model-cache is not bound: no StorageClass",
+    ),
+    "of one node, for several replicas": (
+        with_claim(status_input(spec={"replicas": 2}), BOUND),
+        "True",
+        Reason.ONE_NODE,
+        "is ReadWriteOnce, so all replicas run on one node",
+    ),
+    "of one node, for what may become several replicas": (
+        with_claim(status_input(spec={"autoscaling": {"maxReplicas": 2}}), BOUND),
+        "True",
+        Reason.ONE_NODE,
+        "spec.cache.accessMode set to ReadWriteMany",
+    ),
+    "of all nodes": (
+        with_claim(
+            status_input(spec={"replicas": 2}), replace(BOUND, access_modes=("ReadWriteMany",))
+        ),
+        "True",
+        Reason.BOUND,
+        "(ReadWriteMany)",
+    ),
+    "too small": (
+        with_claim(status_input(), replace(BOUND, size="44Gi")),
+        "True",
+        Reason.CACHE_TOO_SMALL,
+        "has 44Gi, and the model takes 48 GB: increase spec.cache.size",
+    ),
+    "small, of an unknown model": (
+        with_claim(status_input(spec={"model": {"id": "a/b"}}), replace(BOUND, size="1Gi")),
+        "True",
+        Reason.BOUND,
+        "1Gi",
+    ),
+}
+"""Endpoints with the condition CacheBound: its status, its reason and a part of its message."""
 
 
 CLUSTER_SITUATIONS: dict[str, Case] = {
@@ -193,6 +249,49 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.CLAIM_MISSING,
         Outlook.STUCK,
         ["PersistentVolumeClaim m is missing"],
+    ),
+    "the claim of the cache is bound to what cannot change": (
+        status_input(problems=(Problem(Reason.CLAIM_DIFFERS, "accessMode cannot change"),)),
+        Reason.CLAIM_DIFFERS,
+        Outlook.STUCK,
+        ["accessMode cannot change"],
+    ),
+    "the claim of the cache can never be bound": (
+        with_claim(
+            status_input(unschedulable_pod(IMMEDIATE)),
+            replace(PENDING, cause="StorageClass fast does not exist", hopeless=True),
+        ),
+        Reason.CLAIM_PENDING,
+        Outlook.STUCK,
+        ["PersistentVolumeClaim small-model-cache is not bound: StorageClass fast does not exist"],
+    ),
+    "the claim of the cache is not bound yet": (
+        with_claim(status_input(unschedulable_pod(IMMEDIATE)), PENDING),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for PersistentVolumeClaim small-model-cache to be bound", "The scheduler"],
+    ),
+    "the claim with the model is not bound yet": (
+        status_input(
+            unschedulable_pod(IMMEDIATE),
+            spec={"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}},
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for PersistentVolumeClaim weights to be bound"],
+    ),
+    "a replica cannot use the claim of another node": (
+        with_claim(
+            status_input(
+                pod_body(waiting_container("PodInitializing")),
+                deployment=deployment_body(2, ready=1),
+                spec={"replicas": 2},
+            ),
+            BOUND,
+        ),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["PersistentVolumeClaim small-model-cache is ReadWriteOnce, and only pods on the node"],
     ),
     "a quota refuses the pods": (
         status_input(

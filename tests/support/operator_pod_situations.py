@@ -13,8 +13,9 @@ from builders import (
     waiting_container,
 )
 from mistral_operator.api import Reason
+from mistral_operator.status import StatusInput
 from mistral_operator.status.verdict import Outlook
-from mistral_server.contract import FailureClass, Stage
+from mistral_server.contract import FailureClass, SignalDocument, Stage
 from operator_cluster_situations import Case
 from status_inputs import status_input, with_signals
 
@@ -22,6 +23,14 @@ FETCHED = container("fetch", state={"terminated": {"exitCode": 0, "reason": "Com
 
 FROM_IMAGE = {"model": {"source": {"image": {"reference": "models/m:1"}}}}
 """A resource whose model is in an image of its own."""
+
+
+def fetching(**progress: int) -> StatusInput:
+    """Return an endpoint whose pod reports how much of its model it has fetched."""
+    pod = pod_body(container("fetch"), waiting_container("PodInitializing"))
+    document = SignalDocument.model_validate({"ready": False, "fetch": progress})
+    return with_signals(status_input(pod), small_1=document)
+
 
 POD_SITUATIONS: dict[str, Case] = {
     "an image cannot be pulled": (
@@ -88,6 +97,39 @@ POD_SITUATIONS: dict[str, Case] = {
         Outlook.WAITING,
         ["the model is being fetched from the hub"],
     ),
+    "a part of the model is fetched": (
+        fetching(fetched_bytes=31_400_000_000, total_bytes=48_022_000_000),
+        Reason.FETCHING,
+        Outlook.WAITING,
+        ["the model is being fetched from the hub: 31 of 48 GB"],
+    ),
+    "a small model is fetched": (
+        fetching(fetched_bytes=310_000_000, total_bytes=900_000_000),
+        Reason.FETCHING,
+        Outlook.WAITING,
+        ["0.3 of 0.9 GB"],
+    ),
+    "more of a model is reported than there is": (
+        fetching(fetched_bytes=2**53, total_bytes=48_022_000_000),
+        Reason.FETCHING,
+        Outlook.WAITING,
+        ["48 of 48 GB"],
+    ),
+    "another replica fetches the model": (
+        fetching(fetched_bytes=31_400_000_000),
+        Reason.FETCHING,
+        Outlook.WAITING,
+        ["from the hub: 31 GB"],
+    ),
+    "the model is fetched and the server has not been polled": (
+        with_signals(
+            status_input(pod_body(container(), FETCHED)),
+            small_1=SignalDocument.model_validate({"ready": False, "fetch": {"fetched_bytes": 7}}),
+        ),
+        Reason.STARTING,
+        Outlook.WAITING,
+        ["the server is starting"],
+    ),
     "the model cannot be fetched": (
         status_input(
             pod_body(
@@ -102,6 +144,24 @@ POD_SITUATIONS: dict[str, Case] = {
         Reason.FETCH_FAILED,
         Outlook.STUCK,
         ["ModelUnavailable (restarted 3 times): the hub says 401"],
+    ),
+    "the claim is too small for the model": (
+        status_input(
+            pod_body(
+                crashed_container(
+                    66,
+                    message=termination(
+                        FailureClass.MODEL_UNAVAILABLE,
+                        "Cannot fetch a/b@main: the volume of /models is full: increase its size",
+                    ),
+                    name="fetch",
+                )
+            ),
+            spec={"cache": {}},
+        ),
+        Reason.FETCH_FAILED,
+        Outlook.STUCK,
+        ["the volume of /models is full: increase spec.cache.size"],
     ),
     "the fetch is tried again": (
         status_input(

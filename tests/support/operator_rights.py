@@ -42,16 +42,14 @@ IN_WATCHED_NAMESPACES: dict[Right, str] = {
     ),
     **uses(kinds.POD, **WATCHED),
     **uses(kinds.CONFIG_MAP, get="references.missing_references"),
-    **uses(kinds.EVENT, create="cluster.post_event"),
+    **uses(kinds.EVENT, create="cluster.post_event", list="claims.explained"),
     **{right: why for kind in CHILDREN for right, why in uses(kind, **APPLIED).items()},
-    **{
-        right: why
-        for kind in CHILDREN
-        if kind != kinds.CLAIM  # plan keeps claims: they hold data
-        for right, why in uses(kind, **REMOVED).items()
-    },
+    **{right: why for kind in CHILDREN for right, why in uses(kind, **REMOVED).items()},
 }
-IN_THE_CLUSTER = uses(kinds.NODE, **WATCHED)
+IN_THE_CLUSTER = {
+    **uses(kinds.NODE, **WATCHED),
+    **uses(kinds.STORAGE_CLASS, get="claims.explained", list="claims.explained"),
+}
 ON_THE_LEASE = {
     ("coordination.k8s.io", "leases", verb): "leader.CreatableLeaseLock"
     for verb in ("get", "create", "update")
@@ -81,7 +79,8 @@ FORBIDDEN = (
     Attempt("", "pods/ephemeralcontainers", "patch", "default"),
     Attempt("", "serviceaccounts/token", "create", "default"),
     Attempt("", "serviceaccounts", "impersonate", "default"),
-    Attempt("", "persistentvolumeclaims", "delete", "default"),
+    Attempt("", "persistentvolumeclaims", "deletecollection", "default"),
+    Attempt("", "events", "get", "default"),
     Attempt("", "namespaces", "list"),
     *(Attempt("", "nodes", verb) for verb in ("get", "patch", "update", "delete")),
     *(Attempt(RBAC, "roles", verb, "default") for verb in ("create", "patch", "bind", "escalate")),

@@ -471,13 +471,6 @@ NAMES = ("9lives", "a" * (MAX_NAME + 1), "dots.in.it")
 
 NAME_SENTENCE = "metadata.name is also the name of a Service"
 
-IMMUTABLE: dict[str, tuple[str, str, str]] = {
-    "storageClassName": ("a", "b", "storageClassName is immutable"),
-    "accessMode": ("ReadWriteMany", "ReadWriteOnce", "accessMode is immutable"),
-}
-"""Fields of `spec.cache` with two values, and the sentence of the rule that compares them. Only the
-API server knows the previous object."""
-
 ACCEPTED: dict[str, Spec] = {
     "null for a field with a default": {"replicas": None, "tools": {"strict": None}},
     "null for an object": {"engine": None},

@@ -111,11 +111,14 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
-# No permission to delete: a claim holds a model that took long to fetch, and is deleted with its
-# resource.
+# Only claims that were never bound are deleted, to create them anew as their resource says now.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
+# Its own Events, and those about a claim that is not bound: the status quotes the newest one.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, list]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
@@ -142,9 +145,6 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
-- apiGroups: [""]
-  resources: [events]
-  verbs: [create]
 {{- end }}
 
 {{/*

@@ -55,6 +55,7 @@ class FakeNodes:
         resources = {
             "cpu": str(self.cpu),
             "memory": self.memory,
+            "ephemeral-storage": "2Ti",
             "nvidia.com/gpu": str(self.gpus),
             "pods": "110",
         }

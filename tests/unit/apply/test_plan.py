@@ -13,6 +13,7 @@ from mistral_operator.apply.plan import Plan, make_plan
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.render import KubernetesObject, children
+from mistral_operator.watch.facts import claim_facts
 from mistral_operator.watch.store import LiveChild, live_child
 
 Children = dict[tuple[Kind, str], LiveChild]
@@ -29,7 +30,9 @@ NOT_OURS = {"annotations": {names.ANNOTATION_APPLIED: None}}
 
 def plan(owner: Resource, held: Children) -> Plan:
     """Return the plan for a resource whose children are as given."""
-    return make_plan(owner.uid, children(owner, CONTEXT), held)
+    claim = held.get(CLAIM)
+    facts = None if claim is None else claim_facts(claim.object(), claim.uid)
+    return make_plan(owner.uid, children(owner, CONTEXT, claim=facts), held)
 
 
 def with_metadata(key: tuple[Kind, str], *changes: dict[str, Any]) -> Children:
@@ -117,6 +120,80 @@ def test_a_claim_is_never_deleted_as_it_holds_what_took_hours_to_fetch() -> None
 
     assert not made.deletes
     assert CLAIM in held
+
+
+VOLUME = {"spec": {"volumeName": "pvc-1"}}
+"""What a claim has once it is bound."""
+
+
+def with_claim(before: dict[str, Any], **changes: Any) -> Children:
+    """Return the children of a resource, whose claim has further fields."""
+    held = live_children(resource({"cache": before}))
+    body = live(merged(held[CLAIM].object(), changes))
+    return held | {CLAIM: live_child(kinds.CLAIM, body)}
+
+
+REPLACED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "another access mode": ({"accessMode": "ReadWriteMany"}, {"accessMode": "ReadWriteOnce"}),
+    "another class": ({"storageClassName": "a"}, {"storageClassName": "b"}),
+    "a class where there is none": ({}, {"storageClassName": "b"}),
+    "no class": ({"storageClassName": "a"}, {}),
+    "another size": ({"size": "80Gi"}, {"size": "70Gi"}),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), REPLACED.values(), ids=REPLACED)
+def test_a_claim_that_was_never_bound_is_replaced(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    made = plan(resource({"cache": after}), with_claim(before))
+
+    assert steps(made) == [
+        "delete PersistentVolumeClaim small-model-cache (never bound, and the resource changed)"
+    ]
+    assert made.deletes[0].unchanged, "it may have been bound meanwhile"
+
+
+@pytest.mark.parametrize(("before", "after"), REPLACED.values(), ids=REPLACED)
+def test_a_bound_claim_is_never_replaced(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert plan(resource({"cache": after}), with_claim(before, **VOLUME)).settled
+
+
+def test_what_admission_changes_in_a_claim_does_not_replace_it_again_and_again() -> None:
+    held = with_claim({}, spec={"storageClassName": "by-admission"})
+
+    assert plan(resource({"cache": {}}), held).settled
+
+
+def test_a_change_that_a_claim_can_take_does_not_replace_it() -> None:
+    made = plan(resource({"cache": {"size": "200Gi"}}), with_claim({"size": "80Gi"}, **VOLUME))
+
+    assert steps(made) == ["apply PersistentVolumeClaim small-model-cache (the resource changed)"]
+
+
+def test_a_claim_that_stays_has_no_owner_and_is_used_by_the_next_resource_of_the_name() -> None:
+    held = {CLAIM: with_claim({"whenDeleted": "Retain"}, **VOLUME)[CLAIM]}
+    assert "ownerReferences" not in held[CLAIM].object()["metadata"]
+
+    for policy in ("Retain", "Delete"):
+        successor = resource({"cache": {"whenDeleted": policy}}, uid="uid-of-the-successor")
+        made = plan(successor, held)
+
+        assert not made.obstacles
+        claims = [step.uid for step in made.applies if step.kind == kinds.CLAIM]
+        assert claims == ([held[CLAIM].uid] if policy == "Delete" else [])
+
+
+@pytest.mark.parametrize("change", [OTHER_OWNER, NOT_OURS], ids=["an owner", "no digest"])
+def test_a_claim_of_another_owner_is_not_taken_over(change: dict[str, Any]) -> None:
+    (claim,) = [with_claim({"whenDeleted": "Retain"}, **VOLUME)[CLAIM]]
+    body = merged(live(claim.object()), {"metadata": change})
+    annotations = body["metadata"]["annotations"]
+    body["metadata"]["annotations"] = {k: v for k, v in annotations.items() if v is not None}
+
+    made = plan(resource({"cache": {}}), {CLAIM: live_child(kinds.CLAIM, body)})
+
+    assert [one.name for one in made.obstacles] == [claim.name]
 
 
 @pytest.mark.parametrize(

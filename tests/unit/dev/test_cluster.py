@@ -182,6 +182,7 @@ def test_fake_nodes_are_distinct_marked_and_of_the_requested_size() -> None:
         assert item["status"]["allocatable"] == {
             "cpu": "4",
             "memory": "8Gi",
+            "ephemeral-storage": "2Ti",
             "nvidia.com/gpu": "2",
             "pods": "110",
         }

@@ -13,9 +13,14 @@ import pytest
 
 from mistral_server.contract import FetchSettings
 from mistral_server.errors import ModelUnavailableError
-from mistral_server.model import fetch
+from mistral_server.model import fetch, marker
+from mistral_server.model.marker import MARKER, HubFile
 
 TOKEN = "hf_canary0123456789"  # noqa: S105  # a canary, no secret
+
+
+class RevisionNotFoundError(Exception):
+    """The error of the client that has this name."""
 
 
 class Hub(ModuleType):
@@ -26,10 +31,18 @@ class Hub(ModuleType):
         self.error = error
         self.tokens: list[str | bool] = []
         self.skipped: list[str] = []
+        self.revisions: list[str] = []
+        self.gone: set[str] = set()
+        self.utils = SimpleNamespace(filter_repo_objects=lambda files, **_: [*files])
 
-    def model_info(self, _repository: str, *, token: str | bool, **_: Any) -> SimpleNamespace:
+    def model_info(
+        self, _repository: str, *, token: str | bool, revision: str, **_: Any
+    ) -> SimpleNamespace:
         """Return a repository without files."""
         self.tokens.append(token)
+        self.revisions.append(revision)
+        if revision in self.gone:
+            raise RevisionNotFoundError
         return SimpleNamespace(sha="0" * 40, siblings=None)
 
     def snapshot_download(
@@ -156,7 +169,7 @@ def test_the_cause_of_an_unreachable_hub_is_reported(
 
 
 @pytest.mark.parametrize("form", ["mistral", "huggingface"])
-@pytest.mark.parametrize("name", [fetch.MARKER, ".hub/token", ".cache/huggingface/a.json", "a/.b"])
+@pytest.mark.parametrize("name", [MARKER, ".hub/token", ".cache/huggingface/a.json", "a/.b"])
 def test_a_repository_cannot_bring_the_files_that_say_what_was_fetched(
     monkeypatch: pytest.MonkeyPatch, settings: FetchSettings, name: str, form: str
 ) -> None:
@@ -214,3 +227,27 @@ def test_a_failure_has_a_remedy_of_its_own(
     monkeypatch.setenv("HF_TOKEN", "")
 
     assert advice in failure(monkeypatch, settings, Hub(chained(error) if wrapped else error))
+
+
+@pytest.mark.parametrize(
+    ("gone", "requested"), [(set(), ["c0ffee"]), ({"c0ffee"}, ["c0ffee", "main"])]
+)
+def test_a_damaged_model_is_repaired_from_its_own_commit(
+    monkeypatch: pytest.MonkeyPatch, settings: FetchSettings, gone: set[str], requested: list[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    directory = Path(settings.directory)
+    directory.mkdir()
+    files = {"params.json": HubFile(2), "consolidated.safetensors": HubFile(7)}
+    for name, file in files.items():
+        (directory / name).write_bytes(b"x" * (file.size or 0))
+    marker.write(directory, settings, "c0ffee", files)
+    (directory / "consolidated.safetensors").write_bytes(b"cut")
+    hub = Hub()
+    hub.gone = gone
+
+    failure(monkeypatch, settings, hub)
+
+    assert hub.revisions == requested, "the branch may have moved"
+    assert not (directory / "consolidated.safetensors").exists()
+    assert (directory / "params.json").exists()

@@ -11,6 +11,7 @@ from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import RenderContext, children
+from mistral_operator.watch.facts import ClaimFacts
 from mistral_server.contract import ENDPOINT_ENV, ENDPOINT_HEADER
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
@@ -32,8 +33,13 @@ def template(spec: Object, context: RenderContext = CONTEXT) -> Object:
 
 
 def resources(**configured: Object) -> Object:
+    """Return the resources of the server's container, with the model on a claim."""
+    return resources_of({"pod": {"resources": configured}, **CACHED})
+
+
+def resources_of(spec: Object) -> Object:
     """Return the resources of the server's container."""
-    pod = template({"pod": {"resources": configured}})["spec"]
+    pod = template(spec)["spec"]
     result: Object = pod["containers"][0]["resources"]
     return result
 
@@ -64,6 +70,45 @@ def test_a_pod_knows_the_endpoint_that_the_activator_names_in_its_requests() -> 
     sent = headers_to_replica({}, Key(owner.namespace, owner.name))
 
     assert sent == [(ENDPOINT_HEADER, variables[ENDPOINT_ENV])]
+
+
+MODES: dict[str, tuple[Object, str]] = {
+    "one replica": ({}, "ReadWriteOnce"),
+    "no replica": ({"replicas": 0}, "ReadWriteOnce"),
+    "several replicas": ({"replicas": 2}, "ReadWriteMany"),
+    "at most one replica": ({"autoscaling": {"minReplicas": 0, "maxReplicas": 1}}, "ReadWriteOnce"),
+    "up to several replicas": ({"autoscaling": {"maxReplicas": 2}}, "ReadWriteMany"),
+    "a mode that is set": ({"cache": {"accessMode": "ReadWriteMany"}}, "ReadWriteMany"),
+}
+
+
+@pytest.mark.parametrize(("spec", "mode"), MODES.values(), ids=MODES)
+def test_a_new_claim_has_the_access_mode_that_its_replicas_need(spec: Object, mode: str) -> None:
+    assert rendered("PersistentVolumeClaim", {"cache": {}, **spec})["spec"]["accessModes"] == [mode]
+
+
+@pytest.mark.parametrize("bound", [True, False])
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"])
+def test_an_existing_claim_keeps_its_access_mode(mode: str, bound: bool) -> None:
+    existing = ClaimFacts("small-model-cache", "uid", "80Gi", (mode,), bound=bound)
+    specs: list[Object] = [{"cache": {}}, {"cache": {}, "replicas": 3}]
+    for spec in specs:
+        (claim,) = [
+            one
+            for one in children(resource(spec), CONTEXT, claim=existing)
+            if one["kind"] == "PersistentVolumeClaim"
+        ]
+        assert claim["spec"]["accessModes"] == [mode]
+
+
+@pytest.mark.parametrize(("policy", "owned"), [("Delete", True), ("Retain", False)])
+def test_a_claim_is_deleted_with_its_resource_unless_it_is_retained(
+    policy: str, owned: bool
+) -> None:
+    claim = rendered("PersistentVolumeClaim", {"cache": {"whenDeleted": policy}})
+
+    assert ("ownerReferences" in claim["metadata"]) == owned
+    assert "ownerReferences" in rendered("Deployment", {"cache": {}})["metadata"]
 
 
 OTHER_POD: dict[str, Object] = {
@@ -135,6 +180,34 @@ def test_an_unset_request_has_a_default_below_its_limit(
     gpus = {"nvidia.com/gpu": "2"}
 
     assert resources(**configured) == {"requests": requests | gpus, "limits": limits | gpus}
+
+
+OTHER_MODEL = {"model": {"id": "example/other"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "requested"),
+    [
+        ({}, "50Gi"),
+        (ON_CPUS, "50Gi"),
+        ({"model": {"format": "huggingface"}}, "50Gi"),
+        (CACHED, None),
+        ({"model": {"source": CLAIM}}, None),
+        ({"model": {"source": {"image": {"reference": "models/small:1"}}}}, None),
+        (OTHER_MODEL, None),
+        (
+            {**OTHER_MODEL, "pod": {"resources": {"requests": {"ephemeral-storage": "30Gi"}}}},
+            "30Gi",
+        ),
+        ({"pod": {"resources": {"requests": {"ephemeral-storage": "60Gi"}}}}, "60Gi"),
+        # The API server refuses a request above its limit.
+        ({"pod": {"resources": {"limits": {"ephemeral-storage": "20Gi"}}}}, "20Gi"),
+    ],
+)
+def test_a_model_on_the_nodes_disk_is_known_to_the_scheduler(
+    spec: Object, requested: str | None
+) -> None:
+    assert resources_of(spec)["requests"].get("ephemeral-storage") == requested
 
 
 @pytest.mark.parametrize("spec", [{}, CACHED, {"model": {"source": CLAIM}}, ON_CPUS])

@@ -151,6 +151,36 @@ async def test_only_changes_that_the_status_shows_queue_the_resource() -> None:
     assert operator.queued == [OWNER, OWNER, OWNER]
 
 
+def fetching(gigabytes: float) -> SignalDocument:
+    """Return what the init container that fetches a model reports."""
+    progress = {"fetched_bytes": int(gigabytes * 1e9), "total_bytes": 48 * 10**9}
+    return SignalDocument.model_validate({"ready": False, "fetch": progress})
+
+
+async def test_a_pod_that_fetches_its_model_is_polled_and_shown_in_steps() -> None:
+    waits = {"phase": "Pending", "podIP": IP}
+    operator = Operator(pod_body(container("fetch"), status=waits))
+    async with Pod(IP, fetching(1)).serving() as pod:
+        with operator.polling():
+            await until(lambda: operator.documents == [pod.answer])
+            for gigabytes in (1.2, 1.5, 1.9):
+                pod.answer = fetching(gigabytes)
+                await until(lambda: operator.documents == [pod.answer])
+            assert operator.queued == [OWNER]
+            pod.answer = fetching(2.1)
+            await until(lambda: len(operator.queued) == 2)
+
+
+async def test_a_pod_that_is_not_scheduled_or_waits_for_others_is_not_polled() -> None:
+    waits = {"phase": "Pending", "podIP": IP}
+    injected = container("injected")
+    operator = Operator(pod_body(status={"initContainerStatuses": [injected], **waits}))
+    async with Pod(IP, fetching(1)).serving() as pod:
+        with operator.polling():
+            await asyncio.sleep(20 * PERIOD)
+        assert pod.polls == 0
+
+
 async def garbage(_: web.Request) -> web.Response:
     return web.Response(text="<html>hello</html>")
 

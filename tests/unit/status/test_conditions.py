@@ -15,11 +15,11 @@ from builders import (
     signal,
 )
 from mistral_operator.api import ConditionType, Effective, Reason, Status
-from mistral_operator.api.status import MAX_MESSAGE, Problem
+from mistral_operator.api.status import MAX_MESSAGE, FetchStatus, Problem
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.verdict import Outlook
-from mistral_server.contract import Stage
-from operator_cluster_situations import CLUSTER_SITUATIONS, READY
+from mistral_server.contract import SignalDocument, Stage
+from operator_cluster_situations import BOUND, CACHES, CLUSTER_SITUATIONS, READY, with_claim
 from operator_foreign_containers import FOREIGN_CONTAINERS
 from operator_pod_situations import POD_SITUATIONS
 from status_inputs import (
@@ -76,10 +76,26 @@ def test_reporting_the_same_input_again_changes_nothing(case: StatusInput) -> No
 
 @pytest.mark.parametrize("kind", ConditionType)
 def test_every_condition_is_reported_once(kind: ConditionType) -> None:
-    status = report(status_input(spec={"autoscaling": {"maxReplicas": 2}}), NOW)
+    status = report(with_claim(status_input(spec={"autoscaling": {"maxReplicas": 2}}), BOUND), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
     assert condition_of(status, kind).observed_generation == status.observed_generation == 1
+
+
+@pytest.mark.parametrize(("case", "status", "reason", "part"), CACHES.values(), ids=CACHES)
+def test_the_claim_of_a_cache_has_a_condition(
+    case: StatusInput, status: str, reason: Reason, part: str
+) -> None:
+    cached = condition_of(report(case, NOW), ConditionType.CACHE_BOUND)
+
+    assert (cached.status, cached.reason) == (status, reason)
+    assert part in cached.message
+
+
+def test_without_a_cache_there_is_no_such_condition() -> None:
+    types = [one.type for one in report(status_input(), NOW).conditions]
+
+    assert ConditionType.CACHE_BOUND not in types
 
 
 def test_every_reason_is_given_by_some_case() -> None:
@@ -88,6 +104,8 @@ def test_every_reason_is_given_by_some_case() -> None:
         report(status_input(spec=spec, nodes=nodes), NOW) for spec, nodes, *_ in FITTING.values()
     ]
     statuses += [report(case, NOW) for case, *_ in LIMITS.values()]
+
+    statuses += [report(case, NOW) for case, *_ in CACHES.values()]
 
     statuses += [report(remembering(status_input(), oom), NOW) for oom in MEMORY]
 
@@ -195,6 +213,25 @@ def test_every_stage_has_words(stage: Stage) -> None:
     case = with_signals(status_input(pod_body(container())), small_1=signal(stage))
 
     assert condition_of(report(case, NOW)).message != "pod small-1: the server is starting"
+
+
+def test_the_status_has_the_progress_of_the_pod_that_has_fetched_most() -> None:
+    pods = [pod_body(container("fetch"), name=name) for name in ("small-1", "small-2", "small-3")]
+    case = with_signals(
+        status_input(*pods, pod_body(container(), name="small-4")),
+        small_1=fetched(7),
+        small_2=fetched(9),
+        small_4=fetched(11),
+    )
+
+    assert report(case, NOW).fetch == FetchStatus(fetched_bytes=9, total_bytes=10)
+    assert report(status_input(ready_pod(), deployment=READY), NOW).fetch is None
+
+
+def fetched(count: int) -> SignalDocument:
+    """Return what the init container reports."""
+    progress = {"fetched_bytes": count, "total_bytes": 10}
+    return SignalDocument.model_validate({"ready": False, "fetch": progress})
 
 
 # --- Effective configuration ----------------------------------------------------------------------

@@ -25,6 +25,10 @@ READY = condition(status="True", reason=Reason.READY)
 FITS = condition(ConditionType.MODEL_FITS, "True", Reason.FITS)
 FROZEN = condition(ConditionType.SCALING_LIMITED, "True", Reason.SCALE_UP_FROZEN)
 FREE = condition(ConditionType.SCALING_LIMITED, "False", Reason.WITHIN_LIMITS)
+PENDING = condition(ConditionType.CACHE_BOUND, "False", Reason.CLAIM_PENDING)
+BOUND = condition(ConditionType.CACHE_BOUND, "True", Reason.BOUND)
+ONE_NODE = condition(ConditionType.CACHE_BOUND, "True", Reason.ONE_NODE)
+HOPELESS = condition(reason=Reason.CLAIM_PENDING)
 UNKNOWN = condition(ConditionType.MODEL_FITS, "Unknown", Reason.GPU_MEMORY_UNKNOWN)
 
 
@@ -52,6 +56,13 @@ def events_between(
         pytest.param([], [FREE], [], id="scaling begins"),
         pytest.param([FREE], [FROZEN], ["ScaleUpFrozen"], id="loops keep it from scaling up"),
         pytest.param([FROZEN], [FREE], ["WithinLimits"], id="and no longer"),
+        pytest.param([], [PENDING], [], id="every new claim waits for its volume"),
+        pytest.param([], [BOUND], [], id="a claim that is as it should be"),
+        pytest.param([PENDING], [BOUND], ["Bound"], id="a claim has its volume"),
+        pytest.param(
+            [PENDING], [HOPELESS, PENDING], ["ClaimPending"], id="a claim cannot be bound"
+        ),
+        pytest.param([BOUND], [ONE_NODE], ["OneNode"], id="several replicas with a claim for one"),
         pytest.param(
             [],
             [condition(ConditionType.AVAILABLE), condition(ConditionType.PROGRESSING)],
@@ -75,6 +86,8 @@ def test_only_transitions_are_reported(
         (condition(reason=Reason.SUSPENDED), "Normal"),
         (FAILED, "Warning"),
         (FROZEN, "Warning"),
+        (ONE_NODE, "Warning"),
+        (HOPELESS, "Warning"),
         (condition(ConditionType.MODEL_FITS, "False", Reason.DOES_NOT_FIT), "Warning"),
     ],
 )

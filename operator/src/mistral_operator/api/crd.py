@@ -248,7 +248,8 @@ def resource_schema() -> dict[str, Any]:
     """Return the structural schema of the whole resource."""
     return {
         "type": "object",
-        "description": "One served endpoint of Mistral-Small on vLLM.",
+        "description": "One served endpoint of Mistral-Small on vLLM. Deleting it deletes its child"
+        " objects, including the claim with the model unless spec.cache.whenDeleted is Retain.",
         "required": ["spec"],
         "properties": {
             "spec": explained(structural(Spec)),

@@ -9,6 +9,9 @@ from mistral_operator.api.base import ApiModel, DataKey, Image, Name, Rule, Url
 
 DEFAULT_MODEL = "mistralai/Mistral-Small-3.2-24B-Instruct-2506"
 
+MODEL_BYTES = {DEFAULT_MODEL: 48_022_000_000}
+"""Size of the files of one format, as the hub lists them. Other models may have any size."""
+
 
 class SecretKey(ApiModel):
     """One key of a Secret in the namespace of the resource."""

@@ -65,8 +65,10 @@ class Resources(ApiModel):
     )
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
-    """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, or the
-    limit if that is lower."""
+    """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, and
+    50Gi of ephemeral-storage if the recommended model is fetched without `spec.cache`; or the limit
+    if that is lower. For another model without `spec.cache`, set ephemeral-storage to the size of
+    its files plus 5Gi."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
     """Resource limits. Unset: 64Gi of memory per replica on GPUs, or the request if that is higher;
     no other limit. The container that fetches the model has the same limits, but at most 8Gi of
@@ -216,34 +218,34 @@ class Pod(ApiModel):
     """Names of Secrets with registry credentials."""
 
 
-class Cache(ApiModel):
-    """A PersistentVolumeClaim that keeps the fetched model between restarts."""
+AccessMode = Literal["ReadWriteOnce", "ReadWriteMany"]
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "has(self.storageClassName) == has(oldSelf.storageClassName)"
-            " && (!has(self.storageClassName)"
-            " || self.storageClassName == oldSelf.storageClassName)",
-            "spec.cache.storageClassName is immutable, as it is in a PersistentVolumeClaim: remove"
-            " spec.cache, delete the claim, then set spec.cache again",
-            None,
-        ),
-        Rule(
-            "self.accessMode == oldSelf.accessMode",
-            "spec.cache.accessMode is immutable, as it is in a PersistentVolumeClaim: remove"
-            " spec.cache, delete the claim, then set spec.cache again",
-            None,
-        ),
-    )
+
+class Cache(ApiModel):
+    """A PersistentVolumeClaim that keeps the fetched model between restarts.
+
+    The operator replaces a claim that was never bound, so every field can be corrected until then.
+    Of a bound claim, only the size can be increased, if its StorageClass allows that.
+    """
 
     size: Memory = "80Gi"
-    """Size of the claim, at most 1Pi. The default holds the 48 GB of one bf16 model and a second
-    revision."""
+    """Size of the claim, at most 1Pi. The default holds one copy of the recommended model (48 GB in
+    bf16), but no second revision beside it: set 150Gi to change the revision later. A claim is
+    never shrunk."""
     storage_class_name: Name | None = None
     """StorageClass of the claim. Unset: the cluster's default."""
-    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"
-    """Access mode of the claim. ReadWriteMany lets replicas on several nodes share the claim.
-    ReadWriteOnce supports one node."""
+    access_mode: AccessMode | None = None
+    """Access mode of the claim. ReadWriteMany lets replicas on several nodes share the claim, and
+    few StorageClasses offer it. With ReadWriteOnce, all replicas run on one node. Unset: the mode
+    of the existing claim; for a new one ReadWriteOnce if `replicas` (with autoscaling:
+    `maxReplicas`) is at most 1, otherwise ReadWriteMany."""
+    verify: Literal["Sizes", "Hashes"] = "Sizes"
+    """What each start of a pod compares of a model that is already there. A file that is missing or
+    damaged is fetched again. `Hashes` finds all damage and reads the entire model, which takes a
+    minute or more."""
+    when_deleted: Literal["Delete", "Retain"] = "Delete"
+    """What happens to the claim when the resource is deleted. `Retain` keeps it, and a resource of
+    the same name in the namespace uses it again."""
 
 
 def to_kubernetes(model: ApiModel) -> dict[str, Any]:

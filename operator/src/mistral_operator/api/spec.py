@@ -127,7 +127,8 @@ class Spec(ApiModel):
     """Where the pods run and which resources they get."""
     cache: Cache | None = None
     """PersistentVolumeClaim that keeps the model between restarts. Unset: each pod fetches the
-    model again."""
+    model again. A claim is deleted with the resource unless `cache.whenDeleted` is `Retain`;
+    removing `cache` from the spec keeps it until then."""
     shared_memory: Annotated[Memory, _SHARED_MEMORY.before, _SHARED_MEMORY_TEXT.before] = Field(
         default="2Gi", json_schema_extra=with_rules(_SHARED_MEMORY_TEXT, _SHARED_MEMORY)
     )
@@ -141,6 +142,11 @@ class Spec(ApiModel):
     """Create a NetworkPolicy that allows only the traffic that is needed."""
     network: Network = Network()
     """Traffic that the NetworkPolicy allows."""
+
+    @property
+    def most_replicas(self) -> int:
+        """The most replicas that can run without another edit."""
+        return self.replicas if self.autoscaling is None else self.autoscaling.max_replicas
 
     @property
     def memory_limit(self) -> str | None:

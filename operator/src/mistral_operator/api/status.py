@@ -40,6 +40,8 @@ class ConditionType(StrEnum):
     """Something is wrong that will not resolve by itself."""
     SCALING_LIMITED = "ScalingLimited"
     """An endpoint with autoscaling cannot have the replicas that its load needs."""
+    CACHE_BOUND = "CacheBound"
+    """The claim of an endpoint with a cache has a volume."""
 
 
 class Reason(StrEnum):
@@ -54,6 +56,8 @@ class Reason(StrEnum):
     APPLY_FAILED = "ApplyFailed"
     CONFIG_MAP_MISSING = "ConfigMapMissing"
     CLAIM_MISSING = "ClaimMissing"
+    CLAIM_PENDING = "ClaimPending"
+    CLAIM_DIFFERS = "ClaimDiffers"
     POD_REJECTED = "PodRejected"
     NO_FITTING_NODE = "NoFittingNode"
     UNSCHEDULABLE = "Unschedulable"
@@ -90,6 +94,9 @@ class Reason(StrEnum):
     ACTIVATOR_MISSING = "ActivatorMissing"
     NO_PORT = "NoPort"
     WITHIN_LIMITS = "WithinLimits"
+    BOUND = "Bound"
+    ONE_NODE = "OneNode"
+    CACHE_TOO_SMALL = "CacheTooSmall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,15 @@ class ImageEngine(ApiModel):
     """Version of vLLM, as last reported by a ready replica."""
 
 
+class FetchStatus(ApiModel):
+    """Progress of a download of the model."""
+
+    fetched_bytes: Count = 0
+    """Bytes that are fetched."""
+    total_bytes: Count | None = None
+    """Size of the model's files in bytes. Unset while it is not known."""
+
+
 class Status(ApiModel):
     """Status that the operator reports."""
 
@@ -154,7 +170,7 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; with autoscaling also
-    ScalingLimited."""
+    ScalingLimited, and with a cache CacheBound."""
     desired_replicas: Count = 0
     """Desired number of pods: `spec.replicas`, or the decision of the operator's own autoscaling,
     or 0 while suspended."""
@@ -175,6 +191,8 @@ class Status(ApiModel):
     engine: ImageEngine | None = None
     """Engine of the server image, kept while no replica is ready. The condition ModelFits uses the
     memory figures of its version. Unset until a replica of the current image was ready."""
+    fetch: FetchStatus | None = None
+    """Progress of the pod that has fetched most of the model. Unset while no pod fetches it."""
     oom: Oom | None = None
     """Memory failures of the endpoint, and how the operator reacted. Unset if there were none."""
     autoscaling: AutoscalingStatus | None = None

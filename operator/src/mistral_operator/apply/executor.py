@@ -54,7 +54,8 @@ class Executor:
 
     async def _delete(self, resource: Resource, step: Delete) -> Problem | None:
         try:
-            await self._cluster.delete(step.kind, resource.namespace, step.name, step.uid)
+            version = self._version(resource, step) if step.unchanged else None
+            await self._cluster.delete(step.kind, resource.namespace, step.name, step.uid, version)
         except (Unavailable, NamespaceTerminating):
             raise
         except ClusterError as error:
@@ -62,6 +63,9 @@ class Executor:
             return Problem(Reason.APPLY_FAILED, message)
         WRITES.labels(kind=step.kind.kind, verb="delete").inc()
         return None
+
+    def _version(self, resource: Resource, step: Delete) -> int:
+        return self._store.children[step.kind].version(Key(resource.namespace, step.name))
 
     async def _apply(self, resource: Resource, step: Apply) -> Problem | None:
         try:

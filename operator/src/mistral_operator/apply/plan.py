@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.kinds import CLAIM, Kind, kind_of
 from mistral_operator.kube.names import ANNOTATION_APPLIED
+from mistral_operator.kube.quantities import same_quantity
 from mistral_operator.render import KubernetesObject
+from mistral_operator.watch.facts import claim_facts
 from mistral_operator.watch.store import LiveChild
 
 CHANGED = " was changed by another owner"
@@ -40,6 +42,8 @@ class Delete:
     name: str
     uid: str
     reason: str
+    unchanged: bool = False
+    """Delete it only in the version that the plan was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,19 @@ class Plan:
 def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Children) -> Plan:
     """Return what has to be done so that the live children become the desired ones."""
     applies, obstacles, kept = [], [], set()
+    replaced: list[Delete] = []
     for child in desired:
         kind = kind_of(child["apiVersion"], child["kind"])
         name = child["metadata"]["name"]
         kept.add((kind, name))
         existing = live.get((kind, name))
-        if existing is not None and not _is_ours(existing, owner_uid):
+        if existing is not None and not is_ours(existing, owner_uid):
             terminating = existing.terminating or existing.digest is not None
             obstacles.append(Obstacle(kind, name, terminating=terminating))
+            continue
+        if existing is not None and kind == CLAIM and _is_replaced(child, existing):
+            why = "never bound, and the resource changed"
+            replaced.append(Delete(kind, name, existing.uid, why, unchanged=True))
             continue
         reason = _why_apply(child, existing)
         if reason is not None:
@@ -94,10 +103,10 @@ def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Childre
         for key, child in live.items()
         if key not in kept and _is_deletable(child, owner_uid)
     ]
-    return Plan(tuple(applies), tuple(deletes), tuple(obstacles))
+    return Plan(tuple(applies), (*replaced, *deletes), tuple(obstacles))
 
 
-def _is_ours(child: LiveChild, owner_uid: str) -> bool:
+def is_ours(child: LiveChild, owner_uid: str) -> bool:
     """Tell whether a live object is this resource's child.
 
     An object without any controller but with our digest is a child whose owner reference was
@@ -112,7 +121,24 @@ def _is_ours(child: LiveChild, owner_uid: str) -> bool:
 
 def _is_deletable(child: LiveChild, owner_uid: str) -> bool:
     # A claim holds data that took hours to fetch: it goes with its resource, never before.
-    return child.kind != CLAIM and _is_ours(child, owner_uid)
+    return child.kind != CLAIM and is_ours(child, owner_uid)
+
+
+def _is_replaced(desired: KubernetesObject, live: LiveChild) -> bool:
+    """Tell whether a claim has to be created anew: it holds nothing, and nothing of it can change.
+
+    Only after a change of the resource: what something else changes at creation, it would change
+    again.
+    """
+    if live.digest == desired["metadata"]["annotations"][ANNOTATION_APPLIED]:
+        return False
+    facts = claim_facts(live.object(), live.uid)
+    want = claim_facts(desired, live.uid)
+    return not facts.bound and (
+        facts.access_modes != want.access_modes
+        or facts.storage_class != want.storage_class
+        or not same_quantity(facts.size, want.size)
+    )
 
 
 def _why_apply(desired: KubernetesObject, live: LiveChild | None) -> str | None:

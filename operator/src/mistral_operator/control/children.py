@@ -8,6 +8,7 @@ from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
 from mistral_operator.apply.plan import Plan, make_plan
 from mistral_operator.apply.replica_conflicts import Contest
+from mistral_operator.control.claims import cache_claim_facts
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.resource_gone import confirm
@@ -19,7 +20,7 @@ from mistral_operator.kube.kinds import (
     Kind,
 )
 from mistral_operator.kube.objects import Key
-from mistral_operator.render import children
+from mistral_operator.render import KubernetesObject, children
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,16 @@ _ALWAYS = {SERVICE_ACCOUNT, SERVICE, DISRUPTION_BUDGET, DEPLOYMENT}
 
 
 def _recreates(plan: Plan, memory: _Memory, previous: Status) -> bool:
-    """Tell whether a plan creates a child that the resource had before."""
+    """Tell whether a plan creates a child that the resource had before, or one without owner."""
     missing = {(one.kind, one.name) for one in plan.applies if not one.exists}
+    if any(not one.exists and not _has_owner(one.desired) for one in plan.applies):
+        return True  # nothing would delete it if the resource is gone
     reported = bool(previous.conditions)
     return any(one in memory.existing or (reported and one[0] in _ALWAYS) for one in missing)
+
+
+def _has_owner(desired: KubernetesObject) -> bool:
+    return "ownerReferences" in desired["metadata"]
 
 
 class Children:
@@ -113,7 +120,8 @@ class Children:
         fingerprint = self._fingerprint(key, desired)
         if memory.settled == fingerprint:
             return Plan()
-        rendered = children(desired.running, self._context, desired.activation)
+        claim = cache_claim_facts(self._store, desired.running)
+        rendered = children(desired.running, self._context, desired.activation, claim)
         plan = make_plan(desired.running.uid, rendered, self._store.children_of(key))
         if plan.settled:
             memory.settled = fingerprint

@@ -6,6 +6,7 @@ next run starts from what the cluster holds and ends in the same state.
 
 import logging
 import time
+from dataclasses import replace
 
 from mistral_operator.api import (
     Reason,
@@ -18,6 +19,12 @@ from mistral_operator.api import (
 )
 from mistral_operator.api.status import Problem
 from mistral_operator.control.children import Children, Progress
+from mistral_operator.control.claims import (
+    PENDING_SECONDS,
+    cache_claim_facts,
+    differing,
+    explained,
+)
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.control.references import missing_references
@@ -155,8 +162,11 @@ class Reconciler:
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
     ) -> ReconcileOutcome:
         """Observe the result, write the status, and return when to look again."""
-        observed = self._observe(key)
+        observed = await self._with_claim(desired.running, self._observe(key))
         missing = await missing_references(self._dependencies.cluster, desired.running, observed)
+        different = differing(desired.running, observed.claim)
+        if different is not None:
+            missing.append(different)
         status_input = StatusInput(
             desired.running,
             observed,
@@ -172,6 +182,15 @@ class Reconciler:
         if status_input.problems:
             return ReconcileOutcome.RETRY
         return ReconcileOutcome.SOON if progress.unfinished else ReconcileOutcome.SETTLED
+
+    async def _with_claim(self, resource: Resource, observed: Observed) -> Observed:
+        """Return what is observed and the claim of the cache, with why it is not bound."""
+        claim, facts = cache_claim_facts(self._dependencies.store, resource), observed.deployment
+        if claim is not None and not claim.bound and not (facts is not None and facts.settled):
+            key = Key(resource.namespace, resource.name)
+            self._dependencies.requeue_after(key, PENDING_SECONDS)
+            claim = await explained(self._dependencies.cluster, key.namespace, claim)
+        return replace(observed, claim=claim)
 
     def _requeue_after_quiet_period(self, key: Key, running: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""

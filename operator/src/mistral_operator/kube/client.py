@@ -178,8 +178,17 @@ class Cluster(Transport):
                 return None
             raise
 
-    async def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, uid: str, version: int | None = None
+    ) -> None:
         """Delete an object, unless it was deleted or replaced by another of the same name.
+
+        Args:
+            kind: of the object.
+            namespace: of the object.
+            name: of the object.
+            uid: of the object.
+            version: delete it only in this resource version; None deletes any.
 
         Raises:
             Unavailable: also if the object changed at the same time and still exists.
@@ -187,7 +196,8 @@ class Cluster(Transport):
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": {"uid": uid},
+            "preconditions": {"uid": uid}
+            | ({} if version is None else {"resourceVersion": str(version)}),
             "propagationPolicy": "Background",
         }
         try:
@@ -294,6 +304,16 @@ class Cluster(Transport):
                 raise WatchFailed(_BAD_GATEWAY, reason, f"GET {path}") from error
 
         await self.follow(path, query, on_line)
+
+    async def list_some(
+        self, kind: Kind, namespace: str | None, field_selector: str = ""
+    ) -> list[Object]:
+        """Return at most a page of the objects of a kind."""
+        query = {"limit": str(_PAGE)} | (
+            {"fieldSelector": field_selector} if field_selector else {}
+        )
+        page = await self._page(kind, namespace, query, metadata_only=False)
+        return page["items"] or []
 
     async def post_event(self, namespace: str, event: Object) -> None:
         """Create an Event."""

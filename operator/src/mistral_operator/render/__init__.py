@@ -17,12 +17,16 @@ from mistral_operator.render.scaledobject import is_scaled_by_keda, scaled_objec
 from mistral_operator.render.service import service
 from mistral_operator.render.serviceaccount import service_account
 from mistral_operator.scale_to_zero import ActivatorRoute
+from mistral_operator.watch.facts import ClaimFacts
 
 __all__ = ["KubernetesObject", "NetworkDefaults", "RenderContext", "children"]
 
 
 def children(
-    resource: Resource, context: RenderContext, route: ActivatorRoute | None = None
+    resource: Resource,
+    context: RenderContext,
+    route: ActivatorRoute | None = None,
+    claim: ClaimFacts | None = None,
 ) -> tuple[KubernetesObject, ...]:
     """Return every child of a resource, in the order in which to apply them.
 
@@ -30,10 +34,11 @@ def children(
         resource: the desired endpoint.
         context: facts of the installation.
         route: route to the activator, None if the endpoint cannot scale to zero.
+        claim: the existing claim of the cache, None if there is none.
     """
     rendered = [service_account(resource)]
     if resource.spec.cache is not None:
-        rendered.append(cache_claim(resource, resource.spec.cache))
+        rendered.append(cache_claim(resource, resource.spec.cache, claim))
     if resource.spec.network_policy:
         rendered.append(network_policy(resource, context.network))
     if route is not None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mistral_operator.api import Resource
+from mistral_operator.api.model import DEFAULT_MODEL
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
@@ -30,6 +31,10 @@ _DEFAULT_REQUESTS = {
     "cuda": {"cpu": "4", "memory": "24Gi"},
     "cpu": {"cpu": "2", "memory": "4Gi"},
 }
+
+_MODEL_DISK = {DEFAULT_MODEL: "50Gi"}
+"""Disk of the node for a model without a claim: 48.02 GB of files, and room for logs and caches.
+Unknown models are not guessed: they may have any size."""
 
 _FETCH_REQUESTS = {"cpu": "1", "memory": "1Gi"}
 _FETCH_MEMORY_LIMIT = "8Gi"
@@ -101,7 +106,7 @@ def _resources(spec: Spec) -> dict[str, Any]:
     limits = {str(key): value for key, value in resources.limits.items()}
     if spec.memory_limit is not None:
         limits["memory"] = spec.memory_limit
-    defaults = _within(_DEFAULT_REQUESTS[spec.device], limits)
+    defaults = _within(_DEFAULT_REQUESTS[spec.device] | _disk(spec), limits)
     requests = defaults | {str(key): value for key, value in resources.requests.items()}
     if spec.device == "cuda":
         gpus = {spec.pod.gpu.resource_name: str(spec.engine.tensor_parallel_size)}
@@ -109,6 +114,13 @@ def _resources(spec: Spec) -> dict[str, Any]:
         requests |= gpus
         limits |= gpus
     return {"requests": requests} | ({"limits": limits} if limits else {})
+
+
+def _disk(spec: Spec) -> dict[str, str]:
+    """Return the disk of the node that the model takes, so that the scheduler knows of it."""
+    if spec.cache is not None or spec.model.source.is_mounted or spec.model.id not in _MODEL_DISK:
+        return {}
+    return {"ephemeral-storage": _MODEL_DISK[spec.model.id]}
 
 
 def _fetch_resources(spec: Spec) -> dict[str, Any]:

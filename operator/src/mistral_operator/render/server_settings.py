@@ -68,6 +68,7 @@ def fetch_settings(spec: Spec) -> FetchSettings | None:
         revision=model.revision,
         directory=model_directory(model),
         format=model.format,
+        verify="Sizes" if spec.cache is None else spec.cache.verify,
     )
 
 

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 _READY_FACTOR = 6
 """Ready pods are polled this many times less often than starting ones."""
 _LONGEST_FACTOR = 12
+_FETCH_STEPS = 25
+"""Times that the status is written while a model is fetched: every 2 GB of 48."""
+_UNKNOWN_TOTAL = 48 * 10**9
 _SLOTS = 10
 """Polls at the same time for each namespace."""
 
@@ -202,7 +205,9 @@ class SignalPoller:
 
 
 def _is_reachable(pod: PodFacts) -> bool:
-    return pod.ip is not None and pod.phase == "Running" and not pod.terminating
+    if pod.ip is None or pod.terminating:
+        return False
+    return pod.phase == "Running" or pod.is_fetching
 
 
 def _is_busy(before: SignalDocument, document: SignalDocument) -> bool:
@@ -211,4 +216,15 @@ def _is_busy(before: SignalDocument, document: SignalDocument) -> bool:
 
 def _status_fields(document: SignalDocument) -> tuple[object, ...]:
     """Return the part of a document that is shown in the status, without request counts."""
-    return document.stage, document.ready, document.effective, document.kv_pressure
+    fetch = _fetch_step(document)
+    return document.stage, document.ready, document.effective, document.kv_pressure, fetch
+
+
+def _fetch_step(document: SignalDocument) -> int | None:
+    """Return the progress of a fetch in steps, so that the status is not written at every poll."""
+    progress = document.fetch
+    if progress is None:
+        return None
+    return progress.fetched_bytes // max(
+        1, (progress.total_bytes or _UNKNOWN_TOTAL) // _FETCH_STEPS
+    )

@@ -12,6 +12,7 @@ from mistral_operator.kube import names
 from mistral_operator.kube.names import HTTP_PORT
 from mistral_operator.status.checks import verdict, with_memory
 from mistral_operator.status.conditions import conditions
+from mistral_operator.status.fetch import fetch_status
 from mistral_operator.status.model_fits import model_fits
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import Observed
@@ -48,6 +49,7 @@ def report(status_input: StatusInput, now: str) -> Status:
         served_model=resource.spec.model.name,
         effective=effective,
         engine=engine,
+        fetch=fetch_status(observed),
         oom=status_input.oom,
         autoscaling=status_input.scaling,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from mistral_operator.api import Reason
 from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
+from mistral_operator.status.cache import claim
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.pods import worst_pod
@@ -172,6 +173,7 @@ CHECKS: tuple[Check, ...] = (
     creating,
     serving,
     rejected,
+    claim,
     pods,
     scaling_up,
     rolling_out,

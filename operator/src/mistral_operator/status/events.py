@@ -23,7 +23,12 @@ from mistral_operator.kube import names
 from mistral_operator.status.memory import stopped_after
 from mistral_server.contract import public_text
 
-_REPORTED = (ConditionType.READY, ConditionType.MODEL_FITS, ConditionType.SCALING_LIMITED)
+_REPORTED = (
+    ConditionType.READY,
+    ConditionType.MODEL_FITS,
+    ConditionType.SCALING_LIMITED,
+    ConditionType.CACHE_BOUND,
+)
 """Conditions whose changes are worth an Event; the others follow from these."""
 
 _MAX_NOTE_BYTES = 1000
@@ -110,6 +115,8 @@ def _note(change: Change) -> str:
 def _changed(before: Condition | None, after: Condition) -> bool:
     if after.status == "False" and after.reason in _PASSING:
         return False
+    if after.type == ConditionType.CACHE_BOUND and after.status == "False":
+        return False  # every new claim begins so; if it stays so, Ready says it
     if before is None:
         return after.status != "Unknown" and after.reason not in _NO_NEWS
     return (before.status, before.reason) != (after.status, after.reason)
@@ -122,7 +129,8 @@ def _of_condition(resource: Resource, condition: Condition, moment: _Moment) -> 
         condition.reason,
         f"{condition.type}={condition.status}: {condition.message}",
         moment,
-        warning=condition.status == bad and condition.reason not in _EXPECTED,
+        warning=condition.reason in _DOUBTFUL
+        or (condition.status == bad and condition.reason not in _EXPECTED),
         identity=f"{condition.type}/{condition.status}/{condition.reason}",
     )
 
@@ -167,8 +175,11 @@ def _shortened(note: str) -> str:
 _PASSING = {"Creating", "RollingOut"}
 """Reasons that hold for seconds and follow from what the user just did: no news."""
 
-_NO_NEWS = {"WithinLimits"}
+_NO_NEWS = {"WithinLimits", "Bound"}
 """Reasons that are worth an Event only after another one."""
+
+_DOUBTFUL = {"OneNode", "CacheTooSmall"}
+"""Reasons of conditions that hold, and that may be a mistake all the same."""
 
 _EXPECTED = {
     "Creating", "Starting", "ScalingUp", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero",

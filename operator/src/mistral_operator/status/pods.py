@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from mistral_operator.api import ConditionType, Reason, Resource
 from mistral_operator.kube import names
 from mistral_operator.kube.quantities import amount_text
+from mistral_operator.status.cache import is_on_one_node
+from mistral_operator.status.fetch import progress_text
 from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -66,7 +68,7 @@ def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     if pod.evicted:
         return stuck(Reason.SERVER_FAILED, f"the pod failed: {pod.evicted}")
     for container in pod.containers:
-        answer = _container_verdict(status_input, container)
+        answer = _container_verdict(status_input, pod, container)
         if answer is not None:
             return answer
     return _foreign_exit(pod) or _server_verdict(status_input, pod)
@@ -84,11 +86,11 @@ def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ..
             f" spec.pod.gpu.resourceName. The scheduler reports: {pod.unschedulable}",
         )
     if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
-        # Every new claim passes through this; one that stays here has no volume to be bound to.
+        # Every new claim passes through this; `cache.claim` finds one that cannot be bound.
         return waiting(
             Reason.UNSCHEDULABLE,
-            "waiting for its PersistentVolumeClaim to be bound. If this takes long, check the"
-            f" claim: its StorageClass may not exist. The scheduler reports: {pod.unschedulable}",
+            f"waiting for {_claim_of(resource)} to be bound. The scheduler reports:"
+            f" {pod.unschedulable}",
         )
     if (too_large := _larger_than_any_node(pod, nodes)) is not None:
         return stuck(
@@ -116,7 +118,15 @@ def _larger_than_any_node(pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> str | 
     return None
 
 
-def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> Verdict | None:
+def _claim_of(resource: Resource) -> str:
+    source = resource.spec.model.source.persistent_volume_claim
+    name = names.cache_claim(resource.name) if source is None else source.claim_name
+    return f"PersistentVolumeClaim {name}"
+
+
+def _container_verdict(
+    status_input: StatusInput, pod: PodFacts, container: ContainerFacts
+) -> Verdict | None:
     if not container.ours:
         return _foreign_verdict(container)
     reason, message = container.waiting_reason, container.waiting_message
@@ -134,7 +144,7 @@ def _container_verdict(status_input: StatusInput, container: ContainerFacts) -> 
             f" in the resource. The kubelet reports: {message or reason}",
         )
     if container.name == names.FETCH_CONTAINER:
-        return _fetch_verdict(container)
+        return _fetch_verdict(status_input, pod, container)
     if container.exit_code is not None and not container.started:
         return stuck(Reason.SERVER_FAILED, _last_end(container))
     return None
@@ -195,11 +205,18 @@ def _image_field(status_input: StatusInput, message: str) -> str:
     return images[max(named, key=len)] if named else " and ".join(images.values())
 
 
-def _fetch_verdict(container: ContainerFacts) -> Verdict | None:
+def _fetch_verdict(
+    status_input: StatusInput, pod: PodFacts, container: ContainerFacts
+) -> Verdict | None:
     if container.running and container.restarts == 0:
-        return waiting(Reason.FETCHING, "the model is being fetched from the hub")
+        text = progress_text(status_input.observed.signal(pod))
+        so_far = f": {text}" if text else ""
+        return waiting(Reason.FETCHING, f"the model is being fetched from the hub{so_far}")
     if container.exit_code:
-        return stuck(Reason.FETCH_FAILED, _last_end(container))
+        message = _last_end(container)
+        if status_input.resource.spec.cache is not None:
+            message = message.replace("increase its size", "increase spec.cache.size")
+        return stuck(Reason.FETCH_FAILED, message)
     return None
 
 
@@ -223,7 +240,10 @@ def _last_end(container: ContainerFacts) -> str:
 def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
     if container is None or not container.running:
-        return waiting(Reason.CREATING, "the pod's containers are being created")
+        return waiting(
+            Reason.CREATING,
+            f"the pod's containers are being created{_one_node(status_input)}",
+        )
     unready = next((one for one in pod.containers if not (one.ours or one.ready)), None)
     if container.ready and unready is not None:
         return waiting(
@@ -231,8 +251,21 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
             f"the server is ready, but {_foreign(unready)} is not: correct what adds it",
         )
     signal = status_input.observed.signal(pod)
+    if signal is not None and signal.fetch is not None:
+        signal = None  # of the init container, and the server has not been polled yet
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))
+
+
+def _one_node(status_input: StatusInput) -> str:
+    """Return why a replica may have to wait for another one to go, empty if it need not."""
+    claim, facts = status_input.observed.claim, status_input.observed.deployment
+    if claim is None or not is_on_one_node(claim) or facts is None or facts.replicas < 2:
+        return ""
+    return (
+        f". If this takes long: PersistentVolumeClaim {claim.name} is ReadWriteOnce, and only pods"
+        " on the node of its volume can use it"
+    )
 
 
 def _stage(

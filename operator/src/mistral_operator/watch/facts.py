@@ -91,6 +91,12 @@ class PodFacts:
     keys_secret: str = ""
     """Name of the Secret with its API keys; empty if it has none."""
 
+    @property
+    def is_fetching(self) -> bool:
+        """Whether its init container fetches the model, which then serves the signals."""
+        fetch = self.container(names.FETCH_CONTAINER)
+        return fetch is not None and fetch.running
+
     def container(self, name: str) -> ContainerFacts | None:
         """Return a container by its name."""
         return next((one for one in self.containers if one.name == name), None)
@@ -126,6 +132,23 @@ class DeploymentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimFacts:
+    """The PersistentVolumeClaim of an endpoint's cache."""
+
+    name: str
+    uid: str
+    size: str
+    access_modes: tuple[str, ...] = ()
+    storage_class: str | None = None
+    bound: bool = False
+    """It has a volume, so it may hold a model. Never bound before: it holds nothing."""
+    cause: str = ""
+    """Why it is not bound, as far as anyone reports it."""
+    hopeless: bool = False
+    """It is not bound until someone acts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that is observed of one resource."""
 
@@ -134,6 +157,8 @@ class Observed:
     signals: Mapping[str, SignalDocument] | None = None
     """Last signals of each pod, by pod uid."""
     nodes: tuple[NodeFacts, ...] = ()
+    claim: ClaimFacts | None = None
+    """The claim of the cache, if it exists."""
     keda: bool = True
     """KEDA's CRD ScaledObject is installed."""
     activator: bool = True
@@ -261,4 +286,17 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
         replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
+    )
+
+
+def claim_facts(body: Body, uid: str) -> ClaimFacts:
+    """Return the facts of a PersistentVolumeClaim; of its metadata only the name is needed."""
+    spec = body.get("spec") or {}
+    return ClaimFacts(
+        name=body["metadata"]["name"],
+        uid=uid,
+        size=str(spec.get("resources", {}).get("requests", {}).get("storage", "0")),
+        access_modes=tuple(spec.get("accessModes") or ()),
+        storage_class=spec.get("storageClassName"),
+        bound=bool(spec.get("volumeName")),
     )

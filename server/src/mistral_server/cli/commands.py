@@ -1,6 +1,7 @@
 """Run a command: read settings, run, and turn a failure into a report and an exit code."""
 
 import os
+from pathlib import Path
 from typing import TypeVar
 
 import pydantic
@@ -32,9 +33,14 @@ def run_command() -> int:
 def fetch_command() -> int:
     """Fetch a model and return the exit code."""
     from mistral_server.model import fetch
+    from mistral_server.model.progress import Progress
+    from mistral_server.supervisor import fetch_signals
 
     try:
-        fetch.fetch_model(read_settings(FetchSettings, FETCH_SETTINGS_ENV))
+        settings = read_settings(FetchSettings, FETCH_SETTINGS_ENV)
+        progress = Progress(Path(settings.directory))
+        with fetch_signals.serving(progress):
+            fetch.fetch_model(settings, progress)
     except ServerError as error:
         return _report_failure(error)
     return 0

@@ -53,7 +53,7 @@ from mistral_server.contract.settings import (
     SystemPromptSettings,
     endpoint_text,
 )
-from mistral_server.contract.signals import EffectiveConfiguration, SignalDocument
+from mistral_server.contract.signals import EffectiveConfiguration, FetchProgress, SignalDocument
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "EngineArgumentError",
     "EngineSettings",
     "FailureClass",
+    "FetchProgress",
     "FetchSettings",
     "GateSettings",
     "KeyDigest",

@@ -141,3 +141,5 @@ class FetchSettings(ContractModel):
     """Directory that receives the files."""
     format: ModelFormat = "mistral"
     """Which of the repository's two sets of weights to fetch."""
+    verify: Literal["Sizes", "Hashes"] = "Sizes"
+    """What is compared of a model that is already there: `Hashes` reads all of it."""

@@ -32,6 +32,18 @@ class EffectiveConfiguration(ServerDocument):
     """Size of the KV cache in tokens."""
 
 
+_Bytes = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class FetchProgress(ServerDocument):
+    """How much of a model is fetched."""
+
+    fetched_bytes: _Bytes = 0
+    """Bytes that are in the model's directory."""
+    total_bytes: _Bytes | None = None
+    """Size of all files; None while it is not known."""
+
+
 class SignalDocument(ServerDocument):
     """One sample of a server's state."""
 
@@ -57,5 +69,7 @@ class SignalDocument(ServerDocument):
     kv_pressure: bool = False
     """Whether the KV cache is full and requests are evicted from it."""
     effective: EffectiveConfiguration = EffectiveConfiguration()
+    fetch: FetchProgress | None = None
+    """Progress of the init container that fetches the model; None from a server."""
     key_digests: KeyDigests | None = None
     """Digests of the API keys; None without keys, with too many, or if they are not known yet."""

@@ -1,0 +1,131 @@
+"""The claim of a cache: what it is, why it is not bound, and what of it cannot change."""
+
+from dataclasses import replace
+
+from mistral_operator.api import Reason, Resource
+from mistral_operator.api.status import Problem
+from mistral_operator.apply.plan import is_ours
+from mistral_operator.kube import names
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError, Unavailable
+from mistral_operator.kube.kinds import CLAIM, EVENT, STORAGE_CLASS
+from mistral_operator.kube.objects import Body, Key
+from mistral_operator.watch.facts import ClaimFacts, claim_facts
+from mistral_operator.watch.store import Store
+
+PENDING_SECONDS = 30.0
+"""Time until a claim that is not bound is looked at again: neither Events nor StorageClasses are
+watched."""
+
+_DEFAULT_CLASS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
+_FAILED = {"FailedBinding", "ProvisioningFailed"}
+"""Reasons of Events about a claim that needs help; Kubernetes posts the first one as normal."""
+
+
+def cache_claim_facts(store: Store, resource: Resource) -> ClaimFacts | None:
+    """Return the claim of a resource's cache, None if there is none that belongs to it."""
+    if resource.spec.cache is None:
+        return None
+    key = Key(resource.namespace, names.cache_claim(resource.name))
+    child = store.children[CLAIM].get(key)
+    if child is None or not is_ours(child, resource.uid):
+        return None
+    return claim_facts(child.object(), child.uid)
+
+
+def differing(resource: Resource, claim: ClaimFacts | None) -> Problem | None:
+    """Return what the spec wants of a bound claim that cannot change any more."""
+    cache = resource.spec.cache
+    if cache is None or claim is None or not claim.bound:
+        return None
+    differences: list[tuple[str, str, str]] = []
+    if cache.access_mode is not None and (cache.access_mode,) != claim.access_modes:
+        differences.append(("accessMode", ", ".join(claim.access_modes), cache.access_mode))
+    if cache.storage_class_name not in {None, claim.storage_class}:
+        differences.append(
+            ("storageClassName", claim.storage_class or "unset", cache.storage_class_name)
+        )
+    if not differences:
+        return None
+    changes = " and ".join(
+        f"spec.cache.{field} cannot change from {before} to {after}"
+        for field, before, after in differences
+    )
+    return Problem(
+        Reason.CLAIM_DIFFERS,
+        f"{changes}: PersistentVolumeClaim {claim.name} is bound and is used as it is. Set the"
+        " field back; or suspend the endpoint, delete the claim, and resume: this deletes the"
+        " fetched model, and the operator creates the claim anew",
+    )
+
+
+async def explained(cluster: Cluster, namespace: str, claim: ClaimFacts) -> ClaimFacts:
+    """Return a claim that is not bound with the cause, as far as the operator may look.
+
+    Raises:
+        Unavailable: the API server cannot be reached.
+    """
+    missing = await _missing_class(cluster, claim)
+    event = await _newest_event(cluster, namespace, claim.uid)
+    causes = [missing] if missing else []
+    failed = False
+    if event is not None:
+        failed = event.get("reason") in _FAILED or event.get("type") == "Warning"
+        reason, message = event.get("reason", ""), event.get("message", "")
+        causes.append(f"Kubernetes reports: {reason}: {message}")
+    if failed and not missing and claim.access_modes == ("ReadWriteMany",):
+        causes.insert(
+            0,
+            "check that its StorageClass offers ReadWriteMany, or set spec.cache.accessMode to"
+            " ReadWriteOnce, with which all replicas run on one node",
+        )
+    return replace(claim, cause=". ".join(causes), hopeless=bool(missing) or failed)
+
+
+async def _missing_class(cluster: Cluster, claim: ClaimFacts) -> str:
+    """Return what is wrong with the StorageClass of a claim, empty if nothing is known to be."""
+    try:
+        if claim.storage_class:
+            if await cluster.get(STORAGE_CLASS, "", claim.storage_class) is not None:
+                return ""
+            return (
+                f"StorageClass {claim.storage_class} does not exist: create it, or correct"
+                " spec.cache.storageClassName"
+            )
+        classes = await cluster.list_some(STORAGE_CLASS, None)
+    except Unavailable:
+        raise
+    except ClusterError:
+        return ""  # without the permission
+    if any(_is_default(one) for one in classes):
+        return ""
+    return (
+        "no StorageClass is the default of the cluster: set spec.cache.storageClassName, or mark"
+        " one as the default"
+    )
+
+
+def _is_default(storage_class: Body) -> bool:
+    annotations = storage_class["metadata"].get("annotations") or {}
+    return any(annotations.get(one) == "true" for one in _DEFAULT_CLASS)
+
+
+async def _newest_event(cluster: Cluster, namespace: str, uid: str) -> Body | None:
+    """Return the newest Event about a claim."""
+    try:
+        events = await cluster.list_some(EVENT, namespace, f"involvedObject.uid={uid}")
+    except Unavailable:
+        raise
+    except ClusterError:
+        return None  # without the permission
+    return max(events, key=_last_seen, default=None)
+
+
+def _last_seen(event: Body) -> str:
+    """Return when an Event was seen last, in a form that can be compared."""
+    series = event.get("series") or {}
+    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    return next((str(one) for one in times if one), "")
