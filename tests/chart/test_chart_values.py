@@ -72,6 +72,10 @@ def test_the_readme_has_a_row_for_every_value() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt": ({"replica": 2}, r"'replica' not allowed"),
+    "no type of a Service": (
+        {"allowedServiceTypes": ["ExternalName"]},
+        r"/allowedServiceTypes/0.*'NodePort', 'LoadBalancer'",
+    ),
     "misspelt below": ({"image": {"repo": "x"}}, r"/image.*'repo' not allowed"),
     "text for a number": ({"replicas": "two"}, r"/replicas.*got string, want integer"),
     "number for a text": ({"image": {"tag": 1.0}}, r"/image/tag.*got number, want string"),

@@ -7,8 +7,10 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mistral_operator.api.network import Peer
+from mistral_operator.api.pod import PodDefaults
+from mistral_operator.api.sentences import field_path, sentence
 from mistral_operator.kube.errors import CannotStart
-from mistral_operator.render import NetworkDefaults
+from mistral_operator.render import NetworkDefaults, RenderContext
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -116,6 +118,15 @@ class Settings(ProcessSettings):
     endpoint_destinations: tuple[Peer, ...] = ()
     """What every endpoint may connect to in addition, as a JSON list in the form of
     spec.network.destinations."""
+    allowed_service_accounts: Annotated[tuple[str, ...], NoDecode] = ()
+    """ServiceAccounts that spec.pod.serviceAccountName may name, separated by commas."""
+    allowed_service_types: Annotated[tuple[str, ...], NoDecode] = ()
+    """Types that spec.service.type may have besides ClusterIP, separated by commas."""
+    endpoint_pods: PodDefaults = PodDefaults()
+    """What the pods of every endpoint have unless the resource says otherwise, as JSON in the form
+    of spec.pod."""
+    pod_monitor_labels: dict[str, str] = {}
+    """Additional labels of the PodMonitors of endpoints, as JSON."""
     monitoring_namespace: str = ""
     """Namespace of Prometheus. Empty: its pods are found by their usual label, in any namespace."""
 
@@ -129,7 +140,34 @@ class Settings(ProcessSettings):
             self.endpoint_destinations,
         )
 
-    @field_validator("allowed_hub_endpoints", "allowed_prometheus_urls", mode="before")
+    def render_context(self, *, pod_monitors: bool, scaled_objects: bool) -> RenderContext:
+        """Return what the installation says of every child.
+
+        Args:
+            pod_monitors: render a PodMonitor for each endpoint.
+            scaled_objects: render a ScaledObject for each endpoint that KEDA scales.
+        """
+        return RenderContext(
+            self.server_image,
+            pod_monitors=pod_monitors,
+            scaled_objects=scaled_objects,
+            operator_url=self.url,
+            network=self.network,
+            hub_endpoints=self.allowed_hub_endpoints,
+            prometheus_urls=self.allowed_prometheus_urls,
+            service_accounts=self.allowed_service_accounts,
+            service_types=self.allowed_service_types,
+            pods=self.endpoint_pods,
+            pod_monitor_labels=tuple(sorted(self.pod_monitor_labels.items())),
+        )
+
+    @field_validator(
+        "allowed_hub_endpoints",
+        "allowed_prometheus_urls",
+        "allowed_service_accounts",
+        "allowed_service_types",
+        mode="before",
+    )
     @classmethod
     def _split_urls(cls, value: object) -> object:
         return _split(value)
@@ -154,6 +192,11 @@ def read_settings(kind: type[SomeSettings]) -> SomeSettings:
 
 def _problem(kind: type[ProcessSettings], error: ErrorDetails) -> str:
     name, value = str(error["loc"][0]), str(error["input"])
+    within = error["loc"][1:]
+    if within:
+        variable = f"{kind.model_config['env_prefix']}{name.upper()}"
+        place = field_path(within).removeprefix("spec").removeprefix(".")
+        return f"{variable}: {place}: {sentence(error)}"
     shown = value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}..."
     variable = f"{kind.model_config['env_prefix']}{name.upper()}"
     return f"{variable}={shown!r} is not valid: it must be {allowed(kind, name)}"
@@ -164,7 +207,7 @@ def allowed(kind: type[ProcessSettings], name: str) -> str:
     schema: dict[str, Any] = kind.model_json_schema()["properties"][name]
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
-    text = _TYPES[schema["type"]]
+    text = _TYPES[schema.get("type", "object")]
     if "maximum" in schema:
         return f"{text} from {schema['minimum']} to {schema['maximum']}"
     if "minimum" in schema:
@@ -175,8 +218,10 @@ def allowed(kind: type[ProcessSettings], name: str) -> str:
 
 
 _TYPES = {
+    "array": "a list in JSON",
     "boolean": "true or false",
     "integer": "an integer",
     "number": "a number",
+    "object": "an object in JSON",
     "string": "text that is not empty",
 }
