@@ -195,8 +195,8 @@ def _problem(kind: type[ProcessSettings], error: ErrorDetails) -> str:
     within = error["loc"][1:]
     if within:
         variable = f"{kind.model_config['env_prefix']}{name.upper()}"
-        place = field_path(within).removeprefix("spec").removeprefix(".")
-        return f"{variable}: {place}: {sentence(error)}"
+        path = field_path(within).removeprefix("spec").removeprefix(".")
+        return f"{variable}: {path}: {sentence(error)}"
     shown = value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}..."
     variable = f"{kind.model_config['env_prefix']}{name.upper()}"
     return f"{variable}={shown!r} is not valid: it must be {allowed(kind, name)}"

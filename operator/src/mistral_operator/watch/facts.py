@@ -80,6 +80,10 @@ class PodFacts:
     terminating: bool = False
     unschedulable: str = ""
     """Message of the scheduler, if no node fits."""
+    gates: tuple[str, ...] = ()
+    """Scheduling gates, which keep the pod from its scheduler."""
+    scheduler: str = ""
+    """Name of the scheduler, if it has not looked at the pod yet."""
     evicted: str = ""
     """Reason why the pod as a whole failed, if it did."""
     configuration: str = ""
@@ -177,6 +181,7 @@ def pod_facts(body: Body) -> PodFacts:
     metadata, status = body["metadata"], body.get("status", {})
     conditions = {one["type"]: one for one in status.get("conditions", ())}
     scheduled = conditions.get("PodScheduled", {})
+    spec = body.get("spec", {})
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     return PodFacts(
         name=metadata["name"],
@@ -188,13 +193,23 @@ def pod_facts(body: Body) -> PodFacts:
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata,
         unschedulable=(
-            scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else ""
+            _not_scheduled(scheduled)
+            if scheduled.get("status") == "False" and scheduled.get("reason") != "SchedulingGated"
+            else ""
+        ),
+        gates=tuple(one["name"] for one in spec.get("schedulingGates", ())),
+        scheduler=(
+            "" if scheduled or spec.get("nodeName") else str(spec.get("schedulerName") or "")
         ),
         evicted=_failure(status) if status.get("phase") == "Failed" else "",
         configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
         containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
-        keys_secret=_keys_secret(body.get("spec", {})),
+        keys_secret=_keys_secret(spec),
     )
+
+
+def _not_scheduled(condition: Body) -> str:
+    return str(condition.get("message") or condition.get("reason") or "")
 
 
 def _keys_secret(spec: Body) -> str:
