@@ -136,6 +136,7 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         },
         *("server_image", "quay.io/mine/server:0.1.0"),
     ),
+    "level in lower case": ({"log": {"level": "debug"}}, "log_level", "DEBUG"),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),
 }

@@ -76,6 +76,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"allowedServiceTypes": ["ExternalName"]},
         r"/allowedServiceTypes/0.*'NodePort', 'LoadBalancer'",
     ),
+    "no tag": ({"image": {"tag": "a:b"}}, r"/image/tag.*pattern"),
     "misspelt below": ({"image": {"repo": "x"}}, r"/image.*'repo' not allowed"),
     "text for a number": ({"replicas": "two"}, r"/replicas.*got string, want integer"),
     "number for a text": ({"image": {"tag": 1.0}}, r"/image/tag.*got number, want string"),

@@ -62,7 +62,7 @@ class ServerImage(_Values):
     """`server.image`."""
 
     repository: str = Field(min_length=1)
-    tag: str
+    tag: str = Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?$", max_length=128)
     digest: _Digest
 
 
@@ -127,7 +127,7 @@ class LeaderElection(_Values):
 class Log(_Values):
     """`log`."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "debug", "info", "warning", "error"]
     format: Literal["text", "json"]
 
 

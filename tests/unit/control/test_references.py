@@ -63,7 +63,8 @@ async def test_what_is_missing_is_named_with_what_to_do(
 
     assert problem.reason is reason
     assert fragment in problem.message
-    assert "correct spec." in problem.message
+    assert "correct " in problem.message
+    assert " spec." in problem.message
 
 
 @pytest.mark.parametrize(

@@ -256,8 +256,8 @@ class PodParts(ApiModel):
     security_context: Annotated[PodSecurityContext | None, BeforeValidator(_empty_for_null)] = (
         Field(default=None, json_schema_extra={"nullable": True})
     )
-    """Users and groups of the processes. Unset: user, group and file system group 1000. `{}`, or
-    null: the platform chooses them, as OpenShift does."""
+    """Users and groups of the processes. Unset: user, group and file system group 1000. Otherwise
+    only what is set here: with `{}`, or null, the platform chooses them, as OpenShift does."""
 
 
 class PodDefaults(PodParts):

@@ -63,8 +63,8 @@ async def _claim(cluster: Cluster, resource: Resource) -> Problem | None:
 
 async def _volumes(cluster: Cluster, resource: Resource) -> Problem | None:
     """Return the first object of an additional volume that does not exist."""
-    for number, volume in enumerate(resource.spec.pod.volumes):
-        field = f"spec.pod.volumes[{number}]"
+    for volume in resource.spec.pod.volumes:
+        field = f"volume {volume.name} in spec.pod.volumes, or in the chart value endpoints.pod"
         claim = volume.persistent_volume_claim
         if claim is not None:
             at = resource.namespace, claim.claim_name
