@@ -6,7 +6,6 @@ import pytest
 
 from builders import CONTEXT, SERVER_IMAGE, resource
 from mistral_operator.api import parse_spec
-from mistral_operator.api.manifest import parse_manifest
 from mistral_operator.api.pod import PodDefaults
 from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.errors import InvalidResource
@@ -76,7 +75,8 @@ def test_labels_and_annotations_are_those_of_the_pods_and_not_of_the_selector() 
 USERS: dict[str, tuple[Object, Object]] = {
     "nothing": ({}, {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}),
     "the platform's choice": ({"securityContext": {}}, {}),
-    "null": ({"securityContext": None}, {}),
+    # kubectl drops it before the API server sees it.
+    "null": ({"securityContext": None}, {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}),
     "a user": ({"securityContext": {"runAsUser": 4711}}, {"runAsUser": 4711}),
     "groups": (
         {"securityContext": {"runAsGroup": 5, "fsGroup": 6, "supplementalGroups": [7]}},
@@ -97,17 +97,6 @@ def test_the_users_are_those_of_the_resource_and_the_rest_stays_restricted(
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-
-
-def test_null_leaves_the_users_to_the_platform_in_a_manifest_too() -> None:
-    manifest = {
-        "apiVersion": "inference.mistral-small.io/v1alpha1",
-        "kind": "MistralSmallDeployment",
-        "metadata": {"name": "small"},
-        "spec": {"pod": {"securityContext": None}},
-    }
-
-    assert parse_manifest(manifest).spec.pod.security_context is not None
 
 
 @pytest.mark.parametrize("user", [0, -1, 2**31])

@@ -17,7 +17,7 @@ from mistral_operator.kube import names
 _KEPT = {
     "type", "format", "description", "pattern", "enum", "minimum", "maximum", "minLength",
     "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "default",
-    "nullable", "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
 }  # fmt: skip
 _DROPPED = {"title", "$defs"}
 

@@ -61,7 +61,7 @@ def without_nulls(value: Any, schema: Schema) -> Any:
     return {
         key: without_nulls(inner, fields.get(key, {}))
         for key, inner in value.items()
-        if inner is not None or key not in fields or fields[key].get("nullable")
+        if inner is not None or key not in fields
     }
 
 

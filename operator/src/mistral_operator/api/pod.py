@@ -193,10 +193,6 @@ class PodSecurityContext(ApiModel):
     """Additional groups of the processes, such as that of a shared file system."""
 
 
-def _empty_for_null(value: Any) -> Any:
-    return {} if value is None else value
-
-
 _MOUNTS_HAVE_VOLUMES = Rule(
     "!has(self.volumeMounts) || self.volumeMounts.all(mount,"
     " has(self.volumes) && self.volumes.exists(one, one.name == mount.name))",
@@ -253,11 +249,9 @@ class PodParts(ApiModel):
     """Additional settings of the resolver."""
     host_aliases: list[HostAlias] = Field(default=[], max_length=8)
     """Additional entries of /etc/hosts."""
-    security_context: Annotated[PodSecurityContext | None, BeforeValidator(_empty_for_null)] = (
-        Field(default=None, json_schema_extra={"nullable": True})
-    )
+    security_context: PodSecurityContext | None = None
     """Users and groups of the processes. Unset: user, group and file system group 1000. Otherwise
-    only what is set here: with `{}`, or null, the platform chooses them, as OpenShift does."""
+    only what is set here: with `{}`, the platform chooses them, as OpenShift does."""
 
 
 class PodDefaults(PodParts):
