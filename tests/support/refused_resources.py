@@ -113,6 +113,7 @@ RULES: dict[str, tuple[Spec, str]] = {
             "NCCL_NET_PLUGIN",
             "NCCL_SOCKET_IFNAME",
             "SSLKEYLOGFILE",
+            "PROMETHEUS_MULTIPROC_DIR",
             "VLLM_PLUGINS",
             "VLLM_LOGGING_CONFIG_PATH",
         )

@@ -23,8 +23,8 @@ _TUNING = (
 """Variables of vLLM that only tune. Others load code, open paths or change what is logged."""
 
 _RESERVED = (
-    # The operator's and the server's own; where models, caches and temporary files are.
-    r"MISTRAL_.*|HOME|USER|LOGNAME|TMP|TEMP|TMPDIR|XDG_.*|KUBERNETES_.*",
+    # The operator's and the server's own; where models, caches, metrics and temporary files are.
+    r"MISTRAL_.*|PROMETHEUS_.*|HOME|USER|LOGNAME|TMP|TEMP|TMPDIR|XDG_.*|KUBERNETES_.*",
     # The hub, its token, and whether it is used at all.
     r"HF_(TOKEN.*|ENDPOINT|HOME|DEBUG|HUB_OFFLINE|INFERENCE_.*|STORED_.*|.*CACHE)",
     r"HUGGING_?FACE_.*|TRANSFORMERS_.*",
