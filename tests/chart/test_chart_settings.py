@@ -6,6 +6,7 @@ import pytest
 
 from chart_rendering import NAMESPACE, operator_container
 from mistral_operator.api.network import Peer
+from mistral_operator.api.pod import PodDefaults
 from mistral_operator.process.settings import Settings
 
 PREFIX = Settings.model_config["env_prefix"]
@@ -108,6 +109,45 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         "allowed_prometheus_urls",
         ("http://prometheus.monitoring.svc:9090",),
     ),
+    "ServiceAccounts": (
+        {"allowedServiceAccounts": ["gpu-users"]},
+        *("allowed_service_accounts", ("gpu-users",)),
+    ),
+    "types of Services": (
+        {"allowedServiceTypes": ["LoadBalancer"]},
+        *("allowed_service_types", ("LoadBalancer",)),
+    ),
+    "pods of endpoints": (
+        {
+            "endpoints": {
+                "pod": {
+                    "env": [{"name": "NO_PROXY", "value": ".svc,.cluster.local"}],
+                    "securityContext": {},
+                }
+            }
+        },
+        "endpoint_pods",
+        PodDefaults.model_validate(
+            {"env": [{"name": "NO_PROXY", "value": ".svc,.cluster.local"}], "securityContext": {}}
+        ),
+    ),
+    "labels of PodMonitors": (
+        {"endpoints": {"podMonitorLabels": {"release": "kube-prometheus-stack"}}},
+        *("pod_monitor_labels", {"release": "kube-prometheus-stack"}),
+    ),
+    "server image of another registry": (
+        {"global": {"imageRegistry": "registry.example.com"}},
+        "server_image",
+        "registry.example.com/mistral-small-operator/server:0.1.0",
+    ),
+    "server image that names its registry": (
+        {
+            "global": {"imageRegistry": "registry.example.com"},
+            "server": {"image": {"repository": "quay.io/mine/server"}},
+        },
+        *("server_image", "quay.io/mine/server:0.1.0"),
+    ),
+    "level in lower case": ({"log": {"level": "debug"}}, "log_level", "DEBUG"),
     "level": ({"log": {"level": "DEBUG"}}, "log_level", "DEBUG"),
     "level in small letters": ({"log": {"level": "debug"}}, "log_level", "DEBUG"),
     "format": ({"log": {"format": "json"}}, "log_format", "json"),

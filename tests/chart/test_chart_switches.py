@@ -174,6 +174,11 @@ CONTAINER: dict[str, tuple[Values, str, object]] = {
         "image",
         f"ghcr.io/mistral-small-operator/operator@{SHA}",
     ),
+    "registry": (
+        {"global": {"imageRegistry": "registry.example.com:5000"}},
+        "image",
+        "registry.example.com:5000/mistral-small-operator/operator:0.1.0",
+    ),
     "pullPolicy": ({"image": {"pullPolicy": "Always"}}, "imagePullPolicy", "Always"),
     "resources": (
         {"resources": {"requests": {"cpu": "1", "memory": None}, "limits": None}},
@@ -195,6 +200,21 @@ CONTAINER: dict[str, tuple[Values, str, object]] = {
 @pytest.mark.parametrize(("values", "field", "want"), CONTAINER.values(), ids=CONTAINER)
 def test_a_value_reaches_the_container(values: Values, field: str, want: object) -> None:
     assert operator_container(values)[field] == want
+
+
+def test_a_variable_is_added_to_those_of_the_operator() -> None:
+    proxy = {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}
+    before = operator_container({})["env"]
+
+    assert operator_container({"extraEnv": [proxy]})["env"] == [*before, proxy]
+
+
+def test_a_common_label_is_on_every_object_and_in_no_selector() -> None:
+    label = {"cost-center": "7"}
+    for one in render_all({"commonLabels": label}):
+        if one["kind"] != "CustomResourceDefinition":
+            assert label.items() <= one["metadata"]["labels"].items(), one["kind"]
+        assert "cost-center" not in str(one.get("spec", {}).get("selector"))
 
 
 def test_an_upgrade_never_runs_two_operators_without_a_lease() -> None:
@@ -330,6 +350,10 @@ CONTRADICTIONS: dict[str, tuple[Values, str]] = {
             }
         },
         "set activator.resources.limits.memory to 660Mi or more",
+    ),
+    "a common label of the chart": (
+        {"commonLabels": {"app.kubernetes.io/name": "mine"}},
+        "commonLabels cannot set app.kubernetes.io/name, which the chart sets",
     ),
     "two replicas without Lease": (
         {"replicas": 2, "leaderElection": {"enabled": False}},

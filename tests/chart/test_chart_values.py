@@ -74,6 +74,11 @@ def test_the_readme_has_a_row_for_every_value() -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a tag with a colon": ({"image": {"tag": "a:b"}}, r"/image/tag.*pattern"),
     "misspelt": ({"replica": 2}, r"'replica' not allowed"),
+    "no type of a Service": (
+        {"allowedServiceTypes": ["ExternalName"]},
+        r"/allowedServiceTypes/0.*'NodePort', 'LoadBalancer'",
+    ),
+    "no tag": ({"image": {"tag": "a:b"}}, r"/image/tag.*pattern"),
     "misspelt below": ({"image": {"repo": "x"}}, r"/image.*'repo' not allowed"),
     "text for a number": ({"replicas": "two"}, r"/replicas.*got string, want integer"),
     "number for a text": ({"image": {"tag": 1.0}}, r"/image/tag.*got number, want string"),

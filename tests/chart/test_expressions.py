@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
-from builders import NAME, NAMESPACE, resource
+from builders import CONTEXT, NAME, NAMESPACE, resource
 from chart_rendering import CHART, of_kind, render, render_activator
 from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
 from mistral_dev.commands import wait_until
@@ -144,7 +144,7 @@ def registry_of(module: ModuleType) -> CollectorRegistry:
 
 def endpoint_labels() -> dict[str, str]:
     """Return the labels that the PodMonitor of an endpoint puts on every series."""
-    endpoint, _ = pod_monitor(resource())["spec"]["podMetricsEndpoints"]
+    endpoint, _ = pod_monitor(resource(), CONTEXT)["spec"]["podMetricsEndpoints"]
     return {
         "namespace": NAMESPACE,
         "pod": f"{NAME}-0",

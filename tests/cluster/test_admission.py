@@ -82,6 +82,20 @@ def guarded(own_cluster: Cluster) -> Cluster:
     return cluster
 
 
+def affinity(key: str) -> Object:
+    """Return an affinity to nodes with a label."""
+    terms = [{"matchExpressions": [{"key": key, "operator": "Exists"}]}]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"nodeAffinity": required}
+
+
+def preference(key: str) -> Object:
+    """Return a preference for nodes with a label."""
+    term = {"matchExpressions": [{"key": key, "operator": "Exists"}]}
+    preferred = [{"weight": 1, "preference": term}]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+
+
 # --- Resources of users ---------------------------------------------------------------------------
 
 ALLOWED: dict[str, Object] = {
@@ -95,6 +109,7 @@ ALLOWED: dict[str, Object] = {
     "the priority class": {"pod": {"priorityClassName": "inference"}},
     "the toleration": {"pod": {"tolerations": [{"key": "dedicated", "operator": "Exists"}]}},
     "the node selector": {"pod": {"nodeSelector": {"pool": "gpu"}}},
+    "affinity to the nodes": {"pod": {"affinity": affinity("pool")}},
     "four replicas": {"replicas": 4},
     "no callers": {"network": {"callers": []}},
     "the callers": {"network": {"callers": [PARTNERS, GATEWAY, {"podSelector": {}}]}},
@@ -133,6 +148,14 @@ REFUSED: dict[str, tuple[Object, str]] = {
     ),
     "another node selector": (
         {"pod": {"nodeSelector": {"node-role.kubernetes.io/control-plane": ""}}},
+        "allowedNodeSelectorKeys",
+    ),
+    "affinity to other nodes": (
+        {"pod": {"affinity": affinity("node-role.kubernetes.io/control-plane")}},
+        "allowedNodeSelectorKeys",
+    ),
+    "a preference for other nodes": (
+        {"pod": {"affinity": preference("node-role.kubernetes.io/control-plane")}},
         "allowedNodeSelectorKeys",
     ),
     "another device": (

@@ -72,6 +72,8 @@ EDITS = {
         "/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem",
         False,
     ),
+    "the node's network": ("deployment", "/spec/template/spec/hostNetwork", True),
+    "root": ("deployment", "/spec/template/spec/containers/0/securityContext/runAsUser", 0),
     "selector of the Service": ("service", "/spec/selector", {"app": "other"}),
     "port of the Service": ("service", "/spec/ports/0/port", 9000),
     "NetworkPolicy": ("networkpolicy", "/spec/ingress", [{}]),
@@ -85,7 +87,7 @@ EDITS = {
 def test_an_edited_child_is_repaired(endpoint: Namespace, what: str) -> None:
     kind, path, value = EDITS[what]
     before = endpoint.wait_for(kind, "small")
-    patch = f'[{{"op":"replace","path":"{path}","value":{json.dumps(value)}}}]'
+    patch = f'[{{"op":"add","path":"{path}","value":{json.dumps(value)}}}]'
 
     endpoint.kubectl("patch", kind, "small", "--type=json", f"--patch={patch}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from cluster_namespace import Namespace, resource
+from golden_cases import VARIANTS
 from operator_process import OperatorProcess, running_operator
 from operator_writes import writes
 from resource_definitions import stand_in
@@ -26,6 +27,25 @@ def test_nothing_is_written_while_nothing_changes(unserved: Namespace, log: Path
         time.sleep(QUIET_SECONDS)
 
         assert writes(unserved, start) == Counter()
+
+
+def test_nothing_is_written_for_pods_with_everything_that_users_can_add(
+    unserved: Namespace, log: Path
+) -> None:
+    customized = VARIANTS["customized-pod"]
+    platform = {"pod": {"securityContext": {}, "env": [{"name": "EMPTY", "value": ""}]}}
+    with running_operator(unserved.cluster, log):
+        unserved.apply(resource("small", customized), resource("other", platform))
+        unserved.wait_for_reason("small", "ConfigMapMissing")
+        unserved.wait_for_reason("other", "Ready")
+        time.sleep(2)
+        start = unserved.cluster.audit_position()
+
+        time.sleep(QUIET_SECONDS)
+
+        assert writes(unserved, start) == Counter()
+    pod = unserved.wait_for("deployment", "other")["spec"]["template"]["spec"]
+    assert "runAsUser" not in pod["securityContext"]
 
 
 def test_nothing_is_written_after_a_restart(unserved: Namespace, log: Path) -> None:

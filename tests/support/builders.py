@@ -123,6 +123,24 @@ def unschedulable_pod(message: str) -> Object:
     return pod_body(status={"phase": "Pending", "podIP": None, "conditions": [condition]})
 
 
+def unscheduled_pod(*, scheduler: str = "default-scheduler", gates: Iterable[str] = ()) -> Object:
+    """Return a pod that no scheduler has looked at."""
+    spec: Object = {"schedulerName": scheduler}
+    conditions = []
+    if gates:
+        spec["schedulingGates"] = [{"name": one} for one in gates]
+        conditions = [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }
+        ]
+    status = {"phase": "Pending", "podIP": None, "conditions": conditions}
+    return {**pod_body(status=status), "spec": spec}
+
+
 def failed_pod(reason: str, message: str, name: str = "small-1") -> Object:
     """Return a pod that the kubelet terminated as a whole, such as an evicted one."""
     return pod_body(name=name, status={"phase": "Failed", "reason": reason, "message": message})

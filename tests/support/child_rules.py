@@ -29,27 +29,28 @@ KINDS = {
     "PodMonitor", "ScaledObject", "Service", "ServiceAccount",
 }  # fmt: skip
 POD_FIELDS = {
-    "automountServiceAccountToken", "containers", "enableServiceLinks", "hostUsers",
+    "affinity", "automountServiceAccountToken", "containers", "dnsConfig", "enableServiceLinks",
+    "hostAliases", "hostUsers",
     "imagePullSecrets", "initContainers", "nodeSelector", "priorityClassName", "runtimeClassName",
     "schedulerName", "securityContext", "serviceAccountName", "terminationGracePeriodSeconds",
     "tolerations", "topologySpreadConstraints", "volumes",
 }  # fmt: skip
-"""Not among them: host namespaces, a node's name, host aliases."""
+"""Not among them: host namespaces, a node's name."""
 CONTAINER_FIELDS = {
     "args", "env", "image", "imagePullPolicy", "livenessProbe", "name", "ports", "readinessProbe",
     "resources", "securityContext", "startupProbe", "terminationMessagePolicy", "volumeMounts",
 }  # fmt: skip
 """Not among them: a command, a life cycle, and variables from whole objects."""
-VOLUMES = {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "image"}
+VOLUMES = {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "image", "projected"}
+FREE_PATHS = ("/mnt/", "/data/", "/srv/")
 MOUNT_FIELDS = {"name", "mountPath", "readOnly"}
 RESTRICTED = {
     "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "runAsGroup": 1000,
-    "fsGroup": 1000,
     "fsGroupChangePolicy": "OnRootMismatch",
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+USERS = {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"}
+"""What a resource can set of the security context; none of them is 0."""
 CONFINED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -96,7 +97,7 @@ def _selectors(resource: Resource, rendered: list[KubernetesObject]) -> Iterator
         got = spec.get("podSelector") if child["kind"] == "NetworkPolicy" else spec.get("selector")
         if got is not None and got not in (want, {"matchLabels": want}):
             yield f"{child['kind']} selects {got}"
-        if child["kind"] == "Service" and spec.get("type", "ClusterIP") != "ClusterIP":
+        if child["kind"] == "Service" and spec["type"] != resource.spec.service.type:
             yield f"Service of type {spec['type']}"
 
 
@@ -105,9 +106,13 @@ def _pod(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     pod = _pod_of(rendered)
     if odd := pod.keys() - POD_FIELDS:
         yield f"the pod has {odd}"
-    if pod["securityContext"] != RESTRICTED or pod["automountServiceAccountToken"] is not False:
+    context = {**pod["securityContext"]}
+    users = [context.pop(name) for name in USERS & context.keys()]
+    if context != RESTRICTED or pod["automountServiceAccountToken"] is not False:
         yield f"the pod is not restricted: {pod['securityContext']}"
-    if pod["serviceAccountName"] != resource.name:
+    if 0 in users or any(0 in one for one in users if isinstance(one, list)):
+        yield f"the pod runs as root: {pod['securityContext']}"
+    if pod["serviceAccountName"] != (resource.spec.pod.service_account_name or resource.name):
         yield f"the pod runs as {pod['serviceAccountName']}"
     for container in _containers(pod):
         if odd := container.keys() - CONTAINER_FIELDS:
@@ -128,7 +133,7 @@ def _requests_above_limits(container: Object) -> Iterator[str]:
             yield f"{container['name']} requests {request} of {name}, limit {limits[name]}"
 
 
-def _volumes(_resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+def _volumes(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """Volumes have a type that holds nothing of the node, and each mount has its volume."""
     pod = _pod_of(rendered)
     for volume in pod["volumes"]:
@@ -136,36 +141,49 @@ def _volumes(_resource: Resource, rendered: list[KubernetesObject]) -> Iterator[
             yield f"a volume of {volume}"
         if "emptyDir" in volume and "sizeLimit" not in volume["emptyDir"]:
             yield f"{volume['name']} has no size limit"
+        for source in volume.get("projected", {}).get("sources", ()):
+            if not source.keys() <= {"configMap", "secret"}:
+                yield f"a source of {source}"
     by_name = {one["name"] for one in pod["volumes"]}
+    if len(by_name) != len(pod["volumes"]):
+        yield f"volumes of one name: {pod['volumes']}"
+    added = {one.name for one in resource.spec.pod.volumes}
     for container in _containers(pod):
+        paths = [one["mountPath"] for one in container["volumeMounts"]]
+        if len(paths) != len({*paths}):
+            yield f"mounts at one path: {paths}"
         for mount in container["volumeMounts"]:
             if mount["name"] not in by_name or not mount.keys() <= MOUNT_FIELDS:
                 yield f"a mount of {mount}"
+            if mount["name"] in added and not mount["mountPath"].startswith(FREE_PATHS):
+                yield f"a mount over the server's files: {mount}"
 
 
 def _secrets(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """A Secret reaches a pod under the key that its owner made for this, and only in its place."""
     pod, spec = _pod_of(rendered), resource.spec
     keys, hub = spec.gate.api_keys, spec.model.source.hub
-    mounted = [one["secret"] for one in pod["volumes"] if "secret" in one]
+    own = [one for one in pod["volumes"] if one["name"] == names.VOLUME_API_KEYS]
+    mounted = [one["secret"] for one in own]
     one_key = [{"key": API_KEYS_FILE, "path": API_KEYS_FILE}]
     want = [] if keys is None else [{"secretName": keys.secret, "items": one_key, "optional": True}]
     if mounted != want:
         yield f"Secrets are mounted: {mounted}"
+    for volume in pod["volumes"]:
+        sources = [volume, *volume.get("projected", {}).get("sources", ())]
+        for secret in (one["secret"] for one in sources if "secret" in one):
+            if not secret.get("items"):
+                yield f"all of a Secret is mounted: {volume}"
+    token = None if hub is None else hub.token_secret
+    reference = token and {"secretKeyRef": {"name": token.name, "key": token.key}}
     for container in _containers(pod):
         for variable in container["env"]:
-            token = None if hub is None else hub.token_secret
-            reference = token and {"secretKeyRef": {"name": token.name, "key": token.key}}
-            source = variable.get("valueFrom")
-            if source is not None and (container["name"], variable["name"], source) != (
-                names.FETCH_CONTAINER,
-                "HF_TOKEN",
-                reference,
-            ):
+            source = variable.get("valueFrom", {})
+            if "secretKeyRef" not in source or source["secretKeyRef"]["key"] == variable["name"]:
+                continue
+            used = (container["name"], variable["name"], source)
+            if used != (names.FETCH_CONTAINER, "HF_TOKEN", reference):
                 yield f"{container['name']} has the variable {variable}"
-    count = json.dumps(rendered).count("secretKeyRef")
-    if count > 1:
-        yield f"{count} references of Secrets"
 
 
 def _egress(_resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
@@ -199,13 +217,21 @@ def _settings(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[
                     yield f"the fetch reads {fetch}"
 
 
-def _bounded(_resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
+def _bounded(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """Children are small, and all their texts are one readable line without a way out of a path."""
     encoded = json.dumps(rendered)
-    if len(encoded) > 200_000:
+    if len(encoded) > 400_000:
         yield f"{len(encoded)} characters"
+    # Values of variables and annotations are no paths that anything here opens.
+    free = {one.value for one in resource.spec.pod.env}
+    for annotations in (
+        resource.spec.pod.annotations,
+        resource.spec.pod.service_account_annotations,
+        resource.spec.service.annotations,
+    ):
+        free |= {*annotations.values()}
     for text in texts(json.loads(encoded)):
-        if not text.isprintable() or ".." in text.split("/"):
+        if not text.isprintable() or (text not in free and ".." in text.split("/")):
             yield f"the text {text!r:.100}"
 
 

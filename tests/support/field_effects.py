@@ -13,6 +13,7 @@ from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import (
     ANNOTATION_ACTIVATION,
     ANNOTATION_APPLIED,
+    ANNOTATION_CONFIGURATION,
     API_VERSION,
     KIND,
 )
@@ -41,11 +42,71 @@ EVERYTHING: Object = {
         "tolerations": [{"key": "a", "effect": "NoExecute"}],
         "topologySpread": [{"topologyKey": "zone"}],
     },
+    "service": {},
     "network": {"callers": [{"podSelector": {}}], "destinations": [{"podSelector": {}}]},
 }
 """A spec in which most fields are read."""
 
+_NODES = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+_NEIGHBORS = {"labelSelector": {"matchLabels": {"app": "a"}}, "topologyKey": "zone"}
+_PODS = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [_NEIGHBORS],
+    "preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 1, "podAffinityTerm": _NEIGHBORS}
+    ],
+}
+_AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [_NODES]},
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": _NODES}],
+    },
+    "podAffinity": _PODS,
+    "podAntiAffinity": _PODS,
+}
+_ITEMS = [{"key": "a", "path": "b"}]
+_VOLUMES: dict[str, Object] = {
+    "emptyDir": {"sizeLimit": "1Gi"},
+    "persistentVolumeClaim": {"claimName": "files"},
+    "configMap": {"name": "files", "items": _ITEMS},
+    "secret": {"secretName": "files", "items": _ITEMS},
+    "projected.sources[0].configMap": {
+        "projected": {"sources": [{"configMap": {"name": "files", "items": _ITEMS}}]}
+    },
+    "projected.sources[0].secret": {
+        "projected": {"sources": [{"secret": {"name": "files", "items": _ITEMS}}]}
+    },
+}
+
+
+def _volume(kind: str) -> Object:
+    source = _VOLUMES[kind]
+    return {"name": "files", **(source if kind.startswith("projected") else {kind: source})}
+
+
+def _variable(source: Object) -> Object:
+    return {"pod": {"env": [{"name": "A", "valueFrom": source}]}}
+
+
+_REFERENCE = {"name": "values", "key": "A"}
+
 BASES: dict[str, Object] = {
+    "pod.affinity": {"pod": {"affinity": _AFFINITY}},
+    "pod.env[0]": {"pod": {"env": [{"name": "A", "value": "1"}]}},
+    "pod.env[0].valueFrom.secretKeyRef": _variable({"secretKeyRef": _REFERENCE}),
+    "pod.env[0].valueFrom.configMapKeyRef": _variable({"configMapKeyRef": _REFERENCE}),
+    "pod.env[0].valueFrom.fieldRef": _variable({"fieldRef": {"fieldPath": "metadata.name"}}),
+    "pod.volumeMounts": {
+        "pod": {
+            "volumes": [_volume("emptyDir"), {**_volume("emptyDir"), "name": "others"}],
+            "volumeMounts": [{"name": "files", "mountPath": "/mnt/files"}],
+        }
+    },
+    "pod.volumes": {"pod": {"volumes": [_volume("emptyDir")]}},
+    **{f"pod.volumes[0].{kind}": {"pod": {"volumes": [_volume(kind)]}} for kind in _VOLUMES},
+    "pod.dnsConfig.options": {"pod": {"dnsConfig": {"options": [{"name": "ndots"}]}}},
+    "pod.hostAliases": {
+        "pod": {"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["a.example.com"]}]}
+    },
     "model.source.hub": {"model": {"source": {"hub": {"tokenSecret": {"name": "hub"}}}}},
     "model.source.persistentVolumeClaim": {
         "cache": None,
@@ -70,7 +131,16 @@ BASES: dict[str, Object] = {
 }
 """What the fields below a path need besides; None removes a field of EVERYTHING."""
 
+FIXED = {"pod.env[0].valueFrom.secretKeyRef.key"}
+"""Fields with one possible value: the name of the variable."""
+
 VALUES: dict[str, Any] = {
+    "pod.env[0].value": "2",
+    "pod.volumeMounts[0].name": "others",
+    "pod.fetchResources.requests.memory": "2Gi",
+    "pod.labels.memory": "large",
+    "pod.dnsConfig.options[0].value": "3",
+    "service.type": "LoadBalancer",
     "engine.extraArgs[0]": "--seed=7",
     "model.revision": "v2",
     "model.source.hub.tokenSecret.key": "hf",
@@ -100,6 +170,8 @@ def effects() -> Iterator[tuple[str, list[str]]]:
     paths = {*leaves(SPEC)}
     maps = {path[:-1] for path in paths}  # which have an entry of their own
     for path in sorted(paths - maps, key=name_of):
+        if name_of(path) in FIXED:
+            continue
         base = _base(name_of(path))
         yield name_of(path), _changed(_children(_parsed(base)), _children(_other(base, path)))
 
@@ -180,7 +252,7 @@ def _children(resource: Resource) -> dict[str, list[Any]]:
         content = json.loads(json.dumps(child))
         del content["metadata"]["annotations"][ANNOTATION_APPLIED]
         if child["kind"] == "Deployment":
-            del content["spec"]["template"]["metadata"]["annotations"]
+            del content["spec"]["template"]["metadata"]["annotations"][ANNOTATION_CONFIGURATION]
         _collect(content, child["kind"], result)
     return result
 

@@ -62,6 +62,81 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "honestFinish": False,
         },
     },
+    "customized-pod": {
+        "pod": {
+            "labels": {"kueue.x-k8s.io/queue-name": "gpus"},
+            "annotations": {"karpenter.sh/do-not-disrupt": "true"},
+            "env": [
+                {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"},
+                {"name": "SSL_CERT_FILE", "value": "/mnt/ca/ca.crt"},
+                {
+                    "name": "NCCL_DEBUG",
+                    "valueFrom": {"configMapKeyRef": {"name": "nccl", "key": "debug"}},
+                },
+                {
+                    "name": "DD_API_KEY",
+                    "valueFrom": {"secretKeyRef": {"name": "datadog", "key": "DD_API_KEY"}},
+                },
+                {
+                    "name": "HOST_IP",
+                    "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}},
+                },
+            ],
+            "volumes": [
+                {"name": "ca", "configMap": {"name": "ca-bundle"}},
+                {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
+                {"name": "files", "persistentVolumeClaim": {"claimName": "files"}},
+                {
+                    "name": "both",
+                    "projected": {
+                        "sources": [
+                            {"configMap": {"name": "ca-bundle"}},
+                            {
+                                "secret": {
+                                    "name": "client",
+                                    "items": [{"key": "tls.crt", "path": "tls.crt"}],
+                                }
+                            },
+                        ]
+                    },
+                },
+            ],
+            "volumeMounts": [
+                {"name": "ca", "mountPath": "/mnt/ca"},
+                {"name": "scratch", "mountPath": "/data/scratch", "readOnly": False},
+                {"name": "files", "mountPath": "/data/files"},
+                {"name": "both", "mountPath": "/mnt/both"},
+            ],
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [
+                            {"matchExpressions": [{"key": "pool", "operator": "Exists"}]}
+                        ]
+                    }
+                },
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 10,
+                            "podAffinityTerm": {
+                                "labelSelector": {"matchLabels": {"app": "batch"}},
+                                "topologyKey": "kubernetes.io/hostname",
+                            },
+                        }
+                    ]
+                },
+            },
+            "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+            "hostAliases": [{"ip": "10.20.0.8", "hostnames": ["hub.example.com"]}],
+            "securityContext": {"supplementalGroups": [2000]},
+            "fetchResources": {"limits": {"memory": "4Gi"}},
+            "serviceAccountAnnotations": {
+                "eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/small"
+            },
+        },
+        "service": {"annotations": {"service.kubernetes.io/topology-mode": "Auto"}},
+    },
     "pod-monitor": {},
     "keda": {"autoscaling": {"driver": "KEDA", "minReplicas": 2, "maxReplicas": 8}},
     "keda-prometheus": {

@@ -39,6 +39,8 @@ class Played:
     writes: list[Write] = field(default_factory=list)
     silent_writes: int = 0
     """Writes of the status that tell a user nothing."""
+    undone: int = 0
+    """Events about undone edits. A kill may lose one, but repeats none."""
 
 
 async def differences(scenario: Scenario, make: Callable[[], Life]) -> list[str]:
@@ -64,6 +66,8 @@ def _difference(reference: Played, played: Played) -> str:
     missing, extra = played.missing_events, played.extra_events
     parts = [f"misses Events {missing}"] * bool(missing)
     parts += [f"repeats Events {extra}"] * bool(extra)
+    if played.undone > reference.undone:
+        parts.append(f"reports {played.undone} undone edits of {reference.undone}")
     parts += [f"writes {played.silent_writes} statuses without news"] * bool(played.silent_writes)
     parts += [f"creates {created}"] * bool(created) + [f"deletes {deleted}"] * bool(deleted)
     for name in sorted({*reference.end, *played.end}):
@@ -111,6 +115,7 @@ class Rehearsal:
         posted = Counter(
             one.body["reason"] for one in life.objects.feed[events:] if one.kind == kinds.EVENT
         )
+        undone = posted.pop("EditUndone", 0)
         expected = expected_events(first, life.objects.feed[events:])
         feed = [one for one in life.objects.feed[events:] if one.kind != kinds.EVENT]
         return Played(
@@ -121,6 +126,7 @@ class Rehearsal:
             posted - expected,
             writes,
             silent_writes(life.objects.feed[events:]),
+            undone,
         )
 
 

@@ -10,6 +10,7 @@ from builders import (
     ready_pod,
     signal,
     termination,
+    unscheduled_pod,
     waiting_container,
 )
 from mistral_operator.api import Reason
@@ -33,6 +34,38 @@ def fetching(**progress: int) -> StatusInput:
 
 
 POD_SITUATIONS: dict[str, Case] = {
+    "a queue holds the pod": (
+        status_input(unscheduled_pod(gates=["kueue.x-k8s.io/admission"])),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["held by 1 scheduling gate, kueue.x-k8s.io/admission", "check the queue"],
+    ),
+    "no such scheduler": (
+        status_input(unscheduled_pod(scheduler="volcano")),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["waiting for the scheduler volcano", "correct spec.pod.schedulerName"],
+    ),
+    "another scheduler finds no node and says so in its own way": (
+        status_input(
+            pod_body(
+                status={
+                    "phase": "Pending",
+                    "conditions": [
+                        {
+                            "type": "PodScheduled",
+                            "status": "False",
+                            "reason": "NotEnoughResources",
+                            "message": "1/1 tasks in gang unschedulable",
+                        }
+                    ],
+                }
+            )
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.STUCK,
+        ["The scheduler reports: 1/1 tasks in gang unschedulable"],
+    ),
     "an image cannot be pulled": (
         status_input(
             pod_body(waiting_container("ImagePullBackOff", 'Back-off pulling image "server:1"'))

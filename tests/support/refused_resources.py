@@ -56,11 +56,138 @@ RULES: dict[str, tuple[Spec, str]] = {
     ),
     "a request of 32 bytes": (
         {"pod": {"resources": {"requests": {"memory": 32}}}},
-        "spec.pod.resources.requests.memory is less than 64Mi: check the unit",
+        "requests.memory is less than 64Mi: check the unit",
     ),
     "a limit of 32 bytes": (
         {"pod": {"resources": {"limits": {"memory": "32"}}}},
-        "spec.pod.resources.limits.memory is less than 64Mi: check the unit",
+        "limits.memory is less than 64Mi: check the unit",
+    ),
+    "a fetch of 32 bytes": (
+        {"pod": {"fetchResources": {"limits": {"memory": "32"}}}},
+        "limits.memory is less than 64Mi: check the unit",
+    ),
+    "a label of the operator": (
+        {"pod": {"labels": {"app.kubernetes.io/name": "prometheus"}}},
+        "these are the operator's and Kubernetes' own",
+    ),
+    "a label of the operator's group": (
+        {"pod": {"labels": {"inference.mistral-small.io/deployment": "another"}}},
+        "these are the operator's and Kubernetes' own",
+    ),
+    "an annotation that turns AppArmor off": (
+        {
+            "pod": {
+                "annotations": {
+                    "container.apparmor.security.beta.kubernetes.io/server": "unconfined"
+                }
+            }
+        },
+        "annotations of pods cannot begin with",
+    ),
+    "an annotation of kubectl on the Service": (
+        {"service": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}},
+        "annotations of Services and ServiceAccounts cannot begin with",
+    ),
+    "an annotation of the operator on the ServiceAccount": (
+        {"pod": {"serviceAccountAnnotations": {"inference.mistral-small.io/applied": "x"}}},
+        "annotations of Services and ServiceAccounts cannot begin with",
+    ),
+    "annotations of a ServiceAccount that is not the endpoint's": (
+        {"pod": {"serviceAccountName": "a", "serviceAccountAnnotations": {"b": "c"}}},
+        "annotate the ServiceAccount of spec.pod.serviceAccountName yourself",
+    ),
+    **{
+        f"the variable {name}": (
+            {"pod": {"env": [{"name": name, "value": "1"}]}},
+            "spec.pod.env cannot set this variable",
+        )
+        for name in (
+            "MISTRAL_SERVER_SETTINGS",
+            "HF_TOKEN",
+            "HF_ENDPOINT",
+            "HF_XET_CACHE",
+            "LD_PRELOAD",
+            "PYTHONPATH",
+            "NVIDIA_VISIBLE_DEVICES",
+            "CUDA_INJECTION64_PATH",
+            "NCCL_NET_PLUGIN",
+            "NCCL_SOCKET_IFNAME",
+            "SSLKEYLOGFILE",
+            "PROMETHEUS_MULTIPROC_DIR",
+            "VLLM_PLUGINS",
+            "VLLM_LOGGING_CONFIG_PATH",
+        )
+    },
+    "a variable that copies another": (
+        {"pod": {"env": [{"name": "HTTPS_PROXY", "value": "http://a.example/$(HF_TOKEN)"}]}},
+        "write the whole value",
+    ),
+    "a variable without a value": (
+        {"pod": {"env": [{"name": "A"}]}},
+        "set either value or valueFrom",
+    ),
+    "a variable of two values": (
+        {
+            "pod": {
+                "env": [
+                    {
+                        "name": "A",
+                        "value": "b",
+                        "valueFrom": {"configMapKeyRef": {"name": "c", "key": "d"}},
+                    }
+                ]
+            }
+        },
+        "set either value or valueFrom",
+    ),
+    "a variable of no source": (
+        {"pod": {"env": [{"name": "A", "valueFrom": {}}]}},
+        "set exactly one of secretKeyRef, configMapKeyRef and fieldRef",
+    ),
+    "a Secret for another purpose in a variable": (
+        {
+            "pod": {
+                "env": [
+                    {
+                        "name": "HTTPS_PROXY",
+                        "valueFrom": {"secretKeyRef": {"name": "database", "key": "password"}},
+                    }
+                ]
+            }
+        },
+        "the key of the Secret must have the name of the variable",
+    ),
+    "a volume of the server's own name": (
+        {"pod": {"volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]}},
+        "are those of the server's own volumes: choose another",
+    ),
+    "a volume without a source": (
+        {"pod": {"volumes": [{"name": "a"}]}},
+        "set exactly one of persistentVolumeClaim, configMap, secret, emptyDir and projected",
+    ),
+    "a projected source of nothing": (
+        {"pod": {"volumes": [{"name": "a", "projected": {"sources": [{}]}}]}},
+        "set either configMap or secret in a source of a projected volume",
+    ),
+    "a mount of no volume": (
+        {"pod": {"volumeMounts": [{"name": "a", "mountPath": "/mnt/a"}]}},
+        "names a volume that is not in spec.pod.volumes",
+    ),
+    "an affinity without a value": (
+        {
+            "pod": {
+                "affinity": {
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {
+                            "nodeSelectorTerms": [
+                                {"matchExpressions": [{"key": "a", "operator": "In"}]}
+                            ]
+                        }
+                    }
+                }
+            }
+        },
+        "In and NotIn need values, and Exists and DoesNotExist have none",
     ),
     "the same spread twice": (
         {"pod": {"topologySpread": [{"topologyKey": "zone"}, {"topologyKey": "zone"}]}},

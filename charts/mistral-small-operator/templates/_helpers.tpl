@@ -57,6 +57,7 @@ rules of 50 ports.
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- include "mistral-small-operator.commonLabels" . }}
 {{- end }}
 
 {{/*
@@ -68,15 +69,33 @@ name there, and must not take its own Deployment for a child.
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- include "mistral-small-operator.commonLabels" . }}
 {{- end }}
 
-{{/* Reference of an image: call it with a list of the image's values and the chart's. */}}
+{{/* Labels that the user adds to every object, without those that the chart sets. */}}
+{{- define "mistral-small-operator.commonLabels" -}}
+{{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
+{{- range $key, $value := .Values.commonLabels }}
+{{- if has $key $own }}
+{{- fail (printf "commonLabels cannot set %s, which the chart sets. Remove it." $key) }}
+{{- end }}
+{{ $key }}: {{ $value | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Reference of an image: call it with a list of the image's values and the root. */}}
 {{- define "mistral-small-operator.image" -}}
 {{- $image := index . 0 }}
+{{- $root := index . 1 }}
+{{- $registry := default "" $root.Values.global.imageRegistry }}
+{{- $repository := $image.repository }}
+{{- if and $registry (hasPrefix "ghcr.io/" $repository) }}
+{{- $repository = printf "%s/%s" $registry (trimPrefix "ghcr.io/" $repository) }}
+{{- end }}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+{{ $repository }}@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ default (index . 1).AppVersion $image.tag }}
+{{ $repository }}:{{ default $root.Chart.AppVersion $image.tag }}
 {{- end }}
 {{- end }}
 

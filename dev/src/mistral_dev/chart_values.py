@@ -31,6 +31,7 @@ _Interval = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 _Url = Annotated[str, Field(pattern=r"^(https?://[^\s#]+)?$")]
 _Https = Annotated[str, Field(pattern=r"^https://[^\s#?@,]+$", max_length=512)]
 _Address = Annotated[str, Field(pattern=r"^https?://[^\s#?@,]+$", max_length=512)]
+_Account = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Strings = dict[str, str]
 _Quantity = Annotated[
@@ -118,6 +119,8 @@ class Endpoints(_Values):
     callers: list[_Peer]
     destinations: list[_Peer]
     monitoring_namespace: str = Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
+    pod: _Kubernetes
+    pod_monitor_labels: _Strings
 
 
 class AdmissionOfResources(_Values):
@@ -283,6 +286,8 @@ class ChartValues(_Values):
     watch_namespaces: list[_Dns]
     allowed_hub_endpoints: list[_Https]
     allowed_prometheus_urls: list[_Address]
+    allowed_service_accounts: list[_Account]
+    allowed_service_types: list[Literal["NodePort", "LoadBalancer"]]
     leader_election: LeaderElection
     log: Log
     concurrency: int = Field(ge=1)
@@ -302,6 +307,8 @@ class ChartValues(_Values):
     security_context: _Kubernetes
     pod_annotations: _Strings
     pod_labels: _Strings
+    common_labels: _Strings
+    extra_env: list[_Kubernetes]
     node_selector: _Strings
     tolerations: list[_Kubernetes]
     affinity: _Kubernetes

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -25,7 +26,8 @@ from mistral_operator.process.settings import (
     SomeSettings,
     read_settings,
 )
-from mistral_operator.render import RenderContext, children
+from mistral_operator.render import children
+from mistral_operator.render.pod_defaults import with_defaults
 
 T = TypeVar("T")
 
@@ -93,10 +95,11 @@ def render(
 ) -> None:
     """Print the child objects of a resource, without a cluster."""
     settings = _settings(Settings)
-    image = server_image or settings.server_image
-    context = RenderContext(image, pod_monitor, scaled_object, settings.url, settings.network)
+    context = settings.render_context(pod_monitors=pod_monitor, scaled_objects=scaled_object)
+    if server_image:
+        context = replace(context, server_image=server_image)
     for resource in _resources(source):
-        for child in children(resource, context):
+        for child in children(with_defaults(resource, context.pods), context):
             click.echo("---")
             click.echo(to_yaml(child), nl=False)
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import CONTEXT, live, merged, resource
+from fake_api_server import patched as with_operations
 from mistral_operator.apply.diff import first_difference, repair
 from mistral_operator.render import children
 
@@ -86,6 +87,54 @@ def changed(**spec: Any) -> dict[str, Any]:
 )
 def test_the_first_difference_is_named(live_object: Any, difference: str | None) -> None:
     assert first_difference(DESIRED, live_object) == difference
+
+
+POD: dict[str, Any] = {
+    "spec": {
+        "template": {
+            "spec": {
+                "securityContext": {"runAsNonRoot": True},
+                "containers": [
+                    {
+                        "ports": [{"containerPort": 8000}],
+                        "securityContext": {"capabilities": {"drop": ["ALL"]}},
+                    }
+                ],
+            }
+        }
+    }
+}
+_AT = "/spec/template/spec"
+_FIRST = f"{_AT}/containers/0"
+
+WEAKER: dict[str, Any] = {
+    f"{_AT}/hostNetwork": True,
+    f"{_AT}/hostPID": True,
+    f"{_AT}/hostIPC": True,
+    f"{_AT}/securityContext/runAsUser": 0,
+    f"{_AT}/securityContext/sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}],
+    f"{_FIRST}/ports/0/hostPort": 8000,
+    f"{_FIRST}/securityContext/privileged": True,
+    f"{_FIRST}/securityContext/procMount": "Unmasked",
+    f"{_FIRST}/securityContext/capabilities/add": ["SYS_ADMIN"],
+}
+
+
+@pytest.mark.parametrize(("pointer", "value"), WEAKER.items(), ids=WEAKER)
+def test_a_field_that_weakens_a_pod_is_removed_although_it_is_not_ours(
+    pointer: str, value: Any
+) -> None:
+    weaker = with_operations(POD, [{"op": "add", "path": pointer, "value": value}])
+
+    assert first_difference(POD, weaker) == pointer
+    assert with_operations(weaker, [repair(POD, pointer)]) == POD
+
+
+@pytest.mark.parametrize("pointer", [f"{_AT}/hostNetwork", f"{_FIRST}/ports/0/hostPort"])
+def test_a_field_that_is_false_weakens_nothing(pointer: str) -> None:
+    same = with_operations(POD, [{"op": "add", "path": pointer, "value": False}])
+
+    assert first_difference(POD, same) is None
 
 
 def test_slashes_and_tildes_in_keys_are_escaped() -> None:

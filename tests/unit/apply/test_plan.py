@@ -58,6 +58,17 @@ def test_with_everything_in_place_there_is_nothing_to_do() -> None:
     assert str(made) == "nothing to do"
 
 
+def test_annotations_that_a_resource_sets_are_applied_once() -> None:
+    annotated = resource(
+        {"service": {"annotations": {"a": "b"}}, "pod": {"serviceAccountAnnotations": {"c": "d"}}}
+    )
+
+    assert plan(annotated, live_children(annotated)).settled
+    assert steps(plan(annotated, live_children(resource()))) == [
+        f"apply {kind} {NAME} (the resource changed)" for kind in ("ServiceAccount", "Service")
+    ]
+
+
 def test_missing_children_are_applied_in_the_order_of_rendering() -> None:
     made = plan(resource({"cache": {}}), {})
 

@@ -13,12 +13,27 @@ from mistral_operator.watch.facts import Observed, deployment_facts
 CLAIM: Object = {"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}}
 PROMPT: Object = {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "ours"}}}
 PROMPTS: Object = {**live_object(), "data": {"SYSTEM_PROMPT.txt": "You are"}}
+FILES: Object = {
+    "pod": {"volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": "files"}}]}
+}
+BUNDLE: Object = {"pod": {"volumes": [{"name": "a", "configMap": {"name": "bundle"}}]}}
+PROJECTED: Object = {
+    "pod": {
+        "volumes": [{"name": "a", "projected": {"sources": [{"configMap": {"name": "bundle"}}]}}]
+    }
+}
 GONE: Object = {"kind": "Status", "message": "not found"}
 NOTHING = Observed()
 
 MISSING: dict[str, tuple[Object, int, Object, Reason, str]] = {
     "a claim": (CLAIM, 404, GONE, Reason.CLAIM_MISSING, "PersistentVolumeClaim weights does not"),
     "a ConfigMap": (PROMPT, 404, GONE, Reason.CONFIG_MAP_MISSING, "ConfigMap ours does not exist"),
+    "a claim with files": (FILES, 404, GONE, Reason.CLAIM_MISSING, "Claim files does not exist"),
+    "a bundle of CAs": (BUNDLE, 404, GONE, Reason.CONFIG_MAP_MISSING, "ConfigMap bundle does not"),
+    "one of two sources": (
+        *(PROJECTED, 404, GONE, Reason.CONFIG_MAP_MISSING),
+        "ConfigMap bundle does not exist",
+    ),
     "its key": (
         PROMPT,
         200,
@@ -48,7 +63,8 @@ async def test_what_is_missing_is_named_with_what_to_do(
 
     assert problem.reason is reason
     assert fragment in problem.message
-    assert "correct spec." in problem.message
+    assert "correct " in problem.message
+    assert " spec." in problem.message
 
 
 @pytest.mark.parametrize(
@@ -56,6 +72,8 @@ async def test_what_is_missing_is_named_with_what_to_do(
     [
         pytest.param(CLAIM, live_object(), id="a claim"),
         pytest.param(PROMPT, PROMPTS, id="a ConfigMap"),
+        pytest.param(FILES, live_object(), id="a claim with files"),
+        pytest.param(BUNDLE, live_object(), id="a bundle of CAs"),
     ],
 )
 async def test_what_is_there_is_no_problem(

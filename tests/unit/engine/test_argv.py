@@ -36,6 +36,12 @@ DEFAULTS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _ipv4_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the same addresses on every machine."""
+    monkeypatch.setattr("mistral_server.engine.argv.every_address", lambda: "0.0.0.0")  # noqa: S104
+
+
 def settings(**changes: Any) -> ServerSettings:
     """Return the minimal settings with changes; a dict is merged into the part of its name."""
     merged = dict(MINIMAL)

@@ -211,7 +211,7 @@ UNTRUSTED.reason = "CERTIFICATE_VERIFY_FAILED"
             json.JSONDecodeError("Expecting value", "<html>", 0),
             "not a hub: correct its URL",
         ),
-        (UNTRUSTED, "use an image that trusts its certificate authority"),
+        (UNTRUSTED, "set SSL_CERT_FILE to a file with its certificate authority"),
         (UNREACHABLE, "check that the pod can reach the hub"),
     ],
     ids=str,

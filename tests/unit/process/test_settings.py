@@ -71,12 +71,38 @@ def test_two_invalid_settings_are_both_named(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("kind", [Settings, ActivatorSettings])
 def test_it_is_known_of_every_setting_what_is_allowed(kind: type[ProcessSettings]) -> None:
-    schemas = kind.model_json_schema()["properties"]
-    # Any text is a list.
-    restricted = [name for name, schema in schemas.items() if schema["type"] != "array"]
+    names = kind.model_json_schema()["properties"]
 
-    assert len(restricted) > 5
-    assert all(allowed(kind, name) for name in restricted)
+    assert len(names) > 5
+    assert all(allowed(kind, name) for name in names)
+
+
+WRONG_PODS: dict[str, tuple[str, str]] = {
+    "a misspelt field": (
+        '{"nodeSelektor": {}}',
+        "MISTRAL_OPERATOR_ENDPOINT_PODS: nodeSelektor: unknown field",
+    ),
+    "a variable of the operator": (
+        '{"env": [{"name": "HF_TOKEN", "value": "a"}]}',
+        "MISTRAL_OPERATOR_ENDPOINT_PODS: env[0].name: spec.pod.env cannot set this variable",
+    ),
+    "a list": (
+        "[]",
+        "MISTRAL_OPERATOR_ENDPOINT_PODS='[]' is not valid: it must be an object in JSON",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG_PODS.values(), ids=WRONG_PODS)
+def test_a_wrong_default_of_pods_is_named_by_its_field(
+    text: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISTRAL_OPERATOR_ENDPOINT_PODS", text)
+
+    with pytest.raises(CannotStart) as raised:
+        read_settings(Settings)
+
+    assert str(raised.value).startswith(sentence)
 
 
 @pytest.mark.parametrize("text", ["debug", "Debug", "DEBUG"])

@@ -1,5 +1,6 @@
 """The pod's health port beside clients that send nothing, half a request or too much of one."""
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mistral_server.contract import ServerSettings
+from mistral_server.engine.addresses import every_address
 from mistral_server.supervisor.health import serve_health
 from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
@@ -51,6 +53,23 @@ async def test_probes_are_answered_beside_more_idle_connections_than_open_files(
         got = {path: (await ask(port, request(path))).status for path in PROBES}
 
     assert got == PROBES
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_probes_are_answered_over_ipv4_and_ipv6(tmp_path: Path, address: str) -> None:
+    settings = server_settings(tmp_path, host="")
+    state = ServerState(settings)
+    async with serve_health(state, ServerMetrics(state)):
+        try:
+            reader, writer = await asyncio.open_connection(address, settings.health_port)
+        except OSError:
+            assert ":" in address and every_address() == "0.0.0.0"  # noqa: PT018, S104
+            pytest.skip("this machine has no IPv6")
+        writer.write(request("/livez"))
+        answer = await reader.readline()
+        writer.close()
+
+    assert answer == b"HTTP/1.1 200 OK\r\n"
 
 
 async def test_a_head_without_end_is_refused(tmp_path: Path) -> None:

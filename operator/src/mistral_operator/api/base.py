@@ -201,6 +201,15 @@ number with the whole part of a bound. It would accept 0, and reject 90 as large
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.OBJECT_NAME)]
 """Name of another object in the namespace of the resource."""
 
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=patterns.LABEL_KEY)]
+"""Key of a label or an annotation."""
+
+LabelValue = Annotated[str, Field(max_length=63, pattern=patterns.LABEL_VALUE)]
+"""Value of a label."""
+
+Line = Annotated[str, Field(max_length=1024, pattern=patterns.LINE)]
+"""One line of text, such as the value of an annotation."""
+
 DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.DATA_KEY)]
 """Key within a Secret or ConfigMap."""
 

@@ -195,7 +195,8 @@ def _completed(result: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, A
         result["x-kubernetes-validations"] = [allowed_keys(allowed).cel]
     elif longest := key_schema.get("maxLength"):
         # Only the length: the cost of a pattern is estimated for keys of any length.
-        result["x-kubernetes-validations"] = [short_keys(longest).cel]
+        rules = result.get("x-kubernetes-validations", ())
+        result["x-kubernetes-validations"] = [*rules, short_keys(longest).cel]
     if schema.get("required"):
         result["required"] = sorted(schema["required"])
     return result

@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, Rule
-from mistral_operator.api.pod import LabelKey, LabelValue
+from mistral_operator.api.base import ApiModel, LabelKey, LabelValue, Rule
 
 METADATA_RANGES = (
     "169.254.0.0/16",  # link-local: AWS, Google Cloud, Azure, Oracle Cloud and others

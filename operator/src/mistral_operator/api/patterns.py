@@ -79,6 +79,21 @@ EXTENDED_RESOURCE = rf"^{_SUBDOMAIN}/[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-
 CIDR = r"^[0-9A-Fa-f:.]+/[0-9]{1,3}$"
 """An address range; whether the numbers fit is checked apart."""
 
+ADDRESS = r"^[0-9A-Fa-f:.]+$"
+"""An address; whether the numbers fit is checked apart."""
+
+VOLUME_NAME = f"^{_LABEL}$"
+"""The name of a volume of a pod."""
+
+MOUNT_PATH = rf"^/(mnt|data|srv)/{_PARTS}$"
+"""Where volumes of users are mounted: below directories in which the image has nothing."""
+
+VARIABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+"""The name of an environment variable."""
+
+LINE = r"^[ -~]*$"
+"""One line of printable ASCII."""
+
 EXAMPLES = {
     QUANTITY: "1Gi",
     OBJECT_NAME: "my-object",
@@ -97,6 +112,11 @@ EXAMPLES = {
     API_PATH: "/score or /v1/*",
     CIDR: "10.20.0.0/16",
     EXTENDED_RESOURCE: "nvidia.com/gpu",
+    ADDRESS: "10.20.0.8",
+    VOLUME_NAME: "ca-bundle",
+    MOUNT_PATH: "/mnt/ca-bundle or /data/files or /srv/files",
+    VARIABLE_NAME: "HTTPS_PROXY",
+    LINE: "a text of printable ASCII",
 }
 """Examples by pattern."""
 

@@ -3,11 +3,14 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from mistral_operator.api import patterns
+from mistral_operator.api.affinity import Affinity
 from mistral_operator.api.base import (
     ApiModel,
+    LabelKey,
+    LabelValue,
     Memory,
     Name,
     Quantity,
@@ -15,11 +18,13 @@ from mistral_operator.api.base import (
     is_quantity,
     with_rules,
 )
+from mistral_operator.api.environment import Environment
+from mistral_operator.api.metadata import Annotations, PodAnnotations, PodLabels
+from mistral_operator.api.pod_network import DnsConfig, HostAlias
+from mistral_operator.api.volumes import VolumeMounts, Volumes
 from mistral_operator.kube.quantities import is_at_least, parse_quantity, quantity_bytes
 
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
-LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=patterns.LABEL_KEY)]
-LabelValue = Annotated[str, Field(max_length=63, pattern=patterns.LABEL_VALUE)]
 
 
 _AS_TEXT = "(type({0}) == string ? {0} : string({0}))"
@@ -39,7 +44,7 @@ def _memory_rule(part: Literal["requests", "limits"]) -> Rule:
     return Rule(
         f"!has(self.{part}) || !('memory' in self.{part}) || !isQuantity({memory})"
         f" || quantity({memory}).compareTo(quantity('64Mi')) >= 0",
-        f"spec.pod.resources.{part}.memory is less than 64Mi: check the unit, such as 32Gi",
+        f"{part}.memory is less than 64Mi: check the unit, such as 32Gi",
         lambda one: quantity_bytes(getattr(one, part).get("memory", "64Mi")) >= 64 * 1024**2,
     )
 
@@ -49,20 +54,28 @@ def _are_different(constraints: "list[TopologySpread]") -> bool:
     return len(keys) == len(set(keys))
 
 
-class Resources(ApiModel):
-    """CPU and memory of the server's container; GPUs follow from the tensor parallel size."""
+class ContainerResources(ApiModel):
+    """CPU, memory and disk of a container."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "!has(self.requests) || !has(self.limits) || self.requests.all(key,"
             f" !(key in self.limits) || !isQuantity({_REQUEST}) || !isQuantity({_LIMIT})"
             f" || quantity({_REQUEST}).compareTo(quantity({_LIMIT})) <= 0)",
-            "spec.pod.resources: a request is larger than the limit: raise the limit or lower the"
-            " request",
+            "a request is larger than the limit: raise the limit or lower the request",
             _requests_fit,
         ),
         *(_memory_rule(one) for one in ("requests", "limits")),
     )
+
+    requests: dict[ComputeResource, Quantity] = Field(default={})
+    """Resource requests."""
+    limits: dict[ComputeResource, Quantity] = Field(default={})
+    """Resource limits."""
+
+
+class Resources(ContainerResources):
+    """CPU and memory of the server's container; GPUs follow from the tensor parallel size."""
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
     """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, and
@@ -72,7 +85,16 @@ class Resources(ApiModel):
     limits: dict[ComputeResource, Quantity] = Field(default={})
     """Resource limits. Unset: 64Gi of memory per replica on GPUs, or the request if that is higher;
     no other limit. The container that fetches the model has the same limits, but at most 8Gi of
-    memory."""
+    memory, unless `fetchResources` sets others."""
+
+
+class FetchResources(ContainerResources):
+    """CPU and memory of the container that fetches the model."""
+
+    requests: dict[ComputeResource, Quantity] = Field(default={})
+    """Resource requests. Unset: 1 CPU and 1Gi, or the limit if that is lower."""
+    limits: dict[ComputeResource, Quantity] = Field(default={})
+    """Resource limits. Unset: those of the server, and at most 8Gi of memory."""
 
 
 _NOT_NATIVE = Rule(
@@ -183,39 +205,123 @@ _DIFFERENT = Rule(
 )
 
 
-class Pod(ApiModel):
-    """Where the pods run and which resources they get.
+_Id = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
-    There is no pod template: fields that could raise a pod's privileges (service account, security
-    context, host paths, init containers) are not available.
+
+class PodSecurityContext(ApiModel):
+    """Users and groups of the processes.
+
+    Everything else is fixed to what the Pod Security Standard `restricted` requires.
     """
 
-    resources: Resources = Resources()
-    """CPU and memory of the server."""
-    gpu: Gpu = Gpu()
-    """How GPUs are requested."""
+    run_as_user: _Id | None = None
+    """User of the processes; never 0."""
+    run_as_group: _Id | None = None
+    """Group of the processes."""
+    fs_group: _Id | None = None
+    """Group that owns the files of volumes."""
+    supplemental_groups: list[_Id] = Field(default=[], max_length=8)
+    """Additional groups of the processes, such as that of a shared file system."""
+
+
+_MOUNTS_HAVE_VOLUMES = Rule(
+    "!has(self.volumeMounts) || self.volumeMounts.all(mount,"
+    " has(self.volumes) && self.volumes.exists(one, one.name == mount.name))",
+    "spec.pod.volumeMounts names a volume that is not in spec.pod.volumes: add the volume, or"
+    " correct the name",
+    lambda pod: {one.name for one in pod.volume_mounts} <= {one.name for one in pod.volumes},
+)
+_ANNOTATIONS_HAVE_ACCOUNT = Rule(
+    "!has(self.serviceAccountName) || !has(self.serviceAccountAnnotations)"
+    " || self.serviceAccountAnnotations.size() == 0",
+    "spec.pod.serviceAccountAnnotations are those of the endpoint's own ServiceAccount: annotate"
+    " the ServiceAccount of spec.pod.serviceAccountName yourself",
+    lambda pod: pod.service_account_name is None or not pod.service_account_annotations,
+)
+
+
+def _is_a_name(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    raise ValueError("write only the name of the Secret, such as my-registry")
+
+
+class PodParts(ApiModel):
+    """What an installation can set for the pods of all endpoints, and a resource for its own."""
+
+    labels: PodLabels = Field(default={}, max_length=16)
+    """Additional labels of the pods, such as those of an injector or a queue."""
+    annotations: PodAnnotations = Field(default={}, max_length=12)
+    """Annotations of the pods, such as `karpenter.sh/do-not-disrupt: "true"`."""
+    env: Environment = Field(default=[])
+    """Environment variables of the server and of the container that fetches the model, such as
+    HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE."""
+    volumes: Volumes = Field(default=[])
+    """Additional volumes."""
+    volume_mounts: VolumeMounts = Field(default=[])
+    """Where the volumes are mounted, in both containers."""
     node_selector: dict[LabelKey, LabelValue] = Field(default={}, max_length=32)
     """Labels that a node must have."""
     tolerations: list[Toleration] = Field(default=[], max_length=32)
     """Tolerations of the pods, in addition to those of the GPU resource itself."""
-    topology_spread: Annotated[
-        list[TopologySpread],
-        Field(max_length=8, json_schema_extra=with_rules(_DIFFERENT)),
-        _DIFFERENT.after,
-    ] = Field(default=[])
-    """How replicas are spread over nodes or zones."""
+    affinity: Affinity | None = None
+    """Which nodes and which neighbors the pods need or prefer."""
+    image_pull_secrets: list[Annotated[Name, BeforeValidator(_is_a_name)]] = Field(
+        default=[], max_length=8
+    )
+    """Names of Secrets with registry credentials."""
     priority_class_name: Name | None = None
     """PriorityClass of the pods."""
     runtime_class_name: Name | None = None
     """RuntimeClass of the pods, such as nvidia."""
     scheduler_name: Name | None = None
     """Scheduler of the pods."""
+    dns_config: DnsConfig | None = None
+    """Additional settings of the resolver."""
+    host_aliases: list[HostAlias] = Field(default=[], max_length=8)
+    """Additional entries of /etc/hosts."""
+    security_context: PodSecurityContext | None = None
+    """Users and groups of the processes. Unset: user, group and file system group 1000. Otherwise
+    only what is set here: with `{}`, the platform chooses them, as OpenShift does."""
+
+
+class PodDefaults(PodParts):
+    """What an installation sets for the pods of all endpoints."""
+
+    model_config = ConfigDict(extra="forbid")
+    rules: ClassVar[tuple[Rule, ...]] = (_MOUNTS_HAVE_VOLUMES,)
+
+
+class Pod(PodParts):
+    """Where the pods run, which resources they get, and what they need of their surroundings.
+
+    There is no pod template. Commands, containers, host paths, host namespaces and privileges
+    cannot be set: the pods comply with the Pod Security Standard `restricted`.
+    """
+
+    rules: ClassVar[tuple[Rule, ...]] = (_MOUNTS_HAVE_VOLUMES, _ANNOTATIONS_HAVE_ACCOUNT)
+
+    resources: Resources = Resources()
+    """CPU and memory of the server."""
+    fetch_resources: FetchResources = FetchResources()
+    """CPU and memory of the container that fetches the model."""
+    gpu: Gpu = Gpu()
+    """How GPUs are requested."""
+    topology_spread: Annotated[
+        list[TopologySpread],
+        Field(max_length=8, json_schema_extra=with_rules(_DIFFERENT)),
+        _DIFFERENT.after,
+    ] = Field(default=[])
+    """How replicas are spread over nodes or zones."""
     host_users: bool | None = None
     """`false` runs the pods in a user namespace of their own, so that no user of a container is one
     of the node. Requires Kubernetes 1.33 and a container runtime that supports it with your GPUs.
     Unset: the users of the node."""
-    image_pull_secrets: list[Name] = Field(default=[], max_length=8)
-    """Names of Secrets with registry credentials."""
+    service_account_name: Name | None = None
+    """ServiceAccount of the pods, without its token. The chart value `allowedServiceAccounts` must
+    list it. Unset: one of the endpoint's own, without permissions."""
+    service_account_annotations: Annotations = Field(default={}, max_length=4)
+    """Annotations of the endpoint's own ServiceAccount, such as the role of a cloud."""
 
 
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany"]
@@ -251,3 +357,13 @@ class Cache(ApiModel):
 def to_kubernetes(model: ApiModel) -> dict[str, Any]:
     """Return a model in the form of Kubernetes: camelCase, without unset fields."""
     return model.model_dump(by_alias=True, exclude_none=True)
+
+
+def without_empty(value: Any) -> Any:
+    """Return a value without the empty lists within it, which the API server drops.
+
+    Empty maps stay: an empty selector selects everything.
+    """
+    if isinstance(value, dict):
+        return {key: without_empty(one) for key, one in value.items() if one != []}
+    return [without_empty(one) for one in value] if isinstance(value, list) else value

@@ -57,6 +57,8 @@ def sentence(error: ErrorDetails) -> str:
     value, kind = error["input"], error["type"]
     if isinstance(value, float) and math.isnan(value):
         return "not a number (NaN): write a number"
+    if kind == "extra_forbidden":
+        return "unknown field"
     if kind == "missing":
         return "required, but not set"
     if kind == QUANTITY_ERROR:

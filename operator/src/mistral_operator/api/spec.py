@@ -12,6 +12,7 @@ from mistral_operator.api.model import Model
 from mistral_operator.api.network import Network
 from mistral_operator.api.oom import DEFAULT_MIN_CONTEXT, OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
+from mistral_operator.api.service import Service
 from mistral_operator.kube.quantities import is_at_least, parse_quantity
 
 _SHARED_MEMORY_TEXT = Rule(
@@ -125,6 +126,8 @@ class Spec(ApiModel):
     """When the kubelet pulls the server image."""
     pod: Pod = Pod()
     """Where the pods run and which resources they get."""
+    service: Service = Service()
+    """The Service in front of the pods."""
     cache: Cache | None = None
     """PersistentVolumeClaim that keeps the model between restarts. Unset: each pod fetches the
     model again. A claim is deleted with the resource unless `cache.whenDeleted` is `Retain`;

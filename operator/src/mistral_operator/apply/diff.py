@@ -13,7 +13,8 @@ def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
     """Return where the live object first misses a desired value, as a JSON pointer, or None.
 
     Lists are compared item by item: the API server keeps their order, and an item that
-    another owner added to one of our lists counts as a difference.
+    another owner added to one of our lists counts as a difference. So does a field that weakens a
+    pod, although it is no field of ours.
     """
     if isinstance(desired, dict):
         return _mapping_difference(desired, live, path)
@@ -28,6 +29,10 @@ def _mapping_difference(desired: dict[str, Any], live: Any, path: str) -> str | 
     if not isinstance(live, dict):
         # The API server drops empty maps; wanting nothing and having nothing is the same.
         return path if desired else None
+    # Before the desired fields: with hostNetwork, the API server sets each hostPort again.
+    for key in sorted(live.keys() - desired.keys()):
+        if live[key] is not None and _is_closed(path, key, live[key]):
+            return f"{path}/{_escaped(key)}"
     for key, value in desired.items():
         if key not in live and value in ({}, []):
             continue
@@ -35,6 +40,18 @@ def _mapping_difference(desired: dict[str, Any], live: Any, path: str) -> str | 
         if difference is not None:
             return difference
     return None
+
+
+_HOST_NAMESPACES = {"hostNetwork", "hostPID", "hostIPC"}
+_RESTRICTED = ("/securityContext", "/securityContext/capabilities")
+
+
+def _is_closed(path: str, key: str, value: Any) -> bool:
+    """Tell whether a field may not be there unless we want it: it would weaken a pod."""
+    if path.endswith(_RESTRICTED):
+        return True  # also with 0 or false: runAsUser, runAsNonRoot
+    closed = _HOST_NAMESPACES if path.endswith("/template/spec") else {"hostPort"}
+    return key in closed and bool(value)
 
 
 def _sequence_difference(desired: list[Any] | tuple[Any, ...], live: Any, path: str) -> str | None:
@@ -55,13 +72,15 @@ def _is_list(value: Any) -> bool:
 
 
 def repair(desired: Any, pointer: str) -> dict[str, Any]:
-    """Return the JSON Patch operation that replaces a difference by the desired value.
+    """Return the JSON Patch operation that replaces a difference by the desired value, if any.
 
     Server-side apply merges lists by key: it cannot remove an item that another owner added to a
     list of ours, and an edited key looks to it like such an item.
     """
     parent, value = None, desired
     for part in pointer.split("/")[1:]:
+        if isinstance(value, dict) and _unescaped(part) not in value:
+            return {"op": "remove", "path": pointer}
         parent, value = value, _step(value, part)
     operation = "replace" if isinstance(parent, list) else "add"
     return {"op": operation, "path": pointer, "value": value}
@@ -70,7 +89,11 @@ def repair(desired: Any, pointer: str) -> dict[str, Any]:
 def _step(value: Any, part: str) -> Any:
     if isinstance(value, list):
         return value[int(part)]
-    return value[part.replace("~1", "/").replace("~0", "~")]
+    return value[_unescaped(part)]
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")
 
 
 def _escaped(key: str) -> str:

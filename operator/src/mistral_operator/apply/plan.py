@@ -9,7 +9,7 @@ from mistral_operator.kube.names import ANNOTATION_APPLIED
 from mistral_operator.kube.quantities import same_quantity
 from mistral_operator.render import KubernetesObject
 from mistral_operator.watch.facts import claim_facts
-from mistral_operator.watch.store import LiveChild
+from mistral_operator.watch.store import LiveChild, compared_metadata
 
 CHANGED = " was changed by another owner"
 """What follows the place of a difference in a reason."""
@@ -146,5 +146,6 @@ def _why_apply(desired: KubernetesObject, live: LiveChild | None) -> str | None:
         return "missing"
     if live.digest != desired["metadata"]["annotations"][ANNOTATION_APPLIED]:
         return "the resource changed"
-    difference = first_difference(desired, live.object())
+    compared = {**desired, "metadata": compared_metadata(desired["metadata"])}
+    difference = first_difference(compared, live.object())
     return None if difference is None else f"{difference}{CHANGED}"

@@ -12,6 +12,7 @@ from mistral_operator.control.claims import cache_claim_facts
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.resource_gone import confirm
+from mistral_operator.control.undone_edits import UndoneEdits
 from mistral_operator.kube.kinds import (
     DEPLOYMENT,
     DISRUPTION_BUDGET,
@@ -79,6 +80,7 @@ class Children:
         self._context = dependencies.context
         self._executor = Executor(dependencies.cluster, dependencies.store)
         self._contest = Contest(dependencies.clock)
+        self._undone = UndoneEdits(dependencies, dependencies.clock)
         self._memories: dict[Key, _Memory] = {}
 
     async def bring_about(self, key: Key, desired: Desired, previous: Status) -> Progress:
@@ -98,7 +100,10 @@ class Children:
         plan, contested = self._contest.settle(key, self._plan(key, desired, memory))
         if _recreates(plan, memory, previous):
             await confirm(self._dependencies, desired.written)
+        live = self._store.children_of(key)
         problems = contested + await self._executor.execute(desired.running, plan)
+        if not problems:
+            await self._undone.post(desired.written, plan, live)
         memory.existing = self._existing(key, desired.written.uid)
         # A plan that is the same again did not help: admission changes back what it writes.
         unfinished = not plan.settled and not problems and plan != memory.plan
@@ -115,6 +120,7 @@ class Children:
         """Forget a resource that is gone; Kubernetes deletes its children."""
         self._memories.pop(key, None)
         self._contest.forget(key)
+        self._undone.forget(key)
 
     def _plan(self, key: Key, desired: Desired, memory: _Memory) -> Plan:
         fingerprint = self._fingerprint(key, desired)

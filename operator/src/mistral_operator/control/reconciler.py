@@ -40,6 +40,7 @@ from mistral_operator.kube.objects import Body, Key
 from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES
 from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.render.allowed import check_allowed
+from mistral_operator.render.pod_defaults import with_defaults
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import ReconcileOutcome
@@ -109,6 +110,7 @@ class Reconciler:
         try:
             resource = parse_resource(body)
             check_allowed(resource.spec, self._dependencies.context)
+            resource = with_defaults(resource, self._dependencies.context.pods)
         except InvalidResource as error:
             return await self._reject(key, body, error)
         previous = _status_of(body, resource.spec)

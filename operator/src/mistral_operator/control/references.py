@@ -7,6 +7,7 @@ while the endpoint is not ready, and never at a Secret.
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
+from mistral_operator.api.volumes import Volume
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import CLAIM, CONFIG_MAP
@@ -20,7 +21,7 @@ async def missing_references(
     if observed.deployment is not None and observed.deployment.settled:
         return []
     problems = []
-    for look in (_config_map, _claim):
+    for look in (_config_map, _claim, _volumes):
         try:
             problems.append(await look(cluster, resource))
         except Unavailable:
@@ -58,3 +59,31 @@ async def _claim(cluster: Cluster, resource: Resource) -> Problem | None:
         f"PersistentVolumeClaim {reference.claim_name} does not exist: create it, or correct"
         " spec.model.source.persistentVolumeClaim.claimName",
     )
+
+
+async def _volumes(cluster: Cluster, resource: Resource) -> Problem | None:
+    """Return the first object of an additional volume that does not exist."""
+    for volume in resource.spec.pod.volumes:
+        field = f"volume {volume.name} in spec.pod.volumes, or in the chart value endpoints.pod"
+        claim = volume.persistent_volume_claim
+        if claim is not None:
+            at = resource.namespace, claim.claim_name
+            if await cluster.get(CLAIM, *at) is None:
+                return Problem(
+                    Reason.CLAIM_MISSING,
+                    f"PersistentVolumeClaim {claim.claim_name} does not exist: create it, or"
+                    f" correct {field}",
+                )
+        for name in _config_maps(volume):
+            if await cluster.get(CONFIG_MAP, resource.namespace, name) is None:
+                return Problem(
+                    Reason.CONFIG_MAP_MISSING,
+                    f"ConfigMap {name} does not exist: create it, or correct {field}",
+                )
+    return None
+
+
+def _config_maps(volume: Volume) -> list[str]:
+    sources = volume.projected.sources if volume.projected is not None else ()
+    maps = (volume.config_map, *(one.config_map for one in sources))
+    return [one.name for one in maps if one is not None]

@@ -37,7 +37,6 @@ from mistral_operator.process.lifecycle import (
     wait_for_signal,
 )
 from mistral_operator.process.settings import Settings
-from mistral_operator.render import RenderContext
 from mistral_operator.signals.activators import (
     ActivatorBoard,
     ActivatorPoller,
@@ -124,14 +123,9 @@ class Operator:
         child_kinds = (*kinds.CHILD_KINDS, *installed)
         store, queue = Store(child_kinds), WorkQueue[Key]()
         watcher, board = Watcher(store, queue), SignalBoard()
-        context = RenderContext(
-            settings.server_image,
+        context = settings.render_context(
             pod_monitors=kinds.POD_MONITOR in child_kinds,
             scaled_objects=kinds.SCALED_OBJECT in child_kinds,
-            operator_url=settings.url,
-            network=settings.network,
-            hub_endpoints=settings.allowed_hub_endpoints,
-            prometheus_urls=settings.allowed_prometheus_urls,
         )
         activators = ActivatorBoard()
         cluster.availability.on_recovery = queue.retry_all

@@ -7,9 +7,10 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mistral_operator.api.network import Destination, Peer
+from mistral_operator.api.pod import PodDefaults
 from mistral_operator.kube.errors import CannotStart
 from mistral_operator.process.json_setting import JSON_ERROR, json_of
-from mistral_operator.render import NetworkDefaults
+from mistral_operator.render import NetworkDefaults, RenderContext
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -124,6 +125,15 @@ class Settings(ProcessSettings):
     ] = ()
     """What every endpoint may connect to in addition, as a JSON list in the form of
     spec.network.destinations."""
+    allowed_service_accounts: Annotated[tuple[str, ...], NoDecode] = ()
+    """ServiceAccounts that spec.pod.serviceAccountName may name, separated by commas."""
+    allowed_service_types: Annotated[tuple[str, ...], NoDecode] = ()
+    """Types that spec.service.type may have besides ClusterIP, separated by commas."""
+    endpoint_pods: Annotated[PodDefaults, NoDecode, json_of(PodDefaults)] = PodDefaults()
+    """What the pods of every endpoint have unless the resource says otherwise, as JSON in the form
+    of spec.pod."""
+    pod_monitor_labels: Annotated[dict[str, str], NoDecode, json_of(dict[str, str])] = {}
+    """Additional labels of the PodMonitors of endpoints, as JSON."""
     monitoring_namespace: str = ""
     """Namespace of Prometheus. Empty: its pods are found by their usual label, in any namespace."""
 
@@ -137,7 +147,34 @@ class Settings(ProcessSettings):
             self.endpoint_destinations,
         )
 
-    @field_validator("allowed_hub_endpoints", "allowed_prometheus_urls", mode="before")
+    def render_context(self, *, pod_monitors: bool, scaled_objects: bool) -> RenderContext:
+        """Return what the installation says of every child.
+
+        Args:
+            pod_monitors: render a PodMonitor for each endpoint.
+            scaled_objects: render a ScaledObject for each endpoint that KEDA scales.
+        """
+        return RenderContext(
+            self.server_image,
+            pod_monitors=pod_monitors,
+            scaled_objects=scaled_objects,
+            operator_url=self.url,
+            network=self.network,
+            hub_endpoints=self.allowed_hub_endpoints,
+            prometheus_urls=self.allowed_prometheus_urls,
+            service_accounts=self.allowed_service_accounts,
+            service_types=self.allowed_service_types,
+            pods=self.endpoint_pods,
+            pod_monitor_labels=tuple(sorted(self.pod_monitor_labels.items())),
+        )
+
+    @field_validator(
+        "allowed_hub_endpoints",
+        "allowed_prometheus_urls",
+        "allowed_service_accounts",
+        "allowed_service_types",
+        mode="before",
+    )
     @classmethod
     def _split_urls(cls, value: object) -> object:
         return _split(value)
@@ -174,7 +211,7 @@ def allowed(kind: type[ProcessSettings], name: str) -> str:
     schema: dict[str, Any] = kind.model_json_schema()["properties"][name]
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
-    text = _TYPES[schema["type"]]
+    text = _TYPES[schema.get("type", "object")]
     if "maximum" in schema:
         return f"{text} from {schema['minimum']} to {schema['maximum']}"
     if "minimum" in schema:
@@ -185,8 +222,10 @@ def allowed(kind: type[ProcessSettings], name: str) -> str:
 
 
 _TYPES = {
+    "array": "a list in JSON",
     "boolean": "true or false",
     "integer": "an integer",
     "number": "a number",
+    "object": "an object in JSON",
     "string": "text that is not empty",
 }

@@ -49,7 +49,7 @@ def children(
         deployment(resource, context),
     ]
     if context.pod_monitors:
-        rendered.append(pod_monitor(resource))
+        rendered.append(pod_monitor(resource, context))
     if context.scaled_objects and is_scaled_by_keda(resource):
         rendered.append(scaled_object(resource, context))
     return tuple(with_applied_digest(child) for child in rendered)

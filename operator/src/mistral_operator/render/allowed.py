@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from mistral_operator.api.environment import CA_VARIABLES
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render.context import RenderContext
@@ -18,6 +19,8 @@ def check_allowed(spec: Spec, context: RenderContext) -> None:
     """
     _check_hub(spec, context)
     _check_prometheus(spec, context)
+    _check_authorities(spec)
+    _check_service(spec, context)
 
 
 def _check_hub(spec: Spec, context: RenderContext) -> None:
@@ -45,6 +48,39 @@ def _check_prometheus(spec: Spec, context: RenderContext) -> None:
         f" the operator, or ask the administrator to add {keda.prometheus} to the chart value"
         " allowedPrometheusUrls",
     )
+
+
+def _check_authorities(spec: Spec) -> None:
+    """Check that a token goes to no server that only the resource trusts.
+
+    The name of a hub can lead elsewhere, by a proxy or a name server of the resource. What keeps
+    the token from there is the server's certificate.
+    """
+    hub = spec.model.source.hub
+    names = [one.name for one in spec.pod.env if one.name in CA_VARIABLES]
+    if hub is None or hub.token_secret is None or not names:
+        return
+    raise InvalidResource(
+        "spec.pod.env",
+        f"{names[0]} chooses which servers get the hub's token: remove tokenSecret, or have the"
+        " administrator set the variable in the chart value endpoints.pod.env",
+    )
+
+
+def _check_service(spec: Spec, context: RenderContext) -> None:
+    service_account, kind = spec.pod.service_account_name, spec.service.type
+    if service_account is not None and service_account not in context.service_accounts:
+        raise InvalidResource(
+            "spec.pod.serviceAccountName",
+            f"this installation does not allow pods to run as {service_account}: remove it, or ask"
+            " the administrator to add it to the chart value allowedServiceAccounts",
+        )
+    if kind not in ("ClusterIP", *context.service_types):
+        raise InvalidResource(
+            "spec.service.type",
+            f"this installation does not allow Services of the type {kind}: remove it, or ask the"
+            " administrator to add it to the chart value allowedServiceTypes",
+        )
 
 
 def _is_in(url: str, allowed: Iterable[str]) -> bool:

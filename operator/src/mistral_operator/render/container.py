@@ -4,6 +4,7 @@ from typing import Any
 
 from mistral_operator.api import Resource
 from mistral_operator.api.model import DEFAULT_MODEL
+from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
@@ -56,6 +57,7 @@ def server_container(resource: Resource, image: str) -> dict[str, Any]:
         "imagePullPolicy": spec.image_pull_policy,
         "args": ["run"],
         "env": [
+            *_variables(spec),
             _settings_variable(SERVER_SETTINGS_ENV, server_settings(spec)),
             {"name": ENDPOINT_ENV, "value": endpoint_text(resource.namespace, resource.name)},
         ],
@@ -75,7 +77,7 @@ def server_container(resource: Resource, image: str) -> dict[str, Any]:
 
 def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, Any]:
     """Return the init container that fetches the model, the only one with the hub's token."""
-    env: list[dict[str, Any]] = [_settings_variable(FETCH_SETTINGS_ENV, fetch)]
+    env = [*_variables(spec), _settings_variable(FETCH_SETTINGS_ENV, fetch)]
     hub = spec.model.source.hub
     if hub is not None and hub.endpoint is not None:
         env.append({"name": "HF_ENDPOINT", "value": hub.endpoint})
@@ -92,8 +94,14 @@ def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, A
         "resources": _fetch_resources(spec),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _SECURITY_CONTEXT,
-        "volumeMounts": fetch_mounts(),
+        "volumeMounts": fetch_mounts(spec),
     }
+
+
+def _variables(spec: Spec) -> list[dict[str, Any]]:
+    """Return the variables of the resource. The API server drops an empty value."""
+    variables = [to_kubernetes(one) for one in spec.pod.env]
+    return [{key: one for key, one in each.items() if one != ""} for each in variables]
 
 
 def _settings_variable(name: str, settings: ContractModel) -> dict[str, Any]:
@@ -125,9 +133,21 @@ def _disk(spec: Spec) -> dict[str, str]:
 
 def _fetch_resources(spec: Spec) -> dict[str, Any]:
     """Return resources with the limits of the server, since a quota wants them everywhere."""
+    own = spec.pod.fetch_resources
+    requests = {str(key): value for key, value in own.requests.items()}
     limits = {str(key): value for key, value in spec.pod.resources.limits.items()}
     limits |= _within({"memory": _FETCH_MEMORY_LIMIT}, limits)
-    return {"requests": _within(_FETCH_REQUESTS, limits), "limits": limits}
+    # A request that the resource sets is not cut: what follows it is the limit from elsewhere.
+    limits = _at_least(limits, requests) | {str(key): one for key, one in own.limits.items()}
+    return {"requests": _within(_FETCH_REQUESTS, limits) | requests, "limits": limits}
+
+
+def _at_least(amounts: dict[str, str], requests: dict[str, str]) -> dict[str, str]:
+    """Return limits that are no smaller than requests: the API server rejects smaller ones."""
+    return {
+        key: max(value, requests.get(key, value), key=parse_quantity)
+        for key, value in amounts.items()
+    }
 
 
 def _within(amounts: dict[str, str], limits: dict[str, str]) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """The input of rendering beside the resource."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mistral_operator.api.network import Peer
+from mistral_operator.api.pod import PodDefaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,11 @@ class RenderContext:
     """Hubs that tokens may be sent to, besides the public one."""
     prometheus_urls: tuple[str, ...] = ()
     """Prometheus servers that KEDA may query."""
+    service_accounts: tuple[str, ...] = ()
+    """ServiceAccounts that pods may run as, besides that of their endpoint."""
+    service_types: tuple[str, ...] = ()
+    """Types that Services may have, besides ClusterIP."""
+    pods: PodDefaults = field(default_factory=PodDefaults)
+    """What the pods of every endpoint have, unless its resource says otherwise."""
+    pod_monitor_labels: tuple[tuple[str, str], ...] = ()
+    """Additional labels of PodMonitors."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mistral_operator.api import Resource
@@ -12,16 +13,34 @@ KubernetesObject = dict[str, Any]
 
 
 def child(
-    resource: Resource, api_version: str, kind: str, name: str, **fields: Any
+    resource: Resource,
+    api_version: str,
+    kind: str,
+    name: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    **fields: Any,
 ) -> KubernetesObject:
-    """Return a child with its metadata; `fields` are its other top-level fields."""
+    """Return a child with its metadata.
+
+    Args:
+        resource: its owner.
+        api_version: of its kind.
+        kind: its kind.
+        name: its name.
+        labels: labels besides those of every child.
+        annotations: its annotations.
+        fields: its other top-level fields.
+    """
     return {
         "apiVersion": api_version,
         "kind": kind,
         "metadata": {
             "name": name,
             "namespace": resource.namespace,
-            "labels": names.labels(resource.name),
+            "labels": {**(labels or {}), **names.labels(resource.name)},
+            **({"annotations": dict(annotations)} if annotations else {}),
             "ownerReferences": [resource.owner_reference],
         },
         **fields,

@@ -5,6 +5,7 @@ from typing import Any
 
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
+from mistral_operator.render.context import RenderContext
 from mistral_operator.render.metadata import KubernetesObject, child
 
 _SAMPLE_LIMIT = 20_000
@@ -12,13 +13,14 @@ _LABEL_LIMIT = 64
 """A scrape beyond these fails. vLLM has some 2,000 series; an image of a tenant may have any."""
 
 
-def pod_monitor(resource: Resource) -> KubernetesObject:
+def pod_monitor(resource: Resource, context: RenderContext) -> KubernetesObject:
     """Return the PodMonitor for the metrics of vLLM and of the supervisor."""
     return child(
         resource,
         "monitoring.coreos.com/v1",
         "PodMonitor",
         resource.name,
+        labels=dict(context.pod_monitor_labels),
         spec={
             "selector": {"matchLabels": names.selector(resource.name)},
             "sampleLimit": _SAMPLE_LIMIT,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mistral_operator.api import Resource
-from mistral_operator.api.pod import to_kubernetes
+from mistral_operator.api.pod import Pod, to_kubernetes, without_empty
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.render.container import fetch_container, server_container
@@ -24,8 +24,11 @@ def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
     spec = _pod_spec(resource, context)
     return {
         "metadata": {
-            "labels": names.labels(resource.name),
-            "annotations": {names.ANNOTATION_CONFIGURATION: digest(spec)},
+            "labels": {**resource.spec.pod.labels, **names.labels(resource.name)},
+            "annotations": {
+                **resource.spec.pod.annotations,
+                names.ANNOTATION_CONFIGURATION: digest(spec),
+            },
         },
         "spec": spec,
     }
@@ -41,17 +44,10 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
     image = spec.image or context.server_image
     fetch = fetch_settings(spec)
     pod: dict[str, Any] = {
-        "serviceAccountName": resource.name,
+        "serviceAccountName": spec.pod.service_account_name or resource.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security_context(spec.pod),
         "terminationGracePeriodSeconds": (
             ENDPOINT_REMOVAL_SECONDS + spec.drain_seconds + _EXIT_MARGIN_SECONDS
         ),
@@ -62,7 +58,31 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
         pod["initContainers"] = [fetch_container(spec, image, fetch)]
     if spec.pod.host_users is not None:
         pod["hostUsers"] = spec.pod.host_users
-    return pod | _placement(resource.name, spec)
+    return pod | _placement(resource.name, spec) | _resolution(spec.pod)
+
+
+def _security_context(pod: Pod) -> dict[str, Any]:
+    """Return the security context; what a resource can set of it are users and groups."""
+    chosen = pod.security_context
+    users = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
+    if chosen is not None:
+        users = {key: value for key, value in to_kubernetes(chosen).items() if value}
+    return {
+        "runAsNonRoot": True,
+        **users,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _resolution(pod: Pod) -> dict[str, Any]:
+    """Return the fields for names of hosts."""
+    fields: dict[str, Any] = {}
+    if pod.dns_config is not None:
+        fields["dnsConfig"] = without_empty(to_kubernetes(pod.dns_config))
+    if pod.host_aliases:
+        fields["hostAliases"] = [to_kubernetes(one) for one in pod.host_aliases]
+    return {name: value for name, value in fields.items() if value}
 
 
 def _placement(name: str, spec: Spec) -> dict[str, Any]:
@@ -81,6 +101,7 @@ def _placement(name: str, spec: Spec) -> dict[str, Any]:
             for constraint in pod.topology_spread
         ],
         "imagePullSecrets": [{"name": secret} for secret in pod.image_pull_secrets],
+        "affinity": pod.affinity and without_empty(to_kubernetes(pod.affinity)),
         "priorityClassName": pod.priority_class_name,
         "runtimeClassName": pod.runtime_class_name,
         "schedulerName": pod.scheduler_name,

@@ -13,8 +13,9 @@ def service(resource: Resource) -> KubernetesObject:
         "v1",
         "Service",
         resource.name,
+        annotations=resource.spec.service.annotations,
         spec={
-            "type": "ClusterIP",
+            "type": resource.spec.service.type,
             "selector": names.selector(resource.name),
             "ports": [
                 {

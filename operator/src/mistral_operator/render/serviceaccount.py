@@ -7,5 +7,10 @@ from mistral_operator.render.metadata import KubernetesObject, child
 def service_account(resource: Resource) -> KubernetesObject:
     """Return the ServiceAccount."""
     return child(
-        resource, "v1", "ServiceAccount", resource.name, automountServiceAccountToken=False
+        resource,
+        "v1",
+        "ServiceAccount",
+        resource.name,
+        annotations=resource.spec.pod.service_account_annotations,
+        automountServiceAccountToken=False,
     )

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from mistral_operator.api.pod import to_kubernetes, without_empty
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.volumes import Volume
 from mistral_operator.kube import names
 from mistral_operator.render.server_settings import API_KEYS, MODELS, SYSTEM_PROMPT
 from mistral_server.contract import API_KEYS_FILE
@@ -15,6 +17,7 @@ _SIZE_LIMITS = {
     _HOME: "20Gi",  # compile caches of 64 MB, and the download cache of the hub's client
     _MODEL: "128Gi",  # 48 GB in bf16, twice that in float32
 }
+_READ_ONLY: dict[bool, dict[str, Any]] = {True: {"readOnly": True}, False: {}}
 _PROMPT, _KEYS = "system-prompt", names.VOLUME_API_KEYS
 
 
@@ -35,6 +38,16 @@ def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
         # The server refuses to start without a key, and its message names the Secret.
         secret = {"secretName": spec.gate.api_keys.secret, "items": _one_key(API_KEYS_FILE)}
         result.append({"name": _KEYS, "secret": {**secret, "optional": True}})
+    return [*result, *(_configured(one) for one in spec.pod.volumes)]
+
+
+def _configured(volume: Volume) -> dict[str, Any]:
+    """Return a volume of the resource. The API server drops false and empty lists."""
+    result: dict[str, Any] = without_empty(to_kubernetes(volume))
+    claim = volume.persistent_volume_claim
+    if claim is not None:
+        source = {"claimName": claim.claim_name, **_READ_ONLY[claim.read_only]}
+        result["persistentVolumeClaim"] = source
     return result
 
 
@@ -55,12 +68,21 @@ def server_mounts(spec: Spec) -> list[dict[str, Any]]:
         mounts.append({"name": _PROMPT, "mountPath": SYSTEM_PROMPT, "readOnly": True})
     if spec.gate.api_keys is not None:
         mounts.append({"name": _KEYS, "mountPath": API_KEYS, "readOnly": True})
-    return mounts
+    return [*mounts, *_configured_mounts(spec)]
 
 
-def fetch_mounts() -> list[dict[str, Any]]:
+def fetch_mounts(spec: Spec) -> list[dict[str, Any]]:
     """Return the mounts of the container that fetches the model."""
-    return [*_writable_mounts(), {"name": _MODEL, "mountPath": MODELS}]
+    mounts = [*_writable_mounts(), {"name": _MODEL, "mountPath": MODELS}]
+    return [*mounts, *_configured_mounts(spec)]
+
+
+def _configured_mounts(spec: Spec) -> list[dict[str, Any]]:
+    """Return the mounts of the resource."""
+    return [
+        {"name": one.name, "mountPath": one.mount_path, **_READ_ONLY[one.read_only]}
+        for one in spec.pod.volume_mounts
+    ]
 
 
 def _writable_mounts() -> list[dict[str, Any]]:

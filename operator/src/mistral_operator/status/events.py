@@ -87,6 +87,19 @@ def memory_events(
     ]
 
 
+def undone_event(resource: Resource, note: str, version: str, now: str) -> dict[str, Any]:
+    """Return the Event of an edit of a child that was undone.
+
+    Args:
+        resource: the owner of the child.
+        note: what was undone, and what to edit instead.
+        version: of the edited child: each edit has one Event.
+        now: the time.
+    """
+    moment = _Moment(now, version)
+    return _event(resource, "EditUndone", note, moment, warning=False, identity="EditUndone")
+
+
 @dataclass(frozen=True, slots=True)
 class _Moment:
     """When something happened: now, and after which status."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason, Resource
 from mistral_operator.kube import names
+from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.quantities import amount_text
 from mistral_operator.status.cache import is_on_one_node
 from mistral_operator.status.fetch import progress_text
@@ -63,6 +64,8 @@ def _present(pods: tuple[PodFacts, ...]) -> list[PodFacts]:
 
 
 def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
+    if pod.gates or pod.scheduler:
+        return _not_scheduled_yet(pod)
     if pod.unschedulable:
         return _unschedulable(status_input.resource, pod, status_input.observed.nodes)
     if pod.evicted:
@@ -72,6 +75,22 @@ def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
         if answer is not None:
             return answer
     return _foreign_exit(pod) or _server_verdict(status_input, pod)
+
+
+def _not_scheduled_yet(pod: PodFacts) -> Verdict:
+    """Return what a pod waits for that no scheduler has looked at."""
+    if pod.gates:
+        held_by = f"held by {counted(len(pod.gates), 'scheduling gate')}, {', '.join(pod.gates)}"
+        return waiting(
+            Reason.CREATING,
+            f"{held_by}: a queue such as Kueue removes its gate when it has room. If this takes"
+            " long, check the queue",
+        )
+    return waiting(
+        Reason.CREATING,
+        f"waiting for the scheduler {pod.scheduler}. If this takes long, check that it is"
+        " installed, or correct spec.pod.schedulerName",
+    )
 
 
 def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> Verdict:

@@ -82,6 +82,10 @@ class PodFacts:
     """Message of the scheduler, if no node fits."""
     requests: tuple[tuple[str, Decimal], ...] = ()
     """What it requests of a node, if no node fits."""
+    gates: tuple[str, ...] = ()
+    """Scheduling gates, which keep the pod from its scheduler."""
+    scheduler: str = ""
+    """Name of the scheduler, if it has not looked at the pod yet."""
     evicted: str = ""
     """Reason why the pod as a whole failed, if it did."""
     configuration: str = ""
@@ -190,6 +194,7 @@ def pod_facts(body: Body) -> PodFacts:
     metadata, status = body["metadata"], body.get("status", {})
     conditions = {one["type"]: one for one in status.get("conditions", ())}
     scheduled = conditions.get("PodScheduled", {})
+    spec = body.get("spec", {})
     fits_nowhere = scheduled.get("reason") == "Unschedulable"
     statuses = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     return PodFacts(
@@ -201,12 +206,20 @@ def pod_facts(body: Body) -> PodFacts:
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata,
-        unschedulable=scheduled.get("message", "") if fits_nowhere else "",
-        requests=tuple(_requests(body.get("spec", {}))) if fits_nowhere else (),
+        unschedulable=(
+            _not_scheduled(scheduled)
+            if scheduled.get("status") == "False" and scheduled.get("reason") != "SchedulingGated"
+            else ""
+        ),
+        requests=tuple(_requests(spec)) if fits_nowhere else (),
+        gates=tuple(one["name"] for one in spec.get("schedulingGates", ())),
+        scheduler=(
+            "" if scheduled or spec.get("nodeName") else str(spec.get("schedulerName") or "")
+        ),
         evicted=_failure(status) if status.get("phase") == "Failed" else "",
         configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
         containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
-        keys_secret=_keys_secret(body.get("spec", {})),
+        keys_secret=_keys_secret(spec),
     )
 
 
@@ -220,6 +233,10 @@ def _requests(spec: Body) -> Iterator[tuple[str, Decimal]]:
         for name, amount in quantities(container.get("resources", {}).get("requests", {})):
             together[name] = max(together.get(name, Decimal(0)), amount)
     yield from sorted(together.items())
+
+
+def _not_scheduled(condition: Body) -> str:
+    return str(condition.get("message") or condition.get("reason") or "")
 
 
 def _keys_secret(spec: Body) -> str:

@@ -290,23 +290,29 @@ def _child_transform(kind: kinds.Kind) -> Callable[[Body], LiveChild]:
 
 _SERVER_METADATA = {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"}
 _OWN_ANNOTATIONS = f"{names.GROUP}/"
-"""Prefix of the annotations of the operator. Others are not rendered, so they are no drift: the
-Deployment controller counts rollouts in one, and anyone may add 256 KB of them."""
+"""Prefix of the annotations of the operator. Others are no drift, not even those that a resource
+sets: the Deployment controller counts rollouts in one, load balancers of clouds write theirs, and
+anyone may add 256 KB of them."""
 
 
-def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
-    """Return the stored value of a child."""
-    metadata = body["metadata"]
+def compared_metadata(metadata: Body) -> Body:
+    """Return what of the metadata of an object is drift if it differs."""
     kept = {key: one for key, one in metadata.items() if key not in _SERVER_METADATA}
     if "annotations" in kept:
         kept["annotations"] = {
             key: one for key, one in kept["annotations"].items() if key.startswith(_OWN_ANNOTATIONS)
         }
+    return kept
+
+
+def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
+    """Return the stored value of a child."""
+    metadata = body["metadata"]
     content = {
         # Items of lists lack these two.
         "apiVersion": kind.api_version,
         "kind": kind.kind,
-        "metadata": kept,
+        "metadata": compared_metadata(metadata),
         **{key: one for key, one in body.items() if key not in {"metadata", "status"}},
     }
     encoded = msgspec.json.encode(content, order="sorted")

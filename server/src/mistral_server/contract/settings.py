@@ -115,8 +115,8 @@ class ServerSettings(ContractModel):
 
     device: Device = "cuda"
     """Device of the engine."""
-    host: str = "0.0.0.0"  # noqa: S104 - a pod's own address is not known before it starts
-    """Address that the API and the health port bind to."""
+    host: str = ""
+    """Address that the API and the health port bind to. Empty: every address, IPv6 and IPv4."""
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the OpenAI-compatible API."""
     health_port: int = Field(default=8001, ge=1, le=65535)

@@ -18,6 +18,7 @@ from mistral_server.contract import (
     ServerSettings,
     check_engine_args,
 )
+from mistral_server.engine.addresses import every_address
 from mistral_server.errors import InvalidConfigurationError
 
 GATE = "mistral_server.gate.Gate"
@@ -62,7 +63,7 @@ def engine_arguments(settings: ServerSettings) -> list[str]:
     """
     return [
         settings.model.path,
-        f"--host={settings.host}",
+        f"--host={settings.host or every_address()}",
         f"--port={settings.port}",
         *_model(settings.model),
         *_engine(settings.engine),

@@ -12,6 +12,7 @@ import aiohttp
 
 from mistral_server.contract import SERVER_TOKEN_HEADER, ServerSettings
 from mistral_server.engine import vllm_metrics
+from mistral_server.engine.addresses import local_host
 
 RESPONSE_LIMIT_BYTES = 16 * 1024 * 1024
 """Maximum size of a response; a typical ``/metrics`` has 60 KB."""
@@ -52,7 +53,7 @@ class EngineClient:
     """
 
     def __init__(self, settings: ServerSettings, token: str) -> None:
-        self._base = f"http://{_local_address(settings.host)}:{settings.port}"
+        self._base = f"http://{local_host(settings.host)}:{settings.port}"
         self._model = settings.model.served_name
         self._headers = {SERVER_TOKEN_HEADER: token}
         self._session: aiohttp.ClientSession | None = None
@@ -129,11 +130,3 @@ async def _bounded(response: aiohttp.ClientResponse) -> str:
         if len(body) > RESPONSE_LIMIT_BYTES:
             raise EngineUnreachableError(f"response larger than {RESPONSE_LIMIT_BYTES} bytes")
     return body.decode(errors="replace")
-
-
-def _local_address(host: str) -> str:
-    if host == "0.0.0.0":  # noqa: S104 - compared, not bound
-        return "127.0.0.1"
-    if host == "::":
-        return "[::1]"
-    return f"[{host}]" if ":" in host else host

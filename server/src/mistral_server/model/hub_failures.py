@@ -46,8 +46,8 @@ def _advice_without_response(error: Exception, directory: str) -> str:
     for cause in _chain(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                "the certificate of the hub is not trusted: use an image that trusts its "
-                "certificate authority"
+                "the certificate of the hub is not trusted: set SSL_CERT_FILE to a file with its "
+                "certificate authority, or use an image that trusts it"
             )
         if isinstance(cause, OSError) and cause.errno in _VOLUME_ADVICE:
             return _VOLUME_ADVICE[cause.errno].format(directory)

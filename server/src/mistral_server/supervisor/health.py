@@ -58,7 +58,9 @@ async def serve_health(state: ServerState, metrics: ServerMetrics) -> AsyncItera
     runner = GuardedRunner(health_application(state, metrics), guard, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, state.settings.host, state.settings.health_port).start()
+        # Without a host, asyncio opens a socket for each family.
+        site = web.TCPSite(runner, state.settings.host or None, state.settings.health_port)
+        await site.start()
         yield
     finally:
         await runner.cleanup()

@@ -1,0 +1,69 @@
+"""`spec.pod.dnsConfig`, `spec.pod.hostAliases`: how the pods resolve names."""
+
+from ipaddress import ip_address
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from mistral_operator.api import patterns
+from mistral_operator.api.base import ApiModel
+
+
+def _that_is_an_address(text: str) -> str:
+    ip_address(text)
+    return text
+
+
+def _of_another_host(text: str) -> str:
+    """Return an address that is not the pod's or the node's own, or that of a metadata service."""
+    address = ip_address(text)
+    if (
+        address.is_loopback
+        or address.is_link_local
+        or address.is_unspecified
+        or address.is_multicast
+        or text in _METADATA_SERVICES
+    ):
+        raise ValueError(f"{text} is not the address of another host: write the one that you mean")
+    return text
+
+
+_METADATA_SERVICES = {"168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254"}
+
+_Text = Annotated[str, Field(min_length=2, max_length=45, pattern=patterns.ADDRESS)]
+Address = Annotated[_Text, AfterValidator(_that_is_an_address)]
+"""An address, IPv4 or IPv6."""
+
+Host = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.HOST)]
+"""Name of a host."""
+
+
+class DnsOption(ApiModel):
+    """An option of the resolver."""
+
+    name: str = Field(min_length=1, max_length=63, pattern=patterns.VOLUME_NAME)
+    """Name, such as ndots."""
+    value: str | None = Field(
+        default=None, min_length=1, max_length=63, pattern=patterns.LABEL_VALUE
+    )
+    """Value, such as "2"."""
+
+
+class DnsConfig(ApiModel):
+    """Settings of the resolver, in addition to those of the cluster."""
+
+    nameservers: list[Address] = Field(default=[], max_length=3)
+    """Addresses of name servers."""
+    searches: list[Host] = Field(default=[], max_length=8)
+    """Search domains."""
+    options: list[DnsOption] = Field(default=[], max_length=8)
+    """Options of the resolver."""
+
+
+class HostAlias(ApiModel):
+    """Names of one address."""
+
+    ip: Annotated[_Text, AfterValidator(_of_another_host)]
+    """Address of another host; not the pod's or the node's own, or of a metadata service."""
+    hostnames: list[Host] = Field(min_length=1, max_length=4)
+    """Names of the host."""

@@ -1,0 +1,355 @@
+"""What a resource and its installation add to pods, and what stays as it is."""
+
+from typing import Any
+
+import pytest
+
+from builders import CONTEXT, SERVER_IMAGE, resource
+from mistral_operator.api import parse_spec
+from mistral_operator.api.pod import PodDefaults
+from mistral_operator.apply.diff import first_difference
+from mistral_operator.kube.errors import InvalidResource
+from mistral_operator.render import RenderContext, children
+from mistral_operator.render.allowed import check_allowed
+from mistral_operator.render.pod_defaults import with_defaults
+
+Object = dict[str, Any]
+
+PROXY = {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}
+BUNDLE = {"name": "ca", "configMap": {"name": "ca-bundle"}}
+MOUNT = {"name": "ca", "mountPath": "/mnt/ca"}
+BELIEVED = {"name": "SSL_CERT_FILE", "value": "/mnt/ca/ca.crt"}
+
+
+def rendered(spec: Object, context: RenderContext = CONTEXT) -> dict[str, Object]:
+    """Return the children by kind."""
+    endpoint = with_defaults(resource(spec), context.pods)
+    return {one["kind"]: one for one in children(endpoint, context)}
+
+
+def template(pod: Object, defaults: Object | None = None) -> Object:
+    """Return the pod template of `spec.pod` in an installation."""
+    context = RenderContext(SERVER_IMAGE, pods=PodDefaults.model_validate(defaults or {}))
+    result: Object = rendered({"pod": pod}, context)["Deployment"]["spec"]["template"]
+    return result
+
+
+def containers(pod: Object, defaults: Object | None = None) -> list[Object]:
+    """Return both containers."""
+    spec = template(pod, defaults)["spec"]
+    return [*spec["initContainers"], *spec["containers"]]
+
+
+def test_both_containers_have_the_variables_before_their_settings() -> None:
+    for container in containers({"env": [PROXY]}):
+        names = [one["name"] for one in container["env"]]
+
+        assert container["env"][0] == PROXY
+        assert names[1].startswith("MISTRAL_")
+
+
+def test_a_bundle_of_cas_is_mounted_into_both_containers() -> None:
+    pod = {"volumes": [BUNDLE], "volumeMounts": [MOUNT], "env": [BELIEVED]}
+
+    assert template(pod)["spec"]["volumes"][-1] == BUNDLE
+    for container in containers(pod):
+        assert container["volumeMounts"][-1] == {**MOUNT, "readOnly": True}
+
+
+def test_labels_and_annotations_are_those_of_the_pods_and_not_of_the_selector() -> None:
+    metadata = template(
+        {
+            "labels": {"kueue.x-k8s.io/queue-name": "gpus"},
+            "annotations": {"karpenter.sh/do-not-disrupt": "true"},
+        }
+    )["metadata"]
+    before = template({})["metadata"]
+
+    assert metadata["labels"] == {**before["labels"], "kueue.x-k8s.io/queue-name": "gpus"}
+    assert metadata["annotations"] == {
+        **before["annotations"],
+        "karpenter.sh/do-not-disrupt": "true",
+    }
+
+
+USERS: dict[str, tuple[Object, Object]] = {
+    "nothing": ({}, {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}),
+    "the platform's choice": ({"securityContext": {}}, {}),
+    # kubectl drops it before the API server sees it.
+    "null": ({"securityContext": None}, {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}),
+    "a user": ({"securityContext": {"runAsUser": 4711}}, {"runAsUser": 4711}),
+    "groups": (
+        {"securityContext": {"runAsGroup": 5, "fsGroup": 6, "supplementalGroups": [7]}},
+        {"runAsGroup": 5, "fsGroup": 6, "supplementalGroups": [7]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("pod", "users"), USERS.values(), ids=USERS)
+def test_the_users_are_those_of_the_resource_and_the_rest_stays_restricted(
+    pod: Object, users: Object
+) -> None:
+    context = template(pod)["spec"]["securityContext"]
+
+    assert context == {
+        "runAsNonRoot": True,
+        **users,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+@pytest.mark.parametrize("user", [0, -1, 2**31])
+def test_no_user_is_root(user: int) -> None:
+    with pytest.raises(InvalidResource, match=r"spec\.pod\.securityContext\.runAsUser"):
+        parse_spec({"pod": {"securityContext": {"runAsUser": user}}})
+
+
+WRONG_MOUNTS = (
+    "/", "/etc", "/etc/ssl/certs", "/models", "/tmp/a", "/usr/lib/python3", "/mnt", "/mnt/../etc",
+    "/mnt/a:b", "/mnt/./a", "mnt/a", "/dev/shm",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", WRONG_MOUNTS)
+def test_a_mount_replaces_no_file_of_the_image(path: str) -> None:
+    pod = {"volumes": [BUNDLE], "volumeMounts": [{"name": "ca", "mountPath": path}]}
+
+    with pytest.raises(InvalidResource, match="write a value such as /mnt/ca-bundle"):
+        parse_spec({"pod": pod})
+
+
+def test_a_volume_of_the_node_is_no_field() -> None:
+    with pytest.raises(InvalidResource, match="set exactly one of persistentVolumeClaim"):
+        parse_spec({"pod": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}})
+
+
+def test_a_secret_is_mounted_by_its_keys_only() -> None:
+    with pytest.raises(InvalidResource, match=r"spec\.pod\.volumes\[0\]\.secret\.items"):
+        parse_spec({"pod": {"volumes": [{"name": "a", "secret": {"secretName": "b"}}]}})
+
+
+TWICE: dict[str, tuple[Object, str]] = {
+    "a variable": ({"env": [PROXY, PROXY]}, "HTTPS_PROXY is set twice: remove one"),
+    "a volume": ({"volumes": [BUNDLE, BUNDLE]}, "two volumes have ca: remove one"),
+    "a mount": (
+        {"volumes": [BUNDLE], "volumeMounts": [MOUNT, MOUNT]},
+        "two mounts have /mnt/ca: remove one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("pod", "sentence"), TWICE.values(), ids=TWICE)
+def test_nothing_is_there_twice(pod: Object, sentence: str) -> None:
+    with pytest.raises(InvalidResource) as refused:
+        parse_spec({"pod": pod})
+
+    assert sentence in str(refused.value)
+
+
+NOT_OTHERS = ("127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "100.100.100.200", "1.2")  # noqa: S104
+
+
+@pytest.mark.parametrize("address", NOT_OTHERS)
+def test_an_alias_is_the_address_of_another_host(address: str) -> None:
+    aliases = [{"ip": address, "hostnames": ["a.example.com"]}]
+
+    with pytest.raises(InvalidResource, match=r"spec\.pod\.hostAliases\[0\]\.ip"):
+        parse_spec({"pod": {"hostAliases": aliases}})
+
+
+def test_pull_secrets_in_the_form_of_a_pod_are_refused_with_the_form_to_write() -> None:
+    with pytest.raises(InvalidResource, match="write only the name of the Secret"):
+        parse_spec({"pod": {"imagePullSecrets": [{"name": "registry"}]}})
+
+
+FETCH: dict[str, tuple[Object, Object, Object]] = {
+    "nothing": ({}, {"cpu": "1", "memory": "1Gi"}, {"memory": "8Gi"}),
+    "limits of the server": (
+        {"resources": {"limits": {"cpu": "4", "memory": "64Gi"}}},
+        {"cpu": "1", "memory": "1Gi"},
+        {"cpu": "4", "memory": "8Gi"},
+    ),
+    "limits of its own": (
+        {"fetchResources": {"limits": {"cpu": "500m", "memory": "512Mi"}}},
+        {"cpu": "500m", "memory": "512Mi"},
+        {"cpu": "500m", "memory": "512Mi"},
+    ),
+    "a large request": (
+        {"fetchResources": {"requests": {"memory": "16Gi"}}},
+        {"cpu": "1", "memory": "16Gi"},
+        {"memory": "16Gi"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("pod", "requests", "limits"), FETCH.values(), ids=FETCH)
+def test_the_fetch_container_has_the_resources_of_its_field(
+    pod: Object, requests: Object, limits: Object
+) -> None:
+    (fetch, _) = containers(pod)
+
+    assert fetch["resources"] == {"requests": requests, "limits": limits}
+
+
+def test_the_service_and_the_account_have_their_annotations() -> None:
+    children_by_kind = rendered(
+        {
+            "service": {"annotations": {"a": "b"}, "type": "LoadBalancer"},
+            "pod": {"serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1"}},
+        }
+    )
+
+    assert children_by_kind["Service"]["metadata"]["annotations"]["a"] == "b"
+    assert children_by_kind["Service"]["spec"]["type"] == "LoadBalancer"
+    annotations = children_by_kind["ServiceAccount"]["metadata"]["annotations"]
+    assert annotations["eks.amazonaws.com/role-arn"] == "arn:aws:iam::1"
+
+
+NOT_ALLOWED: dict[str, tuple[Object, str]] = {
+    "an account": (
+        {"pod": {"serviceAccountName": "admin"}},
+        "add it to the chart value allowedServiceAccounts",
+    ),
+    "a type": (
+        {"service": {"type": "LoadBalancer"}},
+        "add it to the chart value allowedServiceTypes",
+    ),
+    "authorities for a token": (
+        {
+            "pod": {"env": [BELIEVED]},
+            "model": {"source": {"hub": {"tokenSecret": {"name": "hub"}}}},
+        },
+        "in the chart value endpoints.pod.env",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "sentence"), NOT_ALLOWED.values(), ids=NOT_ALLOWED)
+def test_what_the_installation_has_to_allow(spec: Object, sentence: str) -> None:
+    with pytest.raises(InvalidResource) as refused:
+        check_allowed(parse_spec(spec), CONTEXT)
+
+    assert sentence in str(refused.value)
+
+
+def test_what_the_installation_allows() -> None:
+    context = RenderContext(
+        "server:1", service_accounts=("admin",), service_types=("LoadBalancer",)
+    )
+    spec = {"pod": {"serviceAccountName": "admin"}, "service": {"type": "LoadBalancer"}}
+
+    check_allowed(parse_spec(spec), context)
+    check_allowed(parse_spec({"pod": {"env": [BELIEVED]}}), context)
+
+
+DEFAULTS: Object = {
+    "env": [PROXY, {"name": "NO_PROXY", "value": ".svc"}],
+    "volumes": [BUNDLE],
+    "volumeMounts": [MOUNT],
+    "imagePullSecrets": ["registry"],
+    "nodeSelector": {"pool": "gpu", "zone": "a"},
+    "labels": {"cost-center": "7"},
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "securityContext": {},
+    "priorityClassName": "inference",
+}
+
+
+def test_the_defaults_of_the_installation_reach_every_pod() -> None:
+    pod = template({}, DEFAULTS)
+    spec = pod["spec"]
+
+    assert [one["name"] for one in containers({}, DEFAULTS)[0]["env"]][:2] == [
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    ]
+    assert spec["volumes"][-1] == BUNDLE
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["nodeSelector"] == {"pool": "gpu", "zone": "a"}
+    assert pod["metadata"]["labels"]["cost-center"] == "7"
+    assert spec["tolerations"][-1] == {"key": "gpu", "operator": "Exists"}
+    assert "runAsUser" not in spec["securityContext"]
+    assert spec["priorityClassName"] == "inference"
+
+
+def test_a_resource_overrides_the_defaults_and_keeps_the_others() -> None:
+    own: Object = {
+        "env": [{"name": "NO_PROXY", "value": "*"}],
+        "volumes": [{"name": "ca", "configMap": {"name": "mine"}}],
+        "nodeSelector": {"zone": "b"},
+        "imagePullSecrets": ["mine"],
+        "securityContext": {"runAsUser": 5},
+        "priorityClassName": "mine",
+        "volumeMounts": [MOUNT],
+    }
+    spec = template(own, DEFAULTS)["spec"]
+    env = {one["name"]: one["value"] for one in spec["containers"][0]["env"][:2]}
+
+    assert env == {"HTTPS_PROXY": "http://proxy.example.com:3128", "NO_PROXY": "*"}
+    assert spec["volumes"][-1] == {"name": "ca", "configMap": {"name": "mine"}}
+    assert spec["nodeSelector"] == {"pool": "gpu", "zone": "b"}
+    assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mine"}]
+    assert spec["securityContext"]["runAsUser"] == 5
+    assert spec["priorityClassName"] == "mine"
+
+
+def test_no_defaults_change_nothing() -> None:
+    assert template({}, {}) == template({})
+
+
+def test_a_token_may_use_the_authorities_of_the_installation() -> None:
+    context = RenderContext(
+        "server:1",
+        pods=PodDefaults.model_validate(
+            {"env": [BELIEVED], "volumes": [BUNDLE], "volumeMounts": [MOUNT]}
+        ),
+    )
+    spec = {"model": {"source": {"hub": {"tokenSecret": {"name": "hub"}}}}}
+
+    check_allowed(parse_spec(spec), context)
+    names = [
+        one["name"]
+        for one in rendered(spec, context)["Deployment"]["spec"]["template"]["spec"][
+            "initContainers"
+        ][0]["env"]
+    ]
+    assert {"SSL_CERT_FILE", "HF_TOKEN"} <= {*names}
+
+
+def test_what_the_api_server_drops_is_no_drift() -> None:
+    pod: Object = {
+        "env": [{"name": "A", "value": ""}],
+        "volumes": [BUNDLE, {"name": "b", "persistentVolumeClaim": {"claimName": "files"}}],
+        "volumeMounts": [{"name": "b", "mountPath": "/data/b", "readOnly": False}],
+        "affinity": {
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"labelSelector": {}, "topologyKey": "kubernetes.io/hostname"}
+                ]
+            }
+        },
+        "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+    }
+    desired = template(pod)
+
+    assert first_difference(desired, dropped(desired)) is None
+
+
+def dropped(value: Any) -> Any:
+    """Return an object without what the API server does not store: false, no text, no items."""
+    if isinstance(value, dict):
+        kept = {"labelSelector", "automountServiceAccountToken", "enableServiceLinks"}
+        kept |= {"allowPrivilegeEscalation"}
+        return {
+            key: dropped(one)
+            for key, one in value.items()
+            if key in kept or one not in (False, "", [])
+        }
+    return [dropped(one) for one in value] if isinstance(value, list) else value
+
+
+def test_a_changed_field_of_the_pods_restarts_them() -> None:
+    changes: list[Object] = [{"env": [PROXY]}, {"labels": {"a": "b"}}, {"securityContext": {}}]
+
+    assert all(template(one) != template({}) for one in changes)
