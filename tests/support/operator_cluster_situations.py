@@ -289,7 +289,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
             ),
             BOUND,
         ),
-        Reason.CREATING,
+        Reason.SCALING_UP,
         Outlook.WAITING,
         ["PersistentVolumeClaim small-model-cache is ReadWriteOnce, and only pods on the node"],
     ),
