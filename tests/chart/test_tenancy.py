@@ -51,7 +51,7 @@ def test_the_values_for_tenants_name_every_limit_on_resources() -> None:
     default = yaml.safe_load((CHECKOUT / "charts/mistral-small-operator/values.yaml").read_text())
 
     assert VALUES["admission"]["resources"].keys() == default["admission"]["resources"].keys()
-    # One for each but `enabled`, another for keys of nodes in an affinity, and that there is a spec.
+    # One for each but `enabled`, one more for the affinity of nodes, and that there is a spec.
     assert len(policy["spec"]["validations"]) == len(VALUES["admission"]["resources"]) + 1
 
 
