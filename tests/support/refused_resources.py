@@ -504,6 +504,26 @@ RULES: dict[str, tuple[Spec, str]] = {
         )
         for origin in ("*.example.com", "https://*", "https://a.b/", "HTTPS://a.b", "null-null")
     },
+    "a mount over the server's files": (
+        {"pod": {"volumeMounts": [{"name": "a", "mountPath": "/etc/passwd"}]}},
+        "write a value such as /mnt/ca-bundle or /data/files or /srv/files",
+    ),
+    "a host alias of a name": (
+        {"pod": {"hostAliases": [{"ip": "example.com", "hostnames": ["a"]}]}},
+        "write a value such as 10.20.0.8",
+    ),
+    "a variable with a hyphen": (
+        {"pod": {"env": [{"name": "HTTPS-PROXY", "value": "a"}]}},
+        "write a value such as HTTPS_PROXY",
+    ),
+    "a variable of two lines": (
+        {"pod": {"env": [{"name": "HTTPS_PROXY", "value": "a\nb"}]}},
+        "write a value such as http://proxy.example.com:3128, in one line",
+    ),
+    "a volume with a dot": (
+        {"pod": {"volumes": [{"name": "a.b", "emptyDir": {"sizeLimit": "1Gi"}}]}},
+        "write a value such as ca-bundle",
+    ),
     "an image of two words": (
         {"image": "a b"},
         "write a value such as registry.example.com/server:1.0, without spaces",

@@ -68,7 +68,7 @@ EDITS: dict[str, tuple[Kind, Edit, str]] = {
 
 def notes(life: Life) -> list[str]:
     """Return what the Events say."""
-    return [one["note"] for one in life.objects.all(kinds.EVENT) if one["reason"] == UNDONE]
+    return [one["message"] for one in life.objects.all(kinds.EVENT) if one["reason"] == UNDONE]
 
 
 @pytest.mark.parametrize(("kind", "edit", "note"), EDITS.values(), ids=EDITS)

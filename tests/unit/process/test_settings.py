@@ -80,15 +80,15 @@ def test_it_is_known_of_every_setting_what_is_allowed(kind: type[ProcessSettings
 WRONG_PODS: dict[str, tuple[str, str]] = {
     "a misspelt field": (
         '{"nodeSelektor": {}}',
-        "MISTRAL_OPERATOR_ENDPOINT_PODS: nodeSelektor: unknown field",
+        "is not valid: unknown field nodeSelektor; the fields are affinity, ",
     ),
     "a variable of the operator": (
         '{"env": [{"name": "HF_TOKEN", "value": "a"}]}',
-        "MISTRAL_OPERATOR_ENDPOINT_PODS: env[0].name: spec.pod.env cannot set this variable",
+        "is not valid: env[0].name: spec.pod.env cannot set this variable",
     ),
     "a list": (
         "[]",
-        "MISTRAL_OPERATOR_ENDPOINT_PODS='[]' is not valid: it must be an object in JSON",
+        "is not valid: must be an object",
     ),
 }
 
@@ -102,7 +102,8 @@ def test_a_wrong_default_of_pods_is_named_by_its_field(
     with pytest.raises(CannotStart) as raised:
         read_settings(Settings)
 
-    assert str(raised.value).startswith(sentence)
+    assert str(raised.value).startswith("MISTRAL_OPERATOR_ENDPOINT_PODS=")
+    assert sentence in str(raised.value)
 
 
 @pytest.mark.parametrize("text", ["debug", "Debug", "DEBUG"])

@@ -116,7 +116,7 @@ EXAMPLES = {
     VOLUME_NAME: "ca-bundle",
     MOUNT_PATH: "/mnt/ca-bundle or /data/files or /srv/files",
     VARIABLE_NAME: "HTTPS_PROXY",
-    LINE: "a text of printable ASCII",
+    LINE: "http://proxy.example.com:3128",
 }
 """Examples by pattern."""
 
@@ -126,6 +126,7 @@ _REMARKS = {
     HOST: "a host name without scheme, port and path",
     URL: "with http:// or https:// and without credentials",
     IMAGE: "without spaces",
+    LINE: "in one line of printable ASCII",
 }
 """What to know beside the example, by pattern."""
 
