@@ -115,6 +115,7 @@ class Signals:
         operator_metrics.QUEUE_DEPTH.set(1)
         operator_metrics.QUEUE_RETRYING.set(1)
         operator_metrics.LEADER.set(0)
+        operator_metrics.API_SERVER_REACHABLE.set(0)
         operator_metrics.ISOLATED_FAILURES.labels("resources").inc()
         self._run_out_of_memory()
         return generate_latest(self._operator)

@@ -124,7 +124,15 @@ def test_every_switch_renders_what_the_api_server_takes(release: Release) -> Non
         "leaderElection": {"enabled": False},
         "metrics": {"serviceMonitor": {"enabled": True}},
         "networkPolicy": {"from": [{"namespaceSelector": {}}]},
-        "admission": {"resources": {"enabled": True}, "operator": {"enabled": True}},
+        "admission": {
+            "resources": {
+                "enabled": True,
+                "maxGpus": 16,
+                "requireNetworkPolicy": True,
+                "allowedDestinations": [],
+            },
+            "operator": {"enabled": True},
+        },
         "tolerations": [{"operator": "Exists"}],
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "imagePullSecrets": [{"name": "pull"}],

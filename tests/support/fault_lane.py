@@ -29,6 +29,7 @@ _BOOKKEEPING = {
     "generation",  # see EndState.revisions
     *("lastTransitionTime", "time", "since", "counted", "status"),
     names.ANNOTATION_APPLIED,  # depends on the owner's uid
+    names.ANNOTATION_CONFIGURATION,  # depends on the namespace, which the pod knows
 }
 _VARYING = (
     (re.compile(r"\b[a-z]+-[0-9a-f]{6,10}-[a-z0-9]{5}"), "POD"),
