@@ -99,6 +99,8 @@ def test_ports_stay_the_same_over_restarts(tmp_path: Path) -> None:
 def test_a_port_in_use_is_replaced(tmp_path: Path) -> None:
     first = allocate(tmp_path, Profile.NODE, running=False)
     with socket.socket() as other:
+        # Connections of another test that linger at this port do not make it taken.
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", first.ports.api))
         other.listen()
         assert allocate(tmp_path, Profile.NODE, running=True) == first
