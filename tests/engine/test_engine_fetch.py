@@ -19,6 +19,7 @@ from mistral_dev.commands import run
 from mistral_dev.images import engine
 from mistral_server.contract import EXIT_CODES, FETCH_SETTINGS_ENV, FailureClass, FetchSettings
 from mistral_server.model.marker import MARKER
+from server_runner import free_port
 
 TOKEN = "hf_hush"  # noqa: S105 - of no hub but the one below
 CHECKOUT = "mistralai/small"
@@ -155,7 +156,8 @@ def fetch(
         changes: settings.
     """
     values = {"repository": CHECKOUT, "revision": "main", "directory": str(directory)} | changes
-    settings = FetchSettings.model_validate(values)
+    # The default port would be taken from fake pods of other tests, on every address.
+    settings = FetchSettings.model_validate({**values, "health_port": free_port()})
     env = {name: value for name, value in engine.environment().items() if name != "HF_TOKEN"}
     return subprocess.run(
         [engine.engine() / "bin" / "python", "-m", "mistral_server", "fetch"],

@@ -39,7 +39,7 @@ def fetch_command() -> int:
     try:
         settings = read_settings(FetchSettings, FETCH_SETTINGS_ENV)
         progress = Progress(Path(settings.directory))
-        with fetch_signals.serving(progress):
+        with fetch_signals.serving(progress, settings.health_port):
             fetch.fetch_model(settings, progress)
     except ServerError as error:
         return _report_failure(error)

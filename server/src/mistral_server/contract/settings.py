@@ -143,3 +143,5 @@ class FetchSettings(ContractModel):
     """Which of the repository's two sets of weights to fetch."""
     verify: Literal["Sizes", "Hashes"] = "Sizes"
     """What is compared of a model that is already there: `Hashes` reads all of it."""
+    health_port: int = Field(default=8001, ge=1, le=65535)
+    """Port of /signals, which is free until the server starts."""

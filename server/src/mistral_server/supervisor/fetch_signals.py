@@ -17,8 +17,6 @@ from mistral_server.guarded_http.guarded_server import Guard, GuardedRunner
 from mistral_server.guarded_http.shares import Shares
 from mistral_server.model.progress import Progress
 
-PORT = int(ServerSettings.model_fields["health_port"].default)
-
 _CONNECTIONS = 16
 """The operator polls with one."""
 _HEAD_SECONDS = 10.0
@@ -28,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def serving(progress: Progress, port: int = PORT) -> Iterator[None]:
+def serving(progress: Progress, port: int) -> Iterator[None]:
     """Serve the progress from a thread while the block runs."""
     loop, stopped = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(
