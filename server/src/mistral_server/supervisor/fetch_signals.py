@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from mistral_server.contract import FetchProgress, ServerSettings, SignalDocument
+from mistral_server.contract import FetchProgress, SignalDocument
 from mistral_server.guarded_http.guarded_server import Guard, GuardedRunner
 from mistral_server.guarded_http.shares import Shares
 from mistral_server.model.progress import Progress
@@ -64,15 +64,8 @@ async def _serve(stopped: asyncio.Event, progress: Progress, port: int) -> None:
     runner = GuardedRunner(app, guard, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await _listen(runner, port)
+        # Without a host, asyncio opens a socket for each family.
+        await web.TCPSite(runner, None, port).start()
         await stopped.wait()
     finally:
         await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, port: int) -> None:
-    try:
-        await web.TCPSite(runner, None, port).start()  # IPv6 and IPv4
-    except OSError:
-        host = ServerSettings.model_fields["host"].default  # without IPv6
-        await web.TCPSite(runner, host, port).start()
