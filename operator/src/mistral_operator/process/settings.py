@@ -176,7 +176,7 @@ class Settings(ProcessSettings):
         mode="before",
     )
     @classmethod
-    def _split_urls(cls, value: object) -> object:
+    def _split_lists(cls, value: object) -> object:
         return _split(value)
 
 
