@@ -8,6 +8,7 @@ import hmac
 import logging
 import os
 import re
+import time
 
 from mistral_server.contract import (
     ENDPOINT_ENV,
@@ -55,6 +56,7 @@ from mistral_server.gate.error_responses import (
 )
 from mistral_server.gate.exchange import Exchange
 from mistral_server.gate.models import Models, is_model
+from mistral_server.gate.pace import Pace
 from mistral_server.gate.quiet_log import shorten_mistakes
 from mistral_server.gate.reasoning import lacks_effort
 from mistral_server.gate.reply import Reply
@@ -106,6 +108,7 @@ class Gate:
             settings.gate.limits.header_bytes,
             on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
         )
+        self._pace = Pace(settings.gate.limits.refusals_per_second, time.monotonic)
         self._models = Models(app)
         self._lacks_effort = lacks_effort(settings.model.path)
         self._context_window = ContextWindow(self._models, settings.engine.context_length)
@@ -128,11 +131,13 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
-        reply = Reply(scope, send, self._settings.allowed_origins)
+        reply = Reply(scope, send, self._pace, self._settings.allowed_origins)
         try:
-            await self._respond(reply.scope(), receive, reply)
-        except Exception as error:
-            await reply.fail(error)
+            try:
+                await self._respond(reply.scope(), receive, reply)
+            except Exception as error:
+                await reply.fail(error)
+            await reply.finish()
         finally:
             reply.log()
 
