@@ -146,7 +146,7 @@ SOURCES = {
     "a card that is a little larger than one that was measured": (
         ("81920Mi",),
         {},
-        "usable memory          79.18 GiB, that of an H100 80GB is assumed; this GPU was not",
+        "usable memory          79.18 GiB, that of an H100 is assumed; this GPU was not",
     ),
     "another card": (
         ("40Gi",),
