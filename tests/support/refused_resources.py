@@ -571,8 +571,18 @@ SCHEMA: dict[str, tuple[Spec, str, str]] = {
         "set spec.engine.contextLength instead of --max-model-len",
         "set spec.engine.contextLength instead of --max-model-len",
     ),
-    "a quantity with an exponent": (
-        {"cache": {"size": "1e3"}},
+    "a word that YAML reads as false": (
+        {"loops": {"action": False}},
+        'supported values: "Disabled", "Observe", "Stop", "Off"',
+        "YAML reads Off, On, No and Yes as true or false, so put the value in quotes",
+    ),
+    "a fraction of memory without a unit": (
+        {"cache": {"size": 1.5}},
+        'must be of type integer,string: "number"',
+        "1.5 GiB is 1.5Gi",
+    ),
+    "a quantity with a negative exponent": (
+        {"cache": {"size": "1e-3"}},
         "should match",
         "write it as a quoted quantity",
     ),
@@ -636,6 +646,10 @@ ACCEPTED: dict[str, Spec] = {
         }
     },
     "an integer as a float": {"replicas": 2.0},
+    "quantities with exponents": {
+        "cache": {"size": "1e11"},
+        "pod": {"resources": {"requests": {"cpu": "4e0", "memory": "3E+10"}}},
+    },
     "as many paths as the activator can know": {
         "autoscaling": {"minReplicas": 0, "maxReplicas": 2},
         "gate": {"paths": [f"/v1/path-{number:03}" for number in range(10)]},
