@@ -68,6 +68,7 @@ from mistral_server.gate.request import (
     prepare,
 )
 from mistral_server.gate.response import UNREADABLE
+from mistral_server.gate.scrapes import METRICS_PATH, Scrapes, scrape_refusal
 from mistral_server.gate.system_prompt import SystemPrompt
 
 LOOPS_HEADER = b"x-mistral-loops"
@@ -110,6 +111,7 @@ class Gate:
         )
         self._pace = Pace(settings.gate.limits.refusals_per_second, time.monotonic)
         self._models = Models(app)
+        self._scrapes = Scrapes(app)
         self._lacks_effort = lacks_effort(settings.model.path)
         self._context_window = ContextWindow(self._models, settings.engine.context_length)
         self._system_prompt = (
@@ -147,6 +149,8 @@ class Gate:
             await _refuse(refusal, send)
         elif scope["method"] == "OPTIONS":
             await send.send_options()
+        elif scope["path"] == METRICS_PATH:
+            await self._scrapes.respond(scope, send)
         elif is_model(scope):
             await self._models.respond(scope, send)
         elif has_body(scope):
@@ -202,7 +206,7 @@ class Gate:
         keys = None if keyless else self._keys
         if keys is not None and not keys.allows(header(scope, b"authorization")):
             return unknown_key()
-        return None
+        return scrape_refusal(scope)
 
     def _evaluate(self, body: bytes) -> Refusal | None:
         """Return the response to a body that the engine must not read."""
