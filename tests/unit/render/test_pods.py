@@ -289,18 +289,15 @@ def test_what_names_no_pull_secret_is_refused(secret: Any) -> None:
 def test_a_resource_overrides_the_defaults_and_keeps_the_others() -> None:
     own: Object = {
         "env": [{"name": "NO_PROXY", "value": "*"}],
-        "volumes": [{"name": "ca", "configMap": {"name": "mine"}}],
         "nodeSelector": {"zone": "b"},
         "imagePullSecrets": ["mine"],
         "securityContext": {"runAsUser": 5},
         "priorityClassName": "mine",
-        "volumeMounts": [MOUNT],
     }
     spec = template(own, DEFAULTS)["spec"]
     env = {one["name"]: one["value"] for one in spec["containers"][0]["env"][:2]}
 
     assert env == {"HTTPS_PROXY": "http://proxy.example.com:3128", "NO_PROXY": "*"}
-    assert spec["volumes"][-1] == {"name": "ca", "configMap": {"name": "mine"}}
     assert spec["nodeSelector"] == {"pool": "gpu", "zone": "b"}
     assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mine"}]
     assert spec["securityContext"]["runAsUser"] == 5
@@ -328,6 +325,51 @@ def test_a_token_may_use_the_authorities_of_the_installation() -> None:
         ][0]["env"]
     ]
     assert {"SSL_CERT_FILE", "HF_TOKEN"} <= {*names}
+
+
+MINE: Object = {"name": "mine", "configMap": {"name": "mine"}}
+REPLACED: dict[str, tuple[Object, str]] = {
+    "a volume": (
+        {"volumes": [{"name": "ca", "configMap": {"name": "mine"}}]},
+        "spec.pod.volumes[0].name: ca is the name of a volume of this installation",
+    ),
+    **{
+        path: (
+            {"volumes": [MINE], "volumeMounts": [{"name": "mine", "mountPath": path}]},
+            f"spec.pod.volumeMounts[0].mountPath: {path} would replace files of this installation",
+        )
+        for path in ("/mnt/ca", "/mnt/ca/ca.crt", "/mnt/ca/more", "/srv/image", "/srv/image/cas")
+    },
+}
+TRUSTED: Object = {
+    # The image may have the file: then no volume is mounted there.
+    "env": [BELIEVED, {"name": "SSL_CERT_DIR", "value": "/srv/other:/srv/image/cas"}],
+    "volumes": [BUNDLE],
+    "volumeMounts": [MOUNT],
+}
+
+
+@pytest.mark.parametrize("token", [False, True])
+@pytest.mark.parametrize(("pod", "sentence"), REPLACED.values(), ids=REPLACED)
+def test_a_resource_replaces_no_files_of_the_installation(
+    pod: Object, sentence: str, token: bool
+) -> None:
+    context = RenderContext(SERVER_IMAGE, pods=PodDefaults.model_validate(TRUSTED))
+    hub: Object = {"hub": {"tokenSecret": {"name": "hub"}}}
+    spec = {"pod": pod} | ({"model": {"source": hub}} if token else {})
+
+    with pytest.raises(InvalidResource) as refused:
+        check_allowed(parse_spec(spec), context)
+
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("path", ["/mnt/ca2", "/mnt/c", "/srv/image/more", "/data/ca"])
+def test_a_resource_mounts_its_files_beside_those_of_the_installation(path: str) -> None:
+    context = RenderContext(SERVER_IMAGE, pods=PodDefaults.model_validate(TRUSTED))
+    pod = {"volumes": [MINE], "volumeMounts": [{"name": "mine", "mountPath": path}]}
+
+    check_allowed(parse_spec({"pod": pod}), context)
 
 
 def test_what_the_api_server_drops_is_no_drift() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from mistral_operator.api.environment import CA_VARIABLES
+from mistral_operator.api.pod import Pod, PodDefaults
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render.context import RenderContext
@@ -20,6 +21,7 @@ def check_allowed(spec: Spec, context: RenderContext) -> None:
     _check_hub(spec, context)
     _check_prometheus(spec, context)
     _check_authorities(spec)
+    _check_files(spec.pod, context.pods)
     _check_service(spec, context)
 
 
@@ -65,6 +67,43 @@ def _check_authorities(spec: Spec) -> None:
         f"{names[0]} chooses which servers get the hub's token: remove tokenSecret, or have the"
         " administrator set the variable in the chart value endpoints.pod.env",
     )
+
+
+def _check_files(pod: Pod, defaults: PodDefaults) -> None:
+    """Check that a resource leaves the files of its installation as they are.
+
+    They may be the certificate authorities that protect a token. And a volume that only happens to
+    have the same name would take them from the fetch.
+    """
+    names = {one.name for one in defaults.volumes}
+    for index, volume in enumerate(pod.volumes):
+        if volume.name in names:
+            raise InvalidResource(
+                f"spec.pod.volumes[{index}].name",
+                f"{volume.name} is the name of a volume of this installation (chart value"
+                " endpoints.pod): choose another",
+            )
+    paths = _paths(defaults)
+    for index, mount in enumerate(pod.volume_mounts):
+        path = next((one for one in paths if _overlap(one, mount.mount_path)), None)
+        if path is not None:
+            raise InvalidResource(
+                f"spec.pod.volumeMounts[{index}].mountPath",
+                f"{mount.mount_path} would replace files of this installation, which are at {path}"
+                " (chart value endpoints.pod): choose another directory",
+            )
+
+
+def _paths(defaults: PodDefaults) -> list[str]:
+    """Return where an installation has files: its mounts, and what its variables trust."""
+    trusted = [one.value for one in defaults.env if one.name in CA_VARIABLES and one.value]
+    # SSL_CERT_DIR may list several directories.
+    files = [path.rstrip("/") for value in trusted for path in value.split(":") if path]
+    return [*(one.mount_path for one in defaults.volume_mounts), *files]
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _check_service(spec: Spec, context: RenderContext) -> None:
