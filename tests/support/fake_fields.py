@@ -26,6 +26,7 @@ KEYED: dict[str, tuple[str, ...]] = {
     "status.oom.totals": ("class",),
     f"{_POD}.volumes": ("name",),
     f"{_POD}.imagePullSecrets": ("name",),
+    f"{_POD}.hostAliases": ("ip",),
     **{f"{_POD}.{one}": ("name",) for one in ("containers", "initContainers")},
     **{f"{_POD}.{one}.volumeMounts": ("mountPath",) for one in ("containers", "initContainers")},
     **{
@@ -66,6 +67,10 @@ class FieldConflict(Exception):
         self.conflicts = conflicts
 
 
+class DuplicateItems(Exception):
+    """Two items of a keyed list have the same keys; the message is the API server's."""
+
+
 def leaves(value: Any, path: Path = (), at: str = "") -> Iterator[tuple[Path, Any]]:
     """Yield every field that has an owner of its own, with its value."""
     if isinstance(value, dict) and value and at not in ATOMIC:
@@ -78,6 +83,14 @@ def leaves(value: Any, path: Path = (), at: str = "") -> Iterator[tuple[Path, An
             yield from leaves(item, within, at)
     else:
         yield path, value
+
+
+def _check_items(desired: Object) -> None:
+    paths = [path for path, value in leaves(desired) if value is ITEM]
+    twice = next((one for one in paths if paths.count(one) > 1), None)
+    if twice is not None:
+        where, item = dotted(twice), _shown_item(twice[-1])
+        raise DuplicateItems(f".{where}: duplicate entries for key {item}")
 
 
 def dotted(path: Path) -> str:
@@ -107,7 +120,9 @@ def applied(live: Owned, desired: Object, manager: Manager, *, force: bool) -> O
 
     Raises:
         FieldConflict: without force, what others own would change.
+        DuplicateItems: a keyed list has an item twice.
     """
+    _check_items(desired)
     now, before = dict(leaves(desired)), dict(leaves(live.body))
     conflicts = [
         (other, path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from builders import Object
-from fake_fields import FieldConflict, Manager, Owned, applied, shown, updated
+from fake_fields import DuplicateItems, FieldConflict, Manager, Owned, applied, shown, updated
 from fake_validation import invalid, with_defaults
 from mistral_operator.kube import kinds
 from mistral_operator.kube.kinds import Kind
@@ -103,6 +103,10 @@ class FakeObjects:
             )
         except FieldConflict as conflict:
             raise _conflict_error(conflict, kind) from conflict
+        except DuplicateItems as twice:
+            what = f"{key.namespace}/{key.name}; {kind.api_version}, Kind={kind.kind}"
+            message = f"failed to create typed patch object ({what}): {twice}"
+            raise ApiError(500, "InternalError", message) from twice
         return self._write(kind, key, live, made)
 
     def update(

@@ -136,6 +136,19 @@ TWICE: dict[str, tuple[Object, str]] = {
         {"volumes": [BUNDLE], "volumeMounts": [MOUNT, MOUNT]},
         "two mounts have /mnt/ca: remove one",
     ),
+    "a pull secret": (
+        {"imagePullSecrets": ["registry", "registry"]},
+        "registry is named twice: remove one",
+    ),
+    "an alias": (
+        {
+            "hostAliases": [
+                {"ip": "10.0.0.1", "hostnames": ["a.example.com"]},
+                {"ip": "10.0.0.1", "hostnames": ["b.example.com"]},
+            ]
+        },
+        "two hostAliases have 10.0.0.1: put all hostnames into one",
+    ),
 }
 
 
@@ -302,6 +315,21 @@ def test_a_resource_overrides_the_defaults_and_keeps_the_others() -> None:
     assert spec["imagePullSecrets"] == [{"name": "registry"}, {"name": "mine"}]
     assert spec["securityContext"]["runAsUser"] == 5
     assert spec["priorityClassName"] == "mine"
+
+
+def test_aliases_of_one_address_have_the_names_of_both() -> None:
+    defaults = {
+        "hostAliases": [
+            {"ip": "10.0.0.1", "hostnames": ["hub.example.com", "a.example.com"]},
+            {"ip": "10.0.0.2", "hostnames": ["b.example.com"]},
+        ]
+    }
+    own = {"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["c.example.com", "a.example.com"]}]}
+
+    assert template(own, defaults)["spec"]["hostAliases"] == [
+        {"ip": "10.0.0.2", "hostnames": ["b.example.com"]},
+        {"ip": "10.0.0.1", "hostnames": ["c.example.com", "a.example.com", "hub.example.com"]},
+    ]
 
 
 def test_no_defaults_change_nothing() -> None:

@@ -195,6 +195,14 @@ async def test_an_edited_key_is_another_item_and_names_may_not_occur_twice(
     assert caught.value.status == 422
 
 
+async def test_an_apply_with_the_same_item_twice_is_no_object(cluster: Cluster) -> None:
+    pod = {"hostAliases": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1", "hostnames": ["a"]}]}
+    twice = merged(DEPLOYMENT, {"spec": {"template": {"spec": pod}}})
+
+    with pytest.raises(ClusterError, match="hostAliases: duplicate entries for key"):
+        await cluster.apply(twice, force=False)
+
+
 async def test_the_selector_of_a_deployment_cannot_be_changed(cluster: Cluster) -> None:
     await cluster.apply(DEPLOYMENT, force=False)
     other = merged(DEPLOYMENT, {"spec": {"selector": {"matchLabels": {"app": "other"}}}})

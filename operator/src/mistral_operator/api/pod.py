@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from mistral_operator.api import patterns
 from mistral_operator.api.affinity import Affinity
@@ -20,7 +20,8 @@ from mistral_operator.api.base import (
 )
 from mistral_operator.api.environment import Environment
 from mistral_operator.api.metadata import Annotations, PodAnnotations, PodLabels
-from mistral_operator.api.pod_network import DnsConfig, HostAlias
+from mistral_operator.api.pod_network import DnsConfig, HostAliases
+from mistral_operator.api.pull_secrets import PullSecrets
 from mistral_operator.api.volumes import VolumeMounts, Volumes
 from mistral_operator.kube.quantities import is_at_least, parse_quantity, quantity_bytes
 
@@ -240,12 +241,6 @@ _ANNOTATIONS_HAVE_ACCOUNT = Rule(
 )
 
 
-def _is_a_name(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    raise ValueError("write only the name of the Secret, such as my-registry")
-
-
 class PodParts(ApiModel):
     """What an installation can set for the pods of all endpoints, and a resource for its own."""
 
@@ -266,9 +261,7 @@ class PodParts(ApiModel):
     """Tolerations of the pods, in addition to those of the GPU resource itself."""
     affinity: Affinity | None = None
     """Which nodes and which neighbors the pods need or prefer."""
-    image_pull_secrets: list[Annotated[Name, BeforeValidator(_is_a_name)]] = Field(
-        default=[], max_length=8
-    )
+    image_pull_secrets: PullSecrets = Field(default=[])
     """Names of Secrets with registry credentials, such as `[my-registry]`: only the names, unlike
     in a pod, where each is `name: my-registry`."""
     priority_class_name: Name | None = None
@@ -279,7 +272,7 @@ class PodParts(ApiModel):
     """Scheduler of the pods."""
     dns_config: DnsConfig | None = None
     """Additional settings of the resolver."""
-    host_aliases: list[HostAlias] = Field(default=[], max_length=8)
+    host_aliases: HostAliases = Field(default=[])
     """Additional entries of /etc/hosts."""
     security_context: PodSecurityContext | None = None
     """Users and groups of the processes. Unset: user, group and file system group 1000. Otherwise

@@ -65,5 +65,24 @@ class HostAlias(ApiModel):
 
     ip: Annotated[_Text, AfterValidator(_of_another_host)]
     """Address of another host; not the pod's or the node's own, or of a metadata service."""
-    hostnames: list[Host] = Field(min_length=1, max_length=4)
+    hostnames: list[Host] = Field(min_length=1, max_length=16)
     """Names of the host."""
+
+
+def _different_addresses(aliases: list[HostAlias]) -> list[HostAlias]:
+    addresses = [one.ip for one in aliases]
+    twice = next((one for one in addresses if addresses.count(one) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two hostAliases have {twice}: put all hostnames into one")
+    return aliases
+
+
+HostAliases = Annotated[
+    list[HostAlias],
+    Field(
+        max_length=8,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["ip"]},
+    ),
+    AfterValidator(_different_addresses),
+]
+"""Aliases with different addresses."""

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from mistral_operator.api import Resource
 from mistral_operator.api.pod import Pod, PodDefaults, PodParts
+from mistral_operator.api.pod_network import HostAlias
 
 T = TypeVar("T")
 
@@ -15,7 +16,6 @@ _BY_KEY: dict[str, Callable[[Any], Any]] = {
     "volume_mounts": lambda one: one.mount_path,
     "tolerations": lambda one: one,
     "image_pull_secrets": lambda one: one,
-    "host_aliases": lambda one: one,
 }
 """Lists of which the installation's entries stay beside those of a resource, by what makes two
 entries the same."""
@@ -37,6 +37,8 @@ def _merged(pod: Pod, defaults: PodDefaults) -> Pod:
             changes[name] = {**default, **own}
         elif name in _BY_KEY:
             changes[name] = _joined(default, own, _BY_KEY[name])
+        elif name == "host_aliases":
+            changes[name] = _aliases(default, own)
         else:
             changes[name] = default if own is None else own
     return pod.model_copy(update=changes)
@@ -46,3 +48,15 @@ def _joined(defaults: Iterable[T], own: list[T], key: Callable[[T], Any]) -> lis
     """Return the entries of both; of two that are the same, that of the resource."""
     taken = [key(one) for one in own]
     return [*(one for one in defaults if key(one) not in taken), *own]
+
+
+def _aliases(defaults: Iterable[HostAlias], own: list[HostAlias]) -> list[HostAlias]:
+    """Return the aliases of both, one for each address: a pod can have no more."""
+    names = {one.ip: one.hostnames for one in defaults}
+    both = [
+        one.model_copy(update={"hostnames": [*dict.fromkeys((*one.hostnames, *names[one.ip]))]})
+        if one.ip in names
+        else one
+        for one in own
+    ]
+    return _joined(defaults, both, lambda one: one.ip)
