@@ -127,6 +127,14 @@ CLOSED = {
     "private 192.168": "192.168.0.1",
     "shared 100.64": "100.64.0.1",
     "unique local": "fc00::1",
+    # As an IPv6-only cluster reaches IPv4.
+    "metadata of most clouds by NAT64": "64:ff9b::169.254.169.254",
+    "metadata of Azure by NAT64": "64:ff9b::168.63.129.16",
+    "metadata of Oracle by NAT64": "64:ff9b::192.0.0.192",
+    "private 10 by NAT64": "64:ff9b::10.0.0.5",
+    "private 172.16 by NAT64": "64:ff9b::172.31.255.255",
+    "private 192.168 by NAT64": "64:ff9b::192.168.0.1",
+    "shared 100.64 by NAT64": "64:ff9b::100.64.0.1",
 }
 
 
@@ -137,6 +145,10 @@ def test_metadata_services_and_private_networks_are_closed(spec: Object, address
 
     assert reaches(made, "198.51.100.7"), "otherwise this shows nothing"
     assert not reaches(made, address)
+
+
+def test_public_addresses_are_open_by_nat64() -> None:
+    assert reaches(policy({}), "64:ff9b::198.51.100.7")
 
 
 PORTS: dict[str, tuple[Object, set[int]]] = {
@@ -215,6 +227,8 @@ def test_a_mirror_in_the_cluster_can_be_opened() -> None:
         ("100.64.0.0/10", "100.100.100.200"),
         ("fd00::/8", "fd00:ec2::254"),
         ("::/0", "fd20:ce::254"),
+        ("64:ff9b::/96", "64:ff9b::169.254.169.254"),
+        ("64:ff9b::/96", "64:ff9b::168.63.129.16"),
     ],
 )
 def test_a_wide_destination_does_not_open_metadata_services(cidr: str, address: str) -> None:
@@ -236,6 +250,7 @@ def test_a_wide_destination_does_not_open_metadata_services(cidr: str, address: 
         "fd00:ec2:0:0:0:0:0:0/32",
         "fd20:ce::254/128",
         "fe80::/64",
+        "64:ff9b::a9fe:a9fe/128",
     ],
 )
 def test_a_destination_cannot_be_a_metadata_service(cidr: str) -> None:
@@ -245,3 +260,10 @@ def test_a_destination_cannot_be_a_metadata_service(cidr: str) -> None:
         parse_spec(spec)
 
     assert refused.value.field == "spec.network.destinations[0]"
+
+
+@pytest.mark.parametrize("cidr", ["::ffff:169.254.169.254/128", "::ffff:0:0/96"])
+def test_a_range_of_ipv4_is_not_written_as_ipv6(cidr: str) -> None:
+    # Network plugins may read it as either.
+    with pytest.raises(InvalidResource, match="write the range of IPv4"):
+        parse_spec({"network": {"destinations": [{"ipBlock": {"cidr": cidr}}]}})

@@ -160,7 +160,13 @@ def test_nothing_is_there_twice(pod: Object, sentence: str) -> None:
     assert sentence in str(refused.value)
 
 
-NOT_OTHERS = ("127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "100.100.100.200", "1.2")  # noqa: S104
+NOT_OTHERS = (
+    "127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "100.100.100.200", "1.2",  # noqa: S104
+    "fd00:ec2::254", "FD00:EC2::254", "fd00:ec2:0::254", "fd20:ce::254",
+    # Connections to these go to the IPv4 address within them.
+    "::ffff:169.254.169.254", "::ffff:a9fe:a9fe", "::ffff:127.0.0.1", "::ffff:168.63.129.16",
+    "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("address", NOT_OTHERS)
@@ -169,6 +175,11 @@ def test_an_alias_is_the_address_of_another_host(address: str) -> None:
 
     with pytest.raises(InvalidResource, match=r"spec\.pod\.hostAliases\[0\]\.ip"):
         parse_spec({"pod": {"hostAliases": aliases}})
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fd12::1", "::ffff:10.0.0.1", "64:ff9b::a00:1"])
+def test_an_alias_may_be_a_private_address(address: str) -> None:
+    parse_spec({"pod": {"hostAliases": [{"ip": address, "hostnames": ["a.example.com"]}]}})
 
 
 def test_pull_secrets_in_the_form_of_a_pod_are_refused_with_the_form_to_write() -> None:

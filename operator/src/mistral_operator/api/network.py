@@ -1,6 +1,6 @@
 """`spec.network`: who may call the pods, and what they may reach."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -8,11 +8,46 @@ from pydantic import AfterValidator, Field, model_validator
 from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, LabelKey, LabelValue, Rule
 
-METADATA_RANGES = (
+_MAPPED = IPv6Network("::ffff:0:0/96")
+"""IPv4 addresses in the form of IPv6: a connection to one is an IPv4 connection."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+"""IPv4 addresses as clusters without IPv4 reach them (RFC 6052)."""
+
+
+def by_nat64(addresses: str) -> str:
+    """Return an IPv4 range as clusters without IPv4 reach it.
+
+    Raises:
+        ValueError: it is not a range of IPv4.
+    """
+    network = IPv4Network(addresses)
+    first = int(_NAT64.network_address) + int(network.network_address)
+    return str(IPv6Network((first, _NAT64.prefixlen + network.prefixlen)))
+
+
+def meant(text: str) -> IPv4Address | IPv6Address:
+    """Return the address that a connection to this one reaches: IPv6 has forms for those of IPv4.
+
+    Raises:
+        ValueError: it is not an address.
+    """
+    address = ip_address(text)
+    if address.version == 6 and any(address in one for one in (_MAPPED, _NAT64)):
+        return IPv4Address(int(address) % 2**32)
+    return address
+
+
+_METADATA_IPV4 = (
     "169.254.0.0/16",  # link-local: AWS, Google Cloud, Azure, Oracle Cloud and others
     "168.63.129.16/32",  # Azure's wire server
     "192.0.0.192/32",  # Oracle Cloud
     "100.100.100.200/32",  # Alibaba Cloud
+)
+
+METADATA_RANGES = (
+    *_METADATA_IPV4,
+    *map(by_nat64, _METADATA_IPV4),
     "fe80::/10",
     "fd00:ec2::/32",  # AWS
     "fd20:ce::/32",  # Google Cloud
@@ -51,7 +86,9 @@ def is_part_of(addresses: str, whole: str) -> bool:
 
 
 def _that_is_a_network(text: str) -> str:
-    ip_network(text)
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        raise ValueError(f"{text} is IPv4 as IPv6: write the range of IPv4, such as 10.20.0.0/16")
     return text
 
 

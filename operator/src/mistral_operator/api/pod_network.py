@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel
+from mistral_operator.api.network import is_metadata_service, meant
 
 
 def _that_is_an_address(text: str) -> str:
@@ -16,19 +17,17 @@ def _that_is_an_address(text: str) -> str:
 
 def _of_another_host(text: str) -> str:
     """Return an address that is not the pod's or the node's own, or that of a metadata service."""
-    address = ip_address(text)
+    address = meant(text)
     if (
         address.is_loopback
         or address.is_link_local
         or address.is_unspecified
         or address.is_multicast
-        or text in _METADATA_SERVICES
+        or is_metadata_service(str(address))
     ):
         raise ValueError(f"{text} is not the address of another host: write the one that you mean")
     return text
 
-
-_METADATA_SERVICES = {"168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254"}
 
 _Text = Annotated[str, Field(min_length=2, max_length=45, pattern=patterns.ADDRESS)]
 Address = Annotated[_Text, AfterValidator(_that_is_an_address)]

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from mistral_operator.api import Resource
-from mistral_operator.api.network import METADATA_RANGES, Peer, is_part_of
+from mistral_operator.api.network import METADATA_RANGES, Peer, by_nat64, is_part_of
 from mistral_operator.api.pod import to_kubernetes
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
@@ -16,7 +16,7 @@ from mistral_operator.render.metadata import KubernetesObject, child
 
 Object = dict[str, Any]
 
-_CLOSED = (
+_CLOSED_IPV4 = (
     "10.0.0.0/8",
     "100.64.0.0/10",
     "168.63.129.16/32",
@@ -24,9 +24,8 @@ _CLOSED = (
     "172.16.0.0/12",
     "192.0.0.192/32",
     "192.168.0.0/16",
-    "fc00::/7",
-    "fe80::/10",
 )
+_CLOSED = (*_CLOSED_IPV4, "fc00::/7", "fe80::/10", *map(by_nat64, _CLOSED_IPV4))
 """Metadata services and private networks: the URL of an image, or a redirect of a hub, must not
 lead to services of the cluster and its surroundings."""
 
