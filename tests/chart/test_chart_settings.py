@@ -117,6 +117,10 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         {"allowedServiceTypes": ["LoadBalancer"]},
         *("allowed_service_types", ("LoadBalancer",)),
     ),
+    "variables": (
+        {"allowedVariables": ["TEAM", "STAGE"]},
+        *("allowed_variables", ("TEAM", "STAGE")),
+    ),
     "pods of endpoints": (
         {
             "endpoints": {

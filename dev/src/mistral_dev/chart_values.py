@@ -35,6 +35,7 @@ _Url = Annotated[str, Field(pattern=r"^(https?://[^\s#]+)?$")]
 _Https = Annotated[str, Field(pattern=r"^https://[^\s#?@,]+$", max_length=512)]
 _Address = Annotated[str, Field(pattern=r"^https?://[^\s#?@,]+$", max_length=512)]
 _Account = Annotated[str, Field(pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", max_length=253)]
+_Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Strings = dict[str, str]
 _Quantity = Annotated[
@@ -291,6 +292,7 @@ class ChartValues(_Values):
     allowed_prometheus_urls: list[_Address]
     allowed_service_accounts: list[_Account]
     allowed_service_types: list[Literal["NodePort", "LoadBalancer"]]
+    allowed_variables: list[_Variable]
     leader_election: LeaderElection
     log: Log
     concurrency: int = Field(ge=1)

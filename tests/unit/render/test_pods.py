@@ -259,9 +259,15 @@ def test_what_the_installation_has_to_allow(spec: Object, sentence: str) -> None
 
 def test_what_the_installation_allows() -> None:
     context = RenderContext(
-        "server:1", service_accounts=("admin",), service_types=("LoadBalancer",)
+        "server:1",
+        service_accounts=("admin",),
+        service_types=("LoadBalancer",),
+        variables=("TEAM",),
     )
-    spec = {"pod": {"serviceAccountName": "admin"}, "service": {"type": "LoadBalancer"}}
+    spec = {
+        "pod": {"serviceAccountName": "admin", "env": [{"name": "TEAM", "value": "a"}]},
+        "service": {"type": "LoadBalancer"},
+    }
 
     check_allowed(parse_spec(spec), context)
     check_allowed(parse_spec({"pod": {"env": [BELIEVED]}}), context)

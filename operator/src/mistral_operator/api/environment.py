@@ -5,46 +5,21 @@ by name. That is why each variable is named here: `envFrom` does not exist, as t
 know its names only after the pods have started.
 """
 
-import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
 from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, DataKey, Line, Name, Rule, with_rules
-
-_TUNING = (
-    "VLLM_ATTENTION_BACKEND",
-    "VLLM_ENGINE_ITERATION_TIMEOUT_S",
-    "VLLM_FLASH_ATTN_VERSION",
-    "VLLM_IMAGE_FETCH_TIMEOUT",
-    "VLLM_USE_FLASHINFER_SAMPLER",
-)
-"""Variables of vLLM that only tune. Others load code, open paths or change what is logged."""
-
-_RESERVED = (
-    # The operator's and the server's own; where models, caches, metrics and temporary files are.
-    r"MISTRAL_.*|PROMETHEUS_.*|HOME|USER|LOGNAME|TMP|TEMP|TMPDIR|XDG_.*|KUBERNETES_.*",
-    # The hub, its token, and whether it is used at all.
-    r"HF_(TOKEN.*|ENDPOINT|HOME|DEBUG|HUB_OFFLINE|INFERENCE_.*|STORED_.*|.*CACHE)",
-    r"HUGGING_?FACE_.*|TRANSFORMERS_.*",
-    # Code that is loaded into the server, or written by it, and TLS keys in a file.
-    r"LD_.*|PYTHON.*|PATH|ENV|BASH_ENV|GCONV_PATH|GLIBC_.*|OPENSSL_.*|SSLKEYLOGFILE",
-    r"TORCH.*|TRITON_.*|FLASHINFER_.*|CUDA_.*|NCCL_.*(PLUGIN|CONF_FILE).*",
-    # All GPUs of the node, and where the ranks of a replica listen.
-    r"NVIDIA_.*|GLOO_.*|NCCL_(SOCKET_.*|COMM_ID)|MASTER_.*|RANK|LOCAL_RANK|WORLD_SIZE|RAY_.*",
-)
-_NOT_FREE = f"^({'|'.join(_RESERVED)})$"
+from mistral_operator.api.variables import RESERVED, TUNING, is_reserved
 
 _FREE = Rule(
-    f"!self.matches('{_NOT_FREE}')"
-    f" && (!self.startsWith('VLLM_') || self in [{', '.join(map(repr, _TUNING))}])",
+    f"!self.matches('{RESERVED}')"
+    f" && (!self.startsWith('VLLM_') || self in [{', '.join(map(repr, TUNING))}])",
     "spec.pod.env cannot set this variable: it is the operator's, a field of the resource sets it,"
     " or the safety of the server depends on it. Of vLLM's variables it can set"
-    f" {', '.join(_TUNING)}",
-    lambda name: (
-        re.fullmatch(_NOT_FREE, name) is None and (not name.startswith("VLLM_") or name in _TUNING)
-    ),
+    f" {', '.join(TUNING)}",
+    lambda name: not is_reserved(name),
 )
 
 _NO_REFERENCE = Rule(
@@ -131,7 +106,8 @@ class Variable(ApiModel):
         pattern=patterns.VARIABLE_NAME,
         json_schema_extra=with_rules(_FREE),
     )
-    """Name of the variable, such as HTTPS_PROXY."""
+    """Name of the variable, such as HTTPS_PROXY. docs/pods.md has the names that can be set; the
+    chart value `allowedVariables` adds others."""
     value: Annotated[Line, _NO_REFERENCE.after] | None = Field(
         default=None, json_schema_extra=with_rules(_NO_REFERENCE)
     )

@@ -129,6 +129,9 @@ class Settings(ProcessSettings):
     """ServiceAccounts that spec.pod.serviceAccountName may name, separated by commas."""
     allowed_service_types: Annotated[tuple[str, ...], NoDecode] = ()
     """Types that spec.service.type may have besides ClusterIP, separated by commas."""
+    allowed_variables: Annotated[tuple[str, ...], NoDecode] = ()
+    """Environment variables that spec.pod.env may set besides the usual ones, separated by
+    commas."""
     endpoint_pods: Annotated[PodDefaults, NoDecode, json_of(PodDefaults)] = PodDefaults()
     """What the pods of every endpoint have unless the resource says otherwise, as JSON in the form
     of spec.pod."""
@@ -164,6 +167,7 @@ class Settings(ProcessSettings):
             prometheus_urls=self.allowed_prometheus_urls,
             service_accounts=self.allowed_service_accounts,
             service_types=self.allowed_service_types,
+            variables=self.allowed_variables,
             pods=self.endpoint_pods,
             pod_monitor_labels=tuple(sorted(self.pod_monitor_labels.items())),
         )
@@ -173,6 +177,7 @@ class Settings(ProcessSettings):
         "allowed_prometheus_urls",
         "allowed_service_accounts",
         "allowed_service_types",
+        "allowed_variables",
         mode="before",
     )
     @classmethod

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from mistral_operator.api.environment import CA_VARIABLES
 from mistral_operator.api.pod import Pod, PodDefaults
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.variables import is_usual
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render.context import RenderContext
 
@@ -20,6 +21,7 @@ def check_allowed(spec: Spec, context: RenderContext) -> None:
     """
     _check_hub(spec, context)
     _check_prometheus(spec, context)
+    _check_variables(spec.pod, context)
     _check_authorities(spec)
     _check_files(spec.pod, context.pods)
     _check_service(spec, context)
@@ -50,6 +52,16 @@ def _check_prometheus(spec: Spec, context: RenderContext) -> None:
         f" the operator, or ask the administrator to add {keda.prometheus} to the chart value"
         " allowedPrometheusUrls",
     )
+
+
+def _check_variables(pod: Pod, context: RenderContext) -> None:
+    for index, variable in enumerate(pod.env):
+        if not is_usual(variable.name) and variable.name not in context.variables:
+            raise InvalidResource(
+                f"spec.pod.env[{index}].name",
+                f"this installation does not allow the variable {variable.name}: remove it, or ask"
+                " the administrator to add it to the chart value allowedVariables",
+            )
 
 
 def _check_authorities(spec: Spec) -> None:

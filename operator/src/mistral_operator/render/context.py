@@ -42,6 +42,8 @@ class RenderContext:
     """ServiceAccounts that pods may run as, besides that of their endpoint."""
     service_types: tuple[str, ...] = ()
     """Types that Services may have, besides ClusterIP."""
+    variables: tuple[str, ...] = ()
+    """Environment variables that resources may set, besides the usual ones."""
     pods: PodDefaults = field(default_factory=PodDefaults)
     """What the pods of every endpoint have, unless its resource says otherwise."""
     pod_monitor_labels: tuple[tuple[str, str], ...] = ()
