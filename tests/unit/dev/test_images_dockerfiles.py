@@ -126,6 +126,10 @@ def test_the_development_image_keeps_its_caches_where_the_real_one_does() -> Non
             assert real.get(name, value) == value
 
 
+def test_a_container_that_requests_no_gpus_sees_none() -> None:
+    assert variables("server")["NVIDIA_VISIBLE_DEVICES"] == "void"
+
+
 def test_the_variable_names_the_model_information_of_the_image() -> None:
     path = variables("server")[model_registry.LEARNED_ENV]
     command = f"mistral-server learn-model {path} "
