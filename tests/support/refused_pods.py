@@ -206,6 +206,40 @@ POD_RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"pod": {"nodeSelector": {"k" * 318: "v"}}},
         "at most 317 characters",
     ),
+    "a key of a taint with a long name": (
+        {"pod": {"tolerations": [{"key": "k" * 64, "operator": "Exists"}]}},
+        "write a value such as nvidia.com/gpu, with at most 63 characters after the slash",
+    ),
+    "a key of a taint with a long prefix": (
+        {"pod": {"tolerations": [{"key": "k" * 254 + "/a", "operator": "Exists"}]}},
+        "write at most 253 characters before the slash",
+    ),
+    "a key of a node label with a long prefix": (
+        {"pod": {"topologySpread": [{"topologyKey": "k" * 254 + "/a"}]}},
+        "write at most 253 characters before the slash",
+    ),
+    "a GPU resource with a prefix that a quota cannot name": (
+        {"pod": {"gpu": {"resourceName": "k" * 245 + "/gpu"}}},
+        "write at most 244 characters before the slash",
+    ),
+    "two files of one name": (
+        {
+            "pod": {
+                "volumes": [
+                    {
+                        "name": "a",
+                        "projected": {
+                            "sources": [
+                                {"configMap": {"name": one, "items": [{"key": one, "path": "f"}]}}
+                                for one in ("b", "c")
+                            ]
+                        },
+                    }
+                ]
+            }
+        },
+        "two items of a projected volume have the same path: choose another",
+    ),
     "GPUs among the limits": (
         {"pod": {"resources": {"limits": {"nvidia.com/gpu": 1}}}},
         "allowed keys are cpu, memory, ephemeral-storage",

@@ -119,6 +119,34 @@ def test_a_mount_replaces_no_file_of_the_image(path: str) -> None:
         parse_spec({"pod": pod})
 
 
+LONG = {"a name": "a" * 64, "a name after a prefix": "x/" + "a" * 64, "a prefix": "a" * 254 + "/b"}
+MAPS = ("labels", "annotations", "nodeSelector", "serviceAccountAnnotations")
+
+
+@pytest.mark.parametrize("key", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("field", MAPS)
+def test_a_key_is_one_that_objects_of_kubernetes_can_have(field: str, key: str) -> None:
+    with pytest.raises(InvalidResource, match=r"at most (63|253) characters"):
+        parse_spec({"pod": {field: {key: "x"}}})
+
+
+@pytest.mark.parametrize("key", ["a" * 63, "a" * 253 + "/" + "b" * 63])
+def test_the_longest_keys_are_accepted(key: str) -> None:
+    parse_spec({"pod": {"labels": {key: "x"}, "tolerations": [{"key": key, "value": "a"}]}})
+    parse_spec({"service": {"annotations": {key: "x"}}})
+
+
+def test_a_secret_and_a_config_map_share_a_projected_volume() -> None:
+    secret = {"name": "a", "items": [{"key": "k", "path": "f"}]}
+    config_map = {"name": "a", "items": [{"key": "k", "path": "g"}]}
+    sources = [{"secret": secret}, {"configMap": config_map}]
+
+    parse_spec({"pod": {"volumes": [{"name": "p", "projected": {"sources": sources}}]}})
+    sources[1] = {"configMap": secret}
+    with pytest.raises(InvalidResource, match="have the same path"):
+        parse_spec({"pod": {"volumes": [{"name": "p", "projected": {"sources": sources}}]}})
+
+
 def test_a_volume_of_the_node_is_no_field() -> None:
     with pytest.raises(InvalidResource, match="set exactly one of persistentVolumeClaim"):
         parse_spec({"pod": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}})

@@ -201,7 +201,29 @@ number with the whole part of a bound. It would accept 0, and reject 90 as large
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=patterns.OBJECT_NAME)]
 """Name of another object in the namespace of the resource."""
 
-LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=patterns.LABEL_KEY)]
+
+def prefix_of(longest: int) -> Rule:
+    """Return the rule for the length of the prefix of a key."""
+    return Rule(
+        f"self.indexOf('/') <= {longest}",
+        f"write at most {longest} characters before the slash",
+        lambda key: key.find("/") <= longest,
+    )
+
+
+SHORT_PREFIX = prefix_of(253)
+"""A prefix is a DNS subdomain."""
+
+LabelKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        pattern=patterns.LABEL_KEY,
+        json_schema_extra=with_rules(SHORT_PREFIX),
+    ),
+    SHORT_PREFIX.after,
+]
 """Key of a label or an annotation."""
 
 LabelValue = Annotated[str, Field(max_length=63, pattern=patterns.LABEL_VALUE)]

@@ -20,7 +20,8 @@ OBJECT_NAME = f"^{_SUBDOMAIN}$"
 DATA_KEY = r"^\.?[-_A-Za-z0-9][-._A-Za-z0-9]*$"
 """A key of a Secret or ConfigMap. It is also a file name, so never `.`, `..` or a path."""
 
-_QUALIFIED = rf"({_SUBDOMAIN}/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_QUALIFIED = rf"({_SUBDOMAIN}/)?[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?"
+"""How long the prefix is cannot be said here: `api/base.py` has a rule for it."""
 
 LABEL_KEY = f"^{_QUALIFIED}$"
 """A key of a label of Kubernetes."""
@@ -120,7 +121,12 @@ EXAMPLES = {
 }
 """Examples by pattern."""
 
+_NAME_PART = "with at most 63 characters after the slash"
+
 _REMARKS = {
+    LABEL_KEY: _NAME_PART,
+    TAINT_KEY: _NAME_PART,
+    EXTENDED_RESOURCE: _NAME_PART,
     RELATIVE_PATH: "relative to the root of the volume",
     REPOSITORY: "not a URL",
     HOST: "a host name without scheme, port and path",

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator
 from mistral_operator.api import patterns
 from mistral_operator.api.affinity import Affinity
 from mistral_operator.api.base import (
+    SHORT_PREFIX,
     ApiModel,
     LabelKey,
     LabelValue,
@@ -16,6 +17,7 @@ from mistral_operator.api.base import (
     Quantity,
     Rule,
     is_quantity,
+    prefix_of,
     with_rules,
 )
 from mistral_operator.api.environment import Environment
@@ -106,6 +108,9 @@ _NOT_NATIVE = Rule(
 )
 
 
+_QUOTA_PREFIX = prefix_of(253 - len("requests."))
+"""Quotas put `requests.` in front of the name, so the API server wants room for it."""
+
 _MEMORY_TEXT = _AS_TEXT.format("self")
 _TOO_LITTLE = "spec.pod.gpu.memory is less than 1Gi: "
 _WITHOUT_UNIT = "write the unit, such as 80Gi"
@@ -135,11 +140,11 @@ _GPU_MEMORY = Rule(
 class Gpu(ApiModel):
     """How GPUs are requested."""
 
-    resource_name: Annotated[str, _NOT_NATIVE.after] = Field(
+    resource_name: Annotated[str, _NOT_NATIVE.after, _QUOTA_PREFIX.after] = Field(
         default="nvidia.com/gpu",
         max_length=308,
         pattern=patterns.EXTENDED_RESOURCE,
-        json_schema_extra=with_rules(_NOT_NATIVE),
+        json_schema_extra=with_rules(_NOT_NATIVE, _QUOTA_PREFIX),
     )
     """Extended resource that represents one GPU."""
     memory: Annotated[
@@ -148,6 +153,13 @@ class Gpu(ApiModel):
     """Memory of one GPU, such as 80Gi, from 1Gi to 1Pi, for the condition ModelFits. Unset: the
     value of the node label nvidia.com/gpu.memory, or that of the MIG slice, if GPU feature
     discovery sets it."""
+
+
+_TaintKey = Annotated[
+    str,
+    Field(max_length=317, pattern=patterns.TAINT_KEY, json_schema_extra=with_rules(SHORT_PREFIX)),
+    SHORT_PREFIX.after,
+]
 
 
 class Toleration(ApiModel):
@@ -173,7 +185,7 @@ class Toleration(ApiModel):
         ),
     )
 
-    key: str | None = Field(default=None, max_length=317, pattern=patterns.TAINT_KEY)
+    key: _TaintKey | None = None
     """Key of the taint. Unset: every taint, with operator `Exists`."""
     operator: Literal["Exists", "Equal"] = "Equal"
     """`Exists` matches any value."""

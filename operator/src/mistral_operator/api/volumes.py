@@ -90,8 +90,28 @@ class Source(ApiModel):
     """Keys of a Secret."""
 
 
+def _paths(sources: list[Source]) -> list[str]:
+    files = [one.config_map or one.secret for one in sources]
+    return [item.path for one in files if one is not None for item in one.items]
+
+
+_PATHS = (
+    "(has(one.configMap) ? one.configMap.items.map(item, item.path) : [])"
+    " + (has(one.secret) ? one.secret.items.map(item, item.path) : [])"
+)
+
+
 class ProjectedVolume(ApiModel):
     """Files of several ConfigMaps and Secrets in one directory."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            f"self.sources.all(one, ({_PATHS}).all(path, self.sources.map(one, ({_PATHS})"
+            ".filter(other, other == path).size()).sum() == 1))",
+            "two items of a projected volume have the same path: choose another",
+            lambda volume: len(set(_paths(volume.sources))) == len(_paths(volume.sources)),
+        ),
+    )
 
     sources: list[Source] = Field(min_length=1, max_length=2)
     """Where the files come from."""
