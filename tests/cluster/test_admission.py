@@ -28,13 +28,16 @@ PARTNERS = {"ipBlock": {"cidr": "198.51.100.0/24", "except": ["198.51.100.0/30"]
 MIRROR = {"ipBlock": {"cidr": "10.20.0.0/16"}}
 RESTRICTIVE: Object = {
     "enabled": True,
-    "allowedImages": ["registry.example.com/ml"],
+    "allowedImages": ["registry.example.com/ml", "other.example.com", "hub"],
     "requireDigests": True,
     "allowedHubEndpoints": ["https://hub.example.com"],
     "allowedPriorityClasses": ["inference"],
     "allowedTolerationKeys": ["dedicated"],
     "allowedNodeSelectorKeys": ["pool"],
     "allowedGpuResources": ["nvidia.com/gpu"],
+    "allowedLabelKeys": ["cost-center"],
+    "allowedAnnotationKeys": ["example.com/owner"],
+    "allowedEnv": ["TZ"],
     "maxReplicas": 4,
     "maxGpus": 8,
     "requireNetworkPolicy": True,
@@ -101,6 +104,18 @@ def preference(key: str) -> Object:
 ALLOWED: dict[str, Object] = {
     "an empty spec": {},
     "an image of the registry": {"image": f"registry.example.com/ml/server{DIGEST}"},
+    "an image with a tag, too": {"image": f"registry.example.com/ml:1{DIGEST}"},
+    "an image of another registry": {"image": f"other.example.com/server:1{DIGEST}"},
+    "an image without a registry": {"image": f"hub:1{DIGEST}"},
+    "the label": {"pod": {"labels": {"cost-center": "7"}}},
+    "the annotation": {
+        "pod": {
+            "annotations": {"example.com/owner": "a"},
+            "serviceAccountAnnotations": {"example.com/owner": "a"},
+        },
+        "service": {"annotations": {"example.com/owner": "a"}},
+    },
+    "the variable": {"pod": {"env": [{"name": "TZ", "value": "UTC"}]}},
     "the mirror": {"model": {"source": {"hub": {"endpoint": "https://hub.example.com"}}}},
     "a hub without endpoint": {"model": {"source": {"hub": {"tokenSecret": {"name": "t"}}}}},
     "a model's image": {
@@ -127,6 +142,30 @@ REFUSED: dict[str, tuple[Object, str]] = {
     "a registry that begins alike": (
         {"image": f"registry.example.com/mlevil/server{DIGEST}"},
         "allowedImages",
+    ),
+    "a registry on another port": (
+        {"image": f"other.example.com:5000/server{DIGEST}"},
+        "allowedImages",
+    ),
+    "a label that another Service selects": (
+        {"pod": {"labels": {"app": "payments"}}},
+        "allowedLabelKeys",
+    ),
+    "an annotation of an injector": (
+        {"pod": {"annotations": {"sidecar.istio.io/proxyImage": "elsewhere:1"}}},
+        "allowedAnnotationKeys",
+    ),
+    "a role of a cloud": (
+        {"pod": {"serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1"}}},
+        "allowedAnnotationKeys",
+    ),
+    "an annotation that exposes the Service": (
+        {"service": {"annotations": {"tailscale.com/expose": "true"}}},
+        "allowedAnnotationKeys",
+    ),
+    "another variable": (
+        {"pod": {"env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com"}]}},
+        "allowedEnv",
     ),
     "no digest": ({"image": "registry.example.com/ml/server:1"}, "must end in a digest"),
     "a model from elsewhere": (

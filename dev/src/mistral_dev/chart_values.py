@@ -138,6 +138,9 @@ class AdmissionOfResources(_Values):
     allowed_toleration_keys: _Allowed
     allowed_node_selector_keys: _Allowed
     allowed_gpu_resources: _Allowed
+    allowed_label_keys: _Allowed
+    allowed_annotation_keys: _Allowed
+    allowed_env: _Allowed
     max_replicas: _Maximum
     max_gpus: _Maximum
     require_network_policy: bool
