@@ -72,6 +72,11 @@ async def test_what_is_missing_is_named_with_what_to_do(
     [
         pytest.param(CLAIM, live_object(), id="a claim"),
         pytest.param(PROMPT, PROMPTS, id="a ConfigMap"),
+        pytest.param(
+            PROMPT,
+            {**live_object(), "binaryData": dict.fromkeys(PROMPTS["data"], "/w==")},
+            id="a ConfigMap of bytes",
+        ),
         pytest.param(FILES, live_object(), id="a claim with files"),
         pytest.param(BUNDLE, live_object(), id="a bundle of CAs"),
     ],

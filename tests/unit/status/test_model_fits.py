@@ -37,6 +37,21 @@ def test_the_model_fits_or_does_not(
     assert condition_.message
 
 
+LABELS = {
+    "nvidia.com/gpu": "no node with enough GPUs has the label nvidia.com/gpu.memory:",
+    "example.com/h100": "no label of a node has the memory of example.com/h100:",
+}
+
+
+@pytest.mark.parametrize(("name", "sentence"), LABELS.items(), ids=LABELS)
+def test_the_message_names_a_label_that_is_read(name: str, sentence: str) -> None:
+    spec = {"pod": {"gpu": {"resourceName": name}}}
+    fits = condition_of(report(status_input(spec=spec), NOW), ConditionType.MODEL_FITS)
+
+    assert fits.message.startswith(sentence)
+    assert "set spec.pod.gpu.memory" in fits.message
+
+
 @pytest.mark.parametrize(
     ("arguments", "eager"),
     [

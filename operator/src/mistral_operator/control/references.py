@@ -41,7 +41,7 @@ async def _config_map(cluster: Cluster, resource: Resource) -> Problem | None:
     body = await cluster.get(CONFIG_MAP, resource.namespace, reference.name)
     if body is None:
         message = f"ConfigMap {reference.name} does not exist"
-    elif reference.key not in body.get("data", {}):
+    elif reference.key not in {**body.get("data", {}), **body.get("binaryData", {})}:
         message = f"ConfigMap {reference.name} has no key {reference.key}"
     else:
         return None

@@ -125,6 +125,11 @@ def _no_memory(resource: str, nodes: Sequence[NodeFacts]) -> str:
             f" {shared.strategy or 'time-slicing'}: set spec.pod.gpu.memory to the memory that one"
             " of them may use to enable this check"
         )
+    if not resource.startswith("nvidia.com/"):
+        return (
+            f"no label of a node has the memory of {resource}: set spec.pod.gpu.memory to that of"
+            " one device to enable this check"
+        )
     return (
         f"no node with enough GPUs has the label {memory_label(resource)}: set spec.pod.gpu.memory"
         " to the memory of one GPU to enable this check"
