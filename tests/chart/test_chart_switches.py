@@ -277,7 +277,9 @@ def test_the_network_policy_lets_out_what_the_operator_requests() -> None:
     (policy,) = of_kind(render({"networkPolicy": ports}), "NetworkPolicy")
     dns, api_server, pods, activator = policy["spec"]["egress"]
 
-    assert {(one["port"], one["protocol"]) for one in dns["ports"]} == {(53, "UDP"), (53, "TCP")}
+    assert {(one["port"], one["protocol"]) for one in dns["ports"]} == {
+        (port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")
+    }
     assert [one["port"] for one in api_server["ports"]] == [16443]
     assert [one["port"] for one in pods["ports"]] == [HEALTH_PORT]
     assert pods["to"] == [

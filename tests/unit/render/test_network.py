@@ -56,7 +56,9 @@ def reaches(made: Object, address: str, port: int = 443) -> bool:
 
 
 def names_are_resolved(made: Object) -> bool:
-    return any({"port": 53, "protocol": "UDP"} in one.get("ports", ()) for one in made["egress"])
+    """Tell whether DNS is open, at its own port and at that of the pods of OpenShift's DNS."""
+    dns = [{"port": port, "protocol": of} for port in (53, 5353) for of in ("UDP", "TCP")]
+    return any(one.get("ports") == dns for one in made["egress"])
 
 
 # --- Ingress --------------------------------------------------------------------------------------

@@ -29,6 +29,10 @@ _CLOSED = (*_CLOSED_IPV4, "fc00::/7", "fe80::/10", *map(by_nat64, _CLOSED_IPV4))
 """Metadata services and private networks: the URL of an image, or a redirect of a hub, must not
 lead to services of the cluster and its surroundings."""
 
+_DNS_PORTS = (53, 5353)
+"""The second is that of OpenShift's DNS pods: its network plugin judges the port of the pod, not
+that of the Service."""
+
 _EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 _PORT = re.compile(r"https?://[^/]*:([0-9]{1,5})(?:/|$)")
@@ -93,7 +97,7 @@ def _egress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
     destinations = (*defaults.destinations, *spec.network.destinations)
     rules: list[Object] = []
     if ports or destinations:
-        rules.append({"ports": [{"port": 53, "protocol": "UDP"}, *_tcp(53)]})
+        rules.append({"ports": _dns()})
     if ports:
         everywhere = [_block(cidr, _CLOSED) for cidr in _EVERYWHERE]
         rules.append({"to": everywhere, "ports": _tcp(*sorted(ports))})
@@ -131,6 +135,12 @@ def _block(cidr: str, closed: Iterable[str]) -> Object:
     """Return a range without the closed ranges within it."""
     excepted = [str(ip_network(one)) for one in closed if is_part_of(one, cidr)]
     return {"ipBlock": {"cidr": cidr, **({"except": excepted} if excepted else {})}}
+
+
+def _dns() -> list[Object]:
+    return [
+        {"port": port, "protocol": protocol} for port in _DNS_PORTS for protocol in ("UDP", "TCP")
+    ]
 
 
 def _tcp(*ports: int) -> list[Object]:
