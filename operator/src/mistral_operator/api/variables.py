@@ -33,7 +33,7 @@ _RESERVED = (
     r"MASTER_.*|RANK|LOCAL_RANK|WORLD_SIZE|RAY_.*",
 )
 RESERVED = f"^({'|'.join(_RESERVED)})$"
-"""Names that nobody sets."""
+"""Names that can never be set."""
 
 _USUAL = (
     # Proxies and certificate authorities. Clients read proxies in both spellings.
@@ -65,9 +65,9 @@ _USUAL_NAME = re.compile("|".join(_USUAL))
 
 
 def is_reserved(name: str) -> bool:
-    """Tell whether nobody sets a variable, not even an installation."""
-    known = not name.startswith("VLLM_") or name in TUNING
-    return re.fullmatch(RESERVED, name) is not None or not known
+    """Tell whether a variable can never be set, not even by an installation."""
+    of_vllm = name.startswith("VLLM_") and name not in TUNING
+    return re.fullmatch(RESERVED, name) is not None or of_vllm
 
 
 def is_usual(name: str) -> bool:
