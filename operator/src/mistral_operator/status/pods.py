@@ -199,14 +199,20 @@ def _foreign_exit(pod: PodFacts) -> Verdict | None:
     server = pod.container(names.CONTAINER)
     if server is not None and (server.running or server.exit_code is not None):
         return None
-    failed = next((one for one in pod.containers if not one.ours and one.exit_code), None)
-    if failed is None or failed.running:
+    # One that failed and runs again is not ready before it is known to do better.
+    failed = next((one for one in _unready_foreign(pod) if one.exit_code), None)
+    if failed is None:
         return None
     return stuck(
         Reason.SERVER_FAILED,
         f"{_foreign(failed)} exited before the server could start: correct what adds it."
         f" {_last_end(failed)}",
     )
+
+
+def _unready_foreign(pod: PodFacts) -> Iterator[ContainerFacts]:
+    """Yield the containers that are not ours and are neither ready nor completed."""
+    return (one for one in pod.containers if not (one.ours or one.ready))
 
 
 def _image_field(status_input: StatusInput, message: str) -> str:
@@ -258,12 +264,9 @@ def _last_end(container: ContainerFacts) -> str:
 
 def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
+    unready = next(_unready_foreign(pod), None)
     if container is None or not container.running:
-        return waiting(
-            Reason.CREATING,
-            f"the pod's containers are being created{_one_node(status_input)}",
-        )
-    unready = next((one for one in pod.containers if not (one.ours or one.ready)), None)
+        return waiting(Reason.CREATING, _not_created(status_input, pod))
     if container.ready and unready is not None:
         return waiting(
             Reason.NOT_READY,
@@ -274,6 +277,14 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
         signal = None  # of the init container, and the server has not been polled yet
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))
+
+
+def _not_created(status_input: StatusInput, pod: PodFacts) -> str:
+    """Return what the server's container waits for."""
+    first = next((one for one in _unready_foreign(pod) if one.running), None)
+    if first is not None:
+        return f"the server waits for {_foreign(first)} which is running"
+    return f"the pod's containers are being created{_one_node(status_input)}"
 
 
 def _one_node(status_input: StatusInput) -> str:
