@@ -35,6 +35,9 @@ _STAGE_WORDS: dict[Stage | str, str] = {
     Stage.DRAINING: "the server is finishing the running requests",
 }
 
+_KILLED = {128 + 9, 128 + 15}
+"""Exit codes after SIGKILL and SIGTERM."""
+
 _NO_STAGE = "the server is running and does not report its stage"
 
 
@@ -233,16 +236,28 @@ def _image_field(status_input: StatusInput, message: str) -> str:
 def _fetch_verdict(
     status_input: StatusInput, pod: PodFacts, container: ContainerFacts
 ) -> Verdict | None:
-    if container.running and container.restarts == 0:
+    first = container.restarts == 0
+    killed = _was_killed(container) and (container.running or first)
+    if killed or (container.running and first):
         text = progress_text(status_input.observed.signal(pod))
         so_far = f": {text}" if text else ""
-        return waiting(Reason.FETCHING, f"the model is being fetched from the hub{so_far}")
+        again = " again, since the first fetch was killed" if killed else ""
+        return waiting(Reason.FETCHING, f"the model is being fetched from the hub{again}{so_far}")
     if container.exit_code:
         message = _last_end(container)
         if status_input.resource.spec.cache is not None:
             message = message.replace("increase its size", "increase spec.cache.size")
         return stuck(Reason.FETCH_FAILED, message)
     return None
+
+
+def _was_killed(container: ContainerFacts) -> bool:
+    """Tell whether the last run was killed from outside, which tells nothing about the next one."""
+    return (
+        container.exit_code in _KILLED
+        and container.report is None
+        and container.exit_reason != "OOMKilled"
+    )
 
 
 def _last_end(container: ContainerFacts) -> str:
