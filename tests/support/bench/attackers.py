@@ -1,7 +1,7 @@
 """Attackers of a server, in a process of their own.
 
 They send the hostile requests of the corpus, each the next one as soon as it has an answer, or as
-soon as its patience ends. They run with the lowest priority, since they share the machine with the
+soon as its timeout is over. They run with the lowest priority, since they share the machine with the
 engine here.
 """
 
@@ -23,7 +23,7 @@ PATIENT_SECONDS = 30.0
 
 @dataclass
 class Sent:
-    """How many requests attackers sent, and what became of them."""
+    """How many requests attackers sent, and the outcome of each."""
 
     refused: int = 0
     """Answered by 4xx, or by closing the connection."""
