@@ -233,10 +233,23 @@ class RateAlert(_Values):
     minimum: int = Field(ge=1)
 
 
-class LoopingAlert(_Values):
-    """`prometheusRule.looping`."""
+class ShareAlert(_Values):
+    """`prometheusRule.looping` and `.kvCache`."""
 
     above: float = Field(ge=0, lt=1)
+
+
+class FirstTokenAlert(_Values):
+    """`prometheusRule.firstToken`."""
+
+    above_seconds: float = Field(gt=0)
+    minimum: int = Field(ge=1)
+
+
+class WaitingAlert(_Values):
+    """`prometheusRule.waiting`."""
+
+    above: float = Field(ge=0)
 
 
 class PrometheusRule(_Values):
@@ -247,7 +260,11 @@ class PrometheusRule(_Values):
     runbook: _Url
     loops: RateAlert
     tool_errors: RateAlert
-    looping: LoopingAlert
+    looping: ShareAlert
+    errors: RateAlert
+    first_token: FirstTokenAlert
+    waiting: WaitingAlert
+    kv_cache: ShareAlert
 
 
 class Dashboard(_Values):

@@ -1,12 +1,13 @@
 """Every response has the id of its request, and every request a line of the log."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gate_engine import CHAT, FakeEngine, ask, gate, words
+from gate_engine import CHAT, Counted, FakeEngine, ask, gate, words
 from mistral_server.contract import request_id
 
 USER = {"role": "user", "content": "Hi"}
@@ -125,6 +126,42 @@ async def test_a_client_that_leaves_has_a_line(
 
     await ask(gate(leaves), b"", "/v1/models", "GET")
     assert '"GET /v1/models" disconnected' in caplog.text
+
+
+async def fails(scope: Any, receive: Any, send: Any) -> None:
+    """Fail before a response."""
+    raise RuntimeError
+
+
+async def fails_within(scope: Any, receive: Any, send: Any) -> None:
+    """Fail within a response."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise RuntimeError
+
+
+async def leaves(scope: Any, receive: Any, send: Any) -> None:
+    """Return without a response, as vLLM does when the client has left."""
+
+
+RESULTS: dict[str, tuple[Any, str, dict[str, float]]] = {
+    "an answer": (FakeEngine(), "/v1/models", {"2xx": 1}),
+    "a closed path": (FakeEngine(), "/v1/responses", {"4xx": 1}),
+    "an exception": (fails, "/v1/models", {"5xx": 1}),
+    "an exception within the response": (fails_within, "/v1/models", {"cut": 1}),
+    "a client that left": (leaves, "/v1/models", {"disconnected": 1}),
+    "a probe": (FakeEngine(), "/health", {}),
+    "a probe that fails": (FakeEngine(status=503), "/health", {"5xx": 1}),
+}
+
+
+@pytest.mark.parametrize(("engine", "path", "want"), RESULTS.values(), ids=RESULTS)
+async def test_a_response_is_counted_as_its_client_sees_it(
+    configure: Any, engine: Any, path: str, want: dict[str, float]
+) -> None:
+    with Counted() as counted, contextlib.suppress(RuntimeError):
+        await ask(gate(engine), b"", path, "GET")
+
+    assert counted.responses() == want
 
 
 @pytest.mark.parametrize("value", ["banana", "stop, off", "true", "of"])

@@ -9,6 +9,8 @@ import logging
 import os
 import re
 
+from prometheus_client import disable_created_metrics
+
 from mistral_server.contract import (
     ENDPOINT_ENV,
     ENDPOINT_HEADER,
@@ -86,6 +88,7 @@ class Gate:
     """Wraps an ASGI application."""
 
     def __init__(self, app: Application) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # vLLM's, too
         log_handlers.share()
         shorten_mistakes()
         self._app = app

@@ -11,7 +11,7 @@ from mistral_server.contract import (
     request_id,
     response_headers,
 )
-from mistral_server.gate import engine_errors
+from mistral_server.gate import engine_errors, metrics
 from mistral_server.gate.asgi import Headers, Message, Scope, Send, header, with_length
 from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.engine_errors import EngineError
@@ -45,6 +45,7 @@ class Reply:
         self._send = send
         self._status = 0
         self._began = False
+        self._cut = False
         self._error: Message | None = None
         """The start of an error that is not sent yet."""
         self._parts: list[bytes] = []
@@ -86,6 +87,7 @@ class Reply:
                 the client that it is not complete.
         """
         if self._began:
+            self._cut = not isinstance(error, OSError)  # which is a client that disconnected
             raise error
         reported = engine_errors.of_exception(error, self.request())
         if reported.status >= 500:
@@ -94,10 +96,11 @@ class Reply:
         await self._send_error(reported, [])
 
     def log(self) -> None:
-        """Write the line of this request, except for probes."""
+        """Count this request and write its line, except for probes that succeed."""
         path = self._scope["path"]
         if path in KEYLESS_PATHS and self._status < 400:
             return
+        metrics.RESPONSES.labels(self._result()).inc()
         client = self._scope.get("client")
         seconds = time.monotonic() - self._started_at
         _log.info(
@@ -109,6 +112,12 @@ class Reply:
             seconds,
             self.id,
         )
+
+    def _result(self) -> str:
+        """Return one of `metrics.RESPONSE_STATUSES`."""
+        if self._cut:
+            return "cut"
+        return f"{self._status // 100}xx" if self._began else "disconnected"
 
     async def _start(self, message: Message) -> None:
         self._status = message["status"]
