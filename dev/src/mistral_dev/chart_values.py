@@ -112,6 +112,13 @@ class Server(_Values):
     image: ServerImage
 
 
+class EndpointLogs(_Values):
+    """`endpoints.logs`."""
+
+    requests: bool
+    format: Literal["", "Text", "JSON"]
+
+
 class Endpoints(_Values):
     """`endpoints`."""
 
@@ -120,6 +127,7 @@ class Endpoints(_Values):
     destinations: list[_Peer]
     monitoring_namespace: str = Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
     pod: _Kubernetes
+    logs: EndpointLogs
     pod_monitor_labels: _Strings
 
 
