@@ -30,6 +30,7 @@ from hostile_requests import png
 from mistral_server.contract import SERVER_TOKEN_HEADER
 from mistral_server.gate import Gate
 from mistral_server.gate.asgi import DISCONNECT
+from mistral_server.gate.pace import Pace
 from mistral_server.gate.reply import Reply
 from mistral_server.gate.request_log import Generated, RequestLog
 from server_runner import RunningServer
@@ -192,9 +193,9 @@ async def _log_lines(log: RequestLog) -> list[float]:
     """Return the microseconds of each line."""
     client = ("10.1.2.3", 4711)
     scope = {"type": "http", "method": "POST", "path": CHAT, "headers": JSON, "client": client}
-    taken = []
+    pace, taken = Pace(1, time.monotonic), []
     for _ in range(LINES):
-        reply = Reply(scope, _no_send, (), log)
+        reply = Reply(scope, _no_send, pace, (), log)
         await reply({"type": "http.response.start", "status": 200, "headers": []})
         reply.client = "team-a"
         reply.generated = Generated(1.0, False, 812, 97, 1, "stop", 0, None, "valid")

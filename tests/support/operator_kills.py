@@ -112,9 +112,7 @@ class Rehearsal:
             life.kill()
             await life.settle()
             assert life.api.writes == writes, "a restart costs nothing"
-        posted = Counter(
-            one.body["reason"] for one in life.objects.feed[events:] if one.kind == kinds.EVENT
-        )
+        posted = counted_events(life.objects.feed, events)
         undone = posted.pop("EditUndone", 0)
         expected = expected_events(first, life.objects.feed[events:])
         feed = [one for one in life.objects.feed[events:] if one.kind != kinds.EVENT]
@@ -147,6 +145,19 @@ def kill(life: Life, number: int, when: When) -> None:
         life.api.before_write = before
     else:
         life.api.after_write = after
+
+
+def counted_events(feed: list[WatchEvent], start: int) -> Counter[str]:
+    """Return how often each reason was counted on Events since a position in the feed."""
+    counted: Counter[str] = Counter()
+    counts: dict[str, int] = {}
+    for position, one in enumerate(feed):
+        if one.kind == kinds.EVENT and one.action != "DELETED":
+            name, count = one.body["metadata"]["name"], one.body["count"]
+            if position >= start:
+                counted[one.body["reason"]] += count - counts.get(name, 0)
+            counts[name] = count
+    return counted
 
 
 def silent_writes(feed: list[WatchEvent]) -> int:

@@ -8,6 +8,7 @@ import hmac
 import logging
 import os
 import re
+import time
 
 from prometheus_client import disable_created_metrics
 
@@ -57,6 +58,7 @@ from mistral_server.gate.error_responses import (
 )
 from mistral_server.gate.exchange import Exchange
 from mistral_server.gate.models import Models, is_model
+from mistral_server.gate.pace import Pace
 from mistral_server.gate.quiet_log import shorten_mistakes
 from mistral_server.gate.reasoning import lacks_effort
 from mistral_server.gate.reply import Reply
@@ -69,6 +71,7 @@ from mistral_server.gate.request import (
 )
 from mistral_server.gate.request_log import RequestLog
 from mistral_server.gate.response import UNREADABLE
+from mistral_server.gate.scrapes import METRICS_PATH, Scrapes, scrape_refusal
 from mistral_server.gate.system_prompt import SystemPrompt
 
 LOOPS_HEADER = b"x-mistral-loops"
@@ -111,7 +114,9 @@ class Gate:
             settings.gate.limits.header_bytes,
             on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
         )
+        self._pace = Pace(settings.gate.limits.refusals_per_second, time.monotonic)
         self._models = Models(app)
+        self._scrapes = Scrapes(app)
         self._lacks_effort = lacks_effort(settings.model.path)
         self._context_window = ContextWindow(self._models, settings.engine.context_length)
         self._system_prompt = (
@@ -133,11 +138,13 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
-        reply = Reply(scope, send, self._settings.allowed_origins, self._log)
+        reply = Reply(scope, send, self._pace, self._settings.allowed_origins, self._log)
         try:
-            await self._respond(reply.scope(), receive, reply)
-        except Exception as error:
-            await reply.fail(error)
+            try:
+                await self._respond(reply.scope(), receive, reply)
+            except Exception as error:
+                await reply.fail(error)
+            await reply.finish()
         finally:
             reply.log()
 
@@ -147,6 +154,8 @@ class Gate:
             await _refuse(refusal, send)
         elif scope["method"] == "OPTIONS":
             await send.send_options()
+        elif scope["path"] == METRICS_PATH:
+            await self._scrapes.respond(scope, send)
         elif is_model(scope):
             await self._models.respond(scope, send)
         elif has_body(scope):
@@ -205,7 +214,7 @@ class Gate:
             if client is None:
                 return unknown_key()
             send.client = client.name
-        return None
+        return scrape_refusal(scope)
 
     def _evaluate(self, body: bytes) -> Refusal | None:
         """Return the response to a body that the engine must not read."""
