@@ -14,7 +14,7 @@ from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
 from mistral_operator.api import ConditionType, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
-from mistral_operator.control.collectors import FleetCollector, ScalingCollector
+from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_operator.process.http_server import Health, create_app
 from mistral_server.contract import SERVER_SETTINGS_ENV, ServerSettings
 from mistral_server.supervisor.metrics import ServerMetrics
@@ -35,7 +35,7 @@ def fleet() -> CollectorRegistry:
     registry = registry_of(operator_metrics)
     statuses, scaling = FleetCollector(), ScalingCollector()
     status = Status(conditions=[condition(ConditionType.AVAILABLE, "True")], replicas=1)
-    statuses.statuses[NAMESPACE, NAME] = status, 1
+    statuses.statuses[NAMESPACE, NAME] = Reported.of(status, 1)
     sample = LoadSample((PodLoad(running=9, looping=8),))
     decision = Decision(2, ScalingReason.FROZEN, sample=sample, target=10)
     scaling.decisions[NAMESPACE, NAME] = decision

@@ -5,6 +5,7 @@ It scrapes the metrics that the code has, so a metric or a label that is renamed
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,11 +20,11 @@ from mistral_dev.dashboard import dashboard
 from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS
 from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
-from mistral_operator.api import ConditionType, Oom, OomTotal, ScalingReason, Status
+from mistral_operator.api import ConditionType, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
-from mistral_operator.control.collectors import FleetCollector, ScalingCollector
+from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
-from mistral_server.contract import ServerSettings
+from mistral_server.contract import FailureClass, ServerSettings
 from mistral_server.gate import metrics as gate_metrics
 from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
@@ -114,13 +115,13 @@ def dashboard_expressions() -> dict[str, str]:
 EXPRESSIONS = rule_expressions() | dashboard_expressions()
 
 
-UNAVAILABLE = [
-    condition(status="False"),
-    condition(ConditionType.AVAILABLE, "False"),
-    condition(ConditionType.DEGRADED, "True"),
-    condition(ConditionType.PROGRESSING, "True"),
-    condition(ConditionType.SCALING_LIMITED, "True"),
-]
+UNAVAILABLE = (
+    (ConditionType.READY, "False"),
+    (ConditionType.AVAILABLE, "False"),
+    (ConditionType.DEGRADED, "True"),
+    (ConditionType.PROGRESSING, "True"),
+    (ConditionType.SCALING_LIMITED, "True"),
+)
 AVAILABLE = [condition(ConditionType.AVAILABLE, "True")]
 STARTING = "starting"
 """An endpoint that starts, and of which nothing is known but its restarts."""
@@ -184,12 +185,12 @@ class Signals:
     def _run_out_of_memory(self) -> None:
         """Let memory run out once more."""
         self._ends += 1
-        status, desired = self.fleet.statuses[NAMESPACE, NAME]
-        oom = Oom(totals=[OomTotal(failure="HostOom", count=self._ends)])
-        worse = status.model_copy(update={"oom": oom})
+        reported = self.fleet.statuses[NAMESPACE, NAME]
+        failures = ((FailureClass.HOST_OOM, self._ends),)
+        worse = replace(reported, failures=failures)
         if self._ends > 2:  # it was available before
-            worse = worse.model_copy(update={"conditions": UNAVAILABLE})
-        self.fleet.statuses[NAMESPACE, NAME] = worse, desired
+            worse = replace(worse, conditions=UNAVAILABLE)
+        self.fleet.statuses[NAMESPACE, NAME] = worse
 
 
 def endpoint_labels() -> dict[str, str]:
@@ -238,8 +239,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("prometheus")
     sample = LoadSample((PodLoad(running=9, looping=8),))
     frozen = Decision(2, ScalingReason.FROZEN, sample=sample, target=10)
-    signals.fleet.statuses[NAMESPACE, NAME] = status, 2
-    signals.fleet.statuses[NAMESPACE, STARTING] = starting, 1
+    signals.fleet.statuses[NAMESPACE, NAME] = Reported.of(status, 2)
+    signals.fleet.statuses[NAMESPACE, STARTING] = Reported.of(starting, 1)
     signals.scaling.decisions[NAMESPACE, NAME] = frozen
     with Prometheus(folder, targets, RULES) as started:
         yield started
