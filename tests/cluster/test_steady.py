@@ -37,7 +37,7 @@ def test_nothing_is_written_for_pods_with_everything_that_users_can_add(
     unserved: Namespace, log: Path
 ) -> None:
     customized = VARIANTS["customized-pod"]
-    platform = {"pod": {"securityContext": {}, "env": [{"name": "EMPTY", "value": ""}]}}
+    platform = {"pod": {"securityContext": {}, "env": [{"name": "NO_PROXY", "value": ""}]}}
     with running_operator(unserved.cluster, log):
         unserved.apply(resource("small", customized), resource("other", platform))
         unserved.wait_for_reason("small", "ConfigMapMissing")
