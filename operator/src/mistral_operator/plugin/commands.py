@@ -1,0 +1,20 @@
+"""The commands of `kubectl msd`, the same program as `mistral-operator`."""
+
+import click
+
+from mistral_operator.plugin.status_command import status
+
+
+@click.group(name="kubectl msd", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mistral-small-operator", prog_name="kubectl msd")
+def msd() -> None:
+    """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
+
+
+for command in (status,):
+    msd.add_command(command)
+
+
+def main() -> None:
+    """Run `kubectl-msd`; kubectl hides the name of the program."""
+    msd(prog_name="kubectl msd")
