@@ -2,6 +2,7 @@
 
 import click
 
+from mistral_operator.plugin.doctor_command import doctor
 from mistral_operator.plugin.status_command import status
 
 
@@ -11,7 +12,7 @@ def msd() -> None:
     """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
 
 
-for command in (status,):
+for command in (status, doctor):
     msd.add_command(command)
 
 
