@@ -4,6 +4,7 @@ import click
 
 from mistral_operator.plugin.doctor_command import doctor
 from mistral_operator.plugin.status_command import status
+from mistral_operator.plugin.support_command import support
 
 
 @click.group(name="kubectl msd", context_settings={"help_option_names": ["-h", "--help"]})
@@ -12,7 +13,7 @@ def msd() -> None:
     """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
 
 
-for command in (status, doctor):
+for command in (status, doctor, support):
     msd.add_command(command)
 
 
