@@ -3,6 +3,7 @@
 import click
 
 from mistral_operator.plugin.doctor_command import doctor
+from mistral_operator.plugin.lint_command import lint
 from mistral_operator.plugin.status_command import status
 from mistral_operator.plugin.support_command import support
 
@@ -13,7 +14,7 @@ def msd() -> None:
     """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
 
 
-for command in (status, doctor, support):
+for command in (status, doctor, support, lint):
     msd.add_command(command)
 
 
