@@ -3,7 +3,9 @@
 import click
 
 from mistral_operator.plugin.doctor_command import doctor
+from mistral_operator.plugin.fit_command import fit
 from mistral_operator.plugin.lint_command import lint
+from mistral_operator.plugin.load_commands import logs, top
 from mistral_operator.plugin.status_command import status
 from mistral_operator.plugin.support_command import support
 
@@ -14,7 +16,7 @@ def msd() -> None:
     """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
 
 
-for command in (status, doctor, support, lint):
+for command in (status, doctor, support, lint, fit, logs, top):
     msd.add_command(command)
 
 
