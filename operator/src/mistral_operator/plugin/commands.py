@@ -3,6 +3,7 @@
 import click
 
 from mistral_operator.plugin.change_commands import restart, resume, suspend
+from mistral_operator.plugin.chat_command import chat
 from mistral_operator.plugin.doctor_command import doctor
 from mistral_operator.plugin.fit_command import fit
 from mistral_operator.plugin.lint_command import lint
@@ -17,7 +18,7 @@ def msd() -> None:
     """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
 
 
-for command in (status, doctor, support, lint, fit, logs, top, restart, suspend, resume):
+for command in (status, doctor, support, lint, fit, chat, logs, top, restart, suspend, resume):
     msd.add_command(command)
 
 
