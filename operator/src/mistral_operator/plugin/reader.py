@@ -26,6 +26,8 @@ class Reader:
         self.cluster = cluster
         self.notes: list[str] = []
         """What could not be read, each a sentence for the user."""
+        self._silent: set[tuple[str, str, int]] = set()
+        """Ports of pods that did not answer: each would take as long again."""
 
     def note(self, text: str) -> None:
         """Add a note, once."""
@@ -88,11 +90,14 @@ class Reader:
 
     async def text_of_pod(self, namespace: str, pod: str, port: int, path: str) -> str | None:
         """Return what a pod serves at a path, by way of the API server; None if it does not."""
+        if (namespace, pod, port) in self._silent:
+            return None
         url = POD.path(namespace, f"{pod}:{port}", f"proxy/{path}")
         try:
             async with asyncio.timeout(_POD_SECONDS):
                 answer = await self.cluster.request("GET", url, accept="*/*", decode=TEXT)
         except TimeoutError:
+            self._silent.add((namespace, pod, port))
             self.note(
                 f"pod {pod} does not answer at port {port} by way of the API server: a"
                 " NetworkPolicy may not allow it"

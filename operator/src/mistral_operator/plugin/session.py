@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,10 +41,9 @@ def in_cluster(access: Access, task: Callable[[Reader, str], Awaitable[T]]) -> T
     Raises:
         ClickException: the cluster cannot be read, with one line that says why.
     """
-    # What the client logs of a failure is in the error already.
-    logging.getLogger("mistral_operator").setLevel(logging.CRITICAL)
     try:
-        return asyncio.run(_run(access, task))
+        with _quiet():
+            return asyncio.run(_run(access, task))
     except Unavailable as error:
         raise click.ClickException(
             f"the API server does not answer: {printable(error.reason)}"
@@ -52,6 +52,18 @@ def in_cluster(access: Access, task: Callable[[Reader, str], Awaitable[T]]) -> T
         raise click.ClickException(printable(error.reason)) from error
     except (CannotStart, EndpointMissing) as error:
         raise click.ClickException(printable(str(error))) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing: what the client logs of a failure is in the error already."""
+    log = logging.getLogger("mistral_operator")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 async def _run(access: Access, task: Callable[[Reader, str], Awaitable[T]]) -> T:

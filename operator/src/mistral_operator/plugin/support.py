@@ -3,6 +3,7 @@
 Neither Secrets nor ConfigMaps are read. Everything else passes `redaction`.
 """
 
+import asyncio
 import gzip
 import io
 import json
@@ -88,8 +89,7 @@ class Collector:
         self._add_object("resource.yaml", body, kinds.RESOURCE)
         await self._add_children()
         await self._add_events(body, pods)
-        for pod in pods:
-            await self._add_pod(pod)
+        await asyncio.gather(*(self._add_pod(pod) for pod in pods))
         for deployment in installed:
             await self._add_installed(deployment)
         await self._add_versions(installed)
