@@ -41,7 +41,12 @@ GPU_LABELS = {
 def deployment(name: str, namespace: str, *variables: Object, **labels: str) -> Object:
     """Return a Deployment that is ready."""
     app = {names.LABEL_NAME: name, "app.kubernetes.io/version": program_version(), **labels}
-    container = {"name": "operator", "image": "operator", "env": list(variables)}
+    container = {
+        "name": "operator",
+        "image": "operator",
+        "args": ["activate" if name.endswith("activator") else "run"],
+        "env": [{"name": "MISTRAL_OPERATOR_IDENTITY", "value": name}, *variables],
+    }
     template = {"metadata": {"labels": app}, "spec": {"containers": [container]}}
     return {
         "metadata": {"name": name, "namespace": namespace, "labels": app},

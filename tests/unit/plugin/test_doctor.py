@@ -4,21 +4,22 @@ import pytest
 
 from builders import NAMESPACE
 from mistral_operator.kube.clock import now_text
+from mistral_operator.kube.names import LABEL_NAME
 from mistral_operator.plugin.doctor import Finding, diagnose
 from mistral_operator.plugin.read_snapshot import SnapshotReader
 from mistral_operator.plugin.reader import Reader
-from plugin_cluster import MISTAKES, Mistake, Objects, healthy, serving
+from plugin_cluster import MISTAKES, SYSTEM, Mistake, Objects, changed, healthy, serving
 
 INSTALLATION = ("definition", "operator", "activator", "lease", "resource", "monitor")
 
 
 async def findings(
-    objects: Objects, *forbidden: str, namespace: str = NAMESPACE
+    objects: Objects, *forbidden: str, operator_namespace: str | None = None
 ) -> tuple[list[Finding], list[str]]:
     """Return what is found in a cluster, and what could not be read."""
     async with serving(objects, forbidden=forbidden).cluster() as cluster:
         reader = Reader(cluster)
-        snapshot = await SnapshotReader(reader, namespace, None).read()
+        snapshot = await SnapshotReader(reader, NAMESPACE, operator_namespace).read()
     return diagnose(snapshot), reader.notes
 
 
@@ -44,6 +45,15 @@ async def test_a_mistake_is_found_with_its_object_and_a_remedy(mistake: Mistake)
     assert [one for one in results if one.object == subject and sentence in str(one)], results
     assert {one.object for one in results} == {subject}, results
     assert notes == []
+
+
+async def test_an_operator_of_another_name_is_found_in_its_namespace() -> None:
+    objects = healthy(now_text())
+    for name in ("operator", "activator"):
+        changed(name, metadata={"labels": {LABEL_NAME: "llm"}})(objects)
+
+    assert [one.object for one in (await findings(objects))[0]] == ["operator"]
+    assert await findings(objects, operator_namespace=SYSTEM) == ([], [])
 
 
 FORBIDDEN = [

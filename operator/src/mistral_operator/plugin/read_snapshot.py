@@ -10,12 +10,13 @@ from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body
 from mistral_operator.kube.transport import Object
 from mistral_operator.plugin.doctor.admission import service_of
+from mistral_operator.plugin.doctor.installation import runs
 from mistral_operator.plugin.doctor.rendered import secret_names
 from mistral_operator.plugin.doctor.snapshot import Bodies, Snapshot
 from mistral_operator.plugin.reader import Reader
 
-_OPERATOR = f"{names.LABEL_NAME}={names.MANAGED_BY}"
-_ACTIVATOR = f"{names.LABEL_NAME}={names.MANAGED_BY}-activator"
+_OPERATOR, _ACTIVATOR = names.MANAGED_BY, f"{names.MANAGED_BY}-activator"
+"""Names of the applications in the chart, without its value nameOverride."""
 
 
 def program_version() -> str:
@@ -59,8 +60,8 @@ class SnapshotReader:
                 namespace_body=await self._reader.get(kinds.NAMESPACE, "", self._namespace),
                 definition=_own_definition(definitions),
                 definition_is_readable=definitions is not None,
-                operators=await self._of_installation(_OPERATOR),
-                activators=await self._of_installation(_ACTIVATOR),
+                operators=await self._of_installation(_OPERATOR, "run"),
+                activators=await self._of_installation(_ACTIVATOR, "activate"),
                 webhooks=await self._webhooks(),
                 prometheuses=await self._all(kinds.PROMETHEUS),
             )
@@ -83,8 +84,14 @@ class SnapshotReader:
     async def _within(self, kind: Kind, selector: str | None = None) -> Bodies | None:
         return _tuple(await self._reader.all(kind, self._namespace, selector))
 
-    async def _of_installation(self, selector: str) -> Bodies | None:
-        return _tuple(await self._reader.all(kinds.DEPLOYMENT, self._operator_namespace, selector))
+    async def _of_installation(self, application: str, command: str) -> Bodies | None:
+        """Return the Deployments of an application; in a namespace that is named, by any name."""
+        namespace = self._operator_namespace
+        selector = f"{names.LABEL_NAME}={application}" if namespace is None else None
+        listed = await self._reader.all(kinds.DEPLOYMENT, namespace, selector)
+        return _tuple(
+            None if listed is None else [one for one in listed if selector or runs(one, command)]
+        )
 
     async def _webhooks(self) -> Bodies | None:
         configurations = list[Body]()

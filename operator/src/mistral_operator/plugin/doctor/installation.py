@@ -67,7 +67,8 @@ def operator(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "operator",
             "the CRD is installed, and no Deployment of an operator exists",
-            "install the chart mistral-small-operator",
+            "install the chart mistral-small-operator, or name the namespace of an operator with"
+            " another name by --operator-namespace",
         )
     for body in snapshot.operators:
         if not body.get("status", {}).get("readyReplicas"):
@@ -144,6 +145,19 @@ def activator(snapshot: Snapshot) -> Iterator[Finding]:
             "can scale to zero, and no activator is ready",
             "enable or repair the activator of the chart, or set spec.autoscaling.minReplicas to 1",
         )
+
+
+def runs(deployment: Body, command: str) -> bool:
+    """Tell whether a Deployment runs a command of this program, as the chart starts it."""
+    pod = deployment.get("spec", {}).get("template", {}).get("spec", {})
+    return any(
+        one.get("args") == [command]
+        and any(
+            variable["name"].startswith(("MISTRAL_OPERATOR_", "MISTRAL_ACTIVATOR_"))
+            for variable in one.get("env") or ()
+        )
+        for one in pod.get("containers") or ()
+    )
 
 
 def watched(operator_body: Body) -> set[str]:

@@ -44,8 +44,7 @@ def _looks_into(prometheus: Body, namespace: Body) -> bool:
     """Tell whether a Prometheus reads PodMonitors of a namespace; by default only of its own."""
     selector = (prometheus.get("spec") or {}).get("podMonitorNamespaceSelector")
     if selector is None:
-        own: str = prometheus["metadata"]["namespace"]
-        return own == namespace["metadata"]["name"]
+        return str(prometheus["metadata"]["namespace"]) == str(namespace["metadata"]["name"])
     return selects(selector, namespace["metadata"].get("labels") or {})
 
 
