@@ -16,7 +16,7 @@ from mistral_operator.kube import names
 from mistral_operator.kube.clock import now_text
 from mistral_operator.plugin.commands import msd
 from mistral_operator.plugin.read_snapshot import program_version
-from planted_secrets import secret, variables
+from planted_secrets import HUB_TOKEN, JWT, secret, variables
 
 SYSTEM = "mistral-system"
 OPERATOR = "mistral-small-operator"
@@ -185,12 +185,71 @@ def test_doctor_finds_ten_planted_mistakes(installed: Namespace, endpoint: Names
     assert [line for line in lines if not line.startswith(tuple(subjects))] == []
 
 
-def test_an_archive_has_no_secret(endpoint: Namespace, tmp_path: Path) -> None:
+PLANTED = (HUB_TOKEN, JWT, *(secret(number) for number in range(3, 23)))
+"""Secrets in every part of the endpoint and of the installation."""
+
+
+def parts_with_secrets(namespace: Namespace) -> list[Object]:
+    """Return further objects of an endpoint, each with a secret."""
+    owned = {"labels": names.labels("small"), "annotations": {"a.example/b": secret(9)}}
     container = {"name": "server", "image": "server", "env": variables("TEAM_KEY", secret(3))}
-    spec = {"containers": [container], "nodeSelector": {"no-node": "has-it"}}
-    pod = named("Pod", "small-1", spec=spec)
-    pod["metadata"] |= {"labels": names.labels("small"), "annotations": {"a.example/b": secret(9)}}
-    endpoint.apply(pod)
+    pod = named(
+        "Pod", "small-1", spec={"containers": [container], "nodeSelector": {"no-node": "has-it"}}
+    )
+    service = named("Service", "small", spec={"ports": [{"port": 80}]})
+    prompt = named("ConfigMap", "owned", data={"prompt": secret(10), "other": secret(11)})
+    for one in (pod, service, prompt):
+        one["metadata"] |= owned
+    service["metadata"] = {**service["metadata"], "annotations": {"a.example/b": secret(12)}}
+    keys = {"api-keys": secret(13), "token": secret(14), "password": secret(15)}
+    uid = (namespace.get("msd", "small") or {})["metadata"]["uid"]
+    event = named(
+        "Event",
+        "failed",
+        involvedObject={"namespace": namespace.name, "uid": uid},
+        reason="FetchFailed",
+        message=f"token={secret(16)} of {HUB_TOKEN} is wrong: https://me:{secret(17)}@hub",
+        type="Warning",
+    )
+    return [pod, service, prompt, named("Secret", "hub", stringData=keys), event]
+
+
+def plant(installed: Namespace, endpoint: Namespace) -> None:
+    """Plant a secret wherever one can be."""
+    endpoint.apply(*parts_with_secrets(endpoint))
+    endpoint.kubectl("annotate", "msd", "small", f"a.example/b={secret(18)}")
+    terminated = {"exitCode": 1, "message": f"api-key: {secret(19)}", "reason": "Error"}
+    container = {
+        "name": "server",
+        "image": "server",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 1,
+        "lastState": {"terminated": terminated},
+    }
+    condition = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "FetchFailed",
+        "message": f"password={secret(20)} and {JWT}",
+        "lastTransitionTime": "2026-03-01T11:00:00Z",
+    }
+    for kind, name, status in (
+        ("pod", "small-1", {"containerStatuses": [container]}),
+        ("msd", "small", {"conditions": [condition]}),
+    ):
+        endpoint.kubectl(
+            *("patch", kind, name, "--subresource=status", "--type=merge"),
+            *("--patch", json.dumps({"status": status})),
+        )
+    installed.kubectl("set", "env", f"deployment/{OPERATOR}", f"PROXY_KEY={secret(21)}")
+    installed.kubectl("annotate", f"deployment/{OPERATOR}", f"a.example/b={secret(22)}")
+
+
+def test_an_archive_has_none_of_twenty_secrets(
+    installed: Namespace, endpoint: Namespace, tmp_path: Path
+) -> None:
+    plant(installed, endpoint)
     path = tmp_path / "small.tar.gz"
 
     result = run(endpoint.cluster, "support", "small", "-n", endpoint.name, "-o", str(path))
@@ -199,14 +258,16 @@ def test_an_archive_has_no_secret(endpoint: Namespace, tmp_path: Path) -> None:
     with tarfile.open(path) as archive:
         files = {one.name: archive.extractfile(one) for one in archive.getmembers()}
         texts = {name: file.read().decode() for name, file in files.items() if file is not None}
-    assert "support-small/pods/small-1.yaml" in texts
-    assert "support-small/resource.yaml" in texts
-    assert [
-        (name, number)
-        for name, text in texts.items()
-        for number in range(3, 10)
-        if secret(number) in text
-    ] == []
+    assert {
+        "support-small/pods/small-1.yaml",
+        "support-small/resource.yaml",
+        "support-small/events.yaml",
+        "support-small/children/Service-small.yaml",
+        f"support-small/operator/{OPERATOR}.yaml",
+    } <= texts.keys()
+    assert "FetchFailed" in texts["support-small/events.yaml"]
+    assert len(PLANTED) > 20
+    assert [(name, one) for name, text in texts.items() for one in PLANTED if one in text] == []
 
 
 def test_a_user_without_rights_is_told_so(endpoint: Namespace, tmp_path: Path) -> None:
