@@ -75,11 +75,12 @@ def next_steps(endpoint: Endpoint) -> list[str]:
     steps = []
     if (endpoint.status.observed_generation or 0) < endpoint.generation:
         steps.append(_OLD_STATUS)
-    step = STEPS.get(endpoint.reason, "follow the message of Ready")
-    steps.append(step.format(name=endpoint.name))
     change = endpoint.status.oom and endpoint.status.oom.recommendation
     if change:
         steps.append(
             f"against memory failures, set {change.setting} to {change.after}: {change.reason}"
         )
+    step = STEPS.get(endpoint.reason, "follow the message of Ready")
+    if not (steps and step.startswith("nothing")):
+        steps.append(step.format(name=endpoint.name))
     return steps

@@ -19,7 +19,7 @@ def pod_monitors(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 name_of("PodMonitor", monitor),
                 f"no Prometheus selects PodMonitors of namespace {snapshot.namespace}",
-                f"set spec.podMonitorNamespaceSelector of {_prometheus(snapshot.prometheuses[0])}",
+                f"set the podMonitorNamespaceSelector of {_prometheus(snapshot.prometheuses[0])}",
             )
         elif not any(_selects_monitor(one, labels) for one in scraping):
             yield _unselected(monitor, scraping[0])
@@ -31,7 +31,7 @@ def _unselected(monitor: Body, prometheus: Body) -> Finding:
         return Finding(
             name_of("PodMonitor", monitor),
             "no Prometheus selects it",
-            f"set spec.podMonitorSelector of {_prometheus(prometheus)}",
+            f"set the podMonitorSelector of {_prometheus(prometheus)}",
         )
     return Finding(
         name_of("PodMonitor", monitor),
