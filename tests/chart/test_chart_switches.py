@@ -88,6 +88,11 @@ TOLERATION = {"key": "infra", "operator": "Exists"}
 AFFINITY: Values = {"nodeAffinity": {}}
 
 POD: dict[str, tuple[Values, Callable[[Object], object], object]] = {
+    "imagePullSecrets by name": (
+        {"imagePullSecrets": ["pull", {"name": "other"}]},
+        lambda pod: pod["spec"]["imagePullSecrets"],
+        [{"name": "pull"}, {"name": "other"}],
+    ),
     "imagePullSecrets": (
         {"imagePullSecrets": [{"name": "pull"}]},
         lambda pod: pod["spec"]["imagePullSecrets"],

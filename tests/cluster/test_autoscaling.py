@@ -38,10 +38,12 @@ def test_replicas_follow_the_load_up_and_down_in_a_bounded_number_of_writes(
     unserved.wait_for_reason("small", "Ready")
     assert scaling(unserved)["reason"] == "ScaledDown"
 
-    events = unserved.kubectl("get", "events", "-o=jsonpath={.items[*].reason}").split()
-    assert {"ScaledUp", "ScaledDown"} <= set(events)
+    template = '-o=jsonpath={range .items[*]}{.reason}={.count}{"\\n"}{end}'
+    lines = unserved.kubectl("get", "events", template).split()
+    events = [line.split("=") for line in lines]
+    assert {"ScaledUp", "ScaledDown"} <= {reason for reason, _ in events}
     made = writes(unserved, start)
-    changes = sum(reason in {"ScaledUp", "ScaledDown"} for reason in events)
+    changes = sum(int(count) for reason, count in events if reason in {"ScaledUp", "ScaledDown"})
     assert made["patch deployments"] == changes, "each number is written once"
     spec = (unserved.get("msd", "small") or {})["spec"]
     assert spec["replicas"] == 1, "the spec is not ours to write"

@@ -296,6 +296,32 @@ def test_a_running_operator_needs_every_right_and_misses_none(
     assert granted - used - UNUSED_HERE == set()
 
 
+def deployed(release: Release) -> dict[str, str]:
+    """Return the version of each object of the release and of each of its pods."""
+    where = ("--namespace", NAMESPACE)
+    listed = json.loads(
+        release.cluster.kubectl(
+            *(*where, "get", "-f", "-", "-o", "json"),
+            text=release.helm("get", "manifest", RELEASE, *where),
+        )
+    )["items"]
+    pods = json.loads(release.cluster.kubectl(*where, "get", "pods", "-o", "json"))["items"]
+    return {
+        f"{one['kind']} {one['metadata']['name']}": one["metadata"]["resourceVersion"]
+        for one in [*listed, *pods]
+    }
+
+
+def test_an_upgrade_without_a_change_writes_no_object_and_restarts_no_pod(release: Release) -> None:
+    before = deployed(release)
+    assert {key.partition(" ")[0] for key in before} >= {"Deployment", "Pod", "Role"}
+
+    where = ("--namespace", NAMESPACE, "--reuse-values", "--wait")
+    release.helm("upgrade", RELEASE, str(CHART), *where)
+
+    assert deployed(release) == before
+
+
 def test_the_chart_is_upgraded_and_rolled_back(release: Release) -> None:
     where = ("--namespace", NAMESPACE)
     release.helm("upgrade", RELEASE, str(CHART), *where, "--set", "concurrency=7", "--wait")

@@ -117,25 +117,6 @@ def test_a_child_that_is_not_wanted_any_more_is_deleted_except_a_claim(served: N
     assert served.get("pvc", cache_claim("small")), "a claim holds data and stays"
 
 
-def test_a_claim_that_was_never_bound_is_replaced(served: Namespace) -> None:
-    served.apply(resource("small", {"cache": {"accessMode": "ReadWriteMany"}}))
-    name = cache_claim("small")
-    before = served.wait_for("pvc", name)["metadata"]["uid"]
-    message = served.wait_for_reason("small", "ClaimPending")["message"]
-    assert f"PersistentVolumeClaim {name} is not bound: no StorageClass is the default" in message
-
-    served.apply(resource("small", {"cache": {"storageClassName": "manual"}}))
-
-    served.until(
-        lambda: (served.get("pvc", name) or {}).get("metadata", {}).get("uid", before) != before,
-        "a new claim",
-    )
-    spec = served.wait_for("pvc", name)["spec"]
-    assert (spec["accessModes"], spec["storageClassName"]) == (["ReadWriteOnce"], "manual")
-    message = served.wait_for_reason("small", "ClaimPending")["message"]
-    assert "StorageClass manual does not exist" in message
-
-
 def test_a_bound_claim_stays_as_it_is_and_may_outlive_its_resource(served: Namespace) -> None:
     volume = {
         "apiVersion": "v1",

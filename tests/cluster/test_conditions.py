@@ -160,14 +160,6 @@ def test_the_memory_of_the_gpus_is_read_from_the_nodes_label(served: Namespace) 
     assert "the KV cache of a replica holds 605296 tokens" in message
 
 
-def test_pods_that_a_quota_refuses_are_reported(served: Namespace) -> None:
-    served.kubectl("create", "quota", "none", "--hard=pods=0")
-
-    served.apply(resource("small"))
-
-    assert "exceeded quota" in served.wait_for_reason("small", "PodRejected")["message"]
-
-
 def test_what_an_admission_policy_says_is_reported_with_every_character(served: Namespace) -> None:
     policy, binding = refusing_pods(served.name, "🚫 not signed: é 漢字")
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": PAUSE}

@@ -8,8 +8,12 @@ from signal import SIGKILL
 
 from cluster_namespace import Namespace, resource
 from golden_cases import VARIANTS
+from mistral_dev.commands import wait_until
+from object_versions import settled_versions
 from operator_process import OperatorProcess, running_operator
 from operator_writes import writes
+from released_cluster import all_reported, deployments, leave_behind, replica_sets, upgraded
+from released_templates import accepted, differences, restarting
 from resource_definitions import stand_in
 
 QUIET_SECONDS = 15.0
@@ -62,6 +66,28 @@ def test_nothing_is_written_after_a_restart(unserved: Namespace, log: Path) -> N
         time.sleep(QUIET_SECONDS)
 
         assert writes(unserved, start) == Counter()
+
+
+def test_an_upgrade_of_the_operator_restarts_only_the_pods_that_the_changelog_names(
+    unserved: Namespace, log: Path
+) -> None:
+    cluster, left = unserved.cluster, upgraded()
+    before = leave_behind(cluster, left)
+
+    with running_operator(cluster, log, SERVER_IMAGE=left[0].image):
+        wait_until(lambda: all_reported(cluster, left), "the operator's reports", 60)
+        settled_versions(cluster, [one.namespace for one in left])
+
+    after = deployments(cluster, left)
+    announced = {one.path for one in accepted()}
+    for one in left:
+        changed = differences(before[one.namespace]["spec"], after[one.namespace]["spec"])
+        assert {*changed} <= announced, f"{one.name} restarts for what the changelog does not name"
+        assert bool(changed) == bool(differences(one.recorded, restarting(one.case)))
+        # One rollout at most: a second one would restart the pods again.
+        assert len(replica_sets(cluster, one.namespace)) == 1 + bool(changed), one.name
+    cluster.kubectl("delete", "namespace", *before, "--wait=false")
+    assert "Traceback" not in log.read_text()
 
 
 def test_deleting_scaling_and_serving_go_on_without_an_operator(

@@ -70,6 +70,11 @@ class Namespace:
         body: Object | None = json.loads(text) if text else None
         return body
 
+    def all_of(self, kind: str) -> list[Object]:
+        """Return the objects of a kind."""
+        items: list[Object] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        return items
+
     def condition(self, name: str, kind: str = "Ready") -> Object:
         """Return a condition of a resource, empty if there is none."""
         body = self.get("msd", name) or {}

@@ -219,9 +219,11 @@ def is_selected(body: Object, namespace: str, selector: str) -> bool:
 
 
 def _is_about(body: Object, selector: str) -> bool:
-    """Tell whether an Event is about the object of a field selector."""
-    _, _, uid = selector.partition("involvedObject.uid=")
-    return not uid or body.get("involvedObject", {}).get("uid") == uid
+    """Tell whether an Event is about the object of a field selector, or has its name."""
+    field, _, value = selector.partition("=")
+    if field == "metadata.name":
+        return bool(body["metadata"]["name"] == value)
+    return not value or body.get("involvedObject", {}).get("uid") == value
 
 
 def patched(live: Object, operations: list[Object]) -> Object:

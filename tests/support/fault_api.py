@@ -138,13 +138,12 @@ class Api:
         return await asyncio.to_thread(count)
 
     async def event_reasons(self, namespace: str) -> Counter[str]:
-        """Count the reasons of the Events of a namespace."""
-        events = await self.list(kinds.EVENT, namespace)
-        return Counter(
-            one["reason"]
-            for one in events
-            if one["involvedObject"].get("kind") == kinds.RESOURCE.kind
-        )
+        """Return how often each reason is counted on the Events of a namespace."""
+        counted: Counter[str] = Counter()
+        for one in await self.list(kinds.EVENT, namespace):
+            if one["involvedObject"].get("kind") == kinds.RESOURCE.kind:
+                counted[one["reason"]] += one["count"]
+        return counted
 
 
 async def until(

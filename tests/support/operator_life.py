@@ -157,9 +157,9 @@ class Life:
         return body
 
     def event_reasons(self) -> list[str]:
-        """Return the reasons of the Events, in the order in which they were created."""
+        """Return the reasons of the Events, each as often as it is counted, by first occurrence."""
         events = sorted(self.objects.all(kinds.EVENT), key=lambda one: one["metadata"]["uid"])
-        return [one["reason"] for one in events]
+        return [one["reason"] for one in events for _ in range(one["count"])]
 
 
 class OneOperator:

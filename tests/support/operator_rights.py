@@ -42,7 +42,12 @@ IN_WATCHED_NAMESPACES: dict[Right, str] = {
     ),
     **uses(kinds.POD, **WATCHED),
     **uses(kinds.CONFIG_MAP, get="references.missing_references"),
-    **uses(kinds.EVENT, create="cluster.post_event", list="claims.explained"),
+    **uses(
+        kinds.EVENT,
+        create="cluster.post_event",
+        list="claims.explained, event_folding.post_or_fold",
+        patch="event_folding.post_or_fold",
+    ),
     **{right: why for kind in CHILDREN for right, why in uses(kind, **APPLIED).items()},
     **{right: why for kind in CHILDREN for right, why in uses(kind, **REMOVED).items()},
 }

@@ -6,19 +6,23 @@ a new release; nothing overwrites one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from golden_cases import GOLDEN, Case
+from golden_cases import GOLDEN, IMAGE, Case, cases
 from mistral_operator.api import parse_resource
 from mistral_operator.api.yaml_documents import to_yaml
-from mistral_operator.render import children
+from mistral_operator.kube import names
+from mistral_operator.render import RenderContext, children
 
 RELEASED = GOLDEN / "released"
 ACCEPTED = RELEASED / "accepted.yaml"
+
+_PARTS = ("selector", "template")
+"""Parts of a Deployment that restart its pods when they change."""
 
 
 class AlreadyRecorded(Exception):
@@ -32,6 +36,52 @@ class Accepted:
     path: str
     changelog: str
     """The sentence of CHANGELOG.md about it."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """What the last release left of one resource, in a namespace of its own."""
+
+    namespace: str
+    case: Case
+    """The resource as it was recorded."""
+    recorded: Mapping[str, Any]
+    image: str = IMAGE
+    """Image of the server where the resource names none."""
+
+    @property
+    def name(self) -> str:
+        """The name of the case."""
+        return self.case.name
+
+    def namespace_object(self) -> dict[str, Any]:
+        """Return the namespace."""
+        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+
+    def resource(self) -> dict[str, Any]:
+        """Return the resource as its user wrote it."""
+        metadata = {"name": self.case.body["metadata"]["name"], "namespace": self.namespace}
+        return {**self.case.body, "metadata": metadata}
+
+    def deployment(self, uid: str) -> dict[str, Any]:
+        """Return the Deployment of the resource with this uid, as the release applied it."""
+        metadata = {**self.resource()["metadata"], "uid": uid, "generation": 1}
+        case = replace(self.case, body={**self.case.body, "metadata": metadata})
+        (today,) = [one for one in case.children() if one["kind"] == "Deployment"]
+        spec = {**today["spec"], **{part: self.recorded[part] for part in _PARTS}}
+        annotations = {**today["metadata"]["annotations"], names.ANNOTATION_APPLIED: "older"}
+        return {**today, "metadata": today["metadata"] | {"annotations": annotations}, "spec": spec}
+
+
+def released(folder: Path | None = None) -> list[Released]:
+    """Return what the last release left, of each of its cases that needs nothing else."""
+    files = {file.stem: file for file in sorted((folder or newest()).glob("*.yaml"))}
+    recorded = {name: yaml.safe_load(file.read_text()) for name, file in files.items()}
+    return [
+        Released(f"released-{name}", replace(cases()[name], body=one["resource"]), one)
+        for name, one in recorded.items()
+        if cases()[name].context == RenderContext(IMAGE) and cases()[name].activation is None
+    ]
 
 
 def record(folder: Path, cases: Iterable[Case]) -> None:
@@ -68,8 +118,7 @@ def accepted(file: Path = ACCEPTED) -> list[Accepted]:
 
 def differences(recorded: Mapping[str, Any], today: Mapping[str, Any]) -> list[str]:
     """Return the paths at which a rendered resource differs from the recorded one."""
-    parts = ("selector", "template")
-    return [path for one in parts for path in _differences(f"/{one}", recorded[one], today[one])]
+    return [path for one in _PARTS for path in _differences(f"/{one}", recorded[one], today[one])]
 
 
 def _differences(path: str, before: Any, after: Any) -> Iterator[str]:

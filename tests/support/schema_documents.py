@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 Documents = st.SearchStrategy[Any]
 
 _TYPICAL: dict[str, tuple[str, ...]] = {
-    patterns.QUANTITY: ("1Gi", "64Mi", "16Gi", "1Ti", "2", "500m", "1.5Gi", "1Pi"),
+    patterns.QUANTITY: ("1Gi", "64Mi", "16Gi", "1Ti", "2", "500m", "1.5Gi", "1Pi", "1e9", "2E+10"),
     patterns.OBJECT_NAME: ("a", "models", "a.b-c", "x" * 63, "api-keys"),
     patterns.IMAGE: ("server:2", "registry.example.com:5000/a/b:1@sha256:" + "0" * 64),
     patterns.URL: ("https://hub.example.com", "http://prometheus.monitoring:9090/x/"),

@@ -64,6 +64,10 @@ MISTYPED_OPTIONS = {
     ),
     "a long text": (("--gpu-memory", "x" * 5000), f"'{'x' * 32}...' is not a quantity: write"),
     "the smallest unit": (("--gpu-memory", "81559Ki"), "81559Ki is less than 1 GiB: write"),
+    "a small exponent": (
+        ("--gpu-memory", "1e3"),
+        "1e3 is less than 1 GiB: write the unit, such as 81559Mi",
+    ),
     "the name of a version": (
         ("--gpu-memory", H100, "--engine-version", "latest"),
         "'latest' is not a version of vLLM: write one such as 0.26 or 0.32.0",
@@ -146,7 +150,7 @@ SOURCES = {
     "a card that is a little larger than one that was measured": (
         ("81920Mi",),
         {},
-        "usable memory          79.18 GiB, that of an H100 80GB is assumed; this GPU was not",
+        "usable memory          79.18 GiB, that of an H100 is assumed; this GPU was not",
     ),
     "another card": (
         ("40Gi",),

@@ -1,12 +1,13 @@
 """The command `fit` for GPUs by name: options, table and JSON."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 
-from mistral_operator.fit.cards import NAMED_CARDS, card_named
-from mistral_operator.fit.gpu_memory import CARDS
+from mistral_operator.fit import cards
+from mistral_operator.fit.cards import CARDS, Card, card_named
 from operator_commands import document, run
 
 
@@ -22,7 +23,7 @@ def test_fit_without_anything_compares_all_gpus_that_it_knows() -> None:
 
     rows = {line.split()[0]: line for line in result.stdout.splitlines()[1:]}
     assert result.exit_code == 0
-    assert list(rows) == [one.name for one in NAMED_CARDS]
+    assert list(rows) == [one.name for one in CARDS]
     assert rows["h100"].endswith("  yes       605296    131072  18 requests of 32k")
     assert rows["a30"].endswith("  no             0         -  too little memory")
     assert "bfloat16 needs 8.0 or higher" in rows["t4"]
@@ -33,7 +34,7 @@ def test_fit_without_anything_compares_all_gpus_that_it_knows() -> None:
     [
         ("h100", "h100"),
         ("H100-80GB", "h100"),
-        ("NVIDIA H100 NVL", "h100-nvl"),
+        ("NVIDIA RTX 4090", "rtx-4090"),
         ("A100 40GB", "a100-40gb"),
         ("L40S", "l40s"),
     ],
@@ -58,11 +59,22 @@ def test_an_unknown_gpu_is_rejected_with_those_that_are_known(name: str, message
     assert f"Invalid value for --gpu: {message}" in " ".join(result.stderr.split())
 
 
-def test_the_cards_that_were_measured_have_their_measured_memory() -> None:
-    shown = {one.memory_mib for one in NAMED_CARDS}
+def test_the_table_is_sorted_by_memory() -> None:
+    assert sorted(CARDS, key=lambda one: one.memory_mib) == list(CARDS)
 
-    assert {one.shown_mib for one in CARDS} <= shown
-    assert sorted(shown) == [one.memory_mib for one in NAMED_CARDS]
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda one: one.name)
+def test_every_card_has_a_source(card: Card) -> None:
+    product = re.sub("-[0-9]+gb$", "", card.name).replace("-", " ").upper()
+
+    _, _, sources = (cards.__doc__ or "").partition("- Memory as nvidia-smi shows it")
+    assert re.search(rf"\b{product}\b", sources)
+
+
+def test_a_card_that_was_measured_has_its_measured_memory() -> None:
+    (one,) = documents("--gpu", "h200", "--gpus", "1")
+
+    assert one["usableGiB"] == 139.8
 
 
 def test_options_replace_the_settings_of_the_resource() -> None:

@@ -134,10 +134,11 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
-# Its own Events, and those about a claim that is not bound: the status quotes the newest one.
+# Its own Events, which it counts instead of repeating them, and those about a claim that is not bound:
+# the status quotes the newest one.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, list]
+  verbs: [create, list, patch]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]

@@ -25,6 +25,9 @@ _Override = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
 _ObjectOrEmpty = Annotated[
     str, Field(pattern=r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?)?$", max_length=253)
 ]
+_Object = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+]
 _Tag = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]*)?$", max_length=128)]
 _Digest = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Interval = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$")]
@@ -278,7 +281,7 @@ class ChartValues(_Values):
 
     replicas: int = Field(ge=0)
     image: Image
-    image_pull_secrets: list[_Kubernetes]
+    image_pull_secrets: list[_Object | _Kubernetes]
     server: Server
     endpoints: Endpoints
     admission: Admission

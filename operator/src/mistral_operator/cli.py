@@ -16,8 +16,8 @@ from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.manifest_file import InvalidManifest, read_resources
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.yaml_documents import to_yaml
-from mistral_operator.fit.cards import NamedCard, card_named
-from mistral_operator.fit.gpu_memory import GIB, parse_version
+from mistral_operator.fit.cards import GIB, Card, card_named
+from mistral_operator.fit.gpu_memory import parse_version
 from mistral_operator.kube.errors import CannotStart, InvalidResource
 from mistral_operator.kube.quantities import MAX_MEMORY, quantity_bytes
 from mistral_operator.process.settings import (
@@ -207,7 +207,7 @@ def _resources(source: IO[str]) -> list[Resource]:
         raise click.ClickException(str(error)) from error
 
 
-def _card(name: str) -> NamedCard:
+def _card(name: str) -> Card:
     try:
         return card_named(name)
     except ValueError as error:

@@ -11,8 +11,7 @@ from mistral_operator.api import DEFAULT_MODEL, parse_spec
 from mistral_operator.api.engine import MAX_CONTEXT
 from mistral_operator.api.spec import Spec
 from mistral_operator.fit import Fit, FitRequest, fit, source_of_figures
-from mistral_operator.fit.cards import NAMED_CARDS, NamedCard
-from mistral_operator.fit.gpu_memory import GIB, usable_memory
+from mistral_operator.fit.cards import CARDS, GIB, Card, usable_memory
 from mistral_operator.fit.suitability import GpuTraits, other_vendor
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.quantities import quantity_bytes
@@ -36,7 +35,7 @@ class Case:
     spec: Spec
     memory: int
     """Of one GPU, in bytes."""
-    card: NamedCard | None
+    card: Card | None
     request: FitRequest
     result: Fit
     unsuitable: str | None
@@ -64,7 +63,7 @@ class Case:
         return longest // self.counted_tokens if self.counted_tokens else 0
 
 
-def case(spec: Spec, memory: int, card: NamedCard | None, engine_version: str | None) -> Case:
+def case(spec: Spec, memory: int, card: Card | None, engine_version: str | None) -> Case:
     """Compute one case."""
     request = fit_request(spec, memory, engine_version)
     return Case(spec, memory, card, request, fit(request), _unsuitable(spec, card))
@@ -72,10 +71,10 @@ def case(spec: Spec, memory: int, card: NamedCard | None, engine_version: str | 
 
 def every_card(spec: Spec, engine_version: str | None) -> list[Case]:
     """Compute a resource on every GPU that is known by name."""
-    return [case(spec, one.memory_mib * _MIB, one, engine_version) for one in NAMED_CARDS]
+    return [case(spec, one.memory_mib * _MIB, one, engine_version) for one in CARDS]
 
 
-def _unsuitable(spec: Spec, card: NamedCard | None) -> str | None:
+def _unsuitable(spec: Spec, card: Card | None) -> str | None:
     resource = spec.pod.gpu.resource_name
     if (vendor := other_vendor(resource)) is not None:
         return f"{resource} is a device of {vendor}, and the server image is for GPUs of NVIDIA"

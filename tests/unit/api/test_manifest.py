@@ -187,6 +187,24 @@ SENTENCES: dict[str, tuple[Any, str]] = {
             " No and Yes as true or false, so put the value in quotes"
         ),
     ),
+    "such a word where none of the values is one": (
+        {"oom": {"policy": False}},
+        (
+            "spec.oom.policy: must be 'Observe', 'Recommend' or 'Apply'; YAML reads Off, On, No and"
+            " Yes as true or false"
+        ),
+    ),
+    "a fraction of memory without a unit": (
+        {"engine": {"kvCache": {"memory": 1.5}}},
+        (
+            "spec.engine.kvCache.memory: write it as a quoted quantity, such as 40Gi or 40G;"
+            " 1.5 GiB is 1.5Gi"
+        ),
+    ),
+    "a quantity with a negative exponent": (
+        {"cache": {"size": "1e-3"}},
+        "spec.cache.size: write it as a quoted quantity, such as 40Gi or 40G",
+    ),
     "a path that is a pattern": (
         {"gate": {"paths": ["/score", "/v1/.*"]}},
         "spec.gate.paths[1]: not valid: write a value such as /score or /v1/*",

@@ -69,6 +69,7 @@ DEFAULTS: dict[str, Any] = {
     "gate.limits.headSeconds": 30,
     "gate.limits.bodySeconds": 300,
     "gate.limits.receivedBytes": 1_073_741_824,
+    "gate.limits.refusalsPerSecond": 20,
     "gate.maxBodySize": "64Mi",
     "gate.fitMaxTokens": True,
     "gate.normalizeToolIds": True,

@@ -1,4 +1,4 @@
-"""Each Event is posted at least once and at most once, whatever the API server answers."""
+"""Each Event is counted at least once and at most once, whatever the API server answers."""
 
 import asyncio
 import logging
@@ -9,6 +9,7 @@ from builders import Object
 from fake_api_server import Write
 from fake_objects import ApiError
 from mistral_operator.kube import kinds
+from mistral_operator.kube.objects import key_of
 from operator_life import Life, play
 from operator_scenarios import failing, too_long_a_context
 
@@ -103,7 +104,7 @@ def test_an_event_that_is_rejected_for_good_is_given_up_with_one_line(
     play(scenario)
 
 
-def test_a_reason_that_comes_back_is_another_event() -> None:
+def test_a_reason_that_comes_back_is_counted_on_its_event() -> None:
     async def scenario(life: Life) -> None:
         await life.start()
         life.create()
@@ -114,8 +115,85 @@ def test_a_reason_that_comes_back_is_another_event() -> None:
             life.edit({"suspend": False})
             await life.settle(20)
 
-        names = [one["metadata"]["name"] for one in life.objects.all(kinds.EVENT)]
-        assert life.event_reasons().count("Suspended") == 3
-        assert len(names) == len({*names})
+        (event,) = suspensions(life)
+        assert event["count"] == 3
+        assert event["firstTimestamp"] < event["lastTimestamp"]
+
+    play(scenario)
+
+
+def suspensions(life: Life) -> list[Object]:
+    """Return the Events of suspensions."""
+    return [one for one in life.objects.all(kinds.EVENT) if one["reason"] == "Suspended"]
+
+
+def test_a_flood_of_one_reason_hides_no_other() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        before = {one["reason"] for one in life.objects.all(kinds.EVENT)}
+        for _ in range(50):
+            life.edit({"suspend": True})
+            await life.settle(20)
+            life.edit({"suspend": False})
+            await life.settle(20)
+
+        events = life.objects.all(kinds.EVENT)
+        reasons = [one["reason"] for one in events]
+        assert len(reasons) == len({*reasons}), "each reason is one line of kubectl describe"
+        assert before < {*reasons}
+        assert suspensions(life)[0]["count"] == 50
+
+    play(scenario)
+
+
+def test_events_are_in_the_order_of_their_last_occurrence() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        for suspend in (True, False, True):
+            life.edit({"suspend": suspend})
+            await life.settle(20)
+
+        events = sorted(life.objects.all(kinds.EVENT), key=lambda one: one["lastTimestamp"])
+        assert events[-1]["reason"] == "Suspended"
+
+    play(scenario)
+
+
+def test_an_event_that_expired_is_posted_anew() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        for _ in range(2):
+            life.edit({"suspend": True})
+            await life.settle(20)
+            (event,) = suspensions(life)
+            assert event["count"] == 1
+            life.objects.delete(kinds.EVENT, key_of(event))
+            life.edit({"suspend": False})
+            await life.settle(20)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("edit", [{"count": "many"}, {"count": None}, {"message": "forged"}])
+def test_an_edited_event_is_counted_on(edit: Object) -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create({"suspend": True})
+        await life.settle()
+        (event,) = suspensions(life)
+        life.objects.update(kinds.EVENT, key_of(event), lambda live: {**live, **edit})
+        for suspend in (False, True):
+            life.edit({"suspend": suspend})
+            await life.settle(20)
+
+        (event,) = suspensions(life)
+        assert event["count"] == 2
+        assert event["message"].startswith("Ready=False: ")
 
     play(scenario)

@@ -100,3 +100,72 @@ async def test_nothing_is_read_while_the_endpoint_is_ready(
 
     assert await missing_references(cluster, resource(CLAIM), ready) == []
     assert api.requests == []
+
+
+def unbound(phase: str = "Pending", **spec: str) -> Object:
+    """Return a claim without a volume."""
+    return {**live_object(name="weights", uid="its-uid"), "spec": spec, "status": {"phase": phase}}
+
+
+def listed(*items: Object) -> tuple[int, Object]:
+    """Return the answer to a list."""
+    return 200, {"metadata": {"resourceVersion": "1"}, "items": list(items)}
+
+
+FAILED: Object = {
+    **live_object(name="failed"),
+    "reason": "FailedBinding",
+    "message": "no persistent volumes available for this claim",
+    "lastTimestamp": "2026-03-01T12:00:00Z",
+}
+
+CANNOT_BIND: dict[str, tuple[Object, list[tuple[int, Object]], list[str]]] = {
+    "its class does not exist": (
+        unbound(storageClassName="gone"),
+        [(404, GONE), listed()],
+        ["StorageClass gone does not exist: create it, or replace the claim by one of another"],
+    ),
+    "there is no default class": (
+        unbound(),
+        [listed(), listed(FAILED)],
+        ["no StorageClass is the default", "FailedBinding: no persistent volumes available"],
+    ),
+    "no volume has been created for it": (
+        unbound(storageClassName=""),
+        [listed(FAILED)],
+        ["is not bound: Kubernetes reports: FailedBinding: no persistent volumes available"],
+    ),
+    "its volume is lost": (
+        unbound("Lost", storageClassName=""),
+        [listed({**FAILED, "type": "Warning", "reason": "ClaimLost"})],
+        ["Kubernetes reports: ClaimLost"],
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", [CLAIM, FILES], ids=["of the model", "of a volume"])
+@pytest.mark.parametrize(("claim", "answers", "parts"), CANNOT_BIND.values(), ids=CANNOT_BIND)
+async def test_a_claim_that_cannot_be_bound_is_named_with_the_cause(
+    cluster: Cluster,
+    api: ApiServer,
+    spec: Object,
+    claim: Object,
+    answers: list[tuple[int, Object]],
+    parts: list[str],
+) -> None:
+    api.script = [(200, claim), *answers]
+
+    (problem,) = await missing_references(cluster, resource(spec), NOTHING)
+
+    assert problem.reason is Reason.CLAIM_PENDING
+    for part in ("PersistentVolumeClaim weights is not bound", "spec.", *parts):
+        assert part in problem.message
+
+
+async def test_a_claim_that_waits_for_its_pod_is_no_problem(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    waits = {**FAILED, "reason": "WaitForFirstConsumer"}
+    api.script = [(200, unbound(storageClassName="")), listed(waits)]
+
+    assert await missing_references(cluster, resource(CLAIM), NOTHING) == []

@@ -13,7 +13,7 @@ from mistral_dev.installation import CLAIM
 from mistral_operator.api import Resource
 from mistral_operator.cli import main as operator
 from mistral_operator.fit import fit
-from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.fit.cards import GIB
 from mistral_operator.render.server_settings import SYSTEM_PROMPT
 from mistral_operator.status.model_fits import fit_request
 

@@ -6,7 +6,7 @@ import pytest
 
 from fit_requests import EAGER, H100, L40S, ONE_GPU, at
 from mistral_operator.fit import FitRequest, Weights, fit
-from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.fit.cards import GIB
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from fit_requests import (
     at,
 )
 from mistral_operator.fit import FitRequest, Weights, fit
-from mistral_operator.fit.gpu_memory import ENGINES, GIB
+from mistral_operator.fit.cards import GIB
+from mistral_operator.fit.gpu_memory import ENGINES
 
 TOLERANCE = 0.005
 """Of the tokens that vLLM reported."""

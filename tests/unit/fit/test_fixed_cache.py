@@ -6,7 +6,7 @@ import pytest
 
 from fit_requests import BEFORE, H100, ONE_GPU
 from mistral_operator.fit import FitRequest, fit
-from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.fit.cards import GIB
 
 
 @pytest.mark.parametrize("gib", [5, 48, 52])

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mistral_operator.fit import Fit, FitRequest, Weights, fit
-from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.fit.cards import GIB
 
 requests = st.builds(
     FitRequest,

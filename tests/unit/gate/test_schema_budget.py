@@ -1,12 +1,14 @@
 """Judging tool calls takes a bounded number of steps, whatever schema and arguments are."""
 
 import json
+import resource
+import time
 from typing import Any
 
 import pytest
 
 from gate_engine import Counted, FakeEngine, ask, call, choice, gate
-from mistral_server.gate.schema_costs import Budget, steps_of
+from mistral_server.gate.schema_costs import Budget, _resolve, steps_of
 from mistral_server.gate.schemas import TooComplex, schema_errors
 from mistral_server.gate.tool_calls import Call, Choice, Tools, evaluate_tool_calls
 
@@ -16,6 +18,85 @@ TOOL_LIMIT = Budget().steps
 def items(of: Any) -> dict[str, Any]:
     """Return a schema of a list in `x`."""
     return {"properties": {"x": {"type": "array", "items": of}}}
+
+
+def repeated(of: Any, doublings: int = 14) -> dict[str, Any]:
+    """Return a schema that applies another one thousands of times, by references."""
+    parts = {f"a{at}": {"allOf": [{"$ref": f"#/$defs/a{at + 1}"}] * 2} for at in range(doublings)}
+    return {"$ref": "#/$defs/a0", "$defs": {**parts, f"a{doublings}": of}}
+
+
+def nested(value: Any, levels: int = 200) -> Any:
+    """Return lists in lists, each long enough that its items are hashed."""
+    for _ in range(levels):
+        value = [*range(15), value]
+    return value
+
+
+NAMES = {f"k{at}": 0 for at in range(5000)}
+ZEROS = [0] * 15_000
+
+WHOLE: dict[str, tuple[Any, Any]] = {
+    "a constant of 15,000 numbers, repeated": (repeated({"const": ZEROS}), ZEROS),
+    "a constant of 5,000 names, repeated": (repeated({"const": NAMES}), NAMES),
+    "an enum of one long list, repeated": (repeated({"enum": [ZEROS]}), ZEROS),
+    "a length, repeated": (repeated({"minLength": 1}), "é" * 200_000),
+    "5,000 names that depend on one, repeated": (
+        repeated({"dependentRequired": {"k0": [*NAMES]}}),
+        NAMES,
+    ),
+    "the same in draft 7": (repeated({"dependencies": {"k0": [*NAMES]}}), NAMES),
+    "unique items of unique items": (
+        {"uniqueItems": True, "items": {"$ref": "#"}},
+        nested("x" * 400_000),
+    ),
+    "unique lists, repeated": (repeated({"uniqueItems": True}, 12), [[*ZEROS[:900], 1]] * 14),
+}
+"""What a keyword reads as a whole, in one pair of subschema and value."""
+
+
+@pytest.mark.parametrize(("schema", "value"), WHOLE.values(), ids=WHOLE)
+def test_what_is_read_as_a_whole_costs_its_size(schema: Any, value: Any) -> None:
+    before = time.process_time()
+    with pytest.raises(TooComplex):
+        schema_errors(json.dumps(schema).encode(), value)
+
+    # Half a second on an idle machine, which this one is not.
+    assert time.process_time() - before < 2
+
+
+def test_a_long_reference_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved: list[str] = []
+
+    def resolve(document: Any, reference: str) -> Any:
+        resolved.append(reference)
+        return _resolve(document, reference)
+
+    monkeypatch.setattr("mistral_server.gate.schema_costs._resolve", resolve)
+    schema_errors(json.dumps(repeated({"type": "array"}, 9)).encode(), [])
+
+    assert len(resolved) == len({*resolved}) == 10
+
+
+CHOICES: dict[str, tuple[Any, Any]] = {
+    "2,000 alternatives of a long list": (
+        {"oneOf": [{"required": ["a"]}] * 2000},
+        {"b": [0] * 20_000},
+    ),
+    "8,192 nested alternatives of a small object": (
+        json.loads(json.dumps(repeated({"const": 1}, 13)).replace("allOf", "anyOf")),
+        {"x": "y"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("schema", "value"), CHOICES.values(), ids=CHOICES)
+def test_of_many_alternatives_no_error_is_copied(schema: Any, value: Any) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    assert schema_errors(json.dumps(schema).encode(), value) == ["anyOf"]
+    # In KiB: the copies would take 2 GiB and 100 MiB.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 
 COSTLY: dict[str, tuple[Any, Any]] = {
@@ -77,7 +158,11 @@ def test_of_a_large_value_the_first_violation_is_found(title: str) -> None:
         ({"required": ["a", "b"]}, {"a": 1}, 3),
         ({"properties": {"a": {}, "b": {}}}, {"a": 1}, 4),
         (items({"type": "integer"}), {"x": [1, 2, 3]}, 6),
-        ({"uniqueItems": True}, [1, 2, 3], 4),
+        ({"uniqueItems": True}, [1, 2, 3], 1),
+        ({"uniqueItems": True}, [*range(100, 150)], 1 + 201 // 64),
+        ({"const": "a" * 100}, "b" * 200, 1 + (102 + 202) // 64),
+        ({"maxLength": 9}, "b" * 200, 1 + 202 // 64),
+        ({"type": "string"}, "b" * 200, 1),
         ({"prefixItems": [{}, {}]}, [1, 2, 3], 3),
         ({"items": None}, [1, 2, 3], 1),
     ],

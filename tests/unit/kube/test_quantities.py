@@ -25,13 +25,21 @@ from mistral_operator.kube.quantities import (
         ("2Gi", "2147483648"),
         ("81559Mi", "85520809984"),
         ("1Ei", "1152921504606846976"),
+        ("1E", "1000000000000000000"),
+        ("1e3", "1000"),
+        ("1.5E+3", "1500"),
+        ("12e6", "12000000"),
+        ("1e-3", "0.001"),
     ],
 )
 def test_a_quantity_is_its_number_times_its_suffix(text: str, value: str) -> None:
     assert parse_quantity(text) == Decimal(value)
 
 
-@pytest.mark.parametrize("text", ["", "Gi", "-1", "1 Gi", "1gb", "1GB", ".5", "1Gi ", "1\n", "0x1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "Gi", "-1", "1 Gi", "1gb", "1GB", ".5", "1Gi ", "1\n", "0x1", "1e", "1e999", "1e3Gi"],
+)
 def test_what_is_no_quantity_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity such as 500m, 2 or 16Gi"):
         parse_quantity(text)

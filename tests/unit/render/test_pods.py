@@ -273,6 +273,19 @@ def test_the_defaults_of_the_installation_reach_every_pod() -> None:
     assert spec["priorityClassName"] == "inference"
 
 
+@pytest.mark.parametrize("secret", ["registry", {"name": "registry"}])
+def test_the_installation_names_pull_secrets_as_a_pod_or_a_resource_does(secret: Any) -> None:
+    spec = template({}, {"imagePullSecrets": [secret]})["spec"]
+
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize("secret", [{"name": "a", "key": "b"}, {"secret": "a"}, {"name": 1}, 1])
+def test_what_names_no_pull_secret_is_refused(secret: Any) -> None:
+    with pytest.raises(ValueError, match="imagePullSecrets"):
+        PodDefaults.model_validate({"imagePullSecrets": [secret]})
+
+
 def test_a_resource_overrides_the_defaults_and_keeps_the_others() -> None:
     own: Object = {
         "env": [{"name": "NO_PROXY", "value": "*"}],

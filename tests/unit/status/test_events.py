@@ -14,6 +14,8 @@ from mistral_operator.api import (
     Status,
     Step,
 )
+from mistral_operator.control.event_folding import folded
+from mistral_operator.kube import names
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
 from status_inputs import condition
 
@@ -119,16 +121,28 @@ def test_an_event_tells_of_another_number_of_replicas_and_why() -> None:
 LATER = "2026-03-01T12:00:01.000000Z"
 
 
-def test_a_repeated_event_has_the_same_name_until_its_transition_is_recorded() -> None:
+def test_what_happens_again_is_the_same_event_in_any_words() -> None:
     def name(after: Condition, at: str = AT, recorded: str | None = None) -> str:
         before = Status(last_update_time=recorded)
         (event,) = transition_events(resource(), before, Status(conditions=[after]), at)
         result: str = event["metadata"]["name"]
         return result
 
-    assert name(FAILED) == name(FAILED, LATER)
-    assert len({name(FAILED), name(READY), name(FAILED, recorded=AT)}) == 3
+    again = condition(reason=Reason.SERVER_FAILED, message="EngineDied: the GPU fell off the bus")
+    assert name(FAILED) == name(FAILED, LATER) == name(FAILED, recorded=AT) == name(again)
+    assert name(FAILED) != name(READY)
     assert name(FAILED).startswith("small.")
+
+
+def test_an_event_knows_the_status_that_its_transition_follows() -> None:
+    def follows(recorded: str | None, at: str) -> str:
+        before = Status(last_update_time=recorded)
+        (event,) = transition_events(resource(), before, Status(conditions=[FAILED]), at)
+        result: str = event["metadata"]["annotations"][names.ANNOTATION_FOLLOWS]
+        return result
+
+    assert follows(None, AT) == follows(None, LATER)
+    assert follows(AT, LATER) == f"{AT}/1"
 
 
 @pytest.mark.parametrize("character", ["x", "é", "\N{FIRE}"])
@@ -190,6 +204,16 @@ def test_what_happens_with_memory_is_told_once(
     assert memory_events(resource(), Status(oom=after), after, AT) == []
 
 
+OTHER = SEEN.model_copy(update={"pod": "small-2"})
+
+
+def test_failures_of_one_class_are_one_event_that_counts_them() -> None:
+    (event,) = memory_events(resource(), Status(), Oom(events=[SEEN, OTHER]), AT)
+
+    assert event["count"] == 2
+    assert event["message"] == "pod small-2: 8192 needed, 1344 fit"
+
+
 def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
     (event,) = memory_events(resource(), Status(), Oom(steps=[TRYING]), AT)
 
@@ -199,12 +223,22 @@ def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
     )
 
 
-def test_two_failures_of_one_class_are_two_events_whatever_is_decided_later() -> None:
-    another = SEEN.model_copy(update={"time": "2026-03-01T12:01:00Z"})
-    names = [
-        one["metadata"]["name"]
-        for at in (AT, LATER)
-        for one in memory_events(resource(), Status(), Oom(events=[SEEN, another]), at)
-    ]
+@pytest.mark.parametrize(
+    ("posted", "repeated", "added"),
+    [
+        pytest.param([SEEN], [SEEN], 0, id="the same again"),
+        pytest.param([SEEN, OTHER], [SEEN, OTHER], 0, id="both again"),
+        pytest.param([SEEN], [SEEN, OTHER], 1, id="another one since"),
+        pytest.param([SEEN, OTHER], [SEEN], 0, id="one less is known"),
+    ],
+)
+def test_failures_that_are_posted_again_are_counted_once(
+    posted: list[OomEvent], repeated: list[OomEvent], added: int
+) -> None:
+    """An operator was killed between the Event and the status."""
+    (live,) = memory_events(resource(), Status(), Oom(events=posted), AT)
+    live["metadata"]["resourceVersion"] = "1"
+    (again,) = memory_events(resource(), Status(), Oom(events=repeated), LATER)
 
-    assert (names[:2], len(set(names))) == (names[2:], 2)
+    counts = [one["value"] for one in folded(live, again) if one["path"] == "/count"]
+    assert counts == ([len(posted) + added] if added else [])

@@ -119,6 +119,10 @@ class Limits(ApiModel):
     received_bytes: int = Field(default=1_073_741_824, ge=1_048_576, le=1_099_511_627_776)
     """Maximum size of all request bodies that one API process is receiving, in bytes. Further
     requests return 503."""
+    refusals_per_second: int = Field(default=20, ge=1, le=100_000)
+    """Responses with status 4xx that one API process sends without delay, per second. Further ones
+    are delayed by up to 10 seconds, since clients that repeat rejected requests in a loop would
+    slow down the streams of all others. 429 is never delayed."""
 
 
 Origin = Annotated[str, Field(min_length=8, max_length=128, pattern=patterns.ORIGIN)]

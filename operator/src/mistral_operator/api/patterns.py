@@ -3,10 +3,10 @@
 Each can be read by the API server (RE2), pydantic (Rust) and Python, without lookaround.
 """
 
-QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
-"""A Kubernetes quantity, without sign and exponent."""
+QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE]\+?[0-9]{1,2}|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+"""A Kubernetes quantity, without sign and negative exponent."""
 
-NUMBER_AND_UNIT = r"^[0-9]+(\.[0-9]+)?[A-Za-z]*$"
+NUMBER_AND_UNIT = r"^[0-9]+(\.[0-9]+)?([eE]\+?[0-9]{1,2}|[A-Za-z]*)$"
 """A number and any unit. The API server checks the unit apart, with a message."""
 
 QUANTITY_MESSAGE = "write it as a quoted quantity, such as 40Gi or 40G"

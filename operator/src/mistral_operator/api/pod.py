@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
 from mistral_operator.api import patterns
 from mistral_operator.api.affinity import Affinity
@@ -269,7 +269,8 @@ class PodParts(ApiModel):
     image_pull_secrets: list[Annotated[Name, BeforeValidator(_is_a_name)]] = Field(
         default=[], max_length=8
     )
-    """Names of Secrets with registry credentials."""
+    """Names of Secrets with registry credentials, such as `[my-registry]`: only the names, unlike
+    in a pod, where each is `name: my-registry`."""
     priority_class_name: Name | None = None
     """PriorityClass of the pods."""
     runtime_class_name: Name | None = None
@@ -290,6 +291,17 @@ class PodDefaults(PodParts):
 
     model_config = ConfigDict(extra="forbid")
     rules: ClassVar[tuple[Rule, ...]] = (_MOUNTS_HAVE_VOLUMES,)
+
+    @field_validator("image_pull_secrets", mode="before")
+    @classmethod
+    def _take_references(cls, value: Any) -> Any:
+        """Take `name: my-registry` too, as charts do: no schema of a CRD could allow both."""
+        if not isinstance(value, list):
+            return value
+        return [
+            one["name"] if isinstance(one, dict) and one.keys() == {"name"} else one
+            for one in value
+        ]
 
 
 class Pod(PodParts):

@@ -96,22 +96,31 @@ def _quotes(kind: str, value: Any) -> str:
 
 _TRUTH = {"true", "false"}
 
+_MAX_FRACTION = 1e6
+"""A larger number is not meant in GiB or CPUs, and `:g` shows it with an exponent."""
+
 
 def _literal(error: ErrorDetails) -> str:
     expected = error.get("ctx", {})["expected"]
     if error["loc"][-1] == "[key]":
         return allowed_keys_message(_QUOTED.findall(expected))
-    if isinstance(error["input"], bool):
-        return (
-            f"must be {expected}; YAML reads Off, On, No and Yes as true or false, so put the value"
-            " in quotes"
-        )
-    return f"must be {expected}"
+    if not isinstance(error["input"], bool):
+        return f"must be {expected}"
+    quoted = any(one.lower() in _WORDS for one in _QUOTED.findall(expected))
+    return (
+        f"must be {expected}; YAML reads Off, On, No and Yes as true or false"
+        f"{', so put the value in quotes' if quoted else ''}"
+    )
+
+
+_WORDS = {"off", "on", "no", "yes"}
+"""Words that YAML 1.1 reads as truth values."""
 
 
 def _quantity(location: tuple[int | str, ...], value: Any) -> str:
+    fraction = isinstance(value, float) and 0 < value < _MAX_FRACTION
     if location[-1] != "cpu":
-        return QUANTITY_MESSAGE
-    if isinstance(value, float) and value > 0:
+        return f"{QUANTITY_MESSAGE}; {value:g} GiB is {value:g}Gi" if fraction else QUANTITY_MESSAGE
+    if fraction:
         return f'write "{value:g}" or {value * 1000:g}m'
     return 'write it as a quoted quantity, such as "2" or 500m'

@@ -1,6 +1,6 @@
 """The claim of a cache: what it is, why it is not bound, and what of it cannot change."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
@@ -62,13 +62,42 @@ def differing(resource: Resource, claim: ClaimFacts | None) -> Problem | None:
     )
 
 
-async def explained(cluster: Cluster, namespace: str, claim: ClaimFacts) -> ClaimFacts:
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """What to do about a claim that is not bound, besides creating what is missing."""
+
+    other_class: str
+    """Where its StorageClass does not exist."""
+    any_class: str
+    """Where it names none, and none is the default."""
+    other_mode: str
+    """Where its StorageClass may not offer ReadWriteMany."""
+
+
+OF_CACHE = Remedies(
+    other_class="correct spec.cache.storageClassName",
+    any_class="set spec.cache.storageClassName",
+    other_mode=(
+        "set spec.cache.accessMode to ReadWriteOnce, with which all replicas run on one node"
+    ),
+)
+OF_ANOTHER = Remedies(
+    other_class="replace the claim by one of another class",
+    any_class="replace the claim by one that names a class",
+    other_mode="replace the claim by one with another access mode",
+)
+"""For a claim that the operator did not create."""
+
+
+async def explained(
+    cluster: Cluster, namespace: str, claim: ClaimFacts, remedies: Remedies = OF_CACHE
+) -> ClaimFacts:
     """Return a claim that is not bound with the cause, as far as the operator may look.
 
     Raises:
         Unavailable: the API server cannot be reached.
     """
-    missing = await _missing_class(cluster, claim)
+    missing = await _missing_class(cluster, claim, remedies)
     event = await _newest_event(cluster, namespace, claim.uid)
     causes = [missing] if missing else []
     failed = False
@@ -79,21 +108,22 @@ async def explained(cluster: Cluster, namespace: str, claim: ClaimFacts) -> Clai
     if failed and not missing and claim.access_modes == ("ReadWriteMany",):
         causes.insert(
             0,
-            "check that its StorageClass offers ReadWriteMany, or set spec.cache.accessMode to"
-            " ReadWriteOnce, with which all replicas run on one node",
+            f"check that its StorageClass offers ReadWriteMany, or {remedies.other_mode}",
         )
     return replace(claim, cause=". ".join(causes), hopeless=bool(missing) or failed)
 
 
-async def _missing_class(cluster: Cluster, claim: ClaimFacts) -> str:
+async def _missing_class(cluster: Cluster, claim: ClaimFacts, remedies: Remedies) -> str:
     """Return what is wrong with the StorageClass of a claim, empty if nothing is known to be."""
+    if claim.storage_class == "":
+        return ""  # its volume has no class either, and an administrator creates it
     try:
         if claim.storage_class:
             if await cluster.get(STORAGE_CLASS, "", claim.storage_class) is not None:
                 return ""
             return (
-                f"StorageClass {claim.storage_class} does not exist: create it, or correct"
-                " spec.cache.storageClassName"
+                f"StorageClass {claim.storage_class} does not exist: create it, or"
+                f" {remedies.other_class}"
             )
         classes = await cluster.list_some(STORAGE_CLASS, None)
     except Unavailable:
@@ -103,8 +133,8 @@ async def _missing_class(cluster: Cluster, claim: ClaimFacts) -> str:
     if any(_is_default(one) for one in classes):
         return ""
     return (
-        "no StorageClass is the default of the cluster: set spec.cache.storageClassName, or mark"
-        " one as the default"
+        f"no StorageClass is the default of the cluster: {remedies.any_class}, or mark one as the"
+        " default"
     )
 
 

@@ -8,15 +8,14 @@ its Events.
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from mistral_operator.control.dependencies import Dependencies
+from mistral_operator.control.event_folding import Event, post_or_fold
 from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Unavailable
+from mistral_operator.kube.names import ANNOTATION_FOLLOWS
 from mistral_operator.kube.objects import Key
 
 log = logging.getLogger(__name__)
-
-Event = dict[str, Any]
 
 HELD_BACK = 4
 """Attempts for which a status waits for its Events: with the queue's back-off, about 10 s."""
@@ -29,8 +28,9 @@ class _Backlog:
     """Events of a resource that could not be posted yet."""
 
     failures: int = 0
-    events: dict[str, Event] = field(default_factory=dict)
-    """By name, the oldest first; filled once the status does not wait any more."""
+    events: dict[tuple[str, str], Event] = field(default_factory=dict)
+    """By name and what they follow, the oldest first; filled once the status does not wait any
+    more."""
 
 
 class EventPoster:
@@ -48,11 +48,11 @@ class EventPoster:
             Unavailable: the API server takes none now; nothing must be recorded yet.
         """
         backlog = self._backlogs.get(key, _Backlog())
-        left = {**backlog.events, **{one["metadata"]["name"]: one for one in events}}
+        left = {**backlog.events, **{_occurrence(one): one for one in events}}
         try:
-            for name, event in list(left.items()):
+            for occurrence, event in list(left.items()):
                 await self._post(key, event)
-                del left[name]
+                del left[occurrence]
         except Unavailable as error:
             backlog.failures += 1
             self._backlogs[key] = backlog
@@ -70,13 +70,18 @@ class EventPoster:
         self._backlogs.pop(key, None)
 
     async def _post(self, key: Key, event: Event) -> None:
-        """Post an Event, unless it exists or the API server will never take it."""
+        """Post an Event, unless it is counted already or the API server will never take it."""
         try:
-            await self._cluster.post_event(key.namespace, event)
+            await post_or_fold(self._cluster, event)
         except Unavailable:
             raise
         except NamespaceTerminating:
             return  # the resource goes with its namespace
         except ClusterError as error:
-            if error.status != 409:
-                log.warning("%s/%s: Event %s is lost: %s", *key, event["reason"], error)
+            log.warning("%s/%s: Event %s is lost: %s", *key, event["reason"], error)
+
+
+def _occurrence(event: Event) -> tuple[str, str]:
+    """Return what makes two posts the same: the Event, and what it follows."""
+    metadata = event["metadata"]
+    return metadata["name"], metadata["annotations"][ANNOTATION_FOLLOWS]

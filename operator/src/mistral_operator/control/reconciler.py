@@ -42,7 +42,7 @@ from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.render.allowed import check_allowed
 from mistral_operator.render.pod_defaults import with_defaults
 from mistral_operator.status import StatusInput, report, report_invalid
-from mistral_operator.watch.facts import Observed
+from mistral_operator.watch.facts import Observed, PodFacts
 from mistral_operator.watch.workqueue import ReconcileOutcome
 
 log = logging.getLogger(__name__)
@@ -180,6 +180,8 @@ class Reconciler:
             server_image=self._dependencies.context.server_image,
         )
         status = await self._statuses.report(status_input, report)
+        if any(_waits_for_claim(pod) for pod in observed.pods):
+            self._dependencies.requeue_after(key, PENDING_SECONDS)
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
             return ReconcileOutcome.RETRY
@@ -239,6 +241,11 @@ class Reconciler:
         self._postponed.pop(key, None)
         self._statuses.forget(key)
         return ReconcileOutcome.SETTLED
+
+
+def _waits_for_claim(pod: PodFacts) -> bool:
+    """Tell whether the scheduler waits for a claim, of which Events tell the cause later."""
+    return "PersistentVolumeClaim" in pod.unschedulable
 
 
 def _status_of(body: Body, spec: Spec) -> Status:

@@ -2,16 +2,19 @@
 
 A missing Secret shows in the pod's container status, with its name. A missing ConfigMap or claim
 that is mounted as a volume does not: the pod just stays pending. So the operator looks, but only
-while the endpoint is not ready, and never at a Secret.
+while the endpoint is not ready, and never at a Secret. Of a claim that is there but has no volume,
+the pod tells neither the name nor the cause.
 """
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
 from mistral_operator.api.volumes import Volume
+from mistral_operator.control.claims import OF_ANOTHER, explained
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import CLAIM, CONFIG_MAP
-from mistral_operator.watch.facts import Observed
+from mistral_operator.status.cache import not_bound
+from mistral_operator.watch.facts import Observed, claim_facts
 
 
 async def missing_references(
@@ -52,28 +55,39 @@ async def _claim(cluster: Cluster, resource: Resource) -> Problem | None:
     reference = resource.spec.model.source.persistent_volume_claim
     if reference is None:
         return None
-    if await cluster.get(CLAIM, resource.namespace, reference.claim_name) is not None:
+    field = "spec.model.source.persistentVolumeClaim.claimName"
+    return await _problem_of_claim(cluster, resource.namespace, reference.claim_name, field)
+
+
+async def _problem_of_claim(
+    cluster: Cluster, namespace: str, name: str, field: str
+) -> Problem | None:
+    """Return that a claim does not exist, or why it cannot be bound."""
+    body = await cluster.get(CLAIM, namespace, name)
+    if body is None:
+        message = f"PersistentVolumeClaim {name} does not exist: create it, or correct {field}"
+        return Problem(Reason.CLAIM_MISSING, message)
+    if body.get("status", {}).get("phase") not in _UNBOUND:
         return None
-    return Problem(
-        Reason.CLAIM_MISSING,
-        f"PersistentVolumeClaim {reference.claim_name} does not exist: create it, or correct"
-        " spec.model.source.persistentVolumeClaim.claimName",
-    )
+    facts = claim_facts(body, body["metadata"]["uid"])
+    facts = await explained(cluster, namespace, facts, OF_ANOTHER)
+    if not facts.hopeless:
+        return None  # it may take a moment, or wait for the pod to be scheduled
+    return Problem(Reason.CLAIM_PENDING, f"{not_bound(facts)}. Its name is in {field}")
+
+
+_UNBOUND = {"Pending", "Lost"}
+"""Phases of a claim that no pod can use."""
 
 
 async def _volumes(cluster: Cluster, resource: Resource) -> Problem | None:
-    """Return the first object of an additional volume that does not exist."""
+    """Return the first object of an additional volume that cannot be mounted."""
     for volume in resource.spec.pod.volumes:
         field = f"volume {volume.name} in spec.pod.volumes, or in the chart value endpoints.pod"
-        claim = volume.persistent_volume_claim
-        if claim is not None:
-            at = resource.namespace, claim.claim_name
-            if await cluster.get(CLAIM, *at) is None:
-                return Problem(
-                    Reason.CLAIM_MISSING,
-                    f"PersistentVolumeClaim {claim.claim_name} does not exist: create it, or"
-                    f" correct {field}",
-                )
+        if (claim := volume.persistent_volume_claim) is not None:
+            problem = await _problem_of_claim(cluster, resource.namespace, claim.claim_name, field)
+            if problem is not None:
+                return problem
         for name in _config_maps(volume):
             if await cluster.get(CONFIG_MAP, resource.namespace, name) is None:
                 return Problem(

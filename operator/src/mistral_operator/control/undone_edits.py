@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from mistral_operator.api import Resource
 from mistral_operator.apply.plan import CHANGED, Apply, Plan
 from mistral_operator.control.dependencies import Dependencies
+from mistral_operator.control.event_folding import post_or_fold
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
@@ -20,9 +21,9 @@ Live = Mapping[tuple[Kind, str], LiveChild]
 
 WINDOW_SECONDS = 3600.0
 MOST_OF_A_FIELD = 3
-"""Events about one field within the window: a controller that repeats its edit fills no list."""
+"""Edits of one field that are reported within the window: one that repeats costs few writes."""
 MOST = 10
-"""Events of one resource within the window."""
+"""Edits of one resource that are reported within the window."""
 
 _REPLICAS = "/spec/replicas"
 
@@ -75,11 +76,10 @@ class UndoneEdits:
     async def _post(self, resource: Resource, note: str, version: str) -> None:
         event = undone_event(resource, note, version, self._dependencies.now())
         try:
-            await self._dependencies.cluster.post_event(resource.namespace, event)
+            await post_or_fold(self._dependencies.cluster, event)
         except ClusterError as error:
             # It says nothing that the log does not: no pass waits for it.
-            if error.status != 409:
-                log.info("%s/%s: %s", resource.namespace, resource.name, error)
+            log.info("%s/%s: %s", resource.namespace, resource.name, error)
 
 
 def _note(resource: Resource, step: Apply, pointer: str) -> str:

@@ -1,75 +1,14 @@
-"""The usable memory of GPUs, and the memory that vLLM takes beside weights and KV cache.
+"""The memory that vLLM takes beside weights and KV cache.
 
-The measured figures behind `fit`, one row per card and one per version of vLLM. They come from the
-full-size model with random weights on one and two GPUs (docs/gpu.md), without flashinfer.
+The measured figures behind `fit`, one row per version of vLLM. They come from the full-size model
+with random weights on one and two GPUs (docs/gpu.md), without flashinfer. `cards` has the memory of
+the GPUs themselves.
 """
 
 import re
 from dataclasses import dataclass
 
-GIB = 1024**3
-
-_MIB_PER_GIB = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A GPU whose usable memory was measured."""
-
-    name: str
-    shown_mib: int
-    """Memory as shown by nvidia-smi and the node label nvidia.com/gpu.memory."""
-    usable_gib: float
-    """Memory as reported by torch; vLLM takes its share of this."""
-
-
-CARDS = (
-    # 99.413 % and 99.572 % of the shown memory.
-    Card("H100 80GB", 81_559, 79.18),
-    Card("H200", 143_771, 139.801),
-)
-"""The measured cards, by ascending memory."""
-
-UNMEASURED_SHARE = 0.975
-"""Usable share of a GPU that was not measured. Slightly below the lowest value in users' error
-messages of torch: 21.96 GiB on a GPU of 24 GB, 97.6 % of the 23,034 MiB of that user's L4
-(rhymes-ai/Aria, issue 24). Others: 98.0 % on A30 (23.53 of 24 GiB), 98.6 % on RTX 4090,
-98.7 % on L40, 99.1 % on A100 80GB."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsableMemory:
-    """Memory of one GPU that a program can use."""
-
-    gib: float
-    source: str
-    """Source of the figure, as text for users."""
-
-
-def usable_memory(shown_bytes: int) -> UsableMemory:
-    """Return the usable memory of a GPU, from the memory that nvidia-smi shows.
-
-    The size identifies the card: only the size is available from the node label, the resource and
-    the command line, and a MIG slice has the product name of the card but not its size. A GPU has
-    at least as much usable memory as any measured card that is not larger, so more shown memory
-    never means less usable memory.
-    """
-    shown_gib = shown_bytes / GIB
-    usable = UsableMemory(
-        shown_gib * UNMEASURED_SHARE,
-        f"{UNMEASURED_SHARE:.1%} is assumed; this GPU was not measured",
-    )
-    for card in CARDS:
-        if shown_gib * _MIB_PER_GIB >= card.shown_mib and card.usable_gib >= usable.gib:
-            same = round(shown_gib * _MIB_PER_GIB) == card.shown_mib
-            source = f"as measured on an {card.name}" if same else _as_of(card)
-            usable = UsableMemory(card.usable_gib, source)
-    return usable
-
-
-def _as_of(card: Card) -> str:
-    return f"that of an {card.name} is assumed; this GPU was not measured"
-
+from mistral_operator.fit.cards import GIB
 
 _FREE_BELOW_USABLE_GIB = 0.52
 _FREE_BELOW_USABLE_WITH_RANKS_GIB = 1.43

@@ -1,9 +1,9 @@
 """How vLLM divides the memory of the GPUs, and whether it suffices.
 
 The rule is that of vLLM: the usable memory of the GPU times the share, less weights, peak
-activations, a constant and CUDA graphs. `gpu_memory` has the measured figures by card and by
-version of vLLM. On one and two GPUs every measured KV cache is within 0.5 % of the result; 4 and 8
-GPUs are arithmetic.
+activations, a constant and CUDA graphs. `cards` has the usable memory of GPUs, `gpu_memory` the
+measured figures by version of vLLM. On one and two GPUs every measured KV cache is within 0.5 % of
+the result; 4 and 8 GPUs are arithmetic.
 
 With a KV cache of a fixed size vLLM ignores the share (`gpu_worker.py`,
 `determine_available_memory`), except that the share must be free at startup (`request_memory`).
@@ -14,7 +14,8 @@ memory that is free at startup.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mistral_operator.fit.gpu_memory import GIB, engine_overhead, free_memory, usable_memory
+from mistral_operator.fit.cards import GIB, usable_memory
+from mistral_operator.fit.gpu_memory import engine_overhead, free_memory
 
 TEXT_WEIGHTS_GIB = 43.94
 """bf16 weights of the language model, as vLLM loads them on one GPU."""

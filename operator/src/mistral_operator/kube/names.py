@@ -34,6 +34,10 @@ be computed from the pod, which admission may have changed."""
 ANNOTATION_ACTIVATION = f"{GROUP}/activation"
 """Settings of an endpoint for the activator, as JSON, on its EndpointSlice."""
 
+ANNOTATION_FOLLOWS = f"{GROUP}/follows"
+"""What the last occurrences of an Event follow, such as the time of the status before them, and how
+many they are. It tells another occurrence from one that is posted again."""
+
 CALLERS = f"{GROUP}/callers"
 """Label of activators whose callers are limited, and annotation of the port map once the
 NetworkPolicies for that are written."""

@@ -30,17 +30,17 @@ _SUFFIXES: dict[str, Decimal] = {
     "Pi": Decimal(1024) ** 5,
     "Ei": Decimal(1024) ** 6,
 }
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)")
+_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,2})?)([a-zA-Z]*)")
 
 
 def parse_quantity(text: str) -> Decimal:
-    """Return the value of a quantity such as 500m, 2 or 16Gi.
+    """Return the value of a quantity such as 500m, 2, 16Gi or 12e6.
 
     Raises:
         ValueError: the text is not a quantity.
     """
     match = _QUANTITY.fullmatch(text) if len(text) <= MAX_QUANTITY else None
-    if match is None or match[2] not in _SUFFIXES:
+    if match is None or match[2] not in _SUFFIXES or (match[2] and "e" in match[1].lower()):
         raise ValueError(f"{text[:MAX_QUANTITY]!r} is not a quantity such as 500m, 2 or 16Gi")
     return Decimal(match[1]) * _SUFFIXES[match[2]]
 

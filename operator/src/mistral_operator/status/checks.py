@@ -7,8 +7,10 @@ the scheduler's sentence about it.
 from collections.abc import Callable
 
 from mistral_operator.api import Reason
+from mistral_operator.api.status import Problem
 from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
+from mistral_operator.status import limits
 from mistral_operator.status.cache import claim
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.model_fits import FitVerdict
@@ -43,11 +45,17 @@ def problems(status_input: StatusInput) -> Verdict | None:
     """Something kept the operator from applying the children."""
     if not status_input.problems:
         return None
-    message = "; ".join(problem.message for problem in status_input.problems)
+    message = "; ".join(_explained(problem) for problem in status_input.problems)
     for problem in status_input.problems:
         if problem.reason is not Reason.CREATING:
             return stuck(problem.reason, message)
     return waiting(Reason.CREATING, message)
+
+
+def _explained(problem: Problem) -> str:
+    """Return what keeps the operator from applying a child, and what to change if a quota does."""
+    sentence = limits.advice(problem.message) if problem.reason is Reason.APPLY_FAILED else ""
+    return f"{sentence}. {problem.message}" if sentence else problem.message
 
 
 def given_up(status_input: StatusInput) -> Verdict | None:
@@ -127,7 +135,11 @@ def rejected(status_input: StatusInput) -> Verdict | None:
     facts = status_input.observed.deployment
     if facts is None or not facts.replica_failure:
         return None
-    return stuck(Reason.POD_REJECTED, f"the API server rejects the pods: {facts.replica_failure}")
+    sentence = limits.advice(facts.replica_failure)
+    start = f"{sentence}. The" if sentence else "the"
+    return stuck(
+        Reason.POD_REJECTED, f"{start} API server rejects the pods: {facts.replica_failure}"
+    )
 
 
 def pods(status_input: StatusInput) -> Verdict | None:

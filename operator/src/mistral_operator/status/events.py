@@ -1,11 +1,15 @@
 """Events on transitions: what changed between two statuses, for `kubectl describe`. Pure.
 
-The name of an Event follows from the transition and from the status that it starts from. Events are
-posted before the status that records their transition, so an operator that takes over in between
-posts them again under the same names, and the API server rejects the repetitions.
+The name of an Event follows from its resource and from what happened, not from when and in which
+words: the same again is the same Event with a higher count, as other controllers fold theirs. So a
+resource has few Events, and no reason hides the others. Events are posted before the status that
+records their transition, and an operator that takes over in between posts them again. The status
+that a transition follows, in an annotation, tells such a repetition from another occurrence.
 """
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +61,7 @@ def scaling_event(
         f"Autoscaling: {scaling.message}",
         _moment(before, now),
         warning=False,
-        identity=f"Autoscaling/{scaling.reason}/{scaling.replicas}",
+        identity=f"Autoscaling/{scaling.reason}",
     )
 
 
@@ -67,24 +71,37 @@ def memory_events(
     """Return an Event for each memory failure and for each change that it led to."""
     old, new = before.oom or Oom(), after or Oom()
     events = [
-        (True, one.failure, f"pod {one.pod}: {one.evidence}", f"{one.pod}/{one.time}")
+        (True, one.failure, f"pod {one.pod}: {one.evidence}")
         for one in new.events
         if one not in old.events
     ]
     events += [
-        (False, _STEP_REASONS[one.outcome], _note(one), "")
-        for one in new.steps
-        if one not in old.steps
+        (False, _STEP_REASONS[one.outcome], _note(one)) for one in new.steps if one not in old.steps
     ]
     if new.recommendation is not None and new.recommendation != old.recommendation:
-        events.append((False, "RemedyRecommended", _note(new.recommendation), ""))
+        events.append((False, "RemedyRecommended", _note(new.recommendation)))
     if new.stopped and not old.stopped:
-        events.append((True, Reason.CRASH_LOOP, stopped_after(new), ""))
+        events.append((True, Reason.CRASH_LOOP, stopped_after(new)))
     moment = _moment(before, now)
-    return [
-        _event(resource, reason, note, moment, warning=warning, identity=f"{reason}/{note}/{where}")
-        for warning, reason, note, where in events
-    ]
+    return _counted(
+        _event(resource, reason, note, moment, warning=warning, identity=reason)
+        for warning, reason, note in events
+    )
+
+
+def _counted(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one Event for those of one name: the last one, with the number of all."""
+    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in events:
+        by_name[one["metadata"]["name"]].append(one)
+    return [_of_all(same) for same in by_name.values()]
+
+
+def _of_all(same: list[dict[str, Any]]) -> dict[str, Any]:
+    last, number = same[-1], len(same)
+    follows = last["metadata"]["annotations"][names.ANNOTATION_FOLLOWS].removesuffix("1")
+    annotations = {names.ANNOTATION_FOLLOWS: f"{follows}{number}"}
+    return {**last, "metadata": {**last["metadata"], "annotations": annotations}, "count": number}
 
 
 def undone_event(resource: Resource, note: str, version: str, now: str) -> dict[str, Any]:
@@ -97,7 +114,9 @@ def undone_event(resource: Resource, note: str, version: str, now: str) -> dict[
         now: the time.
     """
     moment = _Moment(now, version)
-    return _event(resource, "EditUndone", note, moment, warning=False, identity="EditUndone")
+    return _event(
+        resource, "EditUndone", note, moment, warning=False, identity=f"EditUndone/{note}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +124,8 @@ class _Moment:
     """When something happened: now, and after which status."""
 
     now: str
-    previous: str
-    """When the status was written that the transition starts from."""
+    follows: str
+    """When the status was written that the transition starts from, or the version of an edit."""
 
 
 def _moment(before: Status, now: str) -> _Moment:
@@ -151,13 +170,16 @@ def _of_condition(resource: Resource, condition: Condition, moment: _Moment) -> 
 def _event(
     resource: Resource, reason: str, note: str, moment: _Moment, *, warning: bool, identity: str
 ) -> dict[str, Any]:
-    origin = f"{resource.uid}/{identity}/{moment.previous}"
-    suffix = hashlib.sha256(origin.encode()).hexdigest()[:16]
+    suffix = hashlib.sha256(f"{resource.uid}/{identity}".encode()).hexdigest()[:16]
     return {
         # kubectl sorts by lastTimestamp, which the API server accepts in this version only.
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{resource.name}.{suffix}", "namespace": resource.namespace},
+        "metadata": {
+            "name": f"{resource.name}.{suffix}",
+            "namespace": resource.namespace,
+            "annotations": {names.ANNOTATION_FOLLOWS: f"{moment.follows}/1"},
+        },
         "firstTimestamp": moment.now,
         "lastTimestamp": moment.now,
         "count": 1,

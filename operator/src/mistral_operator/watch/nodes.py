@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from mistral_operator.fit.gpu_memory import GIB
+from mistral_operator.fit.cards import GIB
 from mistral_operator.fit.suitability import GpuTraits
 from mistral_operator.kube.objects import Body
 from mistral_operator.kube.quantities import parse_quantity, quantity_bytes

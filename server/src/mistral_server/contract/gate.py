@@ -108,6 +108,9 @@ class LimitSettings(ContractModel):
     """Time for a client to send the body."""
     received_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024)
     """Maximum size of all bodies together that one API process is receiving."""
+    refusals_per_second: int = Field(default=20, ge=1)
+    """Responses to rejected requests that one API process sends without delay. The default is 2 to
+    4 % of the time of its event loop. Further ones are delayed by up to 10 seconds."""
 
 
 class GateSettings(ContractModel):

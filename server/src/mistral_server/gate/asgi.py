@@ -29,6 +29,32 @@ def with_length(headers: Headers, length: int, *more: tuple[bytes, bytes]) -> He
     return [*others, (b"content-length", str(length).encode()), *more]
 
 
+async def fetch(app: Application, scope: Scope, path: str) -> list[Message]:
+    """Return what an application responds to a GET without headers.
+
+    Args:
+        app: the application.
+        scope: of the current request, which needs something of another path.
+        path: that path.
+    """
+    changes = {"method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
+    messages: list[Message] = []
+    delivered = False
+
+    async def receive() -> Message:
+        nonlocal delivered
+        if delivered:
+            return DISCONNECT
+        delivered = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    await app({**scope, **changes, "query_string": b""}, receive, send)
+    return messages
+
+
 class Replay:
     """Replays a body to the application, then forwards messages of the server.
 

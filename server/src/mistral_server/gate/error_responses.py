@@ -40,6 +40,8 @@ class Refusal:
         ]
         if self.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if self.status == 405:
+            headers.append((b"allow", b"GET"))
         if self.status == 503:
             headers.append((b"retry-after", b"5"))
         if self.closes:
@@ -56,6 +58,14 @@ def closed_path(path: str) -> Refusal:
         *("path", 404, INVALID, "path_not_open"),
         f"{path} is not available at this endpoint: send chats to /v1/chat/completions"
         f"{hint if path == RESPONSES_PATH else ''}, or contact the administrator of the endpoint.",
+    )
+
+
+def unsupported_method(method: str, path: str, allowed: str) -> Refusal:
+    """Return the response to a method that a path does not have."""
+    return Refusal(
+        *("path", 405, INVALID, "method_not_supported"),
+        f"{method[:20]} is not supported for {path}: send {allowed}.",
     )
 
 

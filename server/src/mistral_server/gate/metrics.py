@@ -46,6 +46,10 @@ CHANGES = Counter(
 REFUSALS = Counter(
     "mistral_requests_refused", "Requests that the gate rejected, by reason.", ["reason"]
 )
+DELAYED = Counter(
+    "mistral_refusals_delayed",
+    "Responses to rejected requests that were delayed, so that they do not slow down the others.",
+)
 ERRORS = Counter(
     "mistral_gate_errors",
     "Errors of the gate. A response that it cannot read passes unchanged.",

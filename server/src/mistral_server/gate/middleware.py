@@ -8,6 +8,7 @@ import hmac
 import logging
 import os
 import re
+import time
 
 from mistral_server.contract import (
     ENDPOINT_ENV,
@@ -55,6 +56,7 @@ from mistral_server.gate.error_responses import (
 )
 from mistral_server.gate.exchange import Exchange
 from mistral_server.gate.models import Models, is_model
+from mistral_server.gate.pace import Pace
 from mistral_server.gate.quiet_log import shorten_mistakes
 from mistral_server.gate.reasoning import lacks_effort
 from mistral_server.gate.reply import Reply
@@ -66,6 +68,7 @@ from mistral_server.gate.request import (
     prepare,
 )
 from mistral_server.gate.response import UNREADABLE
+from mistral_server.gate.scrapes import METRICS_PATH, Scrapes, scrape_refusal
 from mistral_server.gate.system_prompt import SystemPrompt
 
 LOOPS_HEADER = b"x-mistral-loops"
@@ -106,7 +109,9 @@ class Gate:
             settings.gate.limits.header_bytes,
             on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
         )
+        self._pace = Pace(settings.gate.limits.refusals_per_second, time.monotonic)
         self._models = Models(app)
+        self._scrapes = Scrapes(app)
         self._lacks_effort = lacks_effort(settings.model.path)
         self._context_window = ContextWindow(self._models, settings.engine.context_length)
         self._system_prompt = (
@@ -128,11 +133,13 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
-        reply = Reply(scope, send, self._settings.allowed_origins)
+        reply = Reply(scope, send, self._pace, self._settings.allowed_origins)
         try:
-            await self._respond(reply.scope(), receive, reply)
-        except Exception as error:
-            await reply.fail(error)
+            try:
+                await self._respond(reply.scope(), receive, reply)
+            except Exception as error:
+                await reply.fail(error)
+            await reply.finish()
         finally:
             reply.log()
 
@@ -142,6 +149,8 @@ class Gate:
             await _refuse(refusal, send)
         elif scope["method"] == "OPTIONS":
             await send.send_options()
+        elif scope["path"] == METRICS_PATH:
+            await self._scrapes.respond(scope, send)
         elif is_model(scope):
             await self._models.respond(scope, send)
         elif has_body(scope):
@@ -197,7 +206,7 @@ class Gate:
         keys = None if keyless else self._keys
         if keys is not None and not keys.allows(header(scope, b"authorization")):
             return unknown_key()
-        return None
+        return scrape_refusal(scope)
 
     def _evaluate(self, body: bytes) -> Refusal | None:
         """Return the response to a body that the engine must not read."""

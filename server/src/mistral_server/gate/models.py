@@ -4,11 +4,10 @@ OpenAI's clients retrieve a model by `/v1/models/NAME`, which vLLM does not serv
 """
 
 import logging
-from typing import cast
 
 import msgspec
 
-from mistral_server.gate.asgi import DISCONNECT, Application, Message, Scope, Send
+from mistral_server.gate.asgi import Application, Scope, Send, fetch
 from mistral_server.gate.error_responses import unknown_model
 
 _PATH = "/v1/models"
@@ -64,23 +63,10 @@ class Models:
         return next((one.max_model_len for _, one in listed if one.max_model_len), None)
 
     async def _listed(self, scope: Scope) -> list[tuple[msgspec.Raw, _Model]]:
-        changes = {"method": "GET", "path": _PATH, "raw_path": _PATH.encode(), "headers": []}
-        parts: list[bytes] = []
-        delivered = False
-
-        async def receive() -> Message:
-            nonlocal delivered
-            if delivered:
-                return DISCONNECT
-            delivered = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message: Message) -> None:
-            parts.append(cast("bytes", message.get("body", b"")))
-
-        await self._app({**scope, **changes, "query_string": b""}, receive, send)
+        messages = await fetch(self._app, scope, _PATH)
+        body = b"".join(one.get("body", b"") for one in messages)
         try:
-            models = msgspec.json.decode(b"".join(parts), type=_Models).data
+            models = msgspec.json.decode(body, type=_Models).data
             return [(one, msgspec.json.decode(one, type=_Model)) for one in models]
         except msgspec.MsgspecError as error:
             _log.warning("The engine does not report its models: %s", error)

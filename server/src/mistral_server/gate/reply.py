@@ -1,5 +1,6 @@
 """The way back to the client: the id of the request, one dialect of errors, a line of the log."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable
@@ -11,15 +12,19 @@ from mistral_server.contract import (
     request_id,
     response_headers,
 )
-from mistral_server.gate import engine_errors
+from mistral_server.gate import engine_errors, metrics
 from mistral_server.gate.asgi import Headers, Message, Scope, Send, header, with_length
 from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.engine_errors import EngineError
+from mistral_server.gate.pace import Pace
 
 _ID_HEADER = REQUEST_ID_HEADER.encode()
 _CORS = b"access-control-"
 _MAX_PATH = 200
 """Characters of a path in the log."""
+
+_TOO_MANY = 429
+"""The engine is busy, which is no mistake of the client: it tries again, or elsewhere, at once."""
 
 _STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Headers of streams: proxies such as nginx hold their events back otherwise."""
@@ -33,11 +38,13 @@ class Reply:
     Args:
         scope: of the request.
         send: sends to the client.
+        pace: delays the responses to rejected requests.
         origins: of web pages that may read the response.
     """
 
-    def __init__(self, scope: Scope, send: Send, origins: tuple[str, ...] = ()) -> None:
+    def __init__(self, scope: Scope, send: Send, pace: Pace, origins: tuple[str, ...] = ()) -> None:
         self.id = request_id(_text(scope, _ID_HEADER))
+        self._pace = pace
         self._origins = origins
         self.body = b""
         """The body of the request, for errors that name a part of it."""
@@ -49,6 +56,8 @@ class Reply:
         """The start of an error that is not sent yet."""
         self._parts: list[bytes] = []
         self._size = 0
+        self._rejection: tuple[Message, bytes] | None = None
+        """Start and body of the response to a rejected request, which `finish` sends."""
         self._started_at = time.monotonic()
 
     def scope(self) -> Scope:
@@ -90,8 +99,22 @@ class Reply:
         reported = engine_errors.of_exception(error, self.request())
         if reported.status >= 500:
             _log.error("Request %s failed", self.id, exc_info=error)
-        self._error, self._parts = None, []
+        self._error, self._parts, self._rejection = None, [], None
         await self._send_error(reported, [])
+
+    async def finish(self) -> None:
+        """Send what is left when the application has returned, which no longer holds the request.
+
+        A response that waits in the application would keep the body of its request in memory.
+        """
+        if self._rejection is None:
+            return
+        self.body = b""
+        delay = self._pace.delay()
+        if delay:
+            metrics.DELAYED.inc()
+            await asyncio.sleep(delay)
+        await self._send_whole(*self._rejection)
 
     def log(self) -> None:
         """Write the line of this request, except for probes."""
@@ -136,8 +159,7 @@ class Reply:
             start["status"], body, self.request(), allow.decode("latin-1")
         )
         if error is None:
-            await self._send_start(start)
-            await self._send({"type": "http.response.body", "body": body})
+            await self._send_or_pace(start, body)
         else:
             await self._send_error(error, headers)
 
@@ -149,6 +171,16 @@ class Reply:
         kept = [one for one in headers if one[0].lower() != b"content-type"]
         headers = with_length([*kept, (b"content-type", b"application/json")], len(body))
         start = {"type": "http.response.start", "status": error.status, "headers": headers}
+        await self._send_or_pace(start, body)
+
+    async def _send_or_pace(self, start: Message, body: bytes) -> None:
+        status = start["status"]
+        if 400 <= status < 500 and status != _TOO_MANY:
+            self._rejection = start, body
+        else:
+            await self._send_whole(start, body)
+
+    async def _send_whole(self, start: Message, body: bytes) -> None:
         await self._send_start(start)
         await self._send({"type": "http.response.body", "body": body})
 

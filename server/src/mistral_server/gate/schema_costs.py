@@ -31,6 +31,8 @@ class Costs(msgspec.Struct):
     """Whether references can expand to more parts than it has bytes."""
     renames: bool = False
     """Whether a part has an id, to which references are relative."""
+    chooses: bool = False
+    """Whether a part has alternatives, and an error that holds those of each of them."""
 
 
 def costs_of(document: Any) -> Costs:
@@ -43,6 +45,7 @@ def costs_of(document: Any) -> Costs:
             costs.memory += depth * (_OBJECT_BYTES + sum(map(len, part)))
             costs.patterns += patterns_of(part)
             costs.unfolds |= not _UNFOLDING.isdisjoint(part)
+            costs.chooses |= not _CHOICES.isdisjoint(part)
             costs.renames |= depth > 1 and isinstance(part.get(identity), str)
             left += [(one, depth + 1) for one in part.values()]
         else:
@@ -52,6 +55,7 @@ def costs_of(document: Any) -> Costs:
 
 
 _UNFOLDING = _UNEVALUATED.union(_REFERENCES)
+_CHOICES = frozenset({"anyOf", "oneOf"})
 
 
 @dataclass(slots=True)
@@ -59,8 +63,9 @@ class Budget:
     """What judging one response may still cost."""
 
     steps: int = 100_000
-    """Pairs of subschema and value, and values that are compared with. The gate counts one in about
-    a microsecond, in a thread, and the validator takes a fifth of that."""
+    """Pairs of subschema and value, values that are compared with, and parts of 64 bytes of what is
+    read as a whole. The gate counts one in about a microsecond, in a thread, and the validator
+    takes a fifth of that."""
     pattern_work: int = 8 * 10**8
     """Characters times bytes of the compiled pattern, about 0.5 s: the worst of seven kinds of
     pattern took 0.63 ns each, ordinary ones a hundredth of that."""
@@ -86,14 +91,15 @@ def steps_of(document: Any, value: Any, patterns: Mapping[str, int], budget: Bud
     """
     before = budget.steps
     open_pairs = [(document, value)]
+    sizes, references = _Sizes(), _References(document)
     try:
         while open_pairs:
             schema, instance = open_pairs.pop()
             budget.steps -= 1
             if isinstance(schema, dict):
-                budget.steps -= _comparisons(schema, instance)
+                budget.steps -= _comparisons(schema, instance) + sizes.read(schema, instance)
                 budget.pattern_work -= _matching(schema, instance, patterns) if patterns else 0
-                for pair in _parts(document, schema, instance):
+                for pair in _parts(references, schema, instance):
                     open_pairs.append(pair)
                     if len(open_pairs) > budget.steps:
                         budget.steps = min(budget.steps, 0)
@@ -111,9 +117,36 @@ def _comparisons(schema: dict[str, Any], instance: Any) -> int:
     if isinstance(instance, dict):
         properties = schema.get("properties")
         count += len(properties) if isinstance(properties, dict) else 0
-    if isinstance(instance, list) and schema.get("uniqueItems"):
-        count += len(instance)
+        count += len(instance) if "patternProperties" in schema else 0
     return count
+
+
+_BYTES_PER_STEP = 64
+_READ_SCHEMA = ("const", "enum", "dependentRequired", "dependencies")
+"""Keywords whose own value may be read as a whole."""
+_READ_INSTANCE = ("const", "enum", "uniqueItems", "minLength", "maxLength")
+"""Keywords that may read the whole instance: to compare it, hash it or count its characters."""
+
+
+class _Sizes:
+    """Steps for reading whole values, whose sizes are computed once."""
+
+    def __init__(self) -> None:
+        self._recorded: dict[int, int] = {}
+
+    def read(self, schema: dict[str, Any], instance: Any) -> int:
+        """Return the steps for what the keywords of this part alone read as a whole."""
+        size = sum(self._of(schema[keyword]) for keyword in _READ_SCHEMA if keyword in schema)
+        if any(keyword in schema for keyword in _READ_INSTANCE):
+            size += self._of(instance)
+        return size // _BYTES_PER_STEP
+
+    def _of(self, value: Any) -> int:
+        if not isinstance(value, str | list | dict):
+            return 0
+        if id(value) not in self._recorded:
+            self._recorded[id(value)] = len(msgspec.json.encode(value))
+        return self._recorded[id(value)]
 
 
 def _matching(schema: dict[str, Any], instance: Any, patterns: Mapping[str, int]) -> int:
@@ -122,7 +155,7 @@ def _matching(schema: dict[str, Any], instance: Any, patterns: Mapping[str, int]
         return patterns.get(schema.get("pattern", ""), 0) * len(instance)
     if isinstance(instance, dict) and isinstance(schema.get("patternProperties"), dict):
         size = sum(patterns.get(pattern, 0) for pattern in schema["patternProperties"])
-        return size * sum(map(len, instance))
+        return size * sum(map(len, instance)) if size else 0
     return 0
 
 
@@ -135,9 +168,11 @@ def patterns_of(schema: dict[str, Any]) -> Iterator[str]:
         yield from properties
 
 
-def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tuple[Any, Any]]:
+def _parts(
+    references: "_References", schema: dict[str, Any], instance: Any
+) -> Iterator[tuple[Any, Any]]:
     for _ in range(1 if _UNEVALUATED.isdisjoint(schema) else _REVISITS):
-        for part in _in_place(document, schema):
+        for part in _in_place(references, schema):
             yield part, instance
         if isinstance(instance, list):
             yield from _of_list(schema, instance)
@@ -145,10 +180,10 @@ def _parts(document: Any, schema: dict[str, Any], instance: Any) -> Iterator[tup
         yield from _of_object(schema, instance)
 
 
-def _in_place(document: Any, schema: dict[str, Any]) -> Iterator[Any]:
+def _in_place(references: "_References", schema: dict[str, Any]) -> Iterator[Any]:
     for keyword in _REFERENCES:
         if isinstance(schema.get(keyword), str):
-            yield _resolve(document, schema[keyword])
+            yield references.target(schema[keyword])
     for keyword in ("allOf", "anyOf", "oneOf"):
         if keyword in schema:
             yield from _as_list(schema[keyword])
@@ -168,7 +203,9 @@ def _of_list(schema: dict[str, Any], instance: list[Any]) -> Iterator[tuple[Any,
 def _of_object(schema: dict[str, Any], instance: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
     properties = schema.get("properties")
     if isinstance(properties, dict):
-        yield from ((properties[name], instance[name]) for name in properties.keys() & instance)
+        # Of two views the smaller one is iterated.
+        names = properties.keys() & instance.keys()
+        yield from ((properties[name], instance[name]) for name in names)
     for keyword in ("additionalProperties", "unevaluatedProperties"):
         if keyword in schema:
             yield from ((schema[keyword], item) for item in instance.values())
@@ -183,6 +220,20 @@ def _of_object(schema: dict[str, Any], instance: dict[str, Any]) -> Iterator[tup
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+class _References:
+    """The targets of references, each resolved once: a pointer can be as long as the schema."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+        self._recorded: dict[str, Any] = {}
+
+    def target(self, reference: str) -> Any:
+        """Return the target of a reference."""
+        if reference not in self._recorded:
+            self._recorded[reference] = _resolve(self._document, reference)
+        return self._recorded[reference]
 
 
 def _resolve(document: Any, reference: str) -> Any:
