@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mistral_operator.api.spec import Spec
 from mistral_operator.cli_fit import Case, case
-from mistral_operator.fit.cards import NamedCard
+from mistral_operator.fit.cards import Card
 from mistral_operator.kube.objects import Body
 from mistral_operator.watch.nodes import node_facts
 
@@ -23,7 +23,7 @@ class NodeFits(NamedTuple):
 
 def fits(spec: Spec, nodes: Iterable[Body], engine_version: str | None) -> NodeFits:
     """Return whether a spec fits each kind of GPU of the nodes."""
-    cards, left_out = dict[NamedCard, None](), list[str]()
+    cards, left_out = dict[Card, None](), list[str]()
     for body in nodes:
         for one in _card_of(spec, body):
             if isinstance(one, str):
@@ -35,7 +35,7 @@ def fits(spec: Spec, nodes: Iterable[Body], engine_version: str | None) -> NodeF
     )
 
 
-def _card_of(spec: Spec, body: Body) -> Iterator[NamedCard | str]:
+def _card_of(spec: Spec, body: Body) -> Iterator[Card | str]:
     """Yield the GPU of a node, or why it is left out; nothing for a node without GPUs."""
     resource, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
     facts = node_facts(body)
@@ -51,10 +51,10 @@ def _card_of(spec: Spec, body: Body) -> Iterator[NamedCard | str]:
         return
     labels = body["metadata"].get("labels") or {}
     major = facts.traits(resource).compute_major
-    yield NamedCard(
+    yield Card(
         name=str(labels.get(_PRODUCT, resource)).removeprefix("NVIDIA-"),
         memory_mib=memory // _MIB,
-        compute_major=major if major is not None else _UNKNOWN_MAJOR,
+        compute_capability=(major if major is not None else _UNKNOWN_MAJOR, 0),
     )
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from mistral_operator.api.spec import Spec
+from mistral_operator.kube.names import FETCH_CONTAINER
 from mistral_operator.kube.objects import Body
 from mistral_operator.kube.quantities import amount_text, parse_quantity
 from mistral_operator.plugin.doctor.rendered import containers
@@ -82,7 +83,7 @@ def _outside(
                 limit_range,
                 f"allows {resource} {amount_text(resource, most)} for a container, and {subject}"
                 f" has {amount_text(resource, amount)}",
-                f"raise the limit, or lower {_PODS}.{resource}",
+                f"raise the limit, or lower {_field_of(container)}.limits.{resource}",
             )
     for resource, allowed in (limit.get("min") or {}).items():
         least, amount = _quantity(allowed), _quantity(requests.get(resource))
@@ -91,8 +92,13 @@ def _outside(
                 limit_range,
                 f"requires {resource} {amount_text(resource, least)} for a container, and"
                 f" {subject} requests {amount_text(resource, amount)}",
-                f"lower the minimum, or raise {_PODS}.requests.{resource}",
+                f"lower the minimum, or raise {_field_of(container)}.requests.{resource}",
             )
+
+
+def _field_of(container: Body) -> str:
+    is_fetching = container["name"] == FETCH_CONTAINER
+    return "spec.pod.fetchResources" if is_fetching else _PODS
 
 
 def _need(name: str, spec: Spec) -> _Need:
