@@ -72,6 +72,7 @@ def _next_message() -> str | None:
     try:
         return click.prompt("you", prompt_suffix="> ", type=str)
     except click.Abort:
+        click.echo()
         return None
 
 

@@ -13,6 +13,7 @@ from mistral_operator.plugin.node_fit import fits
 from mistral_operator.plugin.options import cluster_options, echo_notes
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.plugin.session import Access, in_cluster
+from mistral_server.contract.lenient import printable
 
 
 @click.command()
@@ -48,9 +49,9 @@ def fit(source: IO[str] | None, output: str, **access: str | None) -> None:
     for spec in specs or [parse_spec({})]:
         result = fits(spec, nodes, None)
         for reason in result.left_out:
-            click.echo(reason, err=True)
-        if not result.cases:
-            click.echo(f"{spec.model.id}: no node offers enough GPUs", err=True)
+            click.echo(printable(reason), err=True)
+        if not result.cases and not result.left_out:
+            click.echo(f"no node offers {spec.pod.gpu.resource_name}", err=True)
         cli_fit.print_cases(result.cases, output)
         fit_somewhere &= any(one.fits for one in result.cases)
     if not fit_somewhere:
