@@ -10,14 +10,14 @@ from statistics import median
 import psutil
 import pytest
 
-from bench.attackers import ATTACKERS, PATIENT_SECONDS, attacked
+from bench.attackers import ATTACKERS, LONG_SECONDS, attacked
 from engine_server import BOOT_SECONDS, server_at
 from server_runner import RunningServer
 
 CHATS = int(os.environ.get("MISTRAL_BENCH_CHATS", "40"))
 ROUNDS = 3
 MOST_RATIO = 2.0
-IMPATIENT_SECONDS = 0.05
+SHORT_SECONDS = 0.05
 """Attackers that do not wait for a delayed response: a flood, which the delay does not stop."""
 ORDINARY = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
 
@@ -50,19 +50,19 @@ def test_an_ordinary_client_hardly_notices_20_attackers(tmp_path: Path) -> None:
         [first_token(port) for _ in range(10)]
         before = memory_mib(server)
         print("\nattackers  alone p50 ms  attacked p50  p95  ratio  refused  abandoned  probes")
-        ratios = [_round(server, "patient", PATIENT_SECONDS) for _ in range(ROUNDS)]
-        _round(server, "impatient", IMPATIENT_SECONDS)
+        ratios = [_round(server, "patient", LONG_SECONDS) for _ in range(ROUNDS)]
+        _round(server, "hasty", SHORT_SECONDS)
         grown = memory_mib(server) - before
         print(f"memory grown by {grown:.0f} MiB from {before:.0f}")
     assert median(ratios) <= MOST_RATIO
     assert grown < 512
 
 
-def _round(server: RunningServer, name: str, patience: float) -> float:
+def _round(server: RunningServer, name: str, timeout: float) -> float:
     """Measure alone and beside attackers; return the ratio of the first tokens' medians."""
     port = server.settings.port
     alone, during, slowest_probe = [first_token(port) for _ in range(CHATS)], list[float](), 0.0
-    with attacked(port, patience) as sent:
+    with attacked(port, timeout) as sent:
         time.sleep(2)
         for _ in range(CHATS):
             during.append(first_token(port))

@@ -1,7 +1,7 @@
 """Attackers of a server, in a process of their own.
 
 They send the hostile requests of the corpus, each the next one as soon as it has an answer, or as
-soon as its patience ends. They run with the lowest priority, since they share the machine with the
+soon as it times out. They run with the lowest priority, since they share the machine with the
 engine here.
 """
 
@@ -17,13 +17,13 @@ from multiprocessing.synchronize import Event
 from hostile_requests import Attack, attacks
 
 ATTACKERS = 20
-PATIENT_SECONDS = 30.0
+LONG_SECONDS = 30.0
 """Longer than any response is delayed."""
 
 
 @dataclass
 class Sent:
-    """How many requests attackers sent, and what became of them."""
+    """How many requests attackers sent, by outcome."""
 
     refused: int = 0
     """Answered by 4xx, or by closing the connection."""
@@ -32,8 +32,8 @@ class Sent:
     served: int = 0
 
 
-def _result(port: int, hostile: Attack, patience: float) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+def _result(port: int, hostile: Attack, timeout: float) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     headers = {"content-type": "application/json", **dict(hostile.headers)}
     try:
         connection.request("POST", hostile.path, hostile.body, headers)
@@ -48,7 +48,7 @@ def _result(port: int, hostile: Attack, patience: float) -> str:
 
 
 def _attack(
-    port: int, patience: float, began: Event, ended: Event, sent: "multiprocessing.Queue[Sent]"
+    port: int, timeout: float, began: Event, ended: Event, sent: "multiprocessing.Queue[Sent]"
 ) -> None:
     os.nice(19)
     lock, corpus, total = threading.Lock(), attacks(), Sent()
@@ -56,7 +56,7 @@ def _attack(
     def one(number: int) -> None:
         while not ended.is_set():
             number += 1
-            result = _result(port, corpus[number % len(corpus)], patience)
+            result = _result(port, corpus[number % len(corpus)], timeout)
             with lock:
                 setattr(total, result, getattr(total, result) + 1)
 
@@ -70,11 +70,11 @@ def _attack(
 
 
 @contextmanager
-def attacked(port: int, patience: float = PATIENT_SECONDS) -> Iterator[list[Sent]]:
+def attacked(port: int, timeout: float = LONG_SECONDS) -> Iterator[list[Sent]]:
     """Attack a server during the block; yield what was sent, which comes at its end."""
     spawn = multiprocessing.get_context("spawn")
     began, ended, queue, sent = spawn.Event(), spawn.Event(), spawn.Queue(), list[Sent]()
-    process = spawn.Process(target=_attack, args=(port, patience, began, ended, queue))
+    process = spawn.Process(target=_attack, args=(port, timeout, began, ended, queue))
     process.start()
     assert began.wait(60)
     try:
