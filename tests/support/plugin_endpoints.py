@@ -61,13 +61,45 @@ def endpoint(inputs: StatusInput, status: Status | None = None, **fields: object
     return replace(made, **fields)  # type: ignore[arg-type]
 
 
+SHOWN = (
+    "scaled to zero, and nothing would start it",
+    "the API server refuses a child",
+    "scaled to zero",
+    "the claim of the cache is bound to what cannot change",
+    "the claim with the model is missing",
+    "the claim of the cache can never be bound",
+    "the ConfigMap of the system prompt is missing",
+    "the Secret of the hub is missing",
+    "it cannot start and was given up",
+    "there is no Deployment yet",
+    "no node has room, and the model would not fit there",
+    "the model cannot be fetched",
+    "the model is being fetched",
+    "the GPUs are too old",
+    "an image cannot be pulled",
+    "the resource cannot be read",
+    "a name is taken",
+    "no node has enough GPUs",
+    "scaled to zero without a port",
+    "the server had started and is not ready",
+    "a quota refuses the pods",
+    "everything runs",
+    "another controller keeps changing the replicas",
+    "old and new pods exist side by side",
+    "it is scaled to zero",
+    "a replica cannot use the claim of another node",
+    "the server died and left a report",
+    "the model is fetched and the server has not been polled",
+    "it is suspended",
+    "the claim of the cache is not bound yet",
+)
+"""One situation for each reason."""
+
+
 def by_reason() -> dict[str, tuple[str, Endpoint]]:
-    """Return the first situation of each reason, with its name."""
-    result: dict[str, tuple[str, Endpoint]] = {}
-    for name, inputs in SITUATIONS.items():
-        made = endpoint(inputs)
-        result.setdefault(made.reason, (name, made))
-    return result
+    """Return the shown situation of each reason, with its name."""
+    made = ((name, endpoint(SITUATIONS[name])) for name in SHOWN)
+    return {one.reason: (name, one) for name, one in made}
 
 
 READY = status_input(ready_pod(), deployment=deployment_body(1, ready=1))
