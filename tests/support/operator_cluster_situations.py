@@ -27,6 +27,8 @@ Case = tuple[StatusInput, Reason, Outlook, list[str]]
 """A status input, the reason that is given for it, what will happen, and parts of the message."""
 
 READY = deployment_body(1, ready=1)
+CORDONED = "0/1 nodes are available: 1 node(s) were unschedulable."
+
 NO_GPUS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
 SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
@@ -315,10 +317,26 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ],
     ),
     "the only node with GPUs is cordoned": (
-        status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(spec={"unschedulable": True}),)),
-        Reason.NO_FITTING_NODE,
+        status_input(
+            unschedulable_pod(CORDONED),
+            nodes=(node_body(spec={"unschedulable": True}), node_body("cpu-0", 0)),
+        ),
+        Reason.UNSCHEDULABLE,
         Outlook.STUCK,
-        ["the largest node offers 0"],
+        [f"node gpu-0, the only one with 2 {GPU}, is cordoned: uncordon one", CORDONED],
+    ),
+    "all nodes with enough GPUs are cordoned": (
+        status_input(
+            unschedulable_pod(CORDONED),
+            nodes=(
+                node_body(spec={"unschedulable": True}),
+                node_body("gpu-1", spec={"unschedulable": True}),
+                node_body("gpu-2", 1),
+            ),
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.STUCK,
+        [f"all 2 nodes with 2 {GPU} are cordoned: uncordon one"],
     ),
     "a pod finds no node, and the operator knows of none": (
         status_input(unschedulable_pod("no nodes available to schedule pods")),

@@ -16,7 +16,9 @@ class NodeFacts:
 
     name: str
     allocatable: tuple[tuple[str, int], ...] = ()
-    """Number of each extended resource."""
+    """Number of each extended resource, also of a cordoned node."""
+    cordoned: bool = False
+    """Whether no new pod may run on it."""
     size: tuple[tuple[str, Decimal], ...] = ()
     """Allocatable CPUs, memory and disk, also of a cordoned node."""
     gpu_memory: tuple[tuple[str, int], ...] = ()
@@ -55,14 +57,14 @@ def quantities(texts: Mapping[str, str]) -> Iterator[tuple[str, Decimal]]:
 
 
 def node_facts(body: Body) -> NodeFacts:
-    """Return the facts of a node; a cordoned node has no allocatable resources."""
+    """Return the facts of a node."""
     labels = body["metadata"].get("labels", {})
     allocatable: dict[str, str] = body.get("status", {}).get("allocatable", {})
-    usable = not body.get("spec", {}).get("unschedulable", False)
     extended = sorted((name, _count(text)) for name, text in allocatable.items() if "/" in name)
     return NodeFacts(
         name=body["metadata"]["name"],
-        allocatable=tuple(extended) if usable else (),
+        allocatable=tuple(extended),
+        cordoned=bool(body.get("spec", {}).get("unschedulable", False)),
         size=tuple(
             sorted((name, amount) for name, amount in quantities(allocatable) if name in _NATIVE)
         ),
