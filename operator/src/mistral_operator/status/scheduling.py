@@ -6,6 +6,7 @@ from mistral_operator.api import Reason, Resource, Spec
 from mistral_operator.kube import names
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.quantities import amount_text
+from mistral_operator.status.eligible_nodes import selects_nodes
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Verdict, stuck, waiting
 from mistral_operator.watch.facts import PodFacts
@@ -36,7 +37,13 @@ def unschedulable(status_input: StatusInput, pod: PodFacts) -> Verdict:
 
 
 def _without_node(status_input: StatusInput, pod: PodFacts) -> Verdict:
-    resource, nodes = status_input.resource, status_input.observed.nodes
+    resource, nodes = status_input.resource, status_input.nodes
+    if status_input.observed.nodes and not nodes:
+        return stuck(
+            Reason.NO_FITTING_NODE,
+            "no node has the labels that spec.pod.nodeSelector and spec.pod.affinity require:"
+            " correct them, or label or add a node",
+        )
     if resource.spec.device == "cuda" and nodes:
         answer = _too_few_gpus(resource, nodes)
         if answer is not None:
@@ -44,7 +51,7 @@ def _without_node(status_input: StatusInput, pod: PodFacts) -> Verdict:
     if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
         # Every new claim passes through this; `cache.claim` finds one that cannot be bound.
         return waiting(Reason.UNSCHEDULABLE, f"waiting for {_claim_of(resource)} to be bound")
-    if (too_large := _larger_than_any_node(pod, nodes)) is not None:
+    if (too_large := _larger_than_any_node(resource.spec, pod, nodes)) is not None:
         return stuck(Reason.NO_FITTING_NODE, too_large)
     requests = ", ".join(f"{name} {amount_text(name, amount)}" for name, amount in pod.requests)
     asks = f" (it requests {requests})" if requests else ""
@@ -63,7 +70,8 @@ def _too_few_gpus(resource: Resource, nodes: tuple[NodeFacts, ...]) -> Verdict |
         most = max(node.count(gpu) for node in nodes)
         return stuck(
             Reason.NO_FITTING_NODE,
-            f"a replica needs {needed} {gpu} on one node, but the largest node offers {most}:"
+            f"a replica needs {needed} {gpu} on one node, but the largest"
+            f" {_selected(resource.spec)}node offers {most}:"
             " add a larger node, lower spec.engine.tensorParallelSize (see ModelFits), or correct"
             " spec.pod.gpu.resourceName",
         )
@@ -83,17 +91,22 @@ def all_cordoned(spec: Spec, nodes: Sequence[NodeFacts]) -> str:
     return f"{subject} cordoned: uncordon one, or add a node"
 
 
-def _larger_than_any_node(pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> str | None:
+def _larger_than_any_node(spec: Spec, pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> str | None:
     """Return what a pod requests of which no node has as much, even if nothing else runs on it."""
     for name, amount in pod.requests:
         sizes = [dict(node.size)[name] for node in nodes if name in dict(node.size)]
         if sizes and max(sizes) < amount:
             return (
-                f"a replica requests {name} {amount_text(name, amount)}, but the largest node"
-                f" offers {amount_text(name, max(sizes))}: add a larger node, or lower"
-                f" spec.pod.resources.requests.{name}"
+                f"a replica requests {name} {amount_text(name, amount)}, but the largest"
+                f" {_selected(spec)}node offers {amount_text(name, max(sizes))}: add a larger node,"
+                f" or lower spec.pod.resources.requests.{name}"
             )
     return None
+
+
+def _selected(spec: Spec) -> str:
+    """Return what to call the nodes that the pods may use, where these are not all."""
+    return "selected " if selects_nodes(spec) else ""
 
 
 def _claim_of(resource: Resource) -> str:

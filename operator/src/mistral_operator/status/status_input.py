@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 from mistral_operator.api import AutoscalingStatus, Condition, Oom, Resource, Status
 from mistral_operator.api.status import Problem
+from mistral_operator.status.eligible_nodes import eligible_nodes
 from mistral_operator.watch.facts import Observed
+from mistral_operator.watch.nodes import NodeFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class StatusInput:
     """Desired replicas where `oom` lets none run."""
     server_image: str = ""
     """Image of the server where the resource names none."""
+
+    @property
+    def nodes(self) -> tuple[NodeFacts, ...]:
+        """The nodes that the pods may use, by their labels."""
+        return eligible_nodes(self.resource.spec, self.observed.nodes)
 
     def previous_condition(self, kind: str) -> Condition | None:
         """Return a condition as it was last reported."""

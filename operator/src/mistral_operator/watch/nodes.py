@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from mistral_operator.fit.cards import GIB
 from mistral_operator.fit.suitability import GpuTraits
-from mistral_operator.kube.objects import Body
+from mistral_operator.kube.objects import Body, shared_text
 from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
 
 
@@ -25,6 +25,8 @@ class NodeFacts:
     """Memory of one GPU or slice in bytes, by label of GPU feature discovery."""
     gpu_labels: tuple[tuple[str, str], ...] = ()
     """Other labels of GPU feature discovery that decide whether the GPUs can run the model."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """All labels, of which resources select some, without times."""
 
     def count(self, resource: str) -> int:
         """Return the allocatable number of an extended resource."""
@@ -70,7 +72,18 @@ def node_facts(body: Body) -> NodeFacts:
         ),
         gpu_memory=tuple(_gpu_memory(labels)),
         gpu_labels=tuple(_gpu_labels(labels)),
+        labels=tuple(_kept(labels)),
     )
+
+
+def _kept(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the labels; most are the same on all nodes, and take no memory again.
+
+    A label such as nvidia.com/gfd.timestamp would change the facts without a reason.
+    """
+    for key, value in sorted(labels.items()):
+        if not key.endswith("timestamp"):
+            yield shared_text(str(key)), shared_text(str(value))
 
 
 _NATIVE = {"cpu", "memory", "ephemeral-storage"}
