@@ -27,6 +27,14 @@ Case = tuple[StatusInput, Reason, Outlook, list[str]]
 """A status input, the reason that is given for it, what will happen, and parts of the message."""
 
 READY = deployment_body(1, ready=1)
+
+
+def mounting(claim: str) -> Object:
+    """Return a spec with a claim in its volumes."""
+    volume = {"name": "files", "persistentVolumeClaim": {"claimName": claim}}
+    return {"pod": {"volumes": [volume]}}
+
+
 CORDONED = "0/1 nodes are available: 1 node(s) were unschedulable."
 
 NO_GPUS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -268,7 +276,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ["PersistentVolumeClaim small-model-cache is not bound: StorageClass fast does not exist"],
     ),
     "the claim of the cache is not bound yet": (
-        with_claim(status_input(unschedulable_pod(IMMEDIATE)), PENDING),
+        with_claim(status_input(unschedulable_pod(IMMEDIATE), spec={"cache": {}}), PENDING),
         Reason.UNSCHEDULABLE,
         Outlook.WAITING,
         ["waiting for PersistentVolumeClaim small-model-cache to be bound", "The scheduler"],
@@ -281,6 +289,36 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.UNSCHEDULABLE,
         Outlook.WAITING,
         ["waiting for PersistentVolumeClaim weights to be bound"],
+    ),
+    "the claim of a volume is not bound yet": (
+        status_input(unschedulable_pod(IMMEDIATE), spec=mounting("data")),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for PersistentVolumeClaim data to be bound"],
+    ),
+    "the claim of the cache or of a volume is not bound yet": (
+        with_claim(
+            status_input(unschedulable_pod(IMMEDIATE), spec={"cache": {}} | mounting("data")),
+            PENDING,
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["one of the PersistentVolumeClaims small-model-cache, data to be bound"],
+    ),
+    "the claim of a volume is not bound yet, and that of the cache is": (
+        with_claim(
+            status_input(unschedulable_pod(IMMEDIATE), spec={"cache": {}} | mounting("data")),
+            BOUND,
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for PersistentVolumeClaim data to be bound"],
+    ),
+    "a claim that a webhook adds is not bound yet": (
+        status_input(unschedulable_pod(IMMEDIATE)),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for a PersistentVolumeClaim, which something else adds to the pods, to be bound"],
     ),
     "a replica cannot use the claim of another node": (
         with_claim(

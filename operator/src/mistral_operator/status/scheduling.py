@@ -50,7 +50,7 @@ def _without_node(status_input: StatusInput, pod: PodFacts) -> Verdict:
             return answer
     if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
         # Every new claim passes through this; `cache.claim` finds one that cannot be bound.
-        return waiting(Reason.UNSCHEDULABLE, f"waiting for {_claim_of(resource)} to be bound")
+        return waiting(Reason.UNSCHEDULABLE, f"waiting for {_claims(status_input)} to be bound")
     if (too_large := _larger_than_any_node(resource.spec, pod, nodes)) is not None:
         return stuck(Reason.NO_FITTING_NODE, too_large)
     requests = ", ".join(f"{name} {amount_text(name, amount)}" for name, amount in pod.requests)
@@ -109,7 +109,15 @@ def _selected(spec: Spec) -> str:
     return "selected " if selects_nodes(spec) else ""
 
 
-def _claim_of(resource: Resource) -> str:
-    source = resource.spec.model.source.persistent_volume_claim
-    name = names.cache_claim(resource.name) if source is None else source.claim_name
-    return f"PersistentVolumeClaim {name}"
+def _claims(status_input: StatusInput) -> str:
+    """Name the claims that the pods mount, without that of the cache if it has a volume."""
+    spec, cache = status_input.resource.spec, status_input.observed.claim
+    source = spec.model.source.persistent_volume_claim
+    volumes = (one.persistent_volume_claim for one in spec.pod.volumes)
+    claims = [one.claim_name for one in (source, *volumes) if one is not None]
+    if spec.cache is not None and (cache is None or not cache.bound):
+        claims.insert(0, names.cache_claim(status_input.resource.name))
+    if not claims:
+        return "a PersistentVolumeClaim, which something else adds to the pods,"
+    kind = "PersistentVolumeClaim" if len(claims) == 1 else "one of the PersistentVolumeClaims"
+    return f"{kind} {', '.join(dict.fromkeys(claims))}"
