@@ -81,6 +81,18 @@ CACHES: dict[str, tuple[StatusInput, str, Reason, str]] = {
         Reason.CLAIM_PENDING,
         "PersistentVolumeClaim small-model-cache is not bound: no StorageClass",
     ),
+    "lost with its volume": (
+        with_claim(status_input(), replace(BOUND, phase="Lost", cause="its volume is gone")),
+        "False",
+        Reason.CLAIM_PENDING,
+        "is not bound: its volume is gone",
+    ),
+    "waiting for the volume that it names": (
+        with_claim(status_input(), replace(BOUND, phase="Pending")),
+        "False",
+        Reason.CLAIM_PENDING,
+        "is not bound: waiting for its volume",
+    ),
     "of one node, for several replicas": (
         with_claim(status_input(spec={"replicas": 2}), BOUND),
         "True",

@@ -138,7 +138,7 @@ CANNOT_BIND: dict[str, tuple[Object, list[tuple[int, Object]], list[str]]] = {
     "its volume is lost": (
         unbound("Lost", storageClassName=""),
         [listed({**FAILED, "type": "Warning", "reason": "ClaimLost"})],
-        ["Kubernetes reports: ClaimLost"],
+        ["its volume no longer exists: replace the claim", "Kubernetes reports: ClaimLost"],
     ),
 }
 

@@ -33,13 +33,13 @@ def cache_claim_facts(store: Store, resource: Resource) -> ClaimFacts | None:
     child = store.children[CLAIM].get(key)
     if child is None or not is_ours(child, resource.uid):
         return None
-    return claim_facts(child.object(), child.uid)
+    return replace(claim_facts(child.object(), child.uid), phase=child.phase)
 
 
 def differing(resource: Resource, claim: ClaimFacts | None) -> Problem | None:
     """Return what the spec wants of a bound claim that cannot change any more."""
     cache = resource.spec.cache
-    if cache is None or claim is None or not claim.bound:
+    if cache is None or claim is None or not claim.usable:
         return None
     differences: list[tuple[str, str, str]] = []
     if cache.access_mode is not None and (cache.access_mode,) != claim.access_modes:
@@ -72,6 +72,8 @@ class Remedies:
     """Where it names none, and none is the default."""
     other_mode: str
     """Where its StorageClass may not offer ReadWriteMany."""
+    lost: str
+    """Where the volume that it was bound to is gone."""
 
 
 OF_CACHE = Remedies(
@@ -80,11 +82,16 @@ OF_CACHE = Remedies(
     other_mode=(
         "set spec.cache.accessMode to ReadWriteOnce, with which all replicas run on one node"
     ),
+    lost=(
+        "suspend the endpoint, delete the claim, and resume: the operator creates it anew, and the"
+        " model is fetched again"
+    ),
 )
 OF_ANOTHER = Remedies(
     other_class="replace the claim by one of another class",
     any_class="replace the claim by one that names a class",
     other_mode="replace the claim by one with another access mode",
+    lost="replace the claim",
 )
 """For a claim that the operator did not create."""
 
@@ -97,7 +104,11 @@ async def explained(
     Raises:
         Unavailable: the API server cannot be reached.
     """
-    missing = await _missing_class(cluster, claim, remedies)
+    missing = (
+        f"its volume no longer exists: {remedies.lost}"
+        if claim.phase == "Lost"
+        else await _missing_class(cluster, claim, remedies)
+    )
     event = await _newest_event(cluster, namespace, claim.uid)
     causes = [missing] if missing else []
     failed = False

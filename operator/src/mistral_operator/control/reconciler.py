@@ -190,7 +190,7 @@ class Reconciler:
     async def _with_claim(self, resource: Resource, observed: Observed) -> Observed:
         """Return what is observed and the claim of the cache, with why it is not bound."""
         claim, facts = cache_claim_facts(self._dependencies.store, resource), observed.deployment
-        if claim is not None and not claim.bound and not (facts is not None and facts.settled):
+        if claim is not None and not claim.usable and not (facts is not None and facts.settled):
             key = Key(resource.namespace, resource.name)
             self._dependencies.requeue_after(key, PENDING_SECONDS)
             claim = await explained(self._dependencies.cluster, key.namespace, claim)

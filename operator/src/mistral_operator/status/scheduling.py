@@ -115,7 +115,7 @@ def _claims(status_input: StatusInput) -> str:
     source = spec.model.source.persistent_volume_claim
     volumes = (one.persistent_volume_claim for one in spec.pod.volumes)
     claims = [one.claim_name for one in (source, *volumes) if one is not None]
-    if spec.cache is not None and (cache is None or not cache.bound):
+    if spec.cache is not None and (cache is None or not cache.usable):
         claims.insert(0, names.cache_claim(status_input.resource.name))
     if not claims:
         return "a PersistentVolumeClaim, which something else adds to the pods,"

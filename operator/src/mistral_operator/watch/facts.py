@@ -146,10 +146,17 @@ class ClaimFacts:
     storage_class: str | None = None
     bound: bool = False
     """It has a volume, so it may hold a model. Never bound before: it holds nothing."""
+    phase: str = ""
+    """Bound, Pending, also while it waits for the volume that it names, or Lost with its volume."""
     cause: str = ""
     """Why it is not bound, as far as anyone reports it."""
     hopeless: bool = False
     """It is not bound until someone acts."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether pods can mount it."""
+        return self.bound and self.phase not in {"Pending", "Lost"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,4 +323,5 @@ def claim_facts(body: Body, uid: str) -> ClaimFacts:
         access_modes=tuple(spec.get("accessModes") or ()),
         storage_class=spec.get("storageClassName"),
         bound=bool(spec.get("volumeName")),
+        phase=(body.get("status") or {}).get("phase", ""),
     )

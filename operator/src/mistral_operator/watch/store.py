@@ -48,6 +48,8 @@ class LiveChild:
     content: bytes = field(repr=False, compare=False)
     """The content as JSON, which takes a tenth of the memory of the object."""
     deployment: DeploymentFacts | None = None
+    phase: str = ""
+    """Of a PersistentVolumeClaim, which can lose its volume."""
 
     def object(self) -> dict[str, Any]:
         """Return the content as an object."""
@@ -329,4 +331,5 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
         fingerprint=blake2b(encoded, digest_size=12).hexdigest(),
         content=encoded,
         deployment=deployment_facts(body) if kind == kinds.DEPLOYMENT else None,
+        phase=body.get("status", {}).get("phase", "") if kind == kinds.CLAIM else "",
     )
