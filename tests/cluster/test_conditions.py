@@ -131,7 +131,7 @@ def test_more_gpus_than_any_node_has_is_said_with_the_number_there_is(served: Na
     spec = {"engine": {"tensorParallelSize": 2}, "pod": {"gpu": {"resourceName": "amd.com/gpu"}}}
     served.apply(resource("small", spec))
 
-    message = served.wait_for_reason("small", "NoFittingNode")["message"]
+    message = served.wait_for_reason("small", "NoFittingNode", seconds=60)["message"]
 
     assert "needs 2 amd.com/gpu on one node, but the largest node offers 0" in message
     assert "spec.engine.tensorParallelSize" in message

@@ -11,6 +11,7 @@ from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import CLAIM, EVENT, STORAGE_CLASS
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.watch.facts import ClaimFacts, claim_facts
+from mistral_operator.watch.pod_events import last_seen
 from mistral_operator.watch.store import Store
 
 PENDING_SECONDS = 30.0
@@ -162,11 +163,4 @@ async def _newest_event(cluster: Cluster, namespace: str, uid: str) -> Body | No
         raise
     except ClusterError:
         return None  # without the permission
-    return max(events, key=_last_seen, default=None)
-
-
-def _last_seen(event: Body) -> str:
-    """Return when an Event was seen last, in a form that can be compared."""
-    series = event.get("series") or {}
-    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return next((str(one) for one in times if one), "")
+    return max(events, key=last_seen, default=None)

@@ -1,5 +1,6 @@
 """What a pod's state means, in words that name cause and remedy."""
 
+import re
 from collections.abc import Iterator
 
 from mistral_operator.api import ConditionType, Reason
@@ -190,6 +191,8 @@ def _last_end(container: ContainerFacts) -> str:
 
 def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
+    if (failure := _not_set_up(status_input, pod)) is not None:
+        return failure
     if container is None or not container.running:
         return waiting(
             Reason.CREATING,
@@ -206,6 +209,35 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
         signal = None  # of the init container, and the server has not been polled yet
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))
+
+
+def _not_set_up(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
+    """Return what keeps the kubelet from creating containers, which only Events say."""
+    events = status_input.events(pod)
+    if not events.failure:
+        return None
+    reported = f"Kubernetes reports: {events.failure}: {events.message}"
+    if not events.lasting:
+        return waiting(Reason.CREATING, f"the pod's containers are being created. {reported}")
+    if events.failure == "FailedMount" and _ABSENT.search(events.message):
+        return stuck(
+            Reason.CONFIG_MISSING,
+            "a volume cannot be mounted: create the missing object or key, or correct the reference"
+            f" in the resource, such as in spec.pod.volumes. {reported}",
+        )
+    what = (
+        "a volume cannot be mounted" if events.failure in _MOUNTS else "the node cannot set it up"
+    )
+    return stuck(
+        Reason.POD_NOT_SET_UP,
+        f"{what}: correct what the message names, in spec.pod or on the node"
+        f"{_one_node(status_input)}. {reported}",
+    )
+
+
+_ABSENT = re.compile(r'(secret|configmap) "[^"]*" not found|references non-existent')
+"""What the kubelet says of a Secret, a ConfigMap or a key that does not exist."""
+_MOUNTS = {"FailedAttachVolume", "FailedMapVolume", "FailedMount"}
 
 
 def _one_node(status_input: StatusInput) -> str:

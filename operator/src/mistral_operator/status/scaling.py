@@ -115,4 +115,7 @@ def _too_few(status_input: StatusInput, room: int, most: int) -> str:
     if enough:
         return all_cordoned(spec, enough)
     selected = " that spec.pod selects by its labels" if selects_nodes(spec) else ""
-    return f"no node{selected} has {needed} {gpu} for a replica: add nodes"
+    return (
+        f"no node{selected} has {needed} {gpu} for a replica: add nodes. Nodes that an autoscaler"
+        " may add do not count"
+    )

@@ -8,7 +8,7 @@ from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.quantities import amount_text
 from mistral_operator.status.eligible_nodes import selects_nodes
 from mistral_operator.status.status_input import StatusInput
-from mistral_operator.status.verdict import Verdict, stuck, waiting
+from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import PodFacts
 from mistral_operator.watch.nodes import NodeFacts
 
@@ -31,9 +31,17 @@ def not_scheduled_yet(pod: PodFacts) -> Verdict:
 
 def unschedulable(status_input: StatusInput, pod: PodFacts) -> Verdict:
     """Return why the scheduler finds no node, after what the operator knows of the nodes."""
+    events, reported = status_input.events(pod), f"The scheduler reports: {pod.unschedulable}"
+    if events.new_node:
+        return waiting(
+            Reason.CREATING,
+            f"waiting for a node that an autoscaler adds. It reports: {events.new_node}."
+            f" {reported}",
+        )
     answer = _without_node(status_input, pod)
-    message = f"{answer.message}. The scheduler reports: {pod.unschedulable}"
-    return Verdict(answer.reason, message, answer.outlook)
+    if events.undecided and answer.outlook is Outlook.STUCK:
+        return waiting(Reason.CREATING, f"waiting for a node. {reported}")
+    return Verdict(answer.reason, f"{answer.message}. {reported}", answer.outlook)
 
 
 def _without_node(status_input: StatusInput, pod: PodFacts) -> Verdict:

@@ -78,6 +78,8 @@ class PodFacts:
     phase: str = "Pending"
     ready: bool = False
     terminating: bool = False
+    since: str = ""
+    """Since when it has its node, or waits for one, as RFC 3339; empty if that is not known."""
     unschedulable: str = ""
     """Message of the scheduler, if no node fits."""
     requests: tuple[tuple[str, Decimal], ...] = ()
@@ -213,6 +215,7 @@ def pod_facts(body: Body) -> PodFacts:
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata,
+        since=scheduled.get("lastTransitionTime") or "",
         unschedulable=(
             _not_scheduled(scheduled)
             if scheduled.get("status") == "False" and scheduled.get("reason") != "SchedulingGated"
