@@ -374,7 +374,7 @@ NOTHING_NEAR = {
 
 
 def test_an_empty_list_is_rejected_in_words_of_a_manifest() -> None:
-    required = {"nodeSelectorTerms": []}
+    required: dict[str, Any] = {"nodeSelectorTerms": []}
     node_affinity = {"requiredDuringSchedulingIgnoredDuringExecution": required}
 
     assert refusal({"pod": {"affinity": {"nodeAffinity": node_affinity}}}).endswith(
