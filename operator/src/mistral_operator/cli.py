@@ -99,7 +99,7 @@ def render(
     if server_image:
         context = replace(context, server_image=server_image)
     for resource in _resources(source):
-        for child in children(with_defaults(resource, context.pods), context):
+        for child in children(with_defaults(resource, context), context):
             click.echo("---")
             click.echo(to_yaml(child), nl=False)
 
