@@ -158,6 +158,9 @@ def fit_command(
                 err=output == "json",
             )
     on_gpus = [spec for spec in specs if spec.device != "cpu"]
+    if memory is None or card is not None:
+        for spec in on_gpus:
+            cli_fit.check_no_slice(spec, own=memory is None)
     named = memory is not None or any(spec.pod.gpu.memory for spec in on_gpus)
     if not named and (source is None or output is not None):
         every = [one for spec in on_gpus for one in cli_fit.every_card(spec, engine_version)]

@@ -326,6 +326,32 @@ UNKNOWN = {
         "spec.engine.maxSequences",
     ),
     "a field in the wrong place": ({"contextLength": 4096}, "spec.engine.contextLength"),
+    "a field that is one level deeper": (
+        {"systemPrompt": {"name": "x"}},
+        "spec.systemPrompt.configMap.name",
+    ),
+    "a field that is two levels deeper": ({"gate": {"tools": 1}}, "spec.gate.limits.tools"),
+    "a field deeper, beside a similar one": ({"kvCache": {}}, "spec.engine.kvCache"),
+    "a field deeper, beside another similar one": (
+        {"minReplicas": 1},
+        "spec.autoscaling.minReplicas",
+    ),
+    "a field of two objects below": (
+        {"pod": {"env": [{"name": "A", "valueFrom": {"name": "x"}}]}},
+        "spec.pod.env.valueFrom.secretKeyRef.name or spec.pod.env.valueFrom.configMapKeyRef.name",
+    ),
+    "a field with another case that vLLM has elsewhere": (
+        {"engine": {"kvCache": {"Dtype": "auto"}}},
+        "spec.engine.kvCache.dtype",
+    ),
+    "a field in the wrong place with a typing error": (
+        {"contextLenght": 4096},
+        "spec.engine.contextLength",
+    ),
+    "a plural, with a field of that name elsewhere": (
+        {"pod": {"volumes": [{"configMap": {"items": [{"key": "a", "paths": "b"}]}}]}},
+        "spec.pod.volumes.configMap.items.path",
+    ),
     "an item of a list": (
         {"pod": {"tolerations": [{"key": "a"}, {"efect": "NoExecute"}]}},
         "spec.pod.tolerations.effect",
@@ -338,6 +364,27 @@ def test_an_unknown_field_is_rejected_with_the_most_similar_one(
     spec: dict[str, Any], meant: str
 ) -> None:
     assert refusal(spec).endswith(f": unknown field; did you mean {meant}?")
+
+
+NOTHING_NEAR = {
+    "a field of pods": {"pod": {"dnsPolicy": "None"}},
+    "a field that many objects have": {"gate": {"apiKeys": {"name": "x"}}},
+    "a field of volumes": {"pod": {"volumeMounts": [{"name": "a", "subPath": "b"}]}},
+}
+
+
+def test_an_empty_list_is_rejected_in_words_of_a_manifest() -> None:
+    required: dict[str, Any] = {"nodeSelectorTerms": []}
+    node_affinity = {"requiredDuringSchedulingIgnoredDuringExecution": required}
+
+    assert refusal({"pod": {"affinity": {"nodeAffinity": node_affinity}}}).endswith(
+        "nodeSelectorTerms: must have at least 1 item"
+    )
+
+
+@pytest.mark.parametrize("spec", NOTHING_NEAR.values(), ids=NOTHING_NEAR)
+def test_nothing_is_suggested_where_nothing_is_near(spec: dict[str, Any]) -> None:
+    assert refusal(spec).endswith(": unknown field")
 
 
 NAMED_OTHERWISE = {

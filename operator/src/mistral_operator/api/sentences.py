@@ -17,6 +17,7 @@ _MAX_KEY = 100
 """Characters that are quoted of a key, which its author chose."""
 
 _QUOTED = re.compile(r"'([^']*)'")
+_ITEMS = re.compile(r" after validation, not \d+$")
 _SUBJECT = re.compile(r"^(Input|String|List|Dictionary) should")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -71,7 +72,8 @@ def sentence(error: ErrorDetails) -> str:
         return _literal(error)
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] in EXAMPLES:
         return message(error["ctx"]["pattern"])
-    return _SUBJECT.sub("must", error["msg"].removeprefix("Value error, "))
+    text = _SUBJECT.sub("must", error["msg"].removeprefix("Value error, "))
+    return _ITEMS.sub("", text)
 
 
 def allowed_keys_message(keys: Iterable[str]) -> str:
