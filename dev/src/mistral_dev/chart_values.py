@@ -15,9 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from mistral_dev.closed_schemas import PEER, POD
 from mistral_dev.errors import UsageError
-from mistral_operator.api.crd import structural
-from mistral_operator.api.network import Peer
 
 _Dns = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 _Override = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
@@ -61,34 +60,10 @@ _Maximum = Annotated[int, Field(ge=0)] | None
 _Kubernetes = dict[str, Any]
 """An object of the Kubernetes API that the chart passes on: the API server knows its fields."""
 
-
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a part of the CRD as the schema of a value, in which no other fields are allowed."""
-    kept = {
-        key: of
-        for key, of in schema.items()
-        if key not in {"default", "description"} and not key.startswith("x-kubernetes-")
-    }
-    if "properties" in kept:
-        kept["properties"] = {key: _closed(of) for key, of in kept["properties"].items()}
-        kept["additionalProperties"] = False
-    if "items" in kept:
-        kept["items"] = _closed(kept["items"])
-    return kept
-
-
-# The rule of a peer, without CEL: it selects something, and a range nothing else.
-_Peer = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            **_closed(structural(Peer)),
-            "minProperties": 1,
-            "dependencies": {"ipBlock": {"maxProperties": 1}},
-        }
-    ),
-]
-"""A caller or destination of endpoints, in the form of spec.network."""
+_Peer = Annotated[dict[str, Any], WithJsonSchema(PEER)]
+"""A caller or destination of endpoints."""
+_Pod = Annotated[dict[str, Any], WithJsonSchema(POD)]
+"""What the pods of all endpoints have."""
 
 
 class _Values(BaseModel):
@@ -122,7 +97,7 @@ class Endpoints(_Values):
     callers: list[_Peer]
     destinations: list[_Peer]
     monitoring_namespace: str = Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
-    pod: _Kubernetes
+    pod: _Pod
     pod_monitor_labels: _Strings
 
 
@@ -361,8 +336,13 @@ def _walk(
             )
         yield Value(path, yaml.safe_load(yaml.serialize(value_node)), comment)
         below = schema["properties"][path[-1]]
-        if "properties" in below:
+        if _is_group(below, value_node.value):
             yield from _walk(value_node, below, lines, path)
+
+
+def _is_group(schema: dict[str, Any], default: Any) -> bool:
+    """Tell whether a value is a group of values; an object that is empty by default is a value."""
+    return "properties" in schema and bool(default)
 
 
 def _comment_above(lines: list[str], line: int) -> str:
@@ -415,7 +395,7 @@ def _described(
     """Return a schema with each value's description and default."""
     if path:
         schema = {"description": values[path].description, **schema}
-    if "properties" not in schema:
+    if path and not _is_group(schema, values[path].default):
         return schema | {"default": values[path].default}
     properties = {
         key: _described(below, values, (*path, key)) for key, below in schema["properties"].items()
