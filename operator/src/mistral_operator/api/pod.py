@@ -282,8 +282,8 @@ class PodParts(ApiModel):
     host_aliases: list[HostAlias] = Field(default=[], max_length=8)
     """Additional entries of /etc/hosts."""
     security_context: PodSecurityContext | None = None
-    """Users and groups of the processes. Unset: user, group and file system group 1000. Otherwise
-    only what is set here: with `{}`, the platform chooses them, as OpenShift does."""
+    """Users and groups of the processes. Fields that are unset: user, group and file system group
+    1000. With `{}`, the platform chooses all of them, as OpenShift does."""
 
 
 class PodDefaults(PodParts):

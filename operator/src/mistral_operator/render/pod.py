@@ -3,7 +3,7 @@
 from typing import Any
 
 from mistral_operator.api import Resource
-from mistral_operator.api.pod import Pod, to_kubernetes, without_empty
+from mistral_operator.api.pod import Pod, PodSecurityContext, to_kubernetes, without_empty
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.render.container import fetch_container, server_container
@@ -47,7 +47,7 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
         "serviceAccountName": spec.pod.service_account_name or resource.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": _security_context(spec.pod),
+        "securityContext": _security_context(spec.pod, context),
         "terminationGracePeriodSeconds": (
             ENDPOINT_REMOVAL_SECONDS + spec.drain_seconds + _EXIT_MARGIN_SECONDS
         ),
@@ -61,12 +61,15 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
     return pod | _placement(resource.name, spec) | _resolution(spec.pod)
 
 
-def _security_context(pod: Pod) -> dict[str, Any]:
+def _security_context(pod: Pod, context: RenderContext) -> dict[str, Any]:
     """Return the security context; what a resource can set of it are users and groups."""
     chosen = pod.security_context
     users = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     if chosen is not None:
-        users = {key: value for key, value in to_kubernetes(chosen).items() if value}
+        ids = {key: value for key, value in to_kubernetes(chosen).items() if value}
+        # Empty, here or in the installation, leaves to the platform what is not set.
+        is_all = not ids or context.pods.security_context == PodSecurityContext()
+        users = ids if is_all else users | ids
     return {
         "runAsNonRoot": True,
         **users,
