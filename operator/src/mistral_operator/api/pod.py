@@ -263,7 +263,8 @@ class PodParts(ApiModel):
     node_selector: dict[LabelKey, LabelValue] = Field(default={}, max_length=32)
     """Labels that a node must have."""
     tolerations: list[Toleration] = Field(default=[], max_length=32)
-    """Tolerations of the pods, in addition to those of the GPU resource itself."""
+    """Tolerations of the pods, in addition to those of the GPU resource itself, and of
+    nvidia.com/gpu for MIG slices and shared GPUs."""
     affinity: Affinity | None = None
     """Which nodes and which neighbors the pods need or prefer."""
     image_pull_secrets: list[Annotated[Name, BeforeValidator(_is_a_name)]] = Field(

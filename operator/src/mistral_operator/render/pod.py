@@ -1,5 +1,6 @@
 """The pod template: one container that runs the supervisor and, under it, vLLM."""
 
+import re
 from typing import Any
 
 from mistral_operator.api import Resource
@@ -11,6 +12,7 @@ from mistral_operator.render.context import RenderContext
 from mistral_operator.render.metadata import digest
 from mistral_operator.render.server_settings import ENDPOINT_REMOVAL_SECONDS, fetch_settings
 from mistral_operator.render.volumes import volumes
+from mistral_operator.watch.nodes import is_slice
 
 USER = 1000
 """User and group of both images. The group owns the file system of the cache."""
@@ -117,10 +119,17 @@ def _tolerations(spec: Spec) -> list[dict[str, Any]]:
     if spec.device == "cuda":
         # GPU nodes are commonly tainted with the name of the resource, to repel other pods.
         tolerations = [
-            {"key": spec.pod.gpu.resource_name, "operator": "Exists", "effect": "NoSchedule"}
+            {"key": key, "operator": "Exists", "effect": "NoSchedule"}
+            for key in _taints(spec.pod.gpu.resource_name)
         ]
     configured = [to_kubernetes(toleration) for toleration in spec.pod.tolerations]
     # The API server drops empty strings; rendered, they would look like drift forever.
     return tolerations + [
         {key: value for key, value in one.items() if value != ""} for one in configured
     ]
+
+
+def _taints(resource: str) -> list[str]:
+    """Return the taints of nodes with a GPU resource: parts of a GPU are on nodes with GPUs."""
+    is_part = is_slice(resource) or re.fullmatch(r"nvidia\.com/.+\.shared", resource)
+    return [resource, "nvidia.com/gpu"] if is_part else [resource]
