@@ -182,6 +182,43 @@ FETCH: dict[str, tuple[Object, Object, Object]] = {
         {"cpu": "500m", "memory": "512Mi"},
         {"cpu": "500m", "memory": "512Mi"},
     ),
+    "disk": (
+        {
+            "resources": {
+                "requests": {"ephemeral-storage": "10Gi"},
+                "limits": {"ephemeral-storage": "40Gi"},
+            }
+        },
+        {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "10Gi"},
+        {"ephemeral-storage": "40Gi", "memory": "8Gi"},
+    ),
+    "disk of the model": (
+        {"resources": {"limits": {"ephemeral-storage": "100Gi"}}},
+        {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "50Gi"},
+        {"ephemeral-storage": "100Gi", "memory": "8Gi"},
+    ),
+    "a smaller limit of disk": (
+        {
+            "resources": {"requests": {"ephemeral-storage": "10Gi"}},
+            "fetchResources": {"limits": {"ephemeral-storage": "5Gi"}},
+        },
+        # Kubernetes takes it for the request as well.
+        {"cpu": "1", "memory": "1Gi"},
+        {"ephemeral-storage": "5Gi", "memory": "8Gi"},
+    ),
+    "a request of disk": (
+        {
+            "resources": {"limits": {"ephemeral-storage": "100Gi"}},
+            "fetchResources": {"requests": {"ephemeral-storage": "7Gi"}},
+        },
+        {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "7Gi"},
+        {"ephemeral-storage": "100Gi", "memory": "8Gi"},
+    ),
+    "disk without a limit": (
+        {"resources": {"requests": {"ephemeral-storage": "10Gi"}}},
+        {"cpu": "1", "memory": "1Gi"},
+        {"memory": "8Gi"},
+    ),
     "a large request": (
         {"fetchResources": {"requests": {"memory": "16Gi"}}},
         {"cpu": "1", "memory": "16Gi"},

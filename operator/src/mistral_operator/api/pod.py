@@ -92,7 +92,8 @@ class FetchResources(ContainerResources):
     """CPU and memory of the container that fetches the model."""
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
-    """Resource requests. Unset: 1 CPU and 1Gi, or the limit if that is lower."""
+    """Resource requests. Unset: 1 CPU, 1Gi and, if it has a limit of ephemeral-storage, as much of
+    it as the server; or the limit if that is lower."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
     """Resource limits. Unset: those of the server, and at most 8Gi of memory."""
 
