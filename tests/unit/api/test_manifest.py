@@ -340,6 +340,73 @@ def test_an_unknown_field_is_rejected_with_the_most_similar_one(
     assert refusal(spec).endswith(f": unknown field; did you mean {meant}?")
 
 
+def _volume(**source: Any) -> dict[str, Any]:
+    return {"pod": {"volumes": [{"name": "a", **source}]}}
+
+
+INSTEAD: dict[str, tuple[dict[str, Any], str]] = {
+    "variables without names": (
+        {"pod": {"envFrom": [{"configMapRef": {"name": "a"}}]}},
+        "spec.pod.envFrom: unknown field: list each variable in spec.pod.env",
+    ),
+    "a sidecar": (
+        {"pod": {"containers": []}},
+        "spec.pod.containers: unknown field: there is no pod template",
+    ),
+    "a namespace of the node": (
+        {"pod": {"hostNetwork": True}},
+        "spec.pod.hostNetwork: unknown field: pods have no access to namespaces of the node",
+    ),
+    "a policy of the resolver": (
+        {"pod": {"dnsPolicy": "None"}},
+        "spec.pod.dnsPolicy: unknown field: the policy is ClusterFirst",
+    ),
+    "a volume of the node": (
+        _volume(hostPath={"path": "/m"}),
+        "spec.pod.volumes[0].hostPath: unknown field: volumes of the node are refused: use persist",
+    ),
+    "a share": (
+        _volume(nfs={"server": "a", "path": "/m"}),
+        "spec.pod.volumes[0].nfs: unknown field: volumes are persistentVolumeClaim, config",
+    ),
+    "a volume of a driver": (
+        _volume(csi={"driver": "csi.cert-manager.io"}),
+        "spec.pod.volumes[0].csi: unknown field: inline volumes of a CSI driver are refused",
+    ),
+    "a mode": (
+        _volume(configMap={"name": "ca", "defaultMode": 292}),
+        "spec.pod.volumes[0].configMap.defaultMode: unknown field: files have the mode 0644",
+    ),
+    "what is always set": (
+        {"pod": {"securityContext": {"runAsNonRoot": True}}},
+        "spec.pod.securityContext.runAsNonRoot: unknown field: the operator sets it",
+    ),
+    "an empty directory without size": (
+        _volume(emptyDir={}),
+        "spec.pod.volumes[0].emptyDir.sizeLimit: set sizeLimit, such as 1Gi",
+    ),
+    "a whole Secret": (
+        _volume(secret={"secretName": "tls"}),
+        "spec.pod.volumes[0].secret.items: list the keys to mount, such as",
+    ),
+    "root": (
+        {"pod": {"securityContext": {"runAsUser": 0}}},
+        "spec.pod.securityContext.runAsUser: the user 0 is refused: write the number of another",
+    ),
+    "the group of root": (
+        {"pod": {"securityContext": {"fsGroup": 0}}},
+        "spec.pod.securityContext.fsGroup: the group 0 is refused: write the number of another",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "message"), INSTEAD.values(), ids=INSTEAD)
+def test_what_a_pod_has_elsewhere_is_refused_with_what_to_write(
+    spec: dict[str, Any], message: str
+) -> None:
+    assert refusal(spec).startswith(message)
+
+
 NAMED_OTHERWISE = {
     "vLLM's name in camel case": ({"engine": {"maxModelLen": 1}}, "spec.engine.contextLength"),
     "vLLM's name with underscores": ({"engine": {"max_num_seqs": 1}}, "spec.engine.maxSequences"),

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from mistral_operator.api.absent_fields import advice
 from mistral_operator.api.fields import FIELD_NAMES
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG, canonical_flag
 
@@ -24,6 +25,8 @@ def hint(parent: str, key: str, fields: list[str]) -> str:
         key: the unknown key.
         fields: path of every field.
     """
+    if instead := advice(parent, key):
+        return f": {instead}"
     if (meant := _named_otherwise(parent, key)) is not None:
         return f"; did you mean {meant}?"
     flag = _flag(key)

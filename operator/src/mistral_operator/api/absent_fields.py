@@ -1,0 +1,98 @@
+"""What to write instead of fields that a pod has in Kubernetes, and a resource does not have."""
+
+_NO_HOST = "pods have no access to namespaces of the node: remove it"
+_FIXED = "the operator sets it as the Pod Security Standard restricted requires: remove it"
+_NO_TEMPLATE = (
+    "there is no pod template, and containers cannot be set: have an injector add sidecars, with"
+    " spec.pod.labels or spec.pod.annotations"
+)
+_OF_THE_NODE = (
+    "volumes of the node are refused: use persistentVolumeClaim, configMap, secret, emptyDir or"
+    " projected"
+)
+_BY_CLAIM = (
+    "volumes are persistentVolumeClaim, configMap, secret, emptyDir or projected: make a"
+    " PersistentVolume of this type and a claim, and use persistentVolumeClaim"
+)
+_NO_MODE = "files have the mode 0644: remove it"
+
+_ADVICE: dict[str, dict[str, str]] = {
+    "spec.pod": {
+        "envFrom": "list each variable in spec.pod.env, with valueFrom for a key of a ConfigMap or"
+        " Secret: only the pod knows which names envFrom brings",
+        **dict.fromkeys(("containers", "initContainers", "sidecars", "template"), _NO_TEMPLATE),
+        **dict.fromkeys(("hostNetwork", "hostPID", "hostIPC"), _NO_HOST),
+        "dnsPolicy": "the policy is ClusterFirst: add name servers and search domains with"
+        " spec.pod.dnsConfig",
+    },
+    "spec.pod.volumes": {
+        "hostPath": _OF_THE_NODE,
+        "local": _OF_THE_NODE,
+        **dict.fromkeys(
+            ("nfs", "cephfs", "iscsi", "fc", "azureFile", "glusterfs", "flexVolume"), _BY_CLAIM
+        ),
+        "ephemeral": "volumes are persistentVolumeClaim, configMap, secret, emptyDir or projected:"
+        " make the claim yourself, and use persistentVolumeClaim",
+        "csi": "inline volumes of a CSI driver are refused: make a claim of a StorageClass of the"
+        " driver, or have it write a Secret",
+        "downwardAPI": "set spec.pod.env with valueFrom.fieldRef instead",
+        "image": "for a model in an image, set spec.model.source.image",
+    },
+    "spec.pod.volumes.projected.sources": {
+        "serviceAccountToken": "pods have no token: they do not use the API server",
+        "downwardAPI": "set spec.pod.env with valueFrom.fieldRef instead",
+    },
+    **{
+        f"spec.pod.volumes.{one}": {"defaultMode": _NO_MODE}
+        for one in ("configMap", "secret", "projected")
+    },
+    "spec.pod.securityContext": dict.fromkeys(
+        (
+            *("runAsNonRoot", "seccompProfile", "fsGroupChangePolicy", "privileged"),
+            *("allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"),
+        ),
+        _FIXED,
+    ),
+}
+
+_REMEDIES: dict[tuple[str, str, str], str] = {
+    ("missing", "emptyDir", "sizeLimit"): "set sizeLimit, such as 1Gi",
+    ("missing", "secret", "items"): "list the keys to mount, such as `{key: ca.crt, path: ca.crt}`:"
+    " the rest of the Secret does not reach the pod",
+    (
+        "greater_than_equal",
+        "securityContext",
+        "runAsUser",
+    ): "the user 0 is refused: write the number"
+    " of another user, or `securityContext: {}` to let the platform choose",
+    **{
+        (
+            "greater_than_equal",
+            "securityContext",
+            one,
+        ): "the group 0 is refused: write the number of"
+        " another group, or `securityContext: {}` to let the platform choose"
+        for one in ("runAsGroup", "fsGroup")
+    },
+}
+
+
+def advice(parent: str, key: str) -> str:
+    """Return what to do about an unknown field, or an empty string.
+
+    Args:
+        parent: path of the object that has the key, without list indexes.
+        key: the unknown key.
+    """
+    return _ADVICE.get(parent, {}).get(key, "")
+
+
+def remedy(kind: str, location: tuple[int | str, ...]) -> str:
+    """Return what to write for an invalid field, or an empty string.
+
+    Args:
+        kind: pydantic's name of the error.
+        location: path of the field.
+    """
+    parent, field = location[-2:] if len(location) > 1 else ("", "")
+    return _REMEDIES.get((kind, str(parent), str(field)), "")
