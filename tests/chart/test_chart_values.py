@@ -274,6 +274,21 @@ def test_helm_takes_names_of_kubernetes(values: dict[str, Any]) -> None:
     assert render(values)
 
 
+@pytest.mark.parametrize(
+    "registry", ["https://registry.example.com", "registry.example.com/", "Registry", "a b", 5]
+)
+def test_helm_refuses_what_is_no_registry(registry: object) -> None:
+    with pytest.raises(HelmRefused, match="/global/imageRegistry"):
+        render({"global": {"imageRegistry": registry}})
+
+
+@pytest.mark.parametrize(
+    "registry", ["", None, "localhost:5000", "registry.example.com", "registry.example.com:443/a/b"]
+)
+def test_helm_takes_registries(registry: object) -> None:
+    assert render({"global": {"imageRegistry": registry}})
+
+
 def test_a_parent_chart_may_share_its_globals() -> None:
     assert render({"global": {"anything": {"at": "all"}}}) == render()
 

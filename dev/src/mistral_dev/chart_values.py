@@ -65,6 +65,22 @@ _Peer = Annotated[dict[str, Any], WithJsonSchema(PEER)]
 _Pod = Annotated[dict[str, Any], WithJsonSchema(POD)]
 """What the pods of all endpoints have."""
 
+_Global = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {
+                "imageRegistry": {
+                    "type": ["string", "null"],
+                    "pattern": r"^([a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*)?$",
+                }
+            },
+        }
+    ),
+]
+"""Values of a parent chart, and in them a registry: a host without scheme, and a path."""
+
 
 class _Values(BaseModel):
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
@@ -295,7 +311,7 @@ class ChartValues(_Values):
     name_override: _Override
     fullname_override: _Override
     # `global` is a word of Python's.
-    global_: _Kubernetes = Field(alias="global")
+    global_: _Global = Field(alias="global")
 
 
 @dataclass(frozen=True)

@@ -393,6 +393,10 @@ INSTEAD: dict[str, tuple[dict[str, Any], str]] = {
         {"pod": {"securityContext": {"runAsUser": 0}}},
         "spec.pod.securityContext.runAsUser: the user 0 is refused: write the number of another",
     ),
+    "no class": (
+        {"cache": {"storageClassName": ""}},
+        "spec.cache.storageClassName: write the name of a class; for a PersistentVolume without",
+    ),
     "the group of root": (
         {"pod": {"securityContext": {"fsGroup": 0}}},
         "spec.pod.securityContext.fsGroup: the group 0 is refused: write the number of another",

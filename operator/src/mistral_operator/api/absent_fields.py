@@ -56,6 +56,9 @@ _ADVICE: dict[str, dict[str, str]] = {
 }
 
 _REMEDIES: dict[tuple[str, str, str], str] = {
+    ("string_too_short", "cache", "storageClassName"): "write the name of a class; for a"
+    " PersistentVolume without one, give it any storageClassName, such as static, and write that:"
+    " the class need not exist",
     ("missing", "emptyDir", "sizeLimit"): "set sizeLimit, such as 1Gi",
     ("missing", "secret", "items"): "list the keys to mount, such as `{key: ca.crt, path: ca.crt}`:"
     " the rest of the Secret does not reach the pod",
