@@ -1,6 +1,6 @@
 """What the installation has to allow, since the API server cannot know it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mistral_operator.api.environment import CA_VARIABLES
 from mistral_operator.api.spec import Spec
@@ -17,10 +17,27 @@ def check_allowed(spec: Spec, context: RenderContext) -> None:
     Raises:
         InvalidResource: it does; the message says what to do.
     """
-    _check_hub(spec, context)
-    _check_prometheus(spec, context)
+    check_without_lists(spec, context)
+    for check in _BY_LISTS:
+        check(spec, context)
+
+
+def check_without_lists(spec: Spec, _: RenderContext) -> None:
+    """Check what no list of an installation can allow.
+
+    Raises:
+        InvalidResource: it does not hold; the message says what to do.
+    """
     _check_authorities(spec)
-    _check_service(spec, context)
+
+
+def not_allowed(spec: Spec, context: RenderContext) -> Iterator[InvalidResource]:
+    """Yield what the lists of an installation do not allow, each with what to do."""
+    for check in _BY_LISTS:
+        try:
+            check(spec, context)
+        except InvalidResource as problem:
+            yield problem
 
 
 def _check_hub(spec: Spec, context: RenderContext) -> None:
@@ -67,14 +84,18 @@ def _check_authorities(spec: Spec) -> None:
     )
 
 
-def _check_service(spec: Spec, context: RenderContext) -> None:
-    service_account, kind = spec.pod.service_account_name, spec.service.type
-    if service_account is not None and service_account not in context.service_accounts:
+def _check_service_account(spec: Spec, context: RenderContext) -> None:
+    account = spec.pod.service_account_name
+    if account is not None and account not in context.service_accounts:
         raise InvalidResource(
             "spec.pod.serviceAccountName",
-            f"this installation does not allow pods to run as {service_account}: remove it, or ask"
+            f"this installation does not allow pods to run as {account}: remove it, or ask"
             " the administrator to add it to the chart value allowedServiceAccounts",
         )
+
+
+def _check_service_type(spec: Spec, context: RenderContext) -> None:
+    kind = spec.service.type
     if kind not in ("ClusterIP", *context.service_types):
         raise InvalidResource(
             "spec.service.type",
@@ -85,3 +106,7 @@ def _check_service(spec: Spec, context: RenderContext) -> None:
 
 def _is_in(url: str, allowed: Iterable[str]) -> bool:
     return url.rstrip("/") in {one.rstrip("/") for one in allowed}
+
+
+_BY_LISTS = (_check_hub, _check_prometheus, _check_service_account, _check_service_type)
+"""What the lists of an installation allow."""
