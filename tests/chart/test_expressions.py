@@ -5,6 +5,7 @@ It scrapes the metrics that the code has, so a metric or a label that is renamed
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -20,10 +21,11 @@ from mistral_dev.commands import wait_until
 from mistral_dev.dashboard import SECTIONS, dashboard
 from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
-from mistral_operator.api import ConditionType, Oom, OomTotal, ScalingReason, Status
+from mistral_operator.api import ConditionType, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
-from mistral_operator.control.collectors import FleetCollector, ScalingCollector
+from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
+from mistral_server.contract import FailureClass
 from mistral_server.gate import metrics as gate_metrics
 from prometheus_server import Prometheus, Target
 from status_inputs import condition
@@ -128,10 +130,9 @@ class Signals:
     def _run_out_of_memory(self) -> None:
         """Let memory run out once more."""
         self._ends += 1
-        status, desired = self.fleet.statuses[NAMESPACE, NAME]
-        oom = Oom(totals=[OomTotal(failure="HostOom", count=self._ends)])
-        worse = status.model_copy(update={"oom": oom})
-        self.fleet.statuses[NAMESPACE, NAME] = worse, desired
+        reported = self.fleet.statuses[NAMESPACE, NAME]
+        failures = ((FailureClass.HOST_OOM, self._ends),)
+        self.fleet.statuses[NAMESPACE, NAME] = replace(reported, failures=failures)
 
 
 def registry_of(module: ModuleType) -> CollectorRegistry:
@@ -188,7 +189,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     folder = tmp_path_factory.mktemp("prometheus")
     sample = LoadSample((PodLoad(running=9, looping=8),))
     frozen = Decision(2, ScalingReason.FROZEN, sample=sample, target=10)
-    signals.fleet.statuses[NAMESPACE, NAME] = status, 2
+    signals.fleet.statuses[NAMESPACE, NAME] = Reported.of(status, 2)
     signals.scaling.decisions[NAMESPACE, NAME] = frozen
     with Prometheus(folder, targets, RULES) as started:
         yield started

@@ -70,7 +70,7 @@ BINDS_NEVER: dict[str, tuple[list[Object], Object, list[str]]] = {
         of_model("weights"),
         ["weights is not bound: StorageClass gone does not exist", "ProvisioningFailed"],
     ),
-    "model in a claim for which nobody created a volume": (
+    "model in a claim without a volume": (
         [claim("weights", storageClassName="")],
         of_model("weights"),
         ["weights is not bound: Kubernetes reports: FailedBinding"],

@@ -73,6 +73,34 @@ FOREIGN_CONTAINERS: dict[str, Case] = {
             "could start: correct what adds it. Error, exit code 1 (restarted 3 times): iptables",
         ],
     ),
+    "an init container of others takes its time": (
+        injected(
+            container("slow-init"),
+            waiting_container("PodInitializing", name="fetch"),
+            pod=(waiting_container("PodInitializing"),),
+        ),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["the server waits for container slow-init, which something else adds to the pods, which"],
+    ),
+    "an init container of others has failed and runs again": (
+        injected(
+            container("istio-init", restartCount=1, lastState=ended(1, message="no route")),
+            pod=(waiting_container("PodInitializing"),),
+        ),
+        Reason.SERVER_FAILED,
+        Outlook.STUCK,
+        ["container istio-init, which something else adds to the pods, exited before", "no route"],
+    ),
+    "a sidecar of others has failed, runs again and holds up nothing": (
+        injected(
+            container("proxy", ready=True, started=True, restartCount=1, lastState=ended(1)),
+            pod=(waiting_container("PodInitializing"),),
+        ),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["the pod's containers are being created"],
+    ),
     "the image of a container of others cannot be pulled": (
         injected(pod=(container(), waiting_container("ErrImagePull", "no", name="istio-proxy"))),
         Reason.IMAGE_UNAVAILABLE,

@@ -102,6 +102,7 @@ class Rehearsal:
         life.workloads.pods_made = self._pods_made
         await life.start()
         kill(life, kill_at, when)
+        counts = event_counts(life)
         events, first = len(life.objects.feed), life.objects.find(kinds.RESOURCE, KEY)
         await self._scenario.act(life)
         assert life.reason() == self._scenario.reason, life.status
@@ -112,7 +113,7 @@ class Rehearsal:
             life.kill()
             await life.settle()
             assert life.api.writes == writes, "a restart costs nothing"
-        posted = counted_events(life.objects.feed, events)
+        posted = counted_events(counts, life.objects.feed[events:])
         undone = posted.pop("EditUndone", 0)
         expected = expected_events(first, life.objects.feed[events:])
         feed = [one for one in life.objects.feed[events:] if one.kind != kinds.EVENT]
@@ -147,15 +148,19 @@ def kill(life: Life, number: int, when: When) -> None:
         life.api.after_write = after
 
 
-def counted_events(feed: list[WatchEvent], start: int) -> Counter[str]:
-    """Return how often each reason was counted on Events since a position in the feed."""
+def event_counts(life: Life) -> dict[str, int]:
+    """Return the count of each Event by its name."""
+    return {one["metadata"]["name"]: one["count"] for one in life.objects.all(kinds.EVENT)}
+
+
+def counted_events(before: dict[str, int], feed: list[WatchEvent]) -> Counter[str]:
+    """Return how often each reason was counted on Events, by their counts before and a feed."""
     counted: Counter[str] = Counter()
-    counts: dict[str, int] = {}
-    for position, one in enumerate(feed):
+    counts = dict(before)
+    for one in feed:
         if one.kind == kinds.EVENT and one.action != "DELETED":
             name, count = one.body["metadata"]["name"], one.body["count"]
-            if position >= start:
-                counted[one.body["reason"]] += count - counts.get(name, 0)
+            counted[one.body["reason"]] += count - counts.get(name, 0)
             counts[name] = count
     return counted
 

@@ -5,6 +5,7 @@ from builders import (
     container,
     crashed_container,
     deployment_body,
+    ended,
     failed_pod,
     pod_body,
     ready_pod,
@@ -140,7 +141,35 @@ POD_SITUATIONS: dict[str, Case] = {
         fetching(fetched_bytes=310_000_000, total_bytes=900_000_000),
         Reason.FETCHING,
         Outlook.WAITING,
-        ["0.3 of 0.9 GB"],
+        ["310 of 900 MB"],
+    ),
+    "the fetch was killed and runs again": (
+        status_input(
+            pod_body(container("fetch", restartCount=1, lastState=ended(137))),
+        ),
+        Reason.FETCHING,
+        Outlook.WAITING,
+        ["the model is being fetched from the hub again, since the first fetch was killed"],
+    ),
+    "the fetch was killed and does not run yet": (
+        status_input(pod_body(container("fetch", state=ended(137)))),
+        Reason.FETCHING,
+        Outlook.WAITING,
+        ["again, since the first fetch was killed"],
+    ),
+    "the fetch is killed each time": (
+        status_input(pod_body(crashed_container(137, name="fetch"))),
+        Reason.FETCH_FAILED,
+        Outlook.STUCK,
+        ["Error, exit code 137 (restarted 3 times)"],
+    ),
+    "the fetch ran out of memory and runs again": (
+        status_input(
+            pod_body(container("fetch", restartCount=1, lastState=ended(137, "OOMKilled"))),
+        ),
+        Reason.FETCH_FAILED,
+        Outlook.STUCK,
+        ["OOMKilled, exit code 137"],
     ),
     "more of a model is reported than there is": (
         fetching(fetched_bytes=2**53, total_bytes=48_022_000_000),

@@ -43,8 +43,8 @@ def resources(cluster: Cluster, left: list[Released]) -> list[Object]:
 
 def deployments(cluster: Cluster, left: list[Released]) -> dict[str, Object]:
     """Return the Deployments by namespace."""
-    found = objects(cluster, [one.namespace for one in left], "deployment")
-    return {one["metadata"]["namespace"]: one for one in found}
+    live = objects(cluster, [one.namespace for one in left], "deployment")
+    return {one["metadata"]["namespace"]: one for one in live}
 
 
 def replica_sets(cluster: Cluster, namespace: str) -> list[Object]:

@@ -11,7 +11,7 @@ from api_server import ApiServer
 from builders import merged, resource_body, signal
 from mistral_operator.api import Condition, Oom, OomTotal, ScalingReason, Status
 from mistral_operator.autoscaling import Decision
-from mistral_operator.control.collectors import FleetCollector, ScalingCollector
+from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_operator.control.scaler import Loads
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds
@@ -127,8 +127,9 @@ def test_a_number_beyond_a_float_does_not_hide_the_metrics_of_the_others() -> No
     evil = Status.model_construct(
         replicas=HUGE, ready_replicas=0, conditions=[], oom=Oom.model_construct(totals=[total])
     )
-    fleet.statuses[EVIL] = evil, 1
-    fleet.statuses["good", "small"] = Status(conditions=[condition], replicas=2), 2
+    fleet.statuses[EVIL] = Reported.of(evil, 1)
+    good = Status(conditions=[condition], replicas=2)
+    fleet.statuses["good", "small"] = Reported.of(good, 2)
     for key, replicas in ((EVIL, HUGE), (Key("good", "small"), 3)):
         scaling.decisions[key] = Decision(replicas, ScalingReason.ON_TARGET)
     registry.register(fleet)

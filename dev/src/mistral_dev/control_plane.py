@@ -112,6 +112,9 @@ class ControlPlane:
                 "service-cluster-ip-range": SERVICE_CIDR,
                 "authorization-mode": "Node,RBAC",
                 "enable-admission-plugins": "NodeRestriction",
+                # Tests change pods with policies, as the webhooks of platforms do.
+                "feature-gates": "MutatingAdmissionPolicy=true",
+                "runtime-config": "admissionregistration.k8s.io/v1beta1=true",
                 "profiling": "false",
             }
         )

@@ -6,7 +6,7 @@ from prometheus_client.exposition import generate_latest
 from mistral_operator import metrics
 from mistral_operator.api import ConditionType, Oom, OomTotal, Reason, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
-from mistral_operator.control.collectors import FleetCollector, ScalingCollector
+from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_server.contract import MEMORY_FAILURES
 from status_inputs import condition
 
@@ -29,7 +29,7 @@ def exposed(collector: FleetCollector | ScalingCollector) -> list[str]:
 
 
 def test_a_resource_shows_its_conditions_and_replicas() -> None:
-    fleet = FleetCollector({("models", "small"): (STATUS, 4)})
+    fleet = FleetCollector({("models", "small"): Reported.of(STATUS, 4)})
     who = 'name="small",namespace="models"'
 
     assert [one for one in exposed(fleet) if one.startswith("mistral_deployment")] == [
@@ -58,7 +58,7 @@ def test_a_resource_that_is_scaled_here_shows_the_decision_and_its_load() -> Non
 
 
 def test_a_resource_that_is_gone_leaves_no_series_behind() -> None:
-    fleet = FleetCollector({("models", "small"): (STATUS, 4)})
+    fleet = FleetCollector({("models", "small"): Reported.of(STATUS, 4)})
     assert exposed(fleet)
 
     del fleet.statuses["models", "small"]
@@ -69,7 +69,8 @@ def test_a_resource_that_is_gone_leaves_no_series_behind() -> None:
 def test_a_condition_that_changed_has_one_series() -> None:
     fleet = FleetCollector()
     for status in ("False", "True"):
-        fleet.statuses["models", "small"] = Status(conditions=[condition(status=status)]), 1
+        reported = Status(conditions=[condition(status=status)])
+        fleet.statuses["models", "small"] = Reported.of(reported, 1)
 
     ready = [line for line in exposed(fleet) if 'type="Ready"' in line]
 
@@ -95,7 +96,9 @@ def test_the_names_are_those_of_the_documentation() -> None:
 
 def test_every_class_of_memory_failure_is_there_before_it_happens() -> None:
     oom = Oom(totals=[OomTotal(failure="HostOom", count=3)])
-    fleet = FleetCollector({("models", "small"): (STATUS.model_copy(update={"oom": oom}), 1)})
+    fleet = FleetCollector(
+        {("models", "small"): Reported.of(STATUS.model_copy(update={"oom": oom}), 1)}
+    )
 
     counts = {
         line.split('class="')[1].split('"')[0]: float(line.rsplit(" ", 1)[1])

@@ -65,7 +65,11 @@ async def waiting(app: Any, mebibytes: int) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("path", [path for path in OPEN_PATHS if "*" not in path])
+UNREAD = ("/v1/models/*", "/metrics")
+"""Paths where no body is read: one is a pattern, the other has no method with a body."""
+
+
+@pytest.mark.parametrize("path", [one for one in OPEN_PATHS if one not in UNREAD])
 async def test_a_chunked_body_is_limited_on_every_path(configure: Any, path: str) -> None:
     configure(gate={"max_body_bytes": 4 * MIB})
     engine, client = FakeEngine(), Client(chunks(300), path)

@@ -194,7 +194,7 @@ async def test_only_the_paths_that_are_documented_need_no_key(keys: Path, path: 
     documented = re.findall(r"`(/\w+)`", sentence[1])
     assert sorted(documented) == sorted(KEYLESS_PATHS)
 
-    status = (await ask(gate(FakeEngine()), BODY, path.replace("*", "x"))).status
+    status = (await ask(gate(FakeEngine()), b"", path.replace("*", "x"), method="GET")).status
     assert status == (200 if path in documented else 401)
 
 

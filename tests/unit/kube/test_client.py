@@ -293,14 +293,14 @@ async def test_a_list_is_paginated(cluster: Cluster, api: ApiServer) -> None:
 
     assert pages == [([{"n": 1}], 7), ([{"n": 2}], 7)]
     assert [query for _, _, query, _ in api.requests] == [
-        {"limit": "500", "labelSelector": "a=b"},
-        {"limit": "500", "labelSelector": "a=b", "continue": "token"},
+        {"limit": "100", "labelSelector": "a=b"},
+        {"limit": "100", "labelSelector": "a=b", "continue": "token"},
     ]
 
 
 @pytest.mark.parametrize(
     ("kind", "metadata_only", "limit"),
-    [(kinds.RESOURCE, False, "50"), (kinds.RESOURCE, True, "500"), (kinds.POD, False, "500")],
+    [(kinds.RESOURCE, False, "50"), (kinds.RESOURCE, True, "500"), (kinds.POD, False, "100")],
 )
 async def test_resources_are_listed_in_small_pages(
     cluster: Cluster, api: ApiServer, kind: kinds.Kind, metadata_only: bool, limit: str

@@ -174,7 +174,7 @@ def test_a_node_has_its_extended_resources() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "number"), [("0", 0), ("1k", 1000), ("110", 110), ("1e3", 0), ("", 0)]
+    ("count", "number"), [("0", 0), ("1k", 1000), ("110", 110), ("1e3", 1000), ("1e", 0), ("", 0)]
 )
 def test_a_count_is_a_quantity_and_zero_if_invalid(count: str, number: int) -> None:
     # The API server writes 1000 as 1k: the device plugin of KubeVirt reports it on every node.

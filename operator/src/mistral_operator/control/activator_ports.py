@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.errors import InvalidResource
-from mistral_operator.kube.objects import Body, Key, key_of
+from mistral_operator.kube.objects import Body, Key
 from mistral_operator.kube.plurals import counted
 from mistral_operator.render import NetworkDefaults
 from mistral_operator.render.activator_network import NO_CALLERS, Callers, callers_of
@@ -81,7 +81,7 @@ class ActivatorPorts:
                 self._callers[key] = self._callers_in(key, body)
                 self.version += 1
         taken = {port for port, _ in self._entries.values()}
-        for key in map(key_of, self._store.resources.values()):
+        for key in self._store.resources:
             used = None if key in self._entries else self._port_in_slice(key)
             if used is not None and used not in taken:
                 self._released[used] = None

@@ -5,6 +5,7 @@ A deleted resource leaves no series behind.
 
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
+from sys import intern
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -17,12 +18,35 @@ from mistral_server.contract import MEMORY_FAILURES
 _ISOLATION = Isolation("metrics")
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What metrics show of a status, which itself takes ten times the memory."""
+
+    desired: int
+    existing: int
+    ready: int
+    conditions: tuple[tuple[str, str], ...]
+    """Types and statuses."""
+    failures: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, status: Status, desired: int) -> "Reported":
+        """Return what metrics show of a status and of the wanted replicas."""
+        totals = status.oom.totals if status.oom else ()
+        return cls(
+            desired,
+            status.replicas,
+            status.ready_replicas,
+            tuple((intern(one.type), intern(one.status)) for one in status.conditions),
+            tuple((one.failure, one.count) for one in totals),
+        )
+
+
 @dataclass(slots=True, eq=False)
 class FleetCollector(Collector):
     """What was last reported of each resource, by (namespace, name)."""
 
-    statuses: dict[tuple[str, str], tuple[Status, int]] = field(default_factory=dict)
-    """Status and wanted replicas."""
+    statuses: dict[tuple[str, str], Reported] = field(default_factory=dict)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: the names are fixed and clash with no other collector."""
@@ -40,14 +64,14 @@ class FleetCollector(Collector):
             "Replicas of a resource: desired, existing or ready.",
             labels=["namespace", "name", "state"],
         )
-        for (namespace, name), (status, desired) in self.statuses.items():
+        for (namespace, name), one in self.statuses.items():
             with _ISOLATION.of((namespace, name)):
-                for condition in status.conditions:
-                    conditions.add_metric([namespace, name, condition.type, condition.status], 1)
+                for condition in one.conditions:
+                    conditions.add_metric([namespace, name, *condition], 1)
                 # A number beyond a float would end the exposition, and with it all metrics.
-                replicas.add_metric([namespace, name, "desired"], float(desired))
-                replicas.add_metric([namespace, name, "existing"], float(status.replicas))
-                replicas.add_metric([namespace, name, "ready"], float(status.ready_replicas))
+                replicas.add_metric([namespace, name, "desired"], float(one.desired))
+                replicas.add_metric([namespace, name, "existing"], float(one.existing))
+                replicas.add_metric([namespace, name, "ready"], float(one.ready))
         yield conditions
         yield replicas
         yield self._memory()
@@ -60,8 +84,8 @@ class FleetCollector(Collector):
             "Out-of-memory failures of a resource's pods by class, since the resource was created.",
             labels=["namespace", "name", "class"],
         )
-        for (namespace, name), (status, _) in self.statuses.items():
-            totals = {one.failure: one.count for one in status.oom.totals} if status.oom else {}
+        for (namespace, name), one in self.statuses.items():
+            totals = dict(one.failures)
             with _ISOLATION.of((namespace, name)):
                 for failure in sorted(MEMORY_FAILURES):
                     family.add_metric([namespace, name, failure], float(totals.get(failure, 0)))

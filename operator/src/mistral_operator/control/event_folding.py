@@ -15,7 +15,7 @@ Event = dict[str, Any]
 
 _EXISTS = 409
 _CHANGED = {404, 409, 422}
-"""It expired meanwhile, or somebody changed it."""
+"""Statuses of a patch: the Event expired or was changed meanwhile."""
 _ATTEMPTS = 3
 
 
@@ -27,28 +27,32 @@ async def post_or_fold(cluster: Cluster, event: Event) -> None:
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            await _post_or_fold(cluster, event)
+            await cluster.post_event(event["metadata"]["namespace"], event)
         except ClusterError as error:
-            if error.status not in _CHANGED or attempt == _ATTEMPTS:
+            if error.status != _EXISTS:
                 raise
         else:
             return
+        try:
+            if await _fold(cluster, event):
+                return
+        except ClusterError as error:
+            if error.status not in _CHANGED or attempt == _ATTEMPTS:
+                raise
 
 
-async def _post_or_fold(cluster: Cluster, event: Event) -> None:
+async def _fold(cluster: Cluster, event: Event) -> bool:
+    """Count an Event on the one of its name; return whether there is one.
+
+    It is read by its name in a list, for which the operator has the right.
+    """
     name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
-    try:
-        await cluster.post_event(namespace, event)
-    except ClusterError as error:
-        if error.status != _EXISTS:
-            raise
-        # By name in a list, for which the operator has the right: it need not read single Events.
-        found = await cluster.list_some(EVENT, namespace, f"metadata.name={name}")
-        if not found:
-            raise
-        operations = folded(found[0], event)
-        if operations:
-            await cluster.patch(EVENT, namespace, name, operations)
+    matches = await cluster.list_some(EVENT, namespace, f"metadata.name={name}")
+    if not matches:
+        return False
+    if operations := folded(matches[0], event):
+        await cluster.patch(EVENT, namespace, name, operations)
+    return True
 
 
 def folded(live: Event, event: Event) -> list[dict[str, Any]]:

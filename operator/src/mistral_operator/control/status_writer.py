@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mistral_operator.api import Resource, Status, parse_status
 from mistral_operator.api.parsed_status import foreign_conditions
+from mistral_operator.control.collectors import Reported
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.event_poster import EventPoster
@@ -64,7 +65,8 @@ class StatusWriter:
         resource, before = status_input.resource, status_input.previous
         status = make(status_input, to_seconds(now))
         status = status.model_copy(update={"last_update_time": before.last_update_time})
-        self._dependencies.fleet.statuses[_key(resource)] = status, status.desired_replicas
+        reported = Reported.of(status, status.desired_replicas)
+        self._dependencies.fleet.statuses[_key(resource)] = reported
         changed = status != before or not self._is_live(resource, before)
         events = transition_events(resource, before, status, now) if changed else []
         await self._events.post(_key(resource), events)

@@ -5,6 +5,7 @@ from mistral_operator.watch.facts import Observed
 from mistral_server.contract import SignalDocument
 
 _GB = 10**9
+_MB = 10**6
 
 
 def fetch_status(observed: Observed) -> FetchStatus | None:
@@ -27,6 +28,7 @@ def progress_text(signal: SignalDocument | None) -> str:
     total = progress.total_bytes
     if total is None:
         return f"{progress.fetched_bytes / _GB:.0f} GB" if progress.fetched_bytes >= _GB else ""
-    digits = 0 if total >= 10 * _GB else 1
+    unit, name = (_GB, "GB") if total >= _GB else (_MB, "MB")
+    digits = 0 if total >= 10 * unit else 1
     fetched = min(progress.fetched_bytes, total)
-    return f"{fetched / _GB:.{digits}f} of {total / _GB:.{digits}f} GB"
+    return f"{fetched / unit:.{digits}f} of {total / unit:.{digits}f} {name}"

@@ -35,6 +35,9 @@ _STAGE_WORDS: dict[Stage | str, str] = {
     Stage.DRAINING: "the server is finishing the running requests",
 }
 
+_KILLED = {128 + 9, 128 + 15}
+"""Exit codes after SIGKILL and SIGTERM."""
+
 _NO_STAGE = "the server is running and does not report its stage"
 
 
@@ -199,14 +202,20 @@ def _foreign_exit(pod: PodFacts) -> Verdict | None:
     server = pod.container(names.CONTAINER)
     if server is not None and (server.running or server.exit_code is not None):
         return None
-    failed = next((one for one in pod.containers if not one.ours and one.exit_code), None)
-    if failed is None or failed.running:
+    # One that failed and runs again is not ready before it is known to do better.
+    failed = next((one for one in _unready_foreign(pod) if one.exit_code), None)
+    if failed is None:
         return None
     return stuck(
         Reason.SERVER_FAILED,
         f"{_foreign(failed)} exited before the server could start: correct what adds it."
         f" {_last_end(failed)}",
     )
+
+
+def _unready_foreign(pod: PodFacts) -> Iterator[ContainerFacts]:
+    """Yield the containers that are not ours and are neither ready nor completed."""
+    return (one for one in pod.containers if not (one.ours or one.ready))
 
 
 def _image_field(status_input: StatusInput, message: str) -> str:
@@ -227,16 +236,28 @@ def _image_field(status_input: StatusInput, message: str) -> str:
 def _fetch_verdict(
     status_input: StatusInput, pod: PodFacts, container: ContainerFacts
 ) -> Verdict | None:
-    if container.running and container.restarts == 0:
+    first = container.restarts == 0
+    killed = _was_killed(container) and (container.running or first)
+    if killed or (container.running and first):
         text = progress_text(status_input.observed.signal(pod))
         so_far = f": {text}" if text else ""
-        return waiting(Reason.FETCHING, f"the model is being fetched from the hub{so_far}")
+        again = " again, since the first fetch was killed" if killed else ""
+        return waiting(Reason.FETCHING, f"the model is being fetched from the hub{again}{so_far}")
     if container.exit_code:
         message = _last_end(container)
         if status_input.resource.spec.cache is not None:
             message = message.replace("increase its size", "increase spec.cache.size")
         return stuck(Reason.FETCH_FAILED, message)
     return None
+
+
+def _was_killed(container: ContainerFacts) -> bool:
+    """Tell whether the last run was killed from outside, which tells nothing about the next one."""
+    return (
+        container.exit_code in _KILLED
+        and container.report is None
+        and container.exit_reason != "OOMKilled"
+    )
 
 
 def _last_end(container: ContainerFacts) -> str:
@@ -258,12 +279,9 @@ def _last_end(container: ContainerFacts) -> str:
 
 def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
+    unready = next(_unready_foreign(pod), None)
     if container is None or not container.running:
-        return waiting(
-            Reason.CREATING,
-            f"the pod's containers are being created{_one_node(status_input)}",
-        )
-    unready = next((one for one in pod.containers if not (one.ours or one.ready)), None)
+        return waiting(Reason.CREATING, _not_created(status_input, pod))
     if container.ready and unready is not None:
         return waiting(
             Reason.NOT_READY,
@@ -274,6 +292,14 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
         signal = None  # of the init container, and the server has not been polled yet
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))
+
+
+def _not_created(status_input: StatusInput, pod: PodFacts) -> str:
+    """Return what the server's container waits for."""
+    first = next((one for one in _unready_foreign(pod) if one.running), None)
+    if first is not None:
+        return f"the server waits for {_foreign(first)} which is running"
+    return f"the pod's containers are being created{_one_node(status_input)}"
 
 
 def _one_node(status_input: StatusInput) -> str:

@@ -71,8 +71,8 @@ class Watcher:
             return
         if kind == kinds.NODE:
             # Every resource may be affected: a node was added or deleted, or its GPUs changed.
-            for body in self._store.resources.values():
-                self._queue.add_soon(key_of(body))
+            for key in self._store.resources:
+                self._queue.add_soon(key)
         elif kind == kinds.RESOURCE:
             self._queue.add(owner)  # edits are reconciled immediately
         else:

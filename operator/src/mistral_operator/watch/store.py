@@ -6,6 +6,7 @@ of megabytes.
 """
 
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from mistral_operator.watch.facts import (
 from mistral_operator.watch.nodes import NodeFacts, node_facts
 
 V = TypeVar("V")
+
+_FASTEST = 1
+"""Compression level that takes 30 microseconds for a Deployment."""
 
 TOMBSTONE_SECONDS = 300.0
 """How long deleted objects are remembered, at least. A watch that is late or silent reports older
@@ -46,21 +50,22 @@ class LiveChild:
     fingerprint: str
     """Hash of the content."""
     content: bytes = field(repr=False, compare=False)
-    """The content as JSON, which takes a tenth of the memory of the object."""
+    """The content as compressed JSON, which takes a twentieth of the memory of the object."""
     deployment: DeploymentFacts | None = None
 
     def object(self) -> dict[str, Any]:
         """Return the content as an object."""
-        decoded: dict[str, Any] = msgspec.json.decode(self.content)
+        decoded: dict[str, Any] = msgspec.json.decode(zlib.decompress(self.content))
         return decoded
 
 
 @dataclass(slots=True)
-class _Entry(Generic[V]):
+class _Entry:
     uid: str
     version: int
     owner: Key
-    value: V
+    value: Any
+    """The packed value."""
 
 
 class Index(Generic[V]):
@@ -83,7 +88,7 @@ class Index(Generic[V]):
         self._transform = transform
         self._owner = owner
         self._on_delete = on_delete
-        self._entries: dict[Key, _Entry[V]] = {}
+        self._entries: dict[Key, _Entry] = {}
         self._owned: defaultdict[Key, set[Key]] = defaultdict(set)
         self._clock = clock
         self._tombstones: dict[Key, int] = {}
@@ -94,19 +99,32 @@ class Index(Generic[V]):
         """Return the number of objects."""
         return len(self._entries)
 
+    def _pack(self, value: V) -> Any:
+        """Return a value as it is kept; equal values are equal when packed."""
+        return value
+
+    def _unpack(self, packed: Any) -> V:
+        """Return a value that was packed."""
+        unpacked: V = packed
+        return unpacked
+
     def get(self, key: Key) -> V | None:
         """Return one object by namespace and name."""
         entry = self._entries.get(key)
-        return None if entry is None else entry.value
+        return None if entry is None else self._unpack(entry.value)
 
     def owned(self, owner: Key) -> Iterator[V]:
         """Return the objects of a resource, in the order of their names."""
         for key in sorted(self._owned.get(owner, ())):
-            yield self._entries[key].value
+            yield self._unpack(self._entries[key].value)
+
+    def __iter__(self) -> Iterator[Key]:
+        """Return the keys of all objects."""
+        return iter(self._entries)
 
     def values(self) -> Iterator[V]:
         """Return all objects."""
-        return (entry.value for entry in self._entries.values())
+        return (self._unpack(entry.value) for entry in self._entries.values())
 
     def put(self, body: Body) -> Key | None:
         """Store an object; return the resource to reconcile, or None if no stored value changed.
@@ -121,7 +139,7 @@ class Index(Generic[V]):
             return None
         if owner is None:
             return None if current is None else self._tombstone(key, version)
-        value = self._transform(body)
+        value = self._pack(self._transform(body))
         if current is not None:
             self._unlink(key)
         self._entries[key] = _Entry(body["metadata"]["uid"], version, owner, value)
@@ -142,7 +160,7 @@ class Index(Generic[V]):
         if current.uid != body["metadata"]["uid"]:
             return None
         # Only the last version may contain the exits of the containers.
-        current.value = self._transform(body)
+        current.value = self._pack(self._transform(body))
         return self._tombstone(key, version_of(body))
 
     def version(self, key: Key) -> int:
@@ -206,7 +224,7 @@ class Index(Generic[V]):
         value = self._entries[key].value
         owner = self._unlink(key)
         if self._on_delete is not None:
-            self._on_delete(owner, value)
+            self._on_delete(owner, self._unpack(value))
         return owner
 
     def _unlink(self, key: Key) -> Key:
@@ -217,11 +235,25 @@ class Index(Generic[V]):
         return owner
 
 
+class BodyIndex(Index[Body]):
+    """Whole objects, kept as JSON, which takes a third of the memory of an object.
+
+    Each access returns a copy, which takes some ten microseconds.
+    """
+
+    def _pack(self, value: Body) -> bytes:
+        return msgspec.json.encode(value, order="sorted")
+
+    def _unpack(self, packed: bytes) -> Body:
+        body: Body = msgspec.json.decode(packed)
+        return body
+
+
 class Store:
     """The indexes of all watched kinds."""
 
     def __init__(self, child_kinds: Iterable[kinds.Kind]) -> None:
-        self.resources: Index[Body] = Index(_without_server_metadata, key_of)
+        self.resources = BodyIndex(_without_server_metadata, key_of)
         self.pods: Index[PodFacts] = Index(pod_facts, labeled_owner, self._on_pod_deleted)
         self._deleted_pods: defaultdict[Key, list[PodFacts]] = defaultdict(list)
         self.nodes: Index[NodeFacts] = Index(node_facts, key_of)
@@ -327,6 +359,6 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
         digest=metadata.get("annotations", {}).get(names.ANNOTATION_APPLIED),
         terminating="deletionTimestamp" in metadata,
         fingerprint=blake2b(encoded, digest_size=12).hexdigest(),
-        content=encoded,
+        content=zlib.compress(encoded, _FASTEST),
         deployment=deployment_facts(body) if kind == kinds.DEPLOYMENT else None,
     )

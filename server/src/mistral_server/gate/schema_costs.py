@@ -132,7 +132,7 @@ class _Sizes:
     """Steps for reading whole values, whose sizes are computed once."""
 
     def __init__(self) -> None:
-        self._known: dict[int, int] = {}
+        self._recorded: dict[int, int] = {}
 
     def read(self, schema: dict[str, Any], instance: Any) -> int:
         """Return the steps for what the keywords of this part alone read as a whole."""
@@ -144,9 +144,9 @@ class _Sizes:
     def _of(self, value: Any) -> int:
         if not isinstance(value, str | list | dict):
             return 0
-        if id(value) not in self._known:
-            self._known[id(value)] = len(msgspec.json.encode(value))
-        return self._known[id(value)]
+        if id(value) not in self._recorded:
+            self._recorded[id(value)] = len(msgspec.json.encode(value))
+        return self._recorded[id(value)]
 
 
 def _matching(schema: dict[str, Any], instance: Any, patterns: Mapping[str, int]) -> int:
@@ -227,13 +227,13 @@ class _References:
 
     def __init__(self, document: Any) -> None:
         self._document = document
-        self._known: dict[str, Any] = {}
+        self._recorded: dict[str, Any] = {}
 
     def target(self, reference: str) -> Any:
         """Return the target of a reference."""
-        if reference not in self._known:
-            self._known[reference] = _resolve(self._document, reference)
-        return self._known[reference]
+        if reference not in self._recorded:
+            self._recorded[reference] = _resolve(self._document, reference)
+        return self._recorded[reference]
 
 
 def _resolve(document: Any, reference: str) -> Any:
