@@ -393,6 +393,34 @@ INSTEAD: dict[str, tuple[dict[str, Any], str]] = {
         {"pod": {"securityContext": {"runAsUser": 0}}},
         "spec.pod.securityContext.runAsUser: the user 0 is refused: write the number of another",
     ),
+    "expressions of a selector": (
+        {"network": {"callers": [{"podSelector": {"matchExpressions": []}}]}},
+        "spec.network.callers[0].podSelector.matchExpressions: unknown field: selectors have only",
+    ),
+    "ports of a destination": (
+        {"network": {"destinations": [{"podSelector": {}, "ports": [{"port": 3128}]}]}},
+        "spec.network.destinations[0].ports: unknown field: every port of a destination is open",
+    ),
+    "the name of a Secret": (
+        _volume(secret={"name": "tls"}),
+        "spec.pod.volumes[0].secret.name: unknown field: write secretName",
+    ),
+    "a part of a volume": (
+        {"pod": {"volumeMounts": [{"name": "a", "mountPath": "/mnt/a", "subPath": "b"}]}},
+        "spec.pod.volumeMounts[0].subPath: unknown field: mount the whole volume",
+    ),
+    "the pods to spread": (
+        {"pod": {"topologySpread": [{"topologyKey": "zone", "labelSelector": {}}]}},
+        "spec.pod.topologySpread[0].labelSelector: unknown field: it always counts the pods of",
+    ),
+    "a policy for claims": (
+        {"cache": {"reclaimPolicy": "Retain"}},
+        "spec.cache.reclaimPolicy: unknown field: set spec.cache.whenDeleted: Retain",
+    ),
+    "bounds of other autoscalers": (
+        {"autoscaling": {"min": 1}},
+        "spec.autoscaling.min: unknown field: write minReplicas",
+    ),
     "no class": (
         {"cache": {"storageClassName": ""}},
         "spec.cache.storageClassName: write the name of a class; for a PersistentVolume without",

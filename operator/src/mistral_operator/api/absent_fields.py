@@ -1,4 +1,4 @@
-"""What to write instead of fields that a pod has in Kubernetes, and a resource does not have."""
+"""What to write instead of fields that Kubernetes has, and a resource does not have."""
 
 _NO_HOST = "pods have no access to namespaces of the node: remove it"
 _FIXED = "the operator sets it as the Pod Security Standard restricted requires: remove it"
@@ -42,10 +42,38 @@ _ADVICE: dict[str, dict[str, str]] = {
         "serviceAccountToken": "pods have no token: they do not use the API server",
         "downwardAPI": "set spec.pod.env with valueFrom.fieldRef instead",
     },
+    **{f"spec.pod.volumes.{one}": {"defaultMode": _NO_MODE} for one in ("configMap", "projected")},
+    "spec.pod.volumes.secret": {"name": "write secretName", "defaultMode": _NO_MODE},
+    "spec.pod.volumeMounts": dict.fromkeys(
+        ("subPath", "subPathExpr"),
+        "mount the whole volume: items of a ConfigMap or Secret choose the files",
+    ),
+    "spec.pod.topologySpread": dict.fromkeys(
+        ("labelSelector", "matchLabelKeys"), "it always counts the pods of the endpoint: remove it"
+    ),
     **{
-        f"spec.pod.volumes.{one}": {"defaultMode": _NO_MODE}
-        for one in ("configMap", "secret", "projected")
+        f"spec.pod.affinity.{part}.{when}": {
+            "namespaceSelector": "it is about pods of the namespace of the resource: remove it",
+            "namespaces": "it is about pods of the namespace of the resource: remove it",
+        }
+        for part in ("podAffinity", "podAntiAffinity")
+        for when in (
+            "requiredDuringSchedulingIgnoredDuringExecution",
+            "preferredDuringSchedulingIgnoredDuringExecution.podAffinityTerm",
+        )
     },
+    "spec.cache": {
+        "reclaimPolicy": "set spec.cache.whenDeleted: Retain to keep the claim",
+        "whenScaled": "the claim stays when the endpoint is scaled: remove it",
+    },
+    "spec.autoscaling": {"min": "write minReplicas", "max": "write maxReplicas"},
+    "spec.network": {
+        "egress": "list what the pods may connect to in spec.network.destinations",
+        "ingress": "list who may call the API in spec.network.callers",
+    },
+    "spec.network.destinations": {"ports": "every port of a destination is open: remove it"},
+    "spec.network.callers": {"ports": "callers reach the port of the API only: remove it"},
+    "spec.service": dict.fromkeys(("port", "ports"), "the port is 8000: remove it"),
     "spec.pod.securityContext": dict.fromkeys(
         (
             *("runAsNonRoot", "seccompProfile", "fsGroupChangePolicy", "privileged"),
@@ -80,6 +108,9 @@ _REMEDIES: dict[tuple[str, str, str], str] = {
 }
 
 
+_SELECTORS = ("namespaceSelector", "podSelector", "labelSelector")
+
+
 def advice(parent: str, key: str) -> str:
     """Return what to do about an unknown field, or an empty string.
 
@@ -87,6 +118,8 @@ def advice(parent: str, key: str) -> str:
         parent: path of the object that has the key, without list indexes.
         key: the unknown key.
     """
+    if key == "matchExpressions" and parent.endswith(_SELECTORS):
+        return "selectors have only matchLabels"
     return _ADVICE.get(parent, {}).get(key, "")
 
 
