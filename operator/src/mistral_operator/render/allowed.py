@@ -85,11 +85,11 @@ def _check_authorities(spec: Spec) -> None:
 
 
 def _check_service_account(spec: Spec, context: RenderContext) -> None:
-    account = spec.pod.service_account_name
-    if account is not None and account not in context.service_accounts:
+    name = spec.pod.service_account_name
+    if name is not None and name not in context.service_accounts:
         raise InvalidResource(
             "spec.pod.serviceAccountName",
-            f"this installation does not allow pods to run as {account}: remove it, or ask"
+            f"this installation does not allow pods to run as {name}: remove it, or ask"
             " the administrator to add it to the chart value allowedServiceAccounts",
         )
 
