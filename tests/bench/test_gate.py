@@ -10,6 +10,7 @@ import json
 import os
 import random
 import statistics
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,11 +30,17 @@ from hostile_requests import png
 from mistral_server.contract import SERVER_TOKEN_HEADER
 from mistral_server.gate import Gate
 from mistral_server.gate.asgi import DISCONNECT
+from mistral_server.gate.pace import Pace
+from mistral_server.gate.reply import Reply
+from mistral_server.gate.request_log import Generated, RequestLog
 from server_runner import RunningServer
 
 JSON = [(b"content-type", b"application/json")]
 
 CHUNKS = 1000
+LINES = 20_000
+QUIET = {"requests": False}
+"""Lines of requests would be between the figures. What one takes is measured by itself."""
 ROUNDS = 30
 PACED_ROUNDS = 5
 REAL_ROUNDS = int(os.environ.get("MISTRAL_BENCH_ROUNDS", "12"))
@@ -72,7 +79,7 @@ def _p99(values: list[float]) -> float:
 def test_in_front_of_an_engine_that_emits_as_fast_as_it_can(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    for name, value in settings().items():
+    for name, value in settings(logs=QUIET).items():
         monkeypatch.setenv(name, value)
     draw = random.Random(1)
     tokens = [draw.randrange(1000, 131_072) for _ in range(CHUNKS)]
@@ -122,7 +129,7 @@ def test_at_the_pace_of_a_gpu(
     answers = tmp_path / "answers.json"
     answers.write_text(json.dumps(fast_answers()))
     monkeypatch.setenv(fast_engine.ANSWERS_ENV, str(answers))
-    for name, value in settings(engine={"context_length": CONTEXT}).items():
+    for name, value in settings(engine={"context_length": CONTEXT}, logs=QUIET).items():
         monkeypatch.setenv(name, value)
     engine = cast("App", fast_engine.engine)
     ways: dict[str, App] = {"without": engine, "with the gate": Gate(engine)}
@@ -160,8 +167,46 @@ async def _paced_streams(app: App, count: int) -> None:
     await asyncio.gather(*(one(fast_engine.PACE_SECONDS * at / count) for at in range(count)))
 
 
+def test_the_line_of_a_request() -> None:
+    """From the end of a response until its line is in the pipe, with the count of the response."""
+    reader, writer = os.pipe()
+    drained = threading.Thread(target=_drain, args=(reader,), daemon=True)
+    drained.start()
+    taken = asyncio.run(_log_lines(RequestLog(writer)))
+    os.close(writer)
+    drained.join()
+    print(f"\na line takes {statistics.median(taken):.1f} us, p99 {_p99(taken):.1f} us")
+    assert statistics.median(taken) < 100  # a wide margin: a machine may be slow
+
+
+def _drain(reader: int) -> None:
+    while os.read(reader, 65_536):
+        pass
+    os.close(reader)
+
+
+async def _no_send(_message: Any) -> None:
+    return
+
+
+async def _log_lines(log: RequestLog) -> list[float]:
+    """Return the microseconds of each line."""
+    client = ("10.1.2.3", 4711)
+    scope = {"type": "http", "method": "POST", "path": CHAT, "headers": JSON, "client": client}
+    pace, taken = Pace(1, time.monotonic), []
+    for _ in range(LINES):
+        reply = Reply(scope, _no_send, pace, (), log)
+        await reply({"type": "http.response.start", "status": 200, "headers": []})
+        reply.client = "team-a"
+        reply.generated = Generated(1.0, False, 812, 97, 1, "stop", 0, None, "valid")
+        started = time.perf_counter()
+        reply.log()
+        taken.append((time.perf_counter() - started) * 1e6)
+    return taken
+
+
 def test_a_request_with_5_mb_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in settings().items():
+    for name, value in settings(logs=QUIET).items():
         monkeypatch.setenv(name, value)
     data = base64.b64encode(png(640, 480)).decode() + "A" * 5_000_000
     image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}

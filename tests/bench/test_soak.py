@@ -21,7 +21,9 @@ measured twice differs by one or two; a leak of 1 KiB a request makes 44."""
 
 @pytest.mark.timeout(3600)
 def test_a_day_of_traffic_leaves_no_memory_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in settings(gate={"loops": {"action": "Stop"}}).items():
+    for name, value in settings(
+        gate={"loops": {"action": "Stop"}}, logs={"requests": False}
+    ).items():
         monkeypatch.setenv(name, value)
     # Python's own allocator gives a quarter of a MiB back only when nothing in it is used.
     monkeypatch.setenv("PYTHONMALLOC", "malloc")

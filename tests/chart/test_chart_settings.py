@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from chart_rendering import NAMESPACE, operator_container
+from mistral_operator.api.logs import Logs
 from mistral_operator.api.network import Peer
 from mistral_operator.api.pod import PodDefaults
 from mistral_operator.process.settings import Settings
@@ -130,6 +131,14 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         PodDefaults.model_validate(
             {"env": [{"name": "NO_PROXY", "value": ".svc,.cluster.local"}], "securityContext": {}}
         ),
+    ),
+    "logs of endpoints": (
+        {"endpoints": {"logs": {"requests": False, "format": "JSON"}}},
+        *("endpoint_logs", Logs(requests=False, format="JSON")),
+    ),
+    "no format of logs": (
+        {},
+        *("endpoint_logs", Logs(requests=True)),
     ),
     "labels of PodMonitors": (
         {"endpoints": {"podMonitorLabels": {"release": "kube-prometheus-stack"}}},

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from chart_rendering import CHART, of_kind, render
-from mistral_dev.dashboard import SECTIONS, dashboard
+from mistral_dev.dashboard import dashboard
+from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS
 
 DOCUMENT: dict[str, Any] = json.loads(dashboard())
 PANELS: list[dict[str, Any]] = [one for one in DOCUMENT["panels"] if one["type"] != "row"]
@@ -59,14 +60,30 @@ def test_a_panel_says_what_it_shows_and_asks_the_chosen_data_source(panel: dict[
 
 
 def test_no_rate_stands_without_its_count_and_its_interval_beside_it() -> None:
-    for section, count in (("Loops", "generations"), ("Tool calls", "tool_calls")):
+    for section, count, window in (
+        ("Errors", "responses", "15m"),
+        ("Loops", "generations", "1h"),
+        ("Tool calls", "tool_calls", "1h"),
+    ):
         rate, counted, *_ = SECTIONS[section]
         shown = " ".join(rate.expressions().values())
 
-        assert "ratio1h" in shown
-        assert "wilson_lower1h" in shown
-        assert "wilson_upper1h" in shown
-        assert f"mistral:{count}:increase1h" in " ".join(counted.expressions().values())
+        assert f"ratio{window}" in shown
+        assert f"wilson_lower{window}" in shown
+        assert f"wilson_upper{window}" in shown
+        assert f"mistral:{count}:increase{window}" in " ".join(counted.expressions().values())
+
+
+def test_the_first_thing_that_it_says_is_whether_endpoints_are_up() -> None:
+    assert list(SECTIONS)[:4] == ["Is it up", "Load", "Latency", "Errors"]
+    assert [panel["title"] for panel in DOCUMENT["panels"][1:3]] == ["Endpoints", "Firing alerts"]
+
+
+def test_rollouts_and_restarts_are_marked_in_every_panel() -> None:
+    marks = {mark["name"]: mark for mark in DOCUMENT["annotations"]["list"]}
+
+    assert set(marks) == set(ANNOTATIONS) == {"Rollouts and starts", "Restarts"}
+    assert all(mark["enable"] and mark["expr"] for mark in marks.values())
 
 
 def test_the_model_cards_rates_are_dashed_lines_for_reference() -> None:

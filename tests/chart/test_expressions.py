@@ -6,28 +6,30 @@ It scrapes the metrics that the code has, so a metric or a label that is renamed
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import generate_latest
 
 from builders import CONTEXT, NAME, NAMESPACE, resource
 from chart_rendering import CHART, of_kind, render, render_activator
 from chart_rendering import NAMESPACE as OPERATOR_NAMESPACE
 from mistral_dev.commands import wait_until
-from mistral_dev.dashboard import SECTIONS, dashboard
+from mistral_dev.dashboard import dashboard
+from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS
 from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
 from mistral_operator.api import ConditionType, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
 from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
-from mistral_server.contract import FailureClass
+from mistral_server.contract import FailureClass, ServerSettings
 from mistral_server.gate import metrics as gate_metrics
+from mistral_server.supervisor.metrics import ServerMetrics
+from mistral_server.supervisor.state import ServerState
 from prometheus_server import Prometheus, Target
+from registries import registry_of
 from status_inputs import condition
 
 pytestmark = pytest.mark.process
@@ -36,30 +38,55 @@ RULES = CHART / "rules" / "mistral.yaml"
 
 FED_BY_VLLM = {
     "vllm:time_to_first_token_seconds_bucket": "the engine alone knows when a token is computed",
+    "vllm:time_to_first_token_seconds_count": "as its buckets",
+    "vllm:inter_token_latency_seconds_bucket": "as the first token",
+    "vllm:e2e_request_latency_seconds_bucket": "as the first token",
+    "vllm:prompt_tokens_total": "the engine alone counts all tokens",
+    "vllm:generation_tokens_total": "the engine alone counts all tokens",
     "vllm:kv_cache_usage_perc": "the cache is the engine's",
+    "vllm:prefix_cache_hits_total": "the cache is the engine's",
+    "vllm:prefix_cache_queries_total": "the cache is the engine's",
+    "vllm:num_preemptions_total": "the scheduler is the engine's",
     "vllm:num_requests_running": "the scheduler is the engine's",
     "vllm:num_requests_waiting": "the scheduler is the engine's",
 }
 """The metrics that no code of ours makes, and why. `vllm_lines` replaces them."""
 
+FED_BY_DCGM = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_GPU_TEMP")
+"""Gauges of NVIDIA's exporter for GPUs, with the labels that it gives them on Kubernetes."""
+
 
 def vllm_lines(scrape: int) -> str:
     """Return what vLLM 0.32 writes of these metrics, at a scrape."""
     labels = 'engine="0",model_name="mistral-small"'
-    family = "vllm:time_to_first_token_seconds"
-    return (
-        f"# TYPE {family} histogram\n"
-        f'{family}_bucket{{{labels},le="0.1"}} {2.0 * scrape}\n'
-        f'{family}_bucket{{{labels},le="+Inf"}} {3.0 * scrape}\n'
-        f"{family}_count{{{labels}}} {3.0 * scrape}\n"
-        f"{family}_sum{{{labels}}} {0.4 * scrape}\n"
-        "# TYPE vllm:kv_cache_usage_perc gauge\n"
-        f"vllm:kv_cache_usage_perc{{{labels}}} 0.25\n"
-        "# TYPE vllm:num_requests_running gauge\n"
-        f"vllm:num_requests_running{{{labels}}} 4.0\n"
-        "# TYPE vllm:num_requests_waiting gauge\n"
-        f"vllm:num_requests_waiting{{{labels}}} 1.0\n"
-    )
+    lines: list[str] = []
+    for name in ("time_to_first_token", "inter_token_latency", "e2e_request_latency"):
+        family = f"vllm:{name}_seconds"
+        lines += [
+            f"# TYPE {family} histogram",
+            f'{family}_bucket{{{labels},le="0.1"}} {20.0 * scrape}',
+            f'{family}_bucket{{{labels},le="80.0"}} {30.0 * scrape}',
+            f'{family}_bucket{{{labels},le="+Inf"}} {30.0 * scrape}',
+            f"{family}_count{{{labels}}} {30.0 * scrape}",
+            f"{family}_sum{{{labels}}} {400.0 * scrape}",
+        ]
+    counters = ("prompt_tokens", "generation_tokens", "prefix_cache_hits", "prefix_cache_queries")
+    for name in (*counters, "num_preemptions"):
+        lines += [f"# TYPE vllm:{name} counter", f"vllm:{name}_total{{{labels}}} {9.0 * scrape}"]
+    gauges = {
+        "kv_cache_usage_perc": 0.99,
+        "num_requests_running": 4.0,
+        "num_requests_waiting": 30.0,
+    }
+    for name, value in gauges.items():
+        lines += [f"# TYPE vllm:{name} gauge", f"vllm:{name}{{{labels}}} {value}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def dcgm_lines() -> bytes:
+    """Return what NVIDIA's exporter writes of the GPUs of a pod."""
+    labels = f'gpu="0",namespace="{NAMESPACE}",pod="{NAME}-0",container="server"'
+    return "".join(f"# TYPE {name} gauge\n{name}{{{labels}}} 50\n" for name in FED_BY_DCGM).encode()
 
 
 def rule_expressions() -> dict[str, str]:
@@ -72,15 +99,33 @@ def rule_expressions() -> dict[str, str]:
 def dashboard_expressions() -> dict[str, str]:
     """Return every expression of the dashboard, with its variables as Grafana fills them in."""
     chosen = {"$namespace": NAMESPACE, "$name": f"({NAME}|other)"}
-    return {
-        f"{panel.title}: {legend}": re.sub(r"\$\w+", lambda match: chosen[match[0]], expression)
+    shown = {
+        f"{panel.title}: {legend}": expression
         for panels in SECTIONS.values()
         for panel in panels
         for legend, expression in panel.expressions().items()
     }
+    marks = {f"mark: {name}": expression for name, (expression, _) in ANNOTATIONS.items()}
+    return {
+        name: re.sub(r"\$\w+", lambda match: chosen[match[0]], expression)
+        for name, expression in (shown | marks).items()
+    }
 
 
 EXPRESSIONS = rule_expressions() | dashboard_expressions()
+
+
+UNAVAILABLE = (
+    (ConditionType.READY, "False"),
+    (ConditionType.AVAILABLE, "False"),
+    (ConditionType.DEGRADED, "True"),
+    (ConditionType.PROGRESSING, "True"),
+    (ConditionType.SCALING_LIMITED, "True"),
+)
+AVAILABLE = [condition(ConditionType.AVAILABLE, "True")]
+STARTING = "starting"
+"""An endpoint that starts, and of which nothing is known but its restarts."""
+SETTINGS = '{"model": {"path": "/m", "served_name": "small", "id": "m"}}'
 
 
 class Signals:
@@ -93,6 +138,7 @@ class Signals:
         self._operator.register(self.fleet)
         self._operator.register(self.scaling)
         self._activator = registry_of(activator_metrics)
+        self._server = ServerState(ServerSettings.model_validate_json(SETTINGS))
         self._scrapes = 0
         self._ends = 0
 
@@ -106,9 +152,15 @@ class Signals:
         gate_metrics.TOOL_CALLS.labels("ok", "true").inc(30)
         gate_metrics.TOOL_CALLS.labels("malformed_json", "true").inc(20)
         gate_metrics.ERRORS.labels("stream").inc()
+        gate_metrics.RESPONSES.labels("2xx").inc(20)
+        gate_metrics.RESPONSES.labels("5xx").inc(20)
         gate_metrics.IN_FLIGHT.labels("productive").set(6)
         gate_metrics.IN_FLIGHT.labels("looping").set(2)
         return generate_latest(self._endpoint) + vllm_lines(self._scrapes).encode()
+
+    def supervisor(self) -> bytes:
+        """Restart."""
+        return ServerMetrics(self._server).exposition()
 
     def operator(self) -> bytes:
         """Let a reconciliation fail."""
@@ -125,6 +177,9 @@ class Signals:
     def activator(self) -> bytes:
         """Refuse requests of an endpoint that does not scale from zero."""
         activator_metrics.REQUESTS.labels(NAMESPACE, NAME, "timed_out").inc(3)
+        activator_metrics.REQUESTS.labels(NAMESPACE, NAME, "misdirected").inc()
+        activator_metrics.HELD.labels(NAMESPACE, NAME).set(2)
+        activator_metrics.WAIT_SECONDS.observe(20)
         return generate_latest(self._activator)
 
     def _run_out_of_memory(self) -> None:
@@ -132,16 +187,10 @@ class Signals:
         self._ends += 1
         reported = self.fleet.statuses[NAMESPACE, NAME]
         failures = ((FailureClass.HOST_OOM, self._ends),)
-        self.fleet.statuses[NAMESPACE, NAME] = replace(reported, failures=failures)
-
-
-def registry_of(module: ModuleType) -> CollectorRegistry:
-    """Return a registry with the metrics of one module."""
-    registry = CollectorRegistry()
-    for collector in vars(module).values():
-        if isinstance(collector, MetricWrapperBase):
-            registry.register(collector)
-    return registry
+        worse = replace(reported, failures=failures)
+        if self._ends > 2:  # it was available before
+            worse = replace(worse, conditions=UNAVAILABLE)
+        self.fleet.statuses[NAMESPACE, NAME] = worse
 
 
 def endpoint_labels() -> dict[str, str]:
@@ -178,23 +227,26 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     signals = Signals()
     targets = {
         "endpoint": Target(signals.endpoint, endpoint_labels()),
+        # Of another endpoint: this one is not scraped, says an alert.
+        "supervisor": Target(signals.supervisor, {**endpoint_labels(), "name": "other"}),
+        "dcgm": Target(dcgm_lines, {"namespace": "gpu-operator", "pod": "dcgm-0"}),
+        "dcgm-honored": Target(dcgm_lines, {"namespace": "gpu-operator"}, honor_labels=True),
         "operator": operator_target(signals),
         "activator": activator_target(signals),
     }
-    status = Status(
-        conditions=[condition(status="False"), condition(ConditionType.DEGRADED, "True")],
-        replicas=2,
-        ready_replicas=1,
-    )
+    status = Status(conditions=AVAILABLE, replicas=2, ready_replicas=1)
+    starting = Status(conditions=[condition(status="False")], replicas=1)
     folder = tmp_path_factory.mktemp("prometheus")
     sample = LoadSample((PodLoad(running=9, looping=8),))
     frozen = Decision(2, ScalingReason.FROZEN, sample=sample, target=10)
     signals.fleet.statuses[NAMESPACE, NAME] = Reported.of(status, 2)
+    signals.fleet.statuses[NAMESPACE, STARTING] = Reported.of(starting, 1)
     signals.scaling.decisions[NAMESPACE, NAME] = frozen
     with Prometheus(folder, targets, RULES) as started:
         yield started
     for gauge in (operator_metrics.QUEUE_DEPTH, operator_metrics.QUEUE_RETRYING):
         gauge.set(0)
+    activator_metrics.HELD.clear()
     for state in ("productive", "looping"):
         gate_metrics.IN_FLIGHT.labels(state).set(0)
 
@@ -255,7 +307,7 @@ def test_a_variable_of_the_dashboard_finds_the_endpoint(
     wait_until(lambda: bool(prometheus.query(selector)), selector, 20)
 
     values = {sample["metric"][label] for sample in prometheus.query(selector)}
-    assert values == {{"namespace": NAMESPACE, "name": NAME}[variable]}
+    assert values == {"namespace": {NAMESPACE}, "name": {NAME, STARTING}}[variable]
 
 
 def test_nothing_else_is_fed_by_vllm_alone() -> None:
@@ -263,3 +315,5 @@ def test_nothing_else_is_fed_by_vllm_alone() -> None:
 
     assert named == set(FED_BY_VLLM)
     assert all(name in vllm_lines(1) for name in named)
+    gpus = {name for text in EXPRESSIONS.values() for name in re.findall(r"DCGM_\w+", text)}
+    assert gpus == set(FED_BY_DCGM)

@@ -12,6 +12,7 @@ from chart_rendering import CHART, HelmRefused, of_kind, render
 from mistral_dev import tools
 from mistral_dev.commands import run
 from mistral_dev.errors import CommandFailedError
+from mistral_dev.paths import CHECKOUT
 
 RULES = CHART / "rules" / "mistral.yaml"
 CASES = Path(__file__).with_name("rules")
@@ -64,20 +65,50 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
     assert seen == {name: {True, False} for name in ALERTS}
 
 
+def test_every_alert_has_a_case_in_which_it_is_over_in_the_end() -> None:
+    cases = yaml.safe_load((CASES / "resolved.yaml").read_text())["tests"]
+
+    assert [case["name"] for case in cases] == list(ALERTS)
+    for case in cases:
+        firing, over = case["promql_expr_test"]
+        assert f'alertname="{case["name"]}"' in firing["expr"]
+        assert (firing["expr"], over["exp_samples"]) == (over["expr"], [])
+
+
+def test_what_pages_is_an_outage_or_hides_one() -> None:
+    severities = defaultdict(set)
+    for name, rule in ALERTS.items():
+        severities[rule["labels"]["severity"]].add(name)
+
+    assert set(severities) == {"critical", "warning", "info"}
+    assert severities["critical"] == {
+        "MistralEndpointDown",
+        "MistralErrorRateHigh",
+        "MistralOperatorWithoutLeader",
+    }
+
+
 def test_an_alert_on_a_rate_needs_its_lower_end_and_a_count() -> None:
     on_rates = {name for name, rule in ALERTS.items() if "Rate" in name}
 
-    assert on_rates == {"MistralLoopRateHigh", "MistralToolErrorRateHigh"}
+    assert on_rates == {"MistralErrorRateHigh", "MistralLoopRateHigh", "MistralToolErrorRateHigh"}
     for name in on_rates:
         expression = ALERTS[name]["expr"]
-        assert re.search(r"wilson_lower1h > .*\nand .*:increase1h >= .*:alert_minimum", expression)
+        assert re.search(
+            r"wilson_lower(15m|1h) > .*\nand .*:increase\1 >= .*:alert_minimum", expression
+        )
     for rule in ALERTS.values():
         assert ":ratio" not in rule["expr"]
         assert "rate(" not in rule["expr"]
 
 
 def test_every_number_that_a_value_replaces_has_its_default_in_the_file() -> None:
-    assert rendered()["spec"] == CONTENT
+    spec = rendered()["spec"]
+    for group in spec["groups"]:
+        for rule in group["rules"]:
+            rule.get("annotations", {}).pop("runbook_url", None)
+
+    assert spec == CONTENT
 
 
 @pytest.mark.parametrize(
@@ -88,6 +119,16 @@ def test_every_number_that_a_value_replaces_has_its_default_in_the_file() -> Non
         ({"toolErrors": {"above": 0}}, "mistral:tool_call_errors:alert_above", "vector(0)"),
         ({"toolErrors": {"minimum": 7}}, "mistral:tool_calls:alert_minimum", "vector(7)"),
         ({"looping": {"above": 0.3}}, "mistral:requests_looping:alert_above", "vector(0.3)"),
+        ({"errors": {"above": 0.2}}, "mistral:response_errors:alert_above", "vector(0.2)"),
+        ({"errors": {"minimum": 7}}, "mistral:responses:alert_minimum", "vector(7)"),
+        (
+            {"firstToken": {"aboveSeconds": 2.5}},
+            "mistral:first_token_seconds:alert_above",
+            "vector(2.5)",
+        ),
+        ({"firstToken": {"minimum": 7}}, "mistral:first_tokens:alert_minimum", "vector(7)"),
+        ({"waiting": {"above": 3}}, "mistral:requests_waiting:alert_above", "vector(3)"),
+        ({"kvCache": {"above": 0.8}}, "mistral:kv_cache:alert_above", "vector(0.8)"),
     ],
 )
 def test_a_value_replaces_what_an_alert_compares_with(
@@ -123,8 +164,19 @@ def test_alerts_link_to_their_heading_in_the_runbook() -> None:
     assert links == {name: f"https://example.com/doc#{name.lower()}" for name in ALERTS}
 
 
-def test_alerts_have_no_link_where_no_runbook_is_set() -> None:
-    assert runbooks({}) == dict.fromkeys(ALERTS)
+def test_alerts_link_to_this_version_of_a_document_that_has_their_heading() -> None:
+    repository = "https://github.com/mistral-small-operator/mistral-small-operator"
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    links = runbooks({})
+
+    assert set(links) == set(ALERTS)
+    for link in links.values():
+        match = re.fullmatch(rf"{repository}/blob/([^/]+)/(.+)#(\w+)", link or "")
+        assert match is not None
+        tag, path, heading = match.groups()
+        headings = re.findall(r"^#+ (.+)$", (CHECKOUT / path).read_text(), re.MULTILINE)
+        assert tag == f"v{version}"
+        assert heading in {one.lower().replace(" ", "-") for one in headings}
 
 
 @pytest.mark.parametrize("runbook", ["docs/monitoring.md", "example.com/doc", "https://a b"])

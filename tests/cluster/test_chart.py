@@ -274,8 +274,12 @@ def test_a_running_operator_needs_every_right_and_misses_none(
 ) -> None:
     namespace.apply(resource("first", {"cache": {}, "systemPrompt": PROMPT, "autoscaling": KEDA}))
     namespace.wait_for_reason("first", "ConfigMapMissing")
-    namespace.apply(resource("second", {"cache": {"storageClassName": "missing"}}))
+    second = {"cache": {"storageClassName": "missing"}}
+    namespace.apply(resource("second", second))
     namespace.wait_for_reason("second", "ClaimPending")
+    for suspend, reason in ((True, "Suspended"), (False, "ClaimPending"), (True, "Suspended")):
+        namespace.apply(resource("second", {**second, "suspend": suspend}))
+        namespace.wait_for_reason("second", reason)
     namespace.kubectl("delete", "service", "first")
     namespace.wait_for("scaledobject", "first")
     namespace.apply(resource("first", {"networkPolicy": False, "systemPrompt": PROMPT}))

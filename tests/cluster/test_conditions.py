@@ -192,6 +192,19 @@ def test_transitions_are_told_as_events(served: Namespace) -> None:
     assert "Ready=True" in served.kubectl("describe", "msd", "small")
 
 
+def test_what_happens_again_is_counted_on_its_event(served: Namespace) -> None:
+    for _ in range(2):
+        served.apply(resource("small", {"suspend": True}))
+        served.wait_for_reason("small", "Suspended")
+        served.apply(resource("small", {"suspend": False}))
+        served.wait_for_reason("small", "Ready")
+
+    (event,) = [one for one in served.all_of("event") if one["reason"] == "Suspended"]
+    assert event["count"] == 2
+    assert event["firstTimestamp"] <= event["lastTimestamp"]
+    assert "(x2 over " in served.kubectl("describe", "msd", "small")
+
+
 def test_a_suspended_endpoint_says_so_and_comes_back(served: Namespace) -> None:
     served.apply(resource("small", {"suspend": True}))
     assert "set it to false" in served.wait_for_reason("small", "Suspended")["message"]

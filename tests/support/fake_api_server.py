@@ -30,6 +30,7 @@ _SERVED = (
     kinds.CONFIG_MAP,
     kinds.EVENT,
     kinds.STORAGE_CLASS,
+    *kinds.READ_BY_USERS,
 )
 _APPLY = "application/apply-patch+yaml"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -84,6 +85,8 @@ class FakeApiServer:
     after_write: Hook | None = None
     before_read: Callable[[str], ApiError | None] = lambda _: None
     """Returns why a read of a path is rejected."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Logs, and what pods serve by way of the API server, by path."""
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
@@ -101,6 +104,8 @@ class FakeApiServer:
         text = await request.text()
         received = Request(request.method, request.path, dict(request.query), request.content_type)
         try:
+            if request.path in self.texts and (error := self.before_read(request.path)) is None:
+                return web.Response(text=self.texts[request.path])
             return web.json_response(await self.answer(received, text))
         except ApiError as error:
             return web.json_response(error.document, status=error.status)

@@ -135,6 +135,7 @@ FIXED = {"pod.env[0].valueFrom.secretKeyRef.key"}
 """Fields with one possible value: the name of the variable."""
 
 VALUES: dict[str, Any] = {
+    "logs.requests": False,
     "pod.env[0].value": "2",
     "pod.volumeMounts[0].name": "others",
     "pod.fetchResources.requests.memory": "2Gi",

@@ -150,7 +150,7 @@ class Exchanges:
 
     def _gate(self, **changes: Any) -> tuple[Gate, limits.Bounds]:
         """Return a gate with changed settings, and its limits."""
-        environment = settings(gate=changes)
+        environment = settings(gate=changes, logs={"requests": False})
         ((name, encoded_settings),) = environment.items()
         self._setenv(name, encoded_settings)
         made = ServerSettings.model_validate_json(encoded_settings)

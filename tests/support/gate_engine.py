@@ -196,6 +196,9 @@ def gate(engine: Any) -> Gate:
     return Gate(engine)
 
 
+_RESPONSES = "responses_total{"
+
+
 class Counted:
     """How far counters moved within a block."""
 
@@ -210,7 +213,24 @@ class Counted:
         return
 
     def moved(self) -> dict[str, float]:
-        """Return the samples that changed, by `name{label=value,...}` without prefix."""
+        """Return the samples that changed, by `name{label=value,...}` without prefix.
+
+        Every response is counted, too: `responses` returns those.
+        """
+        moved = self._all_moved()
+        return {name: by for name, by in moved.items() if not name.startswith(_RESPONSES)}
+
+    def responses(self) -> dict[str, float]:
+        """Return how many responses were counted, by the class of their status."""
+        moved = self._all_moved()
+        prefix = f"{_RESPONSES}status="
+        return {
+            name.removeprefix(prefix).rstrip("}"): by
+            for name, by in moved.items()
+            if name.startswith(prefix)
+        }
+
+    def _all_moved(self) -> dict[str, float]:
         return {
             name: value - self._before.get(name, 0)
             for name, value in _samples()

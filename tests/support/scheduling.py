@@ -14,6 +14,7 @@ _FILES_WITH_SHARED_ENGINE = frozenset(
         "test_engine_gate.py",
         "test_engine_histories.py",
         "test_engine_hostile.py",
+        "test_engine_request_lines.py",
         "test_engine_schema.py",
         "test_engine_supervision.py",
         "test_engine_workarounds.py",

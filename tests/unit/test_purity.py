@@ -30,6 +30,7 @@ LIBRARIES = {
         "pydantic",
         "pydantic_core",
         "re",
+        "textwrap",
         "typing",
         "yaml",
     ),

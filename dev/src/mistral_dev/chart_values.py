@@ -106,6 +106,13 @@ class Server(_Values):
     image: ServerImage
 
 
+class EndpointLogs(_Values):
+    """`endpoints.logs`."""
+
+    requests: bool
+    format: Literal["", "Text", "JSON"]
+
+
 class Endpoints(_Values):
     """`endpoints`."""
 
@@ -114,6 +121,7 @@ class Endpoints(_Values):
     destinations: list[_Peer]
     monitoring_namespace: str = Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
     pod: _Pod
+    logs: EndpointLogs
     pod_monitor_labels: _Strings
 
 
@@ -227,10 +235,23 @@ class RateAlert(_Values):
     minimum: int = Field(ge=1)
 
 
-class LoopingAlert(_Values):
-    """`prometheusRule.looping`."""
+class ShareAlert(_Values):
+    """`prometheusRule.looping` and `.kvCache`."""
 
     above: float = Field(ge=0, lt=1)
+
+
+class FirstTokenAlert(_Values):
+    """`prometheusRule.firstToken`."""
+
+    above_seconds: float = Field(gt=0)
+    minimum: int = Field(ge=1)
+
+
+class WaitingAlert(_Values):
+    """`prometheusRule.waiting`."""
+
+    above: float = Field(ge=0)
 
 
 class PrometheusRule(_Values):
@@ -241,7 +262,11 @@ class PrometheusRule(_Values):
     runbook: _Url
     loops: RateAlert
     tool_errors: RateAlert
-    looping: LoopingAlert
+    looping: ShareAlert
+    errors: RateAlert
+    first_token: FirstTokenAlert
+    waiting: WaitingAlert
+    kv_cache: ShareAlert
 
 
 class Dashboard(_Values):

@@ -108,7 +108,7 @@ def render(
     for resource in resources:
         _check_allowed(resource, context)
     for resource in resources:
-        for child in children(with_defaults(resource, context.pods), context):
+        for child in children(with_defaults(resource, context), context):
             click.echo("---")
             click.echo(to_yaml(child), nl=False)
 

@@ -10,7 +10,7 @@ from mistral_operator.api import Spec
 from mistral_operator.api.fields import FIELDS, SpecField
 from mistral_operator.render.server_settings import server_settings
 
-GROUPS = ("engine", "gate", "images", "loops", "model", "system_prompt", "tools")
+GROUPS = ("engine", "gate", "images", "logs", "loops", "model", "system_prompt", "tools")
 """Parts of the spec that become settings of the server."""
 
 BY_NAME: dict[str, Any] = {
@@ -18,6 +18,8 @@ BY_NAME: dict[str, Any] = {
     "gate.fit_max_tokens": False,
     "gate.honest_finish": False,
     "gate.normalize_tool_ids": False,
+    "logs.format": "JSON",
+    "logs.requests": False,
     "loops.action": "Stop",
     "loops.min_tokens": 999,
     "loops.repeats": 99,

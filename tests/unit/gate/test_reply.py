@@ -1,13 +1,15 @@
 """Every response has the id of its request, and every request a line of the log."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gate_engine import CHAT, FakeEngine, ask, gate, words
+from gate_engine import CHAT, Counted, FakeEngine, ask, gate, words
 from mistral_server.contract import request_id
+from request_lines import lines
 
 USER = {"role": "user", "content": "Hi"}
 BODY: dict[str, Any] = {"messages": [USER]}
@@ -29,22 +31,16 @@ def test_another_one_is_replaced(sent: str | None) -> None:
     assert made != request_id(sent)
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the lines of requests."""
-    return [one.message for one in caplog.records if one.name == "mistral_server.gate.reply"]
-
-
 async def test_client_engine_and_log_have_the_id_of_the_client(
-    configure: Any, caplog: pytest.LogCaptureFixture
+    configure: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO", "mistral_server.gate.reply")
     engine = FakeEngine()
     got = await ask(gate(engine), BODY, headers=[("X-Request-Id", "my-id-1")])
 
     assert got.headers["x-request-id"] == "my-id-1"
     assert ids_of(engine) == ["my-id-1"]
-    (line,) = lines(caplog)
-    assert re.fullmatch(r'- "POST /v1/chat/completions" 200 0\.\d{3} s my-id-1', line)
+    (line,) = lines(capfd)
+    assert line["id"] == "my-id-1"
 
 
 async def test_a_made_id_is_the_engines_too(configure: Any) -> None:
@@ -96,35 +92,50 @@ async def test_every_response_has_an_id(
 
 
 async def test_probes_are_logged_when_they_fail(
-    configure: Any, caplog: pytest.LogCaptureFixture
+    configure: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO", "mistral_server.gate.reply")
     await ask(gate(FakeEngine()), b"", "/health", "GET")
-    assert lines(caplog) == []
+    assert lines(capfd) == []
 
     await ask(gate(FakeEngine(status=503)), b"", "/health", "GET")
-    assert '"GET /health" 503' in caplog.text
+    (line,) = lines(capfd)
+    assert (line["path"], line["status"]) == ("/health", 503)
 
 
-async def test_a_path_cannot_forge_a_line(configure: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "mistral_server.gate.reply")
-    await ask(gate(FakeEngine()), b"", '/a"\r\n\x1b[31mü' + "x" * 1000, "GET")
-
-    (line,) = lines(caplog)
-    assert line.startswith('- "GET /a\\x22\\x0d\\x0a\\x1b[31m\\xfcxxx')
-    assert len(line) < 300
+async def fails(scope: Any, receive: Any, send: Any) -> None:
+    """Fail before a response."""
+    raise RuntimeError
 
 
-async def test_a_client_that_leaves_has_a_line(
-    configure: Any, caplog: pytest.LogCaptureFixture
+async def fails_within(scope: Any, receive: Any, send: Any) -> None:
+    """Fail within a response."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise RuntimeError
+
+
+async def leaves(scope: Any, receive: Any, send: Any) -> None:
+    """Return without a response, as vLLM does when the client has left."""
+
+
+RESULTS: dict[str, tuple[Any, str, dict[str, float]]] = {
+    "an answer": (FakeEngine(), "/v1/models", {"2xx": 1}),
+    "a closed path": (FakeEngine(), "/v1/responses", {"4xx": 1}),
+    "an exception": (fails, "/v1/models", {"5xx": 1}),
+    "an exception within the response": (fails_within, "/v1/models", {"cut": 1}),
+    "a client that left": (leaves, "/v1/models", {"disconnected": 1}),
+    "a probe": (FakeEngine(), "/health", {}),
+    "a probe that fails": (FakeEngine(status=503), "/health", {"5xx": 1}),
+}
+
+
+@pytest.mark.parametrize(("engine", "path", "want"), RESULTS.values(), ids=RESULTS)
+async def test_a_response_is_counted_as_its_client_sees_it(
+    configure: Any, engine: Any, path: str, want: dict[str, float]
 ) -> None:
-    caplog.set_level("INFO", "mistral_server.gate.reply")
+    with Counted() as counted, contextlib.suppress(RuntimeError):
+        await ask(gate(engine), b"", path, "GET")
 
-    async def leaves(scope: Any, receive: Any, send: Any) -> None:
-        return
-
-    await ask(gate(leaves), b"", "/v1/models", "GET")
-    assert '"GET /v1/models" disconnected' in caplog.text
+    assert counted.responses() == want
 
 
 @pytest.mark.parametrize("value", ["banana", "stop, off", "true", "of"])

@@ -23,7 +23,7 @@ BELIEVED = {"name": "SSL_CERT_FILE", "value": "/mnt/ca/ca.crt"}
 
 def rendered(spec: Object, context: RenderContext = CONTEXT) -> dict[str, Object]:
     """Return the children by kind."""
-    endpoint = with_defaults(resource(spec), context.pods)
+    endpoint = with_defaults(resource(spec), context)
     return {one["kind"]: one for one in children(endpoint, context)}
 
 

@@ -16,6 +16,7 @@ from mistral_server.contract import (
     FailureClass,
     GateSettings,
     LifecycleSettings,
+    LogSettings,
     SignalDocument,
     key_digest,
 )
@@ -88,6 +89,18 @@ def test_a_stop_turns_unready_at_once_and_cuts_no_stream(
     assert time.monotonic() - stopped > 1
     assert not Path(server.settings.termination_log).exists()
     assert server.processes() == {}
+
+
+def test_every_line_of_a_pod_is_json_if_its_settings_say_so(start: Start, tmp_path: Path) -> None:
+    server = start(server_settings(tmp_path, logs=LogSettings(format="JSON")))
+    server.until_ready()
+    server.stop()
+    server.wait()
+
+    texts = server.output.read_text() + server.errors.read_text()
+    entries = [json.loads(line) for line in texts.splitlines()]
+    assert {"vllm", "mistral_server.supervisor.supervisor"} <= {one["logger"] for one in entries}
+    assert all({"time", "level", "message"} <= set(one) for one in entries)
 
 
 def test_a_stop_before_the_first_chat_ends_at_once(start: Start) -> None:

@@ -28,6 +28,30 @@ def read_resources(source: IO[str], name: str) -> list[Resource]:
     Raises:
         InvalidManifest: the API server would reject the file, or it contains no resource.
     """
+    return [_parsed(document, position) for position, document in _matching(source, name)]
+
+
+def check_resources(source: IO[str], name: str) -> tuple[int, list[str]]:
+    """Return the number of resources in a YAML file, and what is wrong with each invalid one.
+
+    Args:
+        source: the file.
+        name: of the file, for messages.
+
+    Raises:
+        InvalidManifest: it is not YAML, or it contains no resource.
+    """
+    matching, problems = _matching(source, name), []
+    for position, document in matching:
+        try:
+            _parsed(document, position)
+        except InvalidManifest as error:
+            problems.append(str(error))
+    return len(matching), problems
+
+
+def _matching(source: IO[str], name: str) -> list[tuple[str | None, dict[str, Any]]]:
+    """Return every resource, with its position if there are several."""
     matching = [
         (position, document)
         for position, document in _objects(_documents(source, name))
@@ -37,10 +61,7 @@ def read_resources(source: IO[str], name: str) -> list[Resource]:
         raise InvalidManifest(
             f"{name} contains no {KIND}: set apiVersion: {API_VERSION} and kind: {KIND}"
         )
-    return [
-        _parsed(document, position if len(matching) > 1 else None)
-        for position, document in matching
-    ]
+    return [(one if len(matching) > 1 else None, document) for one, document in matching]
 
 
 def _documents(source: IO[str], name: str) -> list[Any]:

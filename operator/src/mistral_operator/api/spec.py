@@ -8,6 +8,7 @@ from mistral_operator.api.autoscaling import Autoscaling
 from mistral_operator.api.base import ApiModel, Image, Memory, Rule, is_quantity, with_rules
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
+from mistral_operator.api.logs import Logs
 from mistral_operator.api.model import Model
 from mistral_operator.api.network import Network
 from mistral_operator.api.oom import DEFAULT_MIN_CONTEXT, OutOfMemory
@@ -128,6 +129,8 @@ class Spec(ApiModel):
     """Where the pods run and which resources they get."""
     service: Service = Service()
     """The Service in front of the pods."""
+    logs: Logs = Logs()
+    """What the pods log."""
     cache: Cache | None = None
     """PersistentVolumeClaim that keeps the model between restarts. Unset: each pod fetches the
     model again. A claim is deleted with the resource unless `cache.whenDeleted` is `Retain`;

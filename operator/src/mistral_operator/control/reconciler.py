@@ -110,7 +110,7 @@ class Reconciler:
         try:
             resource = parse_resource(body)
             check_allowed(resource.spec, self._dependencies.context)
-            resource = with_defaults(resource, self._dependencies.context.pods)
+            resource = with_defaults(resource, self._dependencies.context)
         except InvalidResource as error:
             return await self._reject(key, body, error)
         previous = _status_of(body, resource.spec)

@@ -7,6 +7,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 from yaml import YAMLError
 
 from mistral_operator.kube.errors import CannotStart
@@ -14,8 +15,12 @@ from mistral_operator.kube.errors import CannotStart
 _UNUSABLE = (ConfigException, OSError, YAMLError, ValueError, TypeError, AttributeError)
 """Errors of the loader; a file of other content ends in a TypeError or an AttributeError."""
 
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
-async def load_configuration(connections: int, kubeconfig: str | None) -> Configuration:
+
+async def load_configuration(
+    connections: int, kubeconfig: str | None, context: str | None = None
+) -> Configuration:
     """Return the configuration of a client; see `Cluster.connect`.
 
     Raises:
@@ -25,7 +30,7 @@ async def load_configuration(connections: int, kubeconfig: str | None) -> Config
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         _load_service_account(configuration)
     else:
-        await _load_kubeconfig(configuration, kubeconfig)
+        await _load_kubeconfig(configuration, kubeconfig, context)
     configuration.connection_pool_maxsize = connections
     # By default the transport reads ~/.netrc and the proxy in threads for each request.
     configuration.client_session_kwargs = {"trust_env": False}
@@ -43,7 +48,44 @@ def _load_service_account(configuration: Configuration) -> None:
         ) from error
 
 
-async def _load_kubeconfig(configuration: Configuration, kubeconfig: str | None) -> None:
+def kubeconfig_of_user(option: str | None) -> str | None:
+    """Return the paths of the kubeconfig that kubectl would use, None where it has none.
+
+    A pod has none, and its service account is used.
+    """
+    paths = option or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    return None if in_pod and option is None and not _exists(paths) else paths
+
+
+def namespace_of_context(kubeconfig: str | None, context: str | None) -> str:
+    """Return the namespace of a context, as kubectl does where no option names one.
+
+    Raises:
+        CannotStart: the kubeconfig cannot be read, or it has no such context.
+    """
+    if kubeconfig is None:
+        return _namespace_of_pod()
+    if not _exists(kubeconfig):
+        raise CannotStart(f"the kubeconfig {kubeconfig} does not exist: set KUBECONFIG to one")
+    try:
+        config = KubeConfigMerger(kubeconfig).config
+        chosen = KubeConfigLoader(config_dict=config, active_context=context).current_context
+        return str(chosen["context"].get("namespace") or "default")
+    except _UNUSABLE as error:
+        raise CannotStart(f"the kubeconfig {kubeconfig} cannot be used: {_line(error)}") from error
+
+
+def _namespace_of_pod() -> str:
+    try:
+        return _POD_NAMESPACE.read_text().strip()
+    except OSError:
+        return "default"
+
+
+async def _load_kubeconfig(
+    configuration: Configuration, kubeconfig: str | None, context: str | None
+) -> None:
     paths = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     if not _exists(paths):
         raise CannotStart(
@@ -51,7 +93,9 @@ async def _load_kubeconfig(configuration: Configuration, kubeconfig: str | None)
             " this process in a pod"
         )
     try:
-        await load_kube_config(config_file=paths, client_configuration=configuration)
+        await load_kube_config(
+            config_file=paths, context=context, client_configuration=configuration
+        )
     except _UNUSABLE as error:
         raise CannotStart(
             f"the kubeconfig {paths} cannot be used: {_line(error)}; set KUBECONFIG to the path of"

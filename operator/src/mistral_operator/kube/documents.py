@@ -153,6 +153,15 @@ class LiveObjectDecoder(Decoder[dict[str, Any]]):
         return decoded
 
 
+class TextDecoder(Decoder[dict[str, Any]]):
+    """Passes on what is no document of the API server, such as a log, in the field `text`."""
+
+    def __call__(self, text: bytes | str) -> dict[str, Any]:
+        """Return the text."""
+        return {"text": text if isinstance(text, str) else text.decode(errors="replace")}
+
+
+TEXT = TextDecoder(dict[str, Any])
 OBJECT: Decoder[dict[str, Any]] = Decoder(dict[str, Any])
 LIVE_OBJECT = LiveObjectDecoder(dict[str, Any])
 WATCH_EVENT = Decoder(WatchEvent)

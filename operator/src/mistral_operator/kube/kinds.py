@@ -70,6 +70,42 @@ NODE = Kind("v1", "Node", "nodes", namespaced=False)
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 STORAGE_CLASS = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 EVENT = Kind("v1", "Event", "events")
+NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
+QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
+LIMIT_RANGE = Kind("v1", "LimitRange", "limitranges")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
+DEFINITION = Kind(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+)
+VALIDATING_WEBHOOK = Kind(
+    "admissionregistration.k8s.io/v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    namespaced=False,
+)
+MUTATING_WEBHOOK = Kind(
+    "admissionregistration.k8s.io/v1",
+    "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations",
+    namespaced=False,
+)
+SECRET = Kind("v1", "Secret", "secrets")
+PROMETHEUS = Kind("monitoring.coreos.com/v1", "Prometheus", "prometheuses")
+
+READ_BY_USERS = (
+    NAMESPACE,
+    QUOTA,
+    LIMIT_RANGE,
+    LEASE,
+    DEFINITION,
+    VALIDATING_WEBHOOK,
+    MUTATING_WEBHOOK,
+    SECRET,
+)
+"""Kinds that only the plugin reads, with the permissions of its user; of Secrets only metadata."""
 
 CHILD_KINDS = (
     DEPLOYMENT,

@@ -50,17 +50,20 @@ class Transport:
         """Availability of the API server."""
 
     @classmethod
-    async def connect(cls, connections: int, kubeconfig: str | None = None) -> Self:
+    async def connect(
+        cls, connections: int, kubeconfig: str | None = None, context: str | None = None
+    ) -> Self:
         """Connect with the pod's service account or, outside a cluster, with a kubeconfig.
 
         Args:
             connections: maximum number of concurrent requests.
             kubeconfig: path of a kubeconfig; default $KUBECONFIG, then ~/.kube/config.
+            context: of the kubeconfig; default its current one.
 
         Raises:
             CannotStart: there are no usable credentials.
         """
-        return cls(ApiClient(await load_configuration(connections, kubeconfig)))
+        return cls(ApiClient(await load_configuration(connections, kubeconfig, context)))
 
     async def __aenter__(self) -> Self:
         """Return the connection."""

@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mistral_operator.api.logs import Logs
 from mistral_operator.api.network import Destination, Peer
 from mistral_operator.api.pod import PodDefaults
 from mistral_operator.kube.errors import CannotStart
@@ -132,6 +133,8 @@ class Settings(ProcessSettings):
     endpoint_pods: Annotated[PodDefaults, NoDecode, json_of(PodDefaults)] = PodDefaults()
     """What the pods of every endpoint have unless the resource says otherwise, as JSON in the form
     of spec.pod."""
+    endpoint_logs: Annotated[Logs, NoDecode, json_of(Logs)] = Logs(requests=True)
+    """What these pods log unless the resource says otherwise, as JSON in the form of spec.logs."""
     pod_monitor_labels: Annotated[dict[str, str], NoDecode, json_of(dict[str, str])] = {}
     """Additional labels of the PodMonitors of endpoints, as JSON."""
     monitoring_namespace: str = ""
@@ -165,6 +168,7 @@ class Settings(ProcessSettings):
             service_accounts=self.allowed_service_accounts,
             service_types=self.allowed_service_types,
             pods=self.endpoint_pods,
+            logs=self.endpoint_logs,
             pod_monitor_labels=tuple(sorted(self.pod_monitor_labels.items())),
         )
 

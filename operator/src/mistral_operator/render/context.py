@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from mistral_operator.api.logs import Logs
 from mistral_operator.api.network import Peer
 from mistral_operator.api.pod import PodDefaults
 
@@ -44,5 +45,7 @@ class RenderContext:
     """Types that Services may have, besides ClusterIP."""
     pods: PodDefaults = field(default_factory=PodDefaults)
     """What the pods of every endpoint have, unless its resource says otherwise."""
+    logs: Logs = field(default_factory=Logs)
+    """What these pods log, likewise."""
     pod_monitor_labels: tuple[tuple[str, str], ...] = ()
     """Additional labels of PodMonitors."""

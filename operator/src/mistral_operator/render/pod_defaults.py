@@ -8,6 +8,7 @@ from mistral_operator.api import Resource
 from mistral_operator.api.base import ApiModel
 from mistral_operator.api.pod import Pod, PodDefaults, PodParts, PodSecurityContext
 from mistral_operator.api.pod_network import DnsConfig
+from mistral_operator.render.context import RenderContext
 
 T = TypeVar("T")
 
@@ -23,15 +24,16 @@ _BY_KEY: dict[str, Callable[[Any], Any]] = {
 entries the same."""
 
 
-def with_defaults(resource: Resource, defaults: PodDefaults) -> Resource:
+def with_defaults(resource: Resource, context: RenderContext) -> Resource:
     """Return a resource with the installation's defaults for its pods."""
-    if defaults == PodDefaults():
-        return resource
-    pod = _merged(resource.spec.pod, defaults)
-    return replace(resource, spec=resource.spec.model_copy(update={"pod": pod}))
+    spec = resource.spec
+    changes = {"pod": _merged(spec.pod, context.pods), "logs": spec.logs.over(context.logs)}
+    return replace(resource, spec=spec.model_copy(update=changes))
 
 
 def _merged(pod: Pod, defaults: PodDefaults) -> Pod:
+    if defaults == PodDefaults():
+        return pod
     changes: dict[str, Any] = {}
     for name in PodParts.model_fields:
         own, default = getattr(pod, name), getattr(defaults, name)

@@ -12,6 +12,7 @@ from mistral_server.contract import (
     GateSettings,
     LifecycleSettings,
     LimitSettings,
+    LogSettings,
     LoopSettings,
     ModelSettings,
     ServerSettings,
@@ -55,6 +56,7 @@ def server_settings(spec: Spec) -> ServerSettings:
         ),
         system_prompt=_system_prompt_settings(spec),
         gate=_gate_settings(spec),
+        logs=_log_settings(spec),
     )
 
 
@@ -69,6 +71,7 @@ def fetch_settings(spec: Spec) -> FetchSettings | None:
         directory=model_directory(model),
         format=model.format,
         verify="Sizes" if spec.cache is None else spec.cache.verify,
+        logs=LogSettings(format=spec.logs.format),
     )
 
 
@@ -113,6 +116,10 @@ def _gate_settings(spec: Spec) -> GateSettings:
         accept_developer=gate.accept_developer,
         honest_finish=gate.honest_finish,
     )
+
+
+def _log_settings(spec: Spec) -> LogSettings:
+    return LogSettings(requests=spec.logs.requests is not False, format=spec.logs.format)
 
 
 def _system_prompt_settings(spec: Spec) -> SystemPromptSettings | None:

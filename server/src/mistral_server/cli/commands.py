@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pydantic
 
+from mistral_server.cli import logs
 from mistral_server.contract import (
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
@@ -25,6 +26,7 @@ def run_command() -> int:
         settings = read_settings(ServerSettings, SERVER_SETTINGS_ENV)
     except ServerError as error:
         return _report_failure(error)
+    logs.configure(settings.logs)
     from mistral_server.supervisor import supervisor  # imports the web server and the client
 
     return supervisor.run_server(settings)
@@ -38,6 +40,7 @@ def fetch_command() -> int:
 
     try:
         settings = read_settings(FetchSettings, FETCH_SETTINGS_ENV)
+        logs.configure(settings.logs)
         progress = Progress(Path(settings.directory))
         with fetch_signals.serving(progress, settings.health_port):
             fetch.fetch_model(settings, progress)

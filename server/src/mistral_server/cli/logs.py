@@ -3,13 +3,21 @@
 import logging
 import sys
 
-from mistral_server.contract.public_log import PublicFormatter
+from mistral_server.contract import LogSettings
+from mistral_server.contract.public_log import PublicFormatter, formatter
+
+_OWN = "mistral-server %(levelname)s %(asctime)s [%(name)s] %(message)s"
 
 
-def configure() -> None:
-    """Set up the root logger."""
+def configure(settings: LogSettings | None = None) -> None:
+    """Set up the root logger.
+
+    Args:
+        settings: of the server; None before they are read.
+    """
+    chosen = settings.format if settings is not None else None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        PublicFormatter("mistral-server %(levelname)s %(asctime)s [%(name)s] %(message)s")
+        PublicFormatter(_OWN) if chosen is None else formatter(as_json=chosen == "JSON")
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=settings is not None)

@@ -110,6 +110,15 @@ class SystemPromptSettings(ContractModel):
     """File of the template; `{name}`, `{today}` and `{yesterday}` are filled in."""
 
 
+class LogSettings(ContractModel):
+    """What is logged, and how."""
+
+    requests: bool = True
+    """Write a line of JSON for each request."""
+    format: Literal["Text", "JSON"] | None = None
+    """Format of all lines; None leaves each program its own."""
+
+
 class ServerSettings(ContractModel):
     """All settings of `mistral-server run`."""
 
@@ -128,6 +137,7 @@ class ServerSettings(ContractModel):
     lifecycle: LifecycleSettings = LifecycleSettings()
     system_prompt: SystemPromptSettings | None = None
     gate: GateSettings = GateSettings()
+    logs: LogSettings = LogSettings()
 
 
 class FetchSettings(ContractModel):
@@ -145,3 +155,4 @@ class FetchSettings(ContractModel):
     """What is compared of a model that is already there: `Hashes` reads all of it."""
     health_port: int = Field(default=8001, ge=1, le=65535)
     """Port of /signals, which is free until the server starts."""
+    logs: LogSettings = LogSettings()

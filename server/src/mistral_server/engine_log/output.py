@@ -1,4 +1,6 @@
-"""Forward the engine's output byte for byte, and pass each line to an observer.
+"""Forward the engine's output, and pass each line to an observer.
+
+It is forwarded byte for byte, or line by line in another format.
 
 ``supervisor`` starts one ``Output``. It runs in its own thread, so that a slow reader of our
 standard output only slows down the engine's log. Memory is bounded: lines are truncated for the
@@ -49,9 +51,23 @@ class LineSplitter:
 
 
 class Output:
-    """Copies `source` to `sink` and passes each line to `observe`."""
+    """Copies `source` to `sink` and passes each line to `observe`.
 
-    def __init__(self, source: int, sink: int, observe: Callable[[str], None]) -> None:
+    Args:
+        source: file descriptor of the engine's output.
+        sink: file descriptor of our own.
+        observe: reads each line.
+        line_format: converts each line for the sink; None copies all bytes.
+    """
+
+    def __init__(
+        self,
+        source: int,
+        sink: int,
+        observe: Callable[[str], None],
+        line_format: Callable[[str], bytes] | None = None,
+    ) -> None:
+        self._line_format = line_format
         self._source = source
         self._sink: int | None = sink
         self._observe: Callable[[str], None] | None = observe
@@ -65,7 +81,8 @@ class Output:
 
     def _run(self) -> None:
         while data := os.read(self._source, _CHUNK):
-            self._forward(data)
+            if self._line_format is None:
+                self._forward(data)
             self._read(self._splitter.feed(data))
         self._read(self._splitter.flush())
         os.close(self._source)
@@ -84,6 +101,8 @@ class Output:
 
     def _read(self, lines: Iterator[str]) -> None:
         for line in lines:
+            if self._line_format is not None:
+                self._forward(self._line_format(line))
             if self._observe is None:
                 continue
             try:

@@ -2,7 +2,10 @@
 
 import hashlib
 import logging
+import re
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mistral_server.contract import API_KEYS_FILE
@@ -12,6 +15,19 @@ _log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 1.0
 """Interval between checks. The kubelet updates a Secret within about a minute anyway."""
+
+
+_CLIENT = re.compile(rb"#\s*client:\s*([A-Za-z0-9][A-Za-z0-9._-]{0,62})\s*")
+"""A comment that names the client of the keys below it. Other comments may be keys that are out of
+use: they are no names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who has a key."""
+
+    name: str | None = None
+    """None if the file does not say."""
 
 
 class ApiKeys:
@@ -24,15 +40,16 @@ class ApiKeys:
         self._directory = Path(directory)
         self._version: tuple[int, int] | None = None
         self._checked_at = float("-inf")
-        self._digests: frozenset[bytes] = frozenset()
+        self._clients: dict[bytes, Client] = {}
+        """By the digests of their keys."""
 
-    def allows(self, authorization: bytes | None) -> bool:
-        """Return whether an Authorization header contains one of the keys."""
+    def client(self, authorization: bytes | None) -> Client | None:
+        """Return who has the key in an Authorization header; None if it is not one of the keys."""
         scheme, _, key = (authorization or b"").partition(b" ")
         if scheme.lower() != b"bearer":
-            return False
+            return None
         self._reload()
-        return _digest(key.strip()) in self._digests
+        return self._clients.get(_digest(key.strip()))
 
     def _reload(self) -> None:
         now = time.monotonic()
@@ -43,14 +60,14 @@ class ApiKeys:
             version = keys_version(self._directory)
             if version == self._version:
                 return
-            keys = read_keys(self._directory)
+            keys = dict(_read(self._directory))
         except OSError as error:
             # The previous keys stay valid: a partial Secret must not lock out clients.
             _log.warning("Cannot read the API keys in %s: %s", self._directory, error)
             return
-        self._digests = frozenset(map(_digest, keys))
+        self._clients = {_digest(key): client for key, client in keys.items()}
         self._version = version
-        _log.info("Valid API keys: %d", len(self._digests))
+        _log.info("Valid API keys: %d", len(self._clients))
 
 
 def check_api_keys(directory: str | None) -> None:
@@ -90,9 +107,23 @@ def read_keys(directory: Path) -> list[bytes]:
     Raises:
         OSError: the file cannot be read.
     """
-    lines = (directory / API_KEYS_FILE).read_bytes().splitlines()
-    stripped = (line.strip() for line in lines)
-    return [line for line in stripped if line and not line.startswith(b"#")]
+    return [key for key, _ in _read(directory)]
+
+
+def _read(directory: Path) -> Iterator[tuple[bytes, Client]]:
+    """Yield each key with its client.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    client = Client()
+    for line in (directory / API_KEYS_FILE).read_bytes().splitlines():
+        stripped = line.strip()
+        named = _CLIENT.fullmatch(stripped)
+        if named is not None:
+            client = Client(named[1].decode())
+        elif stripped and not stripped.startswith(b"#"):
+            yield stripped, client
 
 
 def _digest(key: bytes) -> bytes:

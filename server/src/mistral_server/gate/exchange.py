@@ -5,6 +5,7 @@ No failure here may break a response: what cannot be read is forwarded unchanged
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable
 
 from mistral_server.contract import GateSettings
@@ -13,6 +14,7 @@ from mistral_server.gate.asgi import Headers, Message, Replay, Send, with_length
 from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.observer import Observer
 from mistral_server.gate.request import RequestOptions
+from mistral_server.gate.request_log import Generated
 from mistral_server.gate.stream import Stream
 
 FINISH_HEADER = b"x-mistral-finish-reason"
@@ -54,6 +56,7 @@ class Exchange:
         self._passthrough = False
         self._finished = False
         self._looping = False
+        self._generated = Generated()
         self._in_flight(+1)
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -69,6 +72,8 @@ class Exchange:
             return self._send(message)
         if self._stream is None:
             return self._on_body(message)
+        if self._generated.first_at is None:
+            self._generated.first_at = time.monotonic()
         data = self._stream.feed(bytes(message.get("body", b"")))  # Starlette allows memoryviews
         if (
             data
@@ -78,17 +83,19 @@ class Exchange:
             return self._send({**message, "body": data})
         return self._forward(self._stream, data, message)
 
-    async def close(self) -> None:
-        """Count the result. Call it when the application has returned."""
+    async def close(self) -> Generated:
+        """Count and return the result. Call it when the application has returned."""
         self._in_flight(-1)
         if self._passthrough:
-            return  # an error, which vLLM counts
+            return self._generated  # an error, which vLLM counts
+        self._generated.failed = self._stream is not None and self._stream.failed
         try:
             self._count()
             await self._count_tool_calls()
         except Exception:
             _log.exception("Cannot count a request")
             metrics.ERRORS.labels("answer").inc()
+        return self._generated
 
     async def _on_start(self, start: Message) -> None:
         content_type = next(
@@ -170,13 +177,19 @@ class Exchange:
         observer = self._observer
         for result in observer.results():
             is_label = result.finish_reason in metrics.FINISH_REASONS
-            metrics.GENERATIONS.labels(result.finish_reason if is_label else "other").inc()
+            finish = result.finish_reason if is_label else "other"
+            metrics.GENERATIONS.labels(finish).inc()
+            self._generated.add(finish, result.loop)
             if result.loop is not None:
                 action = "stopped" if result.stopped else "observed"
                 metrics.LOOPS.labels(result.loop, action).inc()
             metrics.LOOP_TOKENS.inc(result.wasted_tokens)
         if not observer.generations and self._replay.disconnected:
             metrics.GENERATIONS.labels("abort").inc()
+            self._generated.add("abort", None)
+        if observer.prompt_tokens is not None:
+            self._generated.prompt_tokens = observer.prompt_tokens
+            self._generated.completion_tokens = observer.completion_tokens
 
     async def _count_tool_calls(self) -> None:
         observer = self._observer
@@ -192,6 +205,7 @@ class Exchange:
             streamed = "true" if observer.options.stream else "false"
             metrics.TOOL_CALLS.labels(call.outcome.value, streamed).inc()
         metrics.TOOL_REQUESTS.labels(outcome.value).inc()
+        self._generated.tools = outcome.value
 
 
 async def _no_op() -> None:

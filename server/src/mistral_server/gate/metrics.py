@@ -56,6 +56,13 @@ ERRORS = Counter(
     ["where"],
 )
 
+RESPONSES = Counter(
+    "mistral_responses",
+    "Responses by class of their status: 2xx to 5xx, cut (the server failed after it had begun), or"
+    " disconnected (the client left before).",
+    ["status"],
+)
+
 WORKAROUNDS = Gauge(
     "mistral_engine_workarounds",
     "API processes by workaround for a defect of the engine and whether it is active.",
@@ -80,6 +87,9 @@ REFUSAL_REASONS = (
 )
 """Those of limits have the names of their settings."""
 
+RESPONSE_STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "cut", "disconnected")
+"""An item for each first digit of a status, and two more."""
+
 ERROR_STAGES = ("request", "answer", "stream", "system_prompt")
 
 # A rate needs a zero before the first event.
@@ -100,3 +110,5 @@ for _reason in REFUSAL_REASONS:
     REFUSALS.labels(_reason)
 for _stage in ERROR_STAGES:
     ERRORS.labels(_stage)
+for _status in RESPONSE_STATUSES:
+    RESPONSES.labels(_status)

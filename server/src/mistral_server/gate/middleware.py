@@ -10,6 +10,8 @@ import os
 import re
 import time
 
+from prometheus_client import disable_created_metrics
+
 from mistral_server.contract import (
     ENDPOINT_ENV,
     ENDPOINT_HEADER,
@@ -67,6 +69,7 @@ from mistral_server.gate.request import (
     needs_context_length,
     prepare,
 )
+from mistral_server.gate.request_log import RequestLog
 from mistral_server.gate.response import UNREADABLE
 from mistral_server.gate.scrapes import METRICS_PATH, Scrapes, scrape_refusal
 from mistral_server.gate.system_prompt import SystemPrompt
@@ -89,6 +92,7 @@ class Gate:
     """Wraps an ASGI application."""
 
     def __init__(self, app: Application) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # vLLM's, too
         log_handlers.share()
         shorten_mistakes()
         self._app = app
@@ -97,6 +101,7 @@ class Gate:
         self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
         self._endpoint = os.environ.get(ENDPOINT_ENV, "").encode()
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
+        self._log = RequestLog() if settings.logs.requests else None
         self._intake = Intake(settings.gate)
         self._bounds = limits.Bounds(
             settings.gate.limits,
@@ -133,7 +138,7 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
-        reply = Reply(scope, send, self._pace, self._settings.allowed_origins)
+        reply = Reply(scope, send, self._pace, self._settings.allowed_origins, self._log)
         try:
             try:
                 await self._respond(reply.scope(), receive, reply)
@@ -144,7 +149,7 @@ class Gate:
             reply.log()
 
     async def _respond(self, scope: Scope, receive: Receive, send: Reply) -> None:
-        refusal = self._refusal(scope) or head_refusal(scope, self._settings)
+        refusal = self._refusal(scope, send) or head_refusal(scope, self._settings)
         if refusal is not None:
             await _refuse(refusal, send)
         elif scope["method"] == "OPTIONS":
@@ -195,7 +200,7 @@ class Gate:
         meant = header(scope, ENDPOINT_HEADER.encode())
         return bool(self._endpoint) and meant is not None and meant != self._endpoint
 
-    def _refusal(self, scope: Scope) -> Refusal | None:
+    def _refusal(self, scope: Scope, send: Reply) -> Refusal | None:
         if self._is_misdirected(scope):
             return misdirected()
         path = scope["path"]
@@ -204,8 +209,11 @@ class Gate:
         # A browser sends no key with OPTIONS, and no path does anything for it.
         keyless = path in KEYLESS_PATHS or scope["method"] == "OPTIONS"
         keys = None if keyless else self._keys
-        if keys is not None and not keys.allows(header(scope, b"authorization")):
-            return unknown_key()
+        if keys is not None:
+            client = keys.client(header(scope, b"authorization"))
+            if client is None:
+                return unknown_key()
+            send.client = client.name
         return scrape_refusal(scope)
 
     def _evaluate(self, body: bytes) -> Refusal | None:
@@ -238,7 +246,7 @@ class Gate:
         try:
             await self._app(scope, replay, exchange.send)
         finally:
-            await exchange.close()
+            send.generated = await exchange.close()
 
     async def _prepare(self, scope: Scope, body: bytes) -> Prepared | Refusal | None:
         """Return the request for the engine, or None to forward it unchanged."""
@@ -280,6 +288,7 @@ def _is_loop_policy(value: bytes | None) -> bool:
     return not (value or b"").strip() or (value or b"").strip().lower() in _ACTIONS
 
 
-async def _refuse(refusal: Refusal, send: Send) -> None:
+async def _refuse(refusal: Refusal, send: Reply) -> None:
+    send.refused = refusal.reason
     metrics.REFUSALS.labels(refusal.reason).inc()
     await refusal.send(send)

@@ -236,6 +236,9 @@ class Observer:
         self.generations: dict[int, Generation] = {}
         self.changed = False
         """Whether `looping` or `should_stop` may have changed since this was reset."""
+        self.prompt_tokens: int | None = None
+        """As the engine reports them; None until then."""
+        self._counted: int | None = None
         self._settings = settings
         self._rule = LoopRule(settings.repeats, settings.min_tokens)
 
@@ -252,8 +255,18 @@ class Observer:
         if self.generations[index].add_text(text, token_ids):
             self.changed = True
 
-    def count(self, completion_tokens: int) -> None:
-        """Read the engine's token count of all choices."""
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens of all choices: as the engine counted them, or those that were read."""
+        if self._counted is not None:
+            return self._counted
+        for generation in self.generations.values():
+            generation.flush()
+        return sum(one.tokens for one in self.generations.values())
+
+    def count(self, completion_tokens: int, prompt_tokens: int) -> None:
+        """Read the engine's token counts: of all choices, and of the prompt."""
+        self._counted, self.prompt_tokens = completion_tokens, prompt_tokens
         limit = self.options.max_tokens
         limit_reached = limit is not None and completion_tokens >= limit * max(
             1, len(self.generations)

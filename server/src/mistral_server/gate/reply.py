@@ -1,4 +1,4 @@
-"""The way back to the client: the id of the request, one dialect of errors, a line of the log."""
+"""The way back to the client: the id of the request, one dialect of errors, its line of the log."""
 
 import asyncio
 import logging
@@ -17,12 +17,16 @@ from mistral_server.gate.asgi import Headers, Message, Scope, Send, header, with
 from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.engine_errors import EngineError
 from mistral_server.gate.pace import Pace
+from mistral_server.gate.request_log import (
+    Generated,
+    RequestLine,
+    RequestLog,
+    shown_method,
+    shown_path,
+)
 
 _ID_HEADER = REQUEST_ID_HEADER.encode()
 _CORS = b"access-control-"
-_MAX_PATH = 200
-"""Characters of a path in the log."""
-
 _TOO_MANY = 429
 """The engine is busy, which is no mistake of the client: it tries again, or elsewhere, at once."""
 
@@ -40,18 +44,34 @@ class Reply:
         send: sends to the client.
         pace: delays the responses to rejected requests.
         origins: of web pages that may read the response.
+        log: of requests; None writes no lines.
     """
 
-    def __init__(self, scope: Scope, send: Send, pace: Pace, origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        send: Send,
+        pace: Pace,
+        origins: tuple[str, ...] = (),
+        log: RequestLog | None = None,
+    ) -> None:
         self.id = request_id(_text(scope, _ID_HEADER))
         self._pace = pace
         self._origins = origins
         self.body = b""
         """The body of the request, for errors that name a part of it."""
+        self.client: str | None = None
+        """Name of the client's API key."""
+        self.refused: str | None = None
+        """Why the gate rejected the request."""
+        self.generated = Generated()
+        """What came of the request."""
+        self._log = log
         self._scope = scope
         self._send = send
         self._status = 0
         self._began = False
+        self._cut = False
         self._error: Message | None = None
         """The start of an error that is not sent yet."""
         self._parts: list[bytes] = []
@@ -95,6 +115,7 @@ class Reply:
                 the client that it is not complete.
         """
         if self._began:
+            self._cut = not isinstance(error, OSError)  # which is a client that disconnected
             raise error
         reported = engine_errors.of_exception(error, self.request())
         if reported.status >= 500:
@@ -117,20 +138,44 @@ class Reply:
         await self._send_whole(*self._rejection)
 
     def log(self) -> None:
-        """Write the line of this request, except for probes."""
+        """Count this request and write its line, except for probes that succeed."""
         path = self._scope["path"]
         if path in KEYLESS_PATHS and self._status < 400:
             return
-        client = self._scope.get("client")
-        seconds = time.monotonic() - self._started_at
-        _log.info(
-            '%s "%s %s" %s %.3f s %s',
-            client[0] if client else "-",
-            self._scope["method"],
-            _shown(path),
-            self._status or "disconnected",
-            seconds,
-            self.id,
+        result = self._result()
+        metrics.RESPONSES.labels(result).inc()
+        if self._log is not None:
+            self._log.write(self._line(result))
+
+    def _result(self) -> str:
+        """Return one of `metrics.RESPONSE_STATUSES`."""
+        if self._cut or self.generated.failed:
+            return "cut"
+        return f"{self._status // 100}xx" if self._began else "disconnected"
+
+    def _line(self, result: str) -> RequestLine:
+        client, generated = self._scope.get("client"), self.generated
+        first = generated.first_at
+        return RequestLine(
+            client=self.client,
+            address=client[0] if client else None,
+            method=shown_method(self._scope["method"]),
+            path=shown_path(self._scope["path"]),
+            status=self._status if self._began else None,
+            result=result,
+            milliseconds=_milliseconds(time.monotonic() - self._started_at),
+            first_token_milliseconds=None
+            if first is None
+            else _milliseconds(first - self._started_at),
+            prompt_tokens=generated.prompt_tokens,
+            completion_tokens=generated.completion_tokens,
+            generations=generated.generations,
+            finish=generated.finish,
+            loops=generated.loops,
+            loop=generated.loop,
+            tools=generated.tools,
+            refused=self.refused,
+            id=self.id,
         )
 
     async def _start(self, message: Message) -> None:
@@ -213,9 +258,5 @@ def _content_type(headers: Headers) -> bytes:
     return next((value for name, value in headers if name.lower() == b"content-type"), b"")
 
 
-def _shown(path: str) -> str:
-    """Return a path as it may be written to a log."""
-    return path[:_MAX_PATH].encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
-
-
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 34, 127)}
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -72,6 +72,7 @@ class ResponseChoice(msgspec.Struct):
 class Usage(msgspec.Struct):
     """The engine's token usage."""
 
+    prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
@@ -97,7 +98,7 @@ def observe(body: bytes, observer: Observer) -> None:
     for choice in response.choices:
         observer.add(choice.index, choice.piece())
     if response.usage is not None:
-        observer.count(response.usage.completion_tokens)
+        observer.count(response.usage.completion_tokens, response.usage.prompt_tokens)
 
 
 def client_body(body: bytes, observer: Observer, *, accurate_finish: bool) -> tuple[bytes, bool]:

@@ -48,6 +48,8 @@ class Stream:
         self._buffer = b""
         self._last = Chunk()
         self._prompt_tokens = 0
+        self.failed = False
+        """Whether the engine reported an error of its own."""
         self.unreadable = 0
         """Number of events that could not be read and were forwarded unchanged."""
 
@@ -130,6 +132,7 @@ class Stream:
             return event + END
         if event.startswith(_ERROR):
             error = translated_event(event[len(DATA) :], self._question)
+            self.failed = self.failed or error is None or error.status >= 500
             return event + END if error is None else DATA + error.body() + END
         pieces = [choice.piece() for choice in chunk.choices]
         for choice, piece in zip(chunk.choices, pieces, strict=True):
@@ -139,6 +142,7 @@ class Stream:
         for ids in (chunk.prompt_token_ids, *(one.prompt_token_ids for one in chunk.choices)):
             if ids != NULL:
                 self._prompt_tokens = bytes(ids).count(b",") + 1
+                self._observer.prompt_tokens = self._prompt_tokens
         if not self._observer.options.own_token_ids and _is_empty(chunk, event):
             return b""
         if self._lessons_left and len(pieces) == 1 and pieces[0].text and pieces[0].token_ids:

@@ -5,8 +5,16 @@ about itself: its start and its exit.
 """
 
 import importlib.metadata
+import time
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES, FailureClass
 from mistral_server.supervisor.state import ServerState
@@ -16,6 +24,7 @@ class ServerMetrics:
     """The metrics of one server, in a registry of their own."""
 
     def __init__(self, state: ServerState) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # series that no rule reads
         self._state = state
         self._registry = CollectorRegistry()
         self._start = Gauge(
@@ -41,6 +50,12 @@ class ServerMetrics:
             "1 if a chat was answered and the server is not draining.",
             registry=self._registry,
         )
+        self._started_at = Gauge(
+            "mistral_server_start_time_seconds",
+            "Unix time at which this server started; a restarted container has another one.",
+            registry=self._registry,
+        )
+        self._started_at.set(time.time())
         self._info = Info(
             "mistral_server", "Versions and model of this server.", registry=self._registry
         )

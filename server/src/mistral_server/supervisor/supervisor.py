@@ -28,6 +28,7 @@ from mistral_server.engine.client import EngineClient, EngineUnreachableError
 from mistral_server.engine.compatibility import check_versions, installed_versions
 from mistral_server.engine_log.classify import ADVICE, UNEXPLAINED, Classifier
 from mistral_server.engine_log.first_error import Evidence
+from mistral_server.engine_log.line_format import LineFormat
 from mistral_server.engine_log.output import Output
 from mistral_server.errors import (
     EngineDiedError,
@@ -142,7 +143,9 @@ class Supervisor:
         model_registry.copy_to_cache(environment)
         reaper = Reaper()
         engine = EngineProcess(reaper, arguments, environment)
-        output = Output(engine.output, sys.stdout.fileno(), self._on_line)
+        chosen = self._settings.logs.format
+        line_format = LineFormat(chosen) if chosen is not None else None
+        output = Output(engine.output, sys.stdout.fileno(), self._on_line, line_format)
         self._exit = asyncio.create_task(self._engine_exit(engine, output))
         try:
             yield engine

@@ -1,0 +1,27 @@
+"""The commands of `kubectl msd`, the same program as `mistral-operator`."""
+
+import click
+
+from mistral_operator.plugin.change_commands import restart, resume, suspend
+from mistral_operator.plugin.chat_command import chat
+from mistral_operator.plugin.doctor_command import doctor
+from mistral_operator.plugin.fit_command import fit
+from mistral_operator.plugin.lint_command import lint
+from mistral_operator.plugin.load_commands import logs, top
+from mistral_operator.plugin.status_command import status
+from mistral_operator.plugin.support_command import support
+
+
+@click.group(name="kubectl msd", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mistral-small-operator", prog_name="kubectl msd")
+def msd() -> None:
+    """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
+
+
+for command in (status, doctor, support, lint, fit, chat, logs, top, restart, suspend, resume):
+    msd.add_command(command)
+
+
+def main() -> None:
+    """Run `kubectl-msd`; kubectl hides the name of the program."""
+    msd(prog_name="kubectl msd")

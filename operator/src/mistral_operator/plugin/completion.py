@@ -1,0 +1,36 @@
+"""Completion of `kubectl msd` in the shell: what kubectl runs as `kubectl_complete-msd`.
+
+kubectl passes the words after `msd`, the last one unfinished, and reads a candidate a line, with
+its description after a tab, and at the end a colon with a number: 4 means no names of files.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import click
+from click.shell_completion import ShellComplete
+
+from mistral_operator.plugin.commands import msd
+
+_NO_FILES = 4
+_FILES = 0
+
+
+def candidates(words: Sequence[str]) -> list[str]:
+    """Return the lines that kubectl reads."""
+    *before, unfinished = words or [""]
+    items = ShellComplete(msd, {}, "kubectl msd", "_KUBECTL_MSD_COMPLETE").get_completions(
+        list(before), unfinished
+    )
+    wants_file = any(item.type == "file" for item in items)
+    lines = [
+        f"{item.value}\t{item.help}" if item.help else str(item.value)
+        for item in items
+        if item.type == "plain"
+    ]
+    return [*lines, f":{_FILES if wants_file else _NO_FILES}"]
+
+
+def main() -> None:
+    """Print the candidates for the words of the command line."""
+    click.echo("\n".join(candidates(sys.argv[1:])))

@@ -1,0 +1,74 @@
+"""Checks of what admits or rejects objects: webhooks, policies, pod security. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mistral_operator.kube.kinds import RESOURCE
+from mistral_operator.kube.names import LABEL_NAMESPACE_NAME
+from mistral_operator.kube.objects import Body
+from mistral_operator.plugin.doctor.selectors import selects
+from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot, name_of
+from mistral_operator.watch.facts import deployment_facts
+
+_LEVEL = "pod-security.kubernetes.io/enforce"
+_CONCERNED = {"*", "*/*", "pods", "deployments", "replicasets", RESOURCE.plural}
+
+
+def unanswered_webhooks(snapshot: Snapshot) -> Iterator[Finding]:
+    """Find webhooks that must admit objects of endpoints, and whose Service does not exist."""
+    for body in snapshot.webhooks or ():
+        for webhook in body.get("webhooks") or ():
+            service = service_of(webhook)
+            if service is None or snapshot.services.get(service, True):
+                continue
+            if not selects(webhook.get("namespaceSelector") or {}, _labels(snapshot)):
+                continue
+            namespace, name = service
+            yield Finding(
+                name_of(str(body.get("kind") or "webhook configuration"), body),
+                f"admits pods only if Service {namespace}/{name} answers, and that does not exist",
+                "delete the configuration, or restore the Service",
+            )
+
+
+def _labels(snapshot: Snapshot) -> dict[str, str]:
+    """Return the labels of the namespace; at least the one that every namespace has."""
+    body = snapshot.namespace_body
+    own = {} if body is None else body["metadata"].get("labels") or {}
+    return {LABEL_NAMESPACE_NAME: snapshot.namespace, **own}
+
+
+def service_of(webhook: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return namespace and name of the Service of a webhook that can reject an endpoint's pods."""
+    service = (webhook.get("clientConfig") or {}).get("service")
+    resources = {
+        resource for rule in webhook.get("rules") or () for resource in rule.get("resources") or ()
+    }
+    if service is None or webhook.get("failurePolicy") == "Ignore":
+        return None
+    return (service["namespace"], service["name"]) if resources & _CONCERNED else None
+
+
+def rejected_pods(snapshot: Snapshot) -> Iterator[Finding]:
+    """Find Deployments whose pods the API server rejects."""
+    level = _level(snapshot.namespace_body)
+    for body in snapshot.deployments or ():
+        message = deployment_facts(body).replica_failure
+        if not message:
+            continue
+        remedy = "raise the quota, or change the policy that rejects them"
+        if "PodSecurity" in message:
+            remedy = (
+                f"the namespace enforces the level {level}, which the operator's pods comply with:"
+                " remove what a webhook adds to them, or lower the level"
+            )
+        yield Finding(
+            name_of("Deployment", body), f"the API server rejects its pods: {message}", remedy
+        )
+
+
+def _level(namespace: Body | None) -> str:
+    if namespace is None:
+        return "of its labels"
+    labels = namespace["metadata"].get("labels") or {}
+    return str(labels.get(_LEVEL, "of the cluster's default"))

@@ -1,0 +1,37 @@
+"""`kubectl msd logs`: the logs of all replicas in the order of time. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from mistral_server.contract.lenient import printable
+
+
+def merged(logs: Mapping[str, str], *, timestamps: bool) -> list[str]:
+    """Return the lines of several logs in the order of time, each with the name of its log.
+
+    Args:
+        logs: texts of lines that begin with a timestamp, by name.
+        timestamps: keep the timestamps.
+    """
+    lines = [
+        (time, number, name, text)
+        for name, log in logs.items()
+        for number, (time, text) in enumerate(_lines(log.splitlines()))
+    ]
+    width = max(map(len, logs), default=0)
+    return [
+        f"{name.ljust(width)} {f'{time} ' if timestamps else ''}{printable(text)}"
+        for time, _, name, text in sorted(lines, key=lambda line: (line[0], line[2], line[1]))
+    ]
+
+
+def _lines(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Split lines into timestamp and text; one without a timestamp has that of the line before."""
+    result, last = list[tuple[str, str]](), ""
+    for line in lines:
+        time, space, text = line.partition(" ")
+        if space and time[:4].isdecimal() and "T" in time:
+            last = time
+            result.append((time, text))
+        else:
+            result.append((last, line))
+    return result

@@ -1,0 +1,146 @@
+"""Reads the cluster with the permissions of the user, and notes what these do not allow."""
+
+import asyncio
+
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.documents import TEXT
+from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
+from mistral_operator.kube.kinds import EVENT, POD, Kind
+from mistral_operator.kube.transport import Object
+
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_FORBIDDEN = 403
+_NOT_FOUND = 404
+_POD_SECONDS = 5.0
+"""Time for a pod behind the API server to answer. A NetworkPolicy may drop what is sent to it."""
+
+
+class Reader:
+    """Reads objects and texts.
+
+    Args:
+        cluster: the API server.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.notes: list[str] = []
+        """What could not be read, each a sentence for the user."""
+        self._silent: set[tuple[str, str, int]] = set()
+        """Ports of pods that did not answer: each would take as long again."""
+
+    def note(self, text: str) -> None:
+        """Add a note, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return an object, None if it does not exist or may not be read.
+
+        Raises:
+            ClusterError: the API server does not answer.
+        """
+        try:
+            return await self.cluster.get(kind, namespace, name)
+        except ClusterError as error:
+            self._excuse(error, "get", kind, namespace)
+            return None
+
+    async def exists(self, kind: Kind, namespace: str, name: str) -> bool | None:
+        """Return whether an object exists, by its metadata; None if that may not be read.
+
+        Raises:
+            ClusterError: the API server does not answer.
+        """
+        path = kind.path(namespace, name)
+        try:
+            # Of a Secret nothing but its metadata reaches this program.
+            await self.cluster.request("GET", path, accept=_METADATA)
+        except ClusterError as error:
+            if error.status == _NOT_FOUND and not isinstance(error, Unavailable):
+                return False
+            self._excuse(error, "get", kind, namespace)
+            return None
+        return True
+
+    async def all(
+        self, kind: Kind, namespace: str | None = None, selector: str | None = None
+    ) -> list[Object] | None:
+        """Return objects, none where the kind is not installed; None if they may not be read.
+
+        Raises:
+            ClusterError: the API server does not answer.
+        """
+        try:
+            pages = self.cluster.list_pages(kind, namespace, selector)
+            return [body async for page, _ in pages for body in page]
+        except KindMissing:
+            return []
+        except ClusterError as error:
+            self._excuse(error, "list", kind, namespace)
+            return None
+
+    async def events(self, namespace: str, uid: str) -> list[Object]:
+        """Return the Events about an object."""
+        try:
+            return await self.cluster.list_some(EVENT, namespace, f"involvedObject.uid={uid}")
+        except ClusterError as error:
+            self._excuse(error, "list", EVENT, namespace)
+            return []
+
+    async def text_of_pod(self, namespace: str, pod: str, port: int, path: str) -> str | None:
+        """Return what a pod serves at a path, by way of the API server; None if it does not."""
+        if (namespace, pod, port) in self._silent:
+            return None
+        url = POD.path(namespace, f"{pod}:{port}", f"proxy/{path}")
+        try:
+            async with asyncio.timeout(_POD_SECONDS):
+                answer = await self.cluster.request("GET", url, accept="*/*", decode=TEXT)
+        except TimeoutError:
+            self._silent.add((namespace, pod, port))
+            self.note(
+                f"pod {pod} does not answer at port {port} by way of the API server: a"
+                " NetworkPolicy may not allow it"
+            )
+        except ClusterError as error:
+            if error.status == _FORBIDDEN:
+                self.note(_sentence("get", "pods/proxy", namespace))
+            else:
+                self.note(f"pod {pod} does not answer at port {port}: {error.reason}")
+        else:
+            return str(answer["text"])
+        return None
+
+    async def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
+    ) -> str | None:
+        """Return the end of a log, None if there is none or it may not be read."""
+        query = {"container": container, "tailLines": str(lines), "timestamps": "true"}
+        if previous:
+            query["previous"] = "true"
+        try:
+            answer = await self.cluster.request(
+                "GET", POD.path(namespace, pod, "log"), query, accept="*/*", decode=TEXT
+            )
+        except ClusterError as error:
+            if error.status == _FORBIDDEN:
+                self.note(_sentence("get", "pods/log", namespace))
+            return None
+        return str(answer["text"])
+
+    def _excuse(self, error: ClusterError, verb: str, kind: Kind, namespace: str | None) -> None:
+        """Note what may not be read.
+
+        Raises:
+            ClusterError: the cause is another one.
+        """
+        if error.status == _FORBIDDEN:
+            name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+            self.note(_sentence(verb, name, namespace if kind.namespaced else None))
+        elif error.status != _NOT_FOUND or isinstance(error, Unavailable):
+            raise error
+
+
+def _sentence(verb: str, resource: str, namespace: str | None) -> str:
+    where = f" in namespace {namespace}" if namespace else ""
+    return f"cannot {verb} {resource}{where}: ask an administrator to allow it"

@@ -1,0 +1,61 @@
+"""The lines of requests of the real vLLM have the tokens that it counted itself."""
+
+import json
+import re
+import time
+from collections import Counter
+from typing import Any
+
+from engine_requests import CALL, CHAT, COMPLETIONS, LOOP, ask, exposition
+from mistral_server.gate.request_log import LOGGER
+from server_runner import RunningServer
+
+CACHED_SECONDS = 1.5
+"""The gate renders the engine's metrics at most once a second."""
+
+
+def lines(server: RunningServer) -> list[dict[str, Any]]:
+    """Return the lines of a server that generated something."""
+    texts = server.output.read_text().splitlines()
+    entries = [json.loads(text) for text in texts if text.startswith('{"time":')]
+    return [one for one in entries if one["logger"] == LOGGER and one["generations"]]
+
+
+def tokens(server: RunningServer) -> Counter[str]:
+    """Return the engine's own counts."""
+    time.sleep(CACHED_SECONDS)
+    samples = re.findall(
+        r"^vllm:(prompt|generation)_tokens_total\{.*\} (\S+)$", exposition(server), re.MULTILINE
+    )
+    return Counter({name: int(float(value)) for name, value in samples})
+
+
+def test_the_tokens_of_all_lines_are_those_that_the_engine_counted(
+    shared_server: RunningServer,
+) -> None:
+    before, old = tokens(shared_server), len(lines(shared_server))
+    for stream in (False, True):
+        for path in (CHAT, COMPLETIONS):
+            ask(shared_server, path, stream=stream)
+            ask(shared_server, path, stream=stream, max_tokens=400, **LOOP)
+        ask(shared_server, stream=stream, max_tokens=60, **CALL)
+    new = lines(shared_server)[old:]
+    after = tokens(shared_server)
+
+    assert len(new) == 10
+    assert sum(one["prompt_tokens"] for one in new) == after["prompt"] - before["prompt"]
+    counted = after["generation"] - before["generation"]
+    assert sum(one["completion_tokens"] for one in new) == counted
+    assert [one["loops"] for one in new] == [0, 1, 0, 1, 0] * 2
+    assert all(
+        (one["first_token_milliseconds"] is not None) == (at >= 5) for at, one in enumerate(new)
+    )
+
+
+def test_the_engine_exposes_no_series_about_when_others_were_created(
+    shared_server: RunningServer,
+) -> None:
+    names = re.findall(r"^[a-zA-Z_:]+", exposition(shared_server), re.MULTILINE)
+
+    assert "vllm:prompt_tokens_total" in names
+    assert {name for name in names if name.endswith("_created")} == set()

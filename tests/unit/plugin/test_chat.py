@@ -1,0 +1,113 @@
+"""`kubectl msd chat` forwards a port, sends a chat and prints what arrives."""
+
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from builders import NAME, NAMESPACE
+from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.conversation import (
+    error_of_answer,
+    request_of,
+    shown,
+    text_of_event,
+)
+from mistral_operator.plugin.port_forward import ForwardFailed, forwarded
+from mistral_operator.plugin.session import Access
+
+KEY = Key(NAMESPACE, NAME)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('data: {"choices": [{"delta": {"content": "Hi"}}]}', "Hi"),
+        ('data: {"choices": [{"delta": {"role": "assistant"}}]}', ""),
+        ('data: {"choices": []}', ""),
+        ('data: {"choices": [{"delta": null}, 7]}', ""),
+        ("data: [DONE]", ""),
+        (": comment", ""),
+        ("", ""),
+    ],
+)
+def test_the_text_of_a_stream_is_read(line: str, text: str) -> None:
+    assert text_of_event(line) == text
+
+
+def test_a_request_streams() -> None:
+    messages = [{"role": "user", "content": "Hi"}]
+
+    assert request_of("small", messages, 7) == {
+        "model": "small",
+        "messages": messages,
+        "stream": True,
+        "max_tokens": 7,
+    }
+    assert "max_tokens" not in request_of("small", messages, None)
+
+
+def test_a_rejection_is_quoted() -> None:
+    assert error_of_answer(401, '{"error": {"message": "wrong API key"}}') == "401: wrong API key"
+    assert error_of_answer(502, "<html>") == "502: <html>"
+
+
+def test_the_model_does_not_control_the_terminal() -> None:
+    assert shown("a\x1b[2J\nb\tc\x07") == "a[2J\nb\tc"
+
+
+def fake_kubectl(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program `kubectl` on the PATH."""
+    path = directory / "kubectl"
+    path.write_text(f"#!{sys.executable}\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory))
+
+
+async def test_a_port_is_forwarded_while_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=request.path)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    arguments = tmp_path / "arguments"
+    async with TestServer(app, host="127.0.0.1") as server:
+        script = (
+            "import sys, time, pathlib\n"
+            f"pathlib.Path({str(arguments)!r}).write_text(' '.join(sys.argv[1:]))\n"
+            f"print('Forwarding from 127.0.0.1:{server.port} -> 8000', flush=True)\n"
+            "time.sleep(60)"
+        )
+        fake_kubectl(tmp_path, monkeypatch, script)
+        async with (
+            forwarded(Access(context="other"), KEY) as url,
+            aiohttp.ClientSession() as session,
+            session.get(f"{url}/models") as response,
+        ):
+            assert await response.text() == "/v1/models"
+    assert arguments.read_text() == (
+        "--context other port-forward --namespace models service/small :8000 --address 127.0.0.1"
+    )
+
+
+async def test_what_kubectl_reports_is_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_kubectl(tmp_path, monkeypatch, "import sys; sys.exit('error: no pod is ready')")
+
+    with pytest.raises(ForwardFailed, match="port-forward failed: error: no pod is ready"):
+        async with forwarded(Access(), KEY):
+            pass
+
+
+async def test_without_kubectl_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ForwardFailed, match="kubectl cannot be started: No such file"):
+        async with forwarded(Access(), KEY):
+            pass

@@ -1,0 +1,91 @@
+"""`kubectl msd doctor` finds each mistake in a cluster, and nothing in a healthy one."""
+
+import pytest
+
+from builders import NAMESPACE
+from mistral_operator.kube.clock import now_text
+from mistral_operator.kube.names import LABEL_NAME
+from mistral_operator.plugin.doctor import Finding, diagnose
+from mistral_operator.plugin.read_snapshot import SnapshotReader
+from mistral_operator.plugin.reader import Reader
+from plugin_cluster import MISTAKES, SYSTEM, Mistake, Objects, changed, healthy, serving
+
+INSTALLATION = ("definition", "operator", "activator", "lease", "resource", "monitor")
+
+
+async def findings(
+    objects: Objects, *forbidden: str, operator_namespace: str | None = None
+) -> tuple[list[Finding], list[str]]:
+    """Return what is found in a cluster, and what could not be read."""
+    async with serving(objects, forbidden=forbidden).cluster() as cluster:
+        reader = Reader(cluster)
+        snapshot = await SnapshotReader(reader, NAMESPACE, operator_namespace).read()
+    return diagnose(snapshot), reader.notes
+
+
+async def test_nothing_is_wrong_with_a_healthy_cluster() -> None:
+    assert await findings(healthy(now_text())) == ([], [])
+
+
+async def test_nothing_is_wrong_before_an_installation() -> None:
+    objects = healthy(now_text())
+    before = {name: one for name, one in objects.items() if name not in INSTALLATION}
+
+    assert await findings(before) == ([], [])
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+async def test_a_mistake_is_found_with_its_object_and_a_remedy(mistake: Mistake) -> None:
+    plant, subject, sentence = mistake
+    objects = healthy(now_text())
+    plant(objects)
+
+    results, notes = await findings(objects)
+
+    assert [one for one in results if one.object == subject and sentence in str(one)], results
+    assert {one.object for one in results} == {subject}, results
+    assert notes == []
+
+
+async def test_an_operator_of_another_name_is_found_in_its_namespace() -> None:
+    objects = healthy(now_text())
+    for name in ("operator", "activator"):
+        changed(name, metadata={"labels": {LABEL_NAME: "llm"}})(objects)
+
+    assert [one.object for one in (await findings(objects))[0]] == ["operator"]
+    assert await findings(objects, operator_namespace=SYSTEM) == ([], [])
+
+
+FORBIDDEN = [
+    "nodes",
+    "storageclasses",
+    "customresourcedefinitions",
+    "deployments",
+    "leases",
+    "secrets",
+    "resourcequotas",
+    "limitranges",
+    "networkpolicies",
+    "validatingwebhookconfigurations",
+    "prometheuses",
+    "podmonitors",
+]
+
+
+@pytest.mark.parametrize("plural", FORBIDDEN)
+async def test_what_may_not_be_read_is_said_and_is_no_mistake(plural: str) -> None:
+    results, notes = await findings(healthy(now_text()), plural)
+
+    assert results == []
+    assert notes
+    for note in notes:
+        assert note.startswith(("cannot list", "cannot get"))
+        assert plural in note
+        assert note.endswith("ask an administrator to allow it")
+
+
+async def test_a_user_without_any_right_learns_of_no_mistake() -> None:
+    results, notes = await findings(healthy(now_text()), "namespaces", *FORBIDDEN)
+
+    assert results == []
+    assert len(notes) >= len(FORBIDDEN)

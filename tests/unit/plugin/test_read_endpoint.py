@@ -1,0 +1,137 @@
+"""Reading an endpoint with the permissions of its user."""
+
+import pytest
+
+from builders import (
+    EARLIER,
+    NAME,
+    NAMESPACE,
+    NOW,
+    Object,
+    merged,
+    node_body,
+    ready_pod,
+    resource_body,
+    signal,
+)
+from fake_api_server import FakeApiServer
+from mistral_operator.kube import kinds
+from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.endpoint import Endpoint
+from mistral_operator.plugin.endpoint_document import endpoint_document
+from mistral_operator.plugin.endpoint_text import endpoint_text
+from mistral_operator.plugin.read_endpoint import EndpointMissing, read_endpoint
+from mistral_operator.plugin.reader import Reader
+from plugin_cluster import GPU_LABELS, HEALTHY_STATUS, Objects, serving
+
+SIGNALS = f"/api/v1/namespaces/{NAMESPACE}/pods/small-1:8001/proxy/signals"
+
+
+def event(message: str, time: str, uid: str) -> Object:
+    """Return an Event about the resource."""
+    return {
+        "metadata": {"name": message, "namespace": NAMESPACE},
+        "involvedObject": {"uid": uid},
+        "type": "Normal",
+        "reason": "Ready",
+        "message": message,
+        "lastTimestamp": time,
+    }
+
+
+def endpoint_objects() -> Objects:
+    """Return an endpoint with a pod on a node."""
+    return {
+        "resource": (kinds.RESOURCE, {**resource_body(), "status": HEALTHY_STATUS}),
+        "pod": (kinds.POD, merged(ready_pod(), {"spec": {"nodeName": "gpu-0"}})),
+        "node": (kinds.NODE, node_body(metadata={"labels": GPU_LABELS})),
+    }
+
+
+async def read(server: FakeApiServer, name: str = NAME) -> tuple[Endpoint, list[str]]:
+    """Return an endpoint, and what could not be read."""
+    async with server.cluster() as cluster:
+        reader = Reader(cluster)
+        return await read_endpoint(reader, Key(NAMESPACE, name)), reader.notes
+
+
+def with_signals(server: FakeApiServer) -> FakeApiServer:
+    """Let the pod report what it does."""
+    server.texts[SIGNALS] = signal(running=7).model_dump_json()
+    return server
+
+
+async def test_an_endpoint_has_its_pods_with_node_and_signals() -> None:
+    endpoint, notes = await read(with_signals(serving(endpoint_objects())))
+
+    (replica,) = endpoint.replicas
+    assert notes == []
+    assert (replica.state, replica.node, replica.gpu) == ("ready", "gpu-0", "8 NVIDIA-H200")
+    assert replica.signal is not None
+    assert replica.signal.running == 7
+    assert endpoint.reason == "Ready"
+
+
+async def test_events_are_the_newest_first() -> None:
+    server = with_signals(serving(endpoint_objects()))
+    uid = server.objects.get(kinds.RESOURCE, Key(NAMESPACE, NAME))["metadata"]["uid"]
+    for message, time in (("older", EARLIER), ("newer", NOW)):
+        server.objects.create(kinds.EVENT, event(message, time, uid))
+    server.objects.create(kinds.EVENT, event("of another", NOW, "other"))
+
+    endpoint, _ = await read(server)
+
+    assert [one.message for one in endpoint.happenings] == ["newer", "older"]
+
+
+@pytest.mark.parametrize(
+    ("plural", "note"),
+    [
+        ("nodes", "cannot get nodes: ask an administrator to allow it"),
+        ("pods", "cannot list pods in namespace models: ask an administrator to allow it"),
+        ("events", "cannot list events in namespace models: ask an administrator to allow it"),
+        ("proxy", "cannot get pods/proxy in namespace models: ask an administrator to allow it"),
+    ],
+)
+async def test_what_may_not_be_read_is_said(plural: str, note: str) -> None:
+    endpoint, notes = await read(with_signals(serving(endpoint_objects(), forbidden=[plural])))
+
+    assert notes == [note]
+    assert note in endpoint_text(endpoint, notes, NOW)
+    assert endpoint_document(endpoint, notes)["notShown"] == notes
+
+
+async def test_a_resource_that_may_not_be_read_is_an_error_that_says_so() -> None:
+    server = serving(endpoint_objects(), forbidden=["mistralsmalldeployments"])
+
+    with pytest.raises(EndpointMissing, match=r"cannot get mistralsmalldeployments\.inference"):
+        await read(server)
+
+
+async def test_a_resource_that_does_not_exist_is_an_error_that_says_so() -> None:
+    with pytest.raises(EndpointMissing, match="other in namespace models: it does not exist"):
+        await read(serving(endpoint_objects()), name="other")
+
+
+async def test_a_pod_that_answers_something_else_is_noted() -> None:
+    server = serving(endpoint_objects())
+    server.texts[SIGNALS] = "<html>"
+
+    _, notes = await read(server)
+
+    assert notes == ["pod small-1 answers at port 8001 with something else than its signals"]
+
+
+async def test_texts_of_others_do_not_control_the_terminal() -> None:
+    objects = endpoint_objects()
+    kind, body = objects["resource"]
+    conditions = [
+        {**one, "message": "\x1b[2J\x07bad\u202etext\nnext"} for one in HEALTHY_STATUS["conditions"]
+    ]
+    objects["resource"] = kind, {**body, "status": {**HEALTHY_STATUS, "conditions": conditions}}
+
+    endpoint, notes = await read(with_signals(serving(objects)))
+    text = endpoint_text(endpoint, notes, NOW)
+
+    assert "badtext next" in text
+    assert all(line.isprintable() for line in text.split("\n"))

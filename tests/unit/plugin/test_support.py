@@ -1,0 +1,91 @@
+"""`kubectl msd support` collects everything but secrets."""
+
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from builders import NAME, NAMESPACE, NOW
+from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.read_endpoint import EndpointMissing
+from mistral_operator.plugin.reader import Reader
+from mistral_operator.plugin.redaction import public_lines, public_object, values_of_variables
+from mistral_operator.plugin.support import Collector, write_archive
+from planted_secrets import POD, SECRETS, planted, variables
+
+
+async def collected(*forbidden: str, name: str = NAME) -> dict[str, str]:
+    """Return the files of an archive of the endpoint full of secrets."""
+    server = planted()
+    async with server.cluster() as cluster:
+        return await Collector(Reader(cluster), Key(NAMESPACE, name), 100, NOW).collect()
+
+
+async def test_no_planted_secret_is_in_an_archive() -> None:
+    files = await collected()
+
+    assert len(SECRETS) >= 20
+    assert [(name, one) for name, text in files.items() for one in SECRETS if one in text] == []
+
+
+async def test_an_archive_has_what_helps() -> None:
+    files = await collected()
+
+    assert {
+        "README.txt",
+        "status.txt",
+        "resource.yaml",
+        "children/Deployment-small.yaml",
+        f"pods/{POD}.yaml",
+        "nodes/gpu-0.yaml",
+        "events.yaml",
+        f"logs/{POD}/server.log",
+        f"logs/{POD}/fetch.log",
+        f"signals/{POD}.json",
+        f"metrics/{POD}-8000.txt",
+        f"metrics/{POD}-8001.txt",
+        "operator/mistral-small-operator.yaml",
+        "versions.json",
+        "not-read.txt",
+    } <= files.keys()
+    assert "INFO starting" in files[f"logs/{POD}/server.log"]
+    assert "ready" in files[f"logs/{POD}/server.log"].splitlines()[-1]
+    assert "name: callers" not in files["resource.yaml"]
+    assert "secret: callers" in files["resource.yaml"]
+    assert "stage" in files[f"signals/{POD}.json"]
+    assert "key_digests" not in files[f"signals/{POD}.json"]
+    assert "FetchFailed" in files["events.yaml"]
+
+
+async def test_an_endpoint_that_does_not_exist_is_no_archive() -> None:
+    with pytest.raises(EndpointMissing, match="other in namespace models: it does not exist"):
+        await collected(name="other")
+
+
+def test_an_archive_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "small.tar.gz"
+
+    write_archive(path, "support-small", {"logs/a.log": "ü\n", "README.txt": "text"})
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as archive:
+        assert archive.getnames() == ["support-small/README.txt", "support-small/logs/a.log"]
+        log = archive.extractfile("support-small/logs/a.log")
+        assert log is not None
+        assert log.read().decode() == "ü\n"
+
+
+def test_settings_of_the_operator_are_kept() -> None:
+    own = variables("MISTRAL_OPERATOR_NAMESPACES", "models")
+    foreign = variables("TOKEN_FILE", "a-secret")
+    body = {"metadata": {"name": "a"}, "spec": {"env": [*own, *foreign]}}
+
+    assert public_object(body)["spec"]["env"] == [*own, {"name": "TOKEN_FILE", "value": "[hidden]"}]
+    assert list(values_of_variables(body)) == ["a-secret"]
+
+
+def test_a_private_key_is_hidden_with_the_lines_between() -> None:
+    text = "a\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nb"
+
+    assert public_lines(text) == "a\n[hidden]\n[hidden]\n[hidden]\nb\n"
