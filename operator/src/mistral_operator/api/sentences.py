@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from mistral_operator.api.absent_fields import remedy
 from mistral_operator.api.base import QUANTITY_ERROR
 from mistral_operator.api.patterns import EXAMPLES, QUANTITY_MESSAGE, message
 
@@ -58,6 +59,8 @@ def sentence(error: ErrorDetails) -> str:
     value, kind = error["input"], error["type"]
     if isinstance(value, float) and math.isnan(value):
         return "not a number (NaN): write a number"
+    if instead := remedy(kind, error["loc"]):
+        return instead
     if kind == "extra_forbidden":
         return "unknown field"
     if kind == "missing":

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from mistral_operator.api.absent_fields import advice
 from mistral_operator.api.fields import FIELD_NAMES
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG, canonical_flag
 
@@ -28,6 +29,8 @@ def hint(parent: str, key: str, fields: list[str]) -> str:
         key: the unknown key.
         fields: path of every field.
     """
+    if instead := advice(parent, key):
+        return f": {instead}"
     beside = [one for one in fields if one.rpartition(".")[0] == parent]
     written = [one for one in beside if _plain(one.rpartition(".")[2]) == _plain(key)]
     meant = written[0] if written else _named_otherwise(parent, key)
