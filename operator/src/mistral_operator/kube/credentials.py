@@ -1,16 +1,20 @@
 """How the client reaches the API server: service account or kubeconfig, certificates, proxy."""
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException, load_incluster_config
 from kubernetes.aio.config.kube_config import KubeConfigLoader, KubeConfigMerger
 from yaml import YAMLError
 
 from mistral_operator.kube.errors import CannotStart
+from mistral_operator.kube.impersonation import Headers, impersonation_headers
 
 _UNUSABLE = (ConfigException, OSError, YAMLError, ValueError, TypeError, AttributeError)
 """Errors of the loader; a file of other content ends in a TypeError or an AttributeError."""
@@ -27,13 +31,14 @@ async def load_configuration(
         CannotStart: there are no usable credentials.
     """
     configuration = Configuration()
+    headers: Headers = []
     if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
         _load_service_account(configuration)
     else:
-        await _load_kubeconfig(configuration, kubeconfig, context)
+        headers = await _load_kubeconfig(configuration, kubeconfig, context)
     configuration.connection_pool_maxsize = connections
     # By default the transport reads ~/.netrc and the proxy in threads for each request.
-    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.client_session_kwargs = {"trust_env": False, "headers": headers}
     configuration.proxy = configuration.proxy or proxy_of_environment(configuration.host)
     return configuration
 
@@ -85,7 +90,8 @@ def _namespace_of_pod() -> str:
 
 async def _load_kubeconfig(
     configuration: Configuration, kubeconfig: str | None, context: str | None
-) -> None:
+) -> Headers:
+    """Load a kubeconfig, and return headers that all requests of its user have."""
     paths = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     if not _exists(paths):
         raise CannotStart(
@@ -93,14 +99,41 @@ async def _load_kubeconfig(
             " this process in a pod"
         )
     try:
-        await load_kube_config(
-            config_file=paths, context=context, client_configuration=configuration
-        )
+        config = KubeConfigMerger(paths).config
+        loader = KubeConfigLoader(config_dict=config, active_context=context, config_base_path=None)
+        with _errors_of_loader() as errors:
+            await loader.load_and_set(configuration)
+        # The loader logs that a program gives no credentials, and goes on without any.
+        if errors and not configuration.api_key:
+            raise ConfigException("; ".join(errors))
+        if loader.provider and not configuration.api_key:
+            raise ConfigException(f"auth-provider {loader.provider} is not supported")
+        name = loader.current_context["context"].get("user")
+        user = config["users"].get_with_name(name, safe=True) if name else None
+        return impersonation_headers(user["user"].value) if user else []
     except _UNUSABLE as error:
         raise CannotStart(
             f"the kubeconfig {paths} cannot be used: {_line(error)}; set KUBECONFIG to the path of"
             " another one"
         ) from error
+
+
+@contextmanager
+def _errors_of_loader() -> Iterator[list[str]]:
+    """Collect the errors that the loader logs; it raises none of a credential plugin."""
+    errors = list[str]()
+    log = logging.getLogger(KubeConfigLoader.__module__)
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            errors.append(record.getMessage())
+        return False
+
+    log.addFilter(keep)
+    try:
+        yield errors
+    finally:
+        log.removeFilter(keep)
 
 
 def _exists(paths: str) -> bool:
