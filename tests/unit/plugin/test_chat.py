@@ -1,15 +1,18 @@
 """`kubectl msd chat` forwards a port, sends a chat and prints what arrives."""
 
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
+import click
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from builders import NAME, NAMESPACE
 from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.chat_command import answer_of
 from mistral_operator.plugin.conversation import (
     error_of_answer,
     request_of,
@@ -20,6 +23,50 @@ from mistral_operator.plugin.port_forward import ForwardFailed, forwarded
 from mistral_operator.plugin.session import Access
 
 KEY = Key(NAMESPACE, NAME)
+
+BODY = request_of("small", [{"role": "user", "content": "Hi"}], None)
+
+
+async def answered(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> str:
+    """Return what is read of an answer of an endpoint."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with (
+        TestServer(app, host="127.0.0.1") as server,
+        aiohttp.ClientSession() as session,
+    ):
+        url = f"http://127.0.0.1:{server.port}/v1"
+        return "".join([part async for part in answer_of(session, url, BODY)])
+
+
+def stream(*events: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return an endpoint whose answer is a stream of events."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="".join(f"data: {one}\n\n" for one in events))
+
+    return answer
+
+
+HI = '{"choices": [{"delta": {"content": "Hi"}}]}'
+
+
+async def test_a_whole_stream_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await answered(stream(HI, HI, "[DONE]")) == "HiHi"
+    assert capsys.readouterr().out == "HiHi"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_conversation_is_not_sent_where_an_endpoint_redirects_it(status: int) -> None:
+    paths = list[str]()
+
+    async def answer(request: web.Request) -> web.Response:
+        paths.append(request.path)
+        return web.Response(status=status, headers={"Location": "/elsewhere"})
+
+    with pytest.raises(click.ClickException, match=f"{status}: "):
+        await answered(answer)
+    assert paths == ["/v1/chat/completions"]
 
 
 @pytest.mark.parametrize(

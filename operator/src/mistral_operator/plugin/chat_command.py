@@ -54,7 +54,7 @@ def chat(
             while (text := message or _next_message()) is not None:
                 messages.append({"role": "user", "content": text})
                 body = request_of(model, messages, max_tokens)
-                answer = "".join([part async for part in _answer(session, url, body)])
+                answer = "".join([part async for part in answer_of(session, url, body)])
                 click.echo()
                 if message is not None:
                     return
@@ -84,11 +84,13 @@ async def _model(reader: Reader, key: Key) -> str:
         raise click.ClickException(str(error)) from error
 
 
-async def _answer(
+async def answer_of(
     session: aiohttp.ClientSession, url: str, body: dict[str, object]
 ) -> AsyncIterator[str]:
     """Print a response while it arrives, and yield its parts."""
-    async with session.post(f"{url}/chat/completions", json=body) as response:
+    # An endpoint does not choose where else the conversation is sent.
+    post = session.post(f"{url}/chat/completions", json=body, allow_redirects=False)
+    async with post as response:
         if response.status >= 300:
             raise click.ClickException(
                 printable(error_of_answer(response.status, await response.text()))
