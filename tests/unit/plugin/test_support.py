@@ -7,17 +7,22 @@ from pathlib import Path
 import pytest
 
 from builders import NAME, NAMESPACE, NOW
+from fake_api_server import FakeApiServer
+from fake_objects import ApiError
 from mistral_operator.kube.objects import Key
 from mistral_operator.plugin.read_endpoint import EndpointMissing
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.plugin.redaction import public_lines, public_object, values_of_variables
 from mistral_operator.plugin.support import Collector, write_archive
-from planted_secrets import POD, SECRETS, planted, variables
+from planted_secrets import POD, SECRETS, planted, secret, variables
+
+TEAM_KEY = secret(3)
+"""The value of a variable of the pod."""
 
 
-async def collected(*forbidden: str, name: str = NAME) -> dict[str, str]:
+async def collected(name: str = NAME, server: FakeApiServer | None = None) -> dict[str, str]:
     """Return the files of an archive of the endpoint full of secrets."""
-    server = planted()
+    server = server or planted()
     async with server.cluster() as cluster:
         return await Collector(Reader(cluster), Key(NAMESPACE, name), 100, NOW).collect()
 
@@ -27,6 +32,23 @@ async def test_no_planted_secret_is_in_an_archive() -> None:
 
     assert len(SECRETS) >= 20
     assert [(name, one) for name, text in files.items() for one in SECRETS if one in text] == []
+
+
+async def test_what_a_pod_answers_in_place_of_its_metrics_is_public() -> None:
+    server = planted()
+    reason = f"a\x1b[31mb\x1b]0;c\x07 password=hunter2x team {TEAM_KEY} " + 5000 * "d"
+
+    def reject(path: str) -> ApiError | None:
+        return ApiError(500, "InternalError", reason) if "/proxy/" in path else None
+
+    server.before_read = reject
+    files = await collected(server=server)
+
+    note, *_ = files["not-read.txt"].splitlines()
+    assert note.startswith(f"pod {POD} does not answer at port 8001: ab")
+    assert [one for one in (*SECRETS, "hunter2x") if one in files["not-read.txt"]] == []
+    assert all(len(one) < 400 for one in files["not-read.txt"].splitlines())
+    assert files["not-read.txt"].replace("\n", "").isprintable()
 
 
 async def test_an_archive_has_what_helps() -> None:

@@ -9,9 +9,11 @@ from click.shell_completion import CompletionItem
 from mistral_operator.kube.kinds import RESOURCE
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.plugin.session import Access, in_cluster
-from mistral_server.contract.lenient import printable
+from mistral_server.contract import public_text
 
 _Command = Callable[..., Any]
+LONGEST_NOTE = 300
+"""Characters that are shown of what could not be read."""
 _ACCESS = ("kubeconfig", "context", "namespace")
 
 
@@ -34,7 +36,7 @@ def name_argument(command: _Command) -> _Command:
 def echo_notes(prefix: str, notes: list[str]) -> None:
     """Say on standard error what could not be read."""
     for note in notes:
-        click.echo(printable(f"{prefix}: {note}"), err=True)
+        click.echo(public_text(f"{prefix}: {note}", LONGEST_NOTE), err=True)
 
 
 def _names(context: click.Context, _: click.Parameter, unfinished: str) -> list[CompletionItem]:

@@ -7,10 +7,13 @@ from mistral_operator.kube.documents import TEXT
 from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
 from mistral_operator.kube.kinds import EVENT, POD, Kind
 from mistral_operator.kube.transport import Object
+from mistral_server.contract import public_text
 
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _FORBIDDEN = 403
 _NOT_FOUND = 404
+_LONGEST_NOTE = 4096
+"""Characters of a note. Texts for users cut it further once known secrets are taken out."""
 _POD_SECONDS = 5.0
 """Time for a pod behind the API server to answer. A NetworkPolicy may drop what is sent to it."""
 
@@ -30,9 +33,10 @@ class Reader:
         """Ports of pods that did not answer: each would take as long again."""
 
     def note(self, text: str) -> None:
-        """Add a note, once."""
-        if text not in self.notes:
-            self.notes.append(text)
+        """Add a note, once. Others may have chosen a part of it."""
+        public = public_text(text, _LONGEST_NOTE)
+        if public not in self.notes:
+            self.notes.append(public)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object, None if it does not exist or may not be read.

@@ -20,6 +20,7 @@ from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.plugin.endpoint_document import public_signals
 from mistral_operator.plugin.endpoint_text import endpoint_text
+from mistral_operator.plugin.options import LONGEST_NOTE
 from mistral_operator.plugin.read_endpoint import (
     pods_of,
     read_endpoint,
@@ -34,6 +35,7 @@ from mistral_operator.plugin.redaction import (
     public_object,
     values_of_variables,
 )
+from mistral_server.contract import public_text
 
 _CHILDREN = (*kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
 _INSTALLATION = (names.MANAGED_BY, f"{names.MANAGED_BY}-activator")
@@ -94,7 +96,8 @@ class Collector:
             await self._add_installed(deployment)
         await self._add_versions(installed)
         await self._add_status()
-        self._files["not-read.txt"] = "".join(f"{one}\n" for one in self._reader.notes)
+        notes = [public_text(one, LONGEST_NOTE, self._secrets) for one in self._reader.notes]
+        self._files["not-read.txt"] = "".join(f"{one}\n" for one in notes)
         self._files["README.txt"] = _README.format(**self._key._asdict(), lines=self._lines)
         return self._files
 
