@@ -15,6 +15,10 @@ Version = Annotated[str, msgspec.Meta(pattern="^[0-9]+$", max_length=20)]
 """A resource version, which the operator compares as a number."""
 
 
+LONGEST_TEXT = 8 * 1024 * 1024
+"""Bytes of a text that are read. 5,000 lines of a log have about 1 MiB."""
+
+
 class NotADocument(ValueError):
     """The text is not what the API server sends: not JSON, or another document."""
 
@@ -119,6 +123,9 @@ class Decoder(Generic[T]):
         type_: what a document is decoded to.
     """
 
+    longest: int | None = None
+    """Bytes of a response that are read; the rest is dropped. All if None."""
+
     def __init__(self, type_: type[T]) -> None:
         self._decoder = msgspec.json.Decoder(type_)
 
@@ -154,7 +161,12 @@ class LiveObjectDecoder(Decoder[dict[str, Any]]):
 
 
 class TextDecoder(Decoder[dict[str, Any]]):
-    """Passes on what is no document of the API server, such as a log, in the field `text`."""
+    """Passes on what is no document of the API server, such as a log, in the field `text`.
+
+    A tenant chooses what a pod answers and logs, and both may be without an end.
+    """
+
+    longest = LONGEST_TEXT
 
     def __call__(self, text: bytes | str) -> dict[str, Any]:
         """Return the text."""

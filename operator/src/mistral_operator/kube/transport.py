@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config import ConfigException
 from yarl import URL
 
@@ -194,7 +195,7 @@ class Transport:
             response = await self.client.call_api(
                 method, url, headers, body, _request_timeout=self._timeout(method, request)
             )
-            text = await response.read()
+            text = await _read(response, decode.longest)
         except _NO_RESPONSE as error:
             self.availability.record_failure(error)
             raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
@@ -211,3 +212,17 @@ class Transport:
             raise Unavailable(response.status, reason, request) from error
         self.availability.record_response()
         return decoded
+
+
+async def _read(response: RESTResponse, longest: int | None) -> bytes:
+    """Return the body of a response, at most its first bytes where there is a limit."""
+    if longest is None:
+        body: bytes = await response.read()
+        return body
+    parts, rest = list[bytes](), longest
+    while rest > 0 and (part := await response.response.content.read(rest)):
+        parts.append(part)
+        rest -= len(part)
+    # A connection with the rest of a response cannot be used again.
+    response.response.close()
+    return b"".join(parts)

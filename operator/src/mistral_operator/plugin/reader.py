@@ -3,7 +3,7 @@
 import asyncio
 
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.documents import TEXT
+from mistral_operator.kube.documents import LONGEST_TEXT, TEXT
 from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
 from mistral_operator.kube.kinds import EVENT, POD, Kind
 from mistral_operator.kube.transport import Object
@@ -120,6 +120,7 @@ class Reader:
     ) -> str | None:
         """Return the end of a log, None if there is none or it may not be read."""
         query = {"container": container, "tailLines": str(lines), "timestamps": "true"}
+        query["limitBytes"] = str(LONGEST_TEXT)
         if previous:
             query["previous"] = "true"
         try:
@@ -130,7 +131,13 @@ class Reader:
             if error.status == _FORBIDDEN:
                 self.note(_sentence("get", "pods/log", namespace))
             return None
-        return str(answer["text"])
+        text = str(answer["text"])
+        if len(text.encode()) >= LONGEST_TEXT:
+            self.note(
+                f"the log of {pod}/{container} is longer than {LONGEST_TEXT >> 20} MiB, and its end"
+                " is cut: ask for fewer lines"
+            )
+        return text
 
     def _excuse(self, error: ClusterError, verb: str, kind: Kind, namespace: str | None) -> None:
         """Note what may not be read.
