@@ -3,13 +3,18 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 
 from builders import NAMESPACE
+from fake_api_server import FakeApiServer
+from fake_objects import ApiError
+from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.documents import LONGEST_TEXT
+from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.plugin.reader import Reader
 
 MIB = 1024 * 1024
@@ -74,3 +79,88 @@ async def test_a_log_that_is_cut_is_noted() -> None:
     assert reader.notes == [
         "the log of small-1/server is longer than 8 MiB, and its end is cut: ask for fewer lines"
     ]
+
+
+ABOUT_LOGS = {
+    "no route to host": (
+        500,
+        "dial tcp: no route to host",
+        ["cannot read the log of small-1/server: dial tcp: no route to host"],
+    ),
+    "wrong number of lines": (
+        422,
+        "tailLines: Invalid value: -2",
+        ["cannot read the log of small-1/server: tailLines: Invalid value: -2"],
+    ),
+    "forbidden": (
+        403,
+        "no",
+        ["cannot get pods/log in namespace models: ask an administrator to allow it"],
+    ),
+    "no run before": (400, 'previous terminated container "server" in pod "a" not found', []),
+    "no run yet": (
+        400,
+        'container "server" in pod "a" is waiting to start: ContainerCreating',
+        [],
+    ),
+    "no such pod anymore": (404, 'pods "small-1" not found', []),
+}
+
+
+@pytest.mark.parametrize("case", ABOUT_LOGS.values(), ids=ABOUT_LOGS)
+async def test_a_log_that_cannot_be_read_is_noted(case: tuple[int, str, list[str]]) -> None:
+    status, message, notes = case
+    server = FakeApiServer()
+    server.texts[f"/api/v1/namespaces/{NAMESPACE}/pods/small-1/log"] = "text"
+    server.before_read = lambda _: ApiError(status, "Reason", message)
+
+    async with server.cluster() as cluster:
+        reader = Reader(cluster)
+        text = await reader.log(NAMESPACE, "small-1", "server", previous=True, lines=7)
+
+    assert text is None
+    assert reader.notes == notes
+
+
+@pytest.mark.parametrize(("lines", "query"), [(-1, None), (0, "0"), (7, "7")])
+async def test_all_lines_of_a_log_are_read_as_kubectl_reads_them(
+    lines: int, query: str | None
+) -> None:
+    server = EndlessServer()
+    async with server.reader() as reader:
+        await reader.log(NAMESPACE, "small-1", "server", previous=False, lines=lines)
+
+    assert server.query.get("tailLines") == query
+
+
+@pytest.mark.parametrize("status", [500, 503, 504])
+async def test_a_kind_that_cannot_be_read_is_noted(status: int) -> None:
+    server = FakeApiServer()
+    server.before_read = lambda _: ApiError(status, "Reason", "conversion webhook failed")
+
+    async with server.cluster() as cluster:
+        reader = Reader(cluster)
+        assert await reader.all(kinds.NODE) is None
+        assert await reader.get(kinds.POD, NAMESPACE, "small-1") is None
+        assert await reader.exists(kinds.SECRET, NAMESPACE, "callers") is None
+
+    assert reader.notes == [
+        "cannot list nodes: conversion webhook failed",
+        "cannot get pods in namespace models: conversion webhook failed",
+        "cannot get secrets in namespace models: conversion webhook failed",
+    ]
+
+
+async def test_without_access_nothing_is_read() -> None:
+    server = FakeApiServer()
+    server.before_read = lambda _: ApiError(401, "Unauthorized", "Unauthorized")
+
+    async with server.cluster() as cluster:
+        with pytest.raises(ClusterError, match="Unauthorized"):
+            await Reader(cluster).all(kinds.NODE)
+
+
+async def test_an_api_server_that_does_not_answer_is_no_note() -> None:
+    async with Cluster(ApiClient(Configuration(host="http://127.0.0.1:1"))) as cluster:
+        with pytest.raises(Unavailable):
+            await Reader(cluster).all(kinds.NODE)

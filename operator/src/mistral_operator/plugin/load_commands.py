@@ -40,7 +40,13 @@ def top(name: str, seconds: float, **access: str | None) -> None:
 @click.command()
 @name_argument
 @click.option("-p", "--previous", is_flag=True, help="Logs of the runs before the last restarts.")
-@click.option("--tail", default=200, show_default=True, help="Maximum lines of each log.")
+@click.option(
+    "--tail",
+    type=click.IntRange(-1),
+    default=200,
+    show_default=True,
+    help="Maximum lines of each log; -1 for all.",
+)
 @click.option("--timestamps", is_flag=True, help="Keep the timestamps.")
 @cluster_options
 def logs(name: str, previous: bool, tail: int, timestamps: bool, **access: str | None) -> None:

@@ -12,6 +12,11 @@ from mistral_server.contract import public_text
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _FORBIDDEN = 403
 _NOT_FOUND = 404
+_NOTHING_READABLE = {0, 401}
+"""Statuses without a connection, and of wrong credentials."""
+_NO_LOG = ("not found", "is waiting to start")
+"""What the API server says with status 400 of a container that has no log yet, or none before."""
+_BAD_REQUEST = 400
 _LONGEST_NOTE = 4096
 """Characters of a note. Texts for users cut it further once known secrets are taken out."""
 _POD_SECONDS = 5.0
@@ -108,7 +113,7 @@ class Reader:
             )
         except ClusterError as error:
             if error.status == _FORBIDDEN:
-                self.note(_sentence("get", "pods/proxy", namespace))
+                self.note(_sentence("get", "pods/proxy", namespace, error))
             else:
                 self.note(f"pod {pod} does not answer at port {port}: {error.reason}")
         else:
@@ -118,9 +123,10 @@ class Reader:
     async def log(
         self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
     ) -> str | None:
-        """Return the end of a log, None if there is none or it may not be read."""
-        query = {"container": container, "tailLines": str(lines), "timestamps": "true"}
-        query["limitBytes"] = str(LONGEST_TEXT)
+        """Return the end of a log, None if there is none or it cannot be read; -1 lines are all."""
+        query = {"container": container, "timestamps": "true", "limitBytes": str(LONGEST_TEXT)}
+        if lines >= 0:
+            query["tailLines"] = str(lines)
         if previous:
             query["previous"] = "true"
         try:
@@ -129,7 +135,9 @@ class Reader:
             )
         except ClusterError as error:
             if error.status == _FORBIDDEN:
-                self.note(_sentence("get", "pods/log", namespace))
+                self.note(_sentence("get", "pods/log", namespace, error))
+            elif error.status != _NOT_FOUND and not _has_no_log(error):
+                self.note(f"cannot read the log of {pod}/{container}: {error.reason}")
             return None
         text = str(answer["text"])
         if len(text.encode()) >= LONGEST_TEXT:
@@ -140,18 +148,26 @@ class Reader:
         return text
 
     def _excuse(self, error: ClusterError, verb: str, kind: Kind, namespace: str | None) -> None:
-        """Note what may not be read.
+        """Note what cannot be read. One kind may fail alone, as by its conversion webhook.
 
         Raises:
-            ClusterError: the cause is another one.
+            ClusterError: nothing can be read: no connection, or wrong credentials.
         """
-        if error.status == _FORBIDDEN:
-            name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-            self.note(_sentence(verb, name, namespace if kind.namespaced else None))
-        elif error.status != _NOT_FOUND or isinstance(error, Unavailable):
+        if error.status in _NOTHING_READABLE:
             raise error
+        if error.status == _NOT_FOUND and not isinstance(error, Unavailable):
+            return
+        name = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        where = namespace if kind.namespaced else None
+        self.note(_sentence(verb, name, where, error))
 
 
-def _sentence(verb: str, resource: str, namespace: str | None) -> str:
+def _has_no_log(error: ClusterError) -> bool:
+    return error.status == _BAD_REQUEST and any(one in error.reason for one in _NO_LOG)
+
+
+def _sentence(verb: str, resource: str, namespace: str | None, error: ClusterError) -> str:
     where = f" in namespace {namespace}" if namespace else ""
-    return f"cannot {verb} {resource}{where}: ask an administrator to allow it"
+    forbidden = error.status == _FORBIDDEN
+    reason = "ask an administrator to allow it" if forbidden else error.reason
+    return f"cannot {verb} {resource}{where}: {reason}"

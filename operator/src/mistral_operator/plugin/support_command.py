@@ -22,7 +22,13 @@ from mistral_operator.plugin.support import Collector, write_archive
     required=True,
     help="Archive to write, such as small.tar.gz.",
 )
-@click.option("--lines", default=5000, show_default=True, help="Maximum lines of each log.")
+@click.option(
+    "--lines",
+    type=click.IntRange(0),
+    default=5000,
+    show_default=True,
+    help="Maximum lines of each log.",
+)
 @cluster_options
 def support(name: str, output: Path, lines: int, **access: str | None) -> None:
     """Collect what helps others to understand an endpoint, without Secrets, in an archive.
