@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from builders import NAME, NAMESPACE
 from mistral_operator.kube.objects import Key
-from mistral_operator.plugin.chat_command import answer_of
+from mistral_operator.plugin.chat_command import answer_of, headers_of
 from mistral_operator.plugin.conversation import (
     error_of_answer,
     request_of,
@@ -54,6 +54,52 @@ HI = '{"choices": [{"delta": {"content": "Hi"}}]}'
 async def test_a_whole_stream_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
     assert await answered(stream(HI, HI, "[DONE]")) == "HiHi"
     assert capsys.readouterr().out == "HiHi"
+
+
+ERRORS = {
+    "an error": (['{"error": {"message": "engine\\u001b[31m died", "code": 500}}'], "engine died"),
+    "an error and the end": (
+        ['{"error": {"message": "engine died"}}', "[DONE]"],
+        "engine died",
+    ),
+    "an error of another form": (['{"object": "error", "message": "engine died"}'], "engine died"),
+    "an error that is a text": (['{"error": "engine died"}'], "engine died"),
+    "an error without a message": (['{"error": {"code": 500}}'], '{"code": 500}'),
+    "no end": ([], "the response ended early"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS.values(), ids=ERRORS)
+async def test_a_response_that_fails_on_its_way_is_an_error(
+    case: tuple[list[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    events, message = case
+
+    with pytest.raises(click.ClickException) as raised:
+        await answered(stream(HI, *events))
+
+    assert raised.value.message == message
+    assert capsys.readouterr().out == "Hi\n"
+
+
+async def test_a_line_that_is_too_long_is_an_error() -> None:
+    with pytest.raises(click.ClickException, match="a line of the response is too long"):
+        await answered(stream(2_000_000 * "x"))
+
+
+@pytest.mark.parametrize(("key", "kept"), [("k\r\n", "k"), (" k", "k"), ("k", "k")])
+def test_a_key_is_taken_without_spaces_around_it(key: str, kept: str) -> None:
+    assert headers_of(key) == {"Authorization": f"Bearer {kept}"}
+
+
+@pytest.mark.parametrize("key", ["a\r\nb", "a\x00"])
+def test_a_key_that_cannot_be_sent_is_an_error(key: str) -> None:
+    with pytest.raises(click.ClickException, match="the API key has a line break"):
+        headers_of(key)
+
+
+def test_without_a_key_none_is_sent() -> None:
+    assert headers_of(None) == headers_of("\n") == {}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

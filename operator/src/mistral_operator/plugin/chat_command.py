@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import click
+from aiohttp.http_exceptions import LineTooLong
 
 from mistral_operator.api.resource import parse_spec
 from mistral_operator.kube.errors import InvalidResource
@@ -11,6 +12,8 @@ from mistral_operator.kube.objects import Key
 from mistral_operator.plugin.conversation import (
     Message,
     error_of_answer,
+    error_of_event,
+    is_end,
     request_of,
     shown,
     text_of_event,
@@ -23,6 +26,8 @@ from mistral_operator.plugin.session import Access, in_cluster
 from mistral_server.contract.lenient import printable
 
 _SILENT_SECONDS = 300
+_LONGEST_ERROR = 65_536
+"""Bytes of a rejection that are read."""
 
 
 @click.command()
@@ -44,7 +49,7 @@ def chat(
     async def talk(reader: Reader, namespace: str) -> None:
         key = Key(namespace, name)
         model = await _model(reader, key)
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        headers = headers_of(api_key)
         timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENT_SECONDS)
         async with (
             forwarded(chosen, key) as url,
@@ -84,19 +89,57 @@ async def _model(reader: Reader, key: Key) -> str:
         raise click.ClickException(str(error)) from error
 
 
+def headers_of(api_key: str | None) -> dict[str, str]:
+    """Return the headers of a request; a key that is read from a file ends with its line.
+
+    Raises:
+        ClickException: the key cannot be sent.
+    """
+    key = (api_key or "").strip()
+    if not key.isprintable():
+        raise click.ClickException("the API key has a line break or a control character")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 async def answer_of(
     session: aiohttp.ClientSession, url: str, body: dict[str, object]
 ) -> AsyncIterator[str]:
-    """Print a response while it arrives, and yield its parts."""
+    """Print a response while it arrives, and yield its parts.
+
+    Raises:
+        ClickException: the request is rejected, or the response fails on its way.
+    """
     # An endpoint does not choose where else the conversation is sent.
     post = session.post(f"{url}/chat/completions", json=body, allow_redirects=False)
     async with post as response:
         if response.status >= 300:
-            raise click.ClickException(
-                printable(error_of_answer(response.status, await response.text()))
-            )
-        async for line in response.content:
-            text = text_of_event(line.decode(errors="replace").strip())
+            text = await _begin(response)
+            raise click.ClickException(printable(error_of_answer(response.status, text)))
+        async for event in _events(response):
+            if is_end(event):
+                return
+            if error := error_of_event(event):
+                click.echo()
+                raise click.ClickException(printable(error))
+            text = text_of_event(event)
             if text:
                 click.echo(shown(text), nl=False)
                 yield text
+    click.echo()
+    raise click.ClickException("the response ended early")
+
+
+async def _begin(response: aiohttp.ClientResponse) -> str:
+    """Return the begin of a response, which may be endless."""
+    read = b""
+    while len(read) < _LONGEST_ERROR and (part := await response.content.read(_LONGEST_ERROR)):
+        read += part
+    return read.decode(errors="replace")
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[str]:
+    try:
+        async for line in response.content:
+            yield line.decode(errors="replace").strip()
+    except (LineTooLong, ValueError) as error:  # the second one of aiohttp 3.13
+        raise click.ClickException("a line of the response is too long") from error
