@@ -50,6 +50,15 @@ LOGS = {
 }
 
 
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e", "\r"])
+def test_a_line_of_a_log_cannot_forge_another(end: str) -> None:
+    forged = f"2026-03-01T11:00:00Z a{end}2026-03-01T10:00:00Z CRITICAL forged"
+
+    (line,) = merged({"small-1/server": f"{forged}\n"}, timestamps=False)
+
+    assert line.startswith("small-1/server a")
+
+
 def test_logs_are_in_the_order_of_time() -> None:
     assert merged(LOGS, timestamps=False) == [
         "small-1/server a",

@@ -1,6 +1,6 @@
 """`kubectl msd logs`: the logs of all replicas in the order of time. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from mistral_server.contract.lenient import printable
 
@@ -15,7 +15,7 @@ def merged(logs: Mapping[str, str], *, timestamps: bool) -> list[str]:
     lines = [
         (time, number, name, text)
         for name, log in logs.items()
-        for number, (time, text) in enumerate(_lines(log.splitlines()))
+        for number, (time, text) in enumerate(_lines(log))
     ]
     width = max(map(len, logs), default=0)
     return [
@@ -24,10 +24,11 @@ def merged(logs: Mapping[str, str], *, timestamps: bool) -> list[str]:
     ]
 
 
-def _lines(lines: Sequence[str]) -> list[tuple[str, str]]:
+def _lines(log: str) -> list[tuple[str, str]]:
     """Split lines into timestamp and text; one without a timestamp has that of the line before."""
     result, last = list[tuple[str, str]](), ""
-    for line in lines:
+    # Not by `splitlines`: a client could begin a line of its own with other separators.
+    for line in log.removesuffix("\n").split("\n") if log else ():
         time, space, text = line.partition(" ")
         if space and time[:4].isdecimal() and "T" in time:
             last = time

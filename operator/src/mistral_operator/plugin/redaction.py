@@ -103,7 +103,7 @@ def values_of_variables(body: Any) -> Iterator[str]:
 def public_lines(text: str, secrets: Iterable[str] = ()) -> str:
     """Return a text of several lines, such as a log, without secrets."""
     values, lines, in_key = tuple(secrets), list[str](), False
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n"):
         begins = "-----BEGIN " in line and "PRIVATE KEY" in line
         if in_key or begins:
             lines.append(HIDDEN)
