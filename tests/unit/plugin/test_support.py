@@ -98,6 +98,45 @@ def test_an_archive_is_for_its_owner_only(tmp_path: Path) -> None:
         assert log.read().decode() == "ü\n"
 
 
+def test_an_archive_replaces_a_file_that_others_can_read(tmp_path: Path) -> None:
+    path = tmp_path / "small.tar.gz"
+    path.write_text("older")
+    path.chmod(0o644)
+
+    write_archive(path, "support-small", {"README.txt": "text"})
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["small.tar.gz"]
+
+
+def test_an_archive_does_not_follow_a_link(tmp_path: Path) -> None:
+    target, path = tmp_path / "target", tmp_path / "small.tar.gz"
+    target.write_text("kept")
+    path.symlink_to(target)
+
+    write_archive(path, "support-small", {"README.txt": "text"})
+
+    assert target.read_text() == "kept"
+    assert not path.is_symlink()
+
+
+def test_an_archive_is_written_to_a_device(tmp_path: Path) -> None:
+    link = tmp_path / "null"
+    link.symlink_to("/dev/null")
+
+    write_archive(link, "support-small", {"README.txt": "text"})
+
+    assert link.is_symlink()
+
+
+def test_an_archive_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "small.tar.gz").mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        write_archive(tmp_path / "small.tar.gz", "support-small", {"README.txt": "text"})
+    assert [one.name for one in tmp_path.iterdir()] == ["small.tar.gz"]
+
+
 def test_settings_of_the_operator_are_kept() -> None:
     own = variables("MISTRAL_OPERATOR_NAMESPACES", "models")
     foreign = variables("TOKEN_FILE", "a-secret")
@@ -105,6 +144,10 @@ def test_settings_of_the_operator_are_kept() -> None:
 
     assert public_object(body)["spec"]["env"] == [*own, {"name": "TOKEN_FILE", "value": "[hidden]"}]
     assert list(values_of_variables(body)) == ["a-secret"]
+
+
+def test_a_line_of_a_log_stays_one_line() -> None:
+    assert public_lines("a\u2028b\x0cc\n\nd\n").count("\n") == 3
 
 
 def test_a_private_key_is_hidden_with_the_lines_between() -> None:

@@ -10,6 +10,7 @@ import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from mistral_operator.api.yaml_documents import to_yaml
@@ -211,5 +212,20 @@ def write_archive(path: Path, directory: str, files: Mapping[str, str]) -> None:
             member = tarfile.TarInfo(f"{directory}/{name}")
             member.size, member.mode = len(encoded), 0o600
             archive.addfile(member, io.BytesIO(encoded))
-    path.touch(mode=0o600)
-    path.write_bytes(gzip.compress(content.getvalue(), mtime=0))
+    _write_private(path, gzip.compress(content.getvalue(), mtime=0))
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, in place of any other file or link."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)  # a device, such as /dev/stdout
+        return
+    # Of mode 0600. A file that exists would keep its own, and a link would lead elsewhere.
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            Path(file.name).replace(path)
+        except OSError:
+            Path(file.name).unlink()
+            raise
