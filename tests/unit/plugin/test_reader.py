@@ -77,7 +77,7 @@ async def test_a_log_that_is_cut_is_noted() -> None:
     assert server.query["limitBytes"] == str(LONGEST_TEXT)
     assert server.query["tailLines"] == "7"
     assert reader.notes == [
-        "the log of small-1/server is longer than 8 MiB, and its end is cut: ask for fewer lines"
+        "the log of small-1/server is longer than 8 MiB, and its end is cut: request fewer lines"
     ]
 
 

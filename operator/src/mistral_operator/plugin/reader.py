@@ -143,7 +143,7 @@ class Reader:
         if len(text.encode()) >= LONGEST_TEXT:
             self.note(
                 f"the log of {pod}/{container} is longer than {LONGEST_TEXT >> 20} MiB, and its end"
-                " is cut: ask for fewer lines"
+                " is cut: request fewer lines"
             )
         return text
 
