@@ -7,6 +7,7 @@ import yaml
 
 from chart_rendering import CHART
 from mistral_dev.paths import CHECKOUT
+from mistral_operator.kube import names
 from mistral_server.gate.metrics import FINISH_REASONS
 from mistral_server.gate.tool_calls import ToolCallOutcome
 
@@ -43,3 +44,22 @@ def test_outcomes_that_are_no_errors_are_those_of_the_rules() -> None:
         ToolCallOutcome.TOO_COMPLEX,
     }
     assert {"repetition", "abort"} <= set(FINISH_REASONS)
+
+
+def runbook_of(alert: str) -> str:
+    """Return the text below the heading of an alert, with single spaces."""
+    _, _, rest = DOCUMENT.partition(f"\n### {alert}\n")
+    return " ".join(re.split(r"^##", rest, maxsplit=1, flags=re.MULTILINE)[0].split())
+
+
+def test_who_looks_for_a_foreign_slice_sees_who_manages_each_and_keeps_the_operators() -> None:
+    runbook = runbook_of("MistralActivatorMisdirected")
+
+    assert f"-L {names.LABEL_SLICE_MANAGER}" in runbook
+    for kept in (
+        names.MANAGED_BY,
+        "endpointslice-controller.k8s.io",
+        names.activator_slice("NAME", ipv6=False),
+        names.activator_slice("NAME", ipv6=True),
+    ):
+        assert f"`{kept}`" in runbook
