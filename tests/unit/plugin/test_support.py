@@ -1,5 +1,6 @@
 """`kubectl msd support` collects everything but secrets."""
 
+import json
 import stat
 import tarfile
 from pathlib import Path
@@ -83,6 +84,25 @@ def test_settings_of_the_operator_are_kept() -> None:
 
     assert public_object(body)["spec"]["env"] == [*own, {"name": "TOKEN_FILE", "value": "[hidden]"}]
     assert list(values_of_variables(body)) == ["a-secret"]
+
+
+def test_settings_that_have_variables_and_annotations_of_pods_hide_them() -> None:
+    pods = {
+        "env": variables("HUB_USER", "hushhush"),
+        "annotations": {"vault.example/role": "sekrit-note"},
+        "priorityClassName": "high",
+    }
+    own = variables("MISTRAL_OPERATOR_ENDPOINT_PODS", json.dumps(pods))
+    body = {"metadata": {"name": "a"}, "spec": {"env": own}}
+
+    (shown,) = public_object(body)["spec"]["env"]
+
+    assert json.loads(shown["value"]) == {
+        "env": variables("HUB_USER", "[hidden]"),
+        "annotations": {"vault.example/role": "[hidden]"},
+        "priorityClassName": "high",
+    }
+    assert list(values_of_variables(body)) == ["hushhush"]
 
 
 def test_a_private_key_is_hidden_with_the_lines_between() -> None:

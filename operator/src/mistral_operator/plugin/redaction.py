@@ -5,6 +5,7 @@ environment variables and of foreign annotations, may be secrets of any form and
 whole.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -73,10 +74,26 @@ def _hidden_parts(key: str, value: Any) -> Any:
 def _variable(variable: Any) -> Any:
     if not isinstance(variable, Mapping) or "value" not in variable:
         return variable
-    name = str(variable.get("name"))
-    if name in _OWN_VARIABLES or name.startswith(_OPERATOR_VARIABLES):
+    if not _is_own(variable):
+        return {**variable, "value": HIDDEN}
+    document = _document(variable["value"])
+    if document is None:
         return variable
-    return {**variable, "value": HIDDEN}
+    return {**variable, "value": json.dumps(_public(document, ()))}
+
+
+def _is_own(variable: Mapping[str, Any]) -> bool:
+    name = str(variable.get("name"))
+    return name in _OWN_VARIABLES or name.startswith(_OPERATOR_VARIABLES)
+
+
+def _document(text: Any) -> Any:
+    """Return the JSON that a setting is, such as `endpoints.pod` of the chart, or None."""
+    try:
+        document = json.loads(str(text))
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict | list) else None
 
 
 def _is_public_annotation(name: str) -> bool:
@@ -92,12 +109,19 @@ def values_of_variables(body: Any) -> Iterator[str]:
     elif isinstance(body, Mapping):
         for key, value in body.items():
             if key == "env" and isinstance(value, list):
-                hidden = (one for one in value if _variable(one) != one)
-                yield from (
-                    one["value"] for one in hidden if len(str(one["value"])) >= _SHORTEST_VALUE
-                )
+                for one in value:
+                    yield from _values_of_variable(one)
             else:
                 yield from values_of_variables(value)
+
+
+def _values_of_variable(variable: Any) -> Iterator[str]:
+    if not isinstance(variable, Mapping) or "value" not in variable:
+        return
+    if _is_own(variable):
+        yield from values_of_variables(_document(variable["value"]))
+    elif len(str(variable["value"])) >= _SHORTEST_VALUE:
+        yield str(variable["value"])
 
 
 def public_lines(text: str, secrets: Iterable[str] = ()) -> str:
