@@ -1,9 +1,11 @@
 """`kubectl msd support` collects everything but secrets."""
 
+import base64
 import json
 import stat
 import tarfile
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -12,6 +14,7 @@ from mistral_operator.kube.objects import Key
 from mistral_operator.plugin.read_endpoint import EndpointMissing
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.plugin.redaction import public_lines, public_object, values_of_variables
+from mistral_operator.plugin.secret_forms import forms_of
 from mistral_operator.plugin.support import Collector, write_archive
 from planted_secrets import POD, SECRETS, planted, variables
 
@@ -103,6 +106,37 @@ def test_settings_that_have_variables_and_annotations_of_pods_hide_them() -> Non
         "priorityClassName": "high",
     }
     assert list(values_of_variables(body)) == ["hushhush"]
+
+
+VALUE = 'alpha line/one\nbravo-"line"\\two\n  tab\there ü'
+REPEATED = {
+    "each line": VALUE,
+    "JSON": json.dumps(VALUE),
+    "JSON as text": json.dumps(VALUE, ensure_ascii=False),
+    "JSON within JSON": json.dumps(json.dumps(VALUE)),
+    "a representation": repr(VALUE),
+    "a URL": quote(VALUE, safe=""),
+    "a path": quote(VALUE),
+    "a form": quote_plus(VALUE),
+    "base64": base64.b64encode(VALUE.encode()).decode(),
+    "base64 of a URL": base64.urlsafe_b64encode(VALUE.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("log", REPEATED.values(), ids=REPEATED)
+def test_a_value_of_several_lines_is_hidden_in_every_form(log: str) -> None:
+    lines = log.splitlines()
+    text = "".join(f"2026-03-01T11:00:00Z {line}\n" for line in lines)
+
+    shown = public_lines(text, forms_of([VALUE]))
+
+    assert [one.split(" ", 1)[1].strip(" \"'\\=") for one in shown.splitlines()] == (
+        ["[hidden]"] * len(lines)
+    )
+
+
+def test_short_values_are_words() -> None:
+    assert forms_of(["a\nb", "12345", ""]) == ()
 
 
 def test_a_private_key_is_hidden_with_the_lines_between() -> None:

@@ -23,8 +23,6 @@ _LONGEST_LINE = 4096
 _OWN_VARIABLES = {ENDPOINT_ENV, FETCH_SETTINGS_ENV, SERVER_SETTINGS_ENV}
 _OPERATOR_VARIABLES = ("MISTRAL_OPERATOR_", "MISTRAL_ACTIVATOR_")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_SHORTEST_VALUE = 6
-"""Characters of the shortest value of a variable that is hidden in logs too: others are words."""
 
 
 def public_object(body: Mapping[str, Any], secrets: Iterable[str] = ()) -> dict[str, Any]:
@@ -102,7 +100,7 @@ def _is_public_annotation(name: str) -> bool:
 
 
 def values_of_variables(body: Any) -> Iterator[str]:
-    """Yield the values of variables in an object, which a log may repeat."""
+    """Yield the values of variables in an object, which a log may repeat in any of their forms."""
     if isinstance(body, list):
         for one in body:
             yield from values_of_variables(one)
@@ -120,7 +118,7 @@ def _values_of_variable(variable: Any) -> Iterator[str]:
         return
     if _is_own(variable):
         yield from values_of_variables(_document(variable["value"]))
-    elif len(str(variable["value"])) >= _SHORTEST_VALUE:
+    else:
         yield str(variable["value"])
 
 

@@ -34,6 +34,7 @@ from mistral_operator.plugin.redaction import (
     public_object,
     values_of_variables,
 )
+from mistral_operator.plugin.secret_forms import forms_of
 
 _CHILDREN = (*kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
 _INSTALLATION = (names.MANAGED_BY, f"{names.MANAGED_BY}-activator")
@@ -85,7 +86,7 @@ class Collector:
         body = await resource_of(self._reader, self._key)
         pods = await pods_of(self._reader, self._key)
         installed = await self._installation()
-        self._secrets = tuple({*values_of_variables([body, *pods, *installed])})
+        self._secrets = forms_of(values_of_variables([body, *pods, *installed]))
         self._add_object("resource.yaml", body, kinds.RESOURCE)
         await self._add_children()
         await self._add_events(body, pods)
@@ -167,7 +168,10 @@ class Collector:
         self._add_object(f"operator/{metadata['name']}.yaml", deployment, kinds.DEPLOYMENT)
         match_labels = deployment["spec"]["selector"].get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in sorted(match_labels.items()))
-        for pod in await self._reader.all(kinds.POD, metadata["namespace"], selector) or ():
+        pods = await self._reader.all(kinds.POD, metadata["namespace"], selector) or []
+        # A webhook may have added variables that the Deployment has not.
+        self._secrets = tuple({*self._secrets, *forms_of(values_of_variables(pods))})
+        for pod in pods:
             self._add_object(f"operator/{pod['metadata']['name']}.yaml", pod, kinds.POD)
             await self._add_logs(pod, f"operator/{pod['metadata']['name']}")
 
