@@ -5,7 +5,7 @@ import pytest
 from builders import NAMESPACE
 from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.names import LABEL_NAME
-from mistral_operator.plugin.doctor import Finding, diagnose
+from mistral_operator.plugin.doctor import Finding, Snapshot, all_clear, diagnose
 from mistral_operator.plugin.read_snapshot import SnapshotReader
 from mistral_operator.plugin.reader import Reader
 from plugin_cluster import MISTAKES, SYSTEM, Mistake, Objects, changed, healthy, serving
@@ -13,14 +13,22 @@ from plugin_cluster import MISTAKES, SYSTEM, Mistake, Objects, changed, healthy,
 INSTALLATION = ("definition", "operator", "activator", "lease", "resource", "monitor")
 
 
+async def snapshot_of(
+    objects: Objects, *forbidden: str, operator_namespace: str | None = None
+) -> tuple[Snapshot, list[str]]:
+    """Return a snapshot of a cluster, and what could not be read."""
+    async with serving(objects, forbidden=forbidden).cluster() as cluster:
+        reader = Reader(cluster)
+        snapshot = await SnapshotReader(reader, NAMESPACE, operator_namespace).read()
+    return snapshot, reader.notes
+
+
 async def findings(
     objects: Objects, *forbidden: str, operator_namespace: str | None = None
 ) -> tuple[list[Finding], list[str]]:
     """Return what is found in a cluster, and what could not be read."""
-    async with serving(objects, forbidden=forbidden).cluster() as cluster:
-        reader = Reader(cluster)
-        snapshot = await SnapshotReader(reader, NAMESPACE, operator_namespace).read()
-    return diagnose(snapshot), reader.notes
+    snapshot, notes = await snapshot_of(objects, *forbidden, operator_namespace=operator_namespace)
+    return diagnose(snapshot), notes
 
 
 async def test_nothing_is_wrong_with_a_healthy_cluster() -> None:
@@ -89,3 +97,42 @@ async def test_a_user_without_any_right_learns_of_no_mistake() -> None:
 
     assert results == []
     assert len(notes) >= len(FORBIDDEN)
+
+
+BEFORE = {name: one for name, one in healthy("").items() if name not in INSTALLATION}
+CONCLUSIONS = {
+    "all is read": (None, [], "no problems found"),
+    "nothing is installed": (BEFORE, [], "no problems found; the operator is not installed"),
+    "a tenant sees endpoints": (
+        None,
+        ["customresourcedefinitions", "deployments"],
+        "no problems found in what you may read",
+    ),
+    "a tenant before the first endpoint": (
+        BEFORE,
+        ["customresourcedefinitions"],
+        "no problems found in what you may read; whether the operator is installed is not known",
+    ),
+    "the operator may not be looked for": (
+        BEFORE,
+        ["deployments"],
+        "no problems found in what you may read; whether the operator is installed is not known",
+    ),
+    "no right at all": (
+        None,
+        ["api", "apis"],
+        "no problems found in what you may read; whether the operator is installed is not known",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("objects", "forbidden", "sentence"), CONCLUSIONS.values(), ids=CONCLUSIONS
+)
+async def test_the_conclusion_says_how_much_was_read(
+    objects: Objects | None, forbidden: list[str], sentence: str
+) -> None:
+    snapshot, notes = await snapshot_of(objects or healthy(now_text()), *forbidden)
+
+    assert diagnose(snapshot) == []
+    assert all_clear(snapshot, notes) == sentence

@@ -61,9 +61,11 @@ class Snapshot:
     prometheuses: Bodies | None = None
 
     @property
-    def is_installed(self) -> bool:
-        """Whether there is anything of the operator in the cluster."""
-        return bool(self.operators) or self.definition is not None
+    def is_installed(self) -> bool | None:
+        """Whether there is anything of the operator in the cluster; None if that is not known."""
+        if self.operators or self.definition is not None or self.resources:
+            return True
+        return False if self.definition_is_readable and self.operators is not None else None
 
     def endpoints(self) -> Iterator[Resource]:
         """Yield the resources that this program can parse."""
