@@ -9,11 +9,12 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from builders import NAME, NAMESPACE, NOW
+from builders import NAME, NAMESPACE, NOW, Object
 from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.hidden_parts import hidden_values
 from mistral_operator.plugin.read_endpoint import EndpointMissing
 from mistral_operator.plugin.reader import Reader
-from mistral_operator.plugin.redaction import public_lines, public_object, values_of_variables
+from mistral_operator.plugin.redaction import public_lines, public_object
 from mistral_operator.plugin.secret_forms import forms_of
 from mistral_operator.plugin.support import Collector, write_archive
 from planted_secrets import POD, SECRETS, planted, variables
@@ -86,7 +87,7 @@ def test_settings_of_the_operator_are_kept() -> None:
     body = {"metadata": {"name": "a"}, "spec": {"env": [*own, *foreign]}}
 
     assert public_object(body)["spec"]["env"] == [*own, {"name": "TOKEN_FILE", "value": "[hidden]"}]
-    assert list(values_of_variables(body)) == ["a-secret"]
+    assert hidden_values(body) == ["a-secret"]
 
 
 def test_settings_that_have_variables_and_annotations_of_pods_hide_them() -> None:
@@ -105,7 +106,7 @@ def test_settings_that_have_variables_and_annotations_of_pods_hide_them() -> Non
         "annotations": {"vault.example/role": "[hidden]"},
         "priorityClassName": "high",
     }
-    assert list(values_of_variables(body)) == ["hushhush"]
+    assert hidden_values(body) == ["hushhush"]
 
 
 VALUE = 'alpha line/one\nbravo-"line"\\two\n  tab\there ü'
@@ -137,6 +138,33 @@ def test_a_value_of_several_lines_is_hidden_in_every_form(log: str) -> None:
 
 def test_short_values_are_words() -> None:
     assert forms_of(["a\nb", "12345", ""]) == ()
+
+
+BESIDE: dict[str, Object] = {
+    "an option": {"args": ["--port", "8000", "--db-password", "[hidden]", "--verbose"]},
+    "an option without a value": {"args": ["--api-key", "--verbose"]},
+    "headers of a probe": {"httpHeaders": [{"name": "X-Team", "value": "[hidden]"}]},
+    "a pair": {
+        "parameters": [{"name": "sasToken", "value": "[hidden]"}, {"name": "a", "value": "b"}]
+    },
+    "a volume": {"csi": {"driver": "blob", "volumeAttributes": {"any": "[hidden]"}}},
+    "a key": {"clientSecret": "[hidden]", "accountKey": "[hidden]", "passwords": ["[hidden]"]},
+    "names of Secrets": {
+        "apiKeys": {"secret": "callers"},
+        "tokenSecret": "hub",
+        "secretName": "tls",
+        "secretKeyRef": {"name": "hub", "key": "token"},
+        "maxTokens": "7",
+    },
+}
+
+
+@pytest.mark.parametrize("shown", BESIDE.values(), ids=BESIDE)
+def test_a_value_beside_the_name_of_a_secret_is_hidden(shown: Object) -> None:
+    body = json.loads(json.dumps(shown).replace("[hidden]", "Hunter2Hunter"))
+
+    assert public_object({"metadata": {}, **body}) == {"metadata": {}, **shown}
+    assert set(hidden_values(body)) <= {"Hunter2Hunter"}
 
 
 def test_a_private_key_is_hidden_with_the_lines_between() -> None:
