@@ -164,7 +164,14 @@ def serving(objects: Objects, *, forbidden: Iterable[str] = ()) -> FakeApiServer
         objects: by any name.
         forbidden: plurals of kinds that the user may not read.
     """
-    server = FakeApiServer(optional_kinds=(*kinds.OPTIONAL_KINDS, kinds.PROMETHEUS))
+    server = FakeApiServer(
+        optional_kinds=(
+            *kinds.OPTIONAL_KINDS,
+            kinds.PROMETHEUS,
+            kinds.PROMETHEUS_AGENT,
+            kinds.VM_AGENT,
+        )
+    )
     for kind, body in objects.values():
         server.objects.create(kind, body)
     plurals = set(forbidden)

@@ -3,6 +3,7 @@
 import pytest
 
 from builders import NAMESPACE
+from harmless_clusters import HARMLESS, Change
 from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.names import LABEL_NAME
 from mistral_operator.plugin.doctor import Finding, Snapshot, all_clear, diagnose
@@ -53,6 +54,24 @@ async def test_a_mistake_is_found_with_its_object_and_a_remedy(mistake: Mistake)
     assert [one for one in results if one.object == subject and sentence in str(one)], results
     assert {one.object for one in results} == {subject}, results
     assert notes == []
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+async def test_what_looks_odd_and_works_is_no_mistake(change: Change) -> None:
+    objects = healthy(now_text())
+    change(objects)
+
+    assert await findings(objects) == ([], [])
+
+
+async def test_the_time_is_of_the_api_server() -> None:
+    objects = healthy("2026-03-01T11:00:00.000000Z")
+    server = serving(objects)
+    server.headers = {"Date": "Sun, 01 Mar 2026 11:00:05 GMT"}
+    async with server.cluster() as cluster:
+        snapshot = await SnapshotReader(Reader(cluster), NAMESPACE, None).read()
+
+    assert diagnose(snapshot) == []
 
 
 async def test_an_operator_of_another_name_is_found_in_its_namespace() -> None:

@@ -54,6 +54,8 @@ class Transport:
         """Blocks writes while this replica may have lost the Lease."""
         self.availability = Availability()
         """Availability of the API server."""
+        self.date: str | None = None
+        """Header Date of the last response: the time of the API server."""
 
     @classmethod
     async def connect(
@@ -209,6 +211,7 @@ class Transport:
         except Redirected as error:
             raise ClusterError(error.status, str(error), request) from error
         API_REQUESTS.labels(method=method, status=str(response.status)).inc()
+        self.date = response.headers.get("Date")
         if response.status >= 300:
             self.availability.record_response()
             raise error_of(response.status, response.headers, text, request)
