@@ -167,6 +167,12 @@ def test_a_value_beside_the_name_of_a_secret_is_hidden(shown: Object) -> None:
     assert set(hidden_values(body)) <= {"Hunter2Hunter"}
 
 
+def test_the_rest_of_a_private_key_is_hidden() -> None:
+    assert public_lines("MIIE\nx 9a==\n-----END PRIVATE KEY-----\nb") == (
+        "[hidden]\n[hidden]\n[hidden]\nb\n"
+    )
+
+
 def test_a_private_key_is_hidden_with_the_lines_between() -> None:
     text = "a\n-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\nb"
 

@@ -12,6 +12,8 @@ from mistral_server.contract.public_text import HIDDEN
 
 _LONGEST_TEXT = 20_000
 _LONGEST_LINE = 4096
+_KEY_LINES = 100
+"""Lines of the longest private key: RSA with 4096 bits has 52, with 8192 bits 100."""
 
 
 def public_object(body: Mapping[str, Any], secrets: Iterable[str] = ()) -> dict[str, Any]:
@@ -52,7 +54,11 @@ def public_lines(text: str, secrets: Iterable[str] = ()) -> str:
     values, lines, in_key = tuple(secrets), list[str](), False
     for line in text.splitlines():
         begins = "-----BEGIN " in line and "PRIVATE KEY" in line
-        if in_key or begins:
+        ends = "-----END " in line and "PRIVATE KEY" in line
+        if ends and not in_key and not begins:
+            # The log begins within the key, whose first line was cut off.
+            lines[-_KEY_LINES:] = [HIDDEN] * len(lines[-_KEY_LINES:])
+        if in_key or begins or ends:
             lines.append(HIDDEN)
             in_key = "-----END " not in line
         else:
