@@ -21,6 +21,7 @@ from mistral_operator.plugin.doctor.nodes import drivers, gpus, labels, unready
 from mistral_operator.plugin.doctor.references import secrets, storage_classes
 from mistral_operator.plugin.doctor.reported import degraded, unreported
 from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot
+from mistral_operator.plugin.doctor.taints import taints
 
 Check = Callable[[Snapshot], Iterator[Finding]]
 
@@ -35,6 +36,7 @@ ALL_CHECKS: tuple[Check, ...] = (
     labels,
     drivers,
     unready,
+    taints,
     storage_classes,
     secrets,
     quotas,
