@@ -11,7 +11,7 @@ import pytest
 
 from builders import NAME, NAMESPACE, NOW, Object
 from mistral_operator.kube.objects import Key
-from mistral_operator.plugin.hidden_parts import hidden_values
+from mistral_operator.plugin.hidden_parts import hidden_values, visible_names
 from mistral_operator.plugin.read_endpoint import EndpointMissing
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.plugin.redaction import public_lines, public_object
@@ -134,6 +134,22 @@ def test_a_value_of_several_lines_is_hidden_in_every_form(log: str) -> None:
     assert [one.split(" ", 1)[1].strip(" \"'\\=") for one in shown.splitlines()] == (
         ["[hidden]"] * len(lines)
     )
+
+
+def test_a_word_that_is_a_value_hides_no_names() -> None:
+    env = variables("COMPONENT", "server", "MODE", "Running")
+    body = {
+        "metadata": {"name": "server-1", "labels": {"app": "server"}},
+        "spec": {"containers": [{"name": "server", "env": env}]},
+        "status": {"phase": "Running", "message": "server failed"},
+    }
+
+    shown = public_object(body, forms_of(hidden_values(body)))
+
+    assert shown["metadata"] == body["metadata"]
+    assert shown["spec"]["containers"][0]["name"] == "server"
+    assert shown["status"] == {"phase": "Running", "message": "[hidden] failed"}
+    assert {"server", "Running"} <= {*visible_names(body)}
 
 
 def test_short_values_are_words() -> None:

@@ -30,6 +30,9 @@ _SECRET_NAME = re.compile(
 # Not "tokens": these are counts.
 _NAMES_OF_SECRETS = {"secret", "tokenSecret"}
 """Fields of resources whose value is the name of a Secret."""
+NAMES = {"kind", "name", "namespace", "nodeName", "phase", "reason", "type"}
+"""Fields that make an archive readable, and that are public in every cluster."""
+LABELS = {"labels", "matchLabels", "nodeSelector"}
 _OPTION = re.compile(r"--?[\w.-]+$")
 
 
@@ -109,6 +112,19 @@ def _document(text: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict | list) else None
+
+
+def visible_names(body: Any, key: str = "") -> Iterator[str]:
+    """Yield names, labels and states in an object, which are public in every cluster."""
+    if isinstance(body, str):
+        if key in NAMES or key in LABELS:
+            yield body
+    elif isinstance(body, list):
+        for one in body:
+            yield from visible_names(one, key)
+    elif isinstance(body, Mapping):
+        for name, one in body.items():
+            yield from visible_names(one, key if key in LABELS else str(name))
 
 
 def hidden_values(body: Any) -> list[str]:

@@ -6,7 +6,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mistral_operator.plugin.hidden_parts import without_hidden_parts
+from mistral_operator.plugin.hidden_parts import LABELS, NAMES, without_hidden_parts
 from mistral_server.contract import public_text
 from mistral_server.contract.public_text import HIDDEN
 
@@ -45,7 +45,10 @@ def _public(value: Any, secrets: tuple[str, ...]) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {
-        public_text(str(key), _LONGEST_LINE): _public(one, secrets) for key, one in value.items()
+        public_text(str(key), _LONGEST_LINE): _public(
+            one, () if key in LABELS or (key in NAMES and isinstance(one, str)) else secrets
+        )
+        for key, one in value.items()
     }
 
 
