@@ -11,7 +11,9 @@ import yaml
 from chart_rendering import CHART, HelmRefused, render
 from mistral_dev import chart_values
 from mistral_dev.errors import UsageError
-from refused_peers import FORM
+from mistral_operator.kube.errors import CannotStart
+from mistral_operator.process.settings import Settings, read_settings
+from refused_peers import FORM, METADATA
 
 TEXT = (CHART / "values.yaml").read_text()
 VALUES: dict[str, Any] = yaml.safe_load(TEXT)
@@ -20,7 +22,7 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
 def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each value that the schema knows, with its own schema."""
-    if "properties" not in schema:
+    if "default" in schema:
         yield path, schema
         return
     for name, below in schema["properties"].items():
@@ -44,7 +46,7 @@ def test_every_value_has_a_type_a_default_and_a_description() -> None:
 
 def test_the_schema_knows_every_value_and_no_other() -> None:
     def check(schema: dict[str, Any], values: Any) -> None:
-        if "properties" in schema:
+        if "default" not in schema:
             assert schema["additionalProperties"] is False
             assert set(schema["properties"]) == set(values)
             for name, below in schema["properties"].items():
@@ -136,6 +138,115 @@ def test_helm_refuses_a_peer_that_a_resource_cannot_have(value: str, peer: objec
         render({"endpoints": {value: [peer]}})
 
 
+@pytest.mark.parametrize("peer", [peer for peer, _ in METADATA.values()], ids=METADATA)
+def test_helm_refuses_a_destination_that_gives_credentials_of_the_node(peer: object) -> None:
+    with pytest.raises(HelmRefused, match=r"endpoints\.destinations: .* credentials of the node"):
+        render({"endpoints": {"destinations": [peer]}})
+
+
+WRONG_PODS: dict[str, tuple[dict[str, Any], str]] = {
+    "a misspelt field": ({"envs": []}, r"/endpoints/pod'.*'envs' not allowed"),
+    "a field of resources only": (
+        {"resources": {"limits": {"cpu": "8"}}},
+        r"/endpoints/pod'.*'resources' not allowed",
+    ),
+    "a misspelt field below": (
+        {"affinity": {"nodeAffinit": {}}},
+        r"/endpoints/pod/affinity'.*'nodeAffinit' not allowed",
+    ),
+    "a volume of the node": (
+        {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]},
+        r"/endpoints/pod/volumes/0'.*'hostPath' not allowed",
+    ),
+    "a number for a text": (
+        {"env": [{"name": "A", "value": 3128}]},
+        r"/endpoints/pod/env/0/value'.*got number, want null or string",
+    ),
+    "a mount over files of the image": (
+        {"volumeMounts": [{"name": "ca", "mountPath": "/etc/ssl"}]},
+        r"/endpoints/pod/volumeMounts/0/mountPath'.*pattern",
+    ),
+    "a volume without size": (
+        {"volumes": [{"name": "a", "emptyDir": {}}]},
+        r"/endpoints/pod/volumes/0/emptyDir'.*missing property 'sizeLimit'",
+    ),
+    "root": ({"securityContext": {"runAsUser": 0}}, r"/securityContext/runAsUser'.*minimum"),
+    "no effect of a taint": (
+        {"tolerations": [{"operator": "Exists", "effect": "Never"}]},
+        r"/tolerations/0/effect'.*'NoSchedule', 'PreferNoSchedule', 'NoExecute'",
+    ),
+    "no pull Secret": (
+        {"imagePullSecrets": [{"secret": "a"}]},
+        r"/endpoints/pod/imagePullSecrets/0'.*'secret' not allowed",
+    ),
+    "no list": ({"env": {"A": "b"}}, r"/endpoints/pod/env'.*want array"),
+}
+
+
+@pytest.mark.parametrize(("pod", "message"), WRONG_PODS.values(), ids=WRONG_PODS)
+def test_helm_refuses_pods_that_no_operator_starts_with(pod: dict[str, Any], message: str) -> None:
+    with pytest.raises(HelmRefused, match=f"(?s){message}"):
+        render({"endpoints": {"pod": pod}})
+    with pytest.raises(CannotStart):
+        settings_with(pod)
+
+
+PODS: dict[str, dict[str, Any]] = {
+    "everything": {
+        "labels": {"a": "b"},
+        "annotations": {"karpenter.sh/do-not-disrupt": "true"},
+        "env": [
+            {"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"},
+            {"name": "NO_PROXY", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}},
+        ],
+        "volumes": [
+            {"name": "ca", "configMap": {"name": "ca-bundle"}},
+            {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "more", "emptyDir": {"sizeLimit": 1073741824}},
+        ],
+        "volumeMounts": [{"name": "ca", "mountPath": "/mnt/ca", "readOnly": True}],
+        "nodeSelector": {"pool": "gpu"},
+        "tolerations": [{"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "mig", "operator": "DoesNotExist"}]}
+                    ]
+                }
+            }
+        },
+        "imagePullSecrets": ["registry", {"name": "other"}],
+        "priorityClassName": "inference",
+        "runtimeClassName": "nvidia",
+        "schedulerName": "volcano",
+        "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+        "hostAliases": [{"ip": "10.0.0.8", "hostnames": ["hub.example.com"]}],
+        "securityContext": {"runAsUser": 5, "supplementalGroups": [7]},
+    },
+    "users of the platform": {"securityContext": {}},
+    "null": {"securityContext": None, "tolerations": [{"operator": "Exists", "effect": None}]},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("pod", PODS.values(), ids=PODS)
+def test_helm_takes_pods_that_the_operator_takes(pod: dict[str, Any]) -> None:
+    assert render({"endpoints": {"pod": pod}})
+    settings_with(pod)
+
+
+def settings_with(pod: dict[str, Any]) -> Settings:
+    """Return the operator's settings with these pods of endpoints.
+
+    Raises:
+        CannotStart: they are refused.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MISTRAL_OPERATOR_ENDPOINT_PODS", json.dumps(pod))
+        return read_settings(Settings)
+
+
 @pytest.mark.parametrize(
     "quantity",
     ["250m", "0.5", ".5", "1", 1, 0.5, "1.5Gi", "1e9", "2E", "500M", "1k", None],
@@ -161,6 +272,21 @@ def test_helm_takes_each_quantity_of_kubernetes(quantity: object) -> None:
 )
 def test_helm_takes_names_of_kubernetes(values: dict[str, Any]) -> None:
     assert render(values)
+
+
+@pytest.mark.parametrize(
+    "registry", ["https://registry.example.com", "registry.example.com/", "Registry", "a b", 5]
+)
+def test_helm_refuses_what_is_no_registry(registry: object) -> None:
+    with pytest.raises(HelmRefused, match="/global/imageRegistry"):
+        render({"global": {"imageRegistry": registry}})
+
+
+@pytest.mark.parametrize(
+    "registry", ["", None, "localhost:5000", "registry.example.com", "registry.example.com:443/a/b"]
+)
+def test_helm_takes_registries(registry: object) -> None:
+    assert render({"global": {"imageRegistry": registry}})
 
 
 def test_a_parent_chart_may_share_its_globals() -> None:

@@ -1,6 +1,7 @@
 """What a resource says when it cannot be served: the cause, and what to do."""
 
 import json
+from datetime import UTC, datetime
 
 from cluster_namespace import Namespace, Object, resource
 from mistral_dev.errors import CommandFailedError
@@ -115,7 +116,7 @@ def test_a_missing_config_map_is_named_and_its_arrival_noticed(served: Namespace
     served.kubectl("create", "configmap", "prompt2", "--from-literal=text=x")
     fixed = {"source": "ConfigMap", "configMap": {"name": "prompt2", "key": "text"}}
     served.apply(resource("small", {**spec, "systemPrompt": fixed}))
-    served.wait_for_reason("small", "Unschedulable")
+    served.wait_for_reason("small", "NoFittingNode", seconds=60)
 
 
 def test_a_missing_claim_is_named(served: Namespace) -> None:
@@ -131,10 +132,42 @@ def test_more_gpus_than_any_node_has_is_said_with_the_number_there_is(served: Na
     spec = {"engine": {"tensorParallelSize": 2}, "pod": {"gpu": {"resourceName": "amd.com/gpu"}}}
     served.apply(resource("small", spec))
 
-    message = served.wait_for_reason("small", "NoFittingNode")["message"]
+    message = served.wait_for_reason("small", "NoFittingNode", seconds=60)["message"]
 
     assert "needs 2 amd.com/gpu on one node, but the largest node offers 0" in message
     assert "spec.engine.tensorParallelSize" in message
+
+
+def test_a_node_that_an_autoscaler_adds_is_waited_for(served: Namespace) -> None:
+    served.apply(resource("small", {"pod": {"gpu": {"resourceName": "amd.com/gpu"}}}))
+    served.until(lambda: "for a node" in served.condition("small").get("message", ""), "a pod")
+    (pod,) = served.all_of("pods")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "scale-up"},
+        "involvedObject": {"kind": "Pod", "namespace": served.name, **_named(pod)},
+        "reason": "TriggeredScaleUp",
+        "message": "pod triggered scale-up: [{gpu 0->1 (max: 4)}]",
+        "type": "Normal",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+    served.apply(event)
+
+    served.until(
+        lambda: "TriggeredScaleUp: pod triggered" in served.condition("small")["message"],
+        "the Event of the autoscaler",
+        seconds=60,
+    )
+    assert served.condition("small")["reason"] == "Creating"
+    assert served.condition("small", "Degraded")["status"] == "False"
+
+
+def _named(pod: Object) -> Object:
+    return {key: pod["metadata"][key] for key in ("name", "uid")}
 
 
 def test_a_model_that_does_not_fit_says_what_would(served: Namespace) -> None:

@@ -1,9 +1,12 @@
 """Each field of the spec changes what it is for in the children, and nothing else."""
 
+import re
+
 import pytest
 
 from field_effects import effects
 from golden_cases import GOLDEN
+from mistral_dev.paths import CHECKOUT
 
 HEAD = """\
 # Each field of the spec, and what changes in the children when its value changes. `settings` are
@@ -26,3 +29,18 @@ def test_every_field_changes_what_was_reviewed_and_nothing_else(
     assert text == FILE.read_text(), (
         "review the difference, then `pytest tests/golden --update-golden` writes the file"
     )
+
+
+_OF_PODS = ("pod ", "settings ", "Deployment.spec.template.")
+
+
+def test_the_documentation_names_the_fields_that_restart_no_pod() -> None:
+    document = " ".join((CHECKOUT / "docs" / "pods.md").read_text().split())
+    sentence = document.partition("These fields do not change it:")[2].partition(". All others")[0]
+    names = re.findall(r"`([^`]+)`", sentence)
+    fields = dict(effects())
+
+    for field, paths in fields.items():
+        restarts = any(path.startswith(_OF_PODS) for path in paths)
+        is_named = any(re.match(rf"{re.escape(name)}\b", field) for name in names)
+        assert restarts != is_named, field

@@ -27,6 +27,16 @@ Case = tuple[StatusInput, Reason, Outlook, list[str]]
 """A status input, the reason that is given for it, what will happen, and parts of the message."""
 
 READY = deployment_body(1, ready=1)
+
+
+def mounting(claim: str) -> Object:
+    """Return a spec with a claim in its volumes."""
+    volume = {"name": "files", "persistentVolumeClaim": {"claimName": claim}}
+    return {"pod": {"volumes": [volume]}}
+
+
+CORDONED = "0/1 nodes are available: 1 node(s) were unschedulable."
+
 NO_GPUS = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
 SLEEPER: Object = {"minReplicas": 0, "maxReplicas": 4}
@@ -70,6 +80,18 @@ CACHES: dict[str, tuple[StatusInput, str, Reason, str]] = {
         "False",
         Reason.CLAIM_PENDING,
         "PersistentVolumeClaim small-model-cache is not bound: no StorageClass",
+    ),
+    "lost with its volume": (
+        with_claim(status_input(), replace(BOUND, phase="Lost", cause="its volume is gone")),
+        "False",
+        Reason.CLAIM_PENDING,
+        "is not bound: its volume is gone",
+    ),
+    "waiting for the volume that it names": (
+        with_claim(status_input(), replace(BOUND, phase="Pending")),
+        "False",
+        Reason.CLAIM_PENDING,
+        "is not bound: waiting for its volume",
     ),
     "of one node, for several replicas": (
         with_claim(status_input(spec={"replicas": 2}), BOUND),
@@ -266,7 +288,7 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ["PersistentVolumeClaim small-model-cache is not bound: StorageClass fast does not exist"],
     ),
     "the claim of the cache is not bound yet": (
-        with_claim(status_input(unschedulable_pod(IMMEDIATE)), PENDING),
+        with_claim(status_input(unschedulable_pod(IMMEDIATE), spec={"cache": {}}), PENDING),
         Reason.UNSCHEDULABLE,
         Outlook.WAITING,
         ["waiting for PersistentVolumeClaim small-model-cache to be bound", "The scheduler"],
@@ -279,6 +301,36 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.UNSCHEDULABLE,
         Outlook.WAITING,
         ["waiting for PersistentVolumeClaim weights to be bound"],
+    ),
+    "the claim of a volume is not bound yet": (
+        status_input(unschedulable_pod(IMMEDIATE), spec=mounting("data")),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for PersistentVolumeClaim data to be bound"],
+    ),
+    "the claim of the cache or of a volume is not bound yet": (
+        with_claim(
+            status_input(unschedulable_pod(IMMEDIATE), spec={"cache": {}} | mounting("data")),
+            PENDING,
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["one of the PersistentVolumeClaims small-model-cache, data to be bound"],
+    ),
+    "the claim of a volume is not bound yet, and that of the cache is": (
+        with_claim(
+            status_input(unschedulable_pod(IMMEDIATE), spec={"cache": {}} | mounting("data")),
+            BOUND,
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for PersistentVolumeClaim data to be bound"],
+    ),
+    "a claim that a webhook adds is not bound yet": (
+        status_input(unschedulable_pod(IMMEDIATE)),
+        Reason.UNSCHEDULABLE,
+        Outlook.WAITING,
+        ["waiting for a PersistentVolumeClaim, which something else adds to the pods, to be bound"],
     ),
     "a replica cannot use the claim of another node": (
         with_claim(
@@ -315,10 +367,26 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         ],
     ),
     "the only node with GPUs is cordoned": (
-        status_input(unschedulable_pod(NO_GPUS), nodes=(node_body(spec={"unschedulable": True}),)),
-        Reason.NO_FITTING_NODE,
+        status_input(
+            unschedulable_pod(CORDONED),
+            nodes=(node_body(spec={"unschedulable": True}), node_body("cpu-0", 0)),
+        ),
+        Reason.UNSCHEDULABLE,
         Outlook.STUCK,
-        ["the largest node offers 0"],
+        [f"node gpu-0, the only one with 2 {GPU}, is cordoned: uncordon one", CORDONED],
+    ),
+    "all nodes with enough GPUs are cordoned": (
+        status_input(
+            unschedulable_pod(CORDONED),
+            nodes=(
+                node_body(spec={"unschedulable": True}),
+                node_body("gpu-1", spec={"unschedulable": True}),
+                node_body("gpu-2", 1),
+            ),
+        ),
+        Reason.UNSCHEDULABLE,
+        Outlook.STUCK,
+        [f"all 2 nodes with 2 {GPU} are cordoned: uncordon one"],
     ),
     "a pod finds no node, and the operator knows of none": (
         status_input(unschedulable_pod("no nodes available to schedule pods")),

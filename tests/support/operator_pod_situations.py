@@ -1,5 +1,7 @@
 """Situations that pods are in, and what is to be said of them."""
 
+from dataclasses import replace
+
 from builders import (
     NOW,
     container,
@@ -7,16 +9,19 @@ from builders import (
     deployment_body,
     ended,
     failed_pod,
+    node_body,
     pod_body,
     ready_pod,
     signal,
     termination,
+    unschedulable_pod,
     unscheduled_pod,
     waiting_container,
 )
 from mistral_operator.api import Reason
 from mistral_operator.status import StatusInput
 from mistral_operator.status.verdict import Outlook
+from mistral_operator.watch.pod_events import PodEvents
 from mistral_server.contract import FailureClass, SignalDocument, Stage
 from operator_cluster_situations import Case
 from status_inputs import status_input, with_signals
@@ -33,6 +38,26 @@ def fetching(**progress: int) -> StatusInput:
     document = SignalDocument.model_validate({"ready": False, "fetch": progress})
     return with_signals(status_input(pod), small_1=document)
 
+
+def with_events(
+    case: StatusInput,
+    reason: str = "",
+    message: str = "",
+    *,
+    lasting: bool = False,
+    new_node: str = "",
+    undecided: bool = False,
+) -> StatusInput:
+    """Return an endpoint of whose pod Events say something."""
+    events = PodEvents(reason, message, lasting, new_node, undecided)
+    return replace(case, pod_events={"uid-of-small-1": events})
+
+
+SETTING_UP = status_input(pod_body(waiting_container("ContainerCreating")))
+NO_GPUS = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+NOWHERE = status_input(
+    unschedulable_pod(NO_GPUS), nodes=(node_body("cpu-0", 0), node_body("cpu-1", 0))
+)
 
 POD_SITUATIONS: dict[str, Case] = {
     "a queue holds the pod": (
@@ -124,6 +149,61 @@ POD_SITUATIONS: dict[str, Case] = {
         Reason.CONFIG_MISSING,
         Outlook.STUCK,
         ['secret "hub-token" not found', "create the missing object"],
+    ),
+    "the Secret of a volume is missing": (
+        with_events(
+            SETTING_UP,
+            "FailedMount",
+            'MountVolume.SetUp failed for volume "certs" : secret "nope" not found',
+            lasting=True,
+        ),
+        Reason.CONFIG_MISSING,
+        Outlook.STUCK,
+        ["create the missing object", 'FailedMount: MountVolume.SetUp failed for volume "certs"'],
+    ),
+    "a key of a volume is missing": (
+        with_events(
+            SETTING_UP, "FailedMount", "references non-existent secret key: a", lasting=True
+        ),
+        Reason.CONFIG_MISSING,
+        Outlook.STUCK,
+        ["or key, or correct the reference", "non-existent secret key: a"],
+    ),
+    "a volume cannot be mounted": (
+        with_events(SETTING_UP, "FailedMount", "wrong fs type", lasting=True),
+        Reason.POD_NOT_SET_UP,
+        Outlook.STUCK,
+        ["a volume cannot be mounted: correct", "Kubernetes reports: FailedMount: wrong fs type"],
+    ),
+    "a sandbox cannot be created": (
+        with_events(SETTING_UP, "FailedCreatePodSandBox", "no runtime for kata", lasting=True),
+        Reason.POD_NOT_SET_UP,
+        Outlook.STUCK,
+        ["the node cannot set it up: correct", "FailedCreatePodSandBox: no runtime for kata"],
+    ),
+    "a volume could not be mounted a moment ago": (
+        with_events(SETTING_UP, "FailedMount", "failed to sync secret cache"),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["are being created. Kubernetes reports: FailedMount: failed to sync secret cache"],
+    ),
+    "an autoscaler adds a node": (
+        with_events(NOWHERE, new_node="TriggeredScaleUp: gpu 0->1"),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["a node that an autoscaler adds. It reports: TriggeredScaleUp: gpu 0->1.", NO_GPUS],
+    ),
+    "an autoscaler may add a node": (
+        with_events(NOWHERE, undecided=True),
+        Reason.CREATING,
+        Outlook.WAITING,
+        ["waiting for a node. The scheduler reports: ", NO_GPUS],
+    ),
+    "no autoscaler adds a node": (
+        with_events(NOWHERE),
+        Reason.NO_FITTING_NODE,
+        Outlook.STUCK,
+        ["the largest node offers 0", NO_GPUS],
     ),
     "the model is being fetched": (
         status_input(pod_body(container("fetch"), waiting_container("PodInitializing"))),

@@ -31,8 +31,18 @@ FORM: dict[str, tuple[Any, str]] = {
 """Peers of a wrong form, and a part of each message."""
 
 RANGES: dict[str, tuple[Any, str]] = {
-    "too many bits": ({"ipBlock": {"cidr": "10.0.0.0/33"}}, "10.0.0.0/33"),
-    "bits of a host": ({"ipBlock": {"cidr": "10.0.0.1/8"}}, "host bits"),
+    "too many bits": (
+        {"ipBlock": {"cidr": "10.0.0.0/33"}},
+        "10.0.0.0/33 is not valid: write a value such as 10.20.0.0/16",
+    ),
+    "bits of a host": (
+        {"ipBlock": {"cidr": "10.0.0.1/8"}},
+        "has host bits set: write 10.0.0.0/8, or 10.0.0.1/32 for one address",
+    ),
+    "bits of an IPv6 host": (
+        {"ipBlock": {"cidr": "fd12:3456::8/32"}},
+        "has host bits set: write fd12:3456::/32, or fd12:3456::8/128 for one address",
+    ),
     "an exception elsewhere": (
         {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["192.168.0.0/16"]}},
         "192.168.0.0/16 is not a part of 10.0.0.0/8",

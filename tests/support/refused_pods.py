@@ -290,6 +290,6 @@ POD_RULES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an address range with a space": (
         {"network": {"callers": [{"ipBlock": {"cidr": "10.0.0.0 /8"}}]}},
-        "write a value such as 10.20.0.0/16",
+        "write a value such as 10.20.0.0/16, or 10.20.0.8/32 for one address",
     ),
 }

@@ -51,6 +51,12 @@ FITTING = {
         "Unknown",
         Reason.GPU_MEMORY_UNKNOWN,
     ),
+    "a cordoned node counts": (
+        None,
+        (node_body(memory_mib=81559, spec={"unschedulable": True}),),
+        "True",
+        Reason.FITS,
+    ),
     "no node has the label": (None, (node_body(),), "Unknown", Reason.GPU_MEMORY_UNKNOWN),
     "the label of the node is 0": (
         None,

@@ -53,6 +53,14 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
         scaled(nodes=(node_body(gpus=1),)),
         *("True", Reason.TOO_FEW_GPUS, "no node has 2"),
     ),
+    "all GPUs are on cordoned nodes": (
+        scaled(nodes=(node_body(spec={"unschedulable": True}),)),
+        *("True", Reason.TOO_FEW_GPUS, f"the only one with 2 {GPU}, is cordoned"),
+    ),
+    "some GPUs are on a cordoned node": (
+        scaled(nodes=(*TWO_NODES, node_body("gpu-2", spec={"unschedulable": True}))),
+        *("True", Reason.TOO_FEW_GPUS, f"room for 3 replicas with 2 {GPU}"),
+    ),
     "loops before GPUs": (
         scaled(ScalingReason.FROZEN, nodes=TWO_NODES),
         *("True", Reason.SCALE_UP_FROZEN, "so it is"),

@@ -258,3 +258,58 @@ def test_render_without_an_option_uses_the_image_of_the_chart() -> None:
     (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     assert image.startswith("ghcr.io/mistral-small-operator/server:")
+
+
+def test_render_refuses_what_every_installation_does() -> None:
+    spec = {
+        "model": {"source": {"hub": {"tokenSecret": {"name": "hub"}}}},
+        "pod": {"env": [{"name": "SSL_CERT_FILE", "value": "/mnt/ca/ca.crt"}]},
+    }
+
+    result = run("render", "-f", "-", documents=(document(), document(spec=spec)))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: small: spec.pod.env: SSL_CERT_FILE chooses")
+
+
+NOTES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "nothing": ({}, []),
+    "a type and an account": (
+        {"service": {"type": "LoadBalancer"}, "pod": {"serviceAccountName": "gpu-users"}},
+        [
+            "Note: the installation has to allow this of small: spec.pod.serviceAccountName: ",
+            "Note: the installation has to allow this of small: spec.service.type: this",
+        ],
+    ),
+    "a small cache": (
+        {"cache": {"size": "20Gi"}},
+        ["Note: spec.cache.size of small is 20Gi, and the model takes 48 GB"],
+    ),
+    "a small cache of an unknown model": (
+        {"cache": {"size": "20Gi"}, "model": {"id": "a/b", "revision": "main"}},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "notes"), NOTES.values(), ids=NOTES)
+def test_render_says_what_to_look_after_beside_the_objects(
+    spec: dict[str, Any], notes: list[str]
+) -> None:
+    result = run("render", "-f", "-", documents=(document(spec=spec),))
+
+    assert rendered(result)
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(notes)
+    assert all(line.startswith(note) for line, note in zip(lines, notes, strict=True))
+
+
+def test_render_knows_what_the_installation_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_OPERATOR_ALLOWED_SERVICE_TYPES", "LoadBalancer")
+
+    result = run(
+        "render", "-f", "-", documents=(document(spec={"service": {"type": "LoadBalancer"}}),)
+    )
+
+    assert rendered(result)
+    assert result.stderr == ""

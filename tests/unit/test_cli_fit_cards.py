@@ -37,6 +37,18 @@ def test_fit_without_anything_compares_all_gpus_that_it_knows() -> None:
         ("NVIDIA RTX 4090", "rtx-4090"),
         ("A100 40GB", "a100-40gb"),
         ("L40S", "l40s"),
+        ("h100-sxm", "h100"),
+        ("A100-SXM-80GB", "a100-80gb"),
+        ("NVIDIA-H100-80GB-HBM3", "h100"),
+        ("NVIDIA-H100-PCIe", "h100"),
+        ("NVIDIA-H200", "h200"),
+        ("H200 141GB", "h200"),
+        ("NVIDIA-A100-SXM4-40GB", "a100-40gb"),
+        ("NVIDIA-A100-80GB-PCIe", "a100-80gb"),
+        ("NVIDIA-L4", "l4"),
+        ("L4 24GB", "l4"),
+        ("Tesla-T4", "t4"),
+        ("NVIDIA-GeForce-RTX-4090", "rtx-4090"),
     ],
 )
 def test_a_gpu_is_known_however_it_is_written(name: str, card: str) -> None:
@@ -48,6 +60,12 @@ def test_a_gpu_is_known_however_it_is_written(name: str, card: str) -> None:
     [
         ("a100", "did you mean a100-40gb or a100-80gb? the names are t4, "),
         ("l40x", "did you mean l40s? the names"),
+        ("NVIDIA-A100-SXM4", "did you mean a100-40gb or a100-80gb? the names are t4, "),
+        ("v100", "the names are t4, "),
+        ("rtx-4080", "the names are t4, "),
+        ("NVIDIA-H100-80GB-HBM3-MIG-1g.10gb", "the names are t4, "),
+        ("NVIDIA-H100-NVL", "did you mean h100? the names"),
+        ("H100-94GB", "the names are t4, "),
         ("mi300x", "the names are t4, "),
         ("", "the names are t4, "),
     ],
@@ -141,6 +159,29 @@ def test_gpus_that_cannot_run_the_model_never_fit(
 
     assert result.exit_code == 1
     assert message in result.stdout
+
+
+@pytest.mark.parametrize("options", [("--gpu", "h100"), ("-o", "table")])
+def test_a_slice_is_no_whole_gpu(options: tuple[str, ...]) -> None:
+    slice_ = {"pod": {"gpu": {"resourceName": "nvidia.com/mig-1g.10gb"}}}
+    result = run("fit", "-f", "-", "--gpus", "1", *options, documents=(document(spec=slice_),))
+
+    assert result.exit_code == 2
+    assert "pass --gpu-memory with the number in the node label nvidia.com/mig-1g.10gb.memory" in (
+        " ".join(result.stderr.split())
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "gpu"), [(("--gpu-memory", "40192Mi"), {}), ((), {"memory": "40192Mi"})]
+)
+def test_a_slice_of_a_size_is_checked(options: tuple[str, ...], gpu: Any) -> None:
+    slice_ = {"pod": {"gpu": {"resourceName": "nvidia.com/mig-3g.40gb", **gpu}}}
+    arguments = ("--gpus", "1", "--quantization", "fp8", *options)
+    result = run("fit", "-f", "-", *arguments, documents=(document(spec=slice_),))
+
+    assert result.exit_code == 0
+    assert "on 1 GPU of 39.2 GiB" in result.stdout
 
 
 def test_one_request_and_one_gpu_are_singular() -> None:

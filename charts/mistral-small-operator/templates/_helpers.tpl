@@ -134,8 +134,8 @@ tests/chart/test_rbac.py says for each right who needs it.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
-# Its own Events, which it counts instead of repeating them, and those about a claim that is not bound:
-# the status quotes the newest one.
+# Its own Events, which it counts instead of repeating them, and those about a claim that is not bound
+# or a pod that waits: the status quotes the newest one.
 - apiGroups: [""]
   resources: [events]
   verbs: [create, list, patch]

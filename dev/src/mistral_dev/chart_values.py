@@ -15,9 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from mistral_dev.closed_schemas import PEER, POD
 from mistral_dev.errors import UsageError
-from mistral_operator.api.crd import structural
-from mistral_operator.api.network import Peer
 
 _Dns = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 _Override = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")]
@@ -62,34 +61,26 @@ _Maximum = Annotated[int, Field(ge=0)] | None
 _Kubernetes = dict[str, Any]
 """An object of the Kubernetes API that the chart passes on: the API server knows its fields."""
 
+_Peer = Annotated[dict[str, Any], WithJsonSchema(PEER)]
+"""A caller or destination of endpoints."""
+_Pod = Annotated[dict[str, Any], WithJsonSchema(POD)]
+"""What the pods of all endpoints have."""
 
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a part of the CRD as the schema of a value, in which no other fields are allowed."""
-    kept = {
-        key: of
-        for key, of in schema.items()
-        if key not in {"default", "description"} and not key.startswith("x-kubernetes-")
-    }
-    if "properties" in kept:
-        kept["properties"] = {key: _closed(of) for key, of in kept["properties"].items()}
-        kept["additionalProperties"] = False
-    if "items" in kept:
-        kept["items"] = _closed(kept["items"])
-    return kept
-
-
-# The rule of a peer, without CEL: it selects something, and a range nothing else.
-_Peer = Annotated[
+_Global = Annotated[
     dict[str, Any],
     WithJsonSchema(
         {
-            **_closed(structural(Peer)),
-            "minProperties": 1,
-            "dependencies": {"ipBlock": {"maxProperties": 1}},
+            "type": "object",
+            "properties": {
+                "imageRegistry": {
+                    "type": ["string", "null"],
+                    "pattern": r"^([a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*)?$",
+                }
+            },
         }
     ),
 ]
-"""A caller or destination of endpoints, in the form of spec.network."""
+"""Values of a parent chart, and in them a registry: a host without scheme, and a path."""
 
 
 class _Values(BaseModel):
@@ -130,7 +121,7 @@ class Endpoints(_Values):
     callers: list[_Peer]
     destinations: list[_Peer]
     monitoring_namespace: str = Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=63)
-    pod: _Kubernetes
+    pod: _Pod
     logs: EndpointLogs
     pod_monitor_labels: _Strings
 
@@ -350,7 +341,7 @@ class ChartValues(_Values):
     name_override: _Override
     fullname_override: _Override
     # `global` is a word of Python's.
-    global_: _Kubernetes = Field(alias="global")
+    global_: _Global = Field(alias="global")
 
 
 @dataclass(frozen=True)
@@ -391,8 +382,13 @@ def _walk(
             )
         yield Value(path, yaml.safe_load(yaml.serialize(value_node)), comment)
         below = schema["properties"][path[-1]]
-        if "properties" in below:
+        if _is_group(below, value_node.value):
             yield from _walk(value_node, below, lines, path)
+
+
+def _is_group(schema: dict[str, Any], default: Any) -> bool:
+    """Tell whether a value is a group of values; an object that is empty by default is a value."""
+    return "properties" in schema and bool(default)
 
 
 def _comment_above(lines: list[str], line: int) -> str:
@@ -445,7 +441,7 @@ def _described(
     """Return a schema with each value's description and default."""
     if path:
         schema = {"description": values[path].description, **schema}
-    if "properties" not in schema:
+    if path and not _is_group(schema, values[path].default):
         return schema | {"default": values[path].default}
     properties = {
         key: _described(below, values, (*path, key)) for key, below in schema["properties"].items()

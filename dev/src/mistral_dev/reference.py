@@ -150,6 +150,8 @@ def _limits(field: Schema) -> Iterator[str]:
     if "maxProperties" in units and any(map(_lists_keys, _messages(field))):
         del units["maxProperties"]
     yield from (f"At most {field[key]} {unit}." for key, unit in units.items())
+    if keys := field.get("x-kubernetes-list-map-keys"):
+        yield f"Each `{'`, `'.join(keys)}` once."
     if "pattern" in field and not _is_quantity(field):
         yield f"Matches `{field['pattern']}`."
     if "properties" not in field.get("items", {"properties": ()}):

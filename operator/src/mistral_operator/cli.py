@@ -14,6 +14,7 @@ from mistral_operator import cli_fit
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.manifest_file import InvalidManifest, read_resources
+from mistral_operator.api.model import MODEL_BYTES
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.yaml_documents import to_yaml
 from mistral_operator.fit.cards import GIB, Card, card_named
@@ -26,7 +27,8 @@ from mistral_operator.process.settings import (
     SomeSettings,
     read_settings,
 )
-from mistral_operator.render import children
+from mistral_operator.render import RenderContext, children
+from mistral_operator.render.allowed import check_without_lists, not_allowed
 from mistral_operator.render.pod_defaults import with_defaults
 
 T = TypeVar("T")
@@ -93,12 +95,19 @@ def activate() -> None:
 def render(
     source: IO[str], server_image: str | None, pod_monitor: bool, scaled_object: bool
 ) -> None:
-    """Print the child objects of a resource, without a cluster."""
+    """Print the child objects of a resource, without a cluster.
+
+    Notes on stderr say what the installation has to allow. Its settings are those of `run`:
+    environment variables MISTRAL_OPERATOR_<NAME>, which `helm template` shows.
+    """
     settings = _settings(Settings)
     context = settings.render_context(pod_monitors=pod_monitor, scaled_objects=scaled_object)
     if server_image:
         context = replace(context, server_image=server_image)
-    for resource in _resources(source):
+    resources = _resources(source)
+    for resource in resources:
+        _check_allowed(resource, context)
+    for resource in resources:
         for child in children(with_defaults(resource, context), context):
             click.echo("---")
             click.echo(to_yaml(child), nl=False)
@@ -158,6 +167,9 @@ def fit_command(
                 err=output == "json",
             )
     on_gpus = [spec for spec in specs if spec.device != "cpu"]
+    if memory is None or card is not None:
+        for spec in on_gpus:
+            cli_fit.check_no_slice(spec, own=memory is None)
     named = memory is not None or any(spec.pod.gpu.memory for spec in on_gpus)
     if not named and (source is None or output is not None):
         every = [one for spec in on_gpus for one in cli_fit.every_card(spec, engine_version)]
@@ -205,6 +217,27 @@ def _resources(source: IO[str]) -> list[Resource]:
         return read_resources(source, source.name)
     except InvalidManifest as error:
         raise click.ClickException(str(error)) from error
+
+
+def _check_allowed(resource: Resource, context: RenderContext) -> None:
+    """Check what the operator checks beside the fields, and say what depends on the cluster."""
+    spec = resource.spec
+    try:
+        check_without_lists(spec, context)
+    except InvalidResource as error:
+        raise click.ClickException(f"{resource.name}: {error}") from error
+    notes = [
+        f"the installation has to allow this of {resource.name}: {problem}"
+        for problem in not_allowed(spec, context)
+    ]
+    model = MODEL_BYTES.get(spec.model.id, 0)
+    if spec.cache is not None and quantity_bytes(spec.cache.size) < model:
+        notes.append(
+            f"spec.cache.size of {resource.name} is {spec.cache.size}, and the model takes"
+            f" {model / 1e9:.0f} GB: increase it, unless its storage does not limit the size"
+        )
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
 
 
 def _card(name: str) -> Card:

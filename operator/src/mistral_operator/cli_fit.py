@@ -21,7 +21,7 @@ from mistral_operator.status.model_fits import (
     may_be_compressed,
     why_unsuitable,
 )
-from mistral_operator.watch.nodes import is_slice
+from mistral_operator.watch.nodes import is_slice, memory_label
 
 _MIB = 1024**2
 _USUAL_CONTEXT = 32_768
@@ -100,6 +100,28 @@ def with_options(
         if quantization in {"awq", "gptq"}:
             document["model"]["format"] = "huggingface"
     return parse_spec(document)
+
+
+def check_no_slice(spec: Spec, *, own: bool) -> None:
+    """Refuse whole GPUs for a MIG slice, which has only a part of their memory.
+
+    Args:
+        spec: the resource.
+        own: whether `spec.pod.gpu.memory` counts, if it is set.
+
+    Raises:
+        click.UsageError: it is one.
+    """
+    resource = spec.pod.gpu.resource_name
+    if not is_slice(resource) or spec.engine.tensor_parallel_size > 1:
+        return  # several slices never fit, and the output says so
+    if own and spec.pod.gpu.memory is not None:
+        return
+    raise click.UsageError(
+        f"{resource} is a MIG slice, which has only a part of the memory of a GPU: pass"
+        f" --gpu-memory with the number in the node label {memory_label(resource)}, such as"
+        " 9728Mi of a slice of 10 GB"
+    )
 
 
 def as_json(cases: Sequence[Case]) -> str:

@@ -135,14 +135,23 @@ async def test_a_request_without_a_key_starts_nothing_and_takes_no_place(
 ) -> None:
     async with activator(keys=True, max_requests=1) as made, Replica().serving() as replica:
         for _ in range(5):
-            status, _, body = await answer(made, "POST", CHAT, headers)
+            status, sent, body = await answer(made, "POST", CHAT, headers)
             assert (status, error_of(body)["code"]) == (401, "invalid_api_key")
+            assert sent["WWW-Authenticate"] == "Bearer"
         assert made.endpoint.held == 0
 
         pending = asyncio.create_task(made.post(headers=KEY))
         await made.until_queued(1)
         made.make_ready(replica)
         assert (await pending)[0] == 201
+
+
+async def test_a_model_that_is_not_served_is_named_as_the_gate_names_it() -> None:
+    async with activator() as made:
+        status, _, body = await answer(made, "GET", "/v1/models/other", {})
+
+        assert (status, error_of(body)["code"]) == (404, "model_not_found")
+        assert error_of(body)["param"] == "model"
 
 
 async def test_a_list_of_models_needs_the_key_that_it_needs_while_awake() -> None:

@@ -326,6 +326,32 @@ UNKNOWN = {
         "spec.engine.maxSequences",
     ),
     "a field in the wrong place": ({"contextLength": 4096}, "spec.engine.contextLength"),
+    "a field that is one level deeper": (
+        {"systemPrompt": {"name": "x"}},
+        "spec.systemPrompt.configMap.name",
+    ),
+    "a field that is two levels deeper": ({"gate": {"tools": 1}}, "spec.gate.limits.tools"),
+    "a field deeper, beside a similar one": ({"kvCache": {}}, "spec.engine.kvCache"),
+    "a field deeper, beside another similar one": (
+        {"minReplicas": 1},
+        "spec.autoscaling.minReplicas",
+    ),
+    "a field of two objects below": (
+        {"pod": {"env": [{"name": "A", "valueFrom": {"name": "x"}}]}},
+        "spec.pod.env.valueFrom.secretKeyRef.name or spec.pod.env.valueFrom.configMapKeyRef.name",
+    ),
+    "a field with another case that vLLM has elsewhere": (
+        {"engine": {"kvCache": {"Dtype": "auto"}}},
+        "spec.engine.kvCache.dtype",
+    ),
+    "a field in the wrong place with a typing error": (
+        {"contextLenght": 4096},
+        "spec.engine.contextLength",
+    ),
+    "a plural, with a field of that name elsewhere": (
+        {"pod": {"volumes": [{"configMap": {"items": [{"key": "a", "paths": "b"}]}}]}},
+        "spec.pod.volumes.configMap.items.path",
+    ),
     "an item of a list": (
         {"pod": {"tolerations": [{"key": "a"}, {"efect": "NoExecute"}]}},
         "spec.pod.tolerations.effect",
@@ -338,6 +364,124 @@ def test_an_unknown_field_is_rejected_with_the_most_similar_one(
     spec: dict[str, Any], meant: str
 ) -> None:
     assert refusal(spec).endswith(f": unknown field; did you mean {meant}?")
+
+
+NOTHING_NEAR = {
+    "a field that many objects have": {"gate": {"apiKeys": {"name": "x"}}},
+}
+
+
+def test_an_empty_list_is_rejected_in_words_of_a_manifest() -> None:
+    required: dict[str, Any] = {"nodeSelectorTerms": []}
+    node_affinity = {"requiredDuringSchedulingIgnoredDuringExecution": required}
+
+    assert refusal({"pod": {"affinity": {"nodeAffinity": node_affinity}}}).endswith(
+        "nodeSelectorTerms: must have at least 1 item"
+    )
+
+
+@pytest.mark.parametrize("spec", NOTHING_NEAR.values(), ids=NOTHING_NEAR)
+def test_nothing_is_suggested_where_nothing_is_near(spec: dict[str, Any]) -> None:
+    assert refusal(spec).endswith(": unknown field")
+
+
+def _volume(**source: Any) -> dict[str, Any]:
+    return {"pod": {"volumes": [{"name": "a", **source}]}}
+
+
+INSTEAD: dict[str, tuple[dict[str, Any], str]] = {
+    "variables without names": (
+        {"pod": {"envFrom": [{"configMapRef": {"name": "a"}}]}},
+        "spec.pod.envFrom: unknown field: list each variable in spec.pod.env",
+    ),
+    "a sidecar": (
+        {"pod": {"containers": []}},
+        "spec.pod.containers: unknown field: there is no pod template",
+    ),
+    "a namespace of the node": (
+        {"pod": {"hostNetwork": True}},
+        "spec.pod.hostNetwork: unknown field: pods have no access to namespaces of the node",
+    ),
+    "a policy of the resolver": (
+        {"pod": {"dnsPolicy": "None"}},
+        "spec.pod.dnsPolicy: unknown field: the policy is ClusterFirst",
+    ),
+    "a volume of the node": (
+        _volume(hostPath={"path": "/m"}),
+        "spec.pod.volumes[0].hostPath: unknown field: volumes of the node are refused: use persist",
+    ),
+    "a share": (
+        _volume(nfs={"server": "a", "path": "/m"}),
+        "spec.pod.volumes[0].nfs: unknown field: volumes are persistentVolumeClaim, config",
+    ),
+    "a volume of a driver": (
+        _volume(csi={"driver": "csi.cert-manager.io"}),
+        "spec.pod.volumes[0].csi: unknown field: inline volumes of a CSI driver are refused",
+    ),
+    "a mode": (
+        _volume(configMap={"name": "ca", "defaultMode": 292}),
+        "spec.pod.volumes[0].configMap.defaultMode: unknown field: files have the mode 0644",
+    ),
+    "what is always set": (
+        {"pod": {"securityContext": {"runAsNonRoot": True}}},
+        "spec.pod.securityContext.runAsNonRoot: unknown field: the operator sets it",
+    ),
+    "an empty directory without size": (
+        _volume(emptyDir={}),
+        "spec.pod.volumes[0].emptyDir.sizeLimit: set sizeLimit, such as 1Gi",
+    ),
+    "a whole Secret": (
+        _volume(secret={"secretName": "tls"}),
+        "spec.pod.volumes[0].secret.items: list the keys to mount, such as",
+    ),
+    "root": (
+        {"pod": {"securityContext": {"runAsUser": 0}}},
+        "spec.pod.securityContext.runAsUser: the user 0 is refused: write the number of another",
+    ),
+    "expressions of a selector": (
+        {"network": {"callers": [{"podSelector": {"matchExpressions": []}}]}},
+        "spec.network.callers[0].podSelector.matchExpressions: unknown field: selectors have only",
+    ),
+    "ports of a destination": (
+        {"network": {"destinations": [{"podSelector": {}, "ports": [{"port": 3128}]}]}},
+        "spec.network.destinations[0].ports: unknown field: every port of a destination is open",
+    ),
+    "the name of a Secret": (
+        _volume(secret={"name": "tls"}),
+        "spec.pod.volumes[0].secret.name: unknown field: write secretName",
+    ),
+    "a part of a volume": (
+        {"pod": {"volumeMounts": [{"name": "a", "mountPath": "/mnt/a", "subPath": "b"}]}},
+        "spec.pod.volumeMounts[0].subPath: unknown field: mount the whole volume",
+    ),
+    "the pods to spread": (
+        {"pod": {"topologySpread": [{"topologyKey": "zone", "labelSelector": {}}]}},
+        "spec.pod.topologySpread[0].labelSelector: unknown field: it always counts the pods of",
+    ),
+    "a policy for claims": (
+        {"cache": {"reclaimPolicy": "Retain"}},
+        "spec.cache.reclaimPolicy: unknown field: set spec.cache.whenDeleted: Retain",
+    ),
+    "bounds of other autoscalers": (
+        {"autoscaling": {"min": 1}},
+        "spec.autoscaling.min: unknown field: write minReplicas",
+    ),
+    "no class": (
+        {"cache": {"storageClassName": ""}},
+        "spec.cache.storageClassName: write the name of a class; for a PersistentVolume without",
+    ),
+    "the group of root": (
+        {"pod": {"securityContext": {"fsGroup": 0}}},
+        "spec.pod.securityContext.fsGroup: the group 0 is refused: write the number of another",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "message"), INSTEAD.values(), ids=INSTEAD)
+def test_what_a_pod_has_elsewhere_is_refused_with_what_to_write(
+    spec: dict[str, Any], message: str
+) -> None:
+    assert refusal(spec).startswith(message)
 
 
 NAMED_OTHERWISE = {

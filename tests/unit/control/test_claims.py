@@ -79,6 +79,16 @@ EXPLAINED: dict[str, tuple[ClaimFacts, list[Object], list[Object], bool, list[st
     "a volume is made once a pod has a node": (
         SLOW, CLASSES, [WAITS], False, ["WaitForFirstConsumer: waiting for first consumer"]
     ),
+    "its volume is gone": (
+        replace(SLOW, bound=True, phase="Lost"),
+        CLASSES,
+        [event("ClaimLost", "Bound claim has lost its PersistentVolume", type="Warning")],
+        True,
+        ["its volume no longer exists: suspend the endpoint, delete the claim", "ClaimLost"],
+    ),
+    "it waits for the volume that it names": (
+        replace(SLOW, bound=True, phase="Pending"), CLASSES, [], False, []
+    ),
     "the class does not offer the mode": (
         SHARED, CLASSES, [UNSUPPORTED], True, ["set spec.cache.accessMode to ReadWriteOnce", "only"]
     ),
@@ -197,6 +207,26 @@ def test_a_claim_is_corrected_as_long_as_it_is_not_bound() -> None:
         assert claim_of(life)["spec"]["accessModes"] == ["ReadWriteOnce"]
         assert claim_of(life)["spec"]["storageClassName"] == "fast"
         assert life.reason() == "ScaledToZero"
+
+    play(scenario)
+
+
+def test_a_claim_that_lost_its_volume_is_named_and_left_alone() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create({"cache": {}})
+        await life.settle()
+        bind(life)
+        lost = {"status": {"phase": "Lost"}}
+        life.objects.update(kinds.CLAIM, CLAIM, lambda live: merged(live, lost), status=True)
+        await life.settle()
+        uid = claim_of(life)["metadata"]["uid"]
+
+        life.edit({"cache": {"storageClassName": "fast"}})
+        await life.settle()
+
+        assert claim_of(life)["metadata"]["uid"] == uid
+        assert life.reason("CacheBound") == "ClaimPending"
 
     play(scenario)
 

@@ -22,6 +22,16 @@ PROJECTED: Object = {
         "volumes": [{"name": "a", "projected": {"sources": [{"configMap": {"name": "bundle"}}]}}]
     }
 }
+BUNDLE_OF_A_KEY: Object = {
+    "pod": {
+        "volumes": [
+            {
+                "name": "a",
+                "configMap": {"name": "bundle", "items": [{"key": "ca.crt", "path": "ca.crt"}]},
+            }
+        ]
+    }
+}
 GONE: Object = {"kind": "Status", "message": "not found"}
 NOTHING = Observed()
 
@@ -33,6 +43,13 @@ MISSING: dict[str, tuple[Object, int, Object, Reason, str]] = {
     "one of two sources": (
         *(PROJECTED, 404, GONE, Reason.CONFIG_MAP_MISSING),
         "ConfigMap bundle does not exist",
+    ),
+    "a key of a bundle of CAs": (
+        BUNDLE_OF_A_KEY,
+        200,
+        {**live_object(), "data": {"ca.pem": "text"}},
+        Reason.CONFIG_MAP_MISSING,
+        "ConfigMap bundle has no key ca.crt",
     ),
     "its key": (
         PROMPT,
@@ -79,6 +96,12 @@ async def test_what_is_missing_is_named_with_what_to_do(
         ),
         pytest.param(FILES, live_object(), id="a claim with files"),
         pytest.param(BUNDLE, live_object(), id="a bundle of CAs"),
+        pytest.param(
+            BUNDLE_OF_A_KEY, {**live_object(), "data": {"ca.crt": "text"}}, id="a key of a bundle"
+        ),
+        pytest.param(
+            BUNDLE_OF_A_KEY, {**live_object(), "binaryData": {"ca.crt": "dA=="}}, id="a binary key"
+        ),
     ],
 )
 async def test_what_is_there_is_no_problem(
@@ -143,7 +166,7 @@ CANNOT_BIND: dict[str, tuple[Object, list[tuple[int, Object]], list[str]]] = {
     "its volume is lost": (
         unbound("Lost", storageClassName=""),
         [listed({**FAILED, "type": "Warning", "reason": "ClaimLost"})],
-        ["Kubernetes reports: ClaimLost"],
+        ["its volume no longer exists: replace the claim", "Kubernetes reports: ClaimLost"],
     ),
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -68,23 +69,42 @@ async def test_an_exception_within_a_response_breaks_it(configure: Any) -> None:
         await raising(RuntimeError("broken"), began=True)
 
 
+@dataclass(frozen=True)
 class StreamedError:
     """An application whose stream has an error."""
+
+    message: str = f"Grammar error: at 1(8): failed to compile JSON schema: No{MARK}"
+    type: str = "BadRequestError"
+    code: int = 400
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
         start: Message = {"type": "http.response.start", "status": 200, "headers": headers}
         await send(start)
         error = {
-            "message": f"Grammar error: at 1(8): failed to compile JSON schema: No{MARK}",
-            "type": "BadRequestError",
+            "message": self.message,
+            "type": self.type,
             "param": None,
-            "code": 400,
+            "code": self.code,
         }
         event = f"data: {json.dumps({'error': error})}\n\n".encode()
         for part in (event, b"data: [DONE]\n\n"):
             await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def test_what_failed_within_a_stream_is_in_the_log_too(
+    configure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = StreamedError("CUDA error in /usr/lib/x", "InternalServerError", 500)
+    body = {**schema({}), "stream": True}
+    got = await ask(gate(engine), body, headers=[("X-Request-Id", "mine")])
+
+    error, _ = got.events()
+    assert error["error"]["message"] == (
+        "The server failed at this request. Its log has the reason under mine."
+    )
+    assert "Request mine failed with status 500: CUDA error in /usr/lib/x" in caplog.text
 
 
 async def test_an_error_in_a_stream_is_in_the_same_dialect(configure: Any) -> None:

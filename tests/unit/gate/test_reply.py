@@ -78,6 +78,8 @@ def ids_of(engine: FakeEngine) -> list[str]:
         (CHAT, "POST", 400),
         ("/v1/models", "GET", 200),
         ("/v1/models/tiny", "GET", 200),
+        ("/v1/models/tiny", "HEAD", 200),
+        ("/v1/models/other", "HEAD", 404),
         ("/v1/models/other", "GET", 404),
     ],
 )

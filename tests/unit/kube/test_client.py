@@ -19,6 +19,10 @@ from mistral_operator.render import children
 Object = dict[str, Any]
 
 
+TWICE = (
+    "failed to create typed patch object (models/small; apps/v1, Kind=Deployment):"
+    ' .spec.template.spec.hostAliases: duplicate entries for key [ip="10.0.0.1"]'
+)
 RESPONSES: dict[str, tuple[int, Any, type[ClusterError], str]] = {
     "a conflict": (409, {"message": "owned by kubectl"}, ClusterError, "owned by kubectl"),
     "a conflict of field managers": (
@@ -47,6 +51,7 @@ RESPONSES: dict[str, tuple[int, Any, type[ClusterError], str]] = {
     "an invalid object": (422, {"message": "no such field"}, ClusterError, "no such field"),
     "too many requests": (429, {"message": "later"}, Unavailable, "later"),
     "a broken server": (500, {"message": "etcd"}, Unavailable, "etcd"),
+    "an applied object with a key twice": (500, {"message": TWICE}, ClusterError, TWICE),
     "a proxy's page": (503, "<html>", Unavailable, "<html>"),
     "no message": (403, {}, ClusterError, "{}"),
     "JSON that is no object": (403, [1], ClusterError, "[1]"),

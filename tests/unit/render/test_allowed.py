@@ -7,7 +7,7 @@ import pytest
 from mistral_operator.api import parse_spec
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render import RenderContext
-from mistral_operator.render.allowed import check_allowed
+from mistral_operator.render.allowed import check_allowed, not_allowed
 
 MIRROR = "https://hub.example.com"
 PROMETHEUS = "http://prometheus.monitoring.svc:9090"
@@ -75,3 +75,17 @@ def test_keda_queries_no_other_url() -> None:
         check_allowed(parse_spec(keda(prometheus=PROMETHEUS)), context(hubs=(PROMETHEUS,)))
 
     assert f"add {PROMETHEUS} to the chart value allowedPrometheusUrls" in str(refused.value)
+
+
+def test_everything_that_the_lists_do_not_allow_is_said_at_once() -> None:
+    spec = hub(endpoint=MIRROR) | keda(prometheus=PROMETHEUS)
+    spec |= {"service": {"type": "LoadBalancer"}, "pod": {"serviceAccountName": "gpu-users"}}
+
+    fields = [one.field for one in not_allowed(parse_spec(spec), context())]
+
+    assert fields == [
+        "spec.model.source.hub.endpoint",
+        "spec.autoscaling.keda.prometheus",
+        "spec.pod.serviceAccountName",
+        "spec.service.type",
+    ]

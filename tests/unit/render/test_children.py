@@ -273,6 +273,27 @@ def test_gpus_follow_from_the_tensor_parallel_size() -> None:
     ]
 
 
+TAINTS: dict[str, list[str]] = {
+    "nvidia.com/gpu": ["nvidia.com/gpu"],
+    "amd.com/gpu": ["amd.com/gpu"],
+    # Whole GPUs under a name of the administrator's.
+    "nvidia.com/h100": ["nvidia.com/h100"],
+    "nvidia.com/mig-3g.40gb": ["nvidia.com/mig-3g.40gb", "nvidia.com/gpu"],
+    "nvidia.com/mig-1g.10gb.shared": ["nvidia.com/mig-1g.10gb.shared", "nvidia.com/gpu"],
+    "nvidia.com/gpu.shared": ["nvidia.com/gpu.shared", "nvidia.com/gpu"],
+    "amd.com/gpu.shared": ["amd.com/gpu.shared"],
+}
+
+
+@pytest.mark.parametrize(("name", "keys"), TAINTS.items(), ids=TAINTS)
+def test_parts_of_a_gpu_also_tolerate_the_taint_of_its_node(name: str, keys: list[str]) -> None:
+    spec = {"engine": {"tensorParallelSize": 1}, "pod": {"gpu": {"resourceName": name}}}
+
+    assert template(spec)["spec"]["tolerations"] == [
+        {"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys
+    ]
+
+
 def test_a_pod_on_cpus_requests_no_gpu_and_tolerates_no_gpu_taint() -> None:
     pod = template(ON_CPUS)["spec"]
 

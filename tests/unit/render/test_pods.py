@@ -77,10 +77,17 @@ USERS: dict[str, tuple[Object, Object]] = {
     "the platform's choice": ({"securityContext": {}}, {}),
     # kubectl drops it before the API server sees it.
     "null": ({"securityContext": None}, {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000}),
-    "a user": ({"securityContext": {"runAsUser": 4711}}, {"runAsUser": 4711}),
+    "a user": (
+        {"securityContext": {"runAsUser": 4711}},
+        {"runAsUser": 4711, "runAsGroup": 1000, "fsGroup": 1000},
+    ),
     "groups": (
         {"securityContext": {"runAsGroup": 5, "fsGroup": 6, "supplementalGroups": [7]}},
-        {"runAsGroup": 5, "fsGroup": 6, "supplementalGroups": [7]},
+        {"runAsUser": 1000, "runAsGroup": 5, "fsGroup": 6, "supplementalGroups": [7]},
+    ),
+    "the group of a shared file system": (
+        {"securityContext": {"supplementalGroups": [5000]}},
+        {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "supplementalGroups": [5000]},
     ),
 }
 
@@ -226,6 +233,43 @@ FETCH: dict[str, tuple[Object, Object, Object]] = {
         {"fetchResources": {"limits": {"cpu": "500m", "memory": "512Mi"}}},
         {"cpu": "500m", "memory": "512Mi"},
         {"cpu": "500m", "memory": "512Mi"},
+    ),
+    "disk": (
+        {
+            "resources": {
+                "requests": {"ephemeral-storage": "10Gi"},
+                "limits": {"ephemeral-storage": "40Gi"},
+            }
+        },
+        {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "10Gi"},
+        {"ephemeral-storage": "40Gi", "memory": "8Gi"},
+    ),
+    "disk of the model": (
+        {"resources": {"limits": {"ephemeral-storage": "100Gi"}}},
+        {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "50Gi"},
+        {"ephemeral-storage": "100Gi", "memory": "8Gi"},
+    ),
+    "a smaller limit of disk": (
+        {
+            "resources": {"requests": {"ephemeral-storage": "10Gi"}},
+            "fetchResources": {"limits": {"ephemeral-storage": "5Gi"}},
+        },
+        # Kubernetes takes it for the request as well.
+        {"cpu": "1", "memory": "1Gi"},
+        {"ephemeral-storage": "5Gi", "memory": "8Gi"},
+    ),
+    "a request of disk": (
+        {
+            "resources": {"limits": {"ephemeral-storage": "100Gi"}},
+            "fetchResources": {"requests": {"ephemeral-storage": "7Gi"}},
+        },
+        {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "7Gi"},
+        {"ephemeral-storage": "100Gi", "memory": "8Gi"},
+    ),
+    "disk without a limit": (
+        {"resources": {"requests": {"ephemeral-storage": "10Gi"}}},
+        {"cpu": "1", "memory": "1Gi"},
+        {"memory": "8Gi"},
     ),
     "a large request": (
         {"fetchResources": {"requests": {"memory": "16Gi"}}},
@@ -375,6 +419,100 @@ def test_aliases_of_one_address_have_the_names_of_both() -> None:
         {"ip": "10.0.0.2", "hostnames": ["b.example.com"]},
         {"ip": "10.0.0.1", "hostnames": ["c.example.com", "a.example.com", "hub.example.com"]},
     ]
+
+
+USERS_OF_BOTH: dict[str, tuple[Object, Object | None, Object]] = {
+    "a group beside the platform's choice": (
+        {},
+        {"supplementalGroups": [5000]},
+        {"supplementalGroups": [5000]},
+    ),
+    "a group beside users": (
+        {"runAsUser": 5, "fsGroup": 6, "supplementalGroups": [7, 8]},
+        {"supplementalGroups": [8, 9]},
+        {"runAsUser": 5, "runAsGroup": 1000, "fsGroup": 6, "supplementalGroups": [7, 8, 9]},
+    ),
+    "another user": (
+        {"runAsUser": 5, "fsGroup": 6},
+        {"runAsUser": 7},
+        {"runAsUser": 7, "runAsGroup": 1000, "fsGroup": 6},
+    ),
+    "the platform's choice": ({"runAsUser": 5}, {}, {}),
+    "a group of the installation": (
+        {"supplementalGroups": [5000]},
+        None,
+        {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "supplementalGroups": [5000]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("default", "own", "users"), USERS_OF_BOTH.values(), ids=USERS_OF_BOTH)
+def test_users_are_merged_by_field(default: Object, own: Object | None, users: Object) -> None:
+    context = template({"securityContext": own}, {"securityContext": default})["spec"][
+        "securityContext"
+    ]
+
+    fixed = {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
+    assert {key: value for key, value in context.items() if key not in fixed} == users
+
+
+def nodes(pool: str) -> Object:
+    """Return the node affinity for a pool."""
+    terms = [{"matchExpressions": [{"key": "pool", "operator": "In", "values": [pool]}]}]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+
+
+def apart(from_: str) -> Object:
+    """Return the pod affinity, or anti-affinity, to pods with a label."""
+    term = {
+        "labelSelector": {"matchLabels": {"app": from_}},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    return {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+
+
+AFFINITIES: dict[str, tuple[Object, Object]] = {
+    "another part": (
+        {"podAntiAffinity": apart("a")},
+        {"nodeAffinity": nodes("gpu"), "podAntiAffinity": apart("a")},
+    ),
+    "the same part": ({"nodeAffinity": nodes("mig")}, {"nodeAffinity": nodes("mig")}),
+    "nothing": ({}, {"nodeAffinity": nodes("gpu")}),
+}
+
+
+@pytest.mark.parametrize(("own", "both"), AFFINITIES.values(), ids=AFFINITIES)
+def test_affinities_are_merged_by_part(own: Object, both: Object) -> None:
+    defaults = {"affinity": {"nodeAffinity": nodes("gpu")}}
+
+    assert template({"affinity": own}, defaults)["spec"]["affinity"] == both
+    assert template({}, defaults)["spec"]["affinity"] == defaults["affinity"]
+
+
+def test_settings_of_the_resolver_are_merged() -> None:
+    defaults = {
+        "nameservers": ["10.0.0.1", "10.0.0.2"],
+        "searches": ["corp.example.com", "example.com"],
+        "options": [{"name": "ndots", "value": "1"}, {"name": "rotate"}],
+    }
+    own: Object = {"searches": ["example.com", "team.example.com"]}
+    own |= {"options": [{"name": "ndots", "value": "2"}]}
+
+    merged = template({"dnsConfig": own}, {"dnsConfig": defaults})["spec"]["dnsConfig"]
+
+    assert merged == {
+        "nameservers": ["10.0.0.1", "10.0.0.2"],
+        # The resolver takes the first that has the name.
+        "searches": ["example.com", "team.example.com", "corp.example.com"],
+        "options": [{"name": "rotate"}, {"name": "ndots", "value": "2"}],
+    }
+
+
+def test_name_servers_are_replaced_since_a_pod_has_three_at_most() -> None:
+    defaults = {"nameservers": ["10.0.0.1", "10.0.0.2"]}
+    own = {"nameservers": ["10.1.0.1", "10.1.0.2"]}
+
+    assert template({"dnsConfig": own}, {"dnsConfig": defaults})["spec"]["dnsConfig"] == own
 
 
 def test_no_defaults_change_nothing() -> None:

@@ -184,8 +184,11 @@ def test_a_count_is_a_quantity_and_zero_if_invalid(count: str, number: int) -> N
     assert node_facts(body).count(GPU) == 8
 
 
-def test_a_cordoned_node_has_no_resources() -> None:
-    assert node_facts(node_body(spec={"unschedulable": True})).count(GPU) == 0
+@pytest.mark.parametrize("cordoned", [True, False])
+def test_a_cordoned_node_is_one_and_keeps_its_resources(*, cordoned: bool) -> None:
+    facts = node_facts(node_body(spec={"unschedulable": cordoned}))
+
+    assert (facts.cordoned, facts.count(GPU)) == (cordoned, 8)
 
 
 @pytest.mark.parametrize(

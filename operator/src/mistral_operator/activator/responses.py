@@ -17,13 +17,19 @@ from mistral_server.contract import (
     response_headers,
 )
 
+_UNAUTHORIZED = 401
 _MODEL_PATHS = ("/v1/models", "/v1/models/*")
 _HEALTH_PATHS = {"/health", "/ping"}
 """Health checks. An endpoint that is scaled to zero is healthy."""
 
 
 def error_response(
-    status: int, message: str, code: str, retry_after: int | None = None
+    status: int,
+    message: str,
+    code: str,
+    retry_after: int | None = None,
+    *,
+    param: str | None = None,
 ) -> web.Response:
     """Return an error in the format that OpenAI clients parse.
 
@@ -32,12 +38,15 @@ def error_response(
         message: what is wrong, and what to do.
         code: the same in one word, for programs.
         retry_after: seconds after which the client should retry.
+        param: field of the request that is wrong.
     """
     kind = "invalid_request_error" if status < 500 else "server_error"
-    error = {"message": message, "type": kind, "param": None, "code": code}
+    error = {"message": message, "type": kind, "param": param, "code": code}
     response = web.Response(
         status=status, text=json.dumps({"error": error}), content_type="application/json"
     )
+    if status == _UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     response.force_close()
@@ -96,7 +105,7 @@ def _models(path: str, terms: Terms) -> web.Response:
     if name == terms.model:
         return web.json_response(model)
     message = f"The model `{name[:200]}` does not exist: send a GET to /v1/models for the names."
-    return error_response(404, message, "model_not_found")
+    return error_response(404, message, "model_not_found", param="model")
 
 
 def _scaled_to_zero() -> web.Response:

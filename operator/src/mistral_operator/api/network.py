@@ -85,6 +85,21 @@ def is_part_of(addresses: str, whole: str) -> bool:
     return part.subnet_of(network)  # type: ignore[arg-type]
 
 
+def _without_host_bits(text: str) -> str:
+    address = text.partition("/")[0]
+    try:
+        whole = ip_network(text, strict=False)
+        is_whole = ip_network(address).network_address == whole.network_address
+    except ValueError:
+        raise ValueError(f"{text} is {patterns.message(patterns.CIDR)}") from None
+    if not is_whole:
+        raise ValueError(
+            f"{text} has host bits set: write {whole}, or {address}/{whole.max_prefixlen} for one"
+            " address"
+        )
+    return text
+
+
 def _that_is_a_network(text: str) -> str:
     network = ip_network(text)
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
@@ -93,7 +108,10 @@ def _that_is_a_network(text: str) -> str:
 
 
 Cidr = Annotated[
-    str, Field(max_length=43, pattern=patterns.CIDR), AfterValidator(_that_is_a_network)
+    str,
+    Field(max_length=43, pattern=patterns.CIDR),
+    AfterValidator(_without_host_bits),
+    AfterValidator(_that_is_a_network),
 ]
 """An address range such as 10.20.0.0/16. Host bits must be 0."""
 

@@ -133,6 +133,7 @@ _REMARKS = {
     URL: "with http:// or https:// and without credentials",
     IMAGE: "without spaces",
     LINE: "in one line of printable ASCII",
+    CIDR: "or 10.20.0.8/32 for one address",
 }
 """What to know beside the example, by pattern."""
 

@@ -95,7 +95,8 @@ class FetchResources(ContainerResources):
     """CPU and memory of the container that fetches the model."""
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
-    """Resource requests. Unset: 1 CPU and 1Gi, or the limit if that is lower."""
+    """Resource requests. Unset: 1 CPU, 1Gi and, if it has a limit of ephemeral-storage, as much of
+    it as the server; or the limit if that is lower."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
     """Resource limits. Unset: those of the server, and at most 8Gi of memory."""
 
@@ -270,7 +271,8 @@ class PodParts(ApiModel):
     node_selector: dict[LabelKey, LabelValue] = Field(default={}, max_length=32)
     """Labels that a node must have."""
     tolerations: list[Toleration] = Field(default=[], max_length=32)
-    """Tolerations of the pods, in addition to those of the GPU resource itself."""
+    """Tolerations of the pods, in addition to those of the GPU resource itself, and of
+    nvidia.com/gpu for MIG slices and shared GPUs."""
     affinity: Affinity | None = None
     """Which nodes and which neighbors the pods need or prefer."""
     image_pull_secrets: PullSecrets = Field(default=[])
@@ -287,8 +289,8 @@ class PodParts(ApiModel):
     host_aliases: HostAliases = Field(default=[])
     """Additional entries of /etc/hosts."""
     security_context: PodSecurityContext | None = None
-    """Users and groups of the processes. Unset: user, group and file system group 1000. Otherwise
-    only what is set here: with `{}`, the platform chooses them, as OpenShift does."""
+    """Users and groups of the processes. Fields that are unset: user, group and file system group
+    1000. With `{}`, the platform chooses all of them, as OpenShift does."""
 
 
 class PodDefaults(PodParts):

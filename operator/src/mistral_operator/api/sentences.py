@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from mistral_operator.api.absent_fields import remedy
 from mistral_operator.api.base import QUANTITY_ERROR
 from mistral_operator.api.patterns import EXAMPLES, QUANTITY_MESSAGE, message
 
@@ -17,6 +18,7 @@ _MAX_KEY = 100
 """Characters that are quoted of a key, which its author chose."""
 
 _QUOTED = re.compile(r"'([^']*)'")
+_ITEMS = re.compile(r" after validation, not \d+$")
 _SUBJECT = re.compile(r"^(Input|String|List|Dictionary) should")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -57,6 +59,8 @@ def sentence(error: ErrorDetails) -> str:
     value, kind = error["input"], error["type"]
     if isinstance(value, float) and math.isnan(value):
         return "not a number (NaN): write a number"
+    if instead := remedy(kind, error["loc"]):
+        return instead
     if kind == "extra_forbidden":
         return "unknown field"
     if kind == "missing":
@@ -71,7 +75,8 @@ def sentence(error: ErrorDetails) -> str:
         return _literal(error)
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] in EXAMPLES:
         return message(error["ctx"]["pattern"])
-    return _SUBJECT.sub("must", error["msg"].removeprefix("Value error, "))
+    text = _SUBJECT.sub("must", error["msg"].removeprefix("Value error, "))
+    return _ITEMS.sub("", text)
 
 
 def allowed_keys_message(keys: Iterable[str]) -> str:

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     CONFIG_MISSING = "ConfigMissing"
+    POD_NOT_SET_UP = "PodNotSetUp"
     FETCHING = "FetchingModel"
     FETCH_FAILED = "FetchFailed"
     SERVER_FAILED = "ServerFailed"

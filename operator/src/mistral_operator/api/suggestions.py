@@ -4,11 +4,16 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from mistral_operator.api.absent_fields import advice
 from mistral_operator.api.fields import FIELD_NAMES
 from mistral_server.contract.engine_args import ALLOWED_ENGINE_ARGS, SETTING_OF_FLAG, canonical_flag
 
 _MIN_SIMILARITY = 0.7
 """Minimum similarity of two names, from 0 to 1, for a suggestion."""
+
+_ELSEWHERE = 0.85
+"""The same for a field of another object, such that `policy` is not suggested for `dnsPolicy`, and
+for a typing error, which comes before a field of this name elsewhere."""
 
 _SLIPS = {"kvCache.size": "spec.engine.kvCache.memory"}
 """Fields that exist under another name, by the last two parts of the path."""
@@ -24,7 +29,12 @@ def hint(parent: str, key: str, fields: list[str]) -> str:
         key: the unknown key.
         fields: path of every field.
     """
-    if (meant := _named_otherwise(parent, key)) is not None:
+    if instead := advice(parent, key):
+        return f": {instead}"
+    beside = [one for one in fields if one.rpartition(".")[0] == parent]
+    written = [one for one in beside if _plain(one.rpartition(".")[2]) == _plain(key)]
+    meant = written[0] if written else _named_otherwise(parent, key)
+    if meant is not None:
         return f"; did you mean {meant}?"
     flag = _flag(key)
     if flag in ALLOWED_ENGINE_ARGS:
@@ -36,10 +46,10 @@ def hint(parent: str, key: str, fields: list[str]) -> str:
     return f"; did you mean {nearest}?" if nearest else ""
 
 
-def most_similar(name: str, names: Iterable[str]) -> str | None:
+def most_similar(name: str, names: Iterable[str], cutoff: float = _MIN_SIMILARITY) -> str | None:
     """Return the most similar of some names, whatever their case."""
     lowered = {one.lower(): one for one in names}
-    matches = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=_MIN_SIMILARITY)
+    matches = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
     return lowered[matches[0]] if matches else None
 
 
@@ -63,10 +73,30 @@ def _flag(key: str) -> str:
 
 
 def _nearest(parent: str, name: str, fields: list[str]) -> str | None:
-    """Return the most similar field: a sibling, or else one elsewhere."""
+    """Return what was probably meant: one field, or two that are as likely.
+
+    A field of this very name says more than a similar one, and one below the object more than one
+    elsewhere.
+    """
     beside = {one.rpartition(".")[2]: one for one in fields if one.rpartition(".")[0] == parent}
-    anywhere = {one.rpartition(".")[2]: one for one in reversed(fields)}
-    for candidates in (beside, anywhere):
-        if (similar := most_similar(name, candidates)) is not None:
-            return candidates[similar]
-    return None
+    named = [one for one in fields if _plain(one.rpartition(".")[2]) == _plain(name)]
+    below = [one for one in named if one.startswith(f"{parent}.")]
+    highest = min((one.count(".") for one in below), default=0)
+    nearest = [one for one in below if one.count(".") == highest]
+    for exact in ([one for one in named if one in beside.values()], nearest):
+        if 0 < len(exact) < 3:
+            return " or ".join(exact)
+    typing_error = most_similar(name, beside, _ELSEWHERE)
+    if typing_error is None and len(named) == 1:
+        return named[0]
+    similar = typing_error or most_similar(name, beside)
+    if similar is not None:
+        return beside[similar]
+    elsewhere = most_similar(name, {one.rpartition(".")[2] for one in fields}, _ELSEWHERE)
+    places = [one for one in fields if one.rpartition(".")[2] == elsewhere]
+    return places[0] if len(places) == 1 else None
+
+
+def _plain(name: str) -> str:
+    """Return a name without what differs between tools: case, underscores and hyphens."""
+    return re.sub("[_-]", "", name.lower())

@@ -11,6 +11,7 @@ from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import CLAIM, EVENT, STORAGE_CLASS
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.watch.facts import ClaimFacts, claim_facts
+from mistral_operator.watch.pod_events import last_seen
 from mistral_operator.watch.store import Store
 
 PENDING_SECONDS = 30.0
@@ -33,13 +34,13 @@ def cache_claim_facts(store: Store, resource: Resource) -> ClaimFacts | None:
     child = store.children[CLAIM].get(key)
     if child is None or not is_ours(child, resource.uid):
         return None
-    return claim_facts(child.object(), child.uid)
+    return replace(claim_facts(child.object(), child.uid), phase=child.phase)
 
 
 def differing(resource: Resource, claim: ClaimFacts | None) -> Problem | None:
     """Return what the spec wants of a bound claim that cannot change any more."""
     cache = resource.spec.cache
-    if cache is None or claim is None or not claim.bound:
+    if cache is None or claim is None or not claim.usable:
         return None
     differences: list[tuple[str, str, str]] = []
     if cache.access_mode is not None and (cache.access_mode,) != claim.access_modes:
@@ -72,6 +73,8 @@ class Remedies:
     """Where it names none, and none is the default."""
     other_mode: str
     """Where its StorageClass may not offer ReadWriteMany."""
+    lost: str
+    """Where the volume that it was bound to is gone."""
 
 
 OF_CACHE = Remedies(
@@ -80,11 +83,16 @@ OF_CACHE = Remedies(
     other_mode=(
         "set spec.cache.accessMode to ReadWriteOnce, with which all replicas run on one node"
     ),
+    lost=(
+        "suspend the endpoint, delete the claim, and resume: the operator creates it anew, and the"
+        " model is fetched again"
+    ),
 )
 OF_ANOTHER = Remedies(
     other_class="replace the claim by one of another class",
     any_class="replace the claim by one that names a class",
     other_mode="replace the claim by one with another access mode",
+    lost="replace the claim",
 )
 """For a claim that the operator did not create."""
 
@@ -97,7 +105,11 @@ async def explained(
     Raises:
         Unavailable: the API server cannot be reached.
     """
-    missing = await _missing_class(cluster, claim, remedies)
+    missing = (
+        f"its volume no longer exists: {remedies.lost}"
+        if claim.phase == "Lost"
+        else await _missing_class(cluster, claim, remedies)
+    )
     event = await _newest_event(cluster, namespace, claim.uid)
     causes = [missing] if missing else []
     failed = False
@@ -151,11 +163,4 @@ async def _newest_event(cluster: Cluster, namespace: str, uid: str) -> Body | No
         raise
     except ClusterError:
         return None  # without the permission
-    return max(events, key=_last_seen, default=None)
-
-
-def _last_seen(event: Body) -> str:
-    """Return when an Event was seen last, in a form that can be compared."""
-    series = event.get("series") or {}
-    times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return next((str(one) for one in times if one), "")
+    return max(events, key=last_seen, default=None)

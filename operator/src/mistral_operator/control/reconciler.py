@@ -30,6 +30,7 @@ from mistral_operator.control.desired import DecisionInputs, Desired, decide_des
 from mistral_operator.control.references import missing_references
 from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.status_writer import StatusWriter
+from mistral_operator.control.waiting_pods import waiting_pods
 from mistral_operator.kube.errors import (
     ClusterError,
     InvalidResource,
@@ -42,7 +43,7 @@ from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.render.allowed import check_allowed
 from mistral_operator.render.pod_defaults import with_defaults
 from mistral_operator.status import StatusInput, report, report_invalid
-from mistral_operator.watch.facts import Observed, PodFacts
+from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import ReconcileOutcome
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,9 @@ class Reconciler:
     ) -> ReconcileOutcome:
         """Observe the result, write the status, and return when to look again."""
         observed = await self._with_claim(desired.running, self._observe(key))
-        missing = await missing_references(self._dependencies.cluster, desired.running, observed)
+        cluster = self._dependencies.cluster
+        events, again = await waiting_pods(cluster, observed.pods, self._dependencies.now())
+        missing = await missing_references(cluster, desired.running, observed)
         different = differing(desired.running, observed.claim)
         if different is not None:
             missing.append(different)
@@ -178,10 +181,11 @@ class Reconciler:
             scaling=desired.scaling,
             requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
+            pod_events=events,
         )
         status = await self._statuses.report(status_input, report)
-        if any(_waits_for_claim(pod) for pod in observed.pods):
-            self._dependencies.requeue_after(key, PENDING_SECONDS)
+        if again is not None:
+            self._dependencies.requeue_after(key, again)
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
             return ReconcileOutcome.RETRY
@@ -190,7 +194,7 @@ class Reconciler:
     async def _with_claim(self, resource: Resource, observed: Observed) -> Observed:
         """Return what is observed and the claim of the cache, with why it is not bound."""
         claim, facts = cache_claim_facts(self._dependencies.store, resource), observed.deployment
-        if claim is not None and not claim.bound and not (facts is not None and facts.settled):
+        if claim is not None and not claim.usable and not (facts is not None and facts.settled):
             key = Key(resource.namespace, resource.name)
             self._dependencies.requeue_after(key, PENDING_SECONDS)
             claim = await explained(self._dependencies.cluster, key.namespace, claim)
@@ -241,11 +245,6 @@ class Reconciler:
         self._postponed.pop(key, None)
         self._statuses.forget(key)
         return ReconcileOutcome.SETTLED
-
-
-def _waits_for_claim(pod: PodFacts) -> bool:
-    """Tell whether the scheduler waits for a claim, of which Events tell the cause later."""
-    return "PersistentVolumeClaim" in pod.unschedulable
 
 
 def _status_of(body: Body, spec: Spec) -> Status:

@@ -8,11 +8,12 @@ the pod tells neither the name nor the cause.
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
-from mistral_operator.api.volumes import Volume
+from mistral_operator.api.volumes import ConfigMapFiles, Volume
 from mistral_operator.control.claims import OF_ANOTHER, explained
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import CLAIM, CONFIG_MAP
+from mistral_operator.kube.objects import Body
 from mistral_operator.status.cache import not_bound
 from mistral_operator.watch.facts import Observed, claim_facts
 
@@ -88,16 +89,25 @@ async def _volumes(cluster: Cluster, resource: Resource) -> Problem | None:
             problem = await _problem_of_claim(cluster, resource.namespace, claim.claim_name, field)
             if problem is not None:
                 return problem
-        for name in _config_maps(volume):
-            if await cluster.get(CONFIG_MAP, resource.namespace, name) is None:
-                return Problem(
-                    Reason.CONFIG_MAP_MISSING,
-                    f"ConfigMap {name} does not exist: create it, or correct {field}",
-                )
+        for files in _config_maps(volume):
+            body = await cluster.get(CONFIG_MAP, resource.namespace, files.name)
+            missing = _missing_of(files, body)
+            if missing is not None:
+                message = f"{missing}: create it, or correct {field}"
+                return Problem(Reason.CONFIG_MAP_MISSING, message)
     return None
 
 
-def _config_maps(volume: Volume) -> list[str]:
+def _config_maps(volume: Volume) -> list[ConfigMapFiles]:
     sources = volume.projected.sources if volume.projected is not None else ()
     maps = (volume.config_map, *(one.config_map for one in sources))
-    return [one.name for one in maps if one is not None]
+    return [one for one in maps if one is not None]
+
+
+def _missing_of(files: ConfigMapFiles, body: Body | None) -> str | None:
+    """Return what of the files of a ConfigMap does not exist."""
+    if body is None:
+        return f"ConfigMap {files.name} does not exist"
+    keys = {*(body.get("data") or {}), *(body.get("binaryData") or {})}
+    wrong = next((one.key for one in files.items if one.key not in keys), None)
+    return None if wrong is None else f"ConfigMap {files.name} has no key {wrong}"

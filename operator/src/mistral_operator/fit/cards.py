@@ -99,24 +99,50 @@ def usable_memory(shown_bytes: int) -> UsableMemory:
 
 
 def card_named(name: str) -> Card:
-    """Return a card by its name, in any case and with any separators.
+    """Return a card by its name, in any case, with any separators, or as nodes are labeled with it.
 
     Raises:
         ValueError: there is none; the message says which there are.
     """
     by_name = {_bare(one.name): one for one in CARDS}
     bare = _bare(name)
-    if bare in by_name:
-        return by_name[bare]
+    card = by_name.get(bare) or _of_size(bare)
+    if card is not None:
+        return card
     longer = [one.name for key, one in by_name.items() if bare and key.startswith(bare)]
+    # V100 and H100 are similar names, and no similar cards.
+    alike = [key for key, one in by_name.items() if bare.startswith(_family(one))]
     meant = longer or [
-        by_name[key].name for key in difflib.get_close_matches(bare, by_name, n=2, cutoff=0.7)
+        by_name[key].name for key in difflib.get_close_matches(bare, alike, n=2, cutoff=0.7)
     ]
     names = ", ".join(one.name for one in CARDS)
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     raise ValueError(f"{hint}the names are {names}; for another one, use --gpu-memory")
 
 
+_FORM = re.compile(r"nvidia|tesla|geforce|sxm\d?|pcie|hbm\d[a-z]?")
+"""Parts of the label nvidia.com/gpu.product, such as NVIDIA-A100-SXM4-80GB, that name no card."""
+_ROUNDED = 0.08
+"""Maximum difference of a size in the name of a card from its memory: an L4 "of 24 GB" shows
+22.5 GiB."""
+
+
 def _bare(name: str) -> str:
-    text = re.sub("[^a-z0-9]", "", name.lower().removeprefix("nvidia"))
-    return text.removesuffix("80gb") if text.startswith("h100") else text
+    parts = re.split("[^a-z0-9]+", name.lower())
+    bare = (re.sub(r"(sxm\d?|pcie)$", "", one) for one in parts if not _FORM.fullmatch(one))
+    return "".join(bare).removeprefix("nvidia")
+
+
+def _family(card: Card) -> str:
+    """Return the name that cards of one generation and class share, such as a100."""
+    return _bare(re.sub("-[0-9]+gb$", "", card.name)).rstrip("s")
+
+
+def _of_size(bare: str) -> Card | None:
+    """Return the card of a name with its size, such as H100-80GB, if there is one of this size."""
+    for card in CARDS:
+        size = re.fullmatch(r"(\d{2,3})gb", bare.removeprefix(_bare(card.name)))
+        shown = card.memory_mib / _MIB_PER_GIB
+        if size and abs(int(size[1]) - shown) <= _ROUNDED * shown:
+            return card
+    return None

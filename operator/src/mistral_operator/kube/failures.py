@@ -15,6 +15,9 @@ _NO_SUCH_PATH = b"404 page not found"
 """What the API server says of a group that it does not serve."""
 _RETRIED = {410, 429, 500, 502, 503, 504}
 """Statuses of temporary failures. 410 is a list whose continuation token expired."""
+_INVALID_PATCH = "failed to create typed patch object"
+"""How the API server begins, with status 500, what it says of an applied object that breaks its
+schema, such as a list of a map's kind with a key twice. It never accepts it."""
 
 
 def error_of(status: int, headers: Mapping[str, str], text: bytes, request: str) -> ClusterError:
@@ -28,6 +31,8 @@ def error_of(status: int, headers: Mapping[str, str], text: bytes, request: str)
     causes = _causes(body)
     if "NamespaceTerminating" in causes:
         return NamespaceTerminating(status, reason, request)
+    if reason.startswith(_INVALID_PATCH):
+        return ClusterError(status, reason, request)
     if status in _RETRIED or _is_transient_conflict(status, body, causes):
         return Unavailable(status, reason, request, retry_after=_retry_after(headers))
     return ClusterError(status, reason, request)

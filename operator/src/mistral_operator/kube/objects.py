@@ -1,5 +1,6 @@
 """Objects as the API server returns them, and their owning resources."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -27,3 +28,8 @@ def labeled_owner(body: Body) -> Key | None:
     metadata = body["metadata"]
     owner = names.owner_of(metadata.get("labels") or {})
     return None if owner is None else Key(metadata["namespace"], owner)
+
+
+def shared_text(text: str) -> str:
+    """Return a text that many objects have, such as a label of nodes, as one string in memory."""
+    return sys.intern(text)

@@ -1,6 +1,6 @@
 """What the installation has to allow, since the API server cannot know it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mistral_operator.api.environment import CA_VARIABLES
 from mistral_operator.api.pod import Pod, PodDefaults
@@ -19,12 +19,28 @@ def check_allowed(spec: Spec, context: RenderContext) -> None:
     Raises:
         InvalidResource: it does; the message says what to do.
     """
-    _check_hub(spec, context)
-    _check_prometheus(spec, context)
-    _check_variables(spec.pod, context)
+    check_without_lists(spec, context)
+    for check in _BY_LISTS:
+        check(spec, context)
+
+
+def check_without_lists(spec: Spec, context: RenderContext) -> None:
+    """Check what no list of an installation can allow.
+
+    Raises:
+        InvalidResource: it does not hold; the message says what to do.
+    """
     _check_authorities(spec)
     _check_files(spec.pod, context.pods)
-    _check_service(spec, context)
+
+
+def not_allowed(spec: Spec, context: RenderContext) -> Iterator[InvalidResource]:
+    """Yield what the lists of an installation do not allow, each with what to do."""
+    for check in _BY_LISTS:
+        try:
+            check(spec, context)
+        except InvalidResource as problem:
+            yield problem
 
 
 def _check_hub(spec: Spec, context: RenderContext) -> None:
@@ -54,8 +70,8 @@ def _check_prometheus(spec: Spec, context: RenderContext) -> None:
     )
 
 
-def _check_variables(pod: Pod, context: RenderContext) -> None:
-    for index, variable in enumerate(pod.env):
+def _check_variables(spec: Spec, context: RenderContext) -> None:
+    for index, variable in enumerate(spec.pod.env):
         if not is_usual(variable.name) and variable.name not in context.variables:
             raise InvalidResource(
                 f"spec.pod.env[{index}].name",
@@ -118,14 +134,18 @@ def _overlap(one: str, other: str) -> bool:
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
-def _check_service(spec: Spec, context: RenderContext) -> None:
-    service_account, kind = spec.pod.service_account_name, spec.service.type
-    if service_account is not None and service_account not in context.service_accounts:
+def _check_service_account(spec: Spec, context: RenderContext) -> None:
+    name = spec.pod.service_account_name
+    if name is not None and name not in context.service_accounts:
         raise InvalidResource(
             "spec.pod.serviceAccountName",
-            f"this installation does not allow pods to run as {service_account}: remove it, or ask"
+            f"this installation does not allow pods to run as {name}: remove it, or ask"
             " the administrator to add it to the chart value allowedServiceAccounts",
         )
+
+
+def _check_service_type(spec: Spec, context: RenderContext) -> None:
+    kind = spec.service.type
     if kind not in ("ClusterIP", *context.service_types):
         raise InvalidResource(
             "spec.service.type",
@@ -136,3 +156,13 @@ def _check_service(spec: Spec, context: RenderContext) -> None:
 
 def _is_in(url: str, allowed: Iterable[str]) -> bool:
     return url.rstrip("/") in {one.rstrip("/") for one in allowed}
+
+
+_BY_LISTS = (
+    _check_hub,
+    _check_prometheus,
+    _check_variables,
+    _check_service_account,
+    _check_service_type,
+)
+"""What the lists of an installation allow."""

@@ -139,7 +139,20 @@ def _fetch_resources(spec: Spec) -> dict[str, Any]:
     limits |= _within({"memory": _FETCH_MEMORY_LIMIT}, limits)
     # A request that the resource sets is not cut: what follows it is the limit from elsewhere.
     limits = _at_least(limits, requests) | {str(key): one for key, one in own.limits.items()}
-    return {"requests": _within(_FETCH_REQUESTS, limits) | requests, "limits": limits}
+    requests = _within(_FETCH_REQUESTS, limits) | _fetch_disk(spec, limits) | requests
+    return {"requests": requests, "limits": limits}
+
+
+def _fetch_disk(spec: Spec, limits: dict[str, str]) -> dict[str, str]:
+    """Return the server's request of disk where it is below the limit.
+
+    Kubernetes takes the limit for a request that is missing, and counts the whole pod with it.
+    """
+    disk = _resources(spec)["requests"].get("ephemeral-storage")
+    limit = limits.get("ephemeral-storage")
+    if disk is None or limit is None or parse_quantity(disk) >= parse_quantity(limit):
+        return {}
+    return {"ephemeral-storage": disk}
 
 
 def _at_least(amounts: dict[str, str], requests: dict[str, str]) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """The pod template: one container that runs the supervisor and, under it, vLLM."""
 
+import re
 from typing import Any
 
 from mistral_operator.api import Resource
-from mistral_operator.api.pod import Pod, to_kubernetes, without_empty
+from mistral_operator.api.pod import Pod, PodSecurityContext, to_kubernetes, without_empty
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.render.container import fetch_container, server_container
@@ -11,6 +12,7 @@ from mistral_operator.render.context import RenderContext
 from mistral_operator.render.metadata import digest
 from mistral_operator.render.server_settings import ENDPOINT_REMOVAL_SECONDS, fetch_settings
 from mistral_operator.render.volumes import volumes
+from mistral_operator.watch.nodes import is_slice
 
 USER = 1000
 """User and group of both images. The group owns the file system of the cache."""
@@ -47,7 +49,7 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
         "serviceAccountName": spec.pod.service_account_name or resource.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": _security_context(spec.pod),
+        "securityContext": _security_context(spec.pod, context),
         "terminationGracePeriodSeconds": (
             ENDPOINT_REMOVAL_SECONDS + spec.drain_seconds + _EXIT_MARGIN_SECONDS
         ),
@@ -61,12 +63,15 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
     return pod | _placement(resource.name, spec) | _resolution(spec.pod)
 
 
-def _security_context(pod: Pod) -> dict[str, Any]:
+def _security_context(pod: Pod, context: RenderContext) -> dict[str, Any]:
     """Return the security context; what a resource can set of it are users and groups."""
     chosen = pod.security_context
     users = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     if chosen is not None:
-        users = {key: value for key, value in to_kubernetes(chosen).items() if value}
+        ids = {key: value for key, value in to_kubernetes(chosen).items() if value}
+        # Empty, here or in the installation, leaves to the platform what is not set.
+        is_all = not ids or context.pods.security_context == PodSecurityContext()
+        users = ids if is_all else users | ids
     return {
         "runAsNonRoot": True,
         **users,
@@ -114,10 +119,17 @@ def _tolerations(spec: Spec) -> list[dict[str, Any]]:
     if spec.device == "cuda":
         # GPU nodes are commonly tainted with the name of the resource, to repel other pods.
         tolerations = [
-            {"key": spec.pod.gpu.resource_name, "operator": "Exists", "effect": "NoSchedule"}
+            {"key": key, "operator": "Exists", "effect": "NoSchedule"}
+            for key in _taints(spec.pod.gpu.resource_name)
         ]
     configured = [to_kubernetes(toleration) for toleration in spec.pod.tolerations]
     # The API server drops empty strings; rendered, they would look like drift forever.
     return tolerations + [
         {key: value for key, value in one.items() if value != ""} for one in configured
     ]
+
+
+def _taints(resource: str) -> list[str]:
+    """Return the taints of nodes with a GPU resource: parts of a GPU are on nodes with GPUs."""
+    is_part = is_slice(resource) or re.fullmatch(r"nvidia\.com/.+\.shared", resource)
+    return [resource, "nvidia.com/gpu"] if is_part else [resource]

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from mistral_operator.api import Resource
-from mistral_operator.api.pod import Pod, PodDefaults, PodParts
-from mistral_operator.api.pod_network import HostAlias
+from mistral_operator.api.base import ApiModel
+from mistral_operator.api.pod import Pod, PodDefaults, PodParts, PodSecurityContext
+from mistral_operator.api.pod_network import DnsConfig, HostAlias
 from mistral_operator.render.context import RenderContext
 
 T = TypeVar("T")
@@ -41,9 +42,34 @@ def _merged(pod: Pod, defaults: PodDefaults) -> Pod:
             changes[name] = _joined(default, own, _BY_KEY[name])
         elif name == "host_aliases":
             changes[name] = _aliases(default, own)
-        else:
+        elif own is None or default is None:
             changes[name] = default if own is None else own
+        else:
+            changes[name] = _both(default, own)
     return pod.model_copy(update=changes)
+
+
+def _both(default: Any, own: Any) -> Any:
+    """Return what applies of a field that both set: of an object, each of its fields."""
+    if not isinstance(own, ApiModel):
+        return own
+    if isinstance(own, PodSecurityContext):
+        return _users(default, own)
+    fields = {key: one for key, one in own if one is not None and one != []}
+    if isinstance(own, DnsConfig):
+        # Not the name servers: a pod has three at most.
+        fields["searches"] = [*dict.fromkeys((*own.searches, *default.searches))]
+        fields["options"] = _joined(default.options, own.options, lambda one: one.name)
+    return default.model_copy(update=fields)
+
+
+def _users(default: PodSecurityContext, own: PodSecurityContext) -> PodSecurityContext:
+    """Return users and groups; an empty context leaves them to the platform."""
+    if own == PodSecurityContext():
+        return own
+    ids = {key: one for key, one in own if one}
+    groups = [*dict.fromkeys((*default.supplemental_groups, *own.supplemental_groups))]
+    return default.model_copy(update=ids | {"supplemental_groups": groups})
 
 
 def _joined(defaults: Iterable[T], own: list[T], key: Callable[[T], Any]) -> list[T]:

@@ -35,7 +35,7 @@ def report(status_input: StatusInput, now: str) -> Status:
     engine = _engine(status_input)
     # While another image rolls out, the engine that still runs is all that is known.
     version = (engine or effective or Effective()).vllm_version
-    fits = model_fits(resource.spec, observed.nodes, version)
+    fits = model_fits(resource.spec, status_input.nodes, version)
     current = with_memory(verdict(status_input), fits)
     return Status(
         observed_generation=resource.generation,

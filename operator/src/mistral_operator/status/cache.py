@@ -23,7 +23,7 @@ def cache_bound(status_input: StatusInput) -> CacheVerdict | None:
     claim = status_input.observed.claim
     if claim is None:
         return None
-    if not claim.bound:
+    if not claim.usable:
         return CacheVerdict("False", Reason.CLAIM_PENDING, not_bound(claim))
     if is_on_one_node(claim) and status_input.resource.spec.most_replicas > 1:
         return CacheVerdict("True", Reason.ONE_NODE, _one_node(claim))
@@ -65,6 +65,6 @@ def _one_node(claim: ClaimFacts) -> str:
 def claim(status_input: StatusInput) -> Verdict | None:
     """The claim of the cache is not bound until someone acts."""
     facts = status_input.observed.claim
-    if facts is None or facts.bound or not facts.hopeless:
+    if facts is None or facts.usable or not facts.hopeless:
         return None
     return stuck(Reason.CLAIM_PENDING, not_bound(facts))

@@ -8,6 +8,7 @@ from mistral_operator.api import DEFAULT_MODEL, Reason, Spec
 from mistral_operator.fit import BLOCK_TOKENS, Fit, FitRequest, Weights, fit
 from mistral_operator.fit.suitability import GpuTraits, other_vendor, unsuitable
 from mistral_operator.kube.quantities import quantity_bytes
+from mistral_operator.status.eligible_nodes import selects_nodes
 from mistral_operator.watch.nodes import NodeFacts, is_slice, memory_label
 from mistral_server.contract.engine_args import canonical_flag
 
@@ -70,7 +71,7 @@ def _last_number(arguments: list[str], flag: str) -> int | None:
 def model_fits(
     spec: Spec, nodes: tuple[NodeFacts, ...], engine_version: str | None = None
 ) -> FitVerdict:
-    """Say whether a spec fits the GPUs of the best node that has enough of them."""
+    """Say whether a spec fits the GPUs of the best of the nodes that its pods may use."""
     if spec.device == "cpu":
         return FitVerdict("Unknown", Reason.NOT_APPLICABLE, "the model runs on CPUs")
     resource = spec.pod.gpu.resource_name
@@ -90,7 +91,7 @@ def model_fits(
         return FitVerdict("False", Reason.GPUS_UNSUITABLE, against)
     memory = _gpu_memory(spec, usable)
     if memory is None:
-        return FitVerdict("Unknown", Reason.GPU_MEMORY_UNKNOWN, _no_memory(resource, usable))
+        return FitVerdict("Unknown", Reason.GPU_MEMORY_UNKNOWN, _no_memory(spec, usable))
     request = fit_request(spec, memory, engine_version)
     answer = fit(request)
     if not answer.fits and may_be_compressed(spec):
@@ -115,7 +116,9 @@ def why_unsuitable(spec: Spec, traits: GpuTraits) -> str | None:
     )
 
 
-def _no_memory(resource: str, nodes: Sequence[NodeFacts]) -> str:
+def _no_memory(spec: Spec, nodes: Sequence[NodeFacts]) -> str:
+    resource = spec.pod.gpu.resource_name
+    selected = "selected " if selects_nodes(spec) else ""
     shared = next(
         (node.traits(resource) for node in nodes if node.traits(resource).replicas > 1), None
     )
@@ -131,8 +134,8 @@ def _no_memory(resource: str, nodes: Sequence[NodeFacts]) -> str:
             " one device to enable this check"
         )
     return (
-        f"no node with enough GPUs has the label {memory_label(resource)}: set spec.pod.gpu.memory"
-        " to the memory of one GPU to enable this check"
+        f"no {selected}node with enough GPUs has the label {memory_label(resource)}: set"
+        " spec.pod.gpu.memory to the memory of one GPU to enable this check"
     )
 
 

@@ -1,18 +1,17 @@
 """What a pod's state means, in words that name cause and remedy."""
 
+import re
 from collections.abc import Iterator
 
-from mistral_operator.api import ConditionType, Reason, Resource
+from mistral_operator.api import ConditionType, Reason
 from mistral_operator.kube import names
-from mistral_operator.kube.plurals import counted
-from mistral_operator.kube.quantities import amount_text
 from mistral_operator.status.cache import is_on_one_node
 from mistral_operator.status.fetch import progress_text
+from mistral_operator.status.scheduling import not_scheduled_yet, unschedulable
 from mistral_operator.status.server_reports import report_message
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import ContainerFacts, PodFacts
-from mistral_operator.watch.nodes import NodeFacts
 from mistral_server.contract import SignalDocument, Stage
 
 _IMAGE_REASONS = {
@@ -68,9 +67,9 @@ def _present(pods: tuple[PodFacts, ...]) -> list[PodFacts]:
 
 def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     if pod.gates or pod.scheduler:
-        return _not_scheduled_yet(pod)
+        return not_scheduled_yet(pod)
     if pod.unschedulable:
-        return _unschedulable(status_input.resource, pod, status_input.observed.nodes)
+        return unschedulable(status_input, pod)
     if pod.evicted:
         return stuck(Reason.SERVER_FAILED, f"the pod failed: {pod.evicted}")
     for container in pod.containers:
@@ -78,72 +77,6 @@ def _verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
         if answer is not None:
             return answer
     return _foreign_exit(pod) or _server_verdict(status_input, pod)
-
-
-def _not_scheduled_yet(pod: PodFacts) -> Verdict:
-    """Return what a pod waits for that no scheduler has looked at."""
-    if pod.gates:
-        held_by = f"held by {counted(len(pod.gates), 'scheduling gate')}, {', '.join(pod.gates)}"
-        return waiting(
-            Reason.CREATING,
-            f"{held_by}: a queue such as Kueue removes its gate when it has room. If this takes"
-            " long, check the queue",
-        )
-    return waiting(
-        Reason.CREATING,
-        f"waiting for the scheduler {pod.scheduler}. If this takes long, check that it is"
-        " installed, or correct spec.pod.schedulerName",
-    )
-
-
-def _unschedulable(resource: Resource, pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> Verdict:
-    needed = resource.spec.engine.tensor_parallel_size
-    gpu = resource.spec.pod.gpu.resource_name
-    most = max((node.count(gpu) for node in nodes), default=0)
-    if resource.spec.device == "cuda" and nodes and most < needed:
-        return stuck(
-            Reason.NO_FITTING_NODE,
-            f"a replica needs {needed} {gpu} on one node, but the largest node offers {most}:"
-            " add a larger node, lower spec.engine.tensorParallelSize (see ModelFits), or correct"
-            f" spec.pod.gpu.resourceName. The scheduler reports: {pod.unschedulable}",
-        )
-    if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
-        # Every new claim passes through this; `cache.claim` finds one that cannot be bound.
-        return waiting(
-            Reason.UNSCHEDULABLE,
-            f"waiting for {_claim_of(resource)} to be bound. The scheduler reports:"
-            f" {pod.unschedulable}",
-        )
-    if (too_large := _larger_than_any_node(pod, nodes)) is not None:
-        return stuck(
-            Reason.NO_FITTING_NODE, f"{too_large}. The scheduler reports: {pod.unschedulable}"
-        )
-    requests = ", ".join(f"{name} {amount_text(name, amount)}" for name, amount in pod.requests)
-    asks = f" (it requests {requests})" if requests else ""
-    return stuck(
-        Reason.UNSCHEDULABLE,
-        f"no node can run the pod now{asks}: free or add a node, or change spec.pod, such as its"
-        f" resources.requests. The scheduler reports: {pod.unschedulable}",
-    )
-
-
-def _larger_than_any_node(pod: PodFacts, nodes: tuple[NodeFacts, ...]) -> str | None:
-    """Return what a pod requests of which no node has as much, even if nothing else runs on it."""
-    for name, amount in pod.requests:
-        sizes = [dict(node.size)[name] for node in nodes if name in dict(node.size)]
-        if sizes and max(sizes) < amount:
-            return (
-                f"a replica requests {name} {amount_text(name, amount)}, but the largest node"
-                f" offers {amount_text(name, max(sizes))}: add a larger node, or lower"
-                f" spec.pod.resources.requests.{name}"
-            )
-    return None
-
-
-def _claim_of(resource: Resource) -> str:
-    source = resource.spec.model.source.persistent_volume_claim
-    name = names.cache_claim(resource.name) if source is None else source.claim_name
-    return f"PersistentVolumeClaim {name}"
 
 
 def _container_verdict(
@@ -279,6 +212,8 @@ def _last_end(container: ContainerFacts) -> str:
 
 def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
     container = pod.container(names.CONTAINER)
+    if (failure := _not_set_up(status_input, pod)) is not None:
+        return failure
     unready = next(_unready_foreign(pod), None)
     if container is None or not container.running:
         return waiting(Reason.CREATING, _not_created(status_input, pod))
@@ -292,6 +227,35 @@ def _server_verdict(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
         signal = None  # of the init container, and the server has not been polled yet
     reason = Reason.NOT_READY if container.started else Reason.STARTING
     return waiting(reason, _stage(status_input, reason, pod, signal))
+
+
+def _not_set_up(status_input: StatusInput, pod: PodFacts) -> Verdict | None:
+    """Return what keeps the kubelet from creating containers, which only Events say."""
+    events = status_input.events(pod)
+    if not events.failure:
+        return None
+    reported = f"Kubernetes reports: {events.failure}: {events.message}"
+    if not events.lasting:
+        return waiting(Reason.CREATING, f"the pod's containers are being created. {reported}")
+    if events.failure == "FailedMount" and _ABSENT.search(events.message):
+        return stuck(
+            Reason.CONFIG_MISSING,
+            "a volume cannot be mounted: create the missing object or key, or correct the reference"
+            f" in the resource, such as in spec.pod.volumes. {reported}",
+        )
+    what = (
+        "a volume cannot be mounted" if events.failure in _MOUNTS else "the node cannot set it up"
+    )
+    return stuck(
+        Reason.POD_NOT_SET_UP,
+        f"{what}: correct what the message names, in spec.pod or on the node"
+        f"{_one_node(status_input)}. {reported}",
+    )
+
+
+_ABSENT = re.compile(r'(secret|configmap) "[^"]*" not found|references non-existent')
+"""What the kubelet says of a Secret, a ConfigMap or a key that does not exist."""
+_MOUNTS = {"FailedAttachVolume", "FailedMapVolume", "FailedMount"}
 
 
 def _not_created(status_input: StatusInput, pod: PodFacts) -> str:

@@ -6,7 +6,9 @@ from typing import Literal
 from mistral_operator.api import Reason, ScalingReason, Spec
 from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
+from mistral_operator.status.eligible_nodes import selects_nodes
 from mistral_operator.status.memory import stopped_after
+from mistral_operator.status.scheduling import all_cordoned
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.nodes import NodeFacts
 
@@ -52,10 +54,12 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:
         return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)
-    room = replicas_that_fit(spec, status_input.observed.nodes)
+    room = None
+    if status_input.observed.nodes:
+        room = replicas_that_fit(spec, status_input.nodes)
     most = spec.autoscaling.max_replicas
     if room is not None and room < most:
-        return Limits("True", Reason.TOO_FEW_GPUS, _too_few(spec, room, most))
+        return Limits("True", Reason.TOO_FEW_GPUS, _too_few(status_input, room, most))
     if scaling is not None and reason == ScalingReason.AT_MAXIMUM:
         return Limits("True", Reason.AT_MAXIMUM, scaling.message)
     if scaling is not None and reason == ScalingReason.NO_SIGNALS:
@@ -66,14 +70,14 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
 
 
 def replicas_that_fit(spec: Spec, nodes: tuple[NodeFacts, ...]) -> int | None:
-    """Return how many replicas the GPUs of all nodes hold, None if that is not known.
+    """Return how many replicas the GPUs of some nodes hold, None of a resource without GPUs.
 
-    GPUs that others use count too, since they may be given back.
+    GPUs that others use count too, since they may be given back; those of cordoned nodes do not.
     """
-    if spec.device == "cpu" or not nodes:
+    if spec.device == "cpu":
         return None
     gpu, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
-    return sum(node.count(gpu) // needed for node in nodes)
+    return sum(node.count(gpu) // needed for node in nodes if not node.cordoned)
 
 
 def _effect(status_input: StatusInput) -> str:
@@ -97,11 +101,21 @@ def _paused(status_input: StatusInput) -> str | None:
     return None
 
 
-def _too_few(spec: Spec, room: int, most: int) -> str:
+def _too_few(status_input: StatusInput, room: int, most: int) -> str:
+    spec = status_input.resource.spec
     gpu, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
+    if room:
+        selected = "selected " if selects_nodes(spec) else ""
+        return (
+            f"all {selected}nodes together have room for {counted(room, 'replica')} with {needed}"
+            f" {gpu} each, but spec.autoscaling.maxReplicas is {most}: add nodes, or lower it to"
+            f" {room}"
+        )
+    enough = [node for node in status_input.nodes if node.count(gpu) >= needed]
+    if enough:
+        return all_cordoned(spec, enough)
+    selected = " that spec.pod selects by its labels" if selects_nodes(spec) else ""
     return (
-        f"all nodes together have room for {counted(room, 'replica')} with {needed} {gpu} each, but"
-        f" spec.autoscaling.maxReplicas is {most}: add nodes, or lower it to {room}"
-        if room
-        else f"no node has {needed} {gpu} for a replica: add nodes"
+        f"no node{selected} has {needed} {gpu} for a replica: add nodes. Nodes that an autoscaler"
+        " may add do not count"
     )

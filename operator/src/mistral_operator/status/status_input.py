@@ -1,10 +1,14 @@
 """Everything that a status is made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mistral_operator.api import AutoscalingStatus, Condition, Oom, Resource, Status
 from mistral_operator.api.status import Problem
-from mistral_operator.watch.facts import Observed
+from mistral_operator.status.eligible_nodes import eligible_nodes
+from mistral_operator.watch.facts import Observed, PodFacts
+from mistral_operator.watch.nodes import NodeFacts
+from mistral_operator.watch.pod_events import PodEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,17 @@ class StatusInput:
     """Desired replicas where `oom` lets none run."""
     server_image: str = ""
     """Image of the server where the resource names none."""
+    pod_events: Mapping[str, PodEvents] = field(default_factory=dict)
+    """What Events say of the pods that wait, by pod uid."""
+
+    @property
+    def nodes(self) -> tuple[NodeFacts, ...]:
+        """The nodes that the pods may use, by their labels."""
+        return eligible_nodes(self.resource.spec, self.observed.nodes)
+
+    def events(self, pod: PodFacts) -> PodEvents:
+        """Return what Events say of a pod."""
+        return self.pod_events.get(pod.uid, PodEvents())
 
     def previous_condition(self, kind: str) -> Condition | None:
         """Return a condition as it was last reported."""

@@ -78,6 +78,8 @@ class PodFacts:
     phase: str = "Pending"
     ready: bool = False
     terminating: bool = False
+    since: str = ""
+    """Since when it has its node, or waits for one, as RFC 3339; empty if that is not known."""
     unschedulable: str = ""
     """Message of the scheduler, if no node fits."""
     requests: tuple[tuple[str, Decimal], ...] = ()
@@ -146,10 +148,17 @@ class ClaimFacts:
     storage_class: str | None = None
     bound: bool = False
     """It has a volume, so it may hold a model. Never bound before: it holds nothing."""
+    phase: str = ""
+    """Bound, Pending, also while it waits for the volume that it names, or Lost with its volume."""
     cause: str = ""
     """Why it is not bound, as far as anyone reports it."""
     hopeless: bool = False
     """It is not bound until someone acts."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether pods can mount it."""
+        return self.bound and self.phase not in {"Pending", "Lost"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +215,7 @@ def pod_facts(body: Body) -> PodFacts:
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating="deletionTimestamp" in metadata,
+        since=scheduled.get("lastTransitionTime") or "",
         unschedulable=(
             _not_scheduled(scheduled)
             if scheduled.get("status") == "False" and scheduled.get("reason") != "SchedulingGated"
@@ -316,4 +326,5 @@ def claim_facts(body: Body, uid: str) -> ClaimFacts:
         access_modes=tuple(spec.get("accessModes") or ()),
         storage_class=spec.get("storageClassName"),
         bound=bool(spec.get("volumeName")),
+        phase=(body.get("status") or {}).get("phase", ""),
     )

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from mistral_operator.fit.cards import GIB
 from mistral_operator.fit.suitability import GpuTraits
-from mistral_operator.kube.objects import Body
+from mistral_operator.kube.objects import Body, shared_text
 from mistral_operator.kube.quantities import parse_quantity, quantity_bytes
 
 
@@ -16,13 +16,17 @@ class NodeFacts:
 
     name: str
     allocatable: tuple[tuple[str, int], ...] = ()
-    """Number of each extended resource."""
+    """Number of each extended resource, also of a cordoned node."""
+    cordoned: bool = False
+    """Whether no new pod may run on it."""
     size: tuple[tuple[str, Decimal], ...] = ()
     """Allocatable CPUs, memory and disk, also of a cordoned node."""
     gpu_memory: tuple[tuple[str, int], ...] = ()
     """Memory of one GPU or slice in bytes, by label of GPU feature discovery."""
     gpu_labels: tuple[tuple[str, str], ...] = ()
     """Other labels of GPU feature discovery that decide whether the GPUs can run the model."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """All labels, of which resources select some, without times."""
 
     def count(self, resource: str) -> int:
         """Return the allocatable number of an extended resource."""
@@ -55,20 +59,31 @@ def quantities(texts: Mapping[str, str]) -> Iterator[tuple[str, Decimal]]:
 
 
 def node_facts(body: Body) -> NodeFacts:
-    """Return the facts of a node; a cordoned node has no allocatable resources."""
+    """Return the facts of a node."""
     labels = body["metadata"].get("labels", {})
     allocatable: dict[str, str] = body.get("status", {}).get("allocatable", {})
-    usable = not body.get("spec", {}).get("unschedulable", False)
     extended = sorted((name, _count(text)) for name, text in allocatable.items() if "/" in name)
     return NodeFacts(
         name=body["metadata"]["name"],
-        allocatable=tuple(extended) if usable else (),
+        allocatable=tuple(extended),
+        cordoned=bool(body.get("spec", {}).get("unschedulable", False)),
         size=tuple(
             sorted((name, amount) for name, amount in quantities(allocatable) if name in _NATIVE)
         ),
         gpu_memory=tuple(_gpu_memory(labels)),
         gpu_labels=tuple(_gpu_labels(labels)),
+        labels=tuple(_kept(labels)),
     )
+
+
+def _kept(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the labels; most are the same on all nodes, and take no memory again.
+
+    A label such as nvidia.com/gfd.timestamp would change the facts without a reason.
+    """
+    for key, value in sorted(labels.items()):
+        if not key.endswith("timestamp"):
+            yield shared_text(str(key)), shared_text(str(value))
 
 
 _NATIVE = {"cpu", "memory", "ephemeral-storage"}

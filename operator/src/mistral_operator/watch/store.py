@@ -52,6 +52,8 @@ class LiveChild:
     content: bytes = field(repr=False, compare=False)
     """The content as compressed JSON, which takes a twentieth of the memory of the object."""
     deployment: DeploymentFacts | None = None
+    phase: str = ""
+    """Of a PersistentVolumeClaim, which can lose its volume."""
 
     def object(self) -> dict[str, Any]:
         """Return the content as an object."""
@@ -361,4 +363,5 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
         fingerprint=blake2b(encoded, digest_size=12).hexdigest(),
         content=zlib.compress(encoded, _FASTEST),
         deployment=deployment_facts(body) if kind == kinds.DEPLOYMENT else None,
+        phase=body.get("status", {}).get("phase", "") if kind == kinds.CLAIM else "",
     )

@@ -86,6 +86,12 @@ class Exchange:
     async def close(self) -> Generated:
         """Count and return the result. Call it when the application has returned."""
         self._in_flight(-1)
+        failure = None if self._stream is None else self._stream.failure
+        if failure is not None:
+            request_id = self._question.request_id
+            _log.error(
+                "Request %s failed with status %d: %s", request_id, failure.status, failure.hidden
+            )
         if self._passthrough:
             return self._generated  # an error, which vLLM counts
         self._generated.failed = self._stream is not None and self._stream.failed

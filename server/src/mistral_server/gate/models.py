@@ -26,7 +26,8 @@ class _Models(msgspec.Struct):
 def is_model(scope: Scope) -> bool:
     """Return whether a request retrieves one model."""
     path: str = scope["path"]
-    return scope["method"] == "GET" and path.startswith(f"{_PATH}/")
+    # The server sends no body to HEAD.
+    return scope["method"] in {"GET", "HEAD"} and path.startswith(f"{_PATH}/")
 
 
 class Models:

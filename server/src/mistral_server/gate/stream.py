@@ -7,7 +7,7 @@ import msgspec
 from mistral_server.gate import chunks
 from mistral_server.gate.chunks import DATA, END, Chunk, Shape
 from mistral_server.gate.engine_error_rules import ClientRequest
-from mistral_server.gate.engine_errors import translated_event
+from mistral_server.gate.engine_errors import EngineError, translated_event
 from mistral_server.gate.observer import Observer
 from mistral_server.gate.response import NULL, UNREADABLE, without_token_ids
 
@@ -52,6 +52,8 @@ class Stream:
         """Whether the engine reported an error of its own."""
         self.unreadable = 0
         """Number of events that could not be read and were forwarded unchanged."""
+        self.failure: EngineError | None = None
+        """First failure of the server within the stream, whose cause the client does not see."""
 
     def feed(self, data: bytes) -> bytes:
         """Return the data for the client; an incomplete event is buffered."""
@@ -131,9 +133,7 @@ class Stream:
             self.unreadable += 1
             return event + END
         if event.startswith(_ERROR):
-            error = translated_event(event[len(DATA) :], self._question)
-            self.failed = self.failed or error is None or error.status >= 500
-            return event + END if error is None else DATA + error.body() + END
+            return self._read_error(event)
         pieces = [choice.piece() for choice in chunk.choices]
         for choice, piece in zip(chunk.choices, pieces, strict=True):
             self._observer.add(choice.index, piece)
@@ -150,6 +150,15 @@ class Stream:
         if not self._observer.options.own_token_ids:
             event = without_token_ids(event)
         return (self._with_accurate_finish(chunk, event) if self._accurate_finish else event) + END
+
+    def _read_error(self, event: bytes) -> bytes:
+        error = translated_event(event[len(DATA) :], self._question)
+        self.failed = self.failed or error is None or error.status >= 500
+        if error is None:
+            return event + END
+        if error.hidden and self.failure is None:
+            self.failure = error
+        return DATA + error.body() + END
 
     def _with_accurate_finish(self, chunk: Chunk, event: bytes) -> bytes:
         """Report `length` for a stopped loop and a truncated call."""
