@@ -41,7 +41,7 @@ def login(**arguments: Any) -> kopf.ConnectionInfo | None:
     """Return the identity and the proxy of `kube/credentials.py`.
 
     Kopf calls this again when a token expires. Its session follows redirects, which only the API
-    server can send here: all watched kinds are its own, and Kopf never asks for a pod's port.
+    server can send here: all watched kinds are its own, and Kopf requests no pod's port.
     """
     info = _service_account() or kopf.login_with_kubeconfig(**arguments)
     if info is None or info.proxy_url:
