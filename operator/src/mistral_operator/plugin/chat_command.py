@@ -88,7 +88,10 @@ async def _answer(
     session: aiohttp.ClientSession, url: str, body: dict[str, object]
 ) -> AsyncIterator[str]:
     """Print a response while it arrives, and yield its parts."""
-    async with session.post(f"{url}/chat/completions", json=body) as response:
+    # A redirect of a pod would be followed from this machine.
+    async with session.post(
+        f"{url}/chat/completions", json=body, allow_redirects=False
+    ) as response:
         if response.status >= 300:
             raise click.ClickException(
                 printable(error_of_answer(response.status, await response.text()))
