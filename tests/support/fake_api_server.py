@@ -85,6 +85,8 @@ class FakeApiServer:
     after_write: Hook | None = None
     before_read: Callable[[str], ApiError | None] = lambda _: None
     """Returns why a read of a path is rejected."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of responses."""
     texts: dict[str, str] = field(default_factory=dict)
     """Logs, and what pods serve by way of the API server, by path."""
 
@@ -106,7 +108,7 @@ class FakeApiServer:
         try:
             if request.path in self.texts and (error := self.before_read(request.path)) is None:
                 return web.Response(text=self.texts[request.path])
-            return web.json_response(await self.answer(received, text))
+            return web.json_response(await self.answer(received, text), headers=self.headers)
         except ApiError as error:
             return web.json_response(error.document, status=error.status)
 

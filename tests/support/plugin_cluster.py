@@ -164,7 +164,14 @@ def serving(objects: Objects, *, forbidden: Iterable[str] = ()) -> FakeApiServer
         objects: by any name.
         forbidden: plurals of kinds that the user may not read.
     """
-    server = FakeApiServer(optional_kinds=(*kinds.OPTIONAL_KINDS, kinds.PROMETHEUS))
+    server = FakeApiServer(
+        optional_kinds=(
+            *kinds.OPTIONAL_KINDS,
+            kinds.PROMETHEUS,
+            kinds.PROMETHEUS_AGENT,
+            kinds.VM_AGENT,
+        )
+    )
     for kind, body in objects.values():
         server.objects.create(kind, body)
     plurals = set(forbidden)
@@ -303,6 +310,60 @@ MISTAKES: dict[str, Mistake] = {
         changed("limits", spec={"limits": [{"type": "Container", "max": {"memory": "4Gi"}}]}),
         f"LimitRange {NAMESPACE}/limits",
         "allows memory 4Gi for a container, and container server of",
+    ),
+    "a quota allows no pods": (
+        changed("quota", spec={"hard": {"pods": "0"}}),
+        f"ResourceQuota {NAMESPACE}/gpus",
+        "allows pods 0, and a replica of",
+    ),
+    "a quota allows no count/deployments.apps": (
+        changed("quota", spec={"hard": {"count/deployments.apps": "0"}}),
+        f"ResourceQuota {NAMESPACE}/gpus",
+        "allows count/deployments.apps 0, and a replica of",
+    ),
+    "a quota allows no persistentvolumeclaims": (
+        changed("quota", spec={"hard": {"persistentvolumeclaims": "0"}}),
+        f"ResourceQuota {NAMESPACE}/gpus",
+        "allows persistentvolumeclaims 0, and a replica of",
+    ),
+    "a LimitRange limits pods": (
+        changed("limits", spec={"limits": [{"type": "Pod", "max": {"nvidia.com/gpu": "1"}}]}),
+        f"LimitRange {NAMESPACE}/limits",
+        "allows nvidia.com/gpu 1 for a pod, and",
+    ),
+    "a LimitRange requires limits of pods": (
+        changed("limits", spec={"limits": [{"type": "Pod", "max": {"ephemeral-storage": "1Gi"}}]}),
+        f"LimitRange {NAMESPACE}/limits",
+        "requires a limit of ephemeral-storage for a pod",
+    ),
+    "a LimitRange requires requests of pods": (
+        changed("limits", spec={"limits": [{"type": "Pod", "min": {"hugepages-2Mi": "1Gi"}}]}),
+        f"LimitRange {NAMESPACE}/limits",
+        "requires hugepages-2Mi 1Gi for a pod",
+    ),
+    "a LimitRange limits claims": (
+        changed(
+            "limits",
+            spec={"limits": [{"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]},
+        ),
+        f"LimitRange {NAMESPACE}/limits",
+        "allows storage 1Gi for a claim, and",
+    ),
+    "all GPUs are tainted": (
+        changed("node", spec={"taints": [{"key": "team", "value": "a", "effect": "NoSchedule"}]}),
+        NODE,
+        "has the taint team=a:NoSchedule",
+    ),
+    "a policy leaves the operator nothing but DNS": (
+        added(
+            kinds.NETWORK_POLICY,
+            merged(
+                closing_policy(SYSTEM, "Egress"),
+                {"spec": {"egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}]}},
+            ),
+        ),
+        f"NetworkPolicy {SYSTEM}/deny-all",
+        "keeps the operator from the API server",
     ),
     "a webhook has no Service": (
         without("service"),

@@ -57,9 +57,25 @@ SECRETS = [
     f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----",
     f"-----BEGIN RSA PRIVATE KEY----- {CANARY}",
     f"x-api-key: {CANARY}",
+    f"AccountName=a;AccountKey={CANARY}==",
+    f"SharedAccessKey={CANARY}",
+    f"AWS_ACCESS_KEY_ID={CANARY}",
+    f"passphrase: {CANARY}",
+    f"pwd: {CANARY}",
+    f"client-key-data: {CANARY}",
+    f'{{"auths": {{"registry": {{"auth": "{CANARY}"}}}}}}',
+    "--token canary-without-digits",
     f"the value is {CANARY}",
 ]
 """The last one is a secret because it is known to be."""
+
+KEYS = ["AKIA" + "IOSFODNN7EXAMPLE", "AIza" + "SyA1234567890abcdefghijklmnopqrstuv"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_of_a_cloud_is_hidden(key: str) -> None:
+    assert public_text(f"with {key}", 500) == "with [hidden]"
+
 
 HARMLESS = [
     "401 Unauthorized: the authorization of the hub failed, see its log",

@@ -3,9 +3,10 @@
 import pytest
 
 from builders import NAMESPACE
+from harmless_clusters import HARMLESS, Change
 from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.names import LABEL_NAME
-from mistral_operator.plugin.doctor import Finding, diagnose
+from mistral_operator.plugin.doctor import Finding, Snapshot, all_clear, diagnose
 from mistral_operator.plugin.read_snapshot import SnapshotReader
 from mistral_operator.plugin.reader import Reader
 from plugin_cluster import MISTAKES, SYSTEM, Mistake, Objects, changed, healthy, serving
@@ -13,14 +14,22 @@ from plugin_cluster import MISTAKES, SYSTEM, Mistake, Objects, changed, healthy,
 INSTALLATION = ("definition", "operator", "activator", "lease", "resource", "monitor")
 
 
+async def snapshot_of(
+    objects: Objects, *forbidden: str, operator_namespace: str | None = None
+) -> tuple[Snapshot, list[str]]:
+    """Return a snapshot of a cluster, and what could not be read."""
+    async with serving(objects, forbidden=forbidden).cluster() as cluster:
+        reader = Reader(cluster)
+        snapshot = await SnapshotReader(reader, NAMESPACE, operator_namespace).read()
+    return snapshot, reader.notes
+
+
 async def findings(
     objects: Objects, *forbidden: str, operator_namespace: str | None = None
 ) -> tuple[list[Finding], list[str]]:
     """Return what is found in a cluster, and what could not be read."""
-    async with serving(objects, forbidden=forbidden).cluster() as cluster:
-        reader = Reader(cluster)
-        snapshot = await SnapshotReader(reader, NAMESPACE, operator_namespace).read()
-    return diagnose(snapshot), reader.notes
+    snapshot, notes = await snapshot_of(objects, *forbidden, operator_namespace=operator_namespace)
+    return diagnose(snapshot), notes
 
 
 async def test_nothing_is_wrong_with_a_healthy_cluster() -> None:
@@ -45,6 +54,24 @@ async def test_a_mistake_is_found_with_its_object_and_a_remedy(mistake: Mistake)
     assert [one for one in results if one.object == subject and sentence in str(one)], results
     assert {one.object for one in results} == {subject}, results
     assert notes == []
+
+
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
+async def test_what_looks_odd_and_works_is_no_mistake(change: Change) -> None:
+    objects = healthy(now_text())
+    change(objects)
+
+    assert await findings(objects) == ([], [])
+
+
+async def test_the_time_is_of_the_api_server() -> None:
+    objects = healthy("2026-03-01T11:00:00.000000Z")
+    server = serving(objects)
+    server.headers = {"Date": "Sun, 01 Mar 2026 11:00:05 GMT"}
+    async with server.cluster() as cluster:
+        snapshot = await SnapshotReader(Reader(cluster), NAMESPACE, None).read()
+
+    assert diagnose(snapshot) == []
 
 
 async def test_an_operator_of_another_name_is_found_in_its_namespace() -> None:
@@ -89,3 +116,42 @@ async def test_a_user_without_any_right_learns_of_no_mistake() -> None:
 
     assert results == []
     assert len(notes) >= len(FORBIDDEN)
+
+
+BEFORE = {name: one for name, one in healthy("").items() if name not in INSTALLATION}
+CONCLUSIONS = {
+    "all is read": (None, [], "no problems found"),
+    "nothing is installed": (BEFORE, [], "no problems found; the operator is not installed"),
+    "a tenant sees endpoints": (
+        None,
+        ["customresourcedefinitions", "deployments"],
+        "no problems found in what you may read",
+    ),
+    "a tenant before the first endpoint": (
+        BEFORE,
+        ["customresourcedefinitions"],
+        "no problems found in what you may read; whether the operator is installed is not known",
+    ),
+    "the operator may not be looked for": (
+        BEFORE,
+        ["deployments"],
+        "no problems found in what you may read; whether the operator is installed is not known",
+    ),
+    "no right at all": (
+        None,
+        ["api", "apis"],
+        "no problems found in what you may read; whether the operator is installed is not known",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("objects", "forbidden", "sentence"), CONCLUSIONS.values(), ids=CONCLUSIONS
+)
+async def test_the_conclusion_says_how_much_was_read(
+    objects: Objects | None, forbidden: list[str], sentence: str
+) -> None:
+    snapshot, notes = await snapshot_of(objects or healthy(now_text()), *forbidden)
+
+    assert diagnose(snapshot) == []
+    assert all_clear(snapshot, notes) == sentence

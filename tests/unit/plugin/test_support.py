@@ -1,18 +1,23 @@
 """`kubectl msd support` collects everything but secrets."""
 
+import base64
+import json
 import stat
 import tarfile
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from builders import NAME, NAMESPACE, NOW
+from builders import NAME, NAMESPACE, NOW, Object
 from fake_api_server import FakeApiServer
 from fake_objects import ApiError
 from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.hidden_parts import hidden_values, visible_names
 from mistral_operator.plugin.read_endpoint import EndpointMissing
 from mistral_operator.plugin.reader import Reader
-from mistral_operator.plugin.redaction import public_lines, public_object, values_of_variables
+from mistral_operator.plugin.redaction import public_lines, public_object
+from mistral_operator.plugin.secret_forms import forms_of
 from mistral_operator.plugin.support import Collector, write_archive
 from planted_secrets import POD, SECRETS, planted, secret, variables
 
@@ -143,7 +148,106 @@ def test_settings_of_the_operator_are_kept() -> None:
     body = {"metadata": {"name": "a"}, "spec": {"env": [*own, *foreign]}}
 
     assert public_object(body)["spec"]["env"] == [*own, {"name": "TOKEN_FILE", "value": "[hidden]"}]
-    assert list(values_of_variables(body)) == ["a-secret"]
+    assert hidden_values(body) == ["a-secret"]
+
+
+def test_settings_that_have_variables_and_annotations_of_pods_hide_them() -> None:
+    pods = {
+        "env": variables("HUB_USER", "hushhush"),
+        "annotations": {"vault.example/role": "sekrit-note"},
+        "priorityClassName": "high",
+    }
+    own = variables("MISTRAL_OPERATOR_ENDPOINT_PODS", json.dumps(pods))
+    body = {"metadata": {"name": "a"}, "spec": {"env": own}}
+
+    (shown,) = public_object(body)["spec"]["env"]
+
+    assert json.loads(shown["value"]) == {
+        "env": variables("HUB_USER", "[hidden]"),
+        "annotations": {"vault.example/role": "[hidden]"},
+        "priorityClassName": "high",
+    }
+    assert hidden_values(body) == ["hushhush"]
+
+
+VALUE = 'alpha line/one\nbravo-"line"\\two\n  tab\there ü'
+REPEATED = {
+    "each line": VALUE,
+    "JSON": json.dumps(VALUE),
+    "JSON as text": json.dumps(VALUE, ensure_ascii=False),
+    "JSON within JSON": json.dumps(json.dumps(VALUE)),
+    "a representation": repr(VALUE),
+    "a URL": quote(VALUE, safe=""),
+    "a path": quote(VALUE),
+    "a form": quote_plus(VALUE),
+    "base64": base64.b64encode(VALUE.encode()).decode(),
+    "base64 of a URL": base64.urlsafe_b64encode(VALUE.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("log", REPEATED.values(), ids=REPEATED)
+def test_a_value_of_several_lines_is_hidden_in_every_form(log: str) -> None:
+    lines = log.splitlines()
+    text = "".join(f"2026-03-01T11:00:00Z {line}\n" for line in lines)
+
+    shown = public_lines(text, forms_of([VALUE]))
+
+    assert [one.split(" ", 1)[1].strip(" \"'\\=") for one in shown.splitlines()] == (
+        ["[hidden]"] * len(lines)
+    )
+
+
+def test_a_word_that_is_a_value_hides_no_names() -> None:
+    env = variables("COMPONENT", "server", "MODE", "Running")
+    body = {
+        "metadata": {"name": "server-1", "labels": {"app": "server"}},
+        "spec": {"containers": [{"name": "server", "env": env}]},
+        "status": {"phase": "Running", "message": "server failed"},
+    }
+
+    shown = public_object(body, forms_of(hidden_values(body)))
+
+    assert shown["metadata"] == body["metadata"]
+    assert shown["spec"]["containers"][0]["name"] == "server"
+    assert shown["status"] == {"phase": "Running", "message": "[hidden] failed"}
+    assert {"server", "Running"} <= {*visible_names(body)}
+
+
+def test_short_values_are_words() -> None:
+    assert forms_of(["a\nb", "12345", ""]) == ()
+
+
+BESIDE: dict[str, Object] = {
+    "an option": {"args": ["--port", "8000", "--db-password", "[hidden]", "--verbose"]},
+    "an option without a value": {"args": ["--api-key", "--verbose"]},
+    "headers of a probe": {"httpHeaders": [{"name": "X-Team", "value": "[hidden]"}]},
+    "a pair": {
+        "parameters": [{"name": "sasToken", "value": "[hidden]"}, {"name": "a", "value": "b"}]
+    },
+    "a volume": {"csi": {"driver": "blob", "volumeAttributes": {"any": "[hidden]"}}},
+    "a key": {"clientSecret": "[hidden]", "accountKey": "[hidden]", "passwords": ["[hidden]"]},
+    "names of Secrets": {
+        "apiKeys": {"secret": "callers"},
+        "tokenSecret": "hub",
+        "secretName": "tls",
+        "secretKeyRef": {"name": "hub", "key": "token"},
+        "maxTokens": "7",
+    },
+}
+
+
+@pytest.mark.parametrize("shown", BESIDE.values(), ids=BESIDE)
+def test_a_value_beside_the_name_of_a_secret_is_hidden(shown: Object) -> None:
+    body = json.loads(json.dumps(shown).replace("[hidden]", "Hunter2Hunter"))
+
+    assert public_object({"metadata": {}, **body}) == {"metadata": {}, **shown}
+    assert set(hidden_values(body)) <= {"Hunter2Hunter"}
+
+
+def test_the_rest_of_a_private_key_is_hidden() -> None:
+    assert public_lines("MIIE\nx 9a==\n-----END PRIVATE KEY-----\nb") == (
+        "[hidden]\n[hidden]\n[hidden]\nb\n"
+    )
 
 
 def test_a_line_of_a_log_stays_one_line() -> None:

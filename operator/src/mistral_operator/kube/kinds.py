@@ -94,6 +94,8 @@ MUTATING_WEBHOOK = Kind(
 )
 SECRET = Kind("v1", "Secret", "secrets")
 PROMETHEUS = Kind("monitoring.coreos.com/v1", "Prometheus", "prometheuses")
+PROMETHEUS_AGENT = Kind("monitoring.coreos.com/v1alpha1", "PrometheusAgent", "prometheusagents")
+VM_AGENT = Kind("operator.victoriametrics.com/v1beta1", "VMAgent", "vmagents")
 
 READ_BY_USERS = (
     NAMESPACE,

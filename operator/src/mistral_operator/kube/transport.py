@@ -20,9 +20,10 @@ from yarl import URL
 from mistral_operator.kube.availability import Availability
 from mistral_operator.kube.credentials import load_configuration
 from mistral_operator.kube.documents import OBJECT, Decoder, NotADocument
-from mistral_operator.kube.errors import Unavailable
+from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import Fence
+from mistral_operator.kube.redirects import Redirected, reject_redirects
 from mistral_operator.metrics import API_REQUESTS
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,17 @@ class Transport:
 
     def __init__(self, client: ApiClient, fence: Fence | None = None) -> None:
         self.client = client
+        # Read at the first request; the official client has no option for it.
+        client.configuration.client_session_kwargs = {
+            **(client.configuration.client_session_kwargs or {}),
+            "middlewares": (reject_redirects,),
+        }
         self.fence = fence or Fence()
         """Blocks writes while this replica may have lost the Lease."""
         self.availability = Availability()
         """Availability of the API server."""
+        self.date: str | None = None
+        """Header Date of the last response: the time of the API server."""
 
     @classmethod
     async def connect(
@@ -130,6 +138,8 @@ class Transport:
         except _NO_RESPONSE as error:
             # Whether the API server is available is judged by requests: a proxy may hold streams.
             raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
+        except Redirected as error:
+            raise ClusterError(error.status, str(error), request) from error
         API_REQUESTS.labels(method="GET", status=str(response.status)).inc()
         try:
             if response.status >= 300:
@@ -199,7 +209,10 @@ class Transport:
         except _NO_RESPONSE as error:
             self.availability.record_failure(error)
             raise Unavailable(0, f"{type(error).__name__}: {error}", request) from error
+        except Redirected as error:
+            raise ClusterError(error.status, str(error), request) from error
         API_REQUESTS.labels(method=method, status=str(response.status)).inc()
+        self.date = response.headers.get("Date")
         if response.status >= 300:
             self.availability.record_response()
             raise error_of(response.status, response.headers, text, request)

@@ -2,7 +2,7 @@
 
 import click
 
-from mistral_operator.plugin.doctor import Snapshot, diagnose
+from mistral_operator.plugin.doctor import Snapshot, all_clear, diagnose
 from mistral_operator.plugin.options import cluster_options, echo_notes
 from mistral_operator.plugin.read_snapshot import SnapshotReader
 from mistral_operator.plugin.reader import Reader
@@ -31,5 +31,4 @@ def doctor(operator_namespace: str | None, **access: str | None) -> None:
     echo_notes("not checked", notes)
     if findings:
         raise SystemExit(1)
-    suffix = "" if snapshot.is_installed else "; the operator is not installed"
-    click.echo(f"no problems found{suffix}")
+    click.echo(all_clear(snapshot, notes))

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from mistral_operator.kube import kinds, names
-from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body
 from mistral_operator.kube.transport import Object
@@ -47,7 +46,7 @@ class SnapshotReader:
         return await self._with_details(
             Snapshot(
                 namespace=self._namespace,
-                now=now_text(),
+                now=self._reader.now(),
                 version=program_version(),
                 nodes=await self._all(kinds.NODE),
                 resources=await self._within(kinds.RESOURCE),
@@ -62,8 +61,9 @@ class SnapshotReader:
                 definition_is_readable=definitions is not None,
                 operators=await self._of_installation(_OPERATOR, "run"),
                 activators=await self._of_installation(_ACTIVATOR, "activate"),
-                webhooks=await self._webhooks(),
-                prometheuses=await self._all(kinds.PROMETHEUS),
+                webhooks=await self._listed(kinds.VALIDATING_WEBHOOK, kinds.MUTATING_WEBHOOK),
+                prometheuses=await self._listed(kinds.PROMETHEUS, kinds.PROMETHEUS_AGENT),
+                victoria_agents=await self._all(kinds.VM_AGENT),
             )
         )
 
@@ -93,15 +93,16 @@ class SnapshotReader:
             None if listed is None else [one for one in listed if selector or runs(one, command)]
         )
 
-    async def _webhooks(self) -> Bodies | None:
-        configurations = list[Body]()
-        for kind in (kinds.VALIDATING_WEBHOOK, kinds.MUTATING_WEBHOOK):
+    async def _listed(self, *several: Kind) -> Bodies | None:
+        """Return objects of several kinds, each with its kind; None if one may not be read."""
+        bodies = list[Body]()
+        for kind in several:
             listed = await self._reader.all(kind)
             if listed is None:
                 return None
             # Objects of a list do not say their kind.
-            configurations += [{**one, "kind": kind.kind} for one in listed]
-        return tuple(configurations)
+            bodies += [{**one, "kind": kind.kind} for one in listed]
+        return tuple(bodies)
 
     async def _policies(self, namespaces: Iterable[str]) -> Bodies:
         policies = [await self._reader.all(kinds.NETWORK_POLICY, one) for one in namespaces]

@@ -1,8 +1,11 @@
 """Reads the cluster with the permissions of the user, and notes what these do not allow."""
 
 import asyncio
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.clock import now_text
 from mistral_operator.kube.documents import LONGEST_TEXT, TEXT
 from mistral_operator.kube.errors import ClusterError, KindMissing, Unavailable
 from mistral_operator.kube.kinds import EVENT, POD, Kind
@@ -42,6 +45,16 @@ class Reader:
         public = public_text(text, _LONGEST_NOTE)
         if public not in self.notes:
             self.notes.append(public)
+
+    def now(self) -> str:
+        """Return the time of the API server, to which all timestamps of objects are near.
+
+        The clock of this machine may be another, and is used only if no response had a time.
+        """
+        try:
+            return parsedate_to_datetime(self.cluster.date or "").astimezone(UTC).isoformat()
+        except ValueError:
+            return now_text()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """Return an object, None if it does not exist or may not be read.

@@ -21,6 +21,7 @@ from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.plugin.endpoint_document import public_signals
 from mistral_operator.plugin.endpoint_text import endpoint_text
+from mistral_operator.plugin.hidden_parts import hidden_values, visible_names
 from mistral_operator.plugin.options import LONGEST_NOTE
 from mistral_operator.plugin.read_endpoint import (
     pods_of,
@@ -34,8 +35,8 @@ from mistral_operator.plugin.redaction import (
     public_document,
     public_lines,
     public_object,
-    values_of_variables,
 )
+from mistral_operator.plugin.secret_forms import forms_of
 from mistral_server.contract import public_text
 
 _CHILDREN = (*kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
@@ -88,7 +89,7 @@ class Collector:
         body = await resource_of(self._reader, self._key)
         pods = await pods_of(self._reader, self._key)
         installed = await self._installation()
-        self._secrets = tuple({*values_of_variables([body, *pods, *installed])})
+        self._secrets = _secrets([body, *pods, *installed])
         self._add_object("resource.yaml", body, kinds.RESOURCE)
         await self._add_children()
         await self._add_events(body, pods)
@@ -171,7 +172,10 @@ class Collector:
         self._add_object(f"operator/{metadata['name']}.yaml", deployment, kinds.DEPLOYMENT)
         match_labels = deployment["spec"]["selector"].get("matchLabels") or {}
         selector = ",".join(f"{key}={value}" for key, value in sorted(match_labels.items()))
-        for pod in await self._reader.all(kinds.POD, metadata["namespace"], selector) or ():
+        pods = await self._reader.all(kinds.POD, metadata["namespace"], selector) or []
+        # A webhook may have added variables that the Deployment has not.
+        self._secrets = tuple({*self._secrets, *_secrets(pods)})
+        for pod in pods:
             self._add_object(f"operator/{pod['metadata']['name']}.yaml", pod, kinds.POD)
             await self._add_logs(pod, f"operator/{pod['metadata']['name']}")
 
@@ -193,6 +197,11 @@ class Collector:
         endpoint = await read_endpoint(self._reader, self._key)
         text = endpoint_text(endpoint, self._reader.notes, self._now)
         self._add_text("status.txt", text)
+
+
+def _secrets(bodies: list[Any]) -> tuple[str, ...]:
+    """Return what is hidden in logs: not a value that is also a name, such as `server`."""
+    return forms_of({*hidden_values(bodies)} - {*visible_names(bodies)})
 
 
 def _images(template: Mapping[str, Any]) -> list[str]:

@@ -40,8 +40,9 @@ def register(registry: kopf.OperatorRegistry, sink: Sink, watched: Iterable[Kind
 def login(**arguments: Any) -> kopf.ConnectionInfo | None:
     """Return the identity and the proxy of `kube/credentials.py`.
 
-    Kopf calls this again when a token expires. Its watches cannot impersonate, as the requests of a
-    kubeconfig with `as` do: they only read.
+    Kopf calls this again when a token expires. Its session follows redirects, which only the API
+    server can send here: all watched kinds are its own, and Kopf requests no pod's port. Its
+    watches cannot impersonate, as the requests of a kubeconfig with `as` do: they only read.
     """
     info = _service_account() or kopf.login_with_kubeconfig(**arguments)
     if info is None or info.proxy_url:

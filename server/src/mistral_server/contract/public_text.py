@@ -37,8 +37,10 @@ _SECRETS = (
     (re.compile(r"\b(bearer)[ +:=]{1,20}[^\s\"',;]{4,5000}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(
-            r"(?P<name>(?:password|passwd|secret|token|api[-_]?key|private[-_]?key|credential)"
-            r"(?:[-_](?:access[-_])?(?:key|value|v?\d{1,3}))?)"
+            r"(?P<name>(?:password|passwd|passphrase|\bpwd|secret|token|credential"
+            r"|(?:api|private|access|account|shared[-_]?access|client)[-_]?key"
+            r"|(?<=[\"'])auth(?=\\{0,3}[\"']))"
+            r"(?:[-_](?:access[-_])?(?:key|value|data|id|v?\d{1,3}))?)"
             rf"(?P<is>{_ASSIGNED})"
             rf"(?:{_QUOTED}|(?:(?:basic|digest|bearer)\s{{1,3}})?(?:[^\s\"',;&)\]}}]|,(?=\S)){{1,5000}})",
             re.IGNORECASE,
@@ -47,8 +49,8 @@ _SECRETS = (
     ),
     (
         re.compile(
-            r"(--[\w-]{0,40}(?:password|secret|token|api[-_]?key) {1,3})"
-            r"(?=\S{0,200}\d)[^\s\"',;]{6,5000}",
+            r"(--[\w-]{0,40}(?:password|passphrase|secret|token|api[-_]?key) {1,3})"
+            r"[^\s\"',;]{6,5000}",
             re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",
@@ -60,6 +62,8 @@ _SECRETS = (
         ),
         HIDDEN,
     ),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,128}\b"), HIDDEN),
+    (re.compile(r"\bAIza[A-Za-z0-9_-]{30,200}"), HIDDEN),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,5000}\.[A-Za-z0-9_.-]{8,5000}"), HIDDEN),
     (
         re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)(?:(?!-----END).){1,10000}"),

@@ -115,7 +115,7 @@ class EngineClient:
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._session.request(
-                method, self._base + path, json=body, timeout=timeout
+                method, self._base + path, json=body, timeout=timeout, allow_redirects=False
             ) as response:
                 text = await _bounded(response)
                 return EngineResponse(response.status, text)

@@ -4,7 +4,7 @@ Each check takes a `Snapshot` and yields findings. What may not be read is None 
 check of it finds nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from mistral_operator.plugin.doctor.admission import rejected_pods, unanswered_webhooks
 from mistral_operator.plugin.doctor.amounts import limit_ranges, quotas
@@ -21,6 +21,7 @@ from mistral_operator.plugin.doctor.nodes import drivers, gpus, labels, unready
 from mistral_operator.plugin.doctor.references import secrets, storage_classes
 from mistral_operator.plugin.doctor.reported import degraded, unreported
 from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot
+from mistral_operator.plugin.doctor.taints import taints
 
 Check = Callable[[Snapshot], Iterator[Finding]]
 
@@ -35,6 +36,7 @@ ALL_CHECKS: tuple[Check, ...] = (
     labels,
     drivers,
     unready,
+    taints,
     storage_classes,
     secrets,
     quotas,
@@ -48,9 +50,25 @@ ALL_CHECKS: tuple[Check, ...] = (
 )
 """In the order in which causes are worth correcting: the installation, the nodes, the namespace."""
 
-__all__ = ["ALL_CHECKS", "Finding", "Snapshot", "diagnose"]
+__all__ = ["ALL_CHECKS", "Finding", "Snapshot", "all_clear", "diagnose"]
 
 
 def diagnose(snapshot: Snapshot) -> list[Finding]:
     """Return all findings."""
     return [finding for check in ALL_CHECKS for finding in check(snapshot)]
+
+
+def all_clear(snapshot: Snapshot, notes: Collection[str]) -> str:
+    """Return the sentence for a diagnosis without findings.
+
+    Args:
+        snapshot: what was diagnosed.
+        notes: what could not be read.
+    """
+    scope = " in what you may read" if notes else ""
+    installed = {
+        True: "",
+        False: "; the operator is not installed",
+        None: "; whether the operator is installed is not known",
+    }[snapshot.is_installed]
+    return f"no problems found{scope}{installed}"

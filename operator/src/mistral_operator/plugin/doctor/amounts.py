@@ -24,6 +24,18 @@ class _Need(NamedTuple):
     """CPU and memory without a limit in a container."""
 
 
+_OBJECTS = (
+    *("pods", "count/pods", "count/deployments.apps", "count/replicasets.apps"),
+    *("services", "count/services"),
+)
+"""Objects of which every endpoint has at least one."""
+
+_CLAIMS = ("persistentvolumeclaims", "count/persistentvolumeclaims")
+
+_SCOPES = {"Container": "a container", "Pod": "a pod", "PersistentVolumeClaim": "a claim"}
+"""What a limit is for, by its type."""
+
+
 def quotas(snapshot: Snapshot) -> Iterator[Finding]:
     """Find quotas that reject the first replica of an endpoint."""
     defaults = _defaults(snapshot.limit_ranges or ())
@@ -52,8 +64,8 @@ def _beyond(
         elif resource in amounts and most is not None and amounts[resource] > most:
             yield Finding(
                 quota,
-                f"allows {key} {amount_text(resource, most)}, and a replica of {need.endpoint}"
-                f" needs {amount_text(resource, amounts[resource])}",
+                f"allows {key} {_text(resource, most)}, and a replica of {need.endpoint}"
+                f" needs {_text(resource, amounts[resource])}",
                 "raise the quota",
             )
 
@@ -62,11 +74,23 @@ def limit_ranges(snapshot: Snapshot) -> Iterator[Finding]:
     """Find limits that reject a container of an endpoint."""
     for body in snapshot.limit_ranges or ():
         for limit in body.get("spec", {}).get("limits") or ():
-            if limit.get("type") != "Container":
-                continue
             for name, spec in snapshot.planned():
-                for container in containers(spec):
-                    yield from _outside(name_of("LimitRange", body), limit, name, container)
+                for one in _limited(str(limit.get("type")), name, spec):
+                    yield from _outside(name_of("LimitRange", body), limit, name, one)
+
+
+def _limited(kind: str, endpoint: str, spec: Spec) -> list[Body]:
+    """Return what a limit of a type is compared with, each as a container."""
+    need = _need(endpoint, spec)
+    match kind:
+        case "Container":
+            return containers(spec)
+        case "Pod":
+            return [{"resources": {"requests": need.requests, "limits": need.limits}}]
+        case "PersistentVolumeClaim" if spec.cache is not None:
+            return [{"resources": {"requests": {"storage": spec.cache.size}}}]
+        case _:
+            return []
 
 
 def _outside(
@@ -74,31 +98,44 @@ def _outside(
 ) -> Iterator[Finding]:
     resources = container.get("resources") or {}
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-    subject = f"container {container['name']} of {endpoint}"
+    kind = str(limit["type"])
+    scope = _SCOPES[kind]
+    subject = f"container {container['name']} of {endpoint}" if kind == "Container" else endpoint
+    for resource in (limit.get("max") or {}) if kind == "Pod" else ():
+        if resource not in limits:
+            yield Finding(
+                limit_range,
+                f"requires a limit of {resource} for a pod, and {subject} has none",
+                f"set {_PODS}.limits.{resource}",
+            )
     for resource, allowed in (limit.get("max") or {}).items():
         most = _quantity(allowed)
         amount = _quantity(limits.get(resource, requests.get(resource)))
         if most is not None and amount is not None and amount > most:
             yield Finding(
                 limit_range,
-                f"allows {resource} {amount_text(resource, most)} for a container, and {subject}"
-                f" has {amount_text(resource, amount)}",
-                f"raise the limit, or lower {_field_of(container)}.limits.{resource}",
+                f"allows {resource} {_text(resource, most)} for {scope}, and {subject}"
+                f" has {_text(resource, amount)}",
+                f"raise the limit, or lower {_field_of(container, kind, 'limits', resource)}",
             )
     for resource, allowed in (limit.get("min") or {}).items():
         least, amount = _quantity(allowed), _quantity(requests.get(resource))
+        if amount is None and kind == "Pod":
+            amount = Decimal(0)  # of a container the minimum is the default
         if least is not None and amount is not None and amount < least:
             yield Finding(
                 limit_range,
-                f"requires {resource} {amount_text(resource, least)} for a container, and"
-                f" {subject} requests {amount_text(resource, amount)}",
-                f"lower the minimum, or raise {_field_of(container)}.requests.{resource}",
+                f"requires {resource} {_text(resource, least)} for {scope}, and"
+                f" {subject} requests {_text(resource, amount)}",
+                f"lower the minimum, or raise {_field_of(container, kind, 'requests', resource)}",
             )
 
 
-def _field_of(container: Body) -> str:
-    is_fetching = container["name"] == FETCH_CONTAINER
-    return "spec.pod.fetchResources" if is_fetching else _PODS
+def _field_of(container: Body, kind: str, amounts: str, resource: str) -> str:
+    if kind == "PersistentVolumeClaim":
+        return "spec.cache.size"
+    is_fetching = container.get("name") == FETCH_CONTAINER
+    return f"{'spec.pod.fetchResources' if is_fetching else _PODS}.{amounts}.{resource}"
 
 
 def _need(name: str, spec: Spec) -> _Need:
@@ -113,6 +150,10 @@ def _need(name: str, spec: Spec) -> _Need:
                 total[resource] = max(
                     total.get(resource, Decimal(0)), _quantity(text) or Decimal(0)
                 )
+    if spec.cache is not None:
+        requests["storage"] = _quantity(spec.cache.size) or Decimal(0)
+    counted = (*_OBJECTS, *(_CLAIMS if spec.cache is not None else ()))
+    requests.update(dict.fromkeys(counted, Decimal(1)))
     return _Need(name, requests, limits, frozenset(unlimited))
 
 
@@ -125,6 +166,11 @@ def _defaults(bodies: tuple[Body, ...]) -> set[str]:
         if limit.get("type") == "Container"
         for resource in (*(limit.get("default") or {}), *(limit.get("max") or {}))
     }
+
+
+def _text(resource: str, amount: Decimal) -> str:
+    is_bytes = resource.endswith("storage") or resource.startswith("hugepages-")
+    return amount_text("memory" if is_bytes else resource, amount)
 
 
 def _quantity(text: Any) -> Decimal | None:

@@ -11,6 +11,8 @@ def pod_monitors(snapshot: Snapshot) -> Iterator[Finding]:
     """Find PodMonitors that no Prometheus selects."""
     if not snapshot.prometheuses or snapshot.namespace_body is None:
         return
+    if snapshot.victoria_agents != ():
+        return  # they have selectors of their own, or may not be read
     namespace = snapshot.namespace_body
     for monitor in snapshot.pod_monitors or ():
         labels = monitor["metadata"].get("labels") or {}
@@ -54,4 +56,4 @@ def _selects_monitor(prometheus: Body, labels: dict[str, str]) -> bool:
 
 
 def _prometheus(body: Body) -> str:
-    return name_of("Prometheus", body)
+    return name_of(str(body.get("kind") or "Prometheus"), body)

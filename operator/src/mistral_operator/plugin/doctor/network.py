@@ -1,11 +1,14 @@
 """Checks of NetworkPolicies that close what must be open. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
 from mistral_operator.plugin.doctor.selectors import selects
 from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot, label, name_of
+
+_DNS_PORTS = {53, "dns", "dns-tcp"}
 
 
 def closed_endpoints(snapshot: Snapshot) -> Iterator[Finding]:
@@ -52,9 +55,18 @@ def _closing(
         for one in policies
         if direction in _directions(one) and selects(one["spec"].get("podSelector") or {}, labels)
     ]
-    if any(one["spec"].get(direction.lower()) for one in selecting):
+    rules = [rule for one in selecting for rule in one["spec"].get(direction.lower()) or ()]
+    if not all(map(_is_for_dns, rules)):
         return None
     return selecting[0] if selecting else None
+
+
+def _is_for_dns(rule: Mapping[str, Any]) -> bool:
+    """Tell whether a rule allows nothing but DNS, as it goes with a policy that denies all."""
+    ports = rule.get("ports") or ()
+    return bool(ports) and all(
+        one.get("port") in _DNS_PORTS and "endPort" not in one for one in ports
+    )
 
 
 def _directions(policy: Body) -> list[str]:

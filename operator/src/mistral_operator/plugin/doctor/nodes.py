@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mistral_operator.api import Reason
+from mistral_operator.api.spec import Spec
 from mistral_operator.kube.objects import Body
 from mistral_operator.kube.plurals import counted
 from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot
@@ -23,12 +24,13 @@ def gpus(snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.nodes is None:
         return
     nodes = tuple(node_facts(one) for one in snapshot.nodes)
-    missing = set[str]()
+    missing, resting = set[str](), snapshot.without_replicas()
     for name, spec in snapshot.planned():
         resource, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size
         most = max((node.count(resource) for node in nodes), default=0)
         if not most:
-            if resource not in missing:
+            # An autoscaler of nodes removes those that are not needed.
+            if resource not in missing and name not in resting:
                 missing.add(resource)
                 yield _no_gpus(resource, snapshot.nodes)
         elif most < needed:
@@ -76,7 +78,7 @@ def labels(snapshot: Snapshot) -> Iterator[Finding]:
     for resource in sorted({spec.pod.gpu.resource_name for spec in planned}):
         for body in snapshot.nodes or ():
             # A label for each pod of a shared GPU does not exist; the condition ModelFits says so.
-            if not node_facts(body).count(resource) or memory_label(resource) in _labels(body):
+            if memory_label(resource) in _labels(body) or not _is_for(body, planned, resource):
                 continue
             yield Finding(
                 f"Node {_name(body)}",
@@ -87,7 +89,10 @@ def labels(snapshot: Snapshot) -> Iterator[Finding]:
 
 def drivers(snapshot: Snapshot) -> Iterator[Finding]:
     """Find drivers that are too old for the server image."""
+    planned = [spec for _, spec in snapshot.planned()]
     for body in snapshot.nodes or ():
+        if not _is_for(body, planned):
+            continue
         version = next((_labels(body)[one] for one in _DRIVER_LABELS if one in _labels(body)), "")
         if version.isascii() and version.isdigit() and len(version) < 6:
             if int(version) >= _OLDEST_DRIVER:
@@ -102,13 +107,13 @@ def drivers(snapshot: Snapshot) -> Iterator[Finding]:
 
 def unready(snapshot: Snapshot) -> Iterator[Finding]:
     """Find nodes with GPUs that are not ready."""
-    resources = {spec.pod.gpu.resource_name for _, spec in snapshot.planned()}
+    planned = [spec for _, spec in snapshot.planned()]
     for body in snapshot.nodes or ():
         conditions = {one["type"]: one for one in body.get("status", {}).get("conditions") or ()}
         ready = conditions.get("Ready")
         if ready is None or ready.get("status") == "True":
             continue
-        if any(_amount(body, one) for one in resources):
+        if _is_for(body, planned):
             yield Finding(
                 f"Node {_name(body)}",
                 f"has GPUs and is not ready ({ready.get('reason', 'no reason')})",
@@ -122,6 +127,19 @@ def _name(node: Body) -> str:
 
 def _labels(node: Body) -> dict[str, str]:
     return node["metadata"].get("labels") or {}
+
+
+def _is_for(node: Body, planned: list[Spec], resource: str | None = None) -> bool:
+    """Tell whether a node offers GPUs to a planned replica, all or those with GPUs of a resource.
+
+    A cordoned node takes none: its administrator works on it.
+    """
+    return not _is_cordoned(node) and any(
+        _amount(node, spec.pod.gpu.resource_name)
+        and spec.pod.node_selector.items() <= _labels(node).items()
+        for spec in planned
+        if resource is None or spec.pod.gpu.resource_name == resource
+    )
 
 
 def _amount(node: Body, resource: str) -> bool:

@@ -2,10 +2,17 @@
 
 from collections.abc import Iterator
 
+from mistral_operator.api import ConditionType
+from mistral_operator.api.parsed_status import parse_status
+from mistral_operator.kube.names import KIND
 from mistral_operator.plugin.doctor.rendered import secret_names
-from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot, label
+from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot, label, name_of
 
-_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_DEFAULT_CLASS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
+"""Annotations, of which Kubernetes honors the former one as well."""
 
 
 def storage_classes(snapshot: Snapshot) -> Iterator[Finding]:
@@ -14,12 +21,14 @@ def storage_classes(snapshot: Snapshot) -> Iterator[Finding]:
         return
     existing = {one["metadata"]["name"] for one in snapshot.storage_classes}
     has_default = any(
-        (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+        (one["metadata"].get("annotations") or {}).get(annotation) == "true"
         for one in snapshot.storage_classes
+        for annotation in _DEFAULT_CLASS
     )
+    bound = _bound(snapshot)
     for resource in snapshot.endpoints():
         cache = resource.spec.cache
-        if cache is None:
+        if cache is None or label(resource) in bound:
             continue
         name = cache.storage_class_name
         if name is None and not has_default:
@@ -36,6 +45,16 @@ def storage_classes(snapshot: Snapshot) -> Iterator[Finding]:
                 if existing
                 else "create it",
             )
+
+
+def _bound(snapshot: Snapshot) -> set[str]:
+    """Return the names of endpoints whose claim has a volume, which needs no class any more."""
+    return {
+        name_of(KIND, body)
+        for body in snapshot.resources or ()
+        for one in parse_status(body.get("status")).status.conditions
+        if one.type == ConditionType.CACHE_BOUND and one.status == "True"
+    }
 
 
 def secrets(snapshot: Snapshot) -> Iterator[Finding]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mistral_operator.api import ConditionType, Reason
+from mistral_operator.api.parsed_status import parse_status
 from mistral_operator.api.resource import Resource, parse_resource
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.errors import InvalidResource
@@ -59,11 +61,15 @@ class Snapshot:
     secrets: Mapping[str, bool] = field(default_factory=dict)
     """Whether Secrets that endpoints name exist, as far as they may be read."""
     prometheuses: Bodies | None = None
+    """Prometheus and PrometheusAgent, which select alike."""
+    victoria_agents: Bodies | None = None
 
     @property
-    def is_installed(self) -> bool:
-        """Whether there is anything of the operator in the cluster."""
-        return bool(self.operators) or self.definition is not None
+    def is_installed(self) -> bool | None:
+        """Whether there is anything of the operator in the cluster; None if that is not known."""
+        if self.operators or self.definition is not None or self.resources:
+            return True
+        return False if self.definition_is_readable and self.operators is not None else None
 
     def endpoints(self) -> Iterator[Resource]:
         """Yield the resources that this program can parse."""
@@ -72,6 +78,20 @@ class Snapshot:
                 yield parse_resource(body)
             except InvalidResource:
                 continue  # the operator reports on it
+
+    def without_replicas(self) -> set[str]:
+        """Return the names of endpoints that are suspended or scaled to zero, which need no GPU."""
+        reasons = {
+            name_of(KIND, body): one.reason
+            for body in self.resources or ()
+            for one in parse_status(body.get("status")).status.conditions
+            if one.type == ConditionType.READY
+        }
+        return {
+            label(one)
+            for one in self.endpoints()
+            if one.spec.suspend or reasons.get(label(one)) in {Reason.ASLEEP, Reason.SUSPENDED}
+        }
 
     def planned(self) -> list[tuple[str, Spec]]:
         """Return the endpoints on GPUs, or else the recommended one, each with a name for it."""
