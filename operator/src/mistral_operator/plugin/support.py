@@ -54,7 +54,7 @@ signals/        what the pods report
 metrics/        their metrics
 operator/       the operator and the activator, with logs
 versions.json   versions of this program, the API server and the operator
-not-read.txt    what your permissions did not allow
+not-read.txt    what could not be read
 
 Secrets and ConfigMaps are not in it. Values of environment variables and foreign annotations, and
 what has the form of a secret, are replaced by [hidden]. Read it before you pass it on:
