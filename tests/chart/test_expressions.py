@@ -20,7 +20,7 @@ from mistral_dev.dashboard import dashboard
 from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS
 from mistral_operator import metrics as operator_metrics
 from mistral_operator.activator import metrics as activator_metrics
-from mistral_operator.api import ConditionType, ScalingReason, Status
+from mistral_operator.api import ConditionType, Reason, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
 from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
@@ -189,7 +189,7 @@ class Signals:
         failures = ((FailureClass.HOST_OOM, self._ends),)
         worse = replace(reported, failures=failures)
         if self._ends > 2:  # it was available before
-            worse = replace(worse, conditions=UNAVAILABLE)
+            worse = replace(worse, conditions=UNAVAILABLE, limited=Reason.AT_MAXIMUM)
         self.fleet.statuses[NAMESPACE, NAME] = worse
 
 
@@ -235,7 +235,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
         "activator": activator_target(signals),
     }
     status = Status(conditions=AVAILABLE, replicas=2, ready_replicas=1)
-    starting = Status(conditions=[condition(status="False")], replicas=1)
+    without_keda = condition(ConditionType.SCALING_LIMITED, "True", Reason.KEDA_MISSING)
+    starting = Status(conditions=[condition(status="False"), without_keda], replicas=1)
     folder = tmp_path_factory.mktemp("prometheus")
     sample = LoadSample((PodLoad(running=9, looping=8),))
     frozen = Decision(2, ScalingReason.FROZEN, sample=sample, target=10)

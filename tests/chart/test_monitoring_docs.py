@@ -7,6 +7,7 @@ import yaml
 
 from chart_rendering import CHART
 from mistral_dev.paths import CHECKOUT
+from mistral_operator.kube import names
 from mistral_server.gate.metrics import FINISH_REASONS
 from mistral_server.gate.tool_calls import ToolCallOutcome
 
@@ -43,3 +44,50 @@ def test_outcomes_that_are_no_errors_are_those_of_the_rules() -> None:
         ToolCallOutcome.TOO_COMPLEX,
     }
     assert {"repetition", "abort"} <= set(FINISH_REASONS)
+
+
+def runbook_of(alert: str) -> str:
+    """Return the text below the heading of an alert, with single spaces."""
+    _, _, rest = DOCUMENT.partition(f"\n### {alert}\n")
+    return " ".join(re.split(r"^##", rest, maxsplit=1, flags=re.MULTILINE)[0].split())
+
+
+def test_who_looks_for_a_foreign_slice_sees_who_manages_each_and_keeps_the_operators() -> None:
+    runbook = runbook_of("MistralActivatorMisdirected")
+
+    assert f"-L {names.LABEL_SLICE_MANAGER}" in runbook
+    for kept in (
+        names.MANAGED_BY,
+        "endpointslice-controller.k8s.io",
+        names.activator_slice("NAME", ipv6=False),
+        names.activator_slice("NAME", ipv6=True),
+    ):
+        assert f"`{kept}`" in runbook
+
+
+def commands_of_runbooks() -> list[str]:
+    """Return the commands of all runbooks, each in one line."""
+    _, _, rest = DOCUMENT.partition("\n## Alerts\n")
+    text = re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    inline = re.findall(r"`(kubectl [^`]+)`", text)
+    blocks = re.findall(r"^ {4}\$ (kubectl (?:.*\\\n)*.*)$", text, re.MULTILINE)
+    return [" ".join(command.replace("\\\n", " ").split()) for command in inline + blocks]
+
+
+def test_every_command_of_a_runbook_names_the_namespace() -> None:
+    commands = commands_of_runbooks()
+
+    assert len(commands) > 10
+    assert [one for one in commands if not re.search(r" --(namespace |all-namespaces)", one)] == []
+
+
+def test_logs_in_a_runbook_are_those_of_every_replica_and_not_of_the_last_ten_lines() -> None:
+    logs = [one for one in commands_of_runbooks() if one.startswith("kubectl logs")]
+
+    assert logs
+    for command in logs:
+        assert re.search(
+            r" -l app\.kubernetes\.io/name=mistral-small-operator(-activator)? ", command
+        )
+        assert " --prefix" in command
+        assert " --tail" in command

@@ -65,6 +65,10 @@ LIMITS: dict[str, tuple[StatusInput, str, Reason, str]] = {
         scaled(ScalingReason.FROZEN, nodes=TWO_NODES),
         *("True", Reason.SCALE_UP_FROZEN, "so it is"),
     ),
+    "no pod answers, before GPUs": (
+        scaled(ScalingReason.NO_SIGNALS, nodes=TWO_NODES),
+        *("Unknown", Reason.NO_SIGNALS, "so it is"),
+    ),
     "no KEDA": (
         replace(scaled(driver="KEDA"), observed=Observed(keda=False)),
         *("True", Reason.KEDA_MISSING, "install KEDA"),

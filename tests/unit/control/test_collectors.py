@@ -1,5 +1,6 @@
 """The metrics of the fleet, and the names that alerts and dashboards rely on."""
 
+import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
@@ -76,6 +77,26 @@ def test_a_condition_that_changed_has_one_series() -> None:
 
     assert len(ready) == 1
     assert 'status="True"' in ready[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "shown"),
+    [
+        ("True", Reason.TOO_FEW_GPUS, ["TooFewGpus"]),
+        ("Unknown", Reason.NO_SIGNALS, ["NoSignals"]),
+        ("False", Reason.WITHIN_LIMITS, []),
+    ],
+)
+def test_what_limits_scaling_is_shown_by_its_reason(
+    status: str, reason: Reason, shown: list[str]
+) -> None:
+    limited = Status(conditions=[condition(ConditionType.SCALING_LIMITED, status, reason)])
+    fleet = FleetCollector({("models", "small"): Reported.of(limited, 1)})
+
+    name = "mistral_deployment_scaling_limited"
+    assert [line for line in exposed(fleet) if line.startswith(name)] == [
+        f'{name}{{name="small",namespace="models",reason="{one}"}} 1.0' for one in shown
+    ]
 
 
 def test_the_names_are_those_of_the_documentation() -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
+from mistral_operator.activator import metrics
 from mistral_operator.activator.accepted_keys import AcceptedKeys
 from mistral_operator.activator.disbelief import Disbelief
 from mistral_operator.activator.quiet_log import QuietLog
@@ -224,6 +225,7 @@ class Endpoints:
                 current = Endpoint(key, entry.terms, port)
             self._endpoints[key] = current
             current.terms, current.keys = entry.terms, self._keys.get(key)
+        metrics.follow(before, self._endpoints)
         self._ports = {one.port: one for one in self._endpoints.values()}
         for key in self._endpoints:
             self._refresh(key)

@@ -10,7 +10,7 @@ from sys import intern
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mistral_operator.api import Status
+from mistral_operator.api import Condition, ConditionType, Status
 from mistral_operator.autoscaling import Decision
 from mistral_operator.isolation import Isolation
 from mistral_server.contract import MEMORY_FAILURES
@@ -27,6 +27,8 @@ class Reported:
     ready: int
     conditions: tuple[tuple[str, str], ...]
     """Types and statuses."""
+    limited: str
+    """Reason for which ScalingLimited is not False, empty if it is or does not exist."""
     failures: tuple[tuple[str, int], ...]
 
     @classmethod
@@ -38,6 +40,7 @@ class Reported:
             status.replicas,
             status.ready_replicas,
             tuple((intern(one.type), intern(one.status)) for one in status.conditions),
+            next((intern(one.reason) for one in status.conditions if _limits_scaling(one)), ""),
             tuple((one.failure, one.count) for one in totals),
         )
 
@@ -53,7 +56,7 @@ class FleetCollector(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one family each for conditions, replicas and memory failures."""
+        """Yield one family each for conditions, replicas, limits and memory failures."""
         conditions = GaugeMetricFamily(
             "mistral_deployment_condition",
             "1 for the current status of each condition of a resource.",
@@ -64,6 +67,11 @@ class FleetCollector(Collector):
             "Replicas of a resource: desired, existing or ready.",
             labels=["namespace", "name", "state"],
         )
+        limits = GaugeMetricFamily(
+            "mistral_deployment_scaling_limited",
+            "1 for the reason of the condition ScalingLimited, unless the condition is False.",
+            labels=["namespace", "name", "reason"],
+        )
         for (namespace, name), one in self.statuses.items():
             with _ISOLATION.of((namespace, name)):
                 for condition in one.conditions:
@@ -72,8 +80,9 @@ class FleetCollector(Collector):
                 replicas.add_metric([namespace, name, "desired"], float(one.desired))
                 replicas.add_metric([namespace, name, "existing"], float(one.existing))
                 replicas.add_metric([namespace, name, "ready"], float(one.ready))
-        yield conditions
-        yield replicas
+                if one.limited:
+                    limits.add_metric([namespace, name, one.limited], 1)
+        yield from (conditions, replicas, limits)
         yield self._memory()
 
     def _memory(self) -> Metric:
@@ -128,3 +137,7 @@ class ScalingCollector(Collector):
                 if decision.load is not None:
                     load.add_metric([namespace, name], float(decision.load))
         yield from (desired, load, frozen)
+
+
+def _limits_scaling(condition: Condition) -> bool:
+    return condition.type == ConditionType.SCALING_LIMITED and condition.status != "False"

@@ -54,6 +54,9 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
     reason = None if scaling is None else scaling.reason
     if scaling is not None and reason == ScalingReason.FROZEN:
         return Limits("True", Reason.SCALE_UP_FROZEN, scaling.message)
+    # Before the GPUs: these are a plan, and without signals nothing is scaled at all.
+    if scaling is not None and reason == ScalingReason.NO_SIGNALS:
+        return Limits("Unknown", Reason.NO_SIGNALS, scaling.message)
     room = None
     if status_input.observed.nodes:
         room = replicas_that_fit(spec, status_input.nodes)
@@ -62,8 +65,6 @@ def scaling_limits(status_input: StatusInput) -> Limits | None:
         return Limits("True", Reason.TOO_FEW_GPUS, _too_few(status_input, room, most))
     if scaling is not None and reason == ScalingReason.AT_MAXIMUM:
         return Limits("True", Reason.AT_MAXIMUM, scaling.message)
-    if scaling is not None and reason == ScalingReason.NO_SIGNALS:
-        return Limits("Unknown", Reason.NO_SIGNALS, scaling.message)
     paused = _paused(status_input)
     message = f"autoscaling is paused: {paused}" if paused else "replicas can follow the load"
     return Limits("False", Reason.WITHIN_LIMITS, message)
