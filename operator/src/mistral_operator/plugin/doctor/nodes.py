@@ -23,7 +23,7 @@ def gpus(snapshot: Snapshot) -> Iterator[Finding]:
     """Find GPUs that no node offers, that are too few on each node, and that cannot run a model."""
     if snapshot.nodes is None:
         return
-    nodes = tuple(node_facts(one) for one in snapshot.nodes)
+    nodes = tuple(node_facts(one) for one in snapshot.nodes if not _is_cordoned(one))
     missing, resting = set[str](), snapshot.without_replicas()
     for name, spec in snapshot.planned():
         resource, needed = spec.pod.gpu.resource_name, spec.engine.tensor_parallel_size

@@ -17,7 +17,11 @@ def taints(snapshot: Snapshot) -> Iterator[Finding]:
     for name, spec in snapshot.planned():
         resource = spec.pod.gpu.resource_name
         tolerations = pod_spec(spec).get("tolerations") or []
-        nodes = [one for one in snapshot.nodes or () if node_facts(one).count(resource)]
+        nodes = [
+            body
+            for body in snapshot.nodes or ()
+            if (facts := node_facts(body)).count(resource) and not facts.cordoned
+        ]
         repelling = [_repelling(one, resource, tolerations) for one in nodes]
         if nodes and repelling[0] is not None and None not in repelling:
             yield Finding(
