@@ -5,6 +5,7 @@ control tokens forces tool calls.
 """
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from mistral_server.contract import SERVER_TOKEN_ENV, SERVER_TOKEN_HEADER
+from mistral_server.gate.scrapes import MAX_AGE_SECONDS
 from server_runner import RunningServer
 from tapped.engine_tap import TAP_HEADER
 
@@ -142,7 +144,8 @@ def token(server: RunningServer) -> str:
 
 
 def exposition(server: RunningServer) -> str:
-    """Return the metrics of the API, the gate's among them."""
+    """Return the metrics of the API, the gate's among them, as they are now."""
+    time.sleep(MAX_AGE_SECONDS)  # what was rendered before is sent for as long
     return server.get("/metrics", health=False)[1]
 
 

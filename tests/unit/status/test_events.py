@@ -223,6 +223,14 @@ def test_a_step_is_told_with_the_old_and_the_new_setting() -> None:
     )
 
 
+def test_steps_of_different_settings_are_different_events() -> None:
+    memory = TRYING.model_copy(update={"setting": "spec.sharedMemory"})
+    events = memory_events(resource(), Status(), Oom(steps=[TRYING, memory]), AT)
+
+    assert [one["reason"] for one in events] == ["RemedyApplied"] * 2
+    assert len({one["metadata"]["name"] for one in events}) == 2
+
+
 @pytest.mark.parametrize(
     ("posted", "repeated", "added"),
     [

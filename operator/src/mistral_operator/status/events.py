@@ -68,25 +68,32 @@ def scaling_event(
 def memory_events(
     resource: Resource, before: Status, after: Oom | None, now: str
 ) -> list[dict[str, Any]]:
-    """Return an Event for each memory failure and for each change that it led to."""
-    old, new = before.oom or Oom(), after or Oom()
+    """Return an Event for each memory failure and for each change that it led to.
+
+    Changes of different settings are different Events: all of them are in force.
+    """
+    old, new, moment = before.oom or Oom(), after or Oom(), _moment(before, now)
+
+    def event(reason: str, note: str, *, warning: bool, of: str = "") -> dict[str, Any]:
+        identity = f"{reason}/{of}" if of else reason
+        return _event(resource, reason, note, moment, warning=warning, identity=identity)
+
     events = [
-        (True, one.failure, f"pod {one.pod}: {one.evidence}")
+        event(one.failure, f"pod {one.pod}: {one.evidence}", warning=True)
         for one in new.events
         if one not in old.events
     ]
     events += [
-        (False, _STEP_REASONS[one.outcome], _note(one)) for one in new.steps if one not in old.steps
+        event(_STEP_REASONS[one.outcome], _note(one), warning=False, of=one.setting)
+        for one in new.steps
+        if one not in old.steps
     ]
-    if new.recommendation is not None and new.recommendation != old.recommendation:
-        events.append((False, "RemedyRecommended", _note(new.recommendation)))
+    advice = new.recommendation
+    if advice is not None and advice != old.recommendation:
+        events.append(event("RemedyRecommended", _note(advice), warning=False, of=advice.setting))
     if new.stopped and not old.stopped:
-        events.append((True, Reason.CRASH_LOOP, stopped_after(new)))
-    moment = _moment(before, now)
-    return _counted(
-        _event(resource, reason, note, moment, warning=warning, identity=reason)
-        for warning, reason, note in events
-    )
+        events.append(event(Reason.CRASH_LOOP, stopped_after(new), warning=True))
+    return _counted(events)
 
 
 def _counted(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
