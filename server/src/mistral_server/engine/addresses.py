@@ -28,7 +28,7 @@ def local_host(host: str) -> str:
     """Return the host in URLs at which this pod reaches a port that listens on `host`.
 
     Args:
-        host: the setting; empty for every address.
+        host: the setting; empty for all addresses.
     """
     if host in {"", _IPV4}:
         return "127.0.0.1"

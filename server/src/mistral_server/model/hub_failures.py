@@ -75,7 +75,7 @@ def _detail(error: BaseException) -> str:
 def _cause(error: Exception) -> Exception:
     """Return the hub's response behind `error`, or `error` itself if there was none.
 
-    The client reports "cannot find the files in the local cache" for every unexpected response.
+    The client reports "cannot find the files in the local cache" for all unexpected responses.
     """
     for cause in _chain(error):
         if isinstance(cause, Exception) and _status(cause) is not None:
