@@ -30,17 +30,13 @@ _FIELDS = (
 
 def advice(message: str) -> str:
     """Return what to change, empty if neither a quota nor a LimitRange rejects the object."""
-    for look in (_exceeded, _unlimited, _above_limit, _outside, _ratio):
-        sentence = look(message)
-        if sentence:
-            return sentence
+    for pattern, sentence in _RULES:
+        if (match := pattern.search(message)) is not None:
+            return sentence(match)
     return ""
 
 
-def _exceeded(message: str) -> str:
-    match = _EXCEEDED.search(message)
-    if match is None:
-        return ""
+def _exceeded(match: re.Match[str]) -> str:
     quota, requested = match[1], match[2]
     names = [one.partition("=")[0] for one in requested.split(",")]
     fields = dict.fromkeys(field for name in names if (field := _field(name)))
@@ -54,20 +50,14 @@ def _field(name: str) -> str:
     return next((field for pattern, field in _FIELDS if pattern.match(name)), "")
 
 
-def _unlimited(message: str) -> str:
-    match = _UNLIMITED.search(message)
-    if match is None:
-        return ""
+def _unlimited(match: re.Match[str]) -> str:
     return (
         f"ResourceQuota {match[1]} requires resources that a container does not have"
         f" ({match[2].strip()}): set them in {_BOTH}, or in a LimitRange as defaults"
     )
 
 
-def _above_limit(message: str) -> str:
-    match = _ABOVE_LIMIT.search(message)
-    if match is None:
-        return ""
+def _above_limit(match: re.Match[str]) -> str:
     field, resource = _FETCH if match[1] == "initContainers" else _SERVER, match[2]
     return (
         f"a LimitRange of the namespace sets a limit of {resource} below the request: set"
@@ -75,10 +65,7 @@ def _above_limit(message: str) -> str:
     )
 
 
-def _outside(message: str) -> str:
-    match = _OUTSIDE.search(message)
-    if match is None:
-        return ""
+def _outside(match: re.Match[str]) -> str:
     bound, resource, of, actual = match[1], match[2], match[3], match[4]
     field = _CACHE if of == "PersistentVolumeClaim" else _BOTH
     verb = "raise" if bound == "minimum" else "lower"
@@ -90,11 +77,18 @@ def _outside(message: str) -> str:
     )
 
 
-def _ratio(message: str) -> str:
-    match = _RATIO.search(message)
-    if match is None:
-        return ""
+def _ratio(match: re.Match[str]) -> str:
     return (
         f"a LimitRange of the namespace bounds the ratio of limit and request of {match[1]}: change"
         f" it, or set both in {_BOTH}"
     )
+
+
+_RULES = (
+    (_EXCEEDED, _exceeded),
+    (_UNLIMITED, _unlimited),
+    (_ABOVE_LIMIT, _above_limit),
+    (_OUTSIDE, _outside),
+    (_RATIO, _ratio),
+)
+"""What the API server says, and what to change; the first pattern that matches counts."""
