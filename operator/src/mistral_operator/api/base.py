@@ -1,7 +1,7 @@
 """The base of the resource's models, and the types that several of them share."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -209,6 +209,11 @@ def prefix_of(longest: int) -> Rule:
         f"write at most {longest} characters before the slash",
         lambda key: key.find("/") <= longest,
     )
+
+
+def repeated(values: Sequence[str]) -> str | None:
+    """Return the first value that is there more than once, None if all are different."""
+    return next((one for one in values if values.count(one) > 1), None)
 
 
 SHORT_PREFIX = prefix_of(253)

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, DataKey, Line, Name, Rule, with_rules
+from mistral_operator.api.base import ApiModel, DataKey, Line, Name, Rule, repeated, with_rules
 from mistral_operator.api.variables import RESERVED, TUNING, is_reserved
 
 _FREE = Rule(
@@ -117,9 +117,7 @@ class Variable(ApiModel):
 
 
 def _without_duplicates(variables: list[Variable]) -> list[Variable]:
-    names = [one.name for one in variables]
-    twice = next((one for one in names if names.count(one) > 1), None)
-    if twice is not None:
+    if (twice := repeated([one.name for one in variables])) is not None:
         raise ValueError(f"{twice} is set twice: remove one")
     return variables
 

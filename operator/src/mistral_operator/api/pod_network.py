@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel
+from mistral_operator.api.base import ApiModel, repeated
 from mistral_operator.api.network import is_metadata_service, meant
 
 
@@ -69,9 +69,7 @@ class HostAlias(ApiModel):
 
 
 def _different_addresses(aliases: list[HostAlias]) -> list[HostAlias]:
-    addresses = [one.ip for one in aliases]
-    twice = next((one for one in addresses if addresses.count(one) > 1), None)
-    if twice is not None:
+    if (twice := repeated([one.ip for one in aliases])) is not None:
         raise ValueError(f"two hostAliases have {twice}: put all hostnames into one")
     return aliases
 

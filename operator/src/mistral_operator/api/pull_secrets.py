@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from mistral_operator.api.base import Name
+from mistral_operator.api.base import Name, repeated
 
 
 def _is_a_name(value: Any) -> Any:
@@ -14,8 +14,7 @@ def _is_a_name(value: Any) -> Any:
 
 
 def _different_secrets(names: list[str]) -> list[str]:
-    twice = next((one for one in names if names.count(one) > 1), None)
-    if twice is not None:
+    if (twice := repeated(names)) is not None:
         raise ValueError(f"{twice} is named twice: remove one")
     return names
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from mistral_operator.api import patterns
-from mistral_operator.api.base import ApiModel, DataKey, Memory, Name, Rule, with_rules
+from mistral_operator.api.base import ApiModel, DataKey, Memory, Name, Rule, repeated, with_rules
 
 RESERVED_NAMES = ("api-keys", "home", "model", "shm", "system-prompt", "tmp")
 """Volumes of the server itself."""
@@ -183,8 +183,7 @@ def _different_paths(mounts: list[VolumeMount]) -> list[VolumeMount]:
 
 
 def _check_different(keys: list[str], what: str) -> None:
-    twice = next((one for one in keys if keys.count(one) > 1), None)
-    if twice is not None:
+    if (twice := repeated(keys)) is not None:
         raise ValueError(f"two {what} have {twice}: remove one")
 
 
