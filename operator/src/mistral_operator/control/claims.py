@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.plan import is_ours
+from mistral_operator.control.events_about import events_about
 from mistral_operator.kube import names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
-from mistral_operator.kube.kinds import CLAIM, EVENT, STORAGE_CLASS
-from mistral_operator.kube.objects import Body, Key
+from mistral_operator.kube.kinds import CLAIM, STORAGE_CLASS
+from mistral_operator.kube.objects import Key, is_default_class
 from mistral_operator.watch.facts import ClaimFacts, claim_facts
 from mistral_operator.watch.pod_events import last_seen
 from mistral_operator.watch.store import Store
@@ -18,10 +19,6 @@ PENDING_SECONDS = 30.0
 """Time until a claim that is not bound is looked at again: neither Events nor StorageClasses are
 watched."""
 
-_DEFAULT_CLASS = (
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-)
 _FAILED = {"FailedBinding", "ProvisioningFailed"}
 """Reasons of Events about a claim that needs help; Kubernetes posts the first one as normal."""
 
@@ -110,7 +107,8 @@ async def explained(
         if claim.phase == "Lost"
         else await _missing_class(cluster, claim, remedies)
     )
-    event = await _newest_event(cluster, namespace, claim.uid)
+    events = await events_about(cluster, namespace, claim.uid)
+    event = max(events, key=last_seen, default=None)
     causes = [missing] if missing else []
     failed = False
     if event is not None:
@@ -142,25 +140,9 @@ async def _missing_class(cluster: Cluster, claim: ClaimFacts, remedies: Remedies
         raise
     except ClusterError:
         return ""  # without the permission
-    if any(_is_default(one) for one in classes):
+    if any(is_default_class(one) for one in classes):
         return ""
     return (
         f"no StorageClass is the default of the cluster: {remedies.any_class}, or mark one as the"
         " default"
     )
-
-
-def _is_default(storage_class: Body) -> bool:
-    annotations = storage_class["metadata"].get("annotations") or {}
-    return any(annotations.get(one) == "true" for one in _DEFAULT_CLASS)
-
-
-async def _newest_event(cluster: Cluster, namespace: str, uid: str) -> Body | None:
-    """Return the newest Event about a claim."""
-    try:
-        events = await cluster.list_some(EVENT, namespace, f"involvedObject.uid={uid}")
-    except Unavailable:
-        raise
-    except ClusterError:
-        return None  # without the permission
-    return max(events, key=last_seen, default=None)

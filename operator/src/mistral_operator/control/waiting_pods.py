@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from mistral_operator.control.events_about import events_about
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError, Unavailable
-from mistral_operator.kube.kinds import EVENT
 from mistral_operator.watch.facts import PodFacts
 from mistral_operator.watch.pod_events import PodEvents, age, pod_events
 
@@ -55,10 +54,5 @@ async def _events(cluster: Cluster, pod: PodFacts, now: str) -> PodEvents:
     undecided = bool(pod.unschedulable) and age(pod, now) < NODE_SECONDS
     if age(pod, now) < FIRST_SECONDS:
         return PodEvents(undecided=undecided)
-    try:
-        events = await cluster.list_some(EVENT, pod.namespace, f"involvedObject.uid={pod.uid}")
-    except Unavailable:
-        raise
-    except ClusterError:
-        events = []  # without the permission
+    events = await events_about(cluster, pod.namespace, pod.uid)
     return replace(pod_events(events, pod, now), undecided=undecided)

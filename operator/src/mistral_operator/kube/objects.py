@@ -10,6 +10,13 @@ Body = Mapping[str, Any]
 """An object as the API server returns it."""
 
 
+_DEFAULT_CLASS = (
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+)
+"""Annotations, of which Kubernetes honors the former one as well."""
+
+
 class Key(NamedTuple):
     """Namespace and name of an object."""
 
@@ -33,3 +40,9 @@ def labeled_owner(body: Body) -> Key | None:
 def shared_text(text: str) -> str:
     """Return a text that many objects have, such as a label of nodes, as one string in memory."""
     return sys.intern(text)
+
+
+def is_default_class(storage_class: Body) -> bool:
+    """Return whether claims that name no StorageClass get this one."""
+    annotations = storage_class["metadata"].get("annotations") or {}
+    return any(annotations.get(one) == "true" for one in _DEFAULT_CLASS)

@@ -11,6 +11,7 @@ from mistral_operator.api import Condition, ConditionType, Status
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.objects import Body
 from mistral_operator.watch.facts import PodFacts
+from mistral_operator.watch.pod_events import last_seen
 from mistral_server.contract import SignalDocument
 
 
@@ -107,12 +108,7 @@ class Endpoint:
 def happening(event: Body) -> Happening:
     """Return an Event in short."""
     series: Mapping[str, Any] = event.get("series") or {}
-    time = (
-        series.get("lastObservedTime")
-        or event.get("lastTimestamp")
-        or event.get("eventTime")
-        or event.get("metadata", {}).get("creationTimestamp")
-    )
+    time = last_seen(event) or event.get("metadata", {}).get("creationTimestamp")
     return Happening(
         time=str(time or ""),
         type=str(event.get("type") or ""),

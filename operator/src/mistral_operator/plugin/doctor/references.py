@@ -5,14 +5,9 @@ from collections.abc import Iterator
 from mistral_operator.api import ConditionType
 from mistral_operator.api.parsed_status import parse_status
 from mistral_operator.kube.names import KIND
+from mistral_operator.kube.objects import is_default_class
 from mistral_operator.plugin.doctor.rendered import secret_names
 from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot, label, name_of
-
-_DEFAULT_CLASS = (
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-)
-"""Annotations, of which Kubernetes honors the former one as well."""
 
 
 def storage_classes(snapshot: Snapshot) -> Iterator[Finding]:
@@ -20,11 +15,7 @@ def storage_classes(snapshot: Snapshot) -> Iterator[Finding]:
     if snapshot.storage_classes is None:
         return
     existing = {one["metadata"]["name"] for one in snapshot.storage_classes}
-    has_default = any(
-        (one["metadata"].get("annotations") or {}).get(annotation) == "true"
-        for one in snapshot.storage_classes
-        for annotation in _DEFAULT_CLASS
-    )
+    has_default = any(map(is_default_class, snapshot.storage_classes))
     bound = _bound(snapshot)
     for resource in snapshot.endpoints():
         cache = resource.spec.cache
