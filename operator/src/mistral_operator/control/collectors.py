@@ -5,7 +5,6 @@ A deleted resource leaves no series behind.
 
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
-from sys import intern
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,6 +12,7 @@ from prometheus_client.registry import Collector
 from mistral_operator.api import Condition, ConditionType, Status
 from mistral_operator.autoscaling import Decision
 from mistral_operator.isolation import Isolation
+from mistral_operator.kube.objects import shared_text
 from mistral_server.contract import MEMORY_FAILURES
 
 _ISOLATION = Isolation("metrics")
@@ -34,13 +34,16 @@ class Reported:
     @classmethod
     def of(cls, status: Status, desired: int) -> "Reported":
         """Return what metrics show of a status and of the wanted replicas."""
+        conditions = status.conditions
         totals = status.oom.totals if status.oom else ()
         return cls(
             desired,
             status.replicas,
             status.ready_replicas,
-            tuple((intern(one.type), intern(one.status)) for one in status.conditions),
-            next((intern(one.reason) for one in status.conditions if _limits_scaling(one)), ""),
+            tuple((shared_text(one.type), shared_text(one.status)) for one in conditions),
+            next(
+                (shared_text(one.reason) for one in status.conditions if _limits_scaling(one)), ""
+            ),
             tuple((one.failure, one.count) for one in totals),
         )
 
