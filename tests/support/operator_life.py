@@ -76,6 +76,18 @@ class Life:
     operator: "OneOperator | None" = None
     starts: int = 0
 
+    ready_counts: list[int] = field(default_factory=list)
+    """Numbers of ready pods since `watch_ready`."""
+
+    def watch_ready(self) -> None:
+        """Note from now on how many pods are ready."""
+
+        def count(event: WatchEvent) -> None:
+            if event.kind == kinds.POD:
+                self.ready_counts.append(sum(map(is_ready, self.pods())))
+
+        self.objects.listeners.append(count)
+
     def now(self) -> str:
         """Return the time as it is written into a status."""
         passed = timedelta(seconds=asyncio.get_running_loop().time())

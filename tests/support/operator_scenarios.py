@@ -163,6 +163,14 @@ async def drift(life: Life) -> None:
 SCENARIOS: dict[str, Scenario] = {
     "create": Scenario(create, "Ready"),
     "roll out": Scenario(edits({"startupSeconds": 900}), "Ready", {"replicas": 2}),
+    "roll out with a surge": Scenario(
+        edits({"startupSeconds": 900}), "Ready", {"rollout": {"maxSurge": 1}}
+    ),
+    "roll out later": Scenario(
+        edits({"startupSeconds": 900, "rollout": {"paused": True}}, {"rollout": {"paused": False}}),
+        "Ready",
+        {},
+    ),
     "scale by edit": Scenario(edits({"replicas": 3}, {"replicas": 1}), "Ready", {}),
     "edit twice": Scenario(edit_twice, "Ready", {}),
     "scale by load": Scenario(follow_load, "Ready", AUTOSCALED),

@@ -77,6 +77,8 @@ DEFAULTS: dict[str, Any] = {
     "gate.honestFinish": True,
     "systemPrompt.source": "None",
     "replicas": 1,
+    "rollout.maxSurge": 0,
+    "rollout.paused": False,
     "suspend": False,
     "device": "cuda",
     "imagePullPolicy": "IfNotPresent",

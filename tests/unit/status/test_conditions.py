@@ -10,6 +10,7 @@ from builders import (
     container,
     crashed_container,
     deployment_body,
+    merged,
     pod_body,
     ready_pod,
     signal,
@@ -128,6 +129,17 @@ def test_one_ready_replica_makes_it_available(ready: int, status: str, message: 
     available = condition_of(report(case, NOW), ConditionType.AVAILABLE)
 
     assert (available.status, available.message) == (status, message)
+
+
+def test_a_paused_rollout_is_ready_and_an_edit_waits() -> None:
+    body = merged(deployment_body(1, updated=0, ready=1), {"spec": {"paused": True}})
+
+    status = report(status_input(ready_pod(), deployment=body), NOW)
+
+    assert (condition_of(status).status, condition_of(status).reason) == ("True", Reason.READY)
+    progressing = condition_of(status, ConditionType.PROGRESSING)
+    assert (progressing.status, progressing.reason) == ("False", Reason.PAUSED)
+    assert "set spec.rollout.paused to false" in progressing.message
 
 
 def test_the_status_says_what_clients_and_autoscalers_need() -> None:

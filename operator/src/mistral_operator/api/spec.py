@@ -13,6 +13,7 @@ from mistral_operator.api.model import Model
 from mistral_operator.api.network import Network
 from mistral_operator.api.oom import DEFAULT_MIN_CONTEXT, OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
+from mistral_operator.api.rollout import Rollout
 from mistral_operator.api.service import Service
 from mistral_operator.kube.quantities import is_at_least, parse_quantity
 
@@ -114,6 +115,8 @@ class Spec(ApiModel):
     replicas: int = Field(default=1, ge=0, le=1000)
     """Number of replicas. Autoscalers set it through the scale subresource. With one replica, an
     edit that changes the pods interrupts serving until the new pod is ready."""
+    rollout: Rollout = Rollout()
+    """How edits that change the pods are rolled out."""
     autoscaling: Autoscaling | None = None
     """Autoscaling of the replicas. Unset: as many as `replicas` says."""
     suspend: bool = False

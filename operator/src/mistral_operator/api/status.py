@@ -77,6 +77,7 @@ class Reason(StrEnum):
     UNAVAILABLE = "Unavailable"
     COMPLETE = "Complete"
     BLOCKED = "Blocked"
+    PAUSED = "Paused"
     FITS = "Fits"
     DOES_NOT_FIT = "DoesNotFit"
     GPUS_UNSUITABLE = "GpusUnsuitable"

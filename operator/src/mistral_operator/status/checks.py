@@ -121,9 +121,9 @@ def creating(status_input: StatusInput) -> Verdict | None:
 
 
 def serving(status_input: StatusInput) -> Verdict | None:
-    """Every replica is ready in the newest configuration."""
+    """Every replica is ready in the newest configuration, or the rollout of it is paused."""
     facts = status_input.observed.deployment
-    if facts is None or not facts.settled:
+    if facts is None or not (facts.settled or facts.keeps_old_pods):
         return None
     verb = "answers" if facts.ready == 1 else "answer"
     message = f"{counted(facts.ready, 'replica')} {verb} as {status_input.resource.spec.model.name}"
@@ -168,9 +168,18 @@ def _some_ready(facts: DeploymentFacts) -> str:
 def rolling_out(status_input: StatusInput) -> Verdict | None:
     """Old and new pods exist side by side."""
     facts = status_input.observed.deployment
-    if facts is None or facts.updated >= facts.desired:
+    if facts is None or facts.paused or facts.updated >= facts.desired:
         return None
     return waiting(Reason.ROLLING_OUT, _rollout(facts))
+
+
+def paused(status_input: StatusInput) -> Verdict | None:
+    """Kubernetes starts no pod of a Deployment that was created paused."""
+    facts = status_input.observed.deployment
+    if facts is None or not facts.paused or facts.replicas:
+        return None
+    message = "no pod runs, and spec.rollout.paused is true: set it to false to start the endpoint"
+    return waiting(Reason.PAUSED, message)
 
 
 def _rollout(facts: DeploymentFacts) -> str:
@@ -189,4 +198,5 @@ CHECKS: tuple[Check, ...] = (
     pods,
     scaling_up,
     rolling_out,
+    paused,
 )

@@ -28,7 +28,7 @@ def conditions(
     values = [
         (ConditionType.READY, *_ready(verdict)),
         (ConditionType.AVAILABLE, *_available(status_input)),
-        (ConditionType.PROGRESSING, *_progressing(verdict)),
+        (ConditionType.PROGRESSING, *_progressing(status_input, verdict)),
         (ConditionType.MODEL_FITS, fits.status, fits.reason, fits.message),
         (ConditionType.OUT_OF_MEMORY, *memory(status_input)),
         (ConditionType.DEGRADED, *_degraded(verdict)),
@@ -60,7 +60,13 @@ def _available(status_input: StatusInput) -> tuple[ConditionStatus, Reason, str]
     return "False", Reason.UNAVAILABLE, "no replica is ready"
 
 
-def _progressing(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
+def _progressing(
+    status_input: StatusInput, verdict: Verdict
+) -> tuple[ConditionStatus, Reason, str]:
+    facts = status_input.observed.deployment
+    if verdict.outlook is Outlook.GOOD and facts is not None and facts.keeps_old_pods:
+        message = "an edit of the pods waits: set spec.rollout.paused to false to roll it out"
+        return "False", Reason.PAUSED, message
     match verdict.outlook:
         case Outlook.WAITING:
             return "True", verdict.reason, verdict.message

@@ -120,6 +120,14 @@ class DeploymentFacts:
     ready: int = 0
     replica_failure: str = ""
     """Reason why pods cannot be created, such as a quota or a security policy."""
+    paused: bool = False
+    """The controller keeps the pods when their template changes."""
+
+    @property
+    def keeps_old_pods(self) -> bool:
+        """Every replica is ready, and an edit of the pods waits until the rollout is not paused."""
+        ready = self.replicas == self.ready == self.desired > self.updated
+        return self.paused and ready and self.observed_generation >= self.generation
 
     @property
     def all_updated(self) -> bool:
@@ -313,6 +321,7 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
         replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
+        paused=bool(body.get("spec", {}).get("paused")),
     )
 
 
