@@ -41,6 +41,10 @@ MAX_ENTRY_BYTES = 520
 """Size of a port and its entry in the port map. Then the entries of all ports fit into one object
 of 1 MiB, whatever tenants write: a map that the API server rejects would stop all of them."""
 
+PORT_MAP_QUERY = "portMap"
+"""Parameter of /signals of an activator: the resource version of the port map that it should have
+before it answers."""
+
 _Endpoint = tuple[str, str]
 
 
@@ -218,6 +222,8 @@ class ActivatorDocument(_Document):
     """The document at /signals of an activator: endpoints with queued requests or replicas."""
 
     endpoints: tuple[EndpointReport, ...] = Field(default=(), max_length=PORTS)
+    port_map: int = Field(default=0, ge=0)
+    """Resource version of the port map whose ports it listens on. 0 is older than all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +248,8 @@ class Activators:
     """Number of queued requests, by namespace and name of the endpoint."""
     targets: Mapping[_Endpoint, int] = field(default_factory=dict)
     """Number of ready replicas that an activator sees, by namespace and name of the endpoint."""
+    port_map: int = 0
+    """Resource version of the port map that all of them have; 0 if one has none."""
 
     @property
     def ipv6(self) -> bool:

@@ -12,6 +12,7 @@ from builders import (
     NOW,
     live,
     merged,
+    next_version,
     resource,
     resource_body,
 )
@@ -296,14 +297,18 @@ class Cluster:
         self.writes = 0
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"metadata": {}, "data": self.data}
+        return (
+            None
+            if self.data is None
+            else {"metadata": {"resourceVersion": next_version()}, "data": self.data}
+        )
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         assert force
         await asyncio.sleep(0)
         self.writes += 1
         self.data = body["data"]
-        return body
+        return merged(body, {"metadata": {"resourceVersion": next_version()}})
 
 
 def writer(slices: Slices, cluster: Cluster) -> PortMapWriter:

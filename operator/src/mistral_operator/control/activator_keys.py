@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from mistral_operator.control.activator_maps import write_map
+from mistral_operator.control.activator_maps import data_of, write_map
 from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds, names
@@ -93,7 +93,7 @@ class KeyMapWriter:
         if data == self._written or self._clock() < self._next_write:
             return
         self._next_write = self._clock() + _WRITE_SECONDS
-        self._live = await write_map(self._cluster, self._namespace, names.KEY_MAP, data)
+        self._live = data_of(await write_map(self._cluster, self._namespace, names.KEY_MAP, data))
         self._written = data
 
     async def _read(self) -> None:

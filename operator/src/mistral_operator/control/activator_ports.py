@@ -19,6 +19,7 @@ from mistral_operator.scale_to_zero import (
     decode_port_map,
     terms_of,
 )
+from mistral_operator.signals.published_ports import PublishedPorts
 from mistral_operator.watch.store import LiveChild, Store
 
 _ALL_PORTS = range(FIRST_PORT, FIRST_PORT + PORTS)
@@ -47,6 +48,8 @@ class ActivatorPorts:
         self._network = network or NetworkDefaults()
         self._entries: dict[Key, tuple[int, PortMapEntry]] = {}
         self._callers: dict[Key, Callers] = {}
+        self.published = PublishedPorts()
+        """The ports that the live map has."""
         self.version = 0
         """Changes with every change of the map, which takes long to encode, and of the callers."""
         self._secrets: dict[Key, str] = {}
