@@ -257,7 +257,7 @@ def test_a_namespace_cannot_take_the_ports_of_others() -> None:
     assert ports[:100] == [*range(FIRST_PORT, FIRST_PORT + 100)]
     assert set(ports[100:]) == {None}
     assert slices.ports.refusal(Key("greedy", "endpoint-1999")) == (
-        "namespace greedy already has 100 endpoints that can scale to zero, its maximum"
+        "namespace greedy already uses 100 ports of the activators, its maximum"
     )
     assert port(slices, KEY) == FIRST_PORT + 100
     assert slices.ports.refusal(KEY) is None

@@ -122,7 +122,8 @@ class Operator:
         installed = await installed_kinds(cluster)
         child_kinds = (*kinds.CHILD_KINDS, *installed)
         store, queue = Store(child_kinds), WorkQueue[Key]()
-        watcher, board = Watcher(store, queue), SignalBoard()
+        has_activators = bool(settings.activator_service)
+        watcher, board = Watcher(store, queue, urgent=has_activators), SignalBoard()
         context = settings.render_context(
             pod_monitors=kinds.POD_MONITOR in child_kinds,
             scaled_objects=kinds.SCALED_OBJECT in child_kinds,
@@ -156,6 +157,7 @@ class Operator:
             *(cluster, store, board, scaler, activators, context, self._fleet),
             ports=ports,
             publish_ports=publish_ports,
+            has_activators=has_activators,
             requeue=queue.add,
             requeue_after=queue.add_after,
         )
@@ -224,7 +226,7 @@ class Operator:
             namespace=self._settings.namespace,
             service=self._settings.activator_service,
             board=scaler.activators,
-            endpoints=lambda: [*keys_scaling_to_zero(scaler.store)],
+            endpoints=lambda: [*keys_scaling_to_zero(scaler.store), *ports.keys_secrets()],
             on_change=on_change,
             ports=ports.published,
         )

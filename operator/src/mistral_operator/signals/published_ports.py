@@ -25,12 +25,15 @@ class PublishedPorts:
             same = before.get(key)
             self._since[key] = same if same is not None and same[0] == port else (port, version)
 
+    def has(self, key: Key, port: int) -> bool:
+        """Return whether the port map gives a port to an endpoint."""
+        return key in self._since and self._since[key][0] == port
+
     def is_known(self, key: Key, port: int, activators: Activators) -> bool:
         """Return whether all activators listen on the port of an endpoint."""
-        published = self._since.get(key)
-        if published is None or not activators.addresses:
+        if not (self.has(key, port) and activators.addresses):
             return False
-        return published[0] == port and published[1] <= activators.port_map
+        return self._since[key][1] <= activators.port_map
 
     def between(self, before: int, now: int) -> set[Key]:
         """Return the endpoints that got their ports after one version and by another."""

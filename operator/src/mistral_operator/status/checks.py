@@ -12,6 +12,7 @@ from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status import limits
 from mistral_operator.status.cache import claim
+from mistral_operator.status.hold import taking_over
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.pods import worst_pod
@@ -120,6 +121,11 @@ def creating(status_input: StatusInput) -> Verdict | None:
     return None
 
 
+def about_to_roll_out(status_input: StatusInput) -> Verdict | None:
+    """An edit is not applied before the activators are behind the Service."""
+    return taking_over(status_input.hold)
+
+
 def serving(status_input: StatusInput) -> Verdict | None:
     """Every replica is ready in the newest configuration, or the rollout of it is paused."""
     facts = status_input.observed.deployment
@@ -192,6 +198,7 @@ CHECKS: tuple[Check, ...] = (
     given_up,
     stopped,
     creating,
+    about_to_roll_out,
     serving,
     rejected,
     claim,

@@ -8,6 +8,7 @@ from mistral_operator.api.status import MAX_MESSAGE
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import parse_time
 from mistral_operator.status.cache import cache_bound
+from mistral_operator.status.hold import holding
 from mistral_operator.status.memory import memory
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.scaling import scaling_limits
@@ -36,6 +37,9 @@ def conditions(
     limits = scaling_limits(status_input)
     if limits is not None:
         values.append((ConditionType.SCALING_LIMITED, limits.status, limits.reason, limits.message))
+    held = holding(status_input.resource, status_input.hold)
+    if held is not None:
+        values.append((ConditionType.HOLDING, *held))
     cache = cache_bound(status_input)
     if cache is not None:
         values.append((ConditionType.CACHE_BOUND, *cache))
