@@ -22,15 +22,17 @@ from gate_engine import (
     gate,
     words,
 )
-from mistral_server.contract import API_KEYS_FILE
+from mistral_server.contract import API_KEYS_FILE, OPEN_PATHS
 from mistral_server.gate.api_keys import ApiKeys
-from mistral_server.gate.request_log import RequestLine, RequestLog, shown_path
+from mistral_server.gate.request_log import RequestLine, RequestLog
 from request_lines import Line, lines
 
 USER = {"role": "user", "content": "Hi"}
 BODY: dict[str, Any] = {"messages": [USER]}
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 CANARY = "canary0123456789abcdef"
+WORDS = "correct-horse"
+"""A secret of words, as passphrases are."""
 
 
 def keys(directory: Path, text: str) -> str:
@@ -201,24 +203,43 @@ async def test_a_wrong_key_has_no_client(
     assert (line["status"], line["client"], line["refused"]) == (401, None, "api_key")
 
 
+OPEN = (*OPEN_PATHS, "/v1/responses", "/v2/*")
 PATHS = {
-    CHAT: CHAT,
-    "/v1/models": "/v1/models",
-    "/v1/models/mistral-small": "/v1/models/mistral-small",
-    "/v1/models/sk-0123": "/v1/models/*",
-    f"/{CANARY}": "/*",
-    "/v1/key=secret/x": "/v1/*/x",
-    '/a"\r\n\x1b[31mü': "/*",
-    "/" * 50: "/" * 7 + "/*",
-    "x" * 100_000: "*",
+    **{path: path for path in OPEN},
+    "/v1/models/mistral-small": "/v1/models/*",
+    "/v1/models/": "/v1/models/*",
+    "/v2/a/b": "/v2/*",
+    "/v2": "other",
+    "/v1/responses/secret": "other",
+    "/v1/chat/completions/": "other",
+    "/v1//chat/completions": "other",
+    "/hunter": "other",
+    "/v1/key/correct-horse/battery_staple": "other",
+    f"/{CANARY}": "other",
+    '/a"\r\n\x1b[31mü': "other",
+    "/" * 50: "other",
+    "x" * 100_000: "other",
+    "": "other",
 }
 
 
 @pytest.mark.parametrize(
     ("path", "shown"), PATHS.items(), ids=[str(number) for number in range(len(PATHS))]
 )
-def test_only_words_of_a_path_are_shown(path: str, shown: str) -> None:
-    assert shown_path(path) == shown
+def test_a_path_is_shown_if_it_is_open(path: str, shown: str) -> None:
+    assert RequestLog(OPEN).shown_path(path) == shown
+
+
+@pytest.mark.parametrize(
+    "path", [f"/{WORDS}", f"/v1/{WORDS}", f"/v1/models/{WORDS}", f"/v2/{WORDS}"]
+)
+async def test_a_word_in_a_path_that_the_configuration_does_not_have_is_not_shown(
+    configure: Any, capfd: pytest.CaptureFixture[str], path: str
+) -> None:
+    configure(gate={"paths": OPEN})
+    for method in ("GET", "POST", WORDS.upper()):
+        line = await line_of(capfd, FakeEngine(), b"", path, method)
+        assert WORDS not in json.dumps(line).lower(), line
 
 
 def planted() -> list[tuple[FakeEngine, dict[str, Any]]]:
@@ -341,7 +362,7 @@ async def test_the_lines_of_1000_requests_add_up_to_the_metrics(
 def test_a_log_that_is_closed_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    log = RequestLog(writer)
+    log = RequestLog((), writer)
     for _ in range(3):
         log.write(a_line())
     os.close(writer)

@@ -101,7 +101,7 @@ class Gate:
         self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
         self._endpoint = os.environ.get(ENDPOINT_ENV, "").encode()
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
-        self._log = RequestLog() if settings.logs.requests else None
+        self._log = RequestLog(settings.gate.paths) if settings.logs.requests else None
         self._intake = Intake(settings.gate)
         self._bounds = limits.Bounds(
             settings.gate.limits,

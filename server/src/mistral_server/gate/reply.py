@@ -22,7 +22,6 @@ from mistral_server.gate.request_log import (
     RequestLine,
     RequestLog,
     shown_method,
-    shown_path,
 )
 
 _ID_HEADER = REQUEST_ID_HEADER.encode()
@@ -145,7 +144,7 @@ class Reply:
         result = self._result()
         metrics.RESPONSES.labels(result).inc()
         if self._log is not None:
-            self._log.write(self._line(result))
+            self._log.write(self._line(self._log, result))
 
     def _result(self) -> str:
         """Return one of `metrics.RESPONSE_STATUSES`."""
@@ -153,14 +152,14 @@ class Reply:
             return "cut"
         return f"{self._status // 100}xx" if self._began else "disconnected"
 
-    def _line(self, result: str) -> RequestLine:
+    def _line(self, log: RequestLog, result: str) -> RequestLine:
         client, generated = self._scope.get("client"), self.generated
         first = generated.first_at
         return RequestLine(
             client=self.client,
             address=client[0] if client else None,
             method=shown_method(self._scope["method"]),
-            path=shown_path(self._scope["path"]),
+            path=log.shown_path(self._scope["path"]),
             status=self._status if self._began else None,
             result=result,
             milliseconds=_milliseconds(time.monotonic() - self._started_at),
