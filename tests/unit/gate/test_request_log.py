@@ -57,7 +57,8 @@ async def test_a_line_of_a_chat_has_every_field(
     line = await line_of(capfd, FakeEngine(), BODY, headers=[("X-Request-Id", "my-id-1")])
 
     assert list(line) == [
-        *("time", "level", "logger", "client", "address", "method", "path", "status", "result"),
+        *("time", "level", "logger", "client", "address", "forwarded_for"),
+        *("method", "path", "status", "result"),
         *("milliseconds", "first_token_milliseconds", "prompt_tokens", "completion_tokens"),
         *("generations", "finish", "loops", "loop", "tools", "refused", "id"),
     ]
@@ -65,6 +66,16 @@ async def test_a_line_of_a_chat_has_every_field(
     assert 0 <= line["milliseconds"] < 10_000
     fixed = ("method", "path", "status", "result", "generations", "finish", "id")
     assert [line[name] for name in fixed] == ["POST", CHAT, 200, "2xx", 1, "stop", "my-id-1"]
+
+
+async def test_a_line_has_the_addresses_that_proxies_report(
+    configure: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    through = [("X-Forwarded-For", "203.0.113.7, 10.0.0.4")]
+    line = await line_of(capfd, FakeEngine(), BODY, headers=through)
+
+    assert line["forwarded_for"] == ["203.0.113.7", "10.0.0.4"]
+    assert (await line_of(capfd, FakeEngine(), BODY))["forwarded_for"] is None
 
 
 async def test_a_stream_has_the_time_of_its_first_event_and_its_tokens(
@@ -269,7 +280,8 @@ async def test_no_line_has_content_of_a_client_or_the_model_or_a_key(
     for settings in ({}, {"api_keys": keys(tmp_path, f"# {CANARY}\nkey\n{CANARY}\n")}):
         configure(gate=settings)
         for engine, request in planted():
-            headers = [("Authorization", f"Bearer {CANARY}"), *request.get("headers", [])]
+            claims = [(name, CANARY) for name in ("Authorization", "X-Forwarded-For", "Forwarded")]
+            headers = [*claims, *request.get("headers", [])]
             line = await line_of(capfd, engine, **{**request, "headers": headers})
             assert "canary" not in json.dumps(line), line
 
@@ -375,6 +387,7 @@ def a_line() -> RequestLine:
     return RequestLine(
         client=None,
         address=None,
+        forwarded_for=None,
         method="GET",
         path="/",
         status=200,

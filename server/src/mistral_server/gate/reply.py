@@ -14,6 +14,7 @@ from mistral_server.contract import (
 )
 from mistral_server.gate import engine_errors, metrics
 from mistral_server.gate.asgi import Headers, Message, Scope, Send, header, with_length
+from mistral_server.gate.client_address import connection_address, forwarded_for
 from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.engine_errors import EngineError
 from mistral_server.gate.pace import Pace
@@ -153,11 +154,12 @@ class Reply:
         return f"{self._status // 100}xx" if self._began else "disconnected"
 
     def _line(self, log: RequestLog, result: str) -> RequestLine:
-        client, generated = self._scope.get("client"), self.generated
+        generated = self.generated
         first = generated.first_at
         return RequestLine(
             client=self.client,
-            address=client[0] if client else None,
+            address=connection_address(self._scope),
+            forwarded_for=forwarded_for(self._scope),
             method=shown_method(self._scope["method"]),
             path=log.shown_path(self._scope["path"]),
             status=self._status if self._began else None,

@@ -1,7 +1,7 @@
 """One line of JSON for each request: who called, what came of it, and how long it took.
 
-A line has no text of a client or of the model: a name of a key, an open path, numbers, and values
-of fixed sets. Only the request's id may be the client's own.
+A line has no text of a client or of the model: a name of a key, an open path, addresses, numbers,
+and values of fixed sets. Only the request's id may be the client's own.
 
 It is written past the logging module, whose record, handler and stream take three times as long as
 everything here, on the event loop that serves all clients.
@@ -65,6 +65,9 @@ class RequestLine(msgspec.Struct, kw_only=True):
     client: str | None
     """Name of the client's API key."""
     address: str | None
+    """Where the connection came from."""
+    forwarded_for: list[str] | None
+    """What proxies report, and clients can forge."""
     method: str
     path: str
     status: int | None
