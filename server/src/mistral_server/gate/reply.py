@@ -60,6 +60,8 @@ class Reply:
         self._origins = origins
         self.body = b""
         """The body of the request, for errors that name a part of it."""
+        self.generates = False
+        """Whether it is a request for generated text."""
         self.client: str | None = None
         """Name of the client's API key."""
         self.refused: str | None = None
@@ -143,7 +145,8 @@ class Reply:
         if path in KEYLESS_PATHS and self._status < 400:
             return
         result = self._result()
-        metrics.RESPONSES.labels(result).inc()
+        kind = "generation" if self.generates else "other"
+        metrics.RESPONSES.labels(kind, result).inc()
         if self._log is not None:
             self._log.write(self._line(self._log, result))
 
