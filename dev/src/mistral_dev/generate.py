@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from mistral_dev.chart_values import values_schema, values_table
+from mistral_dev.chart_documents import values_schema, values_table
 from mistral_dev.dashboard import dashboard
 from mistral_dev.errors import DevError, UsageError
 from mistral_dev.paths import CHECKOUT
