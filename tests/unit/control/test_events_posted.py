@@ -51,7 +51,7 @@ def counts(life: Life) -> list[int]:
     return [life.event_reasons().count(one) for one in NAMED]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [409, 429, 500, 503])
 @pytest.mark.parametrize("times", [1, 3, 9])
 def test_an_event_that_cannot_be_taken_now_is_posted_later(status: int, times: int) -> None:
     async def scenario(life: Life) -> None:
