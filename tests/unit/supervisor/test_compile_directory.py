@@ -242,6 +242,15 @@ def test_the_rest_of_a_full_claim_is_freed_before_it_is_measured(
     assert not opened(root).kept
 
 
+def test_another_user_of_the_volumes_group_may_keep_its_own(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2775)  # as the kubelet sets it for fsGroup
+
+    opened(tmp_path / "compiled")
+
+    assert (tmp_path / "compiled").stat().st_mode & 0o7777 == 0o2770
+    assert (tmp_path / "compiled" / KEY).stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("name", ["file", "link", "missing/compiled"])
 def test_a_place_that_is_no_directory_is_not_used(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()

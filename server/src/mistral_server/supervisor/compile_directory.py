@@ -110,7 +110,11 @@ def make_root(root: Path) -> None:
     Raises:
         OSError: it cannot be made.
     """
-    root.mkdir(0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        root.mkdir()
+        # The group of the volume stays when the user of the pods changes. In a directory of its
+        # own, each user then keeps what only it can write.
+        root.chmod(0o770 | root.stat().st_mode & stat.S_ISGID)
 
 
 def _check_volume(root: Path) -> None:
