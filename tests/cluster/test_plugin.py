@@ -287,7 +287,8 @@ def test_a_user_without_rights_is_told_so(endpoint: Namespace, tmp_path: Path) -
 
     assert status.exit_code == 1
     assert "cannot get mistralsmalldeployments" in status.output
-    assert doctor.exit_code == 0
+    assert doctor.exit_code == 1
+    assert f"the endpoints of namespace {endpoint.name} could not be read" in doctor.stdout
     assert "not checked: cannot list nodes: ask an administrator to allow it" in doctor.stderr
 
 

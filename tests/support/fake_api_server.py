@@ -4,6 +4,7 @@ It uses `fake_objects` (versions, owners of fields, deletions, the watch feed) a
 `fake_fields` (server-side apply). `fake_workloads` adds controllers and a kubelet.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -89,13 +90,19 @@ class FakeApiServer:
     """Headers of responses."""
     texts: dict[str, str] = field(default_factory=dict)
     """Logs, and what pods serve by way of the API server, by path."""
+    silent: Callable[[str], bool] = lambda _: False
+    """Tells whether a read of a path has no response, as one of a pod behind a NetworkPolicy."""
+
+    def app(self) -> web.Application:
+        """Return the application that serves it."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
         """Serve, and return a connection."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        async with TestServer(app) as server:
+        async with TestServer(self.app()) as server:
             configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
             # As `Cluster.connect` does: ~/.netrc is not read in a thread.
             configuration.client_session_kwargs = {"trust_env": False}
@@ -105,6 +112,8 @@ class FakeApiServer:
     async def _handle(self, request: web.Request) -> web.Response:
         text = await request.text()
         received = Request(request.method, request.path, dict(request.query), request.content_type)
+        if self.silent(request.path):
+            await asyncio.Event().wait()
         try:
             if request.path in self.texts and (error := self.before_read(request.path)) is None:
                 return web.Response(text=self.texts[request.path])

@@ -13,12 +13,13 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.credentials import kubeconfig_of_user, namespace_of_context
 from mistral_operator.kube.errors import CannotStart, ClusterError, Unavailable
 from mistral_operator.plugin.read_endpoint import EndpointMissing
-from mistral_operator.plugin.reader import Reader
+from mistral_operator.plugin.reader import PODS_AT_ONCE, Reader
 from mistral_server.contract.lenient import printable
 
 T = TypeVar("T")
 
-_CONNECTIONS = 10
+_CONNECTIONS = PODS_AT_ONCE + 20
+"""Pods that do not answer leave some for everything else."""
 
 
 @dataclass(frozen=True, slots=True)
