@@ -73,6 +73,10 @@ Hook = Callable[[Write], Awaitable[None]]
 """Called before or after a write; an `ApiError` that it raises is the response."""
 
 
+Stream = Callable[[dict[str, str]], AsyncIterator[str]]
+"""Yields the parts of a log for the query of a request."""
+
+
 @dataclass
 class FakeApiServer:
     """Responds to requests from objects in memory, and records the writes."""
@@ -93,6 +97,9 @@ class FakeApiServer:
     silent: Callable[[str], bool] = lambda _: False
     """Tells whether a read of a path has no response, as one of a pod behind a NetworkPolicy."""
 
+    streams: dict[str, Stream] = field(default_factory=dict)
+    """What writes the lines of logs that are followed, by path."""
+
     def app(self) -> web.Application:
         """Return the application that serves it."""
         app = web.Application()
@@ -109,7 +116,9 @@ class FakeApiServer:
             async with Cluster(ApiClient(configuration)) as made:
                 yield made
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path in self.streams and self.before_read(request.path) is None:
+            return await self._stream(request)
         text = await request.text()
         received = Request(request.method, request.path, dict(request.query), request.content_type)
         if self.silent(request.path):
@@ -120,6 +129,13 @@ class FakeApiServer:
             return web.json_response(await self.answer(received, text), headers=self.headers)
         except ApiError as error:
             return web.json_response(error.document, status=error.status)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for text in self.streams[request.path](dict(request.query)):
+            await response.write(text.encode())
+        return response
 
     async def answer(self, request: Request, text: str) -> Any:
         """Return the body of the response to a request.

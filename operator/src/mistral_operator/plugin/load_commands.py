@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.follow_logs import Follower
 from mistral_operator.plugin.load import Load, load_text
 from mistral_operator.plugin.logs import merged
 from mistral_operator.plugin.notes import some
@@ -44,6 +45,9 @@ def top(name: str, seconds: float, **access: str | None) -> None:
 
 @click.command()
 @name_argument
+@click.option(
+    "-f", "--follow", is_flag=True, help="Go on with lines that are written, until Ctrl-C."
+)
 @click.option("-p", "--previous", is_flag=True, help="Logs of the runs before the last restarts.")
 @click.option(
     "--tail",
@@ -54,11 +58,19 @@ def top(name: str, seconds: float, **access: str | None) -> None:
 )
 @click.option("--timestamps", is_flag=True, help="Keep the timestamps.")
 @cluster_options
-def logs(name: str, previous: bool, tail: int, timestamps: bool, **access: str | None) -> None:
+def logs(
+    name: str, follow: bool, previous: bool, tail: int, timestamps: bool, **access: str | None
+) -> None:
     """Print the logs of all containers of all replicas, in the order of time.
 
-    Exits with 1 if there is no log, or none that could be read.
+    With --follow, lines come as they are written, also from pods that start later. Exits with 1 if
+    there is no log, or none that could be read.
     """
+    if follow and previous:
+        raise click.UsageError("a run that has ended cannot be followed: remove -f or -p")
+    if follow:
+        _follow(name, tail, timestamps=timestamps, access=Access(**access))
+        return
 
     async def read(reader: Reader, namespace: str) -> tuple[Logs, list[str]]:
         key = Key(namespace, name)
@@ -73,6 +85,22 @@ def logs(name: str, previous: bool, tail: int, timestamps: bool, **access: str |
     if not result.texts:
         if not notes:
             click.echo(_no_log(result.absent, previous=previous), err=True)
+        raise SystemExit(1)
+
+
+def _follow(name: str, tail: int, *, timestamps: bool, access: Access) -> None:
+    async def read(reader: Reader, namespace: str) -> bool:
+        follower = Follower(
+            reader,
+            Key(namespace, name),
+            lines=tail,
+            timestamps=timestamps,
+            echo=click.echo,
+            echo_note=lambda note: echo_notes("not shown", [note]),
+        )
+        return await follower.follow()
+
+    if not in_cluster(access, read):
         raise SystemExit(1)
 
 

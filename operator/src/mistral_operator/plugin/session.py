@@ -18,6 +18,9 @@ from mistral_server.contract.lenient import printable
 
 T = TypeVar("T")
 
+_INTERRUPTED = 130
+"""128 and the number of SIGINT."""
+
 _CONNECTIONS = PODS_AT_ONCE + 20
 """Pods that do not answer leave some for everything else."""
 
@@ -41,10 +44,13 @@ def in_cluster(access: Access, task: Callable[[Reader, str], Awaitable[T]]) -> T
 
     Raises:
         ClickException: the cluster cannot be read, with one line that says why.
+        SystemExit: Ctrl-C was pressed; as kubectl, with the status that shells expect.
     """
     try:
         with _quiet():
             return asyncio.run(_run(access, task))
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
     except Unavailable as error:
         raise click.ClickException(
             f"the API server does not answer: {printable(error.reason)}"
