@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from aiohttp import web
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner, Result
 
@@ -35,17 +36,24 @@ def right_of(path: str) -> str | None:
 
 @contextmanager
 def kubeconfig(server: FakeApiServer, directory: Path) -> Iterator[Path]:
-    """Serve in a thread, and return the path of a kubeconfig that leads there."""
+    """Serve, and return the path of a kubeconfig that leads there."""
+    with serving_in_thread(server.app()) as port:
+        path = directory / "config"
+        path.write_text(yaml.safe_dump(_document(f"http://127.0.0.1:{port}")))
+        yield path
+
+
+@contextmanager
+def serving_in_thread(app: web.Application) -> Iterator[int]:
+    """Serve in a thread, and return the port."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        made = TestServer(server.app(), host="127.0.0.1")
+        made = TestServer(app, host="127.0.0.1")
         asyncio.run_coroutine_threadsafe(made.start_server(), loop).result()
-        path = directory / "config"
-        path.write_text(yaml.safe_dump(_document(f"http://127.0.0.1:{made.port}")))
         try:
-            yield path
+            yield made.port or 0
         finally:
             asyncio.run_coroutine_threadsafe(made.close(), loop).result()
     finally:
