@@ -15,6 +15,7 @@ from fake_api_server import FakeApiServer, Write
 from fake_objects import ApiError
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.clock import now_text
+from mistral_operator.plugin.commands import msd
 from plugin_cluster import deployment, healthy, serving
 from plugin_commands import forbidden, right_of, run
 
@@ -183,6 +184,15 @@ TABLE: dict[str, dict[str, Report]] = {
     },
 }
 """For each command: what it says without each of its rights."""
+
+
+ELSEWHERE = {"chat", "resume", "lint", "sleep", "wake"}
+"""Commands with tests of their own in test_chat_at_zero.py and test_actions.py, and those without a
+cluster."""
+
+
+def test_the_table_has_every_command() -> None:
+    assert {command.split()[0] for command in TABLE} == {*msd.commands} - ELSEWHERE
 
 
 def _plural(right: str) -> str:

@@ -162,6 +162,34 @@ async def test_a_stream_that_breaks_is_resumed_without_a_line_twice() -> None:
     assert queries[1]["sinceTime"] == "2026-03-01T11:00:02.000000000Z"
 
 
+async def test_lines_of_a_restarted_container_come_once() -> None:
+    server, queries = cluster(pod("a")), list[dict[str, str]]()
+
+    def restart() -> None:
+        server.objects.update(
+            *(kinds.POD, Key(NAMESPACE, "a"), lambda one: merged(one, pod("a", restartCount=1))),
+            status=True,
+        )
+
+    async def stream(query: dict[str, str]) -> AsyncIterator[str]:
+        queries.append(query)
+        if len(queries) == 1:
+            yield LINE(1, "one")
+            return
+        # The new run has begun, and the pod does not say so before its first line was read.
+        yield LINE(2, "two")
+        restart()
+        if len(queries) > 2:
+            yield LINE(3, "three")
+
+    server.streams = {log_of("a"): stream}
+    following = Following(server)
+
+    await following.until(3)
+
+    assert following.printed == ["a/server one", "a/server two", "a/server three"]
+
+
 async def test_pods_that_start_later_are_followed_from_their_first_line() -> None:
     server, queries = cluster(pod("a", WAITING)), list[dict[str, str]]()
 

@@ -21,6 +21,11 @@ class Run(NamedTuple):
         """Name of the log, as it is in front of its lines."""
         return f"{self.pod}/{self.container}"
 
+    @property
+    def source(self) -> tuple[str, str]:
+        """The container, whose later runs write later lines."""
+        return self.uid, self.container
+
 
 def runs(pods: Iterable[Body]) -> dict[Run, bool]:
     """Return the last run of each container that was started, and whether it goes on."""

@@ -48,8 +48,8 @@ class Follower:
         self._timestamps = timestamps
         self._echo = echo
         self._echo_note = echo_note
-        self._last: dict[Run, str] = {}
-        """Time of the last line of each log that was read."""
+        self._last: dict[tuple[str, str], str] = {}
+        """Time of the last line of each container whose log was read."""
         self._closed: set[Run] = set()
         """Logs that have ended, or that may not be read."""
         self._tasks: dict[Run, asyncio.Task[None]] = {}
@@ -108,9 +108,9 @@ class Follower:
     async def _follow(self, run: Run, lines: int, *, running: bool) -> None:
         path = POD.path(self._key.namespace, run.pod, "log")
         query = {"container": run.container, "follow": "true", "timestamps": "true"}
-        since = self._last.get(run, "")
+        since = self._last.get(run.source, "")
         if since:
-            query["sinceTime"] = since  # of a stream that broke; in seconds: some lines come again
+            query["sinceTime"] = since  # in seconds: some lines come again
         elif lines >= 0:
             query["tailLines"] = str(lines)
         broken = list[OSError]()
@@ -131,7 +131,7 @@ class Follower:
             return
         if broken:
             raise broken[0]
-        self._last.setdefault(run, "")
+        self._last.setdefault(run.source, "")
         if not running:
             self._closed.add(run)
 
@@ -139,7 +139,7 @@ class Follower:
         time, text = split_line(line)
         if time and time <= since:
             return
-        self._last[run] = time or self._last.get(run, "")
+        self._last[run.source] = time or self._last.get(run.source, "")
         shown = f"{time} " if self._timestamps and time else ""
         self._echo(f"{run.log} {shown}{printable(text)}")
 
