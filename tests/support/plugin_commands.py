@@ -1,7 +1,9 @@
 """Runs commands of `kubectl msd` against a fake API server, as a user does: by a kubeconfig."""
 
 import asyncio
+import os
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -76,6 +78,20 @@ def run(server: FakeApiServer, directory: Path, *arguments: str) -> Result:
     with kubeconfig(server, directory) as path:
         options = ("--kubeconfig", str(path), "--namespace", NAMESPACE)
         return CliRunner().invoke(msd, (*arguments, *options))
+
+
+def started(kubeconfig: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a command as a process of its own."""
+    program = "from mistral_operator.plugin.commands import main; main()"
+    options = ("--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE)
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments, *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
 
 
 def forbidden(verb: str, resource: str) -> ApiError:

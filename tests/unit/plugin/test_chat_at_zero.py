@@ -1,6 +1,8 @@
 """`kubectl msd chat` while no replica is ready: by the activator, or it says why not."""
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,15 @@ from fake_api_server import FakeApiServer
 from fake_objects import ApiError
 from mistral_operator.kube import kinds, names
 from plugin_cluster import SYSTEM, serving
-from plugin_commands import fake_kubectl, forbidden, right_of, run, serving_in_thread
+from plugin_commands import (
+    fake_kubectl,
+    forbidden,
+    kubeconfig,
+    right_of,
+    run,
+    serving_in_thread,
+    started,
+)
 
 ADDRESS, PORT = "10.1.0.9", 20_007
 ZERO: Object = {"autoscaling": {"minReplicas": 0, "maxReplicas": 2}}
@@ -227,3 +237,27 @@ def test_slices_that_may_not_be_read_do_not_matter_while_a_replica_is_ready(
     chat = talk(cluster("Ready", without="endpointslices"), tmp_path, monkeypatch)
 
     assert (chat.result.exit_code, chat.result.stdout) == (0, "Hello\n")
+
+
+def until_it_reads(pid: int) -> None:
+    """Wait until a process that has printed a prompt blocks in reading the answer.
+
+    Python's `input` prints and then reads: a signal in between is handled only after the read.
+    """
+    status = Path(f"/proc/{pid}/stat")
+    while status.read_text().rpartition(") ")[2][0] != "S":
+        time.sleep(0.01)
+
+
+def test_ctrl_c_ends_a_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forwarding = "print('Forwarding from 127.0.0.1:1 -> 1', flush=True)"
+    fake_kubectl(tmp_path, monkeypatch, f"import time\n{forwarding}\ntime.sleep(60)")
+    with (
+        kubeconfig(cluster("Ready"), tmp_path) as path,
+        started(path, "chat", NAME) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.read(5) == "you> "
+        until_it_reads(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0

@@ -1,10 +1,7 @@
 """`kubectl msd logs --follow` prints lines while they are written, of all replicas."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from mistral_operator.plugin.container_runs import runs
 from mistral_operator.plugin.follow_logs import Follower
 from mistral_operator.plugin.reader import PODS_AT_ONCE, Reader
 from plugin_cluster import serving
-from plugin_commands import forbidden, kubeconfig, run
+from plugin_commands import forbidden, kubeconfig, run, started
 
 LINE = "2026-03-01T11:00:0{}.000000000Z {}\n".format
 RUNNING: Object = {"running": {}}
@@ -297,19 +294,6 @@ def test_following_without_a_right_is_a_failure(tmp_path: Path) -> None:
     assert result.stderr.startswith("not shown: cannot get pods/log")
 
 
-def started(path: Path) -> subprocess.Popen[str]:
-    """Start `kubectl msd logs -f` as a process."""
-    program = "from mistral_operator.plugin.commands import main; main()"
-    options = ("--kubeconfig", str(path), "-n", NAMESPACE)
-    return subprocess.Popen(
-        [sys.executable, "-c", program, "logs", NAME, "-f", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-
-
 def test_ctrl_c_ends_it_as_it_ends_kubectl(tmp_path: Path) -> None:
     server = cluster(pod("a"))
 
@@ -318,7 +302,7 @@ def test_ctrl_c_ends_it_as_it_ends_kubectl(tmp_path: Path) -> None:
         await asyncio.Event().wait()
 
     server.streams = {log_of("a"): stream}
-    with kubeconfig(server, tmp_path) as path, started(path) as process:
+    with kubeconfig(server, tmp_path) as path, started(path, "logs", NAME, "-f") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "a/server one\n"
         process.send_signal(signal.SIGINT)
@@ -336,7 +320,7 @@ def test_a_reader_that_has_enough_ends_it(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
 
     server.streams = {log_of("a"): stream}
-    with kubeconfig(server, tmp_path) as path, started(path) as process:
+    with kubeconfig(server, tmp_path) as path, started(path, "logs", NAME, "-f") as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()

@@ -1,6 +1,8 @@
 """The command `kubectl msd chat`."""
 
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import aiohttp
@@ -106,10 +108,21 @@ def _longest_silence(spec: Spec) -> float:
 
 def _next_message() -> str | None:
     try:
-        return click.prompt("you", prompt_suffix="> ", type=str)
+        with _interruptible():
+            return click.prompt("you", prompt_suffix="> ", type=str)
     except click.Abort:
         click.echo()
         return None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a prompt: asyncio only notes it until its loop goes on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _spec(body: Body) -> Spec:
