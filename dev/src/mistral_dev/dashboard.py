@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS, Panel
+from mistral_dev.dashboard_panel import Panel
+from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS
 
 WIDTH, HEIGHT, COLUMNS = 8, 8, 3
 """Grafana's grid is 24 units wide."""
