@@ -121,6 +121,7 @@ UNAVAILABLE = (
     (ConditionType.DEGRADED, "True"),
     (ConditionType.PROGRESSING, "True"),
     (ConditionType.SCALING_LIMITED, "True"),
+    (ConditionType.MODEL_FITS, "False"),
 )
 AVAILABLE = [condition(ConditionType.AVAILABLE, "True")]
 STARTING = "starting"

@@ -8,6 +8,13 @@ from typing import Literal
 CHOSEN = 'namespace=~"$namespace", name=~"$name"'
 WHO = "{{namespace}}/{{name}}"
 BY = "by (namespace, name)"
+LIMIT = "alert above"
+
+GOOD, NOTICE, WARNING, BAD = "green", "yellow", "orange", "red"
+OTHER = "blue"
+"""What is neither good nor bad."""
+NEUTRAL = "text"
+"""What is there for reference."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +30,40 @@ class Panel:
     kind: Literal["timeseries", "state-timeline", "stat"] = "timeseries"
     states: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Text and color of each value, where values are states."""
+    colors: dict[str, str] = field(default_factory=dict)
+    """Colors of series by regular expressions for their names; others have the palette's next."""
+    dashed: tuple[str, ...] = ()
+    """Regular expressions for the names of series that are dashed lines."""
+    width: int = 8
+    """Of the 24 units of Grafana's grid."""
 
     def expressions(self) -> dict[str, str]:
         """Return all expressions by their legends, the constant lines among them."""
         return self.queries | {name: f"vector({at})" for name, at in self.references.items()}
 
 
-def interval(what: str, window: str = "1h") -> dict[str, str]:
+def share(
+    title: str, description: str, what: str, window: str, references: dict[str, float] | None = None
+) -> Panel:
+    """Return the panel of a rate: dashed lines are the ends of its interval, and its limit."""
+    return Panel(
+        title,
+        description,
+        interval(what, window),
+        "percentunit",
+        references or {},
+        colors={f"^{LIMIT}$": BAD},
+        dashed=("95 %", f"^{LIMIT}$"),
+    )
+
+
+def interval(what: str, window: str) -> dict[str, str]:
     """Return a rate, both ends of its interval, and where the alert begins."""
     return {
         WHO: f"mistral:{what}:ratio{window}{{{CHOSEN}}}",
         f"{WHO} 95 % from": f"mistral:{what}:wilson_lower{window}{{{CHOSEN}}}",
         f"{WHO} 95 % to": f"mistral:{what}:wilson_upper{window}{{{CHOSEN}}}",
-        "alert above": f"mistral:{what}:alert_above",
+        LIMIT: f"mistral:{what}:alert_above",
     }
 
 
@@ -63,6 +91,11 @@ def condition(kind: str) -> str:
     every = f"max {BY} (mistral_deployment_condition{{{CHOSEN}}})"
     true = f'mistral_deployment_condition{{{CHOSEN}, type="{kind}", status="True"}}'
     return f"(max {BY} ({true}) or 0 * {every})"
+
+
+def conditions(selected: str) -> str:
+    """Return 1 for each condition that labels select, and nothing for others."""
+    return f"max by (namespace, name, type) (mistral_deployment_condition{{{CHOSEN}, {selected}}})"
 
 
 def of_gpus(metric: str) -> dict[str, str]:

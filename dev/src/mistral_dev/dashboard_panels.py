@@ -8,17 +8,23 @@ alerts compare.
 from __future__ import annotations
 
 from mistral_dev.dashboard_panel import (
+    BAD,
     BY,
     CHOSEN,
+    GOOD,
+    NEUTRAL,
+    NOTICE,
+    OTHER,
+    WARNING,
     WHO,
     Panel,
-    condition,
-    interval,
     of_gpus,
     quantiles,
     rate,
     rate_of,
+    share,
 )
+from mistral_dev.dashboard_states import ENDPOINTS, STATES_AND_CONDITIONS
 
 CARD_RATES = {"model card, 3.1": 0.0211, "model card, 3.2": 0.0129}
 """Rates of endless generations in the model card. Its prompts and rule are not published, so these
@@ -27,19 +33,7 @@ are reference lines, and never a goal or an alert."""
 
 SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Is it up": (
-        Panel(
-            "Endpoints",
-            "`partly up`: some replicas do not serve, or not in the desired configuration. `down`"
-            " includes suspended endpoints. `kubectl get msd -o wide` shows the reason.",
-            {WHO: f"2 * {condition('Available')} + {condition('Ready')}"},
-            kind="stat",
-            states={
-                0: ("down", "red"),
-                1: ("scaled to zero", "blue"),
-                2: ("partly up", "orange"),
-                3: ("up", "green"),
-            },
-        ),
+        ENDPOINTS,
         Panel(
             "Firing alerts",
             "Of all endpoints and of the operator. docs/monitoring.md has a section for each.",
@@ -48,6 +42,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 ' (ALERTS{alertname=~"Mistral.+", alertstate="firing"})'
             },
             kind="stat",
+            colors={"^critical:": BAD, "^warning:": WARNING, "^info:": OTHER},
         ),
         Panel(
             "Replicas",
@@ -65,6 +60,14 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             " `disconnected`: the client left before.",
             {"{{status}}": rate("mistral_responses_total", "status")},
             "reqps",
+            colors={
+                "^[13]xx$": NEUTRAL,
+                "^2xx$": GOOD,
+                "^4xx$": NOTICE,
+                "^5xx$": BAD,
+                "^cut$": WARNING,
+                "^disconnected$": OTHER,
+            },
         ),
         Panel(
             "Tokens",
@@ -87,6 +90,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Productive and looping requests. Looping ones occupy the GPU and produce nothing"
             " useful.",
             {"{{state}}": f"sum by (state) (mistral_requests_in_flight{{{CHOSEN}}})"},
+            width=12,
         ),
         Panel(
             "Autoscaling",
@@ -97,6 +101,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 f"{WHO} replicas": f"mistral_operator_autoscaling_desired_replicas{{{CHOSEN}}}",
                 f"{WHO} frozen": f"mistral_operator_autoscaling_frozen{{{CHOSEN}}}",
             },
+            width=12,
         ),
     ),
     "Latency": (
@@ -120,12 +125,12 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
     ),
     "Errors": (
-        Panel(
+        share(
             "Failed responses, last 15 minutes",
             "Share of responses with a 5xx status or that were cut off, with its 95 % interval."
             " Consider the count in the next panel.",
-            interval("response_errors", "15m"),
-            "percentunit",
+            "response_errors",
+            "15m",
         ),
         Panel(
             "Responses, last 15 minutes",
@@ -150,20 +155,22 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 "error: {{where}}": rate("mistral_gate_errors_total", "where"),
             },
             "reqps",
+            width=12,
         ),
         Panel(
             "Restarts, last hour",
             "Restarts of servers in their pods.",
             {WHO: f"sum {BY} (changes(mistral_server_start_time_seconds{{{CHOSEN}}}[1h]))"},
+            width=12,
         ),
     ),
     "Loops": (
-        Panel(
+        share(
             "Loop rate, last hour",
             "Share of generations that looped, with its 95 % interval. Consider the count in the"
             " next panel. The dashed lines show the model card's rates for reference.",
-            interval("generation_loops"),
-            "percentunit",
+            "generation_loops",
+            "1h",
             CARD_RATES,
         ),
         Panel(
@@ -182,12 +189,12 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
     ),
     "Tool calls": (
-        Panel(
+        share(
             "Tool error rate, last hour",
             "Share of tool calls that the client cannot execute, with its 95 % interval. Consider"
             " the count in the next panel.",
-            interval("tool_call_errors"),
-            "percentunit",
+            "tool_call_errors",
+            "1h",
         ),
         Panel(
             "Tool calls, last hour",
@@ -210,6 +217,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "KV cache usage of the fullest replica.",
             {WHO: f"max {BY} (vllm:kv_cache_usage_perc{{{CHOSEN}}})"},
             "percentunit",
+            width=6,
         ),
         Panel(
             "Prefix cache",
@@ -219,17 +227,20 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 f" / ({rate_of('vllm:prefix_cache_queries_total')} > 0)"
             },
             "percentunit",
+            width=6,
         ),
         Panel(
             "Preemptions",
             "Requests that vLLM evicted from a full KV cache and computes again.",
             {WHO: rate_of("vllm:num_preemptions_total")},
             "reqps",
+            width=6,
         ),
         Panel(
             "Out-of-memory failures, last hour",
             "Memory failures by class. docs/memory.md explains each class and its remedies.",
             {f"{WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{CHOSEN}}}"},
+            width=6,
         ),
     ),
     "GPUs": (
@@ -277,18 +288,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
     ),
     "Rollouts and operator": (
-        Panel(
-            "Conditions",
-            "Conditions that are True. `kubectl get msd -o wide` shows the reason.",
-            {
-                f"{WHO} {{{{type}}}}": "max by (namespace, name, type)"
-                f' (mistral_deployment_condition{{{CHOSEN}, status="True"}})'
-                " or 0 * max by (namespace, name, type)"
-                f" (mistral_deployment_condition{{{CHOSEN}}})"
-            },
-            kind="state-timeline",
-            states={0: ("not True", "text"), 1: ("True", "green")},
-        ),
+        STATES_AND_CONDITIONS,
         Panel(
             "Reconciliations by outcome",
             "`retry` and `error` are requeued with increasing delay.",
