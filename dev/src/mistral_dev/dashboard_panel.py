@@ -68,8 +68,13 @@ def interval(what: str, window: str) -> dict[str, str]:
 
 
 def rate(metric: str, label: str) -> str:
-    """Return the rate of a counter of all chosen endpoints, by a label."""
-    return f"sum by ({label}) (rate({metric}{{{CHOSEN}}}[5m]))"
+    """Return the rate of a counter of all chosen endpoints, by a label.
+
+    Counters have every value of their labels from the start, of which most never count anything:
+    these have no line, and no name in the legend.
+    """
+    counter = f"{metric}{{{CHOSEN}}}"
+    return f"sum by ({label}) (rate({counter}[5m])) and sum by ({label}) ({counter}) > 0"
 
 
 def rate_of(metric: str) -> str:
