@@ -136,6 +136,21 @@ def test_only_conditions_that_report_something_are_shown_and_none_of_them_in_gre
     assert [mapping["options"][value]["color"] for value in ("4", "5")] == ["yellow", "orange"]
 
 
+def test_whole_numbers_are_steps_and_rates_are_not() -> None:
+    steps = {
+        panel["title"]
+        for panel in PANELS
+        if panel["fieldConfig"]["defaults"].get("custom") == {"lineInterpolation": "stepAfter"}
+    }
+
+    assert {"Replicas", "Queue", "Restarts, last hour"} <= steps
+    assert all(
+        panel["fieldConfig"]["defaults"]["unit"] == "short"
+        for panel in PANELS
+        if panel["title"] in steps
+    )
+
+
 def test_the_model_cards_rates_are_dashed_lines_for_reference() -> None:
     (panel,) = (one for one in PANELS if one["title"] == "Loop rate, last hour")
     dashed = {

@@ -74,6 +74,8 @@ def _panels() -> Iterator[dict[str, Any]]:
 def _panel(panel: Panel) -> dict[str, Any]:
     defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
     options: dict[str, Any] = {}
+    if panel.counts:
+        defaults |= {"decimals": 0, "custom": {"lineInterpolation": "stepAfter"}}
     if panel.states:
         shown = {
             str(value): {"text": text, "color": color}

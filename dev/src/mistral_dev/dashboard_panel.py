@@ -34,6 +34,8 @@ class Panel:
     """Colors of series by regular expressions for their names; others have the palette's next."""
     dashed: tuple[str, ...] = ()
     """Regular expressions for the names of series that are dashed lines."""
+    counts: bool = False
+    """Whether values are whole numbers, which change at once: lines are steps."""
     width: int = 8
     """Of the 24 units of Grafana's grid."""
 

@@ -46,11 +46,13 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Replicas",
-            "Desired, existing and ready replicas.",
+            "Desired replicas as dashed lines, and ready ones.",
             {
                 f"{WHO} {{{{state}}}}": "max by (namespace, name, state)"
-                f" (mistral_deployment_replicas{{{CHOSEN}}})"
+                f' (mistral_deployment_replicas{{{CHOSEN}, state!="existing"}})'
             },
+            dashed=("desired$",),
+            counts=True,
         ),
     ),
     "Load": (
@@ -84,12 +86,14 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 f"{WHO} running": f"sum {BY} (vllm:num_requests_running{{{CHOSEN}}})",
                 f"{WHO} waiting": f"sum {BY} (vllm:num_requests_waiting{{{CHOSEN}}})",
             },
+            counts=True,
         ),
         Panel(
             "Requests in flight",
             "Productive and looping requests. Looping ones occupy the GPU and produce nothing"
             " useful.",
             {"{{state}}": f"sum by (state) (mistral_requests_in_flight{{{CHOSEN}}})"},
+            counts=True,
             width=12,
         ),
         Panel(
@@ -101,6 +105,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 f"{WHO} replicas": f"mistral_operator_autoscaling_desired_replicas{{{CHOSEN}}}",
                 f"{WHO} frozen": f"mistral_operator_autoscaling_frozen{{{CHOSEN}}}",
             },
+            counts=True,
             width=12,
         ),
     ),
@@ -161,6 +166,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Restarts, last hour",
             "Restarts of servers in their pods.",
             {WHO: f"sum {BY} (changes(mistral_server_start_time_seconds{{{CHOSEN}}}[1h]))"},
+            counts=True,
             width=12,
         ),
     ),
@@ -239,7 +245,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Out-of-memory failures, last hour",
             "Memory failures by class. docs/memory.md explains each class and its remedies.",
-            {f"{WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{CHOSEN}}}"},
+            {f"{WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{CHOSEN}}} > 0"},
             width=6,
         ),
     ),
@@ -275,6 +281,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Queued requests",
             "Requests that wait for a ready replica.",
             {WHO: f"sum {BY} (mistral_activator_held_requests{{{CHOSEN}}})"},
+            counts=True,
         ),
         Panel(
             "Wait for a replica",
@@ -314,6 +321,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 "retrying": "sum(mistral_operator_queue_retrying)",
                 "leaders": "sum(mistral_operator_leader)",
             },
+            counts=True,
         ),
     ),
 }
