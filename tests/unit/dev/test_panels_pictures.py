@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from PIL import Image
 
@@ -17,9 +18,13 @@ from mistral_dev.panels.board import Row, mark_expressions, rows
 from mistral_dev.panels.pictures import figure_of, png
 from mistral_dev.panels.prometheus import Answers, Span
 from mistral_dev.panels.queries import drawn_row, legend, marks, substituted, variables
+from mistral_dev.panels.timeseries import stretches_of
+from mistral_dev.paths import CHECKOUT
 
 DOCUMENT = json.loads(dashboard())
 ROWS = rows(DOCUMENT)
+RECORDED = CHECKOUT / "tests" / "data" / "panels" / "is-it-up.json"
+"""What Prometheus returned for each target of the first row, in their order."""
 SPAN = Span(1_800_000_000, 1_800_000_600)
 CHOSEN = {"namespace": "(team-a)", "name": "(small|large)"}
 LABELS = {
@@ -68,6 +73,11 @@ def picture(row: Row, prometheus: FakePrometheus) -> Figure:
 def texts(figure: Figure) -> set[str]:
     """Return all texts of a picture."""
     return {str(one.get_text()) for one in figure.findobj(Text)}
+
+
+def ydata(line: Any) -> list[float]:
+    """Return the values of a drawn line."""
+    return [float(value) for value in line.get_ydata()]
 
 
 def test_the_variables_are_all_endpoints_of_the_recording() -> None:
@@ -123,6 +133,31 @@ def test_a_series_without_any_number_is_no_data() -> None:
     drawn = drawn_row(row, FakePrometheus(value="NaN").answers(), CHOSEN)
 
     assert [panel.absence for panel in drawn.panels] == ["", "", ""]
+
+
+def test_a_recorded_result_is_drawn_as_states_alerts_and_steps() -> None:
+    """The recording has two endpoints that cannot answer, and one that is scaled to zero."""
+    recorded = json.loads(RECORDED.read_text())
+    results = iter(recorded["results"])
+    span = Span(**recorded["span"])
+    answers = Answers(lambda _path, _parameters: {"result": next(results)}, span)
+
+    drawn = drawn_row(ROWS[0], answers, CHOSEN)
+    figure = figure_of(drawn, span, ())
+
+    shown = texts(figure)
+    assert {"demo/tiny", "demo/on-demand", "demo/limited"} <= shown
+    assert {"down", "scaled to zero", "warning: MistralOutOfMemory"} <= shown
+    assert "up" not in shown
+    (ready,) = (line for line in drawn.panels[2].lines if line.name == "demo/tiny ready")
+    values = [value for _, value in ready.points]
+    (step,) = (line for line in figure.findobj(Line2D) if ydata(line) == values)
+    assert step.get_drawstyle() == "steps-post"
+    assert set(values) == {0, 1}
+
+
+def test_times_that_follow_each_other_are_one_mark() -> None:
+    assert stretches_of((10, 20, 30, 60, 90, 100), step=10) == [(10, 30), (60, 60), (90, 100)]
 
 
 def test_marks_are_the_times_at_which_an_annotation_has_a_value() -> None:

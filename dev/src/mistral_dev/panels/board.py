@@ -64,6 +64,7 @@ class BoardPanel:
         targets: its queries.
         states: text and color of each value, where values are states.
         overrides: how some series are drawn.
+        steps: whether lines are steps between whole numbers.
     """
 
     title: str
@@ -73,6 +74,7 @@ class BoardPanel:
     targets: tuple[Target, ...]
     states: Mapping[float, tuple[str, str]]
     overrides: tuple[Override, ...]
+    steps: bool
 
     def color_of(self, name: str) -> str | None:
         """Return the fixed color of a series, or None if it has none."""
@@ -134,6 +136,7 @@ def _panel(panel: Mapping[str, Any]) -> BoardPanel:
             for value, shown in mapping["options"].items()
         },
         overrides=tuple(map(_override, config["overrides"])),
+        steps=config["defaults"].get("custom", {}).get("lineInterpolation") == "stepAfter",
     )
 
 

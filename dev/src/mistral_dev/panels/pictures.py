@@ -15,20 +15,23 @@ from mistral_dev.panels.queries import DrawnPanel, DrawnRow, Mark
 
 _HEAD = 34.0
 """Pixels for the title of a row."""
-_COLORS = 128
-"""Of the palette of a picture, which makes it a third as large."""
 
 
 def png(figure: Figure) -> bytes:
     """Return a picture as a small PNG."""
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=theme.DPI, facecolor=theme.BACKGROUND)
-    # The colors that differ most: the most frequent ones would be shades of text, and orange would
-    # become yellow.
-    method, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-    image = Image.open(drawn).convert("RGB").quantize(_COLORS, method=method, dither=dither)
+    image = Image.open(drawn).convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE)
     image.save(small, format="PNG", optimize=True)
     return small.getvalue()
+
+
+def _palette() -> Image.Image:
+    """Return the theme's colors as a palette, which makes pictures a third as large."""
+    colors = [channel for color in theme.all_colors() for channel in theme.channels(color)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colors)
+    return palette
 
 
 def figure_of(row: DrawnRow, span: Span, marks: Sequence[Mark]) -> Figure:

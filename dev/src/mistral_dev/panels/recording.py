@@ -23,7 +23,7 @@ from mistral_dev.settings import Profile
 CLUSTER = "panels"
 NAMESPACE = "demo"
 GPUS = 8
-STEADY_SECONDS = 90.0
+STEADY_SECONDS = 60.0
 """Of a situation, so that the rates of the dashboard, over five minutes, show it."""
 _VALUES = (
     "metrics.podMonitor.enabled=true",
@@ -80,7 +80,7 @@ def _play(stage: Stage, progress: Progress) -> None:
         stage.until("tiny", "Ready", "True")
     with progress.step("requests to an endpoint that is scaled to zero"):
         stage.start_load("leaving", "on-demand", ["impatient client"], clients=2, seconds=10)
-        stage.start_load("waking", "on-demand", ["chat", "long stream"], clients=6, seconds=240)
+        stage.start_load("waking", "on-demand", ["chat", "long stream"], clients=6, seconds=200)
         stage.until_replicas("on-demand", 2)
     with progress.step("more and longer generations than the KV cache holds"):
         stage.start_load("pressing", "tiny", ["long generation"], clients=6, seconds=60)

@@ -37,6 +37,33 @@ SMALL, NORMAL, TITLE, ROW = 8.5, 9.5, 10.5, 13.0
 """Sizes of text in points."""
 
 
+def tile(name: str) -> str:
+    """Return a named color as Grafana shades it, so that white text on it is legible."""
+    return blended(NAMED[name], "#000000", 0.72)
+
+
+def blended(color: str, background: str, share: float) -> str:
+    """Return a color that covers a background by a share."""
+    pairs = zip(channels(color), channels(background), strict=True)
+    return "#" + "".join(f"{round(share * one + (1 - share) * other):02x}" for one, other in pairs)
+
+
+def channels(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue of a color."""
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return red, green, blue
+
+
+def all_colors() -> list[str]:
+    """Return all colors of pictures, with shades for the edges of lines and letters."""
+    plain = {BACKGROUND, PANEL, BORDER, GRID}
+    inks = {TEXT, FAINT, *NAMED.values(), *PALETTE}
+    shades = {blended(ink, PANEL, share) for ink in inks for share in (0.1, 0.3, 0.5, 0.75, 1)}
+    tiles = {blended("#ffffff", tile(name), share) for name in NAMED for share in (0, 0.3, 0.6, 1)}
+    heads = {blended(TEXT, BACKGROUND, share) for share in (0.3, 0.6, 1)}
+    return sorted(plain | shades | tiles | heads)
+
+
 def color(number: int) -> str:
     """Return the color of a panel's series by its number."""
     return PALETTE[number % len(PALETTE)]

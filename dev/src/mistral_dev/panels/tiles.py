@@ -52,10 +52,4 @@ def _state(drawn: DrawnPanel, line: Line) -> tuple[str, str]:
     """Return text and color of the newest value."""
     _, value = line.points[-1]
     text, color = drawn.panel.states.get(value, (units.text(value, drawn.panel.unit), "green"))
-    return text, _darker(theme.NAMED[drawn.panel.color_of(line.name) or color])
-
-
-def _darker(color: str) -> str:
-    """Return a color on which white text is legible, as Grafana shades its tiles."""
-    parts = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return "#" + "".join(f"{round(0.72 * part):02x}" for part in parts)
+    return text, theme.tile(drawn.panel.color_of(line.name) or color)

@@ -12,7 +12,7 @@ from mistral_dev.panels.prometheus import Span
 from mistral_dev.panels.queries import DrawnPanel, Line
 from mistral_dev.panels.timeseries import set_times
 
-_TIMES = 22.0
+_TIMES = 24.0
 
 
 def draw(figure: Figure, box: Box, drawn: DrawnPanel, span: Span) -> None:

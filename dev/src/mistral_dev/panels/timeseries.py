@@ -15,9 +15,8 @@ from mistral_dev.panels.boxes import Box, axes_in
 from mistral_dev.panels.prometheus import Span
 from mistral_dev.panels.queries import DrawnPanel, Line, Mark
 
-_LEFT, _TIMES = 58.0, 22.0
+_LEFT, _TIMES = 68.0, 24.0
 """Pixels for the values and for the times."""
-_MARK_WIDTH = 1.0
 _MOST_TIMES = 6
 _MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440)
 """Distances of times that are labeled."""
@@ -32,9 +31,9 @@ def draw(figure: Figure, box: Box, drawn: DrawnPanel, span: Span, marks: Sequenc
     legend = legends.rows_of(figure, entries, box.width)
     height = legends.height_of(legend)
     axes = axes_in(figure, box.inside(left=_LEFT, top=4, right=10, bottom=height + _TIMES + 4))
-    _draw_marks(axes, marks)
+    _draw_marks(axes, marks, span)
     for entry, line in zip(entries, drawn.lines, strict=True):
-        _draw_line(axes, line, entry, span)
+        _draw_line(axes, line, entry, span, steps=drawn.panel.steps)
     _set_axes(axes, drawn, span)
     legends.draw(figure, box.inside(top=box.height - height), legend)
 
@@ -43,10 +42,21 @@ def set_times(axes: Axes, span: Span) -> None:
     """Label the horizontal axis, which is Unix time, with times of the day at full minutes."""
     minutes = next(one for one in _MINUTES if (span.end - span.start) / (60 * one) <= _MOST_TIMES)
     axes.set_xlim(span.start, span.end)
+    axes.tick_params(axis="x", pad=6)
     axes.xaxis.set_major_locator(MultipleLocator(60 * minutes))
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda at, _: f"{datetime.fromtimestamp(at, UTC):%H:%M}")
+        FuncFormatter(lambda at, _: _time_of_day(at) if _has_room(at, span) else "")
     )
+
+
+def _time_of_day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M}"
+
+
+def _has_room(at: float, span: Span) -> bool:
+    """Return whether a label at a time is not cut at the edge of its panel."""
+    margin = 0.03 * (span.end - span.start)
+    return span.start + margin / 2 <= at <= span.end - margin
 
 
 def _color(drawn: DrawnPanel, number: int) -> str:
@@ -54,11 +64,18 @@ def _color(drawn: DrawnPanel, number: int) -> str:
     return theme.NAMED[fixed] if fixed else theme.color(number)
 
 
-def _draw_line(axes: Axes, line: Line, entry: legends.Entry, span: Span) -> None:
+def _draw_line(axes: Axes, line: Line, entry: legends.Entry, span: Span, *, steps: bool) -> None:
     """Draw a line that is interrupted where there is no value, and has dots where it is alone."""
     times, values = _with_gaps(line.points, span.step)
     style = (0, (4, 3)) if entry.dashed else "-"
-    axes.plot(times, values, color=entry.color, linestyle=style, linewidth=1.4)
+    axes.plot(
+        times,
+        values,
+        color=entry.color,
+        linestyle=style,
+        linewidth=1.4,
+        drawstyle="steps-post" if steps else "default",
+    )
     alone = [
         (time, value)
         for at, (time, value) in enumerate(zip(times, values, strict=True))
@@ -87,15 +104,24 @@ def _with_gaps(
     return times, values
 
 
-def _draw_marks(axes: Axes, marks: Sequence[Mark]) -> None:
+def _draw_marks(axes: Axes, marks: Sequence[Mark], span: Span) -> None:
+    """Shade the times of marks, with a line where each begins."""
     for mark in marks:
-        for at in mark.times:
-            axes.axvline(
-                at,
-                color=theme.NAMED[mark.color],
-                linewidth=_MARK_WIDTH,
-                alpha=0.16,
-            )
+        color = theme.NAMED[mark.color]
+        for start, end in stretches_of(mark.times, span.step):
+            axes.axvspan(start, end, color=color, alpha=0.1, linewidth=0)
+            axes.axvline(start, color=color, linewidth=1, alpha=0.5)
+
+
+def stretches_of(times: Sequence[float], step: float) -> list[tuple[float, float]]:
+    """Return first and last of each group of times that follow each other step by step."""
+    groups: list[tuple[float, float]] = []
+    for at in times:
+        if groups and at - groups[-1][1] <= 1.5 * step:
+            groups[-1] = (groups[-1][0], at)
+        else:
+            groups.append((at, at))
+    return groups
 
 
 def _set_axes(axes: Axes, drawn: DrawnPanel, span: Span) -> None:
@@ -103,7 +129,7 @@ def _set_axes(axes: Axes, drawn: DrawnPanel, span: Span) -> None:
     values = [value for line in drawn.lines for _, value in line.points if math.isfinite(value)]
     top = max(values, default=0.0)
     axes.set_ylim(min(0.0, *values, 0.0), 1.08 * top if top > 0 else 1.0)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=drawn.panel.steps))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.text(value, unit)))
     axes.grid(color=theme.GRID, linewidth=0.7)
     axes.set_axisbelow(True)
