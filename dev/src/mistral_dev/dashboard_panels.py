@@ -297,6 +297,28 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Rollouts and operator": (
         STATES_AND_CONDITIONS,
         Panel(
+            "Stages of the last starts",
+            "Longest of the replicas. `starting` is mostly imports, `loading` the weights,"
+            " `profiling` and `warming-up` also compile.",
+            {
+                f"{WHO} {{{{stage}}}}": "max by (namespace, name, stage)"
+                f" (mistral_engine_start_seconds{{{CHOSEN}}})"
+            },
+            "s",
+            width=12,
+        ),
+        Panel(
+            "Compiled code at the last starts",
+            "Replicas that loaded the code which `spec.cache` keeps, compiled it, or could not keep"
+            " it.",
+            {
+                f"{WHO} {{{{result}}}}": "sum by (namespace, name, result)"
+                f" (mistral_server_compile_cache{{{CHOSEN}}})"
+            },
+            counts=True,
+            width=12,
+        ),
+        Panel(
             "Reconciliations by outcome",
             "`retry` and `error` are requeued with increasing delay.",
             {"{{outcome}}": "sum by (outcome) (rate(mistral_operator_reconcile_total[5m]))"},
