@@ -24,7 +24,7 @@ from mistral_dev.dashboard_panel import (
     rate_of,
     share,
 )
-from mistral_dev.dashboard_states import ENDPOINTS, STATES_AND_CONDITIONS
+from mistral_dev.dashboard_states import ENDPOINTS, STARTS, STATES_AND_CONDITIONS
 
 CARD_RATES = {"model card, 3.1": 0.0211, "model card, 3.2": 0.0129}
 """Rates of endless generations in the model card. Its prompts and rule are not published, so these
@@ -296,28 +296,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     ),
     "Rollouts and operator": (
         STATES_AND_CONDITIONS,
-        Panel(
-            "Stages of the last starts",
-            "Longest of the replicas. `starting` is mostly imports, `loading` the weights,"
-            " `profiling` and `warming-up` also compile.",
-            {
-                f"{WHO} {{{{stage}}}}": "max by (namespace, name, stage)"
-                f" (mistral_engine_start_seconds{{{CHOSEN}}})"
-            },
-            "s",
-            width=12,
-        ),
-        Panel(
-            "Compiled code at the last starts",
-            "Replicas that loaded the code which `spec.cache` keeps, compiled it, or could not keep"
-            " it.",
-            {
-                f"{WHO} {{{{result}}}}": "sum by (namespace, name, result)"
-                f" (mistral_server_compile_cache{{{CHOSEN}}})"
-            },
-            counts=True,
-            width=12,
-        ),
+        *STARTS,
         Panel(
             "Reconciliations by outcome",
             "`retry` and `error` are requeued with increasing delay.",

@@ -1,9 +1,10 @@
-"""The panels that show the states of endpoints: now, and over time with their conditions."""
+"""The panels that show the states of endpoints, now and over time, and how their pods start."""
 
 from __future__ import annotations
 
 from mistral_dev.dashboard_panel import (
     BAD,
+    CHOSEN,
     GOOD,
     NOTICE,
     OTHER,
@@ -54,4 +55,29 @@ STATES_AND_CONDITIONS = Panel(
         _NEEDS_ATTENTION: ("needs attention", WARNING),
     },
     width=24,
+)
+
+STARTS = (
+    Panel(
+        "Stages of the last starts",
+        "Longest of the replicas. `starting` is mostly imports, `loading` the weights,"
+        " `profiling` and `warming-up` also compile.",
+        {
+            f"{WHO} {{{{stage}}}}": "max by (namespace, name, stage)"
+            f" (mistral_engine_start_seconds{{{CHOSEN}}})"
+        },
+        "s",
+        width=12,
+    ),
+    Panel(
+        "Compiled code at the last starts",
+        "Replicas that loaded the code which `spec.cache` keeps, compiled it, or could not keep"
+        " it.",
+        {
+            f"{WHO} {{{{result}}}}": "sum by (namespace, name, result)"
+            f" (mistral_server_compile_cache{{{CHOSEN}}})"
+        },
+        counts=True,
+        width=12,
+    ),
 )
