@@ -72,8 +72,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             },
         ),
         Panel(
-            "Tokens",
-            "Tokens of prompts and of responses, per second.",
+            "Tokens per second",
+            "Tokens of prompts and of responses.",
             {
                 f"{WHO} in": rate_of("vllm:prompt_tokens_total"),
                 f"{WHO} out": rate_of("vllm:generation_tokens_total"),
@@ -93,6 +93,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Productive and looping requests. Looping ones occupy the GPU and produce nothing"
             " useful.",
             {"{{state}}": f"sum by (state) (mistral_requests_in_flight{{{CHOSEN}}})"},
+            colors={"^productive$": GOOD, "^looping$": WARNING},
             counts=True,
             width=12,
         ),
@@ -150,6 +151,13 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "`repetition` is a stopped loop, `abort` a client that disconnected.",
             {"{{finish_reason}}": rate("mistral_generations_total", "finish_reason")},
             "reqps",
+            colors={
+                "^stop$": GOOD,
+                "^tool_calls$": "purple",
+                "^length$": NOTICE,
+                "^repetition$": WARNING,
+                "^abort$": OTHER,
+            },
         ),
         Panel(
             "The gate",
@@ -215,6 +223,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Why tool calls cannot be executed. docs/gate.md explains each outcome.",
             {"{{outcome}}": rate("mistral_tool_calls_total", "outcome")},
             "reqps",
+            colors={"^ok$": GOOD},
         ),
     ),
     "Memory": (
@@ -302,6 +311,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "`retry` and `error` are requeued with increasing delay.",
             {"{{outcome}}": "sum by (outcome) (rate(mistral_operator_reconcile_total[5m]))"},
             "ops",
+            colors={"^settled$": GOOD, "^soon$": OTHER, "^retry$": WARNING, "^error$": BAD},
         ),
         Panel(
             "Duration of a reconciliation",
@@ -322,6 +332,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 "retrying": "sum(mistral_operator_queue_retrying)",
                 "leaders": "sum(mistral_operator_leader)",
             },
+            colors={"^leaders$": GOOD, "^waiting$": OTHER, "^retrying$": WARNING},
             counts=True,
         ),
     ),

@@ -15,6 +15,7 @@ NAMED = {
     "blue": "#5794f2",
     "orange": "#ff9830",
     "yellow": "#fade2a",
+    "purple": "#b877d9",
     "text": "#9fa7b3",
 }
 """Grafana's names of colors, as far as the dashboard uses them."""
