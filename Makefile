@@ -68,7 +68,7 @@ bench: setup ## Measure; docs/performance.md quotes what it prints.
 gpu-test: setup ## Prove the server on the GPUs of this machine; see docs/gpu.md. Skipped without a GPU.
 	@$(DEV) gpu run --python "$(GPU_PYTHON)" --out dist/gpu $(SCENARIOS)
 
-panels: setup ## Draw the dashboard into docs/images, from metrics of a local cluster; takes half an hour.
+panels: setup ## Draw the dashboard for docs/monitoring.md, from metrics of a local cluster; takes 15 minutes.
 	@$(DEV) panels record
 	@$(DEV) panels draw
 

@@ -47,7 +47,7 @@ class Panel:
 def share(
     title: str, description: str, what: str, window: str, references: dict[str, float] | None = None
 ) -> Panel:
-    """Return the panel of a rate: dashed lines are the ends of its interval, and its limit."""
+    """Return the panel of a rate: dashed lines are the ends of its interval."""
     return Panel(
         title,
         description,
@@ -55,7 +55,7 @@ def share(
         "percentunit",
         references or {},
         colors={f"^{LIMIT}$": BAD},
-        dashed=("95 %", f"^{LIMIT}$"),
+        dashed=("95 %",),
     )
 
 

@@ -57,6 +57,9 @@ STATES_AND_CONDITIONS = Panel(
     width=24,
 )
 
+_OF_STARTS = 'stage!~"serving|draining"'
+"""A server that drains reports how long it served, too: that is no part of its start."""
+
 STARTS = (
     Panel(
         "Stages of the last starts",
@@ -64,7 +67,7 @@ STARTS = (
         " `profiling` and `warming-up` also compile.",
         {
             f"{WHO} {{{{stage}}}}": "max by (namespace, name, stage)"
-            f" (mistral_engine_start_seconds{{{CHOSEN}}})"
+            f" (mistral_engine_start_seconds{{{CHOSEN}, {_OF_STARTS}}})"
         },
         "s",
         width=12,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,9 @@ from mistral_dev.paths import CHECKOUT
 
 DOCUMENT = json.loads(dashboard())
 ROWS = rows(DOCUMENT)
+MONITORING = CHECKOUT / "docs" / "monitoring.md"
+MOST_BYTES = 150_000
+"""Of a picture: the repository has each version of it."""
 RECORDED = CHECKOUT / "tests" / "data" / "panels" / "is-it-up.json"
 """What Prometheus returned for each target of the first row, in their order."""
 SPAN = Span(1_800_000_000, 1_800_000_600)
@@ -178,7 +182,7 @@ def test_a_picture_is_a_small_png_of_the_width_of_a_document() -> None:
     image = Image.open(io.BytesIO(content))
     assert image.format == "PNG"
     assert image.width == theme.WIDTH
-    assert len(content) < 150_000
+    assert len(content) < MOST_BYTES
 
 
 @pytest.mark.parametrize(
@@ -197,6 +201,15 @@ def test_a_small_picture_still_has_the_color_of_a_state(value: str, color: str) 
         return sum(abs(one - other) for one, other in zip(pixel, parts, strict=True))
 
     assert max(count for count, pixel in pixels if distance(pixel) < 30) > 10_000
+
+
+def test_the_document_shows_the_picture_of_every_row_and_no_picture_is_left_over() -> None:
+    shown = re.findall(r"\]\(images/(dashboard-[\w-]+\.png)\)", MONITORING.read_text())
+    images = sorted((MONITORING.parent / "images").glob("dashboard-*.png"))
+
+    assert shown == [row.file_name for row in ROWS]
+    assert [image.name for image in images] == sorted(shown)
+    assert all(image.stat().st_size < MOST_BYTES for image in images)
 
 
 def test_no_two_rows_have_the_same_picture() -> None:

@@ -12,6 +12,7 @@ from mistral_dev.panels.prometheus import Answers
 
 ABSENCES = {
     r"DCGM_": "the DCGM exporter is not installed",
+    r"mistral_server_compile_cache": "no endpoint has a spec.cache",
 }
 """Why a panel has no data, by what its expressions contain."""
 

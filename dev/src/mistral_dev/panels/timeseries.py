@@ -129,7 +129,9 @@ def _set_axes(axes: Axes, drawn: DrawnPanel, span: Span) -> None:
     values = [value for line in drawn.lines for _, value in line.points if math.isfinite(value)]
     top = max(values, default=0.0)
     axes.set_ylim(min(0.0, *values, 0.0), 1.08 * top if top > 0 else 1.0)
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=drawn.panel.steps))
+    minutes = unit == "s" and top > 60
+    steps = [1, 1.5, 3, 6, 10] if minutes else [1, 2, 2.5, 5, 10]
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=drawn.panel.steps, steps=steps))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: units.text(value, unit)))
     axes.grid(color=theme.GRID, linewidth=0.7)
     axes.set_axisbelow(True)
