@@ -58,17 +58,17 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Load": (
         Panel(
             "Responses by status",
-            "Without probes that succeed. `cut`: the server failed after the response had begun."
-            " `disconnected`: the client left before.",
-            {"{{status}}": rate("mistral_responses_total", "status")},
+            "Of requests for generated text, and of others, without probes that succeed. `cut`: the"
+            " server failed after the response had begun. `disconnected`: the client left before.",
+            {"{{kind}} {{status}}": rate("mistral_responses_total", "kind, status")},
             "reqps",
             colors={
-                "^[13]xx$": NEUTRAL,
-                "^2xx$": GOOD,
-                "^4xx$": NOTICE,
-                "^5xx$": BAD,
-                "^cut$": WARNING,
-                "^disconnected$": OTHER,
+                "[13]xx$": NEUTRAL,
+                "2xx$": GOOD,
+                "4xx$": NOTICE,
+                "5xx$": BAD,
+                "cut$": WARNING,
+                "disconnected$": OTHER,
             },
         ),
         Panel(
@@ -133,8 +133,9 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Errors": (
         share(
             "Failed responses, last 15 minutes",
-            "Share of responses with a 5xx status or that were cut off, with its 95 % interval."
-            " Consider the count in the next panel.",
+            "Share of responses to requests for generated text with a 5xx status or that were cut"
+            " off, with its 95 % interval. 4xx does not count. Consider the count in the next"
+            " panel.",
             "response_errors",
             "15m",
         ),
@@ -181,8 +182,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Loops": (
         share(
             "Loop rate, last hour",
-            "Share of generations that looped, with its 95 % interval. Consider the count in the"
-            " next panel. The dashed lines show the model card's rates for reference.",
+            "Share of checked generations that looped, with its 95 % interval. Consider the count"
+            " in the next panel. The dashed lines show the model card's rates for reference.",
             "generation_loops",
             "1h",
             CARD_RATES,
