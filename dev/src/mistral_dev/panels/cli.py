@@ -22,12 +22,12 @@ IMAGES = CHECKOUT / "docs" / "images"
 
 @click.group()
 def panels() -> None:
-    """Pictures of the dashboard for docs/monitoring.md, from a real Prometheus."""
+    """Pictures of the dashboard, for docs/monitoring.md."""
 
 
 @panels.command("record")
 def record_panels() -> None:
-    """Record metrics of endpoints in a local cluster for some 20 minutes."""
+    """Record metrics of a local cluster (12 minutes)."""
     # What ends this process also ends the cluster, whatever a shell has it ignore.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -37,7 +37,7 @@ def record_panels() -> None:
 
 @panels.command("draw")
 def draw_panels() -> None:
-    """Draw what was recorded into docs/images, and name the panels without data."""
+    """Draw what was recorded into docs/images."""
     span = recording.recorded()
     if span is None:
         raise UsageError("Nothing is recorded: run `python -m mistral_dev panels record` first.")
