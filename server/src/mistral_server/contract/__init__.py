@@ -39,6 +39,7 @@ from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.request_ids import REQUEST_ID_HEADER, request_id
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
+    DRAINING_ENV,
     ENDPOINT_ENV,
     ENDPOINT_HEADER,
     FETCH_SETTINGS_ENV,
@@ -60,6 +61,7 @@ from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 __all__ = [
     "API_KEYS_FILE",
     "CLASS_OF_EXIT_CODE",
+    "DRAINING_ENV",
     "ENDPOINT_ENV",
     "ENDPOINT_HEADER",
     "EXIT_CODES",
