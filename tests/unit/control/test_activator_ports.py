@@ -12,6 +12,7 @@ from builders import (
     NOW,
     live,
     merged,
+    next_version,
     resource,
     resource_body,
 )
@@ -256,7 +257,7 @@ def test_a_namespace_cannot_take_the_ports_of_others() -> None:
     assert ports[:100] == [*range(FIRST_PORT, FIRST_PORT + 100)]
     assert set(ports[100:]) == {None}
     assert slices.ports.refusal(Key("greedy", "endpoint-1999")) == (
-        "namespace greedy already has 100 endpoints that can scale to zero, its maximum"
+        "namespace greedy already uses 100 ports of the activators, its maximum"
     )
     assert port(slices, KEY) == FIRST_PORT + 100
     assert slices.ports.refusal(KEY) is None
@@ -296,14 +297,18 @@ class Cluster:
         self.writes = 0
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"metadata": {}, "data": self.data}
+        return (
+            None
+            if self.data is None
+            else {"metadata": {"resourceVersion": next_version()}, "data": self.data}
+        )
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         assert force
         await asyncio.sleep(0)
         self.writes += 1
         self.data = body["data"]
-        return body
+        return merged(body, {"metadata": {"resourceVersion": next_version()}})
 
 
 def writer(slices: Slices, cluster: Cluster) -> PortMapWriter:

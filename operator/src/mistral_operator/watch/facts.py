@@ -4,6 +4,7 @@ Facts hold only what decisions need, so that the pods of a fleet take little mem
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -98,6 +99,11 @@ class PodFacts:
     """Name of the Secret with its API keys; empty if it has none."""
 
     @property
+    def serves(self) -> bool:
+        """Whether clients reach it, and will go on to."""
+        return self.ready and not self.terminating
+
+    @property
     def is_fetching(self) -> bool:
         """Whether its init container fetches the model, which then serves the signals."""
         fetch = self.container(names.FETCH_CONTAINER)
@@ -120,6 +126,18 @@ class DeploymentFacts:
     ready: int = 0
     replica_failure: str = ""
     """Reason why pods cannot be created, such as a quota or a security policy."""
+    paused: bool = False
+    """The controller keeps the pods when their template changes."""
+    applied: str = ""
+    """Digest of what the operator applied last, from the annotation."""
+    template: str = ""
+    """Digest of the pod template, as far as the operator writes it."""
+
+    @property
+    def keeps_old_pods(self) -> bool:
+        """Every replica is ready, and an edit of the pods waits until the rollout is not paused."""
+        ready = self.replicas == self.ready == self.desired > self.updated
+        return self.paused and ready and self.observed_generation >= self.generation
 
     @property
     def all_updated(self) -> bool:
@@ -313,7 +331,27 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         updated=status.get("updatedReplicas", 0),
         ready=status.get("readyReplicas", 0),
         replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
+        paused=bool(body.get("spec", {}).get("paused")),
+        applied=body["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED, ""),
+        template=template_digest(body["spec"]["template"]) if _has_template(body) else "",
     )
+
+
+def _has_template(deployment: Body) -> bool:
+    return "template" in deployment.get("spec", {})
+
+
+_RESTARTED = "kubectl.kubernetes.io/"
+"""Prefix of the annotation of `kubectl rollout restart`, which is not the operator's."""
+
+
+def template_digest(template: Body) -> str:
+    """Return a digest of a pod template: one annotation of it is a digest of the pod."""
+    metadata = template.get("metadata", {})
+    annotations = (metadata.get("annotations") or {}).items()
+    kept = {key: one for key, one in annotations if not key.startswith(_RESTARTED)}
+    text = json.dumps([metadata.get("labels"), kept], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def claim_facts(body: Body, uid: str) -> ClaimFacts:
