@@ -17,8 +17,8 @@ from disrupted_endpoints import Endpoint, Managed, bare_copy, delete, kill_conta
 from fault_selection import is_exhaustive
 from mistral_dev.installation import OPERATOR_NAMESPACE, RELEASE
 from mistral_operator.kube import names
-from steady_outcomes import failures, row
-from steady_traffic import Traffic, described
+from steady_outcomes import described, failures, row
+from steady_traffic import Traffic
 from watched_objects import Seen, watched
 
 Table = Callable[[str], None]
@@ -113,7 +113,8 @@ def replace(disruption: Disruption, *endpoints: Endpoint) -> None:
 
 def none_failed(clients: Traffic) -> None:
     """Check that every request was answered completely."""
-    assert not failures(clients.outcomes), described(clients.outcomes)
+    failed = bool(failures(clients.outcomes))
+    assert not failed, described(clients.outcomes)
 
 
 def test_no_request_fails_while_edits_restart_the_only_replica(

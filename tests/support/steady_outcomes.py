@@ -1,6 +1,6 @@
 """What came of the requests of steady clients, and what a table says of them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,6 +54,22 @@ def failing_seconds(outcomes: Iterable[Outcome]) -> float:
     if not failed:
         return 0
     return max(one.ended for one in failed) - min(one.began for one in failed)
+
+
+def described(outcomes: Iterable[Outcome]) -> str:
+    """Return what failed, for the message of an assertion: each kind of failure with its times."""
+    seen = list(outcomes)
+    start = min((one.began for one in seen), default=0)
+    groups: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    for one in failures(seen):
+        groups[one.client, one.result].append(one)
+    lines = [
+        f"{len(group)} x {client}: {result}, sent {group[0].began - start:.1f} to"
+        f" {group[-1].began - start:.1f} s after the first request, failed after"
+        f" {group[0].seconds:.1f} s: {group[0].detail}"
+        for (client, result), group in groups.items()
+    ]
+    return "\n".join([f"{len(failures(seen))} of {len(seen)} requests failed", *lines])
 
 
 def results(outcomes: Iterable[Outcome]) -> Counter[str]:

@@ -10,7 +10,7 @@ from typing import Self
 
 import steady_clients
 from cluster_namespace import Namespace
-from steady_outcomes import Outcome, failures
+from steady_outcomes import Outcome
 
 _END_SECONDS = 900.0
 """For queued requests, when no further ones begin."""
@@ -97,15 +97,3 @@ class Traffic:
             return bool(since) and kinds <= since
 
         self._namespace.until(answered, f"answers to clients of {self._name}", seconds)
-
-
-def described(outcomes: list[Outcome], limit: int = 20) -> str:
-    """Return the failures, for the message of an assertion."""
-    failed = failures(outcomes)
-    start = min((one.began for one in outcomes), default=0)
-    lines = [
-        f"{one.began - start:8.2f} s, for {one.seconds:6.2f} s: {one.client}: {one.result}"
-        f" {one.detail}"
-        for one in failed[:limit]
-    ]
-    return "\n".join([f"{len(failed)} of {len(outcomes)} requests failed:", *lines])

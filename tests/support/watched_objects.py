@@ -65,6 +65,7 @@ def watched(namespace: Namespace, kind: str) -> Iterator[Watched]:
     reader.start()
     try:
         yield result
+        assert process.poll() is None, f"the watch of {kind} ended with {process.returncode}"
     finally:
         process.terminate()
         process.wait()

@@ -263,6 +263,36 @@ def test_a_namespace_cannot_take_the_ports_of_others() -> None:
     assert slices.ports.refusal(KEY) is None
 
 
+def test_only_an_endpoint_that_would_fit_waits_for_a_port() -> None:
+    slices = Slices(per_namespace=1)
+    long = ["/v1/" + "a" * 200, "/v1/" + "b" * 200]
+    slices.ports.port(OTHER, resource(), held=True)
+
+    slices.ports.port(KEY, resource(), held=True)
+    assert slices.ports.waits(KEY)
+
+    slices.ports.port(KEY, resource({"gate": {"paths": long}}), held=True)
+    assert slices.ports.refusal(KEY) is not None
+    assert not slices.ports.waits(KEY)
+
+    slices.ports.port(KEY, resource(), held=True)
+    assert slices.ports.waits(KEY)
+
+    slices.ports.port(KEY, resource())
+    assert slices.ports.refusal(KEY) is None
+
+
+def test_a_held_endpoint_has_a_port_as_long_as_it_is_held() -> None:
+    slices = Slices()
+
+    assert slices.ports.port(KEY, resource(), held=True) == FIRST_PORT
+    assert slices.ports.has(KEY)
+    assert slices.ports.entries[FIRST_PORT].terms.max_wait_seconds == 600
+
+    assert slices.ports.port(KEY, resource()) is None
+    assert not slices.ports.has(KEY)
+
+
 def test_an_endpoint_without_a_port_gets_one_that_becomes_free() -> None:
     slices = Slices(per_namespace=1)
     port(slices, OTHER)

@@ -127,6 +127,7 @@ class ActivatorPorts:
             self._refused[key] = _too_large(entry)
             self._oversized.add(key)
             return None
+        self._oversized.discard(key)
         port = self._entries[key][0] if key in self._entries else self._free(key)
         if port is None:
             return None

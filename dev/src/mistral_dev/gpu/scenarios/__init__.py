@@ -1,11 +1,21 @@
 """The scenarios, by what they are about; `ALL` is what can be run."""
 
-from mistral_dev.gpu.scenarios import fitting, kills, ladder, memory, ranks, serving, throughput
+from mistral_dev.gpu.scenarios import (
+    compile_cache,
+    fitting,
+    kills,
+    ladder,
+    memory,
+    ranks,
+    serving,
+    throughput,
+)
 
 ALL = (
     *serving.SCENARIOS,
     *ranks.SCENARIOS,
     *throughput.SCENARIOS,
+    *compile_cache.SCENARIOS,
     *memory.SCENARIOS,
     *kills.SCENARIOS,
     *ladder.SCENARIOS,
