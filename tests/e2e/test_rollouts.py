@@ -5,6 +5,7 @@ the replica more often and in more ways, and prints the same table.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +49,7 @@ QUIET_SECONDS = 8
 """For what comes after a rollout: connections that clients keep, and the port of the activator."""
 
 EDITS = 2
-EDITS_EXHAUSTIVE = 20
+EDITS_EXHAUSTIVE = int(os.environ.get("MISTRAL_ROLLOUT_EDITS", "20"))
 
 ALLOWED = 2
 """Requests that may be queued at once, in one of the tests."""
@@ -137,8 +138,8 @@ def test_no_request_fails_while_edits_restart_the_only_replica(
 def test_no_request_fails_while_the_only_pod_is_evicted(steady: Managed, table: Table) -> None:
     (pod,) = steady.pods()
     with (
-        watched(steady.namespace, "pod") as pods,
-        watched(steady.namespace, "endpointslice") as slices,
+        watched(steady.namespace, "api/v1", "pods") as pods,
+        watched(steady.namespace, "apis/discovery.k8s.io/v1", "endpointslices") as slices,
         traffic(steady) as clients,
         Traffic(
             *(steady.namespace, "steady", "models"), url=f"http://{pod['status']['podIP']}:8000"
@@ -146,7 +147,7 @@ def test_no_request_fails_while_the_only_pod_is_evicted(steady: Managed, table: 
     ):
         replace(evict, steady)
     table(row("eviction", "steady", clients["steady"].outcomes))
-    terminating = pods.first(lambda one: is_terminating(one.body))
+    terminating = pods.first(lambda one: is_terminating(one.body, pod))
     assert terminating is not None
     moments = {
         "the activator takes over": slices.first(leads_to_activator, terminating),
@@ -160,8 +161,10 @@ def test_no_request_fails_while_the_only_pod_is_evicted(steady: Managed, table: 
     none_failed(clients["steady"])
 
 
-def is_terminating(pod: Object) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
+def is_terminating(body: Object, pod: Object) -> bool:
+    """Tell whether a body is that of a pod, which is terminating."""
+    metadata = body["metadata"]
+    return metadata["uid"] == pod["metadata"]["uid"] and "deletionTimestamp" in metadata
 
 
 def leads_to_activator(seen: Seen) -> bool:

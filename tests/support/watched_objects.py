@@ -12,8 +12,6 @@ from typing import IO
 from cluster_namespace import Namespace, Object
 from mistral_dev import tools
 
-_PIECE_BYTES = 65536
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -35,27 +33,25 @@ class Watched:
         """Return when a state first met a condition, None if none did."""
         return next((one.at for one in list(self.seen) if one.at > after and condition(one)), None)
 
-    def read(self, stream: IO[bytes]) -> None:
+    def read(self, lines: IO[bytes]) -> None:
         """Read events until the watch ends."""
-        decoder, text = json.JSONDecoder(), ""
-        while piece := stream.read1(_PIECE_BYTES):  # type: ignore[attr-defined]  # BufferedReader
-            now = time.time()
-            text += piece.decode()
-            while text:
-                try:
-                    event, end = decoder.raw_decode(text)
-                except ValueError:
-                    break  # the rest is still to come
-                text = text[end:].lstrip()
-                self.seen.append(Seen(now, event["type"] == "DELETED", event["object"]))
+        for line in lines:
+            event = json.loads(line)
+            self.seen.append(Seen(time.time(), event["type"] == "DELETED", event["object"]))
 
 
 @contextmanager
-def watched(namespace: Namespace, kind: str) -> Iterator[Watched]:
-    """Watch the objects of a kind until the block ends."""
-    command = [str(tools.program("kubectl")), "--namespace", namespace.name]
+def watched(namespace: Namespace, group: str, plural: str) -> Iterator[Watched]:
+    """Watch the objects of a kind until the block ends.
+
+    Args:
+        namespace: of the objects.
+        group: path of the kind's group and version, such as `api/v1`.
+        plural: of the kind.
+    """
+    path = f"/{group}/namespaces/{namespace.name}/{plural}?watch=true"
     process = subprocess.Popen(
-        [*command, "get", kind, "--watch", "--output-watch-events", "--output=json"],
+        [tools.program("kubectl"), "get", "--raw", path],
         stdout=subprocess.PIPE,
         env=namespace.cluster.environment(),
     )
@@ -65,7 +61,7 @@ def watched(namespace: Namespace, kind: str) -> Iterator[Watched]:
     reader.start()
     try:
         yield result
-        assert process.poll() is None, f"the watch of {kind} ended with {process.returncode}"
+        assert process.poll() is None, f"the watch of {plural} ended with {process.returncode}"
     finally:
         process.terminate()
         process.wait()
