@@ -16,7 +16,8 @@ from mistral_operator.control.hold import (
 from mistral_operator.render import children
 from mistral_operator.scale_to_zero import Activators
 from mistral_operator.status.hold import Hold, HoldPhase
-from mistral_operator.watch.facts import DeploymentFacts, deployment_facts, pod_facts
+from mistral_operator.watch.deployments import DeploymentFacts, deployment_facts
+from mistral_operator.watch.facts import pod_facts
 
 NONE, BEFORE, WITHOUT, AFTER = HoldPhase
 EDIT: Object = {"startupSeconds": 900}

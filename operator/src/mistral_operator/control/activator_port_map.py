@@ -18,7 +18,7 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.scale_to_zero import encode_port_map
-from mistral_operator.watch.store import version_of
+from mistral_operator.watch.index import version_of
 
 log = logging.getLogger(__name__)
 

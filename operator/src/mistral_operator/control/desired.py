@@ -28,7 +28,8 @@ from mistral_operator.scale_to_zero import (
     can_scale_to_zero,
 )
 from mistral_operator.status.hold import Hold
-from mistral_operator.watch.facts import DeploymentFacts, PodFacts
+from mistral_operator.watch.deployments import DeploymentFacts
+from mistral_operator.watch.facts import PodFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from mistral_operator.render.deployment import deployment
 from mistral_operator.render.metadata import with_applied_digest
 from mistral_operator.scale_to_zero import Activators, can_scale_to_zero
 from mistral_operator.status.hold import Hold, HoldPhase
-from mistral_operator.watch.facts import DeploymentFacts, PodFacts, template_digest
+from mistral_operator.watch.deployments import DeploymentFacts, template_digest
+from mistral_operator.watch.facts import PodFacts
 
 TAKEOVER_SECONDS = 30.0
 """How long an edit waits for the activators, at most. They take a second."""

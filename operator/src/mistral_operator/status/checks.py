@@ -18,7 +18,7 @@ from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.pods import worst_pod
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
-from mistral_operator.watch.facts import DeploymentFacts
+from mistral_operator.watch.deployments import DeploymentFacts
 
 Check = Callable[[StatusInput], Verdict | None]
 
