@@ -22,7 +22,7 @@ from activator_process import (
     until_scaled_to_zero,
 )
 from autoscaled_endpoint import replicas
-from cluster_namespace import Namespace, resource
+from cluster_namespace import Namespace
 from mistral_dev.commands import wait_until
 from mistral_operator.kube import names
 from operator_process import OperatorProcess
@@ -198,35 +198,3 @@ def test_an_activator_that_stops_lets_those_that_wait_have_their_answers(
         assert waiting.result()[0] == 200
     assert activator.process.wait(30) == 0
     assert pods.answered == 1
-
-
-@pytest.mark.parametrize("cause", ["edit", "delete"])
-def test_the_activator_serves_while_the_only_pod_is_replaced(
-    unserved: Namespace, pods: TalkingPods, activator: Activator, cause: str
-) -> None:
-    assert activator.is_ready()
-    unserved.apply(resource("small"))
-    unserved.wait_for_reason("small", "Ready")
-    assert unserved.get("endpointslice", "small-activator") is None
-    (before,) = names_of_pods(unserved)
-
-    if cause == "edit":
-        unserved.apply(resource("small", {"startupSeconds": 900}))
-    else:
-        unserved.kubectl("delete", "pod", before)
-
-    assert ask(unserved)[0] == 200
-    unserved.until(lambda: before not in names_of_pods(unserved), "another pod")
-    unserved.wait_for_reason("small", "Ready")
-    unserved.until(
-        lambda: unserved.get("endpointslice", "small-activator") is None,
-        "the activator to be out of the way",
-    )
-    events = unserved.kubectl("get", "events", "-o=jsonpath={.items[*].reason}").split()
-    assert "Holding" in events
-    assert pods.answered == 1
-
-
-def names_of_pods(namespace: Namespace) -> list[str]:
-    """Return the names of the pods that exist."""
-    return namespace.kubectl("get", "pods", "-o=jsonpath={.items[*].metadata.name}").split()

@@ -3,12 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
 from endpoint_slices import mapped
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.maps import port_map_reader
 from mistral_operator.activator.port_map import PortMap
+from mistral_operator.activator.process import admin_app
 from mistral_operator.kube.client import Cluster
-from mistral_operator.scale_to_zero import encode_port_map
+from mistral_operator.process.http_server import Health
+from mistral_operator.scale_to_zero import ActivatorDocument, encode_port_map
 
 
 @dataclass
@@ -72,3 +77,24 @@ async def test_a_map_that_was_only_read_is_not_in_force() -> None:
 
     await port_map.listen()
     assert port_map.open_version == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "version"),
+    [
+        ("", 0),
+        ("?portMap=5", 5),
+        ("?portMap=-1", 0),
+        ("?portMap=x", 0),
+        ("?portMap=0", 0),
+        (f"?portMap={'9' * 5000}", 0),
+    ],
+)
+async def test_the_signals_have_the_version_that_was_requested(query: str, version: int) -> None:
+    cluster = MappedCluster()
+    app = admin_app(Health(), cluster.endpoints, cluster.port_map())
+
+    async with TestClient(TestServer(app)) as client, client.get(f"/signals{query}") as response:
+        document = ActivatorDocument.model_validate_json(await response.read())
+
+    assert document.port_map == version

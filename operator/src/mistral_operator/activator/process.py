@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import resource
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
 _METRICS_SECONDS = 10.0
+_VERSION = re.compile(r"[0-9]{1,19}")
+"""A resource version: a number of 64 bits."""
 _OTHER_FILES = 4_500
 """Open files besides connections of clients and replicas: two per listening port, the admin
 ports and their connections, and the API server."""
@@ -99,7 +102,7 @@ class Activator:
     async def run(self) -> None:
         """Watch, listen and serve until a signal arrives."""
         ports = filter(None, (self._settings.port, self._settings.probe_port))
-        self._admin = await serve(_admin(self._health, self._endpoints, self._port_map), *ports)
+        self._admin = await serve(admin_app(self._health, self._endpoints, self._port_map), *ports)
         selectors = {kinds.ENDPOINT_SLICE: kinds.SELECTOR}
         namespaces = self._settings.namespaces
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
@@ -263,10 +266,12 @@ def affordable(connections: int) -> int:
     return min(connections, possible)
 
 
-def _admin(health: Health, endpoints: Endpoints, port_map: PortMap) -> web.Application:
+def admin_app(health: Health, endpoints: Endpoints, port_map: PortMap) -> web.Application:
+    """Return what an activator serves to the kubelet, to Prometheus and to the operator."""
+
     async def signals(request: web.Request) -> web.Response:
         version = request.query.get(PORT_MAP_QUERY, "")
-        if version.isascii() and version.isdigit():
+        if _VERSION.fullmatch(version):
             await port_map.catch_up(int(version))
         document = endpoints.document().model_copy(update={"port_map": port_map.open_version})
         return web.Response(text=document.model_dump_json(), content_type="application/json")
