@@ -8,6 +8,7 @@ the timeout has expired.
 
 import asyncio
 import logging
+from pathlib import Path
 
 from mistral_server.engine.client import EngineClient, EngineUnreachableError
 
@@ -17,6 +18,15 @@ IDLE_POLLS = 2
 _PAUSE_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
+
+
+def announce(file: Path) -> None:
+    """Create the file by which the gate knows that the server drains."""
+    try:
+        file.touch()
+    except OSError as error:
+        # Then clients that keep their connection stay until the drain times out.
+        _log.warning("Cannot announce the drain to the gate: %s", error)
 
 
 async def wait_until_idle(client: EngineClient) -> None:
