@@ -263,11 +263,11 @@ class Supervisor:
         """Wait until no requests arrive and none is running, up to the drain timeout."""
         lifecycle = self._settings.lifecycle
         # Requests still arrive until every load balancer has seen the unready pod.
-        await asyncio.wait([self._exit], timeout=lifecycle.endpoint_removal_seconds)
-        idle = asyncio.ensure_future(drain.wait_until_idle(client))
+        arriving = lifecycle.endpoint_removal_seconds
+        idle = asyncio.ensure_future(drain.wait_until_idle(client, arriving))
         await asyncio.wait(
             [idle, self._exit],
-            timeout=lifecycle.drain_seconds,
+            timeout=arriving + lifecycle.drain_seconds,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not idle.done():
