@@ -1,0 +1,80 @@
+"""The real vLLM with options that an endpoint does not have by default, in one server."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine_requests import ask
+from engine_server import BOOT_SECONDS, engine_settings, server_at
+from hostile_requests import png, with_parts
+from mistral_server.contract import EngineSettings
+from server_runner import RunningServer
+
+OPTIONS: dict[str, Any] = {
+    "media_domains": ["127.0.0.1"],
+}
+
+BOMBS = {
+    # more pixels than the endpoint allows, and more than Pillow opens
+    "12000": "An image has more than 33554432 pixels: send a smaller one.",
+    "30000": "An image has far too many pixels: send a smaller one.",
+}
+
+
+class Images(BaseHTTPRequestHandler):
+    """Serves a square PNG of the side that the path names, in a file of a few hundred bytes."""
+
+    def do_GET(self) -> None:
+        """Send it."""
+        side = int(self.path.strip("/"))
+        content = png(side, side)
+        self.send_response(200)
+        self.send_header("content-type", "image/png")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Write no log."""
+
+
+@pytest.fixture(scope="module")
+def images() -> Iterator[str]:
+    """Return the address of a host with images."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Images) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Return a ready server with all options."""
+    directory: Path = tmp_path_factory.mktemp("options")
+    values = engine_settings(directory).engine.model_dump() | OPTIONS
+    with server_at(directory, engine=EngineSettings.model_validate(values)) as started:
+        started.until_ready(BOOT_SECONDS)
+        yield started
+
+
+@pytest.mark.parametrize("side", BOMBS)
+def test_a_fetched_image_of_too_many_pixels_is_the_clients_mistake(
+    server: RunningServer, images: str, side: str
+) -> None:
+    part = {"type": "image_url", "image_url": {"url": f"{images}/{side}"}}
+    answer = ask(server, **with_parts(part))
+
+    assert (answer.status, answer.json["error"]) == (
+        400,
+        {
+            "message": BOMBS[side],
+            "type": "invalid_request_error",
+            "param": "messages",
+            "code": "limit_exceeded",
+        },
+    )
+    assert ask(server, max_tokens=2).status == 200
