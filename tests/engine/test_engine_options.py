@@ -1,5 +1,6 @@
 """The real vLLM with options that an endpoint does not have by default, in one server."""
 
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine_requests import ask
+from engine_requests import LOOP, ask, exposition
 from engine_server import BOOT_SECONDS, engine_settings, server_at
 from hostile_requests import png, with_parts
 from mistral_server.contract import EngineSettings
@@ -16,6 +17,7 @@ from server_runner import RunningServer
 
 OPTIONS: dict[str, Any] = {
     "media_domains": ["127.0.0.1"],
+    "speculation": {"tokens": 4, "lookup_min": 2, "lookup_max": 4},
 }
 
 BOMBS = {
@@ -78,3 +80,44 @@ def test_a_fetched_image_of_too_many_pixels_is_the_clients_mistake(
         },
     )
     assert ask(server, max_tokens=2).status == 200
+
+
+def test_a_loop_is_proposed_and_accepted(server: RunningServer) -> None:
+    """The prompt has what the answer repeats, so that proposals are right from the beginning."""
+    before = accepted(server)
+    answer = ask(server, max_tokens=64, ignore_eos=True, **LOOP)
+
+    assert answer.status == 200
+    assert answer.json["usage"]["completion_tokens"] == 64
+    assert accepted(server) - before > 32, "four of five tokens come without a step of their own"
+
+
+def test_what_the_engine_cannot_sample_so_is_refused_by_the_gate(server: RunningServer) -> None:
+    for fields in ({"logit_bias": {"7": 1.0}}, {"min_p": 0.1}):
+        (param,) = fields
+        through, past = ask(server, **fields), ask(server, raw=True, **fields)
+
+        assert (through.status, through.json["error"]["param"]) == (400, param)
+        assert (past.status, "speculative decoding" in past.body) == (400, True)
+    assert ask(server, min_p=1e-5, logit_bias={}, max_tokens=2).status == 200
+
+
+def test_tool_calls_schemas_and_stopped_loops_are_as_without(server: RunningServer) -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": ["b"]}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    answer = ask(server, response_format=form, max_tokens=200, temperature=0)
+    looping = ask(server, max_tokens=1500, loops="stop", ignore_eos=True, **LOOP)
+
+    assert answer.status == 200
+    assert looping.json["usage"]["completion_tokens"] < 600
+    assert looping.finishes == ["length"]
+
+
+def accepted(server: RunningServer) -> float:
+    """Return how many proposed tokens were right so far."""
+    values = re.findall(
+        r"^vllm:spec_decode_num_accepted_tokens_total\{.*\} (\S+)$",
+        exposition(server),
+        re.MULTILINE,
+    )
+    return sum(map(float, values))

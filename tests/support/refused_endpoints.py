@@ -35,6 +35,22 @@ ENDPOINT_RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"engine": {"contextLength": 4096}, "oom": {"minContextLength": 5000}},
         "spec.oom.minContextLength is greater than spec.engine.contextLength",
     ),
+    "a method of speculation that needs a draft model": (
+        {"engine": {"speculation": {"method": "EAGLE"}}},
+        "spec.engine.speculation.method must be NGram",
+    ),
+    "another spelling of the method": (
+        {"engine": {"speculation": {"method": "ngram_gpu"}}},
+        "spec.engine.speculation.method must be NGram",
+    ),
+    "a shortest n-gram above the longest": (
+        {"engine": {"speculation": {"lookupMin": 5}}},
+        "spec.engine.speculation.lookupMin is greater than lookupMax",
+    ),
+    "speculation with an argument that excludes it": (
+        {"engine": {"speculation": {}, "extraArgs": ["--async_scheduling"]}},
+        "spec.engine.speculation does not work with --async-scheduling",
+    ),
     "a memory with another unit": (
         {"engine": {"kvCache": {"memory": "40GB"}}},
         "write it as a quoted quantity, such as 40Gi or 40G",

@@ -73,6 +73,16 @@ def test_minimal_settings_give_the_recommended_command_line() -> None:
             ["a.example", "b.example"],
             ["no-remote-media.invalid"],
         ),
+        (
+            {"engine": {"speculation": {}}},
+            [
+                (
+                    '--speculative-config={"method":"ngram","num_speculative_tokens":4,'
+                    '"prompt_lookup_min":2,"prompt_lookup_max":4}'
+                )
+            ],
+            [],
+        ),
         ({"engine": {"gpu_memory_utilization": 0.9}}, ["--gpu-memory-utilization=0.9"], []),
         ({"engine": {"extra_args": ["--seed=7"]}}, ["--seed=7"], []),
         (

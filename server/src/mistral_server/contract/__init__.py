@@ -51,6 +51,7 @@ from mistral_server.contract.settings import (
     LogSettings,
     ModelSettings,
     ServerSettings,
+    SpeculationSettings,
     SystemPromptSettings,
     endpoint_text,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "Salt",
     "ServerSettings",
     "SignalDocument",
+    "SpeculationSettings",
     "Stage",
     "SystemPromptSettings",
     "TerminationReport",

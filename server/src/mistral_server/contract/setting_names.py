@@ -18,6 +18,7 @@ FLAGS: dict[str, str] = {
     "engine.max_batched_tokens": "--max-num-batched-tokens",
     "engine.max_sequences": "--max-num-seqs",
     "engine.media_domains": "--allowed-media-domains",
+    "engine.speculation": "--speculative-config",
     "engine.temperature": "--override-generation-config",
     "engine.tensor_parallel_size": "--tensor-parallel-size",
     "fetch.revision": "--revision",

@@ -16,6 +16,7 @@ from mistral_server.contract import (
     EngineSettings,
     ModelSettings,
     ServerSettings,
+    SpeculationSettings,
     check_engine_args,
 )
 from mistral_server.engine.addresses import every_address
@@ -144,6 +145,17 @@ def _engine(engine: EngineSettings) -> Iterator[str]:
         "engine.kv_cache_memory_bytes": engine.kv_cache_memory_bytes,
     }
     yield from (_argument(name, value) for name, value in optional.items() if value is not None)
+    if engine.speculation is not None:
+        yield _argument("engine.speculation", _json(_speculation(engine.speculation)))
+
+
+def _speculation(speculation: SpeculationSettings) -> Mapping[str, str | int]:
+    return {
+        "method": "ngram",
+        "num_speculative_tokens": speculation.tokens,
+        "prompt_lookup_min": speculation.lookup_min,
+        "prompt_lookup_max": speculation.lookup_max,
+    }
 
 
 def _requests(engine: EngineSettings) -> Iterator[str]:
@@ -189,5 +201,5 @@ def _argument(setting: str, value: object) -> str:
     return f"{FLAGS[setting]}={value}"
 
 
-def _json(value: Mapping[str, float]) -> str:
+def _json(value: Mapping[str, str | float]) -> str:
     return json.dumps(value, separators=(",", ":"))

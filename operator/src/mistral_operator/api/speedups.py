@@ -1,0 +1,45 @@
+"""`spec.engine.speculation`: what can make the engine faster, at a price."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from mistral_operator.api.base import ApiModel, Rule, with_rules
+
+_METHOD = Rule(
+    "self == 'NGram'",
+    "spec.engine.speculation.method must be NGram: ngram_gpu was slower with this model, and other"
+    " methods need a draft model or packages that the server image does not have",
+    lambda method: method == "NGram",
+)
+
+
+class Speculation(ApiModel):
+    """Speculative decoding: proposed tokens are verified by the model, several in one step."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "self.lookupMin <= self.lookupMax",
+            "spec.engine.speculation.lookupMin is greater than lookupMax: make the minimum no"
+            " larger than the maximum",
+            lambda one: one.lookup_min <= one.lookup_max,
+        ),
+    )
+
+    method: Annotated[str, _METHOD.after] = Field(
+        default="NGram", max_length=32, json_schema_extra=with_rules(_METHOD)
+    )
+    """How tokens are proposed. `NGram` copies what followed the same tokens earlier in the request,
+    and needs no second model. It is the only method."""
+    tokens: int = Field(default=4, ge=1, le=16)
+    """Number of tokens that are proposed for each step. Raise it for text that repeats long
+    passages of its prompt."""
+    lookup_min: int = Field(default=2, ge=1, le=32)
+    """Minimum number of last tokens that must have occurred before. Raise it to propose less often
+    in vain."""
+    lookup_max: int = Field(default=4, ge=1, le=32)
+    """Maximum number of last tokens that are searched for; the longest match is used."""
+
+
+ASYNC_SCHEDULING = "--async-scheduling"
+"""Flag that vLLM rejects together with n-grams. Without it, vLLM schedules synchronously."""
