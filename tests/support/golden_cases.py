@@ -154,7 +154,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "engine": {"kvCache": {"memory": "64Mi"}, "contextLength": 2048},
     },
     "speedups": {
-        "engine": {"speculation": {"tokens": 6, "lookupMin": 3, "lookupMax": 8}},
+        "engine": {
+            "speculation": {"tokens": 6, "lookupMin": 3, "lookupMax": 8},
+            "kvOffload": {"size": "16Gi"},
+        },
     },
     "tuned": {
         "engine": {

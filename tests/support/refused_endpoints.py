@@ -51,6 +51,35 @@ ENDPOINT_RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"engine": {"speculation": {}, "extraArgs": ["--async_scheduling"]}},
         "spec.engine.speculation does not work with --async-scheduling",
     ),
+    "an offloaded KV cache that is too small": (
+        {"engine": {"kvOffload": {"size": "512Mi"}}},
+        "spec.engine.kvOffload.size must be at least 1Gi",
+    ),
+    "an offloaded KV cache without a unit": (
+        {"engine": {"kvOffload": {"size": 17179869184}}},
+        "spec.engine.kvOffload.size: write it as a quoted quantity, such as 16Gi",
+    ),
+    "an offloaded KV cache on CPUs": (
+        {
+            "device": "cpu",
+            "engine": {"kvOffload": {"size": "2Gi"}, "kvCache": {"memory": "4Gi"}},
+        },
+        "spec.engine.kvOffload copies the KV cache of GPUs",
+    ),
+    "an offloaded KV cache that fills the memory": (
+        {
+            "engine": {"kvOffload": {"size": "16Gi"}},
+            "pod": {"resources": {"limits": {"memory": "23Gi"}}},
+        },
+        "set the limit to at least 8Gi more than kvOffload.size",
+    ),
+    "one that is larger than the memory, in bytes": (
+        {
+            "engine": {"kvOffload": {"size": "64Gi"}},
+            "pod": {"resources": {"limits": {"memory": 34359738368}}},
+        },
+        "set the limit to at least 8Gi more than kvOffload.size",
+    ),
     "a memory with another unit": (
         {"engine": {"kvCache": {"memory": "40GB"}}},
         "write it as a quoted quantity, such as 40Gi or 40G",

@@ -13,7 +13,7 @@ from mistral_operator.api import Effective, Overrides, Spec
 from mistral_operator.api.crd import resource_schema
 from mistral_operator.api.fields import FIELDS, OVERRIDDEN, SpecField, with_field_names
 from mistral_operator.api.gate import Limits
-from mistral_operator.api.speedups import Speculation
+from mistral_operator.api.speedups import KVOffload, Speculation
 from mistral_operator.oom import Failure, failures_of
 from mistral_operator.oom.failures import advice
 from mistral_operator.oom.overrides import with_overrides
@@ -42,6 +42,7 @@ VALUES: dict[str, Any] = {
     "engine.gpu_memory_utilization": 0.8,
     "engine.kv_cache.dtype": "fp8",
     "engine.kv_cache.memory": "4Gi",
+    "engine.kv_offload": KVOffload(size="4Gi"),
     "engine.speculation": Speculation(),
     "images.per_prompt": 3,
     "images.domains": ["example.com"],

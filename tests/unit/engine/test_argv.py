@@ -73,6 +73,8 @@ def test_minimal_settings_give_the_recommended_command_line() -> None:
             ["a.example", "b.example"],
             ["no-remote-media.invalid"],
         ),
+        ({"engine": {"kv_offload_bytes": 16 * 2**30}}, ["--kv-offloading-size=16.0"], []),
+        ({"engine": {"kv_offload_bytes": 1536 * 2**20}}, ["--kv-offloading-size=1.5"], []),
         (
             {"engine": {"speculation": {}}},
             [

@@ -1,10 +1,11 @@
-"""`spec.engine.speculation`: what can make the engine faster, at a price."""
+"""`spec.engine.speculation` and `kvOffload`: what can make the engine faster, at a price."""
 
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from mistral_operator.api.base import ApiModel, Rule, with_rules
+from mistral_operator.api.base import ApiModel, Memory, Rule, is_quantity, with_rules
+from mistral_operator.kube.quantities import is_at_least
 
 _METHOD = Rule(
     "self == 'NGram'",
@@ -43,3 +44,25 @@ class Speculation(ApiModel):
 
 ASYNC_SCHEDULING = "--async-scheduling"
 """Flag that vLLM rejects together with n-grams. Without it, vLLM schedules synchronously."""
+
+
+_SIZE_TEXT = Rule(
+    "type(self) == string",
+    "spec.engine.kvOffload.size: write it as a quoted quantity, such as 16Gi",
+    lambda size: isinstance(size, str),
+)
+_SIZE = Rule(
+    "type(self) != string || !isQuantity(self) || quantity(self).compareTo(quantity('1Gi')) >= 0",
+    "spec.engine.kvOffload.size must be at least 1Gi: a token takes 160 KiB",
+    lambda size: not is_quantity(size) or is_at_least(size, 1024**3),
+)
+
+
+class KVOffload(ApiModel):
+    """A copy of the KV cache in the memory of the node."""
+
+    size: Annotated[Memory, _SIZE.before, _SIZE_TEXT.before] = Field(
+        json_schema_extra=with_rules(_SIZE_TEXT, _SIZE)
+    )
+    """Size of the copy, of all GPUs of a replica together, from 1Gi to 1Pi. It is in /dev/shm,
+    which gets larger by it, as do the default request and limit of memory."""

@@ -15,6 +15,7 @@ FLAGS: dict[str, str] = {
     "engine.images_per_prompt": "--limit-mm-per-prompt",
     "engine.kv_cache_dtype": "--kv-cache-dtype",
     "engine.kv_cache_memory_bytes": "--kv-cache-memory-bytes",
+    "engine.kv_offload_bytes": "--kv-offloading-size",
     "engine.max_batched_tokens": "--max-num-batched-tokens",
     "engine.max_sequences": "--max-num-seqs",
     "engine.media_domains": "--allowed-media-domains",

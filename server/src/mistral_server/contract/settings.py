@@ -85,6 +85,8 @@ class EngineSettings(ContractModel):
     """Type of the KV cache, as vLLM's `--kv-cache-dtype` takes it."""
     kv_cache_memory_bytes: int | None = Field(default=None, ge=1)
     """Bytes of KV cache per rank; None derives it from the memory share."""
+    kv_offload_bytes: int | None = Field(default=None, ge=1)
+    """Bytes of /dev/shm for KV caches that the GPUs no longer hold, of all ranks together."""
     speculation: SpeculationSettings | None = None
     """Speculative decoding; None computes every token in a step of its own."""
     images_per_prompt: int = Field(default=10, ge=0)

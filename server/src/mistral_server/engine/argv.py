@@ -28,6 +28,8 @@ GATE = "mistral_server.gate.Gate"
 NO_MEDIA_DOMAIN = "no-remote-media.invalid"
 """A host that cannot exist (RFC 6761). For vLLM an empty allow-list means every host."""
 
+_GIB = 1024**3
+
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 _DROPPED = frozenset(
@@ -145,6 +147,8 @@ def _engine(engine: EngineSettings) -> Iterator[str]:
         "engine.kv_cache_memory_bytes": engine.kv_cache_memory_bytes,
     }
     yield from (_argument(name, value) for name, value in optional.items() if value is not None)
+    if engine.kv_offload_bytes is not None:
+        yield _argument("engine.kv_offload_bytes", engine.kv_offload_bytes / _GIB)
     if engine.speculation is not None:
         yield _argument("engine.speculation", _json(_speculation(engine.speculation)))
 

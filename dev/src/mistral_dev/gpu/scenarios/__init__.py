@@ -1,6 +1,15 @@
 """The scenarios, by what they are about; `ALL` is what can be run."""
 
-from mistral_dev.gpu.scenarios import fitting, kills, ladder, memory, ranks, serving, throughput
+from mistral_dev.gpu.scenarios import (
+    fitting,
+    kills,
+    ladder,
+    memory,
+    ranks,
+    serving,
+    speedups,
+    throughput,
+)
 
 ALL = (
     *serving.SCENARIOS,
@@ -10,4 +19,5 @@ ALL = (
     *kills.SCENARIOS,
     *ladder.SCENARIOS,
     *fitting.SCENARIOS,
+    *speedups.SCENARIOS,
 )
