@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine_requests import LOOP, ask, exposition
-from engine_server import BOOT_SECONDS, engine_settings, server_at
+from engine_server import BOOT_SECONDS, UNCOMPILED, engine_settings, server_at
 from hostile_requests import png, with_parts
 from mistral_server.contract import EngineSettings
 from server_runner import RunningServer
@@ -58,7 +58,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """Return a ready server with all options."""
     directory: Path = tmp_path_factory.mktemp("options")
     values = engine_settings(directory).engine.model_dump() | OPTIONS
-    with server_at(directory, engine=EngineSettings.model_validate(values)) as started:
+    engine = EngineSettings.model_validate(values)
+    with server_at(directory, packages=(UNCOMPILED,), engine=engine) as started:
         started.until_ready(BOOT_SECONDS)
         yield started
 
