@@ -24,7 +24,7 @@ from mistral_operator.api import ConditionType, Reason, ScalingReason, Status
 from mistral_operator.autoscaling import Decision, LoadSample, PodLoad
 from mistral_operator.control.collectors import FleetCollector, Reported, ScalingCollector
 from mistral_operator.render.monitor import pod_monitor
-from mistral_server.contract import FailureClass, ServerSettings
+from mistral_server.contract import CompileCacheReport, FailureClass, ServerSettings, Stage
 from mistral_server.gate import metrics as gate_metrics
 from mistral_server.supervisor.metrics import ServerMetrics
 from mistral_server.supervisor.state import ServerState
@@ -139,6 +139,8 @@ class Signals:
         self._operator.register(self.scaling)
         self._activator = registry_of(activator_metrics)
         self._server = ServerState(ServerSettings.model_validate_json(SETTINGS))
+        self._server.stages.enter(Stage.LOADING)
+        self._server.compile_cache = CompileCacheReport(use="miss")
         self._scrapes = 0
         self._ends = 0
 

@@ -172,6 +172,8 @@ def test_no_pod_has_a_token_of_the_api_server_and_only_fetching_sees_the_hub_s(c
     assert pod["automountServiceAccountToken"] is False
     configured = [one.name for one in case.resource.spec.pod.env]
     own = ["MISTRAL_SERVER_SETTINGS", "MISTRAL_SERVER_ENDPOINT"]
+    if case.resource.spec.cache is not None:
+        own.append("MISTRAL_SERVER_COMPILE_CACHE")
     assert [env["name"] for env in server["env"]] == [*configured, *own]
     secrets = [env["name"] for env in server["env"] if "secretKeyRef" in str(env)]
     assert {*secrets} <= {*configured} - {"HF_TOKEN"}

@@ -96,6 +96,7 @@ def hostile_signals() -> Iterator[tuple[str, bytes]]:
     fields = [
         *("stage", "stage_seconds", "ready", "running", "waiting", "starved", "tokens"),
         *("looping", "kv_cache_usage", "kv_pressure", "effective"),
+        "compile_cache",
     ]
     effective = ("vllm_version", "tensor_parallel_size", "context_length", "kv_cache_tokens")
     literals = {
@@ -118,6 +119,12 @@ def hostile_signals() -> Iterator[tuple[str, bytes]]:
         for name, literal in literals.items():
             document = f'{{"ready": true, "effective": {{"{field}": {literal}}}}}'
             yield f"effective.{field}: {name}", document.encode()
+    for name, literal in literals.items():
+        report = f'{{"use": "off", "reason": {literal}}}'
+        yield (
+            f"compile_cache.reason: {name}",
+            f'{{"ready": true, "compile_cache": {report}}}'.encode(),
+        )
     yield "nothing", b""
     yield "a list", b"[]"
     yield "very deep", b'{"ready": ' + b"[" * 30_000 + b"]" * 30_000 + b"}"

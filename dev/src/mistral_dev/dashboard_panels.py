@@ -349,6 +349,25 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             states={0: ("not True", "text"), 1: ("True", "green")},
         ),
         Panel(
+            "Stages of the last starts",
+            "Longest of the replicas. `starting` is mostly imports, `loading` the weights,"
+            " `profiling` and `warming-up` also compile.",
+            {
+                f"{_WHO} {{{{stage}}}}": "max by (namespace, name, stage)"
+                f" (mistral_engine_start_seconds{{{CHOSEN}}})"
+            },
+            "s",
+        ),
+        Panel(
+            "Compiled code at the last starts",
+            "Replicas that loaded the code which `spec.cache` keeps, compiled it, or could not keep"
+            " it.",
+            {
+                f"{_WHO} {{{{result}}}}": "sum by (namespace, name, result)"
+                f" (mistral_server_compile_cache{{{CHOSEN}}})"
+            },
+        ),
+        Panel(
             "Reconciliations by outcome",
             "`retry` and `error` are requeued with increasing delay.",
             {"{{outcome}}": "sum by (outcome) (rate(mistral_operator_reconcile_total[5m]))"},

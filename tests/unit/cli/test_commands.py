@@ -10,10 +10,13 @@ import pytest
 
 from mistral_server.cli.commands import read_settings
 from mistral_server.contract import (
+    COMPILE_CACHE_ENV,
     EXIT_CODES,
+    FETCH_SETTINGS_ENV,
     REPORT_LIMIT_BYTES,
     SERVER_SETTINGS_ENV,
     FailureClass,
+    FetchSettings,
     ServerSettings,
     Stage,
     TerminationReport,
@@ -21,7 +24,7 @@ from mistral_server.contract import (
 from mistral_server.engine_log.classify import EXPLAINED
 from mistral_server.errors import InvalidConfigurationError, ServerError, StartFailedError
 from mistral_server.supervisor.termination import make_report, write_report
-from server_runner import SERVER_SOURCE
+from server_runner import SERVER_SOURCE, free_port
 
 
 def command(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -183,3 +186,21 @@ def launched(*words: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+@pytest.mark.parametrize("made", ["compiled", "missing/compiled"])
+def test_fetch_makes_the_directory_of_compiled_code_if_it_can(tmp_path: Path, made: str) -> None:
+    settings = FetchSettings(
+        repository="o/m", revision="main", directory=str(tmp_path / "m"), health_port=free_port()
+    )
+    variables = {
+        FETCH_SETTINGS_ENV: settings.model_dump_json(),
+        COMPILE_CACHE_ENV: str(tmp_path / made),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }
+
+    done = command("fetch", **variables)
+
+    # The hub is not there: whether the directory could be made does not matter to the fetch.
+    assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE]
+    assert (tmp_path / made).is_dir() == (made == "compiled")

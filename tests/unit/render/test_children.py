@@ -11,8 +11,9 @@ from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import RenderContext, children
+from mistral_operator.render.server_settings import server_settings
 from mistral_operator.watch.facts import ClaimFacts
-from mistral_server.contract import ENDPOINT_ENV, ENDPOINT_HEADER
+from mistral_server.contract import COMPILE_CACHE_ENV, ENDPOINT_ENV, ENDPOINT_HEADER
 
 CLAIM = {"persistentVolumeClaim": {"claimName": "models"}}
 CACHED = {"cache": {"size": "80Gi"}}
@@ -42,6 +43,62 @@ def resources_of(spec: Object) -> Object:
     pod = template(spec)["spec"]
     result: Object = pod["containers"][0]["resources"]
     return result
+
+
+def compiled(spec: Object) -> list[tuple[Object | None, str | None]]:
+    """Return mount and variable of compiled code of the containers: fetch, server."""
+    pod = template(spec)["spec"]
+    return [
+        (
+            next((one for one in container["volumeMounts"] if "subPath" in one), None),
+            next(
+                (one["value"] for one in container["env"] if one["name"] == COMPILE_CACHE_ENV), None
+            ),
+        )
+        for container in [*pod.get("initContainers", []), *pod["containers"]]
+    ]
+
+
+def test_compiled_code_is_kept_beside_the_model_on_the_claim_of_the_endpoint() -> None:
+    fetch, server = compiled(CACHED)
+
+    # The fetch makes the directory of the claim that the kubelet then mounts for the server.
+    assert fetch == (None, "/models/compiled")
+    mount = {"name": "model", "mountPath": "/compiled", "subPath": "compiled"}
+    assert server == (mount, "/compiled")
+    assert {"name": "model", "mountPath": "/models", "readOnly": True} in template(CACHED)["spec"][
+        "containers"
+    ][0]["volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"cache": {"compiled": "Discard"}},
+        {"model": {"source": {"persistentVolumeClaim": {"claimName": "shared"}}}},
+        {"model": {"source": {"image": {"reference": "models:1"}}}},
+    ],
+)
+def test_no_compiled_code_is_kept_where_others_may_write_or_nothing_may(spec: Object) -> None:
+    assert all(one == (None, None) for one in compiled(spec))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"engine": {"contextLength": 8192}},
+        {"replicas": 3},
+        {"image": "server:2"},
+        {"pod": {"nodeSelector": {"pool": "b"}}},
+        {"cache": {"size": "200Gi"}},
+    ],
+)
+def test_the_model_has_one_path_in_every_pod_of_an_endpoint(change: Object) -> None:
+    """vLLM's key of compiled code has the path of the model."""
+    before, after = parse_spec(CACHED), parse_spec(merged(CACHED, change))
+
+    assert server_settings(after).model.path == server_settings(before).model.path
 
 
 SAME_POD: dict[str, tuple[Object, Object]] = {

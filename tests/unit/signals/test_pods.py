@@ -17,7 +17,7 @@ from mistral_operator.kube.objects import Key
 from mistral_operator.signals.pods import SignalBoard, SignalPoller
 from mistral_operator.watch.facts import PodFacts
 from mistral_operator.watch.store import Store
-from mistral_server.contract import SignalDocument, Stage
+from mistral_server.contract import CompileCacheReport, SignalDocument, Stage
 
 PERIOD = 0.01
 OWNER = Key(NAMESPACE, NAME)
@@ -147,8 +147,13 @@ async def test_only_changes_that_the_status_shows_queue_the_resource() -> None:
             assert operator.queued == [OWNER, OWNER]
             pod.answer = signal(Stage.CANARY, effective={"context_length": 4096})
             await until(lambda: operator.documents == [pod.answer])
+            assert operator.queued == [OWNER, OWNER, OWNER]
+            pod.answer = pod.answer.model_copy(
+                update={"compile_cache": CompileCacheReport(use="hit")}
+            )
+            await until(lambda: operator.documents == [pod.answer])
 
-    assert operator.queued == [OWNER, OWNER, OWNER]
+    assert operator.queued == [OWNER] * 4
 
 
 def fetching(gigabytes: float) -> SignalDocument:

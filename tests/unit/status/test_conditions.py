@@ -1,5 +1,6 @@
 """From observations to what is reported: is it ready, why not, and what to do."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -15,10 +16,10 @@ from builders import (
     signal,
 )
 from mistral_operator.api import ConditionType, Effective, Reason, Status
-from mistral_operator.api.status import MAX_MESSAGE, FetchStatus, Problem
+from mistral_operator.api.status import MAX_MESSAGE, CompiledCode, FetchStatus, Problem
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.verdict import Outlook
-from mistral_server.contract import SignalDocument, Stage
+from mistral_server.contract import SignalDocument, Stage, public_text
 from operator_cluster_situations import BOUND, CACHES, CLUSTER_SITUATIONS, READY, with_claim
 from operator_foreign_containers import FOREIGN_CONTAINERS
 from operator_pod_situations import POD_SITUATIONS
@@ -247,6 +248,48 @@ def test_the_effective_configuration_is_what_a_ready_pod_says() -> None:
     )
 
     assert report(case, NOW).effective == Effective(**EFFECTIVE)
+
+
+REPORTED = {
+    "loaded": ({"use": "hit"}, CompiledCode(use="Loaded")),
+    "compiled": ({"use": "miss"}, CompiledCode(use="Compiled")),
+    "not kept": (
+        {"use": "off", "reason": "the claim is mounted read-only"},
+        CompiledCode(use="NotKept", reason="the claim is mounted read-only"),
+    ),
+    "a secret and an escape": (
+        {"use": "off", "reason": "\x1b[2Jpassword=canary\x00"},
+        CompiledCode(use="NotKept", reason=public_text("password=canary", 256)),
+    ),
+    "a word of another version": ({"use": "perhaps"}, None),
+    "nothing": (None, None),
+}
+
+
+@pytest.mark.parametrize(("reported", "shown"), REPORTED.values(), ids=REPORTED)
+def test_what_a_ready_pod_did_with_compiled_code_is_shown(
+    reported: dict[str, str] | None, shown: CompiledCode | None
+) -> None:
+    text = json.dumps({"ready": True, "stage": "serving", "compile_cache": reported})
+    case = with_signals(
+        status_input(ready_pod(), deployment=READY), small_1=SignalDocument.read(text)
+    )
+
+    assert report(case, NOW).compiled_code == shown
+
+
+def test_compiled_code_stands_until_the_operator_hears_again_and_goes_with_the_pods() -> None:
+    before = Status(compiled_code=CompiledCode(use="Loaded"))
+    ready, starting = (
+        previously(one, before)
+        for one in (
+            status_input(ready_pod(), deployment=READY),
+            status_input(pod_body(container())),
+        )
+    )
+
+    assert report(ready, NOW).compiled_code == before.compiled_code
+    assert report(starting, NOW).compiled_code is None
 
 
 def test_the_effective_configuration_stands_until_the_operator_hears_again() -> None:

@@ -348,7 +348,7 @@ AccessMode = Literal["ReadWriteOnce", "ReadWriteMany"]
 
 
 class Cache(ApiModel):
-    """A PersistentVolumeClaim that keeps the fetched model between restarts.
+    """A PersistentVolumeClaim that keeps the model and compiled code between restarts.
 
     The operator replaces a claim that was never bound, so every field can be corrected until then.
     Of a bound claim, only the size can be increased, if its StorageClass allows that.
@@ -369,6 +369,10 @@ class Cache(ApiModel):
     """What each start of a pod compares of a model that is already there. A file that is missing or
     damaged is fetched again. `Hashes` finds all damage and reads the entire model, which takes a
     minute or more."""
+    compiled: Literal["Keep", "Discard"] = "Keep"
+    """How the code that vLLM compiles at the start is handled. `Keep` stores it on the claim, at
+    most 1Gi, so that the next start takes half a minute less; anyone who can write to the claim can
+    then run code in the engine. `Discard` compiles it in every new pod."""
     when_deleted: Literal["Delete", "Retain"] = "Delete"
     """What happens to the claim when the resource is deleted. `Retain` keeps it, and a resource of
     the same name in the namespace uses it again."""

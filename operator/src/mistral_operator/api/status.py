@@ -17,6 +17,8 @@ MAX_CONDITIONS = 32
 """Conditions of a resource, with those of other controllers."""
 
 MAX_VERSION = 64
+MAX_REASON = 256
+"""Of the reason that a server gives for one of its values."""
 
 Version = Annotated[str, Field(max_length=MAX_VERSION)]
 """A version as an engine reports it."""
@@ -140,6 +142,16 @@ class Effective(ApiModel):
     """Number of tokens that the KV cache of one replica holds."""
 
 
+class CompiledCode(ApiModel):
+    """What the start of a replica did with the compiled code that is kept on the claim."""
+
+    use: Literal["Loaded", "Compiled", "NotKept"]
+    """`Loaded`: the code was there. `Compiled`: it was not, and is now. `NotKept`: the claim could
+    not be used for it."""
+    reason: str | None = Field(default=None, max_length=MAX_REASON)
+    """Why it is not kept."""
+
+
 class ImageEngine(ApiModel):
     """Engine of a server image."""
 
@@ -189,6 +201,9 @@ class Status(ApiModel):
     """Model name that clients send in `model`."""
     effective: Effective | None = None
     """Configuration that a running engine reports."""
+    compiled_code: CompiledCode | None = None
+    """What the start of a ready replica did with the compiled code that `spec.cache.compiled`
+    keeps. Unset while nothing is kept."""
     engine: ImageEngine | None = None
     """Engine of the server image, kept while no replica is ready. The condition ModelFits uses the
     memory figures of its version. Unset until a replica of the current image was ready."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from mistral_operator.api import ConditionType
 from mistral_operator.api.model import ModelSource
 from mistral_operator.api.spec import Spec
+from mistral_operator.api.status import CompiledCode
 from mistral_operator.kube.plurals import counted
 from mistral_operator.plugin.columns import age, fields, paragraphs, table
 from mistral_operator.plugin.endpoint import Endpoint, Replica
@@ -93,11 +94,19 @@ def _running(endpoint: Endpoint, now: str) -> Iterator[tuple[str, str]]:
     if status.effective is not None:
         yield "Context", _context(endpoint)
         yield "Engine", f"vLLM {status.effective.vllm_version or 'of an unknown version'}"
+    if status.compiled_code is not None:
+        yield "Compiled code", _compiled_code(status.compiled_code)
     if status.fetch is not None:
         fetched, total = status.fetch.fetched_bytes, status.fetch.total_bytes
         of_total = "" if total is None else f" of {total / _GB:.1f}"
         yield "Fetched", f"{fetched / _GB:.1f}{of_total} GB"
     yield from _scaling(endpoint, now)
+
+
+def _compiled_code(code: CompiledCode) -> str:
+    if code.use == "NotKept":
+        return f"not kept: {code.reason or 'the server gives no reason'}"
+    return "loaded at the start" if code.use == "Loaded" else "kept for the next start"
 
 
 def _context(endpoint: Endpoint) -> str:

@@ -9,9 +9,16 @@ from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
 from mistral_operator.kube.quantities import parse_quantity
-from mistral_operator.render.server_settings import server_settings
+from mistral_operator.render.server_settings import (
+    COMPILE_CACHE,
+    COMPILED,
+    MODELS,
+    keeps_compiled_code,
+    server_settings,
+)
 from mistral_operator.render.volumes import fetch_mounts, server_mounts
 from mistral_server.contract import (
+    COMPILE_CACHE_ENV,
     ENDPOINT_ENV,
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
@@ -60,6 +67,7 @@ def server_container(resource: Resource, image: str) -> dict[str, Any]:
             *_variables(spec),
             _settings_variable(SERVER_SETTINGS_ENV, server_settings(spec)),
             {"name": ENDPOINT_ENV, "value": endpoint_text(resource.namespace, resource.name)},
+            *_compile_cache(spec, COMPILE_CACHE),
         ],
         "ports": [
             {"name": names.PORT_HTTP, "containerPort": HTTP_PORT, "protocol": "TCP"},
@@ -77,7 +85,11 @@ def server_container(resource: Resource, image: str) -> dict[str, Any]:
 
 def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, Any]:
     """Return the init container that fetches the model, the only one with the hub's token."""
-    env = [*_variables(spec), _settings_variable(FETCH_SETTINGS_ENV, fetch)]
+    env = [
+        *_variables(spec),
+        _settings_variable(FETCH_SETTINGS_ENV, fetch),
+        *_compile_cache(spec, f"{MODELS}/{COMPILED}"),
+    ]
     hub = spec.model.source.hub
     if hub is not None and hub.endpoint is not None:
         env.append({"name": "HF_ENDPOINT", "value": hub.endpoint})
@@ -102,6 +114,11 @@ def _variables(spec: Spec) -> list[dict[str, Any]]:
     """Return the variables of the resource. The API server drops an empty value."""
     variables = [to_kubernetes(one) for one in spec.pod.env]
     return [{key: one for key, one in each.items() if one != ""} for each in variables]
+
+
+def _compile_cache(spec: Spec, path: str) -> list[dict[str, Any]]:
+    """Return the variable with the directory of compiled code, where it is mounted."""
+    return [{"name": COMPILE_CACHE_ENV, "value": path}] if keeps_compiled_code(spec) else []
 
 
 def _settings_variable(name: str, settings: ContractModel) -> dict[str, Any]:

@@ -23,6 +23,11 @@ MODELS = "/models"
 """Mount path of the volume with the model."""
 SYSTEM_PROMPT = "/etc/mistral/system-prompt"
 """Mount path of the ConfigMap with the system prompt."""
+COMPILED = "compiled"
+"""Directory of the claim that keeps compiled code. No model's directory has such a name: theirs
+have the name of a repository, in which `--` replaces the slash."""
+COMPILE_CACHE = f"/{COMPILED}"
+"""Mount path of that directory. It is part of no key, so it may change."""
 API_KEYS = "/etc/mistral/api-keys"
 """Mount path of the Secret with the API keys."""
 
@@ -39,6 +44,15 @@ def model_directory(model: Model) -> str:
         return f"{MODELS}/{source.image.path}".rstrip("/")
     # As in the hub's cache: one directory per revision, so that two can share a claim.
     return f"{MODELS}/{model.id.replace('/', '--')}/{model.revision.replace('/', '--')}"
+
+
+def keeps_compiled_code(spec: Spec) -> bool:
+    """Return whether compiled code is kept on the endpoint's claim.
+
+    Never on a claim of `model.source`: others may write to it, and could run code in the engine.
+    """
+    mounted = spec.model.source.is_mounted
+    return spec.cache is not None and not mounted and spec.cache.compiled == "Keep"
 
 
 def server_settings(spec: Spec) -> ServerSettings:

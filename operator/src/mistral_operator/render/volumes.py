@@ -6,7 +6,14 @@ from mistral_operator.api.pod import to_kubernetes, without_empty
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.volumes import Volume
 from mistral_operator.kube import names
-from mistral_operator.render.server_settings import API_KEYS, MODELS, SYSTEM_PROMPT
+from mistral_operator.render.server_settings import (
+    API_KEYS,
+    COMPILE_CACHE,
+    COMPILED,
+    MODELS,
+    SYSTEM_PROMPT,
+    keeps_compiled_code,
+)
 from mistral_server.contract import API_KEYS_FILE
 
 _TMP, _HOME, _SHM, _MODEL = "tmp", "home", "shm", "model"
@@ -63,9 +70,14 @@ def _one_key(key: str) -> list[dict[str, str]]:
 
 
 def server_mounts(spec: Spec) -> list[dict[str, Any]]:
-    """Return the mounts of the server, which only reads the model."""
+    """Return the mounts of the server, which only reads the model.
+
+    Of the claim it can write to nothing but the directory of compiled code.
+    """
     mounts = [*_writable_mounts(), {"name": _SHM, "mountPath": "/dev/shm"}]  # noqa: S108
     mounts.append({"name": _MODEL, "mountPath": MODELS, "readOnly": True})
+    if keeps_compiled_code(spec):
+        mounts.append({"name": _MODEL, "mountPath": COMPILE_CACHE, "subPath": COMPILED})
     if spec.system_prompt.source == "ConfigMap":
         # A directory, not a subPath: the kubelet updates only entire volumes.
         mounts.append({"name": _PROMPT, "mountPath": SYSTEM_PROMPT, "readOnly": True})

@@ -217,7 +217,8 @@ def _is_busy(before: SignalDocument, document: SignalDocument) -> bool:
 def _status_fields(document: SignalDocument) -> tuple[object, ...]:
     """Return the part of a document that is shown in the status, without request counts."""
     fetch = _fetch_step(document)
-    return document.stage, document.ready, document.effective, document.kv_pressure, fetch
+    shown = document.stage, document.ready, document.effective, document.kv_pressure
+    return *shown, document.compile_cache, fetch
 
 
 def _fetch_step(document: SignalDocument) -> int | None:

@@ -4,10 +4,10 @@
 `conditions` turns the verdict into conditions and keeps their transition times.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from mistral_operator.api import ConditionType, Effective, ImageEngine, Status
-from mistral_operator.api.status import MAX_VERSION
+from mistral_operator.api.status import MAX_REASON, MAX_VERSION, CompiledCode
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HTTP_PORT
 from mistral_operator.status.checks import verdict, with_memory
@@ -16,9 +16,15 @@ from mistral_operator.status.fetch import fetch_status
 from mistral_operator.status.model_fits import model_fits
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import Observed
-from mistral_server.contract import public_text
+from mistral_server.contract import CompileCacheReport, CompileCacheUse, public_text
 
 __all__ = ["StatusInput", "report", "report_invalid"]
+
+_USES: dict[CompileCacheUse, Literal["Loaded", "Compiled", "NotKept"]] = {
+    "hit": "Loaded",
+    "miss": "Compiled",
+    "off": "NotKept",
+}
 
 
 def report(status_input: StatusInput, now: str) -> Status:
@@ -48,6 +54,7 @@ def report(status_input: StatusInput, now: str) -> Status:
         url=names.base_url(resource.name, resource.namespace, HTTP_PORT),
         served_model=resource.spec.model.name,
         effective=effective,
+        compiled_code=_compiled_code(observed, status_input.previous) if ready else None,
         engine=engine,
         fetch=fetch_status(observed),
         oom=status_input.oom,
@@ -73,6 +80,23 @@ def _effective(observed: Observed, previous: Status) -> Effective | None:
         if pod.ready and signal is not None:
             return Effective(**_public(signal.effective.model_dump()))
     return previous.effective
+
+
+def _compiled_code(observed: Observed, previous: Status) -> CompiledCode | None:
+    """Return what the first ready replica did with the kept compiled code, or what one did."""
+    for pod in observed.pods:
+        signal = observed.signal(pod)
+        if pod.ready and signal is not None:
+            return _of_report(signal.compile_cache)
+    return previous.compiled_code
+
+
+def _of_report(report: CompileCacheReport | None) -> CompiledCode | None:
+    if report is None or report.use is None:
+        return None
+    return CompiledCode(
+        use=_USES[report.use], reason=public_text(report.reason, MAX_REASON) or None
+    )
 
 
 def _public(fields: dict[str, Any]) -> dict[str, Any]:

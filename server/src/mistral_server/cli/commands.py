@@ -1,5 +1,6 @@
 """Run a command: read settings, run, and turn a failure into a report and an exit code."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -8,6 +9,7 @@ import pydantic
 
 from mistral_server.cli import logs
 from mistral_server.contract import (
+    COMPILE_CACHE_ENV,
     FETCH_SETTINGS_ENV,
     SERVER_SETTINGS_ENV,
     FetchSettings,
@@ -41,12 +43,26 @@ def fetch_command() -> int:
     try:
         settings = read_settings(FetchSettings, FETCH_SETTINGS_ENV)
         logs.configure(settings.logs)
+        _make_compile_directory()
         progress = Progress(Path(settings.directory))
         with fetch_signals.serving(progress, settings.health_port):
             fetch.fetch_model(settings, progress)
     except ServerError as error:
         return _report_failure(error)
     return 0
+
+
+def _make_compile_directory() -> None:
+    """Make the directory of the compile cache before the kubelet mounts it.
+
+    On NFS, the kubelet's user is often mapped to one that may not. A failure is reported by the
+    start, which does without the cache.
+    """
+    from mistral_server.supervisor import compile_directory
+
+    if root := os.environ.get(COMPILE_CACHE_ENV):
+        with contextlib.suppress(OSError):
+            compile_directory.make_root(Path(root))
 
 
 def read_settings(kind: type[Settings], variable: str) -> Settings:

@@ -39,6 +39,7 @@ from mistral_server.contract.report import REPORT_LIMIT_BYTES, TerminationReport
 from mistral_server.contract.request_ids import REQUEST_ID_HEADER, request_id
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
+    COMPILE_CACHE_ENV,
     ENDPOINT_ENV,
     ENDPOINT_HEADER,
     FETCH_SETTINGS_ENV,
@@ -55,12 +56,19 @@ from mistral_server.contract.settings import (
     SystemPromptSettings,
     endpoint_text,
 )
-from mistral_server.contract.signals import EffectiveConfiguration, FetchProgress, SignalDocument
+from mistral_server.contract.signals import (
+    CompileCacheReport,
+    CompileCacheUse,
+    EffectiveConfiguration,
+    FetchProgress,
+    SignalDocument,
+)
 from mistral_server.contract.stages import PHASE_OF_STAGE, Phase, Stage
 
 __all__ = [
     "API_KEYS_FILE",
     "CLASS_OF_EXIT_CODE",
+    "COMPILE_CACHE_ENV",
     "ENDPOINT_ENV",
     "ENDPOINT_HEADER",
     "EXIT_CODES",
@@ -80,6 +88,8 @@ __all__ = [
     "SERVER_SETTINGS_ENV",
     "SERVER_TOKEN_ENV",
     "SERVER_TOKEN_HEADER",
+    "CompileCacheReport",
+    "CompileCacheUse",
     "EffectiveConfiguration",
     "EngineArgumentError",
     "EngineSettings",

@@ -20,6 +20,10 @@ ENDPOINT_ENV = "MISTRAL_SERVER_ENDPOINT"
 """Environment variable with the endpoint of the pod, as `endpoint_text` writes it. It is none of
 the settings: a server of an older version rejects a setting that it does not know."""
 
+COMPILE_CACHE_ENV = "MISTRAL_SERVER_COMPILE_CACHE"
+"""Environment variable with the directory that keeps compiled code between starts, none of the
+settings for the same reason."""
+
 ENDPOINT_HEADER = "x-mistral-endpoint"
 """Header in which the activator says for which endpoint a request is."""
 

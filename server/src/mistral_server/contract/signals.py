@@ -1,11 +1,12 @@
 """The state that a running server reports: the document behind `/signals`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mistral_server.contract.base import ServerDocument
 from mistral_server.contract.key_digests import KeyDigests
+from mistral_server.contract.lenient import cut_to
 from mistral_server.contract.stages import ReportedName, ReportedStage
 
 _Requests = Annotated[int, Field(ge=0, le=10**6)]
@@ -15,6 +16,21 @@ _Ranks = Annotated[int, Field(ge=0, le=1024)]
 
 _Tokens = Annotated[int, Field(ge=0, le=2**53)]
 """A number of tokens, which every reader of JSON keeps exactly."""
+
+
+CompileCacheUse = Literal["hit", "miss", "off"]
+"""Whether a start loaded compiled code, compiled it, or could not use the compile cache."""
+
+_Reason = Annotated[str, cut_to(256), Field(max_length=256)]
+
+
+class CompileCacheReport(ServerDocument):
+    """What a start did with the compile cache that its pods keep."""
+
+    use: CompileCacheUse | None = None
+    """What it did; None if a server of another version uses another word."""
+    reason: _Reason = ""
+    """Why it could not use it; empty if it could."""
 
 
 class EffectiveConfiguration(ServerDocument):
@@ -69,6 +85,9 @@ class SignalDocument(ServerDocument):
     kv_pressure: bool = False
     """Whether the KV cache is full and requests are evicted from it."""
     effective: EffectiveConfiguration = EffectiveConfiguration()
+    compile_cache: CompileCacheReport | None = None
+    """What the start did with the kept compile cache; None without one, or if it is not known
+    yet."""
     fetch: FetchProgress | None = None
     """Progress of the init container that fetches the model; None from a server."""
     key_digests: KeyDigests | None = None

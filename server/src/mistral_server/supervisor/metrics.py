@@ -6,6 +6,7 @@ about itself: its start and its exit.
 
 import importlib.metadata
 import time
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,7 +17,12 @@ from prometheus_client import (
     generate_latest,
 )
 
-from mistral_server.contract import KV_PRESSURE, MEMORY_FAILURES, FailureClass
+from mistral_server.contract import (
+    KV_PRESSURE,
+    MEMORY_FAILURES,
+    CompileCacheUse,
+    FailureClass,
+)
 from mistral_server.supervisor.state import ServerState
 
 
@@ -31,6 +37,12 @@ class ServerMetrics:
             "mistral_engine_start_seconds",
             "Duration of each stage of the engine's start, in seconds.",
             ["stage"],
+            registry=self._registry,
+        )
+        self._compile_cache = Gauge(
+            "mistral_server_compile_cache",
+            "1 for what the start did with the kept compile cache: hit, miss or off.",
+            ["result"],
             registry=self._registry,
         )
         self._exits = Counter(
@@ -78,6 +90,9 @@ class ServerMetrics:
         """Return the metrics in Prometheus' text format."""
         for stage, seconds in self._state.stages.durations().items():
             self._start.labels(stage.value).set(seconds)
+        if (report := self._state.compile_cache) is not None:
+            for use in get_args(CompileCacheUse):
+                self._compile_cache.labels(use).set(use == report.use)
         self.count_pressure(self._state.pressure.take_episodes())
         self._ready.set(self._state.ready)
         self._info.info(

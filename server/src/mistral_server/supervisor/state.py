@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from mistral_server.contract import (
+    CompileCacheReport,
     EffectiveConfiguration,
     KeyDigests,
     ServerSettings,
@@ -26,6 +27,8 @@ class ServerState:
     metrics: EngineMetrics = field(default_factory=EngineMetrics)
     """The last sample; `observe` replaces it."""
     load: RecentLoad = field(default_factory=RecentLoad)
+    compile_cache: CompileCacheReport | None = None
+    """What the start did with the kept compile cache, once that is known."""
     key_digests: KeyDigests | None = None
     """Digests of the API keys, once they are computed."""
     started: bool = False
@@ -72,5 +75,6 @@ class ServerState:
             kv_cache_usage=min(self.metrics.kv_cache_usage, 1.0),
             kv_pressure=self.pressure.high,
             effective=self.effective,
+            compile_cache=self.compile_cache,
             key_digests=self.key_digests,
         )

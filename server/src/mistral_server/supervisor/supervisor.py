@@ -43,6 +43,7 @@ from mistral_server.gate.api_keys import check_api_keys
 from mistral_server.gate.system_prompt import check_system_prompt
 from mistral_server.model.files import check_model
 from mistral_server.supervisor import canary, cgroup, drain, termination
+from mistral_server.supervisor.compile_cache import CompileCache
 from mistral_server.supervisor.engine_process import EngineProcess, Reaper
 from mistral_server.supervisor.engine_watch import poll_engine
 from mistral_server.supervisor.hang_detector import HangDetector
@@ -78,6 +79,7 @@ class Supervisor:
         self._metrics = ServerMetrics(self._state)
         self._evidence = Evidence()
         self._classifier = Classifier()
+        self._compile_cache = CompileCache(settings)
         self._oom_kills = cgroup.oom_kills()
         self._token = secrets.token_hex(16)
         self._stop = asyncio.Event()
@@ -89,11 +91,14 @@ class Supervisor:
             await self._run()
         except ServerError as error:
             self._metrics.count_exit(error.failure)
+            self._compile_cache.mark_failed(error.failure)
             uptime = time.monotonic() - self._started_at
             stage, hidden = self._state.stages.current, [self._token]
             report = termination.make_report(error, stage, uptime, hidden)
             termination.write_report(report, self._settings.termination_log)
             return error.exit_code
+        finally:
+            self._compile_cache.close()
         return 0
 
     async def _run(self) -> None:
@@ -139,7 +144,10 @@ class Supervisor:
         """Start the engine, and kill all its processes at the end of the block."""
         arguments = engine_arguments(self._settings)
         _log.info("Starting vllm serve %s", " ".join(arguments))
-        environment = engine_environment(self._settings, os.environ, self._token)
+        environment = await asyncio.to_thread(
+            self._compile_cache.open, engine_environment(self._settings, os.environ, self._token)
+        )
+        self._state.compile_cache = self._compile_cache.report
         model_registry.copy_to_cache(environment)
         reaper = Reaper()
         engine = EngineProcess(reaper, arguments, environment)
@@ -164,6 +172,7 @@ class Supervisor:
         self._state.stages.read(line)
         self._evidence.read(line)
         self._classifier.read(line)
+        self._compile_cache.read(line)
 
     async def _start(self, client: EngineClient) -> None:
         """Return once a chat was answered or a stop was requested.
@@ -196,6 +205,8 @@ class Supervisor:
         except EngineUnreachableError as error:
             _log.warning("Cannot read the engine's configuration: %s", error)
         self._state.effective = self._state.effective.model_copy(update=update)
+        self._compile_cache.mark_ready()
+        self._state.compile_cache = self._compile_cache.report
         self._evidence.mark_serving()
         self._state.started = True
         stages.enter(Stage.SERVING)

@@ -1,6 +1,7 @@
 """The scenarios, by what they are about; `ALL` is what can be run."""
 
 from mistral_dev.gpu.scenarios import (
+    compile_cache,
     fitting,
     kills,
     ladder,
@@ -15,6 +16,7 @@ ALL = (
     *serving.SCENARIOS,
     *ranks.SCENARIOS,
     *throughput.SCENARIOS,
+    *compile_cache.SCENARIOS,
     *memory.SCENARIOS,
     *kills.SCENARIOS,
     *ladder.SCENARIOS,

@@ -1,0 +1,118 @@
+"""What one start does with the kept compile cache: use it, report it, and discard it if it failed.
+
+The operator names the directory in the variable COMPILE_CACHE_ENV. Without it, or if it cannot be
+used, compiled code lies in the pod, where it outlives restarts of the container.
+"""
+
+import importlib.metadata
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from mistral_server.contract import (
+    COMPILE_CACHE_ENV,
+    MEMORY_FAILURES,
+    CompileCacheReport,
+    FailureClass,
+    ServerSettings,
+)
+from mistral_server.engine.compile_key import PACKAGES, compile_key
+from mistral_server.engine_log.compile_lines import CompileLines
+from mistral_server.supervisor.compile_directory import (
+    CompileDirectory,
+    UnusableError,
+    open_directory,
+)
+from mistral_server.supervisor.gpus import gpus
+
+_INNOCENT = MEMORY_FAILURES | {
+    FailureClass.INVALID_CONFIGURATION,
+    FailureClass.INCOMPATIBLE_VERSIONS,
+    FailureClass.MODEL_UNAVAILABLE,
+    FailureClass.MODEL_DAMAGED,
+    FailureClass.GPU_UNSUPPORTED,
+}
+"""Classes of failures that no compiled code causes."""
+
+_P2P = "VLLM_SKIP_P2P_CHECK"
+
+_log = logging.getLogger(__name__)
+
+
+class CompileCache:
+    """The compile cache of one run of a server."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._lines = CompileLines()
+        self._directory: CompileDirectory | None = None
+        self._was_kept = False
+        self.report: CompileCacheReport | None = None
+        """What the start did with it; None until that is known, and if none is configured."""
+
+    def open(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the engine's environment, with the cache if it can be used. Takes some time."""
+        root = environment.get(COMPILE_CACHE_ENV)
+        if not root:
+            return dict(environment)
+        try:
+            self._directory = open_directory(Path(root), self._key(environment))
+        except UnusableError as error:
+            self.report = CompileCacheReport(use="off", reason=str(error))
+            _log.warning("The compile cache is not used: %s", error)
+            return dict(environment)
+        self._was_kept = self._directory.kept
+        _log.info("Compiled code is kept in %s", self._directory.path)
+        return {**environment, **self._directory.variables()}
+
+    def read(self, line: str) -> None:
+        """Take in a line of the engine's log."""
+        self._lines.read(line)
+
+    def mark_ready(self) -> None:
+        """Note that a chat was answered."""
+        if self._directory is not None:
+            self._directory.mark_ready()
+            # An eager engine writes neither line, and compiles kernels only.
+            loaded = self._lines.loaded or self._was_kept
+            hit = loaded and not self._lines.compiled
+            self.report = CompileCacheReport(use="hit" if hit else "miss")
+
+    def mark_failed(self, failure: FailureClass) -> None:
+        """Discard it after a start whose failure it may have caused."""
+        if self._directory is None or self.report is not None or failure in _INNOCENT:
+            return
+        # What a first start has compiled when its time is over helps the second one.
+        if self._was_kept or failure is not FailureClass.START_TIMEOUT:
+            _log.warning("The start failed: its compile cache is deleted, and not used for a day")
+            self._directory.discard()
+
+    def close(self) -> None:
+        """Release it."""
+        if self._directory is not None:
+            self._directory.close()
+            self._directory = None
+
+    def _key(self, environment: Mapping[str, str]) -> str:
+        """Return the key.
+
+        Raises:
+            UnusableError: the GPUs are not known, or something is kept that depends on the node.
+        """
+        if environment.get(_P2P, "1") != "1":
+            # vLLM then keeps there which GPUs of a node reach each other, without the node's name.
+            raise UnusableError(f"{_P2P} is set, whose result is not the same on every node")
+        cards = gpus() if self._settings.device == "cuda" else (self._settings.device,)
+        if not cards:
+            raise UnusableError("nvidia-smi does not say which GPUs there are")
+        return compile_key(self._settings, environment, _versions(), cards)
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = ""
+    return versions

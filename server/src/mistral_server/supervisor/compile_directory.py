@@ -1,0 +1,239 @@
+"""The directory that keeps compiled code between starts, as it lies on a claim.
+
+``compile_cache`` opens one for each start. The artifacts are pickles and shared objects, so anyone
+who writes there runs code in the engine: only directories of this user are used, symbolic links are
+never followed, and what any other user could have written is deleted.
+
+    KEY/             what servers of one key compiled; mode 0700
+    KEY/vllm         VLLM_CACHE_ROOT
+    KEY/triton       TRITON_CACHE_DIR
+    KEY/used         locked by each server that uses it; its time is that of the last start
+    KEY/ready        a server that used it has answered a chat
+    KEY.failed       a start with it failed: it is not used for a day
+    .discarded-*     about to be deleted
+
+Replicas share a claim. vLLM, Inductor and Triton write each file under a temporary name and rename
+it, so two servers may fill one directory. A key that another server has locked is never deleted
+for room, and none within an hour of its last start: not every file system has locks between nodes.
+"""
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_BYTES = 1024**3
+"""Of all keys together. One has 41 MB with one GPU and 64 MB with two (vLLM 0.32)."""
+MAX_KEYS = 4
+HOUR_SECONDS = 3600.0
+DAY_SECONDS = 24 * HOUR_SECONDS
+MIN_FREE_BYTES = 512 * 1024**2
+"""Room that a start needs: Triton fails, and with it the engine, if it cannot write."""
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+_FAILED = ".failed"
+_DISCARDED = ".discarded-"
+
+
+class UnusableError(Exception):
+    """The directory cannot be used; `str()` says why, for users."""
+
+
+@dataclass
+class CompileDirectory:
+    """The directory of one key, in use."""
+
+    path: Path
+    lock: int
+    """File descriptor of the locked file."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether a server that used it has answered a chat."""
+        return stat.S_ISREG(_mode(self.path / "ready"))
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables with which the engine uses it."""
+        return {
+            "VLLM_CACHE_ROOT": str(self.path / "vllm"),
+            "TRITON_CACHE_DIR": str(self.path / "triton"),
+        }
+
+    def mark_ready(self) -> None:
+        """Note that a server that used it has answered a chat."""
+        with suppress(OSError):
+            os.close(os.open(self.path / "ready", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+
+    def discard(self) -> None:
+        """Delete it after a start that failed, and note that, so that the next start is without."""
+        with suppress(OSError):
+            _failed(self.path).touch(0o600)
+        _discard(self.path)
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self.lock)
+
+
+def open_directory(root: Path, key: str) -> CompileDirectory:
+    """Return the directory of a key below `root`, and delete what is too much.
+
+    Raises:
+        UnusableError: it cannot be used.
+    """
+    try:
+        make_root(root)
+        if not stat.S_ISDIR(root.lstat().st_mode):
+            raise UnusableError(f"{root} is not a directory")
+        path = root / key
+        _prune(root, key)
+        _check_volume(root)
+        _check_failed(path)
+        if not _is_own(path):
+            _discard(path)
+            path.mkdir(0o700)
+        return CompileDirectory(path, _locked(path, fcntl.LOCK_SH))
+    except OSError as error:
+        raise UnusableError(f"{root} cannot be used: {error.strerror or error}") from error
+
+
+def make_root(root: Path) -> None:
+    """Make the directory that holds those of all keys.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    root.mkdir(0o700, exist_ok=True)
+
+
+def _check_volume(root: Path) -> None:
+    volume = os.statvfs(root)
+    if volume.f_flag & os.ST_RDONLY:
+        raise UnusableError("the claim is mounted read-only")
+    if volume.f_flag & os.ST_NOEXEC:
+        raise UnusableError("the claim is mounted with noexec, and Triton loads libraries from it")
+    if volume.f_bavail * volume.f_frsize < MIN_FREE_BYTES:
+        raise UnusableError(f"the claim has less than {MIN_FREE_BYTES // 1024**2} MiB free")
+
+
+def _check_failed(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        if time.time() - _failed(path).lstat().st_mtime < DAY_SECONDS:
+            raise UnusableError("a start with it failed less than a day ago, and it was deleted")
+        _failed(path).unlink()
+
+
+def _failed(path: Path) -> Path:
+    return path.with_name(path.name + _FAILED)
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of a file or a link, 0 if there is none."""
+    try:
+        return path.lstat().st_mode
+    except OSError:
+        return 0
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether only this user, and the group of the volume, could have written there."""
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        return (
+            stat.S_ISDIR(status.st_mode)
+            and status.st_uid == os.geteuid()
+            and not status.st_mode & stat.S_IWOTH
+        )
+    return False
+
+
+def _locked(path: Path, operation: int) -> int:
+    """Return the descriptor of a key's lock.
+
+    Raises:
+        BlockingIOError: another server has it.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    descriptor = os.open(path / "used", flags, 0o600)
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        os.utime(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _prune(root: Path, key: str) -> None:
+    """Delete what is left over, and the keys that were used least recently if there are too many.
+
+    What has another name is not of this server, and stays.
+    """
+    now = time.time()
+    for entry in os.scandir(root):
+        old = now - entry.stat(follow_symlinks=False).st_mtime > DAY_SECONDS
+        if entry.name.startswith(_DISCARDED) or (entry.name.endswith(_FAILED) and old):
+            _delete(Path(entry.path))
+    # The key of this start comes first, whether it is there or not.
+    keys = sorted(_keys(root), key=lambda one: (one.name != key, -_last_use(one)))
+    taken, total = (0 if keys and keys[0].name == key else 1), 0
+    for path in keys:
+        taken, total = taken + 1, total + _size(path)
+        if taken > MAX_KEYS or total > MAX_BYTES:
+            _discard_unused(path, key, now)
+
+
+def _keys(root: Path) -> Iterator[Path]:
+    for entry in os.scandir(root):
+        if _KEY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            yield Path(entry.path)
+
+
+def _last_use(path: Path) -> float:
+    for one in (path / "used", path):
+        with suppress(OSError):
+            return one.lstat().st_mtime
+    return 0.0
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):
+                total += Path(folder, name).lstat().st_size
+    return total
+
+
+def _discard_unused(path: Path, key: str, now: float) -> None:
+    """Delete a key unless another server uses it, or may do so where locks do not reach."""
+    if path.name != key and now - _last_use(path) < HOUR_SECONDS:
+        return
+    with suppress(OSError):
+        lock = _locked(path, fcntl.LOCK_EX)
+        _discard(path)
+        os.close(lock)
+
+
+def _discard(path: Path) -> None:
+    """Delete a directory or whatever is in its place, at once for all who look for it."""
+    with suppress(FileNotFoundError):
+        doomed = path.with_name(f"{_DISCARDED}{secrets.token_hex(8)}")
+        path.rename(doomed)
+        _delete(doomed)
+
+
+def _delete(path: Path) -> None:
+    """Delete a file, a link or a directory; what cannot be deleted is left for the next start."""
+    with suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()

@@ -1,0 +1,225 @@
+"""The compile cache of a start: a hit, a miss, and every way to do without it."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mistral_server.contract import (
+    COMPILE_CACHE_ENV,
+    CompileCacheReport,
+    FailureClass,
+    SignalDocument,
+)
+from mistral_server.supervisor import compile_cache, gpus
+from mistral_server.supervisor.compile_cache import CompileCache
+from server_runner import RunningServer, server_settings
+
+Start = Callable[..., RunningServer]
+H200 = "NVIDIA H200, 580.159.04, 9.0"
+
+LOADED = (
+    "(EngineCore pid=7) INFO 11-24 12:47:59 [decorators.py:319] Directly load AOT compilation from"
+    " path /compiled/a/vllm/torch_compile_cache/torch_aot_compile/b/rank_0_0/model"
+)
+COMPILED = "(EngineCore pid=7) INFO 11-24 12:47:59 [monitor.py:42] Starting torch.compile"
+ENCODER = (
+    "(Worker_TP0 pid=9) INFO 11-24 12:47:59 [decorators.py:319] [vit] Directly load AOT compilation"
+    " from path /compiled/a"
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return the directory of all keys, as the operator names it."""
+    path = tmp_path / "compiled"
+    path.mkdir()
+    return path
+
+
+def cache(tmp_path: Path, **settings: Any) -> CompileCache:
+    """Return the cache of one run of a server."""
+    return CompileCache(server_settings(tmp_path, **settings))
+
+
+def started(tmp_path: Path, root: Path, *lines: str) -> CompileCache:
+    """Return the cache of a start that wrote these lines and became ready."""
+    one = cache(tmp_path)
+    one.open({COMPILE_CACHE_ENV: str(root)})
+    for line in lines:
+        one.read(line)
+    one.mark_ready()
+    one.close()
+    return one
+
+
+def signals(server: RunningServer) -> Any:
+    """Return what a server reports of its compile cache."""
+    report = SignalDocument.read(server.get("/signals")[1]).compile_cache
+    return report and (report.use, report.reason)
+
+
+def run_once(start: Start, tmp_path: Path, **behavior: Any) -> tuple[RunningServer, Any]:
+    """Start a server and stop it; return it, and what it reported while it was ready."""
+    server = start(server_settings(tmp_path), compiles=True, **behavior)
+    server.until_ready()
+    reported = signals(server)
+    metrics = server.get("/metrics")[1]
+    counted = re.findall(r'^mistral_server_compile_cache{result="(\w+)"} 1.0', metrics, re.M)
+    assert counted == ([reported[0]] if reported else [])
+    server.stop()
+    assert server.wait() == 0
+    return server, reported
+
+
+def test_the_second_start_loads_what_the_first_one_compiled(
+    start: Start, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(COMPILE_CACHE_ENV, str(root))
+
+    assert run_once(start, tmp_path)[1] == ("miss", "")
+    assert run_once(start, tmp_path)[1] == ("hit", "")
+
+
+def test_without_the_variable_nothing_is_kept_or_reported(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "pod"))
+
+    assert run_once(start, tmp_path)[1] is None
+    assert (tmp_path / "pod").exists()
+
+
+def test_a_cache_that_cannot_be_used_is_reported_and_the_server_serves(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "pod"))
+    monkeypatch.setenv(COMPILE_CACHE_ENV, str(tmp_path / "missing" / "compiled"))
+
+    use, reason = run_once(start, tmp_path)[1]
+
+    assert use == "off"
+    assert "No such file or directory" in reason
+
+
+def test_an_engine_that_cannot_use_what_is_kept_starts_without_it_the_next_time(
+    start: Start, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "pod"))
+    monkeypatch.setenv(COMPILE_CACHE_ENV, str(root))
+    run_once(start, tmp_path)
+
+    failed = start(server_settings(tmp_path), compiles=True, exit_code=1, last_words=["Bad magic"])
+    assert failed.wait() != 0
+    assert failed.report().failure is FailureClass.START_FAILED
+
+    use, reason = run_once(start, tmp_path)[1]
+    assert use == "off"
+    assert "a start with it failed" in reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept", "use"),
+    [
+        ((LOADED,), True, "hit"),
+        ((LOADED, ENCODER), True, "hit"),
+        ((LOADED,), False, "hit"),  # the server that compiled it was stopped before it was ready
+        ((COMPILED,), False, "miss"),
+        ((COMPILED,), True, "miss"),  # vLLM compares more than the key has
+        ((LOADED, COMPILED), True, "miss"),
+        ((), True, "hit"),  # eager: kernels only
+        ((), False, "miss"),
+    ],
+)
+def test_hit_or_miss_is_what_the_log_says(
+    tmp_path: Path, root: Path, lines: tuple[str, ...], kept: bool, use: str
+) -> None:
+    if kept:
+        started(tmp_path, root, COMPILED)
+
+    assert started(tmp_path, root, *lines).report == CompileCacheReport(use=use)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kept", "deleted"),
+    [
+        (FailureClass.START_FAILED, True, True),
+        (FailureClass.START_FAILED, False, True),
+        (FailureClass.NOT_WRITABLE, False, True),
+        (FailureClass.GPU_HARDWARE, True, True),
+        (FailureClass.START_TIMEOUT, True, True),
+        (FailureClass.START_TIMEOUT, False, False),
+        (FailureClass.KV_CACHE_TOO_SMALL, True, False),
+        (FailureClass.GPU_BUSY, True, False),
+        (FailureClass.INVALID_CONFIGURATION, True, False),
+    ],
+)
+def test_only_a_failure_that_compiled_code_may_cause_deletes_it(
+    tmp_path: Path, root: Path, failure: FailureClass, kept: bool, deleted: bool
+) -> None:
+    if kept:
+        started(tmp_path, root)
+    one = cache(tmp_path)
+    variables = one.open({COMPILE_CACHE_ENV: str(root)})
+
+    one.mark_failed(failure)
+
+    assert Path(variables["VLLM_CACHE_ROOT"]).parent.exists() != deleted
+
+
+def test_a_server_that_was_ready_keeps_it_however_it_ends(tmp_path: Path, root: Path) -> None:
+    one = started(tmp_path, root)
+
+    one.mark_failed(FailureClass.ENGINE_DIED)
+
+    assert cache(tmp_path).open({COMPILE_CACHE_ENV: str(root)})["VLLM_CACHE_ROOT"]
+    assert started(tmp_path, root).report == CompileCacheReport(use="hit")
+
+
+def test_gpus_that_are_not_known_turn_it_off(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    one = cache(tmp_path, device="cuda")
+
+    assert "VLLM_CACHE_ROOT" not in one.open({COMPILE_CACHE_ENV: str(root)})
+    assert one.report == CompileCacheReport(
+        use="off", reason="nvidia-smi does not say which GPUs there are"
+    )
+
+
+def test_another_gpu_has_another_key(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = []
+    for card in (H200, H200.replace("580", "590"), H200):
+        monkeypatch.setattr(compile_cache, "gpus", lambda one=card: (one,))
+        one = cache(tmp_path, device="cuda")
+        places.append(one.open({COMPILE_CACHE_ENV: str(root)})["VLLM_CACHE_ROOT"])
+        one.close()
+
+    assert places[0] == places[2] != places[1]
+
+
+def test_what_depends_on_the_node_turns_it_off(tmp_path: Path, root: Path) -> None:
+    one = cache(tmp_path)
+
+    one.open({COMPILE_CACHE_ENV: str(root), "VLLM_SKIP_P2P_CHECK": "0"})
+
+    assert one.report is not None
+    assert one.report.use == "off"
+    assert "VLLM_SKIP_P2P_CHECK" in one.report.reason
+
+
+def test_the_gpus_are_those_that_nvidia_smi_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{H200}' '{H200}' ''\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    assert gpus.gpus() == (H200, H200)
