@@ -18,10 +18,10 @@ export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mistral-small-op
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
 
-setup: ## Make the development environment .venv.
+setup: ## Create the development environment .venv.
 	@PYTHONPATH=dev/src $(PYTHON) -m mistral_dev.venv
 
-demo: setup ## From a bare machine to a chat answer, a tool call and the metrics.
+demo: setup ## From a bare machine to a chat response, a tool call and the metrics.
 	@$(DEV) demo run
 
 demo-down: setup ## Stop what `make demo` started.
@@ -65,7 +65,7 @@ bench: setup ## Measure; docs/performance.md quotes what it prints.
 	$(DEV) prepare
 	$(VENV)/python -m pytest tests/bench -s -p no:cacheprovider
 
-gpu-test: setup ## Prove the server on the GPUs of this machine; see docs/gpu.md. Skipped without a GPU.
+gpu-test: setup ## Test the server on the GPUs of this machine: docs/gpu.md. Skipped without a GPU.
 	@$(DEV) gpu run --python "$(GPU_PYTHON)" --out dist/gpu $(SCENARIOS)
 
 images: setup ## Build the two images for the local cluster.

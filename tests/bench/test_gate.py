@@ -27,7 +27,7 @@ from engine_requests import token
 from engine_server import BOOT_SECONDS, server_at
 from gate_engine import CHAT, FakeEngine, chunk, settings, words
 from hostile_requests import png
-from mistral_server.contract import SERVER_TOKEN_HEADER
+from mistral_server.contract import OPEN_PATHS, SERVER_TOKEN_HEADER
 from mistral_server.gate import Gate
 from mistral_server.gate.asgi import DISCONNECT
 from mistral_server.gate.pace import Pace
@@ -172,7 +172,7 @@ def test_the_line_of_a_request() -> None:
     reader, writer = os.pipe()
     drained = threading.Thread(target=_drain, args=(reader,), daemon=True)
     drained.start()
-    taken = asyncio.run(_log_lines(RequestLog(writer)))
+    taken = asyncio.run(_log_lines(RequestLog(OPEN_PATHS, writer)))
     os.close(writer)
     drained.join()
     print(f"\na line takes {statistics.median(taken):.1f} us, p99 {_p99(taken):.1f} us")

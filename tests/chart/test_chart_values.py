@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from chart_rendering import CHART, HelmRefused, render
-from mistral_dev import chart_values
+from mistral_dev import chart_documents
 from mistral_dev.errors import UsageError
 from mistral_operator.kube.errors import CannotStart
 from mistral_operator.process.settings import Settings, read_settings
@@ -296,7 +296,7 @@ def test_a_parent_chart_may_share_its_globals() -> None:
 def test_a_value_without_comment_is_an_error_that_names_it() -> None:
     undocumented = TEXT.replace("  # Create the ServiceAccount.\n", "")
     with pytest.raises(UsageError, match=r"serviceAccount\.create has no comment"):
-        chart_values.read_values(undocumented)
+        chart_documents.read_values(undocumented)
 
 
 @pytest.mark.parametrize(
@@ -310,11 +310,11 @@ def test_a_value_without_comment_is_an_error_that_names_it() -> None:
 )
 def test_a_value_that_the_model_does_not_know_is_an_error(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=f"(?s)chart_values.py differ.*{message}"):
-        chart_values.read_values(text)
+        chart_documents.read_values(text)
 
 
 def test_comments_become_one_paragraph_and_blank_lines_end_them() -> None:
-    value = chart_values.read_values(TEXT)["replicas",]
+    value = chart_documents.read_values(TEXT)["replicas",]
 
     assert value.description.startswith("Number of operator replicas. One is the leader;")
     assert "\n" not in value.description

@@ -270,7 +270,8 @@ def test_an_archive_has_none_of_twenty_secrets(
     assert [(name, one) for name, text in texts.items() for one in PLANTED if one in text] == []
 
 
-def test_a_user_without_rights_is_told_so(endpoint: Namespace, tmp_path: Path) -> None:
+def kubeconfig_of_reader(endpoint: Namespace, tmp_path: Path) -> Path:
+    """Return the kubeconfig of a new user without any right."""
     endpoint.kubectl("create", "serviceaccount", "reader")
     config = yaml.safe_load(endpoint.cluster.layout.kubeconfig.read_text())
     config["users"] = [
@@ -281,14 +282,54 @@ def test_a_user_without_rights_is_told_so(endpoint: Namespace, tmp_path: Path) -
     ]
     path = tmp_path / "config"
     path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_a_user_without_rights_is_told_so(endpoint: Namespace, tmp_path: Path) -> None:
+    path = kubeconfig_of_reader(endpoint, tmp_path)
 
     status = run(endpoint.cluster, "status", "small", "-n", endpoint.name, kubeconfig=path)
     doctor = run(endpoint.cluster, "doctor", "-n", endpoint.name, kubeconfig=path)
 
     assert status.exit_code == 1
     assert "cannot get mistralsmalldeployments" in status.output
-    assert doctor.exit_code == 0
+    assert doctor.exit_code == 1
+    assert f"the endpoints of namespace {endpoint.name} could not be read" in doctor.stdout
     assert "not checked: cannot list nodes: ask an administrator to allow it" in doctor.stderr
+
+
+def child_deployment() -> Object:
+    """Return the Deployment of the endpoint, as far as a restart reads and changes it."""
+    labels = names.labels("small")
+    pod = {
+        "metadata": {"labels": labels, "annotations": {"a": "b"}},
+        "spec": {"containers": [{"name": "server", "image": "server"}]},
+    }
+    spec = {"selector": {"matchLabels": names.selector("small")}, "template": pod}
+    return named("Deployment", "small", "apps/v1", spec=spec)
+
+
+def test_a_user_who_may_only_read_changes_nothing(endpoint: Namespace, tmp_path: Path) -> None:
+    path = kubeconfig_of_reader(endpoint, tmp_path)
+    deployment = child_deployment()
+    deployment["metadata"]["labels"] = names.labels("small")
+    endpoint.apply(deployment)
+    resources = f"{names.PLURAL}.{names.GROUP},deployments.apps"
+    endpoint.kubectl("create", "role", "r", "--verb=get", f"--resource={resources}")
+    subject = f"--serviceaccount={endpoint.name}:reader"
+    endpoint.kubectl("create", "rolebinding", "r", "--role=r", subject)
+
+    for command, kind in (
+        ("restart", "deployments.apps"),
+        ("suspend", f"{names.PLURAL}.{names.GROUP}"),
+    ):
+        result = run(endpoint.cluster, command, "small", "-n", endpoint.name, kubeconfig=path)
+        where = f"in namespace {endpoint.name}: ask an administrator to allow it"
+        assert (result.exit_code, result.stderr) == (1, f"Error: cannot patch {kind} {where}\n")
+    for command in ("top", "logs"):
+        result = run(endpoint.cluster, command, "small", "-n", endpoint.name, kubeconfig=path)
+        assert result.exit_code == 1, result.output
+        assert f"cannot list pods in namespace {endpoint.name}" in result.stderr
 
 
 def test_the_status_and_a_change_of_an_endpoint(endpoint: Namespace) -> None:

@@ -1,6 +1,7 @@
 """Replicas follow the productive load of a real endpoint, from none to two and back to none."""
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -9,10 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from click.testing import CliRunner
 
 from cluster_namespace import READY_SECONDS, Namespace, Object, resource
 from e2e_endpoint import pod_of
+from mistral_dev import tools
 from mistral_operator.kube import names
+from mistral_operator.plugin.commands import msd
 
 TARGET = 2
 AT_ONCE = 6
@@ -182,6 +186,27 @@ def test_an_endpoint_starts_grows_ignores_loops_and_scales_to_zero_without_a_fai
     strict.wait_for_reason("sleepy", "Asleep", seconds=60)
     assert stands_in(strict)
     assert set(client.statuses) == {200}, "a request failed"
+
+
+def test_a_chat_of_kubectl_msd_starts_a_replica(
+    strict: Namespace, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stands_in(strict)
+    assert client.url
+    monkeypatch.setenv("PATH", tools.search_path(), prepend=os.pathsep)
+    kubeconfig = strict.cluster.layout.kubeconfig
+    access = ("--namespace", strict.name, "--kubeconfig", str(kubeconfig))
+
+    chat = CliRunner().invoke(msd, ["chat", "sleepy", "Hello", "--max-tokens", "4", *access])
+    top = CliRunner().invoke(msd, ["top", "sleepy", "--seconds", "1", *access])
+    logs = CliRunner().invoke(msd, ["logs", "sleepy", *access])
+
+    assert chat.exit_code == 0, chat.output
+    assert chat.stderr.startswith("sleepy is scaled to zero: the request starts a replica")
+    assert chat.stdout.strip()
+    assert (top.exit_code, top.stderr) == (0, ""), top.output
+    assert "serving" in top.stdout
+    assert (logs.exit_code, logs.stderr) == (0, ""), logs.output
 
 
 def looping(namespace: Namespace) -> int:

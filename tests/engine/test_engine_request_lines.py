@@ -4,19 +4,25 @@ import json
 import re
 from collections import Counter
 from typing import Any
+from urllib.request import Request, urlopen
 
 from engine_requests import CALL, CHAT, COMPLETIONS, LOOP, ask, exposition
 from mistral_server.gate.request_log import LOGGER
 from server_runner import RunningServer
 
 
-def lines(server: RunningServer) -> list[dict[str, Any]]:
-    """Return the lines of a server that generated something."""
+def all_lines(server: RunningServer) -> list[dict[str, Any]]:
+    """Return the lines of a server."""
     texts = server.output.read_text().splitlines()
     entries = [
         json.loads(text) for text in texts if text.startswith('{"time":') and text.endswith("}")
     ]
-    return [one for one in entries if one["logger"] == LOGGER and one["generations"]]
+    return [one for one in entries if one["logger"] == LOGGER]
+
+
+def lines(server: RunningServer) -> list[dict[str, Any]]:
+    """Return the lines of a server that generated something."""
+    return [one for one in all_lines(server) if one["generations"]]
 
 
 def tokens(server: RunningServer) -> Counter[str]:
@@ -49,6 +55,25 @@ def test_the_tokens_of_all_lines_are_those_that_the_engine_counted(
     assert all(
         (one["first_token_milliseconds"] is not None) == (at >= 5) for at, one in enumerate(new)
     )
+
+
+def test_what_a_client_on_loopback_claims_is_not_the_address_of_its_connection(
+    shared_server: RunningServer,
+) -> None:
+    """uvicorn trusts proxies on 127.0.0.1 by default, where `kubectl port-forward` comes from."""
+    url = f"http://127.0.0.1:{shared_server.settings.port}/v1/models"
+    claims = {"X-Forwarded-For": "correct-horse, 203.0.113.7", "X-Request-Id": "of-a-proxy"}
+
+    def line() -> list[dict[str, Any]]:
+        return [one for one in all_lines(shared_server) if one["id"] == "of-a-proxy"]
+
+    with urlopen(Request(url, headers=claims), timeout=60) as response:
+        assert response.status == 200
+    shared_server.until(lambda: bool(line()))
+
+    (written,) = line()
+    assert written["address"] == "127.0.0.1"
+    assert written["forwarded_for"] == ["unknown", "203.0.113.7"]
 
 
 def test_the_engine_exposes_no_series_about_when_others_were_created(

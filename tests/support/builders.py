@@ -16,7 +16,8 @@ from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.render import KubernetesObject, RenderContext, children
-from mistral_operator.watch.store import Index, LiveChild, live_child
+from mistral_operator.watch.index import Index
+from mistral_operator.watch.live_children import LiveChild, live_child
 from mistral_server.contract import FailureClass, SignalDocument, Stage, TerminationReport
 
 Object = dict[str, Any]

@@ -93,6 +93,7 @@ def the_counts_are_the_clients(server: RunningServer, folder: Path) -> None:
     got = +got
     # How many tokens reached a client that left is for the network to know.
     assert got.pop("generation_loop_tokens_total") >= expected.pop("generation_loop_tokens_total")
+    assert 0 <= got.pop("generations_unchecked_total", 0) <= LEFT
     aborted = "generation_loops_total{action=observed,kind=exact}"
     assert 0 <= got.pop(aborted) - expected.pop(aborted) <= LEFT
     # A server without CPU time notices a disconnect late; some generations have then finished.

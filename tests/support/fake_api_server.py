@@ -4,6 +4,7 @@ It uses `fake_objects` (versions, owners of fields, deletions, the watch feed) a
 `fake_fields` (server-side apply). `fake_workloads` adds controllers and a kubelet.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -72,6 +73,10 @@ Hook = Callable[[Write], Awaitable[None]]
 """Called before or after a write; an `ApiError` that it raises is the response."""
 
 
+Stream = Callable[[dict[str, str]], AsyncIterator[str]]
+"""Yields the parts of a log for the query of a request."""
+
+
 @dataclass
 class FakeApiServer:
     """Responds to requests from objects in memory, and records the writes."""
@@ -89,28 +94,48 @@ class FakeApiServer:
     """Headers of responses."""
     texts: dict[str, str] = field(default_factory=dict)
     """Logs, and what pods serve by way of the API server, by path."""
+    silent: Callable[[str], bool] = lambda _: False
+    """Tells whether a read of a path has no response, as one of a pod behind a NetworkPolicy."""
+
+    streams: dict[str, Stream] = field(default_factory=dict)
+    """What writes the lines of logs that are followed, by path."""
+
+    def app(self) -> web.Application:
+        """Return the application that serves it."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
 
     @asynccontextmanager
     async def cluster(self) -> AsyncIterator[Cluster]:
         """Serve, and return a connection."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        async with TestServer(app) as server:
+        async with TestServer(self.app()) as server:
             configuration = Configuration(host=str(server.make_url("")).rstrip("/"))
             # As `Cluster.connect` does: ~/.netrc is not read in a thread.
             configuration.client_session_kwargs = {"trust_env": False}
             async with Cluster(ApiClient(configuration)) as made:
                 yield made
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path in self.streams and self.before_read(request.path) is None:
+            return await self._stream(request)
         text = await request.text()
         received = Request(request.method, request.path, dict(request.query), request.content_type)
+        if self.silent(request.path):
+            await asyncio.Event().wait()
         try:
             if request.path in self.texts and (error := self.before_read(request.path)) is None:
                 return web.Response(text=self.texts[request.path])
             return web.json_response(await self.answer(received, text), headers=self.headers)
         except ApiError as error:
             return web.json_response(error.document, status=error.status)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for text in self.streams[request.path](dict(request.query)):
+            await response.write(text.encode())
+        return response
 
     async def answer(self, request: Request, text: str) -> Any:
         """Return the body of the response to a request.

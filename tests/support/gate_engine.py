@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -222,13 +224,18 @@ class Counted:
 
     def responses(self) -> dict[str, float]:
         """Return how many responses were counted, by the class of their status."""
-        moved = self._all_moved()
-        prefix = f"{_RESPONSES}status="
-        return {
-            name.removeprefix(prefix).rstrip("}"): by
-            for name, by in moved.items()
-            if name.startswith(prefix)
+        sums: Counter[str] = Counter()
+        for (_, status), by in self.responses_by_kind().items():
+            sums[status] += int(by)
+        return dict(sums)
+
+    def responses_by_kind(self) -> dict[tuple[str, str], float]:
+        """Return how many responses were counted, by kind of request and class of status."""
+        matches = {
+            re.fullmatch(rf"{_RESPONSES}kind=(\w+),status=(\w+)}}", name): by
+            for name, by in self._all_moved().items()
         }
+        return {(match[1], match[2]): by for match, by in matches.items() if match}
 
     def _all_moved(self) -> dict[str, float]:
         return {

@@ -21,16 +21,16 @@ def uses(kind: Kind, subresource: str = "", **verbs: str) -> dict[Right, str]:
 
 
 WATCHED = {
-    "list": "watch.Resync lists it; Kopf lists it before it watches",
-    "watch": "handlers.register registers a handler for it",
+    "list": "watch.Resync and watch.Sweep list it; Kopf lists resources before it watches",
+    "watch": "watch.streams watches it; Kopf watches resources",
 }
 APPLIED = {
     **WATCHED,
-    "get": "apply.Executor looks whose object bears the name before it takes it over",
+    "get": "apply.Executor reads an object that it cannot create or change",
     "patch": "cluster.apply is a server-side apply",
     "create": "a server-side apply of what does not exist needs this verb too",
 }
-REMOVED = {"delete": "apply.Executor deletes what is not wanted any more"}
+REMOVED = {"delete": "apply.Executor deletes what is not desired any more"}
 
 IN_WATCHED_NAMESPACES: dict[Right, str] = {
     **uses(kinds.RESOURCE, **WATCHED, get="resource_gone.confirm"),
@@ -56,11 +56,15 @@ IN_THE_CLUSTER = {
     **uses(kinds.STORAGE_CLASS, get="claims.explained", list="claims.explained"),
 }
 ON_THE_LEASE = {
-    ("coordination.k8s.io", "leases", verb): "leader.CreatableLeaseLock"
+    ("coordination.k8s.io", "leases", verb): "leader_election.MonotonicLease"
     for verb in ("get", "create", "update")
 }
 ON_THE_MAPS = {
-    ("", "configmaps", "get"): "activator_port_map.PortMapWriter.restore",
+    (
+        "",
+        "configmaps",
+        "get",
+    ): "activator_port_map.PortMapWriter.restore",
     ("", "configmaps", "patch"): "cluster.apply",
     ("", "configmaps", "create"): "a server-side apply of what does not exist needs this verb too",
 }

@@ -108,6 +108,12 @@ SERVING = signal(
     waiting=3,
     kv_cache_usage=0.42,
     effective={"vllm_version": "0.32.0", "context_length": 131_072, "kv_cache_tokens": 605_296},
+    compile_cache={"use": "hit"},
+)
+
+COMPILED = signal(compile_cache={"use": "miss"})
+FULL = signal(
+    compile_cache={"use": "off", "reason": "the claim has less than 512 MiB free"},
 )
 
 FAILED = Oom.model_validate(
@@ -157,6 +163,8 @@ SPECIAL: list[tuple[str, Endpoint, tuple[str, ...]]] = [
     ),
     ("autoscaling between zero and four replicas", endpoint(_scaling(), activator=True), ()),
     ("memory failures and a recommendation", endpoint(remembering(READY, FAILED)), ()),
+    ("compiled code that is kept now", endpoint(with_signals(READY, small_1=COMPILED)), ()),
+    ("compiled code that cannot be kept", endpoint(with_signals(READY, small_1=FULL)), ()),
     ("no operator has reported", endpoint(READY, Status()), ()),
     ("the spec is newer than the status", endpoint(READY, generation=7), ()),
     ("the resource is being deleted", endpoint(READY, terminating=True), ()),

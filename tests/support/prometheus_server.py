@@ -68,7 +68,7 @@ class Prometheus:
     folder: Path
     targets: Mapping[str, Target]
     rules: Path
-    scrape_seconds: int = SCRAPE_SECONDS
+    scrape_seconds: float = SCRAPE_SECONDS
     """Between two scrapes, and for each: what takes longer to answer is never read."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
 
@@ -132,9 +132,14 @@ class Prometheus:
         groups = self._get("rules")["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return every alert that is pending or firing."""
+        alerts: list[dict[str, Any]] = self._get("alerts")["alerts"]
+        return alerts
+
     def _configuration(self) -> dict[str, Any]:
         address = f"127.0.0.1:{self._expositions.server_port}"
-        interval = f"{self.scrape_seconds}s"
+        interval = f"{round(self.scrape_seconds * 1000)}ms"
         return {
             "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "rule_files": [str(self.rules)],

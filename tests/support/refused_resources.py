@@ -6,6 +6,11 @@ them to `render` and `fit`, and check that no rule of the CRD is without a case.
 
 from typing import Any
 
+import pytest
+
+from builders import resource_body
+from mistral_operator.api.manifest import parse_manifest
+from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import MAX_NAME
 from refused_endpoints import ENDPOINT_RULES
 from refused_pods import POD_RULES
@@ -144,3 +149,10 @@ INVALID_METADATA: dict[str, Spec] = {
     "an unknown field": {"label": {}},
 }
 """Metadata that both reject, each in its own words."""
+
+
+def refusal(spec: Any) -> str:
+    """Return why a spec in a file is refused."""
+    with pytest.raises(InvalidResource) as refused:
+        parse_manifest(resource_body(spec))
+    return str(refused.value)

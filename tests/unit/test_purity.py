@@ -33,6 +33,7 @@ LIBRARIES = {
         "textwrap",
         "typing",
         "yaml",
+        "zlib",
     ),
     *("mistral_operator", "mistral_server"),
 }

@@ -109,7 +109,7 @@ subjects:
 
 {{/*
 What the operator may do in the namespaces that it watches: what its code does, and no more.
-tests/chart/test_rbac.py says for each right who needs it.
+tests/support/operator_rights.py says for each right which code needs it.
 */}}
 {{- define "mistral-small-operator.rules" -}}
 - apiGroups: [inference.mistral-small.io]

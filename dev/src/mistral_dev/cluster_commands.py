@@ -20,13 +20,13 @@ NAME = click.option("--name", default="dev", show_default=True, help="Which clus
 
 @click.group()
 def tools() -> None:
-    """The programs that a cluster is made of."""
+    """Programs that clusters and tests run."""
 
 
 @tools.command("build")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def build_tools(names: tuple[str, ...]) -> None:
-    """Build the programs from source, all of them when no NAME is given.
+    """Build programs from source: all, or each NAME.
 
     From nothing that takes about 25 minutes on two cores, 9 of them for KEDA alone; what is built
     stays in the cache.
@@ -41,7 +41,7 @@ def build_tools(names: tuple[str, ...]) -> None:
 
 @click.group()
 def cluster() -> None:
-    """A Kubernetes cluster on this machine, reachable from this machine only."""
+    """A Kubernetes cluster that only this machine reaches."""
 
 
 @cluster.command()
@@ -49,12 +49,13 @@ def cluster() -> None:
 @click.option(
     "--profile",
     type=click.Choice([str(profile) for profile in Profile]),
-    help="With a real node, or a control plane with fake nodes.  [default: as before, or node]",
+    help="With a real node, or a control plane with fake nodes.  [default: as it was created, or"
+    " node]",
 )
 @click.option("--gpus", type=click.IntRange(min=0), help="GPUs that the node pretends to have.")
 @click.option("--fake-nodes", type=click.IntRange(min=1), help="Add nodes with 8 GPUs each.")
 def up(name: str, profile: str | None, gpus: int | None, fake_nodes: int | None) -> None:
-    """Start the cluster; does nothing to what runs already."""
+    """Start the cluster, or what of it does not run."""
     local = Cluster(name, profile)
     local.up()
     if gpus is not None:
@@ -66,9 +67,9 @@ def up(name: str, profile: str | None, gpus: int | None, fake_nodes: int | None)
 
 @cluster.command()
 @NAME
-@click.option("--wipe", is_flag=True, help="Delete its objects and images too.")
+@click.option("--wipe", is_flag=True, help="Also delete its objects and images.")
 def down(name: str, *, wipe: bool) -> None:
-    """Stop the cluster and leave nothing of it running."""
+    """Stop the cluster and all its processes."""
     Cluster(name).down(wipe=wipe)
 
 
@@ -76,7 +77,7 @@ def down(name: str, *, wipe: bool) -> None:
 @NAME
 @click.pass_context
 def status(context: click.Context, name: str) -> None:
-    """Show the running parts; exits with 1 if the cluster is not up."""
+    """Show which parts run. Exits with 1 if the cluster is not up."""
     local = Cluster(name)
     ready = local.is_up()
     rows = [(name, "up" if ready else "not up", str(local.layout.root))]
@@ -97,7 +98,10 @@ def status(context: click.Context, name: str) -> None:
 @NAME
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND with kubectl, helm and ctr set up, where pods can be reached."""
+    """Run COMMAND in the network of the pods.
+
+    kubectl, helm and ctr are set up for the cluster.
+    """
     local = Cluster(name)
     if not local.exists() or (local.netns and not namespace_path(local.netns).exists()):
         raise UsageError(
@@ -113,6 +117,6 @@ def run(name: str, command: tuple[str, ...]) -> None:
 @cluster.command()
 @NAME
 def env(name: str) -> None:
-    """Print exports for a shell, to be read with eval."""
+    """Print variables for `eval` in a shell."""
     for variable, value in Cluster(name).environment().items():
         click.echo(f"export {variable}={shlex.quote(value)}")

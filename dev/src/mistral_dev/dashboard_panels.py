@@ -120,9 +120,9 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Load": (
         Panel(
             "Responses by status",
-            "Without probes that succeed. `cut`: the server failed after the response had begun."
-            " `disconnected`: the client left before.",
-            {"{{status}}": _rate("mistral_responses_total", "status")},
+            "Of requests for generated text, and of others, without probes that succeed. `cut`: the"
+            " server failed after the response had begun. `disconnected`: the client left before.",
+            {"{{kind}} {{status}}": _rate("mistral_responses_total", "kind, status")},
             "reqps",
         ),
         Panel(
@@ -181,8 +181,9 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Errors": (
         Panel(
             "Failed responses, last 15 minutes",
-            "Share of responses with a 5xx status or that were cut off, with its 95 % interval."
-            " Consider the count in the next panel.",
+            "Share of responses to requests for generated text with a 5xx status or that were cut"
+            " off, with its 95 % interval. 4xx does not count. Consider the count in the next"
+            " panel.",
             _interval("response_errors", "15m"),
             "percentunit",
         ),
@@ -219,8 +220,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Loops": (
         Panel(
             "Loop rate, last hour",
-            "Share of generations that looped, with its 95 % interval. Consider the count in the"
-            " next panel. The dashed lines show the model card's rates for reference.",
+            "Share of checked generations that looped, with its 95 % interval. Consider the count"
+            " in the next panel. The dashed lines show the model card's rates for reference.",
             _interval("generation_loops"),
             "percentunit",
             CARD_RATES,

@@ -47,12 +47,15 @@ _METRICS = (
 
 @click.group()
 def demo() -> None:
-    """The whole way, from a bare machine to an answer."""
+    """The demo: from a bare machine to an answer."""
 
 
 @demo.command("run")
 def run_demo() -> None:
-    """Start a cluster, install the operator, serve a small model, and talk to it."""
+    """Run the demo on a cluster of its own.
+
+    Installs the operator, serves a small model and sends requests.
+    """
     started = time.monotonic()
     progress = Progress()
     with _stage(1, "programs, engine and images (minutes the first time, then cached)"):
@@ -85,7 +88,10 @@ def run_demo() -> None:
 
 @demo.command("stop")
 def stop_demo() -> None:
-    """Stop the demo's cluster and delete its state; built programs stay in the cache."""
+    """Stop the demo's cluster and delete its state.
+
+    Built programs stay in the cache.
+    """
     cluster = Cluster(CLUSTER, Profile.NODE)
     if cluster.exists():
         cluster.down(wipe=True)

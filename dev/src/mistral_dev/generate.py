@@ -1,4 +1,4 @@
-"""Write the files that follow from others, or check that they are fresh: `generate [--check]`.
+"""Writes the generated files, or checks that they are fresh: `generate [--check]`.
 
 | written | from |
 |---|---|
@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from mistral_dev.chart_values import values_schema, values_table
+from mistral_dev.chart_documents import values_schema, values_table
 from mistral_dev.dashboard import dashboard
 from mistral_dev.errors import DevError, UsageError
 from mistral_dev.paths import CHECKOUT
@@ -118,7 +118,10 @@ def check(checkout: Path) -> None:
 @click.command()
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail if a file is stale.")
 def generate(*, only_check: bool) -> None:
-    """Write what follows from others: CRD, the chart's schema, table and dashboard, reference."""
+    """Write generated files: CRD, chart, reference.
+
+    Of the chart, these are the CRD, the schema and the table of the values, and the dashboard.
+    """
     if only_check:
         check(CHECKOUT)
     else:

@@ -37,7 +37,7 @@ _SHAPE = (
 
 @click.command()
 def lock() -> None:
-    """Resolve the newest allowed versions and write the requirements files."""
+    """Resolve and pin the newest allowed versions."""
     progress = Progress()
     for directory, exports in _EXPORTS.items():
         project = ("--project", str(directory))

@@ -1,4 +1,4 @@
-"""Make everything that tests and the demo need and that takes long, with a line for each piece."""
+"""Builds what tests and the demo need and what takes long, with a line for each piece."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mistral_dev.progress import Progress
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the made things are."""
+    """Where the results are."""
 
     operator_image: Path
     server_image: Path
@@ -22,7 +22,7 @@ class Prepared:
 
 
 def everything(progress: Progress) -> Prepared:
-    """Make what is missing; instant when nothing is."""
+    """Build what is missing; instant when nothing is."""
     packages.ensure(packages.NODE_PACKAGES, progress)
     tools.ensure(tools.CLUSTER_TOOLS, progress)
     pause.build(progress)
@@ -36,9 +36,10 @@ def everything(progress: Progress) -> Prepared:
 
 @click.command()
 def prepare() -> None:
-    """Make everything that the tests need: programs, engine, images, checkpoint.
+    """Build what tests and the demo need.
 
-    From nothing that takes about half an hour on two cores; what is made stays in the cache.
+    Programs, engine, images and checkpoint stay in the cache. The first time takes about half an
+    hour on two cores.
     """
     progress = Progress()
     everything(progress)

@@ -23,7 +23,7 @@ def make() -> Path:
     key = hashlib.sha256(b"\0".join(inputs)).hexdigest()
     with locked(CHECKOUT / ".venv.lock"):
         if not _STAMP.exists() or _STAMP.read_text() != key:
-            print("making the development environment .venv", file=sys.stderr)
+            print("creating the development environment .venv", file=sys.stderr)
             _fill()
             _STAMP.write_text(key)
     return VENV

@@ -43,6 +43,8 @@ TERMS: tuple[Term, ...] = (
             ("name: sleeping", "the name of an endpoint in it"),
             ("sleeping gives", "the beginning of its test"),
             ("time.sleep", "of Python"),
+            ("`sleep NAME`", "a command that explains"),
+            ("sleep command", "its function"),
             ("io.sleep", "of asyncio"),
             ("exec sleep", "of the shell"),
             ("\nsleep 0.5", "of the shell"),
@@ -51,6 +53,7 @@ TERMS: tuple[Term, ...] = (
     Term(
         r"\b(?:wakes?|woken|woke|waking)\b(?!-)",
         "scale from zero, start",
+        (("`wake NAME`", "a command that explains"), ("wake command", "its function")),
     ),
     Term(r"\b(?:held requests?|requests? (?:that )?(?:is|are) held)\b", "queued request"),
     Term(r"copies (?:from which|and \d)|(?:\d+|that the|these) copies\b", "repetitions"),

@@ -193,7 +193,7 @@ def _name(node: ast.AST) -> str:
 
 @click.command()
 def wording() -> None:
-    """Check the texts that users read against the word list."""
+    """Check texts against the word list."""
     findings = find_all()
     for finding in findings:
         click.echo(finding, err=True)

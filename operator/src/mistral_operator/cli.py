@@ -14,7 +14,6 @@ from mistral_operator import cli_fit
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.manifest_file import InvalidManifest, read_resources
-from mistral_operator.api.model import MODEL_BYTES
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.yaml_documents import to_yaml
 from mistral_operator.fit.cards import GIB, Card, card_named
@@ -28,7 +27,8 @@ from mistral_operator.process.settings import (
     read_settings,
 )
 from mistral_operator.render import RenderContext, children
-from mistral_operator.render.allowed import check_without_lists, not_allowed
+from mistral_operator.render.allowed import check_without_lists
+from mistral_operator.render.file_notes import file_notes
 from mistral_operator.render.pod_defaults import with_defaults
 
 T = TypeVar("T")
@@ -221,22 +221,11 @@ def _resources(source: IO[str]) -> list[Resource]:
 
 def _check_allowed(resource: Resource, context: RenderContext) -> None:
     """Check what the operator checks beside the fields, and say what depends on the cluster."""
-    spec = resource.spec
     try:
-        check_without_lists(spec, context)
+        check_without_lists(resource.spec, context)
     except InvalidResource as error:
         raise click.ClickException(f"{resource.name}: {error}") from error
-    notes = [
-        f"the installation has to allow this of {resource.name}: {problem}"
-        for problem in not_allowed(spec, context)
-    ]
-    model = MODEL_BYTES.get(spec.model.id, 0)
-    if spec.cache is not None and quantity_bytes(spec.cache.size) < model:
-        notes.append(
-            f"spec.cache.size of {resource.name} is {spec.cache.size}, and the model takes"
-            f" {model / 1e9:.0f} GB: increase it, unless its storage does not limit the size"
-        )
-    for note in notes:
+    for note in file_notes(resource, context):
         click.echo(f"Note: {note}", err=True)
 
 

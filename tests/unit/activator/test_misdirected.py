@@ -34,7 +34,7 @@ async def test_the_activator_names_the_endpoint_whatever_a_client_says(names: li
 def test_a_client_cannot_have_the_name_removed_as_a_header_of_its_connection() -> None:
     headers = {"Connection": "X-Mistral-Endpoint", "X-Mistral-Endpoint": "team-b/victim"}
 
-    assert headers_to_replica(headers, KEY) == [(ENDPOINT_HEADER, OWN)]
+    assert headers_to_replica(headers, KEY, None) == [(ENDPOINT_HEADER, OWN)]
 
 
 async def test_a_pod_of_another_endpoint_gets_one_request_and_no_second(

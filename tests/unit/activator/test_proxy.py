@@ -59,6 +59,17 @@ async def test_large_and_chunked_bodies_arrive_complete() -> None:
         assert sent == b"".join([b"%04d" % number * 1000 for number in range(100)])
 
 
+@pytest.mark.parametrize("claims", [[], ["203.0.113.7"], ["203.0.113.7, 10.0.0.4", "10.0.0.5"]])
+async def test_the_address_of_the_client_is_the_last_that_a_replica_gets(claims: list[str]) -> None:
+    async with activator() as made, Replica().serving() as replica:
+        made.make_ready(replica)
+
+        await made.post(headers=[("X-Forwarded-For", one) for one in claims])
+
+        (received,) = replica.received
+        assert received.headers.getall("X-Forwarded-For") == [*claims, "127.0.0.1"]
+
+
 async def test_a_stream_is_forwarded_chunk_by_chunk() -> None:
     async with activator() as made, Replica().serving() as replica:
         made.make_ready(replica)

@@ -1,5 +1,6 @@
 """The API's promises: what `spec: {}` means, what is ignored, and what an error names."""
 
+import copy
 from operator import attrgetter
 from typing import Any
 
@@ -256,6 +257,13 @@ def test_quantities_may_be_numbers() -> None:
 def test_a_parsed_spec_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse_spec({}).replicas = 2  # type: ignore[misc]
+
+
+def test_specs_share_the_models_of_their_defaults() -> None:
+    one, other = parse_spec({}), parse_spec({"replicas": 2})
+
+    assert one.engine is other.engine
+    assert copy.deepcopy(one.pod) is one.pod
 
 
 def test_a_resource_has_the_identity_of_its_body() -> None:

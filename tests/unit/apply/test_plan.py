@@ -14,7 +14,7 @@ from mistral_operator.kube import kinds, names
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.render import KubernetesObject, children
 from mistral_operator.watch.facts import claim_facts
-from mistral_operator.watch.store import LiveChild, live_child
+from mistral_operator.watch.live_children import LiveChild, live_child
 
 Children = dict[tuple[Kind, str], LiveChild]
 

@@ -7,7 +7,7 @@ from mistral_operator.apply.replica_conflicts import MOST_REPAIRS, WINDOW_SECOND
 from mistral_operator.kube.kinds import DEPLOYMENT, SERVICE
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
-from mistral_operator.watch.store import live_child
+from mistral_operator.watch.live_children import live_child
 
 KEY = Key(NAMESPACE, NAME)
 

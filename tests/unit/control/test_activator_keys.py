@@ -1,5 +1,6 @@
 """The key map: what the operator keeps of the digests that replicas publish."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from mistral_operator.signals.pods import SignalBoard
 from mistral_operator.watch.facts import pod_facts
 from mistral_operator.watch.store import Store
 from mistral_server.contract import KEY_DIGEST_METHOD, MAX_KEY_DIGESTS, KeyDigests
+from virtual_time import run
 
 KEY = Key(NAMESPACE, NAME)
 SECRET = "keys"  # noqa: S105 - the name of a Secret
@@ -354,3 +356,26 @@ async def test_a_map_that_was_deleted_or_edited_is_written_again(
     operator.now += 60
     await operator.writer.once()
     assert operator.cluster.writes == 2, "a map that is as it should be"
+
+
+def test_the_writer_goes_on_when_the_api_server_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    operator = Operator()
+    operator.reconcile()
+    operator.run_pod("small-1", digests(OLD))
+    operator.cluster.down = True
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        operator.writer._clock = loop.time
+        running = asyncio.create_task(operator.writer.run())
+        await asyncio.sleep(30)
+        assert operator.cluster.writes == 0
+        operator.cluster.down = False
+        await asyncio.sleep(30)
+        running.cancel()
+
+    run(scenario())
+
+    assert decode_key_map(operator.cluster.data or {})[KEY].digests == (OLD,)
+    assert operator.cluster.writes == 1
+    assert "cannot write the key map of the activators: PATCH /configmaps: 503 down" in caplog.text

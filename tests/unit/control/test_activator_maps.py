@@ -1,5 +1,6 @@
 """The maps of the activators in the API server: a start without them, and edits of others."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -159,6 +160,21 @@ async def test_an_edit_between_the_two_writes_is_not_overwritten_unread(name: st
 
     assert await maps.writes() == ["apply", "patch", "apply", "patch"]
     assert maps.data == written
+
+
+@BOTH
+async def test_edits_that_never_pause_are_not_fought_forever(name: str) -> None:
+    maps = await Maps.of(name, KEY)
+    entries = itertools.count()
+
+    async def edit_again(write: Write) -> None:
+        if write.verb == "apply":
+            maps.edit(**{f"entry-{next(entries)}": "edited"})
+
+    maps.edit(**ADDED)
+    maps.api.after_write = edit_again
+
+    assert await maps.writes(looks=1) == ["apply", "patch"] * 3
 
 
 @BOTH

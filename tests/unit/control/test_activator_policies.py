@@ -1,5 +1,6 @@
 """The policies of the activators' ports: written before the map, and again when edited."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from copy import deepcopy
@@ -18,8 +19,10 @@ from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import NetworkDefaults
+from mistral_operator.render.activator_network import PORTS_PER_POLICY
 from mistral_operator.scale_to_zero import FIRST_PORT, encode_port_map
 from mistral_operator.watch.store import Store
+from virtual_time import run
 
 OURS, OF_CHART = "mistral-system", "chart-activator"
 FIRST = names.activator_policy(FIRST_PORT)
@@ -370,3 +373,93 @@ async def test_a_policy_that_is_rejected_whatever_it_says_is_an_error() -> None:
     api.refuse = no_error
     await operator.writer.publish_for(KEY)
     assert api.peers(FIRST_PORT) == [OWN, GATEWAY], "nothing of it is remembered"
+
+
+async def test_callers_are_not_rejected_by_an_api_server_that_goes_away() -> None:
+    api = Api()
+    operator = Operator(api)
+    answers = iter([REJECTED, OVERLOADED])
+    api.refuse = lambda body: next(answers) if body["kind"] == "NetworkPolicy" else None
+    port = operator.reconcile(KEY, [GATEWAY])
+
+    with pytest.raises(Unavailable, match="overloaded"):
+        await operator.writer.publish_for(KEY)
+
+    api.refuse = no_error
+    await operator.writer.publish_for(KEY)
+    assert api.peers(port) == [OWN, GATEWAY]
+
+
+def rejects_two_rules(body: Object) -> ClusterError | None:
+    """Refuse every policy with more than one rule."""
+    return REJECTED if len(body.get("spec", {}).get("ingress", ())) > 1 else None
+
+
+async def test_a_policy_that_is_rejected_as_a_whole_is_an_error() -> None:
+    api = Api()
+    operator = Operator(api)
+    api.refuse = rejects_two_rules
+    operator.reconcile(KEY, [GATEWAY])
+    operator.reconcile(OTHER, [BATCH])
+
+    with pytest.raises(ClusterError, match="no permission"):
+        await operator.writer.publish_for(OTHER)
+
+    assert MAP not in api.objects
+
+
+# --- While the operator runs ----------------------------------------------------------------------
+
+
+async def test_a_look_at_what_is_as_it_was_written_writes_nothing() -> None:
+    api = Api()
+    operator = Operator(api)
+    operator.reconcile(KEY)
+    await operator.writer.publish()
+
+    await operator.writer.verify()
+
+    assert api.applied == [FIRST, MAP]
+
+
+async def test_an_endpoint_of_another_policy_does_not_write_the_first_again() -> None:
+    api = Api()
+    operator = Operator(api)
+    for number in range(PORTS_PER_POLICY):
+        operator.reconcile(Key("team-c", f"small-{number}"))
+    await operator.writer.publish()
+
+    operator.reconcile(KEY)
+    await operator.writer.publish()
+
+    second = names.activator_policy(FIRST_PORT + PORTS_PER_POLICY)
+    assert api.applied == [FIRST, MAP, second, MAP]
+
+
+def test_what_is_edited_or_gone_is_written_without_a_reconciliation(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    api = Api()
+    operator = Operator(api)
+
+    async def scenario() -> None:
+        port = operator.reconcile(KEY)
+        await operator.writer.publish()
+        running = asyncio.create_task(operator.writer.run())
+
+        del api.objects[FIRST], api.objects[MAP]
+        await asyncio.sleep(60)
+        assert {FIRST, MAP} <= api.objects.keys()
+
+        api.refuse = lambda _: OVERLOADED
+        operator.ports.forget(KEY)
+        await asyncio.sleep(60)
+        assert str(port) in api.objects[MAP]["data"]
+        assert "cannot write the port map of the activators: PATCH: 503" in caplog.text
+
+        api.refuse = no_error
+        await asyncio.sleep(60)
+        assert api.objects[MAP]["data"] == {}
+        running.cancel()
+
+    run(scenario())

@@ -51,7 +51,7 @@ def counts(life: Life) -> list[int]:
     return [life.event_reasons().count(one) for one in NAMED]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [409, 429, 500, 503])
 @pytest.mark.parametrize("times", [1, 3, 9])
 def test_an_event_that_cannot_be_taken_now_is_posted_later(status: int, times: int) -> None:
     async def scenario(life: Life) -> None:
@@ -195,5 +195,109 @@ def test_an_edited_event_is_counted_on(edit: Object) -> None:
         (event,) = suspensions(life)
         assert event["count"] == 2
         assert event["message"].startswith("Ready=False: ")
+
+    play(scenario)
+
+
+# --- What comes between ---------------------------------------------------------------------------
+
+
+def reject_counts(life: Life, error: ApiError, times: int) -> list[Write]:
+    """Let the API server reject patches of Events; return those that it rejected."""
+    rejected: list[Write] = []
+
+    async def before(write: Write) -> None:
+        if (write.verb, write.kind) == ("patch", "Event") and len(rejected) < times:
+            rejected.append(write)
+            raise error
+
+    life.api.before_write = before
+    return rejected
+
+
+async def suspend_again(life: Life) -> None:
+    """Resume an endpoint and suspend it again."""
+    for suspend in (False, True):
+        life.edit({"suspend": suspend})
+        await life.settle(20)
+
+
+@pytest.mark.parametrize("status", [404, 409, 422])
+def test_an_event_that_changes_while_it_is_counted_is_read_again(status: int) -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create({"suspend": True})
+        await life.settle()
+        rejected = reject_counts(life, ApiError(status, "Changed", "it is another one now"), 2)
+
+        await suspend_again(life)
+
+        assert len(rejected) == 2
+        (event,) = suspensions(life)
+        assert event["count"] == 2
+
+    play(scenario)
+
+
+def test_an_event_that_may_not_be_counted_is_given_up_with_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create({"suspend": True})
+        await life.settle()
+        reject_counts(life, ApiError(403, "Forbidden", "no patch of Events"), 10_000)
+
+        await suspend_again(life)
+
+        assert life.reason() == "Suspended"
+        (event,) = suspensions(life)
+        assert event["count"] == 1
+
+    play(scenario)
+    lost = [one for one in caplog.messages if "Event Suspended is lost: " in one]
+    assert len(lost) == 1
+    assert "no patch of Events" in lost[0]
+
+
+def test_an_event_in_a_namespace_that_is_being_deleted_is_given_up_without_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    terminating: Object = {"reason": "NamespaceTerminating"}
+
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        reject_events(life, ApiError(403, "Forbidden", "being terminated", (terminating,)))
+
+        life.edit({"suspend": True})
+        await life.settle()
+
+        assert life.reason() == "Suspended"
+
+    play(scenario)
+    assert "is lost" not in caplog.text
+
+
+def test_no_status_is_written_for_a_resource_that_goes_meanwhile() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+
+        async def delete(write: Write) -> None:
+            if (write.verb, write.kind) == ("post", "Event"):
+                life.api.after_write = None
+                life.delete()
+                await asyncio.sleep(1)  # the watch reports it
+
+        life.api.after_write = delete
+        life.edit({"suspend": True})
+        before = len(life.api.writes)
+        await life.settle()
+
+        assert life.api.after_write is None
+        assert "status" not in [one.verb for one in life.api.writes[before:]]
 
     play(scenario)

@@ -7,6 +7,7 @@ from builders import deployment_body, resource
 from mistral_operator.api import Reason
 from mistral_operator.control.references import missing_references
 from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.transport import Object
 from mistral_operator.watch.facts import Observed, deployment_facts
 
@@ -197,3 +198,12 @@ async def test_a_claim_that_waits_for_its_pod_is_no_problem(
     api.script = [(200, unbound(storageClassName="")), listed(waits)]
 
     assert await missing_references(cluster, resource(CLAIM), NOTHING) == []
+
+
+async def test_nothing_is_missing_as_long_as_the_api_server_cannot_say(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    api.status, api.answer = 503, {"kind": "Status", "message": "later"}
+
+    with pytest.raises(Unavailable, match="503 later"):
+        await missing_references(cluster, resource(CLAIM), NOTHING)

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from builders import Object, merged
+from fake_api_server import Write
+from fake_objects import ApiError
 from mistral_operator.kube import kinds
 from mistral_operator.kube.kinds import Kind
 from operator_life import KEY, Life, play
@@ -117,6 +119,27 @@ def test_an_edit_beside_the_operators_fields_stays(edit: Edit) -> None:
         await life.settle()
 
         assert life.deployment()["spec"] == after
+        assert notes(life) == []
+
+    play(scenario)
+
+
+def test_an_edit_is_undone_although_its_event_is_rejected() -> None:
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        before = life.deployment()["spec"]
+
+        async def reject(write: Write) -> None:
+            if write.verb == "post":
+                raise ApiError(403, "Forbidden", "no Events here")
+
+        life.api.before_write = reject
+        life.objects.update(kinds.DEPLOYMENT, KEY, of_server({"image": "mine:1"}))
+        await life.settle()
+
+        assert life.deployment()["spec"] == before
         assert notes(life) == []
 
     play(scenario)

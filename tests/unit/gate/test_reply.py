@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gate_engine import CHAT, Counted, FakeEngine, ask, gate, words
-from mistral_server.contract import request_id
+from gate_engine import CHAT, COMPLETIONS, Counted, FakeEngine, ask, gate, words
+from mistral_server.contract import API_KEYS_FILE, OPEN_PATHS, request_id
 from request_lines import lines
 
 USER = {"role": "user", "content": "Hi"}
@@ -138,6 +138,35 @@ async def test_a_response_is_counted_as_its_client_sees_it(
         await ask(gate(engine), b"", path, "GET")
 
     assert counted.responses() == want
+
+
+KINDS: dict[str, tuple[Any, str, str, tuple[str, str]]] = {
+    "a chat": (FakeEngine(), "POST", CHAT, ("generation", "2xx")),
+    "a completion": (FakeEngine(), "POST", COMPLETIONS, ("generation", "2xx")),
+    "a path that the resource opens": (FakeEngine(), "POST", "/v2/x", ("generation", "2xx")),
+    "a chat that fails": (fails, "POST", CHAT, ("generation", "5xx")),
+    "a chat without a key": (FakeEngine(), "POST", f"{CHAT}?", ("generation", "4xx")),
+    "a chat without a body": (FakeEngine(), "GET", CHAT, ("other", "2xx")),
+    "a request of a browser": (FakeEngine(), "OPTIONS", CHAT, ("other", "2xx")),
+    "models": (FakeEngine(), "GET", "/v1/models", ("other", "2xx")),
+    "tokens": (FakeEngine(), "POST", "/tokenize", ("other", "2xx")),
+    "a probe": (FakeEngine(status=503), "POST", "/health", ("other", "5xx")),
+    "a closed path": (FakeEngine(), "POST", "/v1/messages", ("other", "4xx")),
+}
+
+
+@pytest.mark.parametrize(("engine", "method", "path", "want"), KINDS.values(), ids=KINDS)
+async def test_a_response_is_counted_by_whether_it_may_generate_text(
+    configure: Any, tmp_path: Path, engine: Any, method: str, path: str, want: tuple[str, str]
+) -> None:
+    (tmp_path / API_KEYS_FILE).write_text("key\n")
+    configure(gate={"api_keys": str(tmp_path), "paths": [*OPEN_PATHS, "/v2/*"]})
+    path, no_key = path.removesuffix("?"), path.endswith("?")
+    headers = [] if no_key else [("Authorization", "Bearer key")]
+    with Counted() as counted:
+        await ask(gate(engine), BODY, path, method, headers=headers)
+
+    assert counted.responses_by_kind() == {want: 1}
 
 
 @pytest.mark.parametrize("value", ["banana", "stop, off", "true", "of"])

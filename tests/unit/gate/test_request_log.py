@@ -22,15 +22,17 @@ from gate_engine import (
     gate,
     words,
 )
-from mistral_server.contract import API_KEYS_FILE
+from mistral_server.contract import API_KEYS_FILE, OPEN_PATHS
 from mistral_server.gate.api_keys import ApiKeys
-from mistral_server.gate.request_log import RequestLine, RequestLog, shown_path
+from mistral_server.gate.request_log import RequestLine, RequestLog
 from request_lines import Line, lines
 
 USER = {"role": "user", "content": "Hi"}
 BODY: dict[str, Any] = {"messages": [USER]}
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 CANARY = "canary0123456789abcdef"
+WORDS = "correct-horse"
+"""A secret of words, as passphrases are."""
 
 
 def keys(directory: Path, text: str) -> str:
@@ -55,7 +57,8 @@ async def test_a_line_of_a_chat_has_every_field(
     line = await line_of(capfd, FakeEngine(), BODY, headers=[("X-Request-Id", "my-id-1")])
 
     assert list(line) == [
-        *("time", "level", "logger", "client", "address", "method", "path", "status", "result"),
+        *("time", "level", "logger", "client", "address", "forwarded_for"),
+        *("method", "path", "status", "result"),
         *("milliseconds", "first_token_milliseconds", "prompt_tokens", "completion_tokens"),
         *("generations", "finish", "loops", "loop", "tools", "refused", "id"),
     ]
@@ -63,6 +66,16 @@ async def test_a_line_of_a_chat_has_every_field(
     assert 0 <= line["milliseconds"] < 10_000
     fixed = ("method", "path", "status", "result", "generations", "finish", "id")
     assert [line[name] for name in fixed] == ["POST", CHAT, 200, "2xx", 1, "stop", "my-id-1"]
+
+
+async def test_a_line_has_the_addresses_that_proxies_report(
+    configure: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    through = [("X-Forwarded-For", "203.0.113.7, 10.0.0.4")]
+    line = await line_of(capfd, FakeEngine(), BODY, headers=through)
+
+    assert line["forwarded_for"] == ["203.0.113.7", "10.0.0.4"]
+    assert (await line_of(capfd, FakeEngine(), BODY))["forwarded_for"] is None
 
 
 async def test_a_stream_has_the_time_of_its_first_event_and_its_tokens(
@@ -201,24 +214,43 @@ async def test_a_wrong_key_has_no_client(
     assert (line["status"], line["client"], line["refused"]) == (401, None, "api_key")
 
 
+OPEN = (*OPEN_PATHS, "/v1/responses", "/v2/*")
 PATHS = {
-    CHAT: CHAT,
-    "/v1/models": "/v1/models",
-    "/v1/models/mistral-small": "/v1/models/mistral-small",
-    "/v1/models/sk-0123": "/v1/models/*",
-    f"/{CANARY}": "/*",
-    "/v1/key=secret/x": "/v1/*/x",
-    '/a"\r\n\x1b[31mü': "/*",
-    "/" * 50: "/" * 7 + "/*",
-    "x" * 100_000: "*",
+    **{path: path for path in OPEN},
+    "/v1/models/mistral-small": "/v1/models/*",
+    "/v1/models/": "/v1/models/*",
+    "/v2/a/b": "/v2/*",
+    "/v2": "other",
+    "/v1/responses/secret": "other",
+    "/v1/chat/completions/": "other",
+    "/v1//chat/completions": "other",
+    "/hunter": "other",
+    "/v1/key/correct-horse/battery_staple": "other",
+    f"/{CANARY}": "other",
+    '/a"\r\n\x1b[31mü': "other",
+    "/" * 50: "other",
+    "x" * 100_000: "other",
+    "": "other",
 }
 
 
 @pytest.mark.parametrize(
     ("path", "shown"), PATHS.items(), ids=[str(number) for number in range(len(PATHS))]
 )
-def test_only_words_of_a_path_are_shown(path: str, shown: str) -> None:
-    assert shown_path(path) == shown
+def test_a_path_is_shown_if_it_is_open(path: str, shown: str) -> None:
+    assert RequestLog(OPEN).shown_path(path) == shown
+
+
+@pytest.mark.parametrize(
+    "path", [f"/{WORDS}", f"/v1/{WORDS}", f"/v1/models/{WORDS}", f"/v2/{WORDS}"]
+)
+async def test_a_word_in_a_path_that_the_configuration_does_not_have_is_not_shown(
+    configure: Any, capfd: pytest.CaptureFixture[str], path: str
+) -> None:
+    configure(gate={"paths": OPEN})
+    for method in ("GET", "POST", WORDS.upper()):
+        line = await line_of(capfd, FakeEngine(), b"", path, method)
+        assert WORDS not in json.dumps(line).lower(), line
 
 
 def planted() -> list[tuple[FakeEngine, dict[str, Any]]]:
@@ -248,7 +280,8 @@ async def test_no_line_has_content_of_a_client_or_the_model_or_a_key(
     for settings in ({}, {"api_keys": keys(tmp_path, f"# {CANARY}\nkey\n{CANARY}\n")}):
         configure(gate=settings)
         for engine, request in planted():
-            headers = [("Authorization", f"Bearer {CANARY}"), *request.get("headers", [])]
+            claims = [(name, CANARY) for name in ("Authorization", "X-Forwarded-For", "Forwarded")]
+            headers = [*claims, *request.get("headers", [])]
             line = await line_of(capfd, engine, **{**request, "headers": headers})
             assert "canary" not in json.dumps(line), line
 
@@ -341,7 +374,7 @@ async def test_the_lines_of_1000_requests_add_up_to_the_metrics(
 def test_a_log_that_is_closed_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    log = RequestLog(writer)
+    log = RequestLog((), writer)
     for _ in range(3):
         log.write(a_line())
     os.close(writer)
@@ -354,6 +387,7 @@ def a_line() -> RequestLine:
     return RequestLine(
         client=None,
         address=None,
+        forwarded_for=None,
         method="GET",
         path="/",
         status=200,

@@ -64,7 +64,10 @@ async def test_a_prompt_that_repeats_itself_is_no_loop_of_the_generation(configu
     with Counted() as counted:
         await ask(gate(FakeEngine([generated])), {"prompt": "la " * 600, "echo": True}, COMPLETIONS)
 
-    assert counted.moved() == {"generations_total{finish_reason=stop}": 1}
+    assert counted.moved() == {
+        "generations_total{finish_reason=stop}": 1,
+        "generations_unchecked_total{}": 1,
+    }
 
 
 CUT = choice(None, call("f", "{}"), ids=[9, 5, 32, 5], finish="tool_calls")
@@ -180,7 +183,10 @@ async def test_with_action_off_no_loop_is_detected(configure: Any) -> None:
     with Counted() as counted:
         await ask(app, {"messages": MESSAGES}, headers=[("X-Mistral-Loops", "off")])
 
-    assert counted.moved() == {"generations_total{finish_reason=stop}": 1}
+    assert counted.moved() == {
+        "generations_total{finish_reason=stop}": 1,
+        "generations_unchecked_total{}": 1,
+    }
 
 
 async def test_a_completion_is_watched_too(configure: Any) -> None:
@@ -230,7 +236,10 @@ async def test_a_client_that_left_is_an_aborted_generation(configure: Any) -> No
     with Counted() as counted:
         await ask(gate(application), BODY)
 
-    assert counted.moved() == {"generations_total{finish_reason=abort}": 1}
+    assert counted.moved() == {
+        "generations_total{finish_reason=abort}": 1,
+        "generations_unchecked_total{}": 1,
+    }
 
 
 async def test_a_request_is_in_flight_until_its_answer(configure: Any) -> None:

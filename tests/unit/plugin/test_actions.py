@@ -3,8 +3,10 @@
 import pytest
 
 from builders import NAME, NAMESPACE, NOW, Object, merged, resource_body
-from fake_api_server import FakeApiServer
+from fake_api_server import FakeApiServer, Write
+from fake_objects import ApiError
 from mistral_operator.kube import kinds, names
+from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Key
 from mistral_operator.plugin.actions import restart, set_suspended
 from mistral_operator.plugin.read_endpoint import EndpointMissing
@@ -81,3 +83,29 @@ async def test_a_deployment_of_another_owner_is_not_restarted(
             await restart(Reader(cluster), KEY, NOW)
 
     assert server.writes == []
+
+
+async def test_what_has_no_replica_is_not_restarted() -> None:
+    server = server_with({}, names.labels(NAME))
+    server.objects.update(kinds.DEPLOYMENT, KEY, lambda one: merged(one, {"spec": {"replicas": 0}}))
+
+    async with server.cluster() as cluster:
+        message = await restart(Reader(cluster), KEY, NOW)
+
+    assert message == "small: nothing to restart: its Deployment has 0 replicas"
+    assert server.writes == []
+
+
+async def test_what_a_policy_rejects_is_said_as_the_policy_says_it() -> None:
+    server = server_with({}, names.labels(NAME))
+    reason = "ValidatingAdmissionPolicy 'night' denied the request: no restarts before 6:00"
+
+    async def reject(_: Write) -> None:
+        raise ApiError(403, "Forbidden", reason)
+
+    server.before_write = reject
+    async with server.cluster() as cluster:
+        with pytest.raises(ClusterError) as raised:
+            await restart(Reader(cluster), KEY, NOW)
+
+    assert raised.value.reason == reason

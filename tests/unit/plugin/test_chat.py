@@ -1,6 +1,5 @@
 """`kubectl msd chat` forwards a port, sends a chat and prints what arrives."""
 
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from builders import NAME, NAMESPACE
-from mistral_operator.kube.objects import Key
 from mistral_operator.plugin.chat_command import answer_of, headers_of
+from mistral_operator.plugin.chat_target import Target
 from mistral_operator.plugin.conversation import (
     error_of_answer,
     request_of,
@@ -21,8 +20,9 @@ from mistral_operator.plugin.conversation import (
 )
 from mistral_operator.plugin.port_forward import ForwardFailed, forwarded
 from mistral_operator.plugin.session import Access
+from plugin_commands import fake_kubectl
 
-KEY = Key(NAMESPACE, NAME)
+TARGET = Target(NAMESPACE, f"service/{NAME}", 8000)
 
 BODY = request_of("small", [{"role": "user", "content": "Hi"}], None)
 
@@ -152,14 +152,6 @@ def test_the_model_does_not_control_the_terminal() -> None:
     assert shown("a\x1b[2J\nb\tc\x07") == "a[2J\nb\tc"
 
 
-def fake_kubectl(directory: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Put a program `kubectl` on the PATH."""
-    path = directory / "kubectl"
-    path.write_text(f"#!{sys.executable}\n{script}\n")
-    path.chmod(0o755)
-    monkeypatch.setenv("PATH", str(directory))
-
-
 async def test_a_port_is_forwarded_while_it_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +170,7 @@ async def test_a_port_is_forwarded_while_it_is_used(
         )
         fake_kubectl(tmp_path, monkeypatch, script)
         async with (
-            forwarded(Access(context="other"), KEY) as url,
+            forwarded(Access(context="other"), TARGET) as url,
             aiohttp.ClientSession() as session,
             session.get(f"{url}/models") as response,
         ):
@@ -194,7 +186,7 @@ async def test_what_kubectl_reports_is_the_error(
     fake_kubectl(tmp_path, monkeypatch, "import sys; sys.exit('error: no pod is ready')")
 
     with pytest.raises(ForwardFailed, match="port-forward failed: error: no pod is ready"):
-        async with forwarded(Access(), KEY):
+        async with forwarded(Access(), TARGET):
             pass
 
 
@@ -202,5 +194,5 @@ async def test_without_kubectl_it_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(ForwardFailed, match="kubectl cannot be started: No such file"):
-        async with forwarded(Access(), KEY):
+        async with forwarded(Access(), TARGET):
             pass

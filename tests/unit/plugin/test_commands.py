@@ -39,13 +39,32 @@ def arguments_of(command: str) -> list[str]:
     return ["small"] * ("name" in needed) + ["--output", "file"] * ("output" in needed)
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one != "lint"])
+WITHOUT_CLUSTER = {"lint", "sleep", "wake"}
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - WITHOUT_CLUSTER))
 def test_a_missing_kubeconfig_is_said_in_one_line(command: str, tmp_path: Path) -> None:
     result = run(command, *arguments_of(command))
 
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"Error: the kubeconfig {tmp_path / 'config'} does not exist")
+
+
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [
+        ("sleep", ("spec.autoscaling.minReplicas is 0", "`kubectl msd suspend small`")),
+        ("wake", ("`kubectl msd chat small hello`", "`kubectl msd resume small`")),
+    ],
+)
+def test_what_the_operator_does_itself_is_explained(command: str, parts: tuple[str, str]) -> None:
+    result = run(command, "small", "-n", "models")
+
+    (line,) = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert line.startswith("Error: nothing was changed: ")
+    assert [one for one in parts if one not in line] == []
 
 
 def test_an_unknown_context_is_said_in_one_line(tmp_path: Path) -> None:

@@ -140,7 +140,10 @@ CONCLUSIONS = {
     "no right at all": (
         None,
         ["api", "apis"],
-        "no problems found in what you may read; whether the operator is installed is not known",
+        (
+            "no problems found in what you may read; the endpoints of namespace models could not be"
+            " read; whether the operator is installed is not known"
+        ),
     ),
 }
 

@@ -4,7 +4,7 @@ import pytest
 
 from builders import GPU, node_body, signal
 from mistral_operator.api import parse_spec
-from mistral_operator.plugin.load import Sample, load_text
+from mistral_operator.plugin.load import Load, Sample, load_text
 from mistral_operator.plugin.logs import merged
 from mistral_operator.plugin.node_fit import fits
 
@@ -28,20 +28,21 @@ def test_tokens_are_counted_between_two_reports_of_one_engine(
 
 
 def test_the_load_of_each_replica_is_a_row() -> None:
-    text = load_text(
-        [Sample("small-1", signal(tokens=400), BUSY, 10.0), Sample("small-2", None, None, 10.0)],
-        None,
-    )
+    samples = [
+        Sample("small-1", signal(tokens=400), BUSY, 10.0),
+        Sample("small-2", None, None, 10.0),
+    ]
+    text = load_text(Load(samples))
 
     assert [line.split() for line in text.splitlines()] == [
         ["POD", "STAGE", "RUNNING", "WAITING", "LOOPING", "TOKENS/S", "KV", "CACHE"],
         ["small-1", "serving", "12", "3", "1", "60", "42%"],
-        ["small-2", "not", "reported", "-", "-", "-", "-", "-"],
+        ["small-2", "not", "known", "-", "-", "-", "-", "-"],
     ]
 
 
 def test_without_a_replica_there_is_no_load() -> None:
-    assert load_text([], None) == "no replica runs"
+    assert load_text(Load([])) == "no replica runs"
 
 
 LOGS = {

@@ -1,5 +1,7 @@
 """Reading an endpoint with the permissions of its user."""
 
+import time
+
 import pytest
 
 from builders import (
@@ -21,7 +23,7 @@ from mistral_operator.plugin.endpoint import Endpoint
 from mistral_operator.plugin.endpoint_document import endpoint_document
 from mistral_operator.plugin.endpoint_text import endpoint_text
 from mistral_operator.plugin.read_endpoint import EndpointMissing, read_endpoint
-from mistral_operator.plugin.reader import Reader
+from mistral_operator.plugin.reader import PODS_AT_ONCE, Reader
 from plugin_cluster import GPU_LABELS, HEALTHY_STATUS, Objects, serving
 
 SIGNALS = f"/api/v1/namespaces/{NAMESPACE}/pods/small-1:8001/proxy/signals"
@@ -64,7 +66,7 @@ def with_signals(server: FakeApiServer) -> FakeApiServer:
 async def test_an_endpoint_has_its_pods_with_node_and_signals() -> None:
     endpoint, notes = await read(with_signals(serving(endpoint_objects())))
 
-    (replica,) = endpoint.replicas
+    (replica,) = endpoint.replicas or ()
     assert notes == []
     assert (replica.state, replica.node, replica.gpu) == ("ready", "gpu-0", "8 NVIDIA-H200")
     assert replica.signal is not None
@@ -75,13 +77,13 @@ async def test_an_endpoint_has_its_pods_with_node_and_signals() -> None:
 async def test_events_are_the_newest_first() -> None:
     server = with_signals(serving(endpoint_objects()))
     uid = server.objects.get(kinds.RESOURCE, Key(NAMESPACE, NAME))["metadata"]["uid"]
-    for message, time in (("older", EARLIER), ("newer", NOW)):
-        server.objects.create(kinds.EVENT, event(message, time, uid))
+    for message, when in (("older", EARLIER), ("newer", NOW)):
+        server.objects.create(kinds.EVENT, event(message, when, uid))
     server.objects.create(kinds.EVENT, event("of another", NOW, "other"))
 
     endpoint, _ = await read(server)
 
-    assert [one.message for one in endpoint.happenings] == ["newer", "older"]
+    assert [one.message for one in endpoint.happenings or ()] == ["newer", "older"]
 
 
 @pytest.mark.parametrize(
@@ -135,3 +137,63 @@ async def test_texts_of_others_do_not_control_the_terminal() -> None:
 
     assert "badtext next" in text
     assert all(line.isprintable() for line in text.split("\n"))
+
+
+def with_pods(number: int, silent: int) -> FakeApiServer:
+    """Return an endpoint with many pods on a node, of which some never answer."""
+    objects = endpoint_objects()
+    kind, pod = objects.pop("pod")
+    names = [f"small-{one}" for one in range(number)]
+    objects |= {one: (kind, merged(pod, {"metadata": {"name": one}})) for one in names}
+    server = serving(objects)
+    paths = [SIGNALS.replace("small-1:", f"{one}:") for one in names]
+    server.texts = dict.fromkeys(paths, signal(running=7).model_dump_json())
+    never = {*paths[:silent]}
+    server.silent = lambda path: path in never
+    return server
+
+
+async def read_in(server: FakeApiServer, seconds: float) -> tuple[Endpoint, list[str], float]:
+    """Return an endpoint, what could not be read, and how long that took."""
+    async with server.cluster() as cluster:
+        reader, start = Reader(cluster, pod_seconds=seconds), time.monotonic()
+        endpoint = await read_endpoint(reader, Key(NAMESPACE, NAME))
+        return endpoint, reader.notes, time.monotonic() - start
+
+
+async def test_pods_that_do_not_answer_are_waited_for_at_once() -> None:
+    endpoint, notes, elapsed = await read_in(with_pods(60, silent=50), seconds=2.0)
+
+    assert 2 <= elapsed < 4
+    assert len([one for one in endpoint.replicas or () if one.signal]) == 10
+    assert {one.gpu for one in endpoint.replicas or ()} == {"8 NVIDIA-H200"}
+    assert notes == [
+        (
+            "50 pods do not answer at port 8001 by way of the API server (small-0, small-1,"
+            " small-10 and 47 more): a NetworkPolicy may not allow it"
+        )
+    ]
+
+
+async def test_pods_behind_too_many_that_do_not_answer_are_counted() -> None:
+    _, notes, elapsed = await read_in(with_pods(PODS_AT_ONCE + 7, PODS_AT_ONCE + 7), seconds=1.0)
+
+    assert elapsed < 3
+    assert notes == [
+        (
+            f"{PODS_AT_ONCE} pods do not answer at port 8001 by way of the API server (small-0,"
+            f" small-1, small-10 and {PODS_AT_ONCE - 3} more): a NetworkPolicy may not allow it"
+        ),
+        (
+            "there was no time for the answers of 7 more pods (small-93, small-94, small-95 and 4"
+            " more)"
+        ),
+    ]
+
+
+async def test_what_is_not_known_is_null_in_the_document() -> None:
+    endpoint, notes = await read(serving(endpoint_objects(), forbidden=["pods", "events"]))
+    document = endpoint_document(endpoint, notes)
+
+    assert (document["replicas"], document["events"]) == (None, None)
+    assert "not known: they could not be read" in endpoint_text(endpoint, notes, NOW)

@@ -15,7 +15,7 @@ from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.documents import LONGEST_TEXT
 from mistral_operator.kube.errors import ClusterError, Unavailable
-from mistral_operator.plugin.reader import Reader
+from mistral_operator.plugin.reader import Log, Reader
 
 MIB = 1024 * 1024
 
@@ -70,10 +70,10 @@ async def test_only_the_begin_of_an_error_of_a_pod_is_read() -> None:
 async def test_a_log_that_is_cut_is_noted() -> None:
     server = EndlessServer()
     async with server.reader() as reader:
-        text = await reader.log(NAMESPACE, "small-1", "server", previous=False, lines=7)
+        log = await reader.log(NAMESPACE, "small-1", "server", previous=False, lines=7)
 
-    assert text is not None
-    assert len(text) == LONGEST_TEXT
+    assert log.exists
+    assert len(log.text) == LONGEST_TEXT
     assert server.query["limitBytes"] == str(LONGEST_TEXT)
     assert server.query["tailLines"] == "7"
     assert reader.notes == [
@@ -116,9 +116,9 @@ async def test_a_log_that_cannot_be_read_is_noted(case: tuple[int, str, list[str
 
     async with server.cluster() as cluster:
         reader = Reader(cluster)
-        text = await reader.log(NAMESPACE, "small-1", "server", previous=True, lines=7)
+        log = await reader.log(NAMESPACE, "small-1", "server", previous=True, lines=7)
 
-    assert text is None
+    assert log == Log(None if notes else False)
     assert reader.notes == notes
 
 

@@ -124,7 +124,7 @@ def test_a_pod_knows_the_endpoint_that_the_activator_names_in_its_requests() -> 
     (container,) = template({})["spec"]["containers"]
     variables = {one["name"]: one.get("value") for one in container["env"]}
 
-    sent = headers_to_replica({}, Key(owner.namespace, owner.name))
+    sent = headers_to_replica({}, Key(owner.namespace, owner.name), None)
 
     assert sent == [(ENDPOINT_HEADER, variables[ENDPOINT_ENV])]
 

@@ -1,9 +1,11 @@
 """The directory of compiled code: what is used, what is deleted, and what is never followed."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,6 +30,13 @@ def root(tmp_path: Path) -> Path:
     path = tmp_path / "compiled"
     path.mkdir()
     return path
+
+
+def failed(root: Path) -> None:
+    """Let a start with the key fail."""
+    directory = open_directory(root, KEY)
+    directory.discard()
+    directory.close()
 
 
 def opened(root: Path, key: str = KEY) -> CompileDirectory:
@@ -75,7 +84,7 @@ def test_the_engine_finds_all_its_caches_below_the_key(root: Path) -> None:
 
 def test_after_a_failed_start_the_key_is_not_used_for_a_day(root: Path) -> None:
     filled(root, KEY)
-    opened(root).discard()
+    failed(root)
     assert names(root) == {f"{KEY}.failed"}
 
     with pytest.raises(UnusableError, match="failed less than a day ago"):
@@ -86,6 +95,55 @@ def test_after_a_failed_start_the_key_is_not_used_for_a_day(root: Path) -> None:
     os.utime(root / f"{KEY}.failed", (yesterday, yesterday))
     assert not opened(root).kept
     assert names(root) == {KEY, OTHER}
+
+
+def test_a_failed_start_does_not_delete_what_another_server_uses(root: Path) -> None:
+    replica = open_directory(root, KEY)
+    replica.mark_ready()
+
+    failed(root)
+
+    assert names(root) == {KEY, f"{KEY}.failed"}
+    assert replica.kept
+    replica.close()
+
+
+def test_a_directory_that_another_replica_makes_meanwhile_is_shared(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Path.mkdir
+
+    def mkdir(path: Path, mode: int = 0o777) -> None:
+        if path.name == KEY:
+            monkeypatch.undo()
+            opened(root).mark_ready()  # by the other replica
+        make(path, mode)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert open_directory(root, KEY).kept
+
+
+@pytest.mark.parametrize("scans", range(1, 3))
+def test_a_directory_that_another_replica_deletes_meanwhile_stops_no_start(
+    root: Path, monkeypatch: pytest.MonkeyPatch, scans: int
+) -> None:
+    filled(root, OTHER, size=MAX_BYTES + 1)
+    (root / ".discarded-1").mkdir()
+    scan, count = os.scandir, []
+
+    def scandir(path: Any) -> Any:
+        if path != root:
+            return scan(path)
+        entries = list(scan(path))
+        count.append(path)
+        if len(count) == scans:
+            for one in entries:
+                shutil.rmtree(one.path)
+        return entries
+
+    monkeypatch.setattr("mistral_server.supervisor.compile_directory.os.scandir", scandir)
+
+    assert not open_directory(root, KEY).kept
 
 
 def test_keys_that_were_used_least_recently_are_deleted(root: Path) -> None:
@@ -205,7 +263,9 @@ def test_what_belongs_to_another_user_is_not_used(
     filled(root, KEY)
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
 
-    assert not opened(root).kept
+    with pytest.raises(UnusableError, match="not of this user"):  # nor is the one that it makes
+        open_directory(root, KEY)
+    assert not (root / KEY / "ready").exists()
 
 
 @pytest.mark.parametrize(
@@ -240,6 +300,15 @@ def test_the_rest_of_a_full_claim_is_freed_before_it_is_measured(
     monkeypatch.setattr(os, "statvfs", statvfs)
 
     assert not opened(root).kept
+
+
+def test_another_user_of_the_volumes_group_may_keep_its_own(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2775)  # as the kubelet sets it for fsGroup
+
+    opened(tmp_path / "compiled")
+
+    assert (tmp_path / "compiled").stat().st_mode & 0o7777 == 0o2770
+    assert (tmp_path / "compiled" / KEY).stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", ["file", "link", "missing/compiled"])

@@ -19,7 +19,7 @@ from mistral_operator.kube.errors import ClusterError, NamespaceTerminating, Occ
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
-from mistral_operator.watch.store import version_of
+from mistral_operator.watch.index import version_of
 
 KEY = Key(NAMESPACE, NAME)
 OURS: dict[Kind, Object] = {

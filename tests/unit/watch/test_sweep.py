@@ -10,8 +10,9 @@ from builders import NAME, NAMESPACE, crashed_container, merged, pod_body, resou
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.objects import Body, Key
+from mistral_operator.watch.index import Index
 from mistral_operator.watch.resync import Resync, Watcher
-from mistral_operator.watch.store import Index, Store
+from mistral_operator.watch.store import Store
 from mistral_operator.watch.sweep import Sweep, sweep_period
 from mistral_operator.watch.workqueue import BURST_SECONDS, ReconcileOutcome, WorkQueue
 

@@ -12,7 +12,7 @@ from mistral_dev.lab.cli import pack, unpack
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def gpu() -> None:
-    """Prove the server on real GPUs; see docs/gpu.md."""
+    """Test the server on real GPUs: docs/gpu.md."""
 
 
 for _command in (pack, unpack):
@@ -21,7 +21,7 @@ for _command in (pack, unpack):
 
 @gpu.command("list")
 def list_scenarios() -> None:
-    """List the scenarios, the most important first."""
+    """List the scenarios by importance."""
     from mistral_dev.gpu.choice import chosen
     from mistral_dev.gpu.scenarios import ALL
 
@@ -32,8 +32,8 @@ def list_scenarios() -> None:
 
 @gpu.command()
 @click.argument("patterns", nargs=-1)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="For the results.")
-@click.option("--seconds", default=3600.0, show_default=True, help="All is over after these.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="For results.")
+@click.option("--seconds", default=3600.0, show_default=True, help="Time limit of the whole run.")
 @click.option("--python", default=sys.executable, help="Interpreter that has vLLM.")
 @click.option("--site", help="Directory with vLLM's packages, if they are not in --python's own.")
 @click.option(
@@ -55,7 +55,7 @@ def run(
     tiny: bool,
     lanes: int,
 ) -> None:
-    """Run the scenarios whose names match one of PATTERNS, all of them by default."""
+    """Run scenarios: all, or those that match PATTERNS."""
     from mistral_dev.gpu import machine
     from mistral_dev.gpu.machine import Selection
 

@@ -19,13 +19,16 @@ IMAGES: dict[str, tuple[str, Callable[[Progress], Path]]] = {
 
 @click.group()
 def images() -> None:
-    """Container images and the CPU engine, without a registry."""
+    """Images and the CPU engine of local clusters."""
 
 
 @images.command()
 @click.argument("which", nargs=-1, type=click.Choice(sorted(IMAGES)))
 def build(which: Sequence[str]) -> None:
-    """Build images, all of them by default, and print the paths of their archives."""
+    """Build all images, or those that are named.
+
+    Prints the paths of their archives.
+    """
     progress = Progress()
     for short in which or sorted(IMAGES):
         _, make = IMAGES[short]
@@ -34,7 +37,10 @@ def build(which: Sequence[str]) -> None:
 
 @images.command("list")
 def list_images() -> None:
-    """List the archives in the cache, the most recently written of each image first."""
+    """List the archives in the cache.
+
+    The newest archive of each image comes first.
+    """
     for name, _ in IMAGES.values():
         for path in archives.existing(name):
             written = datetime.datetime.fromtimestamp(path.stat().st_mtime).astimezone()
@@ -43,11 +49,14 @@ def list_images() -> None:
 
 @images.command("engine")
 def show_engine() -> None:
-    """Make the environment with vLLM's CPU build, and print its path."""
+    """Build the environment of vLLM for CPUs.
+
+    Prints its path.
+    """
     click.echo(engine.engine(Progress()))
 
 
 @images.command("checkpoint")
 def show_checkpoint() -> None:
-    """Make the tiny checkpoint, and print its path."""
+    """Create the tiny checkpoint; print its path."""
     click.echo(checkpoint.checkpoint(Progress()))

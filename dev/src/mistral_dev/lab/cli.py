@@ -8,7 +8,10 @@ import click
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), help="Default: gpu-pieces in the cache.")
 def pack(output: Path | None) -> None:
-    """Pack vLLM and torch for CUDA, for a machine without a package index."""
+    """Pack vLLM and torch for CUDA.
+
+    They are for a machine without a package index.
+    """
     from mistral_dev.lab import pack as packing
     from mistral_dev.progress import Progress
 
@@ -20,7 +23,10 @@ def pack(output: Path | None) -> None:
 @click.argument("arrived", type=click.Path(path_type=Path, exists=True))
 @click.argument("home", type=click.Path(path_type=Path))
 def unpack(arrived: Path, home: Path) -> None:
-    """Take pieces from ARRIVED; once all are there, put them together in HOME/site."""
+    """Unpack the pieces in ARRIVED to HOME/site.
+
+    Does so once all pieces are there.
+    """
     from mistral_dev.lab import unpack as unpacking
 
     missing = unpacking.unpack(arrived, home)

@@ -26,7 +26,7 @@ from mistral_operator.scale_to_zero import (
     StoredKeys,
     Terms,
 )
-from mistral_operator.watch.store import Index
+from mistral_operator.watch.index import Index
 
 log = logging.getLogger(__name__)
 

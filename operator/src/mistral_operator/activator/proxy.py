@@ -159,7 +159,7 @@ class Proxy:
         return await self._client.request(
             request.method,
             URL(f"http://{target}{request.raw_path}", encoded=True),
-            headers=headers_to_replica(request.headers, endpoint.key),
+            headers=headers_to_replica(request.headers, endpoint.key, request.remote),
             data=body,
             allow_redirects=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),

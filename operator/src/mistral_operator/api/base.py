@@ -99,6 +99,14 @@ class ApiModel(BaseModel):
             one.check(self)
         return self
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return the model itself, which nothing changes.
+
+        pydantic copies the default of a field for each object that does not set it. That took 97 %
+        of the time in which `spec: {}` is parsed.
+        """
+        return self
+
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler, /

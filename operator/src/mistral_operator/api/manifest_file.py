@@ -1,6 +1,6 @@
 """The resources of a manifest file, which may have several documents and lists."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import yaml
@@ -31,12 +31,15 @@ def read_resources(source: IO[str], name: str) -> list[Resource]:
     return [_parsed(document, position) for position, document in _matching(source, name)]
 
 
-def check_resources(source: IO[str], name: str) -> tuple[int, list[str]]:
+def check_resources(
+    source: IO[str], name: str, check: Callable[[Resource], None]
+) -> tuple[int, list[str]]:
     """Return the number of resources in a YAML file, and what is wrong with each invalid one.
 
     Args:
         source: the file.
         name: of the file, for messages.
+        check: is called with each resource that the API server accepts; raises InvalidResource.
 
     Raises:
         InvalidManifest: it is not YAML, or it contains no resource.
@@ -44,7 +47,7 @@ def check_resources(source: IO[str], name: str) -> tuple[int, list[str]]:
     matching, problems = _matching(source, name), []
     for position, document in matching:
         try:
-            _parsed(document, position)
+            _parsed(document, position, check)
         except InvalidManifest as error:
             problems.append(str(error))
     return len(matching), problems
@@ -92,13 +95,19 @@ def _objects(documents: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{position}, items[{index}]", item
 
 
-def _parsed(document: dict[str, Any], position: str | None) -> Resource:
+def _parsed(
+    document: dict[str, Any],
+    position: str | None,
+    check: Callable[[Resource], None] = lambda _: None,
+) -> Resource:
     """Parse one resource; the message names it if it is one of several."""
     try:
-        return parse_manifest(document)
+        resource = parse_manifest(document)
+        check(resource)
     except InvalidResource as error:
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         label = name if isinstance(name, str) and name else position
         prefix = "" if position is None else f"{label}: "
         raise InvalidManifest(f"{prefix}{error}") from error
+    return resource

@@ -19,7 +19,8 @@ from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.kube.transport import Object
 from mistral_operator.metrics import WRITES
-from mistral_operator.watch.store import Store, live_child
+from mistral_operator.watch.live_children import live_child
+from mistral_operator.watch.store import Store
 
 log = logging.getLogger(__name__)
 

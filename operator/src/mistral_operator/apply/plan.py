@@ -9,7 +9,7 @@ from mistral_operator.kube.names import ANNOTATION_APPLIED
 from mistral_operator.kube.quantities import same_quantity
 from mistral_operator.render import KubernetesObject
 from mistral_operator.watch.facts import claim_facts
-from mistral_operator.watch.store import LiveChild, compared_metadata
+from mistral_operator.watch.live_children import LiveChild, compared_metadata
 
 CHANGED = " was changed by another owner"
 """What follows the place of a difference in a reason."""

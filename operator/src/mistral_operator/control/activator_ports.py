@@ -19,7 +19,8 @@ from mistral_operator.scale_to_zero import (
     decode_port_map,
     terms_of,
 )
-from mistral_operator.watch.store import LiveChild, Store
+from mistral_operator.watch.live_children import LiveChild
+from mistral_operator.watch.store import Store
 
 _ALL_PORTS = range(FIRST_PORT, FIRST_PORT + PORTS)
 

@@ -7,7 +7,7 @@ takes over counts on, and does not count again what its predecessor has posted.
 from typing import Any
 
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.errors import ClusterError
+from mistral_operator.kube.errors import ClusterError, Occupied
 from mistral_operator.kube.kinds import EVENT
 from mistral_operator.kube.names import ANNOTATION_FOLLOWS
 
@@ -23,6 +23,7 @@ async def post_or_fold(cluster: Cluster, event: Event) -> None:
     """Post an Event; if there is one of its name, count it there, with its time and its words.
 
     Raises:
+        Unavailable: the API server does not take it now.
         ClusterError: the API server does not take it.
     """
     for attempt in range(1, _ATTEMPTS + 1):
@@ -31,6 +32,7 @@ async def post_or_fold(cluster: Cluster, event: Event) -> None:
         except ClusterError as error:
             if error.status != _EXISTS:
                 raise
+            exists = error
         else:
             return
         try:
@@ -39,6 +41,8 @@ async def post_or_fold(cluster: Cluster, event: Event) -> None:
         except ClusterError as error:
             if error.status not in _CHANGED or attempt == _ATTEMPTS:
                 raise
+    # It exists, as the API server says, and was not found each time.
+    raise Occupied(exists.status, exists.reason, str(exists)) from exists
 
 
 async def _fold(cluster: Cluster, event: Event) -> bool:

@@ -22,7 +22,7 @@ from mistral_operator.kube.transport import Object
 from mistral_operator.metrics import WRITES
 from mistral_operator.status import StatusInput
 from mistral_operator.status.events import memory_events, scaling_event, transition_events
-from mistral_operator.watch.store import version_of
+from mistral_operator.watch.index import version_of
 
 log = logging.getLogger(__name__)
 

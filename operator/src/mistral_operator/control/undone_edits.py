@@ -13,7 +13,7 @@ from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.status.events import undone_event
-from mistral_operator.watch.store import LiveChild
+from mistral_operator.watch.live_children import LiveChild
 
 log = logging.getLogger(__name__)
 

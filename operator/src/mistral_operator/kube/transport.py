@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 import aiohttp
@@ -23,6 +23,7 @@ from mistral_operator.kube.documents import OBJECT, Decoder, NotADocument
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.failures import error_of
 from mistral_operator.kube.fence import Fence
+from mistral_operator.kube.lines import Lines
 from mistral_operator.kube.redirects import Redirected, reject_redirects
 from mistral_operator.metrics import API_REQUESTS
 
@@ -39,6 +40,19 @@ _SILENT_SECONDS = 70
 """Silence after which a stream counts as broken; the API server sends a bookmark every minute."""
 _PAUSED_ATTEMPTS = 4
 """Maximum attempts of a request while responses have Retry-After; client-go uses 10."""
+
+
+class Stream(NamedTuple):
+    """How a stream of lines is read."""
+
+    accept: str = JSON
+    silent_seconds: float | None = _SILENT_SECONDS
+    """Silence after which it counts as broken; None: never."""
+    longest: int | None = None
+    """Bytes of a line that are passed on; all of it and no line without an end if None."""
+
+
+WATCH = Stream()
 
 
 class Transport:
@@ -115,20 +129,32 @@ class Transport:
         return await self._send(method, target, path, body, headers, decode)
 
     async def follow(
-        self, path: str, query: dict[str, str], on_line: Callable[[bytes], None]
+        self,
+        path: str,
+        query: dict[str, str],
+        on_line: Callable[[bytes], None],
+        stream: Stream = WATCH,
     ) -> None:
         """Send a GET whose response is a stream of lines, and pass each on until it ends.
 
         A stream that breaks ends as well: what follows it is a new stream in either case.
 
+        Args:
+            path: what to read.
+            query: of the request.
+            on_line: is called with each line.
+            stream: how it is read.
+
         Raises:
             ClusterError: the request failed before the stream began.
         """
         request = f"GET {path}"
-        headers = {"Accept": JSON, "Content-Type": JSON}
+        headers = {"Accept": stream.accept, "Content-Type": JSON}
         # `connect` covers a proxy on the way, whose answer has no other limit.
         timeout = aiohttp.ClientTimeout(
-            connect=2 * _CONNECT_SECONDS, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
+            connect=2 * _CONNECT_SECONDS,
+            sock_connect=_CONNECT_SECONDS,
+            sock_read=stream.silent_seconds,
         )
         try:
             await self._authorize(headers, "GET", path)
@@ -144,12 +170,13 @@ class Transport:
         try:
             if response.status >= 300:
                 raise error_of(response.status, response.headers, await response.read(), request)
-            rest = b""
+            lines = Lines(stream.longest)
             # Not by readline: a line may be longer than its limit.
             async for chunk in response.response.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
+                for line in lines.feed(chunk):
                     on_line(line)
+            if stream.longest is not None and lines.end():
+                on_line(lines.end())
         except _NO_RESPONSE as error:
             log.debug("%s ended: %s: %s", request, type(error).__name__, error)
         finally:

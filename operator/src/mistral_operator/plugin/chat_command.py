@@ -1,14 +1,19 @@
 """The command `kubectl msd chat`."""
 
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import aiohttp
 import click
 from aiohttp.http_exceptions import LineTooLong
 
 from mistral_operator.api.resource import parse_spec
+from mistral_operator.api.spec import Spec
 from mistral_operator.kube.errors import InvalidResource
-from mistral_operator.kube.objects import Key
+from mistral_operator.kube.objects import Body, Key
+from mistral_operator.plugin.chat_target import Unreachable, target_of
 from mistral_operator.plugin.conversation import (
     Message,
     error_of_answer,
@@ -26,6 +31,8 @@ from mistral_operator.plugin.session import Access, in_cluster
 from mistral_server.contract.lenient import printable
 
 _SILENT_SECONDS = 300
+_AFTER_QUEUE_SECONDS = 30
+"""Time for the activator to say that a request was queued for too long."""
 _LONGEST_ERROR = 65_536
 """Bytes of a rejection that are read."""
 
@@ -48,43 +55,79 @@ def chat(
 
     async def talk(reader: Reader, namespace: str) -> None:
         key = Key(namespace, name)
-        model = await _model(reader, key)
-        headers = headers_of(api_key)
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=_SILENT_SECONDS)
-        async with (
-            forwarded(chosen, key) as url,
-            aiohttp.ClientSession(headers=headers, timeout=timeout) as session,
-        ):
-            messages: list[Message] = []
-            while (text := message or _next_message()) is not None:
-                messages.append({"role": "user", "content": text})
-                body = request_of(model, messages, max_tokens)
-                answer = "".join([part async for part in answer_of(session, url, body)])
-                click.echo()
-                if message is not None:
-                    return
-                messages.append({"role": "assistant", "content": answer})
+        body = await resource_of(reader, key)
+        spec = _spec(body)
+        target = await target_of(reader, key, body, spec)
+        if target.notice:
+            click.echo(printable(target.notice), err=True)
+        request = Request(spec.model.name, headers_of(api_key), max_tokens, _longest_silence(spec))
+        try:
+            async with forwarded(chosen, target) as url:
+                await _converse(url, request, message)
+        except (ForwardFailed, aiohttp.ClientError, TimeoutError) as error:
+            text = str(error) or "the endpoint does not answer"
+            cause = f"; {target.cause}" if target.cause else ""
+            raise click.ClickException(printable(f"{text}{cause}")) from error
 
     try:
         in_cluster(chosen, talk)
-    except (ForwardFailed, aiohttp.ClientError, TimeoutError) as error:
-        raise click.ClickException(
-            printable(str(error)) or "the endpoint does not answer"
-        ) from error
+    except Unreachable as error:
+        raise click.ClickException(printable(str(error))) from error
+
+
+class Request(NamedTuple):
+    """What all requests of a conversation have."""
+
+    model: str
+    headers: dict[str, str]
+    max_tokens: int | None
+    longest_silence: float
+    """Longest silence of the endpoint, in seconds."""
+
+
+async def _converse(url: str, request: Request, message: str | None) -> None:
+    """Send a message, or without one those that the user types."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=request.longest_silence)
+    async with aiohttp.ClientSession(headers=request.headers, timeout=timeout) as session:
+        messages: list[Message] = []
+        while (text := message or _next_message()) is not None:
+            messages.append({"role": "user", "content": text})
+            body = request_of(request.model, messages, request.max_tokens)
+            answer = "".join([part async for part in answer_of(session, url, body)])
+            click.echo()
+            if message is not None:
+                return
+            messages.append({"role": "assistant", "content": answer})
+
+
+def _longest_silence(spec: Spec) -> float:
+    """Return the longest silence: that of an answer, or of the queue while a replica starts."""
+    queued = spec.autoscaling.activation.max_wait_seconds if spec.autoscaling else 0
+    return max(_SILENT_SECONDS, queued + _AFTER_QUEUE_SECONDS)
 
 
 def _next_message() -> str | None:
     try:
-        return click.prompt("you", prompt_suffix="> ", type=str)
+        with _interruptible():
+            return click.prompt("you", prompt_suffix="> ", type=str)
     except click.Abort:
         click.echo()
         return None
 
 
-async def _model(reader: Reader, key: Key) -> str:
-    body = await resource_of(reader, key)
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a prompt: asyncio only notes it until its loop goes on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return parse_spec(body.get("spec")).model.name
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _spec(body: Body) -> Spec:
+    try:
+        return parse_spec(body.get("spec"))
     except InvalidResource as error:
         raise click.ClickException(str(error)) from error
 

@@ -10,6 +10,7 @@ from mistral_operator.plugin.lint_command import lint
 from mistral_operator.plugin.load_commands import logs, top
 from mistral_operator.plugin.status_command import status
 from mistral_operator.plugin.support_command import support
+from mistral_operator.plugin.zero_commands import sleep_command, wake_command
 
 
 @click.group(name="kubectl msd", context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +19,10 @@ def msd() -> None:
     """Inspect MistralSmallDeployments, with your own kubeconfig and permissions."""
 
 
-for command in (status, doctor, support, lint, fit, chat, logs, top, restart, suspend, resume):
+for command in (
+    *(status, doctor, support, lint, fit, chat, logs, top, restart, suspend, resume),
+    *(sleep_command, wake_command),
+):
     msd.add_command(command)
 
 

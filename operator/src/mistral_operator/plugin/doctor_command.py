@@ -18,7 +18,8 @@ from mistral_server.contract.lenient import printable
 def doctor(operator_namespace: str | None, **access: str | None) -> None:
     """Find what keeps endpoints of a namespace from working, before and after an installation.
 
-    Prints a line for each problem, with its object and a remedy. Exits with 1 if there is any.
+    Prints a line for each problem, with its object and a remedy. Exits with 1 if there is any, or
+    if the endpoints of the namespace may not be read.
     """
 
     async def read(reader: Reader, namespace: str) -> tuple[Snapshot, list[str]]:
@@ -29,6 +30,7 @@ def doctor(operator_namespace: str | None, **access: str | None) -> None:
     for finding in findings:
         click.echo(printable(str(finding)))
     echo_notes("not checked", notes)
-    if findings:
+    if not findings:
+        click.echo(all_clear(snapshot, notes))
+    if findings or snapshot.resources is None:
         raise SystemExit(1)
-    click.echo(all_clear(snapshot, notes))

@@ -58,7 +58,7 @@ class Replica:
             return unusual[0]
         if reasons or not self.facts.containers:
             return "creating"
-        return str(self.signal.stage) if self.signal and self.signal.stage else "starting"
+        return str(self.signal.stage) if self.signal and self.signal.stage else "not ready"
 
 
 _USUAL = {"ContainerCreating", "PodInitializing"}
@@ -87,11 +87,12 @@ class Endpoint:
     spec: Spec | None
     """None if this program cannot parse it, for example because the CRD is newer."""
     status: Status
-    replicas: tuple[Replica, ...] = ()
-    happenings: tuple[Happening, ...] = ()
-    """Its Events, the newest first."""
-    activator: bool = False
-    """Whether its Service leads to the activator."""
+    replicas: tuple[Replica, ...] | None = ()
+    """Its pods; None if they may not be read."""
+    happenings: tuple[Happening, ...] | None = ()
+    """Its Events, the newest first; None if they may not be read."""
+    activator: bool | None = False
+    """Whether its Service leads to the activator; None if that may not be read."""
     terminating: bool = False
 
     def condition(self, kind: ConditionType) -> Condition | None:

@@ -1,15 +1,16 @@
 """One endpoint as a document for programs. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from mistral_operator.plugin.endpoint import Endpoint, Replica
+from mistral_operator.plugin.endpoint import Endpoint, Happening, Replica
 from mistral_operator.plugin.next_steps import next_steps
 from mistral_server.contract import SignalDocument
 
 
 def endpoint_document(endpoint: Endpoint, notes: Sequence[str]) -> dict[str, Any]:
-    """Return an endpoint as a document."""
+    """Return an endpoint as a document; what is not known is null."""
     status = endpoint.status.model_dump(mode="json", by_alias=True, exclude_none=True)
     spec = endpoint.spec
     return {
@@ -21,21 +22,20 @@ def endpoint_document(endpoint: Endpoint, notes: Sequence[str]) -> dict[str, Any
             None if spec is None or spec.device == "cpu" else spec.engine.tensor_parallel_size
         ),
         "status": status,
-        "replicas": [_replica(one) for one in endpoint.replicas],
+        "replicas": _replicas(endpoint.replicas),
         "activator": endpoint.activator,
-        "events": [
-            {
-                "time": one.time,
-                "type": one.type,
-                "reason": one.reason,
-                "message": one.message,
-                "count": one.count,
-            }
-            for one in endpoint.happenings
-        ],
+        "events": _events(endpoint.happenings),
         "whatToDo": next_steps(endpoint),
         "notShown": list(notes),
     }
+
+
+def _replicas(replicas: Sequence[Replica] | None) -> list[dict[str, Any]] | None:
+    return None if replicas is None else [_replica(one) for one in replicas]
+
+
+def _events(events: Sequence[Happening] | None) -> list[dict[str, Any]] | None:
+    return None if events is None else [asdict(one) for one in events]
 
 
 def _replica(replica: Replica) -> dict[str, Any]:

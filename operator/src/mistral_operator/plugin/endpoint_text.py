@@ -14,6 +14,13 @@ from mistral_operator.plugin.next_steps import next_steps
 _GB = 10**9
 _EVENTS = 10
 """Events that are shown."""
+_UNREAD = "  not known: they could not be read"
+_ACTIVATOR = {
+    True: "receives the requests",
+    False: "is not on the request path",
+    None: "not known: the EndpointSlices could not be read",
+}
+"""Whether the Service leads to it."""
 
 
 def endpoint_text(endpoint: Endpoint, notes: Sequence[str], now: str) -> str:
@@ -132,8 +139,7 @@ def _scaling(endpoint: Endpoint, now: str) -> Iterator[tuple[str, str]]:
         since = age(decision.time, now)
         yield "", f"{decision.reason}{f' {since} ago' if since else ''}: {decision.message}"
     if scaling.min_replicas == 0:
-        on_path = "receives the requests" if endpoint.activator else "is not on the request path"
-        yield "Activator", on_path
+        yield "Activator", _ACTIVATOR[endpoint.activator]
 
 
 def _conditions(endpoint: Endpoint, now: str) -> list[str]:
@@ -154,7 +160,9 @@ def _conditions(endpoint: Endpoint, now: str) -> list[str]:
     ]
 
 
-def _replicas(replicas: Sequence[Replica], now: str) -> list[str]:
+def _replicas(replicas: Sequence[Replica] | None, now: str) -> list[str]:
+    if replicas is None:
+        return [_UNREAD]
     if not replicas:
         return []
     return table(
@@ -199,6 +207,8 @@ def _memory(endpoint: Endpoint, now: str) -> Iterator[str]:
 
 
 def _events(endpoint: Endpoint, now: str) -> list[str]:
+    if endpoint.happenings is None:
+        return [_UNREAD]
     shown = endpoint.happenings[:_EVENTS]
     if not shown:
         return []

@@ -28,15 +28,32 @@ class Sample(NamedTuple):
         )
 
 
-def load_text(samples: Sequence[Sample], scaling: AutoscalingStatus | None) -> str:
+class Load(NamedTuple):
+    """The load of an endpoint."""
+
+    samples: Sequence[Sample] | None
+    """Of its pods that run; None if these are not known."""
+    scaling: AutoscalingStatus | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything to show."""
+        if self.samples is None:
+            return False
+        return not self.samples or any(one.after for one in self.samples)
+
+
+def load_text(load: Load) -> str:
     """Return the load as a table."""
-    if not samples:
+    if load.samples is None:
+        return "the load is not known: the pods could not be read"
+    if not load.samples:
         return "no replica runs"
     lines = table(
         ("POD", "STAGE", "RUNNING", "WAITING", "LOOPING", "TOKENS/S", "KV CACHE"),
-        [_row(one) for one in samples],
+        [_row(one) for one in load.samples],
     )
-    held = scaling and scaling.held
+    held = load.scaling and load.scaling.held
     if held:
         lines.append(f"  {held} more queued in the activator, by the last decision of autoscaling")
     return "\n".join(lines)
@@ -45,7 +62,7 @@ def load_text(samples: Sequence[Sample], scaling: AutoscalingStatus | None) -> s
 def _row(sample: Sample) -> tuple[str, ...]:
     signal, rate = sample.after, sample.tokens_per_second
     if signal is None:
-        return sample.pod, "not reported", "", "", "", "", ""
+        return sample.pod, "not known", "", "", "", "", ""
     return (
         sample.pod,
         str(signal.stage),

@@ -29,10 +29,13 @@ def _lines(log: str) -> list[tuple[str, str]]:
     result, last = list[tuple[str, str]](), ""
     # Not by `splitlines`: a client could begin a line of its own with other separators.
     for line in log.removesuffix("\n").split("\n") if log else ():
-        time, space, text = line.partition(" ")
-        if space and time[:4].isdecimal() and "T" in time:
-            last = time
-            result.append((time, text))
-        else:
-            result.append((last, line))
+        time, text = split_line(line)
+        last = time or last
+        result.append((last, text))
     return result
+
+
+def split_line(line: str) -> tuple[str, str]:
+    """Return the timestamp of a line and its text; the former is empty if it has none."""
+    time, space, text = line.partition(" ")
+    return (time, text) if space and time[:4].isdecimal() and "T" in time else ("", line)

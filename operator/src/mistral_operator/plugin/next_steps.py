@@ -10,8 +10,8 @@ _SEE_PODS = "kubectl describe pod -l inference.mistral-small.io/deployment={name
 
 STEPS: dict[str, str] = {
     Reason.READY: "nothing; to try it: kubectl msd chat {name}",
-    Reason.SUSPENDED: "to start it, set spec.suspend to false",
-    Reason.ASLEEP: "nothing: the next request starts a replica",
+    Reason.SUSPENDED: "to start it: kubectl msd resume {name}",
+    Reason.ASLEEP: "nothing: the next request starts a replica, such as: kubectl msd chat {name}",
     Reason.SCALED_TO_ZERO: "to start it, raise spec.replicas",
     Reason.CREATING: ("wait; if it takes minutes, see why the pods are not created: " + _SEE_PODS),
     Reason.FETCHING: "wait; spec.cache keeps the model for the next pod",

@@ -1,12 +1,14 @@
-"""A local port of a Service, by `kubectl port-forward`: the API server passes on no API key."""
+"""A local port of a Service or a pod, by `kubectl port-forward`.
+
+The proxy of the API server would pass on no API key.
+"""
 
 import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from mistral_operator.kube.names import HTTP_PORT
-from mistral_operator.kube.objects import Key
+from mistral_operator.plugin.chat_target import Target
 from mistral_operator.plugin.session import Access
 from mistral_server.contract.lenient import printable
 
@@ -16,11 +18,11 @@ _FORWARDING = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+)")
 
 
 class ForwardFailed(ValueError):
-    """No port leads to the Service; the message says why."""
+    """No port leads there; the message says why."""
 
 
 @asynccontextmanager
-async def forwarded(access: Access, key: Key) -> AsyncIterator[str]:
+async def forwarded(access: Access, target: Target) -> AsyncIterator[str]:
     """Return the base URL of an endpoint on this machine, as a context manager.
 
     Raises:
@@ -30,7 +32,7 @@ async def forwarded(access: Access, key: Key) -> AsyncIterator[str]:
         process = await asyncio.create_subprocess_exec(
             "kubectl",
             *_options(access),
-            *("port-forward", "--namespace", key.namespace, f"service/{key.name}", f":{HTTP_PORT}"),
+            *("port-forward", "--namespace", target.namespace, target.name, f":{target.port}"),
             *("--address", "127.0.0.1"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -1,7 +1,7 @@
 """Reads one endpoint: its resource, its pods and their nodes, its Events, what the pods report."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from mistral_operator.api import Status
@@ -11,12 +11,11 @@ from mistral_operator.api.spec import Spec
 from mistral_operator.kube import names
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.kinds import ENDPOINT_SLICE, NODE, POD, RESOURCE
-from mistral_operator.kube.names import HEALTH_PORT
 from mistral_operator.kube.objects import Body, Key
-from mistral_operator.plugin.endpoint import Endpoint, Replica, happening
+from mistral_operator.plugin.endpoint import Endpoint, Happening, Replica, happening
+from mistral_operator.plugin.read_signals import read_signals
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.watch.facts import pod_facts
-from mistral_server.contract import SignalDocument
 
 _PRODUCT = "nvidia.com/gpu.product"
 
@@ -31,13 +30,10 @@ async def resource_of(reader: Reader, key: Key) -> Mapping[str, Any]:
     Raises:
         EndpointMissing: it does not exist or may not be read.
     """
-    body = await reader.get(RESOURCE, key.namespace, key.name)
+    body, unread = await reader.find(RESOURCE, key.namespace, key.name)
     if body is None:
-        reason = reader.notes[0] if reader.notes else "it does not exist; `kubectl get msd` lists"
-        raise EndpointMissing(
-            f"{names.KIND} {key.name} in namespace {key.namespace}: {reason}"
-            + ("" if reader.notes else " those of the namespace")
-        )
+        reason = unread or "it does not exist; `kubectl get msd` lists those of the namespace"
+        raise EndpointMissing(f"{names.KIND} {key.name} in namespace {key.namespace}: {reason}")
     return body
 
 
@@ -48,29 +44,31 @@ async def read_endpoint(reader: Reader, key: Key) -> Endpoint:
         EndpointMissing: it does not exist or may not be read.
     """
     body = await resource_of(reader, key)
-    metadata = body["metadata"]
+    metadata, spec = body["metadata"], _spec(body)
     pods = await pods_of(reader, key)
-    replicas = await asyncio.gather(*(_replica(reader, pod) for pod in pods))
-    events = [happening(one) for one in await reader.events(key.namespace, metadata["uid"])]
-    spec, status = _spec(body), _status(body)
+    replicas, events, activator = await asyncio.gather(
+        _replicas(reader, key, pods),
+        reader.events(key.namespace, metadata["uid"]),
+        _is_behind_activator(reader, key, spec),
+    )
     return Endpoint(
         name=key.name,
         namespace=key.namespace,
         created=metadata.get("creationTimestamp", ""),
         generation=metadata.get("generation", 1),
         spec=spec,
-        status=status,
-        replicas=tuple(replicas),
-        happenings=tuple(sorted(events, key=lambda one: one.time, reverse=True)),
-        activator=await _is_behind_activator(reader, key, spec),
+        status=_status(body),
+        replicas=replicas,
+        happenings=None if events is None else _newest_first(events),
+        activator=activator,
         terminating="deletionTimestamp" in metadata,
     )
 
 
-async def pods_of(reader: Reader, key: Key) -> list[dict[str, Any]]:
-    """Return the pods of an endpoint, by name."""
-    pods = await reader.all(POD, key.namespace, names.selector_text(key.name)) or []
-    return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+async def pods_of(reader: Reader, key: Key) -> list[dict[str, Any]] | None:
+    """Return the pods of an endpoint, by name; None if they may not be read."""
+    pods = await reader.all(POD, key.namespace, names.selector_text(key.name))
+    return None if pods is None else sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
 
 
 def _spec(body: Body) -> Spec | None:
@@ -84,27 +82,41 @@ def _status(body: Body) -> Status:
     return parse_status(body.get("status")).status
 
 
-async def _replica(reader: Reader, pod: Body) -> Replica:
-    facts = pod_facts(pod)
-    node = (pod.get("spec") or {}).get("nodeName", "")
-    is_running = facts.ip is not None and not facts.terminating
-    return Replica(
-        facts=facts,
-        node=node,
-        gpu=await _gpu(reader, node) if node else "",
-        created=pod["metadata"].get("creationTimestamp", ""),
-        signal=await signals_of(reader, facts.namespace, facts.name) if is_running else None,
+def _newest_first(events: Iterable[Body]) -> tuple[Happening, ...]:
+    return tuple(sorted(map(happening, events), key=lambda one: one.time, reverse=True))
+
+
+async def _replicas(
+    reader: Reader, key: Key, pods: Iterable[Body] | None
+) -> tuple[Replica, ...] | None:
+    """Return the replicas, with what is known of their nodes and what they report."""
+    if pods is None:
+        return None
+    facts = [(pod_facts(pod), pod) for pod in pods]
+    running = [one.name for one, _ in facts if one.ip is not None and not one.terminating]
+    gpus, signals = await asyncio.gather(
+        _gpus(reader, {_node_of(pod) for pod in pods} - {""}),
+        read_signals(reader, key.namespace, running),
+    )
+    return tuple(
+        Replica(
+            facts=one,
+            node=_node_of(pod),
+            gpu=gpus.get(_node_of(pod), ""),
+            created=pod["metadata"].get("creationTimestamp", ""),
+            signal=signals.get(one.name),
+        )
+        for one, pod in facts
     )
 
 
-async def signals_of(reader: Reader, namespace: str, pod: str) -> SignalDocument | None:
-    """Return what a pod reports."""
-    text = await reader.text_of_pod(namespace, pod, HEALTH_PORT, "signals")
-    try:
-        return None if text is None else SignalDocument.read(text.encode())
-    except ValueError:
-        reader.note(f"pod {pod} answers at port {HEALTH_PORT} with something else than its signals")
-        return None
+def _node_of(pod: Body) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+async def _gpus(reader: Reader, nodes: Collection[str]) -> dict[str, str]:
+    texts = await asyncio.gather(*(_gpu(reader, node) for node in nodes))
+    return dict(zip(nodes, texts, strict=True))
 
 
 async def _gpu(reader: Reader, node: str) -> str:
@@ -121,12 +133,15 @@ async def _gpu(reader: Reader, node: str) -> str:
     return ", ".join(counts)
 
 
-async def _is_behind_activator(reader: Reader, key: Key, spec: Spec | None) -> bool:
+async def _is_behind_activator(reader: Reader, key: Key, spec: Spec | None) -> bool | None:
+    """Return whether the Service leads to the activator; None if that may not be read."""
     if spec is None or spec.autoscaling is None or spec.autoscaling.min_replicas:
         return False
     for ipv6 in (False, True):
         name = names.activator_slice(key.name, ipv6=ipv6)
-        body = await reader.get(ENDPOINT_SLICE, key.namespace, name)
+        body, unread = await reader.find(ENDPOINT_SLICE, key.namespace, name)
+        if unread:
+            return None
         if body is not None and body.get("endpoints"):
             return True
     return False

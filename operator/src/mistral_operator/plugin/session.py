@@ -13,12 +13,16 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.credentials import kubeconfig_of_user, namespace_of_context
 from mistral_operator.kube.errors import CannotStart, ClusterError, Unavailable
 from mistral_operator.plugin.read_endpoint import EndpointMissing
-from mistral_operator.plugin.reader import Reader
+from mistral_operator.plugin.reader import PODS_AT_ONCE, Reader
 from mistral_server.contract.lenient import printable
 
 T = TypeVar("T")
 
-_CONNECTIONS = 10
+_INTERRUPTED = 130
+"""128 and the number of SIGINT."""
+
+_CONNECTIONS = PODS_AT_ONCE + 20
+"""Pods that do not answer leave some for everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,13 @@ def in_cluster(access: Access, task: Callable[[Reader, str], Awaitable[T]]) -> T
 
     Raises:
         ClickException: the cluster cannot be read, with one line that says why.
+        SystemExit: Ctrl-C was pressed; as kubectl, with the status that shells expect.
     """
     try:
         with _quiet():
             return asyncio.run(_run(access, task))
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
     except Unavailable as error:
         raise click.ClickException(
             f"the API server does not answer: {printable(error.reason)}"

@@ -27,8 +27,8 @@ from mistral_operator.plugin.read_endpoint import (
     pods_of,
     read_endpoint,
     resource_of,
-    signals_of,
 )
+from mistral_operator.plugin.read_signals import signals_of
 from mistral_operator.plugin.read_snapshot import program_version
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.plugin.redaction import (
@@ -87,14 +87,14 @@ class Collector:
             EndpointMissing: there is no such resource.
         """
         body = await resource_of(self._reader, self._key)
-        pods = await pods_of(self._reader, self._key)
+        pods = await pods_of(self._reader, self._key) or []
         installed = await self._installation()
-        self._secrets = _secrets([body, *pods, *installed])
+        self._secrets = _secrets([body, *pods, *(installed or ())])
         self._add_object("resource.yaml", body, kinds.RESOURCE)
         await self._add_children()
         await self._add_events(body, pods)
         await asyncio.gather(*(self._add_pod(pod) for pod in pods))
-        for deployment in installed:
+        for deployment in installed or ():
             await self._add_installed(deployment)
         await self._add_versions(installed)
         await self._add_status()
@@ -123,6 +123,7 @@ class Collector:
             event
             for one in (body, *pods)
             for event in await self._reader.events(self._key.namespace, one["metadata"]["uid"])
+            or ()
         ]
         public = [public_object(one, self._secrets) for one in events]
         self._files["events.yaml"] = to_yaml({"items": public})
@@ -149,7 +150,7 @@ class Collector:
         containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
         for container in containers:
             for previous in (False, True):
-                text = await self._reader.log(
+                log = await self._reader.log(
                     metadata["namespace"],
                     metadata["name"],
                     container["name"],
@@ -157,15 +158,18 @@ class Collector:
                     lines=self._lines,
                 )
                 suffix = ".previous.log" if previous else ".log"
-                self._add_text(f"{directory}/{container['name']}{suffix}", text)
+                self._add_text(f"{directory}/{container['name']}{suffix}", log.text)
 
-    async def _installation(self) -> list[dict[str, Any]]:
-        return [
-            body
-            for name in _INSTALLATION
-            for body in await self._reader.all(kinds.DEPLOYMENT, None, f"{names.LABEL_NAME}={name}")
-            or ()
-        ]
+    async def _installation(self) -> list[dict[str, Any]] | None:
+        """Return the Deployments of the installation; None if they may not be read."""
+        bodies = list[dict[str, Any]]()
+        for name in _INSTALLATION:
+            selector = f"{names.LABEL_NAME}={name}"
+            listed = await self._reader.all(kinds.DEPLOYMENT, None, selector)
+            if listed is None:
+                return None
+            bodies += listed
+        return bodies
 
     async def _add_installed(self, deployment: Body) -> None:
         metadata = deployment["metadata"]
@@ -179,17 +183,18 @@ class Collector:
             self._add_object(f"operator/{pod['metadata']['name']}.yaml", pod, kinds.POD)
             await self._add_logs(pod, f"operator/{pod['metadata']['name']}")
 
-    async def _add_versions(self, installed: list[dict[str, Any]]) -> None:
+    async def _add_versions(self, installed: list[dict[str, Any]] | None) -> None:
         try:
             server = await self._reader.cluster.request("GET", "/version")
-        except ClusterError:
+        except ClusterError as error:
             server = {}
+            self._reader.note(f"cannot read the version of the API server: {error.reason}")
         versions = {
             "program": program_version(),
             "apiServer": server.get("gitVersion"),
-            "installation": {
-                one["metadata"]["name"]: _images(one["spec"]["template"]) for one in installed
-            },
+            "installation": None
+            if installed is None
+            else {one["metadata"]["name"]: _images(one["spec"]["template"]) for one in installed},
         }
         self._files["versions.json"] = json.dumps(public_document(versions), indent=2) + "\n"
 

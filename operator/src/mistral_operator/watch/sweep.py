@@ -17,8 +17,9 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import KindMissing, Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key, key_of
+from mistral_operator.watch.index import version_of
 from mistral_operator.watch.resync import Resync, Watcher, kind_scopes
-from mistral_operator.watch.store import Store, version_of
+from mistral_operator.watch.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -17,12 +17,14 @@ from mistral_server.contract.failures import (
 from mistral_server.contract.gate import (
     API_KEYS_FILE,
     KEYLESS_PATHS,
+    OBSERVED_PATHS,
     OPEN_PATHS,
     GateSettings,
     LimitSettings,
     LoopAction,
     LoopSettings,
     is_open,
+    may_generate,
 )
 from mistral_server.contract.key_digests import (
     KEY_DIGEST_METHOD,
@@ -80,6 +82,7 @@ __all__ = [
     "MAX_KEY_DIGESTS",
     "MEMORY_FAILURES",
     "METHODS",
+    "OBSERVED_PATHS",
     "OPEN_PATHS",
     "PHASE_OF_STAGE",
     "REPORT_LIMIT_BYTES",
@@ -117,6 +120,7 @@ __all__ = [
     "endpoint_text",
     "is_open",
     "key_digest",
+    "may_generate",
     "preflight_headers",
     "printable",
     "public_text",

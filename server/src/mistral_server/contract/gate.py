@@ -8,29 +8,27 @@ from mistral_server.contract.base import ContractModel
 
 LoopAction = Literal["Off", "Observe", "Stop"]
 
-OPEN_PATHS = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/models",
-    "/v1/models/*",
-    "/tokenize",
-    "/detokenize",
-    "/health",
-    "/ping",
-    "/load",
-    "/version",
-    "/metrics",
-)
-"""Paths that are open by default: the two that the gate observes, and those that generate nothing.
-vLLM serves about thirty more, which would bypass the gate."""
+OBSERVED_PATHS = ("/v1/chat/completions", "/v1/completions")
+"""Paths that generate text and that the gate observes."""
 
 KEYLESS_PATHS = ("/health", "/ping", "/load", "/version", "/metrics")
 """Paths that need no API key: probes of load balancers and Prometheus send none."""
+
+_LIGHT_PATHS = ("/v1/models", "/v1/models/*", "/tokenize", "/detokenize", *KEYLESS_PATHS)
+"""Paths that generate nothing."""
+
+OPEN_PATHS = (*OBSERVED_PATHS, *_LIGHT_PATHS)
+"""Paths that are open by default. vLLM serves about thirty more, which would bypass the gate."""
 
 
 def is_open(path: str, paths: tuple[str, ...]) -> bool:
     """Return whether a path is in a list whose items are exact or end in `/*`."""
     return any(path == one or (one.endswith("/*") and path.startswith(one[:-1])) for one in paths)
+
+
+def may_generate(method: str, path: str) -> bool:
+    """Return whether a request to an open path may be one for generated text."""
+    return method == "POST" and not is_open(path, _LIGHT_PATHS)
 
 
 API_KEYS_FILE = "api-keys"

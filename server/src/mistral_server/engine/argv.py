@@ -96,6 +96,9 @@ def engine_environment(
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",  # a redirect would bypass the allow-list
         # The engine reads remote images too, whose size the gate does not see.
         "VLLM_MAX_IMAGE_PIXELS": str(settings.gate.limits.image_pixels),
+        # uvicorn would take X-Forwarded-For of every client on 127.0.0.1, whatever it says, for the
+        # address of the connection: that of sidecars, and of `kubectl port-forward`.
+        "FORWARDED_ALLOW_IPS": "",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

@@ -186,12 +186,15 @@ class Exchange:
             finish = result.finish_reason if is_label else "other"
             metrics.GENERATIONS.labels(finish).inc()
             self._generated.add(finish, result.loop)
+            if not result.checked:
+                metrics.UNCHECKED.inc()
             if result.loop is not None:
                 action = "stopped" if result.stopped else "observed"
                 metrics.LOOPS.labels(result.loop, action).inc()
             metrics.LOOP_TOKENS.inc(result.wasted_tokens)
         if not observer.generations and self._replay.disconnected:
             metrics.GENERATIONS.labels("abort").inc()
+            metrics.UNCHECKED.inc()
             self._generated.add("abort", None)
         if observer.prompt_tokens is not None:
             self._generated.prompt_tokens = observer.prompt_tokens

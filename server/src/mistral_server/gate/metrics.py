@@ -14,6 +14,11 @@ FINISH_REASONS = ("stop", "length", "tool_calls", "repetition", "abort", "other"
 GENERATIONS = Counter(
     "mistral_generations", "Finished generations by finish reason.", ["finish_reason"]
 )
+UNCHECKED = Counter(
+    "mistral_generations_unchecked",
+    "Finished generations that could not be checked for loops: the client or the resource turned it"
+    " off, or the client disconnected before the gate had read anything.",
+)
 LOOPS = Counter(
     "mistral_generation_loops",
     "Generations that looped: exact, or counter (repeated except for changing numbers).",
@@ -58,9 +63,9 @@ ERRORS = Counter(
 
 RESPONSES = Counter(
     "mistral_responses",
-    "Responses by class of their status: 2xx to 5xx, cut (the server failed after it had begun), or"
-    " disconnected (the client left before).",
-    ["status"],
+    "Responses by kind of request, generation or other, and by class of their status: 2xx to 5xx,"
+    " cut (the server failed after it had begun), or disconnected (the client left before).",
+    ["kind", "status"],
 )
 
 WORKAROUNDS = Gauge(
@@ -90,6 +95,9 @@ REFUSAL_REASONS = (
 RESPONSE_STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "cut", "disconnected")
 """An item for each first digit of a status, and two more."""
 
+RESPONSE_KINDS = ("generation", "other")
+"""`generation` is a POST to an open path that may generate text, whether or not it has a key."""
+
 ERROR_STAGES = ("request", "answer", "stream", "system_prompt")
 
 # A rate needs a zero before the first event.
@@ -111,4 +119,5 @@ for _reason in REFUSAL_REASONS:
 for _stage in ERROR_STAGES:
     ERRORS.labels(_stage)
 for _status in RESPONSE_STATUSES:
-    RESPONSES.labels(_status)
+    for _kind in RESPONSE_KINDS:
+        RESPONSES.labels(_kind, _status)

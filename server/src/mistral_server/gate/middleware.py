@@ -16,12 +16,14 @@ from mistral_server.contract import (
     ENDPOINT_ENV,
     ENDPOINT_HEADER,
     KEYLESS_PATHS,
+    OBSERVED_PATHS,
     SERVER_SETTINGS_ENV,
     SERVER_TOKEN_ENV,
     SERVER_TOKEN_HEADER,
     LoopAction,
     ServerSettings,
     is_open,
+    may_generate,
 )
 from mistral_server.engine import connections, log_handlers, workarounds
 from mistral_server.gate import limits, metrics
@@ -78,7 +80,6 @@ LOOPS_HEADER = b"x-mistral-loops"
 """Request header that selects how loops are handled."""
 
 CHAT_PATH = "/v1/chat/completions"
-GENERATING_PATHS = (CHAT_PATH, "/v1/completions")
 
 _ACTIONS: dict[bytes, LoopAction] = {b"off": "Off", b"observe": "Observe", b"stop": "Stop"}
 
@@ -101,7 +102,7 @@ class Gate:
         self._token = os.environ.get(SERVER_TOKEN_ENV, "").encode()
         self._endpoint = os.environ.get(ENDPOINT_ENV, "").encode()
         self._keys = ApiKeys(settings.gate.api_keys) if settings.gate.api_keys else None
-        self._log = RequestLog() if settings.logs.requests else None
+        self._log = RequestLog(settings.gate.paths) if settings.logs.requests else None
         self._intake = Intake(settings.gate)
         self._bounds = limits.Bounds(
             settings.gate.limits,
@@ -174,7 +175,7 @@ class Gate:
             await _refuse(body, send)
             return
         send.body = body
-        generates = scope["method"] == "POST" and scope["path"] in GENERATING_PATHS
+        generates = scope["method"] == "POST" and scope["path"] in OBSERVED_PATHS
         refusal = None
         if generates and not is_json(scope):
             refusal = wrong_media_type()
@@ -207,6 +208,7 @@ class Gate:
         path = scope["path"]
         if not is_open(path, self._settings.paths):
             return closed_path(path)
+        send.generates = may_generate(scope["method"], path)
         # A browser sends no key with OPTIONS, and no path does anything for it.
         keyless = path in KEYLESS_PATHS or scope["method"] == "OPTIONS"
         keys = None if keyless else self._keys

@@ -51,6 +51,8 @@ class GenerationResult:
     """The actual reason: `length` for a truncated call whatever the engine reports, `repetition`
     for a stopped loop, `abort` for a client that disconnected."""
     loop: Literal["exact", "counter"] | None
+    checked: bool
+    """Whether a loop would have been found."""
     stopped: bool
     wasted_tokens: int
 
@@ -180,6 +182,7 @@ class Generation:
         return GenerationResult(
             finish_reason=self._finish_reason(),
             loop="exact" if exact or repetition else "counter" if is_counter else None,
+            checked=self.detector is not None or repetition,
             stopped=repetition,
             wasted_tokens=wasted // CHARACTERS_PER_TOKEN if self.by_text else wasted,
         )

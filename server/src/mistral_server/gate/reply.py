@@ -14,6 +14,7 @@ from mistral_server.contract import (
 )
 from mistral_server.gate import engine_errors, metrics
 from mistral_server.gate.asgi import Headers, Message, Scope, Send, header, with_length
+from mistral_server.gate.client_address import connection_address, forwarded_for
 from mistral_server.gate.engine_error_rules import ClientRequest
 from mistral_server.gate.engine_errors import EngineError
 from mistral_server.gate.pace import Pace
@@ -22,7 +23,6 @@ from mistral_server.gate.request_log import (
     RequestLine,
     RequestLog,
     shown_method,
-    shown_path,
 )
 
 _ID_HEADER = REQUEST_ID_HEADER.encode()
@@ -60,6 +60,8 @@ class Reply:
         self._origins = origins
         self.body = b""
         """The body of the request, for errors that name a part of it."""
+        self.generates = False
+        """Whether it is a request for generated text."""
         self.client: str | None = None
         """Name of the client's API key."""
         self.refused: str | None = None
@@ -143,9 +145,10 @@ class Reply:
         if path in KEYLESS_PATHS and self._status < 400:
             return
         result = self._result()
-        metrics.RESPONSES.labels(result).inc()
+        kind = "generation" if self.generates else "other"
+        metrics.RESPONSES.labels(kind, result).inc()
         if self._log is not None:
-            self._log.write(self._line(result))
+            self._log.write(self._line(self._log, result))
 
     def _result(self) -> str:
         """Return one of `metrics.RESPONSE_STATUSES`."""
@@ -153,14 +156,15 @@ class Reply:
             return "cut"
         return f"{self._status // 100}xx" if self._began else "disconnected"
 
-    def _line(self, result: str) -> RequestLine:
-        client, generated = self._scope.get("client"), self.generated
+    def _line(self, log: RequestLog, result: str) -> RequestLine:
+        generated = self.generated
         first = generated.first_at
         return RequestLine(
             client=self.client,
-            address=client[0] if client else None,
+            address=connection_address(self._scope),
+            forwarded_for=forwarded_for(self._scope),
             method=shown_method(self._scope["method"]),
-            path=shown_path(self._scope["path"]),
+            path=log.shown_path(self._scope["path"]),
             status=self._status if self._began else None,
             result=result,
             milliseconds=_milliseconds(time.monotonic() - self._started_at),

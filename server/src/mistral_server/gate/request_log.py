@@ -1,7 +1,7 @@
 """One line of JSON for each request: who called, what came of it, and how long it took.
 
-A line has no text of a client or of the model: a name of a key, words of a path, numbers, and
-values of fixed sets. Only the request's id may be the client's own.
+A line has no text of a client or of the model: a name of a key, an open path, addresses, numbers,
+and values of fixed sets. Only the request's id may be the client's own.
 
 It is written past the logging module, whose record, handler and stream take three times as long as
 everything here, on the event loop that serves all clients.
@@ -9,10 +9,8 @@ everything here, on the event loop that serves all clients.
 
 import logging
 import os
-import re
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 
 import msgspec
 
@@ -21,8 +19,8 @@ LOGGER = "mistral_server.requests"
 
 _STDOUT = 1
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_WORD = re.compile(r"[a-z][a-z_-]{0,23}|v\d{1,2}|")
-_MAX_PARTS = 8
+_OTHER = "other"
+"""What a client made up: it could be a secret."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +65,9 @@ class RequestLine(msgspec.Struct, kw_only=True):
     client: str | None
     """Name of the client's API key."""
     address: str | None
+    """Where the connection came from."""
+    forwarded_for: list[str] | None
+    """What proxies report, and clients can forge."""
     method: str
     path: str
     status: int | None
@@ -90,9 +91,16 @@ class RequestLine(msgspec.Struct, kw_only=True):
 
 
 class RequestLog:
-    """Writes lines to the standard output of this process, which the supervisor reads."""
+    """Writes lines to the standard output of this process, which the supervisor reads.
 
-    def __init__(self, descriptor: int = _STDOUT) -> None:
+    Args:
+        paths: those that are open, which lines may have.
+        descriptor: of the file that is written to.
+    """
+
+    def __init__(self, paths: tuple[str, ...], descriptor: int = _STDOUT) -> None:
+        self._exact = frozenset(paths)
+        self._trees = tuple(path for path in paths if path.endswith("/*"))
         self._descriptor = descriptor
         self._encode = msgspec.json.Encoder().encode
         self._second = -1
@@ -109,6 +117,12 @@ class RequestLog:
                 self._warned = True
                 _log.warning("Lines of requests are lost: %s", error)
 
+    def shown_path(self, path: str) -> str:
+        """Return the item of the open paths that a path matches, or `other`."""
+        if path in self._exact:
+            return path
+        return next((tree for tree in self._trees if path.startswith(tree[:-1])), _OTHER)
+
     def _now(self) -> str:
         now = time.time()
         second = int(now)
@@ -119,13 +133,5 @@ class RequestLog:
 
 
 def shown_method(method: str) -> str:
-    """Return a method; `other` for what a client made up."""
-    return method if method in _METHODS else "other"
-
-
-@lru_cache(maxsize=64)
-def shown_path(path: str) -> str:
-    """Return a path with its words; every other part, which could be a secret, is `*`."""
-    parts = path.split("/")
-    shown = (part if _WORD.fullmatch(part) else "*" for part in parts[:_MAX_PARTS])
-    return "/".join(shown) + ("/*" if len(parts) > _MAX_PARTS else "")
+    """Return a method of HTTP, or `other`."""
+    return method if method in _METHODS else _OTHER

@@ -68,14 +68,17 @@ class CompileDirectory:
 
     def mark_ready(self) -> None:
         """Note that a server that used it has answered a chat."""
-        with suppress(OSError):
-            os.close(os.open(self.path / "ready", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+        _create(self.path / "ready")
 
     def discard(self) -> None:
-        """Delete it after a start that failed, and note that, so that the next start is without."""
+        """Note that a start failed, so that the next one is without, and delete the key.
+
+        If another server uses it, that one does well with it.
+        """
+        _create(_failed(self.path))
         with suppress(OSError):
-            _failed(self.path).touch(0o600)
-        _discard(self.path)
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _discard(self.path)
 
     def close(self) -> None:
         """Release the lock."""
@@ -96,9 +99,12 @@ def open_directory(root: Path, key: str) -> CompileDirectory:
         _prune(root, key)
         _check_volume(root)
         _check_failed(path)
-        if not _is_own(path):
+        if _exists(path) and not _is_own(path):
             _discard(path)
+        with suppress(FileExistsError):  # another replica may have made it meanwhile
             path.mkdir(0o700)
+        if not _is_own(path):
+            raise UnusableError(f"{path} is not of this user")
         return CompileDirectory(path, _locked(path, fcntl.LOCK_SH))
     except OSError as error:
         raise UnusableError(f"{root} cannot be used: {error.strerror or error}") from error
@@ -110,7 +116,11 @@ def make_root(root: Path) -> None:
     Raises:
         OSError: it cannot be made.
     """
-    root.mkdir(0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        root.mkdir()
+        # The group of the volume stays when the user of the pods changes. In a directory of its
+        # own, each user then keeps what only it can write.
+        root.chmod(0o770 | root.stat().st_mode & stat.S_ISGID)
 
 
 def _check_volume(root: Path) -> None:
@@ -126,12 +136,22 @@ def _check_volume(root: Path) -> None:
 def _check_failed(path: Path) -> None:
     with suppress(FileNotFoundError):
         if time.time() - _failed(path).lstat().st_mtime < DAY_SECONDS:
-            raise UnusableError("a start with it failed less than a day ago, and it was deleted")
+            raise UnusableError("a start with it failed less than a day ago")
         _failed(path).unlink()
 
 
 def _failed(path: Path) -> Path:
     return path.with_name(path.name + _FAILED)
+
+
+def _create(path: Path) -> None:
+    """Make an empty file; without it, the next start knows less."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+
+
+def _exists(path: Path) -> bool:
+    return _mode(path) != 0
 
 
 def _mode(path: Path) -> int:
@@ -177,10 +197,10 @@ def _prune(root: Path, key: str) -> None:
     What has another name is not of this server, and stays.
     """
     now = time.time()
-    for entry in os.scandir(root):
-        old = now - entry.stat(follow_symlinks=False).st_mtime > DAY_SECONDS
-        if entry.name.startswith(_DISCARDED) or (entry.name.endswith(_FAILED) and old):
-            _delete(Path(entry.path))
+    for path in [Path(entry.path) for entry in os.scandir(root)]:
+        old = path.name.endswith(_FAILED) and now - _time(path) > DAY_SECONDS
+        if path.name.startswith(_DISCARDED) or old:
+            _delete(path)
     # The key of this start comes first, whether it is there or not.
     keys = sorted(_keys(root), key=lambda one: (one.name != key, -_last_use(one)))
     taken, total = (0 if keys and keys[0].name == key else 1), 0
@@ -197,10 +217,15 @@ def _keys(root: Path) -> Iterator[Path]:
 
 
 def _last_use(path: Path) -> float:
-    for one in (path / "used", path):
-        with suppress(OSError):
-            return one.lstat().st_mtime
-    return 0.0
+    return _time(path / "used") or _time(path)
+
+
+def _time(path: Path) -> float:
+    """Return when a file was changed, 0 if another replica has deleted it."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _size(path: Path) -> int:

@@ -66,6 +66,8 @@ def all_clear(snapshot: Snapshot, notes: Collection[str]) -> str:
         notes: what could not be read.
     """
     scope = " in what you may read" if notes else ""
+    if snapshot.resources is None:
+        scope += f"; the endpoints of namespace {snapshot.namespace} could not be read"
     installed = {
         True: "",
         False: "; the operator is not installed",

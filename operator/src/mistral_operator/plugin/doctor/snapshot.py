@@ -95,6 +95,8 @@ class Snapshot:
 
     def planned(self) -> list[tuple[str, Spec]]:
         """Return the endpoints on GPUs, or else the recommended one, each with a name for it."""
+        if self.resources is None:
+            return []
         named = [(label(one), one.spec) for one in self.endpoints()]
         return [(name, spec) for name, spec in named if spec.device == "cuda"] or (
             [] if named else [("the recommended deployment", Spec())]

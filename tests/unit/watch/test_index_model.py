@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from builders import NAME, replace_all
-from mistral_operator.watch.store import Index
+from mistral_operator.watch.index import Index
 from store_objects import OTHER, OWNER, Object, owner_by_label, thing
 
 
