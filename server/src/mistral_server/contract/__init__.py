@@ -55,6 +55,7 @@ from mistral_server.contract.settings import (
     LogSettings,
     ModelSettings,
     ServerSettings,
+    SpeculationSettings,
     SystemPromptSettings,
     endpoint_text,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "Salt",
     "ServerSettings",
     "SignalDocument",
+    "SpeculationSettings",
     "Stage",
     "SystemPromptSettings",
     "TerminationReport",
