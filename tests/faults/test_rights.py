@@ -42,9 +42,13 @@ RIGHTS = {
     right(kinds.NETWORK_POLICY, "delete"): None,
     right(kinds.DEPLOYMENT, "patch"): None,
     right(kinds.EVENT, "create"): None,
+    right(kinds.EVENT, "list"): None,
+    right(kinds.EVENT, "patch"): None,
     ("coordination.k8s.io", "leases", "get"): None,
     ("coordination.k8s.io", "leases", "update"): None,
 }
+TO_COUNT = {right(kinds.EVENT, "list"), right(kinds.EVENT, "patch")}
+"""The rights that an Event needs only if it happens again."""
 
 
 @dataclass
@@ -66,6 +70,8 @@ class Missing:
         """Revoke the right, need it, and restore it."""
         await made.create()
         await made.settle(made.is_ready)
+        if self.right in TO_COUNT:
+            await _suspend_once(made)
         await rights.take(self.right)
         started = time.monotonic()
         made.operator.kill()
@@ -95,10 +101,20 @@ class Missing:
         )
 
 
+async def _suspend_once(made: Lane) -> None:
+    await made.edit({"suspend": True})
+    await made.settle(lambda: _is_suspended(made))
+    await made.edit({"suspend": False})
+    await made.settle(made.is_ready)
+
+
+async def _is_suspended(made: Lane) -> bool:
+    return (await made.condition()).get("reason") == "Suspended"
+
+
 async def _is_restored(made: Lane) -> bool:
     service, policy = await made.get(kinds.SERVICE), await made.get(kinds.NETWORK_POLICY)
-    suspended = (await made.condition()).get("reason") == "Suspended"
-    return service != {} and policy == {} and suspended
+    return service != {} and policy == {} and await _is_suspended(made)
 
 
 async def play(cluster: Cluster, directory: Path, every: list[Missing]) -> None:
