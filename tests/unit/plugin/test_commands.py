@@ -90,7 +90,7 @@ def test_an_unknown_context_is_said_in_one_line(tmp_path: Path) -> None:
 def test_commands_are_completed_in_the_format_of_kubectl() -> None:
     lines = candidates(["sta"])
 
-    assert lines[0].startswith("status\tShow an endpoint")
+    assert lines[0].startswith("status\tShow why an endpoint is")
     assert lines[-1] == ":4"
 
 
