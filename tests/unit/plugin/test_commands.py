@@ -54,8 +54,11 @@ def test_a_missing_kubeconfig_is_said_in_one_line(command: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        ("sleep", ("spec.autoscaling.minReplicas is 0", "`kubectl msd suspend small`")),
-        ("wake", ("`kubectl msd chat small hello`", "`kubectl msd resume small`")),
+        ("sleep", ("spec.autoscaling.minReplicas is 0", "`kubectl msd suspend small -n models`")),
+        (
+            "wake",
+            ("`kubectl msd chat small hello -n models`", "`kubectl msd resume small -n models`"),
+        ),
     ],
 )
 def test_what_the_operator_does_itself_is_explained(command: str, parts: tuple[str, str]) -> None:

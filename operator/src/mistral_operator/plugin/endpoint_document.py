@@ -25,7 +25,7 @@ def endpoint_document(endpoint: Endpoint, notes: Sequence[str]) -> dict[str, Any
         "replicas": _replicas(endpoint.replicas),
         "activator": endpoint.activator,
         "events": _events(endpoint.happenings),
-        "whatToDo": next_steps(endpoint),
+        "whatToDo": [one.line for one in next_steps(endpoint)],
         "notShown": list(notes),
     }
 

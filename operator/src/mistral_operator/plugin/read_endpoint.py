@@ -32,7 +32,9 @@ async def resource_of(reader: Reader, key: Key) -> Mapping[str, Any]:
     """
     body, unread = await reader.find(RESOURCE, key.namespace, key.name)
     if body is None:
-        reason = unread or "it does not exist; `kubectl get msd` lists those of the namespace"
+        reason = unread or (
+            f"it does not exist; `kubectl get msd -n {key.namespace}` lists those of the namespace"
+        )
         raise EndpointMissing(f"{names.KIND} {key.name} in namespace {key.namespace}: {reason}")
     return body
 
