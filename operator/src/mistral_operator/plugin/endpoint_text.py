@@ -60,6 +60,8 @@ def _summary(endpoint: Endpoint, now: str) -> Iterator[tuple[str, str]]:
         yield "Spec", "this program cannot read it: install the program of the operator's version"
     else:
         yield from _desired(spec)
+    if endpoint.edit is not None:
+        yield "Edited", f"{age(endpoint.edit.time, now)} ago, by {endpoint.edit.program}"
     yield "URL", status.url or ""
     yield "Replicas", _counts(endpoint)
     yield from _running(endpoint, now)
