@@ -8,21 +8,12 @@ import pytest_asyncio
 
 from fault_api import Api
 from mistral_dev.cluster import Cluster
+from mistral_dev.resource_definitions import until_established
 from mistral_dev.settings import Profile
 from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.yaml_documents import to_yaml
-from resource_definitions import until_established
 
 _ROW = "row of the table of faults"
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs `--exhaustive`."""
-    if config.getoption("--exhaustive"):
-        return
-    left_out = [one for one in items if one.get_closest_marker("exhaustive")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [one for one in items if one not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
