@@ -308,8 +308,14 @@ def _with_metadata(body: Object, **fields: Any) -> Object:
 
 def _sent(owned: Owned, kind: Kind) -> Object:
     managers = [
-        {"manager": one.name, "operation": one.operation, "subresource": one.subresource}
-        for one in owned.managers
+        {
+            "manager": one.name,
+            "operation": one.operation,
+            "subresource": one.subresource,
+            "time": owned.body.get("metadata", {}).get("creationTimestamp"),
+            "fieldsV1": {f"f:{path[0]}": {} for path in paths},
+        }
+        for one, paths in owned.managers.items()
     ]
     body = {"apiVersion": kind.api_version, "kind": kind.kind, **owned.body}
     return _with_metadata(body, managedFields=managers)

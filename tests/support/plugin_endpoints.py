@@ -12,6 +12,7 @@ from builders import (
 )
 from mistral_operator.api import AutoscalingStatus, Oom, Status
 from mistral_operator.plugin.endpoint import Endpoint, Happening, Replica
+from mistral_operator.plugin.last_edit import Edit
 from mistral_operator.status import StatusInput, report
 from operator_cluster_situations import CLUSTER_SITUATIONS
 from operator_pod_situations import POD_SITUATIONS
@@ -158,7 +159,11 @@ def _scaling() -> StatusInput:
 SPECIAL: list[tuple[str, Endpoint, tuple[str, ...]]] = [
     (
         "a serving endpoint with Events, of a user who may not read nodes",
-        endpoint(with_signals(READY, small_1=SERVING), happenings=EVENTS),
+        endpoint(
+            with_signals(READY, small_1=SERVING),
+            happenings=EVENTS,
+            edit=Edit("2026-03-01T11:55:00Z", "kubectl-edit"),
+        ),
         ("cannot get nodes: ask an administrator to allow it",),
     ),
     ("autoscaling between zero and four replicas", endpoint(_scaling(), activator=True), ()),

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from mistral_dev.cli import main as mistral_dev
 from mistral_operator.cli import main as mistral_operator
+from mistral_operator.plugin.commands import msd
 from mistral_server.cli.main import cli as mistral_server
 
 
@@ -25,6 +26,7 @@ GROUPS = {
         "mistral-operator": mistral_operator,
         "mistral-server": mistral_server,
         "mistral_dev": mistral_dev,
+        "kubectl msd": msd,
     }.items()
     for path, group in groups(main, name)
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -176,7 +177,8 @@ class Cluster:
 
     def environment(self) -> dict[str, str]:
         """Return the variables with which programs find this cluster."""
-        path = os.pathsep.join((tools.search_path(), os.environ.get("PATH", os.defpath)))
+        plugin = str(Path(sys.executable).parent)  # kubectl finds `kubectl-msd` by the PATH
+        path = os.pathsep.join((tools.search_path(), plugin, os.environ.get("PATH", os.defpath)))
         variables = {"KUBECONFIG": str(self.kubeconfig), "PATH": path}
         if self._is_node:
             variables["CONTAINERD_ADDRESS"] = str(self.layout.containerd_socket)

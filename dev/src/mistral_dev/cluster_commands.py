@@ -102,12 +102,7 @@ def run(name: str, command: tuple[str, ...]) -> None:
 
     kubectl, helm and ctr are set up for the cluster.
     """
-    local = Cluster(name)
-    if not local.exists() or (local.netns and not namespace_path(local.netns).exists()):
-        raise UsageError(
-            f"The cluster {name} does not run. "
-            f"Start it with `python -m mistral_dev cluster up --name {name}`."
-        )
+    local = _running(name)
     toolsets.ensure({command[0]} & {*toolsets.ALL_TOOLS})
     environment = {**os.environ, **local.environment()}
     argv = local.inside(command)
@@ -118,5 +113,15 @@ def run(name: str, command: tuple[str, ...]) -> None:
 @NAME
 def env(name: str) -> None:
     """Print variables for `eval` in a shell."""
-    for variable, value in Cluster(name).environment().items():
+    for variable, value in _running(name).environment().items():
         click.echo(f"export {variable}={shlex.quote(value)}")
+
+
+def _running(name: str) -> Cluster:
+    local = Cluster(name)
+    if not local.exists() or (local.netns and not namespace_path(local.netns).exists()):
+        raise UsageError(
+            f"The cluster {name} does not run. "
+            f"Start it with `python -m mistral_dev cluster up --name {name}`."
+        )
+    return local

@@ -1,4 +1,4 @@
-"""The command of docs/gate.md that sums up who called counts lines of requests, and no others."""
+"""The commands of docs/gate.md for logs count and show lines of requests, and no others."""
 
 import logging
 import re
@@ -25,13 +25,17 @@ ENGINE = (
 """Lines of the engine, some of which are JSON themselves."""
 
 
-def commands() -> list[str]:
-    """Return the programs for jq in docs/gate.md."""
+def command(options: str) -> str:
+    """Return the program in docs/gate.md for jq with some options."""
     text = (CHECKOUT / "docs" / "gate.md").read_text()
-    return re.findall(r"^ {4}\$ kubectl logs [^|]+\| jq -sR '([^']+)'$", text, re.MULTILINE)
+    pattern = rf"^ {{4}}\$ kubectl logs [^|]+\| jq {options} '([^']+)'$"
+    (program,) = re.findall(pattern, text, re.MULTILINE)
+    return str(program)
 
 
-def request_line(client: str | None, tokens: int | None) -> RequestLine:
+def request_line(
+    client: str | None, tokens: int | None, result: str = "2xx", milliseconds: float = 1.0
+) -> RequestLine:
     """Return the line of a request."""
     return RequestLine(
         client=client,
@@ -40,8 +44,8 @@ def request_line(client: str | None, tokens: int | None) -> RequestLine:
         method="POST",
         path="/v1/chat/completions",
         status=200,
-        result="2xx",
-        milliseconds=1.0,
+        result=result,
+        milliseconds=milliseconds,
         first_token_milliseconds=None,
         prompt_tokens=tokens,
         completion_tokens=tokens,
@@ -77,10 +81,35 @@ def test_the_command_counts_the_requests_of_each_client_whatever_else_is_logged(
             file.write(others(kind))
             requests.write(request_line(client, tokens))
 
-    (program,) = commands()
-
-    assert jq.compile(program).input_value(log.read_text()).first() == [
+    assert jq.compile(command("-sR")).input_value(log.read_text()).first() == [
         {"client": None, "requests": 1, "tokens": 0},
         {"client": "team-a", "requests": 2, "tokens": 97},
         {"client": "team-b", "requests": 1, "tokens": 3},
+    ]
+
+
+@pytest.mark.parametrize("kind", [None, "Text", "JSON"])
+def test_the_command_shows_the_requests_that_failed_or_were_slow(
+    tmp_path: Path, kind: Literal["Text", "JSON"] | None
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb", buffering=0) as file:
+        requests = RequestLog(OPEN_PATHS, file.fileno())
+        for client, result, milliseconds in (
+            ("fine", "2xx", 29_000.0),
+            ("failed", "5xx", 3.0),
+            ("cut", "cut", 4.0),
+            ("slow", "2xx", 31_000.0),
+            ("rejected", "4xx", 1.0),
+        ):
+            file.write(others(kind))
+            requests.write(request_line(client, 7, result, milliseconds))
+
+    program = jq.compile(command("-cR"))
+    shown = [one for line in log.read_text().split("\n") for one in program.input_value(line)]
+
+    assert [(one["client"], one["result"], one["milliseconds"]) for one in shown] == [
+        ("failed", "5xx", 3.0),
+        ("cut", "cut", 4.0),
+        ("slow", "2xx", 31_000.0),
     ]

@@ -190,6 +190,20 @@ async def test_what_kubectl_reports_is_the_error(
             pass
 
 
+async def test_the_cause_is_not_hidden_by_what_kubectl_logs_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = 'E1201 04:30:06.256476 400 memcache.go:265] "Unhandled Error" err="metrics.k8s.io"\n'
+    script = f"import sys; sys.exit({noise * 3!r} + 'error: no pod is ready')"
+    fake_kubectl(tmp_path, monkeypatch, script)
+
+    with pytest.raises(ForwardFailed) as caught:
+        async with forwarded(Access(), TARGET):
+            pass
+
+    assert str(caught.value) == "kubectl port-forward failed: error: no pod is ready"
+
+
 async def test_without_kubectl_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 

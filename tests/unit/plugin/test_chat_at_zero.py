@@ -166,7 +166,10 @@ def test_a_replica_gets_the_request_once_it_is_ready(
 UNREACHABLE: dict[str, tuple[FakeApiServer, str]] = {
     "suspended": (
         cluster("Suspended", spec={"suspend": True}),
-        "small is suspended, and nothing answers: `kubectl msd resume small` starts its replicas",
+        (
+            "small is suspended, and nothing answers: `kubectl msd resume small -n models` starts"
+            " its replicas"
+        ),
     ),
     "its slices may not be read": (
         cluster("Asleep", ADDRESS, without="endpointslices"),

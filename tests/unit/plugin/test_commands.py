@@ -54,8 +54,11 @@ def test_a_missing_kubeconfig_is_said_in_one_line(command: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        ("sleep", ("spec.autoscaling.minReplicas is 0", "`kubectl msd suspend small`")),
-        ("wake", ("`kubectl msd chat small hello`", "`kubectl msd resume small`")),
+        ("sleep", ("spec.autoscaling.minReplicas is 0", "`kubectl msd suspend small -n models`")),
+        (
+            "wake",
+            ("`kubectl msd chat small hello -n models`", "`kubectl msd resume small -n models`"),
+        ),
     ],
 )
 def test_what_the_operator_does_itself_is_explained(command: str, parts: tuple[str, str]) -> None:
@@ -90,7 +93,7 @@ def test_an_unknown_context_is_said_in_one_line(tmp_path: Path) -> None:
 def test_commands_are_completed_in_the_format_of_kubectl() -> None:
     lines = candidates(["sta"])
 
-    assert lines[0].startswith("status\tShow an endpoint")
+    assert lines[0].startswith("status\tShow why an endpoint is")
     assert lines[-1] == ":4"
 
 

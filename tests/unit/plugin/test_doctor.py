@@ -121,7 +121,16 @@ async def test_a_user_without_any_right_learns_of_no_mistake() -> None:
 BEFORE = {name: one for name, one in healthy("").items() if name not in INSTALLATION}
 CONCLUSIONS = {
     "all is read": (None, [], "no problems found"),
-    "nothing is installed": (BEFORE, [], "no problems found; the operator is not installed"),
+    "another namespace has the endpoints": (
+        {name: one for name, one in healthy(now_text()).items() if name != "resource"},
+        [],
+        "no problems found; namespace models has no endpoints",
+    ),
+    "nothing is installed": (
+        BEFORE,
+        [],
+        "no problems found; namespace models has no endpoints; the operator is not installed",
+    ),
     "a tenant sees endpoints": (
         None,
         ["customresourcedefinitions", "deployments"],
@@ -130,12 +139,18 @@ CONCLUSIONS = {
     "a tenant before the first endpoint": (
         BEFORE,
         ["customresourcedefinitions"],
-        "no problems found in what you may read; whether the operator is installed is not known",
+        (
+            "no problems found in what you may read; namespace models has no endpoints; whether the"
+            " operator is installed is not known"
+        ),
     ),
     "the operator may not be looked for": (
         BEFORE,
         ["deployments"],
-        "no problems found in what you may read; whether the operator is installed is not known",
+        (
+            "no problems found in what you may read; namespace models has no endpoints; whether the"
+            " operator is installed is not known"
+        ),
     ),
     "no right at all": (
         None,

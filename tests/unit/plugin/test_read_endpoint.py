@@ -74,6 +74,18 @@ async def test_an_endpoint_has_its_pods_with_node_and_signals() -> None:
     assert endpoint.reason == "Ready"
 
 
+async def test_an_endpoint_has_the_last_edit_of_its_spec() -> None:
+    body = resource_body({"replicas": 1})
+    server = serving(endpoint_objects() | {"resource": (kinds.RESOURCE, body)})
+
+    endpoint, _ = await read(with_signals(server))
+
+    assert endpoint_document(endpoint, ())["edited"] == {
+        "time": NOW,
+        "program": "kubectl-create",
+    }
+
+
 async def test_events_are_the_newest_first() -> None:
     server = with_signals(serving(endpoint_objects()))
     uid = server.objects.get(kinds.RESOURCE, Key(NAMESPACE, NAME))["metadata"]["uid"]

@@ -52,7 +52,8 @@ async def restart(reader: Reader, key: Key, now: str) -> str:
     labels = {} if deployment is None else deployment["metadata"].get("labels") or {}
     if deployment is None or names.owner_of(labels) != key.name:
         raise EndpointMissing(
-            f"{endpoint} has no Deployment yet: see `kubectl msd status {key.name}`"
+            f"{endpoint} has no Deployment yet: see `kubectl msd status {key.name}"
+            f" -n {key.namespace}`"
         )
     if (deployment.get("spec") or {}).get("replicas") == 0:
         return f"{key.name}: nothing to restart: its Deployment has 0 replicas"

@@ -15,7 +15,10 @@ from mistral_operator.plugin.session import Access, in_cluster
 @name_argument
 @cluster_options
 def restart(name: str, **access: str | None) -> None:
-    """Replace all pods, one at a time, as `kubectl rollout restart` of the Deployment does."""
+    """Replace all pods of an endpoint, one at a time.
+
+    It does what `kubectl rollout restart` of the Deployment does.
+    """
 
     async def act(reader: Reader, namespace: str) -> str:
         return await restart_pods(reader, Key(namespace, name), now_text())

@@ -50,7 +50,10 @@ def chat(
     max_tokens: int | None,
     **access: str | None,
 ) -> None:
-    """Chat with an endpoint, by a port that kubectl forwards; without a message line by line."""
+    """Chat with an endpoint by a port that kubectl forwards.
+
+    Without a message, it prompts for messages until Ctrl-D.
+    """
     chosen = Access(**access)
 
     async def talk(reader: Reader, namespace: str) -> None:

@@ -54,8 +54,8 @@ async def target_of(reader: Reader, key: Key, body: Body, spec: Spec) -> Target:
     """
     if spec.suspend:
         raise Unreachable(
-            f"{key.name} is suspended, and nothing answers: `kubectl msd resume {key.name}` starts"
-            " its replicas"
+            f"{key.name} is suspended, and nothing answers: `kubectl msd resume {key.name}"
+            f" -n {key.namespace}` starts its replicas"
         )
     why, idle = _why_not_ready(key, body)
     service = Target(key.namespace, f"service/{key.name}", HTTP_PORT, cause=why)

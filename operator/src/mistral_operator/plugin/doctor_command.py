@@ -16,10 +16,11 @@ from mistral_server.contract.lenient import printable
 )
 @cluster_options
 def doctor(operator_namespace: str | None, **access: str | None) -> None:
-    """Find what keeps endpoints of a namespace from working, before and after an installation.
+    """Find what keeps the endpoints of a namespace from working.
 
-    Prints a line for each problem, with its object and a remedy. Exits with 1 if there is any, or
-    if the endpoints of the namespace may not be read.
+    Before an installation it checks nodes and namespace for the recommended deployment. Prints a
+    line for each problem, with its object and a remedy. Exits with 1 if there is any, or if the
+    endpoints of the namespace may not be read.
     """
 
     async def read(reader: Reader, namespace: str) -> tuple[Snapshot, list[str]]:

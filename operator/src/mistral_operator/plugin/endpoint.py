@@ -10,6 +10,7 @@ from typing import Any
 from mistral_operator.api import Condition, ConditionType, Status
 from mistral_operator.api.spec import Spec
 from mistral_operator.kube.objects import Body
+from mistral_operator.plugin.last_edit import Edit
 from mistral_operator.watch.facts import PodFacts
 from mistral_operator.watch.pod_events import last_seen
 from mistral_server.contract import SignalDocument
@@ -94,6 +95,8 @@ class Endpoint:
     activator: bool | None = False
     """Whether its Service leads to the activator; None if that may not be read."""
     terminating: bool = False
+    edit: Edit | None = None
+    """The last edit of its spec; None if it is not known."""
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """Return a condition."""

@@ -17,6 +17,7 @@ def endpoint_document(endpoint: Endpoint, notes: Sequence[str]) -> dict[str, Any
         "name": endpoint.name,
         "namespace": endpoint.namespace,
         "generation": endpoint.generation,
+        "edited": endpoint.edit and endpoint.edit._asdict(),
         "model": None if spec is None else spec.model.id,
         "gpusPerReplica": (
             None if spec is None or spec.device == "cpu" else spec.engine.tensor_parallel_size
@@ -25,7 +26,7 @@ def endpoint_document(endpoint: Endpoint, notes: Sequence[str]) -> dict[str, Any
         "replicas": _replicas(endpoint.replicas),
         "activator": endpoint.activator,
         "events": _events(endpoint.happenings),
-        "whatToDo": next_steps(endpoint),
+        "whatToDo": [one.line for one in next_steps(endpoint)],
         "notShown": list(notes),
     }
 

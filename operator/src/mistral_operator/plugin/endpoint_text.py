@@ -9,7 +9,7 @@ from mistral_operator.api.status import CompiledCode
 from mistral_operator.kube.plurals import counted
 from mistral_operator.plugin.columns import age, fields, paragraphs, table
 from mistral_operator.plugin.endpoint import Endpoint, Replica
-from mistral_operator.plugin.next_steps import next_steps
+from mistral_operator.plugin.next_steps import Step, next_steps
 
 _GB = 10**9
 _EVENTS = 10
@@ -36,7 +36,7 @@ def endpoint_text(endpoint: Endpoint, notes: Sequence[str], now: str) -> str:
     lines += _section("Replicas", _replicas(endpoint.replicas, now))
     lines += _section("Memory failures", list(_memory(endpoint, now)))
     lines += _section("Events", _events(endpoint, now))
-    lines += _section("What to do", paragraphs(next_steps(endpoint)))
+    lines += _section("What to do", _steps(next_steps(endpoint)))
     lines += _section("Not shown", paragraphs(notes))
     return "\n".join(lines)
 
@@ -60,6 +60,8 @@ def _summary(endpoint: Endpoint, now: str) -> Iterator[tuple[str, str]]:
         yield "Spec", "this program cannot read it: install the program of the operator's version"
     else:
         yield from _desired(spec)
+    if endpoint.edit is not None:
+        yield "Edited", f"{age(endpoint.edit.time, now)} ago, by {endpoint.edit.program}"
     yield "URL", status.url or ""
     yield "Replicas", _counts(endpoint)
     yield from _running(endpoint, now)
@@ -216,6 +218,17 @@ def _events(endpoint: Endpoint, now: str) -> list[str]:
         ("AGE", "TYPE", "REASON", "MESSAGE"),
         [(_when(one.time, one.count, now), one.type, one.reason, one.message) for one in shown],
     )
+
+
+def _steps(steps: Sequence[Step]) -> list[str]:
+    """Return the lines of steps; a command is not wrapped, so that it can be copied."""
+    return [line for one in steps for line in _step(one)]
+
+
+def _step(step: Step) -> list[str]:
+    if not step.command:
+        return paragraphs([step.text])
+    return [*paragraphs([f"{step.text}:"]), f"    {step.command}"]
 
 
 def _when(time: str, count: int, now: str) -> str:

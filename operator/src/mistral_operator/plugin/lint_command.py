@@ -19,10 +19,10 @@ _ANY_INSTALLATION = RenderContext(server_image="")
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.File(encoding="utf-8"))
 def lint(files: tuple[IO[str], ...]) -> None:
-    """Check resource files as strictly as the API server and the operator, without a cluster.
+    """Check resource files as strictly as API server and operator do.
 
-    It also finds fields that do not exist; - is stdin. Notes say what the administrator of the
-    installation has to allow. Exits with 1 if a file is invalid.
+    It needs no cluster, and also finds fields that do not exist; - is stdin. Notes say what the
+    administrator of the installation has to allow. Exits with 1 if a file is invalid.
     """
     total, problems, notes = 0, list[str](), list[str]()
 

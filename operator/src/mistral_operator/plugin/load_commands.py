@@ -28,7 +28,7 @@ from mistral_server.contract.lenient import printable
 )
 @cluster_options
 def top(name: str, seconds: float, **access: str | None) -> None:
-    """Show the load of each replica: requests, tokens per second, KV cache.
+    """Show requests, tokens per second and KV cache of each replica.
 
     Exits with 1 if the load of no replica could be read.
     """
@@ -61,10 +61,10 @@ def top(name: str, seconds: float, **access: str | None) -> None:
 def logs(
     name: str, follow: bool, previous: bool, tail: int, timestamps: bool, **access: str | None
 ) -> None:
-    """Print the logs of all containers of all replicas, in the order of time.
+    """Print the logs of all replicas, in the order of time.
 
-    With --follow, lines come as they are written, also from pods that start later. Exits with 1 if
-    there is no log, or none that could be read.
+    All containers of their pods are included. With --follow, lines come as they are written, also
+    from pods that start later. Exits with 1 if there is no log, or none that could be read.
     """
     if follow and previous:
         raise click.UsageError("a run that has ended cannot be followed: remove -f or -p")

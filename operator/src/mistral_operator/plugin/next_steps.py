@@ -3,17 +3,42 @@
 docs/status.md has the same advice with its causes.
 """
 
+from typing import NamedTuple
+
 from mistral_operator.api import Reason
 from mistral_operator.plugin.endpoint import Endpoint
 
-_SEE_PODS = "kubectl describe pod -l inference.mistral-small.io/deployment={name}"
+
+class Step(NamedTuple):
+    """What to do next."""
+
+    text: str
+    command: str = ""
+    """A command that does it, as a shell takes it; empty if there is none."""
+
+    @property
+    def line(self) -> str:
+        """Both in one line."""
+        return f"{self.text}: {self.command}" if self.command else self.text
+
+
+_COMMANDS: dict[str, str] = {
+    Reason.READY: "kubectl msd chat {name} -n {namespace}",
+    Reason.SUSPENDED: "kubectl msd resume {name} -n {namespace}",
+    Reason.ASLEEP: "kubectl msd chat {name} -n {namespace}",
+    Reason.CREATING: (
+        "kubectl describe pod -n {namespace} -l inference.mistral-small.io/deployment={name}"
+    ),
+    Reason.SERVER_FAILED: "kubectl msd logs {name} -n {namespace} --previous",
+}
+"""For reasons whose step has a command. Each names the namespace: the user's may be another."""
 
 STEPS: dict[str, str] = {
-    Reason.READY: "nothing; to try it: kubectl msd chat {name}",
-    Reason.SUSPENDED: "to start it: kubectl msd resume {name}",
-    Reason.ASLEEP: "nothing: the next request starts a replica, such as: kubectl msd chat {name}",
+    Reason.READY: "nothing; to try it",
+    Reason.SUSPENDED: "to start it",
+    Reason.ASLEEP: "nothing: the next request starts a replica, such as",
     Reason.SCALED_TO_ZERO: "to start it, raise spec.replicas",
-    Reason.CREATING: ("wait; if it takes minutes, see why the pods are not created: " + _SEE_PODS),
+    Reason.CREATING: "wait; if it takes minutes, see what holds up the pods",
     Reason.FETCHING: "wait; spec.cache keeps the model for the next pod",
     Reason.FETCH_FAILED: (
         "correct what the message names: token, license, repository, revision or network"
@@ -49,8 +74,7 @@ STEPS: dict[str, str] = {
         "correct the image that the message names, or spec.pod.imagePullSecrets"
     ),
     Reason.SERVER_FAILED: (
-        "follow the message, which has the report of the server; its log has the rest:"
-        " kubectl msd logs {name} --previous"
+        "follow the message, which has the report of the server; its log has the rest"
     ),
     Reason.CRASH_LOOP: "follow the message; then edit the spec, or suspend and resume it",
 }
@@ -66,21 +90,25 @@ _OLD_STATUS = (
 )
 
 
-def next_steps(endpoint: Endpoint) -> list[str]:
+def next_steps(endpoint: Endpoint) -> list[Step]:
     """Return what to do, most important first."""
     if endpoint.terminating:
-        return ["nothing: the resource is being deleted, and its children with it"]
+        return [Step("nothing: the resource is being deleted, and its children with it")]
     if not endpoint.status.conditions:
-        return [_NO_STATUS.format(namespace=endpoint.namespace)]
+        return [Step(_NO_STATUS.format(namespace=endpoint.namespace))]
     steps = []
     if (endpoint.status.observed_generation or 0) < endpoint.generation:
-        steps.append(_OLD_STATUS)
+        steps.append(Step(_OLD_STATUS))
     change = endpoint.status.oom and endpoint.status.oom.recommendation
     if change:
-        steps.append(
-            f"against memory failures, set {change.setting} to {change.after}: {change.reason}"
-        )
-    step = STEPS.get(endpoint.reason, "follow the message of Ready")
-    if not (steps and step.startswith("nothing")):
-        steps.append(step.format(name=endpoint.name))
+        text = f"against memory failures, set {change.setting} to {change.after}: {change.reason}"
+        steps.append(Step(text))
+    text = STEPS.get(endpoint.reason, "follow the message of Ready")
+    if not (steps and text.startswith("nothing")):
+        steps.append(Step(text, _command(endpoint)))
     return steps
+
+
+def _command(endpoint: Endpoint) -> str:
+    command = _COMMANDS.get(endpoint.reason, "")
+    return command.format(name=endpoint.name, namespace=endpoint.namespace)

@@ -47,8 +47,14 @@ def _names(context: click.Context, _: click.Parameter, unfinished: str) -> list[
         return [str(one["metadata"]["name"]) for one in listed]
 
     try:
-        access = Access(**{name: context.params.get(name) for name in _ACCESS})
+        access = Access(**{name: _chosen(context, name) for name in _ACCESS})
         names = in_cluster(access, read)
     except click.ClickException:
         return []
     return [CompletionItem(name) for name in names if name.startswith(unfinished)]
+
+
+def _chosen(context: click.Context, name: str) -> str | None:
+    """Return an option of a command line that is not complete: after the command, or before."""
+    before = context.parent.params if context.parent else {}
+    return context.params.get(name) or before.get(name)

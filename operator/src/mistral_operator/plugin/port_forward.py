@@ -69,7 +69,13 @@ async def _port(process: asyncio.subprocess.Process) -> int:
             async for line in process.stdout:
                 if match := _FORWARDING.match(line):
                     return int(match[1])
-            reason = printable((await process.stderr.read()).decode(errors="replace").strip())
+            reason = _last_line((await process.stderr.read()).decode(errors="replace"))
     except TimeoutError:
         reason = f"it did not answer in {_START_SECONDS} seconds"
     raise ForwardFailed(f"kubectl port-forward failed: {reason}")
+
+
+def _last_line(text: str) -> str:
+    """Return the error of kubectl, which logs each API group that does not answer before it."""
+    lines = [line for line in map(str.strip, text.split("\n")) if line]
+    return printable(lines[-1]) if lines else "it says no reason"

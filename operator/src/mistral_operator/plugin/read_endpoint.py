@@ -13,6 +13,7 @@ from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.kinds import ENDPOINT_SLICE, NODE, POD, RESOURCE
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.plugin.endpoint import Endpoint, Happening, Replica, happening
+from mistral_operator.plugin.last_edit import last_edit
 from mistral_operator.plugin.read_signals import read_signals
 from mistral_operator.plugin.reader import Reader
 from mistral_operator.watch.facts import pod_facts
@@ -32,7 +33,9 @@ async def resource_of(reader: Reader, key: Key) -> Mapping[str, Any]:
     """
     body, unread = await reader.find(RESOURCE, key.namespace, key.name)
     if body is None:
-        reason = unread or "it does not exist; `kubectl get msd` lists those of the namespace"
+        reason = unread or (
+            f"it does not exist; `kubectl get msd -n {key.namespace}` lists those of the namespace"
+        )
         raise EndpointMissing(f"{names.KIND} {key.name} in namespace {key.namespace}: {reason}")
     return body
 
@@ -62,6 +65,7 @@ async def read_endpoint(reader: Reader, key: Key) -> Endpoint:
         happenings=None if events is None else _newest_first(events),
         activator=activator,
         terminating="deletionTimestamp" in metadata,
+        edit=last_edit(body),
     )
 
 

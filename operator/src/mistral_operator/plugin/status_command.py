@@ -20,7 +20,10 @@ from mistral_operator.plugin.session import Access, in_cluster
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Format.")
 @cluster_options
 def status(name: str, output: str, **access: str | None) -> None:
-    """Show an endpoint: why it is as it is, its replicas, its Events, what to do."""
+    """Show why an endpoint is as it is, and what to do.
+
+    It also shows the endpoint's replicas, memory failures and Events.
+    """
 
     async def read(reader: Reader, namespace: str) -> tuple[Endpoint, list[str]]:
         return await read_endpoint(reader, Key(namespace, name)), reader.notes

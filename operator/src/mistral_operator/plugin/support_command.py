@@ -31,7 +31,7 @@ from mistral_operator.plugin.support import Collector, write_archive
 )
 @cluster_options
 def support(name: str, output: Path, lines: int, **access: str | None) -> None:
-    """Collect what helps others to understand an endpoint, without Secrets, in an archive.
+    """Collect what others need to help, without Secrets, in an archive.
 
     It has the resource, its children, pods, nodes, Events, logs, signals and metrics. Neither
     Secrets nor ConfigMaps are read, and values of environment variables are left out.

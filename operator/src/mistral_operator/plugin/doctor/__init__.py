@@ -68,6 +68,8 @@ def all_clear(snapshot: Snapshot, notes: Collection[str]) -> str:
     scope = " in what you may read" if notes else ""
     if snapshot.resources is None:
         scope += f"; the endpoints of namespace {snapshot.namespace} could not be read"
+    elif not snapshot.resources:
+        scope += f"; namespace {snapshot.namespace} has no endpoints"
     installed = {
         True: "",
         False: "; the operator is not installed",
