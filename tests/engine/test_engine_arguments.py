@@ -19,6 +19,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "context": {"engine": {"context_length": 32768}},
     "sizes": {"engine": {"max_sequences": 64, "max_batched_tokens": 8192}},
     "memory": {"engine": {"gpu_memory_utilization": 0.95, "kv_cache_dtype": "fp8"}},
+    "speculation": {"engine": {"speculation": {"tokens": 6, "lookup_max": 8}}},
+    "a copy of the cache": {"engine": {"kv_offload_bytes": 1536 * 2**20}},
     "bytes": {"engine": {"kv_cache_memory_bytes": 67108864}},
     "no images": {"engine": {"images_per_prompt": 0}},
     "no tools": {"engine": {"tools": False}},
@@ -106,6 +108,13 @@ def test_vllm_understands_what_we_mean(answers: dict[str, Parsed]) -> None:
     assert values["shutdown_timeout"] == 120
     assert values["api_server_count"] == 1
     assert answers["temperature"].namespace["override_generation_config"] == {"temperature": 0.15}
+    assert answers["speculation"].namespace["speculative_config"] == {
+        "method": "ngram",
+        "num_speculative_tokens": 6,
+        "prompt_lookup_min": 2,
+        "prompt_lookup_max": 8,
+    }
+    assert answers["a copy of the cache"].namespace["kv_offloading_size"] == 1.5
     assert answers["domains"].namespace["allowed_media_domains"] == [
         "images.example.com",
         "b.example",

@@ -25,6 +25,9 @@ BOOT_SECONDS = 300.0
 TAPPED = str(Path(__file__).with_name("tapped"))
 """Holds the program `engine_tap`."""
 
+UNCOMPILED = str(Path(__file__).with_name("uncompiled"))
+"""Holds what n-grams need of numba."""
+
 PROMPT = "You are {name}. Today is {today}."
 
 StartServer = Callable[..., RunningServer]
@@ -57,13 +60,23 @@ def engine_settings(directory: Path, **changes: Any) -> ServerSettings:
 
 
 def server_at(
-    directory: Path, program: str = "mistral_server", **changes: Any
+    directory: Path,
+    program: str = "mistral_server",
+    packages: tuple[str, ...] = (TAPPED,),
+    **changes: Any,
 ) -> AbstractContextManager[RunningServer]:
-    """Return a server below a directory, with changed settings and a cache of its own."""
+    """Return a server below a directory, with a cache of its own.
+
+    Args:
+        directory: for its files.
+        program: module that runs it.
+        packages: folders with further modules of the engine.
+        changes: of its settings.
+    """
     python = str(engine.engine() / "bin" / "python")
     environment = {
         **engine.environment(),
-        "PYTHONPATH": os.pathsep.join([engine.environment()["PYTHONPATH"], TAPPED]),
+        "PYTHONPATH": os.pathsep.join([engine.environment()["PYTHONPATH"], *packages]),
         model_registry.LEARNED_ENV: str(marked_model_info(directory)),
         "VLLM_CACHE_ROOT": str(directory / "cache"),
     }

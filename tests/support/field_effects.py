@@ -122,6 +122,7 @@ BASES: dict[str, Object] = {
     },
     "model.quantization": {"model": {"format": "huggingface"}},
     "autoscaling.keda.prometheus": {"autoscaling": {"minReplicas": 1, "keda": {}}},
+    "engine.speculation": {"engine": {"speculation": {"tokens": 8}}},
     "device": {"engine": {"kvCache": {"memory": "4Gi"}}},
     "systemPrompt.source": {"systemPrompt": {"source": "None", "configMap": None}},
     "network.callers[0].ipBlock": {"network": {"callers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
@@ -131,8 +132,8 @@ BASES: dict[str, Object] = {
 }
 """What the fields below a path need besides; None removes a field of EVERYTHING."""
 
-FIXED = {"pod.env[0].valueFrom.secretKeyRef.key"}
-"""Fields with one possible value: the name of the variable."""
+FIXED = {"engine.speculation.method", "pod.env[0].valueFrom.secretKeyRef.key"}
+"""Fields with one possible value: the only method, and the name of the variable."""
 
 VALUES: dict[str, Any] = {
     "logs.requests": False,

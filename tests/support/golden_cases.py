@@ -153,6 +153,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model": {"dtype": "float32", "randomWeights": True, "source": FROM_CLAIM},
         "engine": {"kvCache": {"memory": "64Mi"}, "contextLength": 2048},
     },
+    "speedups": {
+        "engine": {
+            "speculation": {"tokens": 6, "lookupMin": 3, "lookupMax": 8},
+            "kvOffload": {"size": "16Gi"},
+        },
+    },
     "tuned": {
         "engine": {
             "tensorParallelSize": 4,

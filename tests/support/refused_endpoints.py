@@ -35,6 +35,51 @@ ENDPOINT_RULES: dict[str, tuple[dict[str, Any], str]] = {
         {"engine": {"contextLength": 4096}, "oom": {"minContextLength": 5000}},
         "spec.oom.minContextLength is greater than spec.engine.contextLength",
     ),
+    "a method of speculation that needs a draft model": (
+        {"engine": {"speculation": {"method": "EAGLE"}}},
+        "spec.engine.speculation.method must be NGram",
+    ),
+    "another spelling of the method": (
+        {"engine": {"speculation": {"method": "ngram_gpu"}}},
+        "spec.engine.speculation.method must be NGram",
+    ),
+    "a shortest n-gram above the longest": (
+        {"engine": {"speculation": {"lookupMin": 5}}},
+        "spec.engine.speculation.lookupMin is greater than lookupMax",
+    ),
+    "speculation with an argument that excludes it": (
+        {"engine": {"speculation": {}, "extraArgs": ["--async_scheduling"]}},
+        "spec.engine.speculation does not work with --async-scheduling",
+    ),
+    "an offloaded KV cache that is too small": (
+        {"engine": {"kvOffload": {"size": "512Mi"}}},
+        "spec.engine.kvOffload.size must be at least 1Gi",
+    ),
+    "an offloaded KV cache without a unit": (
+        {"engine": {"kvOffload": {"size": 17179869184}}},
+        "spec.engine.kvOffload.size: write it as a quoted quantity, such as 16Gi",
+    ),
+    "an offloaded KV cache on CPUs": (
+        {
+            "device": "cpu",
+            "engine": {"kvOffload": {"size": "2Gi"}, "kvCache": {"memory": "4Gi"}},
+        },
+        "spec.engine.kvOffload copies the KV cache of GPUs",
+    ),
+    "an offloaded KV cache that fills the memory": (
+        {
+            "engine": {"kvOffload": {"size": "16Gi"}},
+            "pod": {"resources": {"limits": {"memory": "23Gi"}}},
+        },
+        "set the limit to at least 8Gi more than kvOffload.size",
+    ),
+    "one that is larger than the memory, in bytes": (
+        {
+            "engine": {"kvOffload": {"size": "64Gi"}},
+            "pod": {"resources": {"limits": {"memory": 34359738368}}},
+        },
+        "set the limit to at least 8Gi more than kvOffload.size",
+    ),
     "a memory with another unit": (
         {"engine": {"kvCache": {"memory": "40GB"}}},
         "write it as a quoted quantity, such as 40Gi or 40G",

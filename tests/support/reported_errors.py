@@ -59,6 +59,30 @@ REPORTED = {
             ),
         ),
     ),
+    "an image with too many pixels": (
+        vllm(
+            "Image dimensions 12000x12000 (144000000 pixels) exceed the maximum of 33554432 pixels."
+            " Set VLLM_MAX_IMAGE_PIXELS to increase this limit."
+        ),
+        BODY,
+        (
+            *(400, "limit_exceeded", "messages"),
+            "An image has more than 33554432 pixels: send a smaller one.",
+        ),
+    ),
+    "an image that Pillow does not open": (
+        vllm(
+            "Image size (900000000 pixels) exceeds limit of 178956970 pixels, could be"
+            " decompression bomb DOS attack.",
+            500,
+            "InternalServerError",
+        ),
+        BODY,
+        (
+            *(400, "limit_exceeded", "messages"),
+            "An image has far too many pixels: send a smaller one.",
+        ),
+    ),
     "too many images": (
         vllm("At most 2 image(s) may be provided in one prompt. (parameter=image)", param="image"),
         BODY,

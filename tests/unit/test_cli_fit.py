@@ -130,6 +130,19 @@ SOURCES = {
         {"engine": {"maxBatchedTokens": 16_384}},
         "  figures              computed for 16384 batched tokens from those measured with",
     ),
+    "speculation that was measured on one GPU": (
+        ("143771Mi",),
+        {"engine": {"tensorParallelSize": 1, "speculation": {}}},
+        "  figures              measured with vLLM 0.32\n",
+    ),
+    "speculation that was not measured on two": (
+        (H100,),
+        {"engine": {"speculation": {}}},
+        (
+            "  figures              computed for speculative decoding from those measured with vLLM"
+            " 0.32\n"
+        ),
+    ),
     "weights and a service that were not measured": (
         (H100,),
         {

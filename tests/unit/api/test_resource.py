@@ -1,6 +1,7 @@
 """The API's promises: what `spec: {}` means, what is ignored, and what an error names."""
 
 import copy
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -101,7 +102,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """What people rely on who write `spec: {}`. Changing a line changes running endpoints."""
 
-UNSET = {"autoscaling", "cache", "image"}
+UNSET = {"autoscaling", "cache", "engine.kv_offload", "engine.speculation", "image"}
 
 BAD: dict[str, tuple[Any, str]] = {
     "not a number": ({"engine": {"tensorParallelSize": "two"}}, "spec.engine.tensorParallelSize"),
@@ -120,6 +121,18 @@ BAD: dict[str, tuple[Any, str]] = {
     "a memory beyond every machine": (
         {"engine": {"kvCache": {"memory": "48Pi"}}},
         "spec.engine.kvCache.memory",
+    ),
+    "an offloaded cache beyond every machine": (
+        {"engine": {"kvOffload": {"size": "8Ei"}}},
+        "spec.engine.kvOffload.size",
+    ),
+    "an offloaded cache without a size": (
+        {"engine": {"kvOffload": {}}},
+        "spec.engine.kvOffload.size",
+    ),
+    "more proposed tokens than a step may have": (
+        {"engine": {"speculation": {"tokens": 17}}},
+        "spec.engine.speculation.tokens",
     ),
     "shared memory beyond every machine": ({"sharedMemory": "8Ei"}, "spec.sharedMemory"),
     "a cache beyond every disk": ({"cache": {"size": "8Ei"}}, "spec.cache.size"),
@@ -187,7 +200,7 @@ def test_a_missing_spec_is_an_empty_one() -> None:
 
 @pytest.mark.parametrize("field", sorted(UNSET))
 def test_unset_fields_stay_unset(field: str) -> None:
-    assert getattr(parse_spec({}), field) is None
+    assert attrgetter(field)(parse_spec({})) is None
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ OTHER: dict[str, object] = {
     "engine.media_domains": ["example.com"],
     "engine.kv_cache_dtype": "fp8",
     "engine.gpu_memory_utilization": 0.5,
+    "engine.speculation": {"tokens": 7},
     "engine.temperature": 0.5,
 }
 """Values that the other settings, which take 7, do not take."""
@@ -62,9 +63,12 @@ def server(**settings: Any) -> ServerSettings:
 
 def other(setting: str) -> ServerSettings:
     """Return the settings of a server with another value of one."""
-    group, name = setting.split(".")
+    group, *names = setting.split(".")
+    value: object = OTHER.get(setting, 7)
+    for name in reversed(names):
+        value = {name: value}
     try:
-        return server(**{group: {name: OTHER.get(setting, 7)}})
+        return server(**{group: value})
     except ValidationError as error:
         pytest.fail(
             f"OTHER in tests/unit/contract/test_setting_names.py has no valid value of"

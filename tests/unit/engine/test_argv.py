@@ -73,6 +73,18 @@ def test_minimal_settings_give_the_recommended_command_line() -> None:
             ["a.example", "b.example"],
             ["no-remote-media.invalid"],
         ),
+        ({"engine": {"kv_offload_bytes": 16 * 2**30}}, ["--kv-offloading-size=16.0"], []),
+        ({"engine": {"kv_offload_bytes": 1536 * 2**20}}, ["--kv-offloading-size=1.5"], []),
+        (
+            {"engine": {"speculation": {}}},
+            [
+                (
+                    '--speculative-config={"method":"ngram","num_speculative_tokens":4,'
+                    '"prompt_lookup_min":2,"prompt_lookup_max":4}'
+                )
+            ],
+            [],
+        ),
         ({"engine": {"gpu_memory_utilization": 0.9}}, ["--gpu-memory-utilization=0.9"], []),
         ({"engine": {"extra_args": ["--seed=7"]}}, ["--seed=7"], []),
         (

@@ -110,6 +110,19 @@ from mistral_operator.fit.cards import GIB
             id="half a GiB is missing",
         ),
         pytest.param(
+            at(0.95, ONE_GPU, gpu_memory_bytes=55_100 * 1024**2, speculation=True),
+            [
+                "set spec.engine.kvCache.dtype to fp8",
+                "set spec.engine.maxBatchedTokens to 2048",
+                "remove spec.engine.speculation",
+                "add --enforce-eager to spec.engine.extraArgs",
+                "set spec.engine.tensorParallelSize to 2",
+                "set spec.model.quantization to fp8",
+                "set spec.images.perPrompt to 0",
+            ],
+            id="half a GiB is missing with speculation",
+        ),
+        pytest.param(
             FitRequest(12 * GIB, tensor_parallel_size=2),
             [
                 (

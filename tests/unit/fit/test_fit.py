@@ -34,6 +34,8 @@ OF_0_32 = {
     "fit-auto-70": (at(0.70, H200_EAGER), 330_608),
     "fit-fp8-cache": (replace(H200_EAGER, kv_cache_8bit=True), 1_027_712),
     "fit-fp8-weights": (replace(H200_EAGER, weights=Weights.FP8), 646_880),
+    "ngram, eager": (replace(H200_EAGER, speculation=True), 510_160),
+    "ngram, graphs": (replace(H200_GRAPHS, speculation=True), 502_880),
     "two-ranks: graphs": (replace(H200_TWO, eager=False), 1_320_464),
     "two-ranks-nccl: eager": (H200_TWO, 1_331_792),
     # 0.70 of an H100, as a share of an H200.

@@ -24,6 +24,7 @@ requests = st.builds(
     cache_blocks=st.none() | st.none() | st.integers(0, 100_000),
     block_tokens=st.sampled_from([16, 32, 64]),
     eager=st.booleans(),
+    speculation=st.booleans(),
     engine_version=st.sampled_from([None, "0.26.0", "0.29", "0.32.0", "0.33.0", "nightly"]),
 )
 
@@ -61,6 +62,8 @@ def changed(request: FitRequest, change: str) -> FitRequest:
             return replace(request, images=int(value) > 0)
         case "remove", "--num-gpu-blocks-override":
             return replace(request, cache_blocks=None)
+        case "remove", "spec.engine.speculation":
+            return replace(request, speculation=False)
         case "add", "--enforce-eager":
             return replace(request, eager=True)
     raise AssertionError(f"no rule to apply: {change}")
@@ -108,6 +111,7 @@ def test_more_memory_is_advised_only_if_no_setting_helps(request_: FitRequest) -
         kv_cache_memory_bytes=None,
         cache_blocks=None,
         eager=True,
+        speculation=False,
     )
 
     if not result.fits and not result.advice:
@@ -136,6 +140,7 @@ def test_a_result_is_consistent(request_: FitRequest) -> None:
         pytest.param({"weights": Weights.INT4}, id="narrower weights"),
         pytest.param({"images": False}, id="no images"),
         pytest.param({"eager": True}, id="no CUDA graphs"),
+        pytest.param({"speculation": False}, id="no speculative decoding"),
         pytest.param({"engine_version": "0.26"}, id="an older vLLM"),
     ],
 )
@@ -155,6 +160,7 @@ def test_more_room_never_leaves_fewer_tokens(request_: FitRequest, change: dict[
         pytest.param({"weights": Weights.INT4}, id="narrower weights"),
         pytest.param({"images": False}, id="no images"),
         pytest.param({"eager": True}, id="no CUDA graphs"),
+        pytest.param({"speculation": False}, id="no speculative decoding"),
         pytest.param({"context_length": 1024}, id="a shorter context"),
     ],
 )

@@ -44,7 +44,7 @@ async def test_an_attack_is_refused_and_counted(
 def test_every_reason_of_a_body_has_an_attack() -> None:
     others = {
         *("api_key", "endpoint", "path", "body_seconds", "head_seconds", "received_bytes"),
-        "system_prompt",
+        *("speculation", "system_prompt"),
     }
 
     assert {one.reason for one in ATTACKS} == set(REFUSAL_REASONS) - others

@@ -16,6 +16,7 @@ from mistral_dev.gpu.scenarios.fitting import SCENARIOS as FITTING
 from mistral_dev.gpu.scenarios.ladder import OperatorRemedies
 from mistral_dev.gpu.scenarios.loops import loops_in
 from mistral_dev.gpu.scenarios.ranks import SCENARIOS as RANKS
+from mistral_dev.gpu.scenarios.speedups import SCENARIOS as SPEEDUPS
 from mistral_dev.gpu.scenarios.tools import called, calls_of
 from mistral_dev.gpu.server import ApiResponse
 from mistral_server.contract import FailureClass, TerminationReport
@@ -55,6 +56,14 @@ def test_the_engine_keeps_the_variables_that_guard_shared_gpus(rig: Rig) -> None
     assert environment["TORCH_SYMM_MEM_DISABLE_MULTICAST"] == "1"
     assert environment["NVSHMEM_DISABLE_NVLS"] == "1"
     assert environment["PYTHONPATH"].startswith("/packages")
+
+
+def test_a_server_with_a_copy_of_its_cache_gets_a_larger_shared_memory(rig: Rig) -> None:
+    (speculating,), (offloading,) = (one.plans(rig) for one in SPEEDUPS)
+
+    assert "--kv-offloading-size=8.0" in engine_arguments(rig.settings(offloading))
+    assert offloading.spec.with_offload(offloading.spec.shared_memory) == "10Gi"
+    assert any("ngram" in one for one in engine_arguments(rig.settings(speculating)))
 
 
 @pytest.mark.parametrize("scenario", FITTING, ids=lambda one: one.name)

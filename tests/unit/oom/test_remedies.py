@@ -33,6 +33,10 @@ F = FailureClass
         ({}, F.CUDA_OOM_RUNTIME, "serving", None, "gpuMemoryUtilization 0.87"),
         ({}, F.CUDA_OOM_RUNTIME, "images", None, "maxBatchedTokens 4096"),
         ({}, F.SHM_EXHAUSTED, "start", None, "sharedMemory 4Gi"),
+        (
+            {"engine": {"kvOffload": {"size": "16Gi"}}},
+            *(F.SHM_EXHAUSTED, "start", None, "sharedMemory 4Gi"),
+        ),
         ({}, F.HOST_OOM, "", None, "perPrompt 4"),
         (
             {

@@ -239,6 +239,31 @@ def test_an_unset_request_has_a_default_below_its_limit(
     assert resources(**configured) == {"requests": requests | gpus, "limits": limits | gpus}
 
 
+OFFLOADED = {"engine": {"kvOffload": {"size": "16Gi"}}, **CACHED}
+
+
+@pytest.mark.parametrize(
+    ("configured", "shared", "request_", "limit", "dev_shm"),
+    [
+        ({}, {}, "40Gi", "80Gi", "18Gi"),
+        ({}, {"sharedMemory": "1536Mi"}, "40Gi", "80Gi", "17920Mi"),
+        ({"limits": {"memory": "32Gi"}}, {}, "32Gi", "32Gi", "18Gi"),
+        ({"requests": {"memory": "20Gi"}}, {}, "20Gi", "80Gi", "18Gi"),
+        ({"requests": {"memory": "100Gi"}}, {}, "100Gi", "100Gi", "18Gi"),
+    ],
+)
+def test_an_offloaded_kv_cache_counts_to_the_memory_of_the_pod(
+    configured: Object, shared: Object, request_: str, limit: str, dev_shm: str
+) -> None:
+    spec = {**OFFLOADED, **shared, "pod": {"resources": configured}}
+    pod = template(spec)["spec"]
+    (shm,) = (one["emptyDir"] for one in pod["volumes"] if one["name"] == "shm")
+    server = pod["containers"][0]["resources"]
+
+    assert shm == {"medium": "Memory", "sizeLimit": dev_shm}
+    assert (server["requests"]["memory"], server["limits"]["memory"]) == (request_, limit)
+
+
 OTHER_MODEL = {"model": {"id": "example/other"}}
 
 

@@ -96,7 +96,8 @@ class Server:
         if not self.plan.own_shm or not _may_mount():
             return run
         # A mount namespace of its own: the machine's /dev/shm stays as it is.
-        size = str(quantity_bytes(self.plan.spec.shared_memory))
+        spec = self.plan.spec
+        size = str(quantity_bytes(spec.with_offload(spec.shared_memory)))
         return ["unshare", "--mount", "sh", "-c", _OWN_SHM, size, *run]
 
     def _watch(self) -> None:

@@ -123,6 +123,11 @@ def cel_text(pattern: str) -> str:
     return pattern.replace("\\", "\\\\")
 
 
+def quantity_text(path: str) -> str:
+    """Return CEL for a quantity as text: Kubernetes also accepts a number for it."""
+    return f"(type({path}) == string ? {path} : string({path}))"
+
+
 def with_rules(*rules: Rule) -> dict[str, Any]:
     """Return the schema extension that carries CEL rules."""
     return {"x-kubernetes-validations": [one.cel for one in rules]}

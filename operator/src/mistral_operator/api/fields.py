@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from mistral_operator.api.base import ApiModel
 from mistral_operator.api.gate import Limits
+from mistral_operator.api.speedups import KVOffload, Speculation
 from mistral_operator.kube.quantities import quantity_bytes
 from mistral_server.contract.setting_names import MEMORY_LIMIT, SHARED_MEMORY, renamed
 
@@ -72,6 +73,14 @@ def _bytes_or_none(memory: str | None) -> int | None:
     return None if memory is None else quantity_bytes(memory)
 
 
+def _offload_bytes(one: KVOffload | None) -> int | None:
+    return None if one is None else quantity_bytes(one.size)
+
+
+def _speculation(one: Speculation | None) -> dict[str, Any] | None:
+    return None if one is None else one.model_dump(exclude={"method"})
+
+
 _LIMITS = tuple(
     SpecField(f"gate.limits.{name}", f"gate.limits.{name}") for name in Limits.model_fields
 )
@@ -94,6 +103,8 @@ FIELDS = (
     ),
     SpecField("engine.kv_cache.dtype", "engine.kv_cache_dtype"),
     SpecField("engine.kv_cache.memory", "engine.kv_cache_memory_bytes", convert=_bytes_or_none),
+    SpecField("engine.kv_offload", "engine.kv_offload_bytes", convert=_offload_bytes),
+    SpecField("engine.speculation", "engine.speculation", convert=_speculation),
     SpecField("images.per_prompt", "engine.images_per_prompt", "images_per_prompt"),
     SpecField("images.domains", "engine.media_domains", convert=tuple),
     SpecField("engine.temperature", "engine.temperature"),

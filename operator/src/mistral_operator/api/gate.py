@@ -103,7 +103,8 @@ class Limits(ApiModel):
     """Maximum number of pixels of one image, for the engine too. An 8K image has 33 million; the
     model looks at 2.4 million."""
     total_image_pixels: int = Field(default=134_217_728, ge=1, le=17_179_869_184)
-    """Maximum number of pixels of all images in one request."""
+    """Maximum number of pixels of all images in one request, without those that are fetched by
+    their URL."""
     text_bytes: int = Field(default=4_194_304, ge=1024, le=1_073_741_824)
     """Maximum size of a request without its images, in bytes. Text of 131,072 tokens takes about
     0.6 MB."""

@@ -18,6 +18,7 @@ from mistral_operator.api.base import (
     Rule,
     is_quantity,
     prefix_of,
+    quantity_text,
     with_rules,
 )
 from mistral_operator.api.environment import Environment
@@ -30,8 +31,7 @@ from mistral_operator.kube.quantities import is_at_least, parse_quantity, quanti
 ComputeResource = Literal["cpu", "memory", "ephemeral-storage"]
 
 
-_AS_TEXT = "(type({0}) == string ? {0} : string({0}))"
-_REQUEST, _LIMIT = (_AS_TEXT.format(f"self.{one}[key]") for one in ("requests", "limits"))
+_REQUEST, _LIMIT = (quantity_text(f"self.{one}[key]") for one in ("requests", "limits"))
 
 
 def _requests_fit(resources: "Resources") -> bool:
@@ -43,7 +43,7 @@ def _requests_fit(resources: "Resources") -> bool:
 
 
 def _memory_rule(part: Literal["requests", "limits"]) -> Rule:
-    memory = _AS_TEXT.format(f"self.{part}['memory']")
+    memory = quantity_text(f"self.{part}['memory']")
     return Rule(
         f"!has(self.{part}) || !('memory' in self.{part}) || !isQuantity({memory})"
         f" || quantity({memory}).compareTo(quantity('64Mi')) >= 0",
@@ -81,14 +81,15 @@ class Resources(ContainerResources):
     """CPU and memory of the server's container; GPUs follow from the tensor parallel size."""
 
     requests: dict[ComputeResource, Quantity] = Field(default={})
-    """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, 2 CPUs and 4Gi on CPUs, and
-    50Gi of ephemeral-storage if the recommended model is fetched without `spec.cache`; or the limit
-    if that is lower. For another model without `spec.cache`, set ephemeral-storage to the size of
-    its files plus 5Gi."""
+    """Resource requests. Unset: 4 CPUs and 24Gi per replica on GPUs, with the size of
+    `engine.kvOffload` added, 2 CPUs and 4Gi on CPUs, and 50Gi of ephemeral-storage if the
+    recommended model is fetched without `spec.cache`; or the limit if that is lower. For another
+    model without `spec.cache`, set ephemeral-storage to the size of its files plus 5Gi."""
     limits: dict[ComputeResource, Quantity] = Field(default={})
-    """Resource limits. Unset: 64Gi of memory per replica on GPUs, or the request if that is higher;
-    no other limit. The container that fetches the model has the same limits, but at most 8Gi of
-    memory, unless `fetchResources` sets others."""
+    """Resource limits. Unset: 64Gi of memory per replica on GPUs, with the size of
+    `engine.kvOffload` added, or the request if that is higher; no other limit. The container that
+    fetches the model has the same limits, but at most 8Gi of memory, unless `fetchResources` sets
+    others."""
 
 
 class FetchResources(ContainerResources):
@@ -112,7 +113,7 @@ _NOT_NATIVE = Rule(
 _QUOTA_PREFIX = prefix_of(253 - len("requests."))
 """Quotas put `requests.` in front of the name, so the API server wants room for it."""
 
-_MEMORY_TEXT = _AS_TEXT.format("self")
+_MEMORY_TEXT = quantity_text("self")
 _TOO_LITTLE = "spec.pod.gpu.memory is less than 1Gi: "
 _WITHOUT_UNIT = "write the unit, such as 80Gi"
 

@@ -5,7 +5,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from mistral_operator.api.autoscaling import Autoscaling
-from mistral_operator.api.base import ApiModel, Image, Memory, Rule, is_quantity, with_rules
+from mistral_operator.api.base import (
+    ApiModel,
+    Image,
+    Memory,
+    Rule,
+    is_quantity,
+    quantity_text,
+    with_rules,
+)
 from mistral_operator.api.engine import Engine, Images, SystemPrompt, Tools
 from mistral_operator.api.gate import Gate, Loops
 from mistral_operator.api.logs import Logs
@@ -14,7 +22,12 @@ from mistral_operator.api.network import Network
 from mistral_operator.api.oom import DEFAULT_MIN_CONTEXT, OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
 from mistral_operator.api.service import Service
-from mistral_operator.kube.quantities import is_at_least, parse_quantity
+from mistral_operator.kube.quantities import (
+    is_at_least,
+    memory_text,
+    parse_quantity,
+    quantity_bytes,
+)
 
 _SHARED_MEMORY_TEXT = Rule(
     "type(self) == string",
@@ -31,6 +44,12 @@ _DEFAULT_MEMORY_LIMIT = "64Gi"
 """On GPUs. Without a limit, images that decode to gigabytes would end other pods of the node. The
 processes of a replica with eight ranks take about half of it; pages of the weights' files do not
 count, since the kernel drops them first."""
+
+_OFFLOAD_ROOM = 8
+"""GiB of a memory limit beside the offloaded KV cache. Two ranks on H200s took 5.8 to 7.0 GiB when
+they were ready, and up to 8.4 later."""
+_OFFLOAD = quantity_text("self.engine.kvOffload.size")
+_LIMIT = quantity_text("self.pod.resources.limits['memory']")
 
 _PATHS_AT_ZERO = 160
 """The activator knows the paths from a map of all endpoints in one object of 1 MiB. With quotes and
@@ -56,6 +75,28 @@ class Spec(ApiModel):
             "spec.cache applies only to a model that is fetched from the hub: remove spec.cache,"
             " or spec.model.source.persistentVolumeClaim or image",
             lambda one: one.cache is None or not one.model.source.is_mounted,
+        ),
+        Rule(
+            "!has(self.engine.kvOffload) || self.device != 'cpu'",
+            "spec.engine.kvOffload copies the KV cache of GPUs: remove it, or set spec.device to"
+            " cuda",
+            lambda one: one.engine.kv_offload is None or one.device != "cpu",
+        ),
+        Rule(
+            "!has(self.engine.kvOffload) || !has(self.pod.resources.limits)"
+            " || !('memory' in self.pod.resources.limits)"
+            f" || !isQuantity({_OFFLOAD}) || !isQuantity({_LIMIT})"
+            f" || quantity({_LIMIT}).sub(quantity({_OFFLOAD}))"
+            f".compareTo(quantity('{_OFFLOAD_ROOM}Gi')) >= 0",
+            "spec.pod.resources.limits.memory leaves too little beside spec.engine.kvOffload, which"
+            f" counts to it: set the limit to at least {_OFFLOAD_ROOM}Gi more than"
+            " kvOffload.size, or remove it",
+            lambda one: (
+                one.offload_bytes == 0
+                or "memory" not in one.pod.resources.limits
+                or quantity_bytes(one.pod.resources.limits["memory"]) - one.offload_bytes
+                >= _OFFLOAD_ROOM * 1024**3
+            ),
         ),
         Rule(
             "!self.model.randomWeights || has(self.model.source.persistentVolumeClaim)"
@@ -138,7 +179,8 @@ class Spec(ApiModel):
     shared_memory: Annotated[Memory, _SHARED_MEMORY.before, _SHARED_MEMORY_TEXT.before] = Field(
         default="2Gi", json_schema_extra=with_rules(_SHARED_MEMORY_TEXT, _SHARED_MEMORY)
     )
-    """Size of /dev/shm, at most 1Pi, through which the ranks of one replica communicate."""
+    """Size of /dev/shm, at most 1Pi, through which the ranks of one replica communicate. That of
+    `engine.kvOffload` is added."""
     startup_seconds: int = Field(default=1800, ge=60, le=86_400)
     """Maximum time from the start of a pod's server to its first answered chat, in seconds. A
     server that takes longer is restarted."""
@@ -161,5 +203,16 @@ class Spec(ApiModel):
         if "memory" in limits or self.device != "cuda":
             return limits.get("memory")
         # The API server rejects a limit below its request.
-        default = _DEFAULT_MEMORY_LIMIT
+        default = self.with_offload(_DEFAULT_MEMORY_LIMIT)
         return max(default, requests.get("memory", default), key=parse_quantity)
+
+    @property
+    def offload_bytes(self) -> int:
+        """Bytes of the node's memory that hold a copy of the KV cache."""
+        offload = self.engine.kv_offload
+        return 0 if offload is None else quantity_bytes(offload.size)
+
+    def with_offload(self, memory: str) -> str:
+        """Return an amount of the node's memory with room for the copy of the KV cache."""
+        size = self.offload_bytes
+        return memory_text(quantity_bytes(memory) + size) if size else memory

@@ -182,6 +182,11 @@ def _eager(request: FitRequest, result: Fit) -> _Changes:
         yield replace(request, eager=True), "add --enforce-eager to spec.engine.extraArgs"
 
 
+def _no_speculation(request: FitRequest, result: Fit) -> _Changes:
+    if request.speculation:
+        yield replace(request, speculation=False), "remove spec.engine.speculation"
+
+
 def _more_gpus(request: FitRequest, result: Fit) -> _Changes:
     for size in _SIZES:
         if size > request.tensor_parallel_size:
@@ -209,6 +214,7 @@ _KINDS: tuple[_Kind, ...] = (
     _no_fixed_blocks,
     _narrow_cache,
     _batched_tokens,
+    _no_speculation,
     _eager,
     _more_gpus,
     _narrow_weights,

@@ -36,4 +36,7 @@ def _unmeasured(request: FitRequest) -> list[str]:
         unmeasured.append(_UNMEASURED_WEIGHTS[request.weights])
     if not request.images:
         unmeasured.append("text only")
+    row = engine_overhead(request.engine_version)
+    if request.speculation and (ranks > 1 or row.version != ENGINES[-1].version):
+        unmeasured.append("speculative decoding")
     return unmeasured

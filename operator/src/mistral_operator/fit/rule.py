@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mistral_operator.fit.cards import GIB, usable_memory
-from mistral_operator.fit.gpu_memory import engine_overhead, free_memory
+from mistral_operator.fit.gpu_memory import (
+    SPECULATION_GIB,
+    SPECULATION_GRAPHS_GIB,
+    engine_overhead,
+    free_memory,
+)
 
 TEXT_WEIGHTS_GIB = 43.94
 """bf16 weights of the language model, as vLLM loads them on one GPU."""
@@ -76,6 +81,8 @@ class FitRequest:
     """Tokens of each block: `--block-size`."""
     eager: bool = False
     """Without CUDA graphs."""
+    speculation: bool = False
+    """With speculative decoding by n-grams."""
     engine_version: str | None = None
     """Version of vLLM; None is the pinned one."""
 
@@ -124,6 +131,9 @@ def compute(request: FitRequest) -> Fit:
     weights = _weights_gib(request)
     activations = overhead.eager(ranks, request.max_batched_tokens)
     graphs = 0.0 if request.eager else overhead.cuda_graphs(ranks)
+    if request.speculation:
+        activations += SPECULATION_GIB
+        graphs += 0.0 if request.eager else SPECULATION_GRAPHS_GIB
     fixed = _fixed_gib(request)
     if fixed is None:
         kv_cache = max(0.0, budget - weights - activations - graphs)

@@ -66,6 +66,11 @@ def amount_text(resource: str, amount: Decimal) -> str:
     return f"{amount:.0f}" if amount == int(amount) else f"{amount * 1000:.0f}m"
 
 
+def memory_text(size: int) -> str:
+    """Write a size in bytes as a quantity, rounded up to whole MiB: 16Gi, 1536Mi."""
+    return f"{size // 1024**3}Gi" if size % 1024**3 == 0 else f"{-(-size // 1024**2)}Mi"
+
+
 def same_quantity(one: object, other: object) -> bool:
     """Return whether two values are the same quantity in any notation."""
     try:

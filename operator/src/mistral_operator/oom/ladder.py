@@ -16,7 +16,7 @@ from typing import Any
 from mistral_operator.api import Spec
 from mistral_operator.api.fields import OVERRIDDEN
 from mistral_operator.fit.gpu_memory import engine_overhead
-from mistral_operator.kube.quantities import quantity_bytes
+from mistral_operator.kube.quantities import memory_text, quantity_bytes
 from mistral_operator.oom.failures import Failure
 from mistral_server.contract import FailureClass, Phase
 
@@ -30,7 +30,6 @@ _DEFAULT_SEQUENCES = 256
 """What vLLM takes where the spec says nothing; 1024 on the largest GPUs."""
 _BUSY_RETRIES = 2
 """Failures before a change is tried: another process on the GPU may exit by itself."""
-_GIB = 1024**3
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +167,8 @@ def _shared_memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
         yield Rung(
             "shared_memory",
             spec.shared_memory,
-            _written(value),
-            _written(value),
+            memory_text(value),
+            memory_text(value),
             "the ranks communicate through it",
         )
 
@@ -182,8 +181,8 @@ def _memory(spec: Spec, failure: Failure) -> Iterator[Rung]:
         yield Rung(
             "memory",
             limit,
-            _written(value),
-            _written(value),
+            memory_text(value),
+            memory_text(value),
             "the container reached its memory limit",
         )
 
@@ -199,11 +198,6 @@ def _doubled(value: int, most: int) -> Iterator[int]:
     while value < most:
         value = min(value * 2, most)
         yield value
-
-
-def _written(size: int) -> str:
-    """Write a size as people do, rounded up to whole MiB."""
-    return f"{size // _GIB}Gi" if size % _GIB == 0 else f"{-(-size // 1024**2)}Mi"
 
 
 Maker = Callable[[Spec, Failure], Iterator[Rung]]

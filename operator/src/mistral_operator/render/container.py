@@ -131,7 +131,8 @@ def _resources(spec: Spec) -> dict[str, Any]:
     limits = {str(key): value for key, value in resources.limits.items()}
     if spec.memory_limit is not None:
         limits["memory"] = spec.memory_limit
-    defaults = _within(_DEFAULT_REQUESTS[spec.device] | _disk(spec), limits)
+    defaults = _DEFAULT_REQUESTS[spec.device] | _disk(spec)
+    defaults = _within(defaults | {"memory": spec.with_offload(defaults["memory"])}, limits)
     requests = defaults | {str(key): value for key, value in resources.requests.items()}
     if spec.device == "cuda":
         gpus = {spec.pod.gpu.resource_name: str(spec.engine.tensor_parallel_size)}

@@ -33,7 +33,10 @@ def volumes(spec: Spec, resource: str) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = [
         {"name": _TMP, "emptyDir": {"sizeLimit": _SIZE_LIMITS[_TMP]}},
         {"name": _HOME, "emptyDir": {"sizeLimit": _SIZE_LIMITS[_HOME]}},
-        {"name": _SHM, "emptyDir": {"medium": "Memory", "sizeLimit": spec.shared_memory}},
+        {
+            "name": _SHM,
+            "emptyDir": {"medium": "Memory", "sizeLimit": spec.with_offload(spec.shared_memory)},
+        },
         {"name": _MODEL, **_model_volume(spec, resource)},
     ]
     prompt = spec.system_prompt.config_map

@@ -55,6 +55,7 @@ def fit_request(spec: Spec, gpu_memory_bytes: int, engine_version: str | None = 
         cache_blocks=_last_number(engine.extra_args, "--num-gpu-blocks-override"),
         block_tokens=_last_number(engine.extra_args, "--block-size") or BLOCK_TOKENS,
         eager=any(argument.replace("_", "-") == _EAGER for argument in engine.extra_args),
+        speculation=engine.speculation is not None,
         engine_version=engine_version,
     )
 

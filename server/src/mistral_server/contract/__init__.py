@@ -54,6 +54,7 @@ from mistral_server.contract.settings import (
     LogSettings,
     ModelSettings,
     ServerSettings,
+    SpeculationSettings,
     SystemPromptSettings,
     endpoint_text,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "Salt",
     "ServerSettings",
     "SignalDocument",
+    "SpeculationSettings",
     "Stage",
     "SystemPromptSettings",
     "TerminationReport",

@@ -92,7 +92,7 @@ class LimitSettings(ContractModel):
     image_pixels: int = Field(default=32 * 1024 * 1024, ge=1)
     """Maximum number of pixels of one image. 8K has 33 million; the model looks at 2.4 million."""
     total_image_pixels: int = Field(default=128 * 1024 * 1024, ge=1)
-    """Maximum number of pixels of all images of one request."""
+    """Maximum number of pixels of all images of one request that are in the request itself."""
     text_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     """Maximum size of a request without its images. 131,072 tokens of text take about 0.6 MB."""
     brackets: int = Field(default=128 * 1024, ge=1)

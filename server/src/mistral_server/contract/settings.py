@@ -61,6 +61,17 @@ class ModelSettings(ContractModel):
     """vLLM's `--quantization`; None reads it from the model's own configuration."""
 
 
+class SpeculationSettings(ContractModel):
+    """Speculative decoding by n-grams: what followed the last tokens earlier is proposed again."""
+
+    tokens: int = Field(default=4, ge=1)
+    """Tokens that are proposed for each step."""
+    lookup_min: int = Field(default=2, ge=1)
+    """Least number of last tokens that must occur earlier."""
+    lookup_max: int = Field(default=4, ge=1)
+    """Largest number of last tokens that are searched for."""
+
+
 class EngineSettings(ContractModel):
     """How vLLM runs the model."""
 
@@ -78,6 +89,10 @@ class EngineSettings(ContractModel):
     """Type of the KV cache, as vLLM's `--kv-cache-dtype` takes it."""
     kv_cache_memory_bytes: int | None = Field(default=None, ge=1)
     """Bytes of KV cache per rank; None derives it from the memory share."""
+    kv_offload_bytes: int | None = Field(default=None, ge=1)
+    """Bytes of /dev/shm for KV caches that the GPUs no longer hold, of all ranks together."""
+    speculation: SpeculationSettings | None = None
+    """Speculative decoding; None computes every token in a step of its own."""
     images_per_prompt: int = Field(default=10, ge=0)
     """Maximum number of images per prompt; 0 disables the vision encoder."""
     temperature: float | None = Field(default=None, ge=0, le=2)

@@ -16,6 +16,7 @@ from mistral_server.contract import (
     EngineSettings,
     ModelSettings,
     ServerSettings,
+    SpeculationSettings,
     check_engine_args,
 )
 from mistral_server.engine.addresses import every_address
@@ -26,6 +27,8 @@ GATE = "mistral_server.gate.Gate"
 
 NO_MEDIA_DOMAIN = "no-remote-media.invalid"
 """A host that cannot exist (RFC 6761). For vLLM an empty allow-list means every host."""
+
+_GIB = 1024**3
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
@@ -147,6 +150,19 @@ def _engine(engine: EngineSettings) -> Iterator[str]:
         "engine.kv_cache_memory_bytes": engine.kv_cache_memory_bytes,
     }
     yield from (_argument(name, value) for name, value in optional.items() if value is not None)
+    if engine.kv_offload_bytes is not None:
+        yield _argument("engine.kv_offload_bytes", engine.kv_offload_bytes / _GIB)
+    if engine.speculation is not None:
+        yield _argument("engine.speculation", _json(_speculation(engine.speculation)))
+
+
+def _speculation(speculation: SpeculationSettings) -> Mapping[str, str | int]:
+    return {
+        "method": "ngram",
+        "num_speculative_tokens": speculation.tokens,
+        "prompt_lookup_min": speculation.lookup_min,
+        "prompt_lookup_max": speculation.lookup_max,
+    }
 
 
 def _requests(engine: EngineSettings) -> Iterator[str]:
@@ -192,5 +208,5 @@ def _argument(setting: str, value: object) -> str:
     return f"{FLAGS[setting]}={value}"
 
 
-def _json(value: Mapping[str, float]) -> str:
+def _json(value: Mapping[str, str | float]) -> str:
     return json.dumps(value, separators=(",", ":"))

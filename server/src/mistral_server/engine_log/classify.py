@@ -242,7 +242,9 @@ ADVICE: dict[FailureClass, str] = {
         "Lower engine.gpu_memory_utilization or engine.max_batched_tokens; with images,"
         " engine.images_per_prompt."
     ),
-    FailureClass.HOST_OOM: f"Raise {MEMORY_LIMIT}.",
+    FailureClass.HOST_OOM: (
+        f"Raise {MEMORY_LIMIT}, or lower engine.kv_offload_bytes where that is set."
+    ),
     FailureClass.SHM_EXHAUSTED: f"Raise {SHARED_MEMORY}.",
     FailureClass.GPU_HARDWARE: (
         "Check the GPU and the driver of the node, and move the pod to another node."

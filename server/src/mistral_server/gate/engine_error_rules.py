@@ -111,9 +111,16 @@ RULES = (
         "messages",
     ),
     _rule(
-        r"(?:exceed the maximum|exceeds limit) of (\d+) pixels",
+        r"exceed the maximum of (\d+) pixels",
         "limit_exceeded",
         "An image has more than {0} pixels: send a smaller one.",
+        "messages",
+        raised=True,
+    ),
+    _rule(
+        r"exceeds limit of \d+ pixels",  # Pillow's own limit, which may be above the endpoint's
+        "limit_exceeded",
+        "An image has far too many pixels: send a smaller one.",
         "messages",
         raised=True,
     ),

@@ -255,6 +255,16 @@ def image_url_not_allowed(which: str, param: str, *, remote: bool) -> Refusal:
     )
 
 
+def without_speculation(field: str) -> Refusal:
+    """Return the response to a parameter that an engine with speculative decoding lacks."""
+    return Refusal(
+        *("speculation", 400, INVALID, "unsupported_value"),
+        f"This endpoint uses speculative decoding, which does not support {field}: send the request"
+        f" without {field}.",
+        param=field,
+    )
+
+
 def out_of_range(field: str, low: float, high: float) -> Refusal:
     """Return the response to a number that the engine cannot compute with."""
     return Refusal(

@@ -25,6 +25,7 @@ from mistral_server.gate.error_responses import (
     not_json,
     out_of_range,
     unreadable_image,
+    without_speculation,
 )
 from mistral_server.gate.images import Image, images_of, is_base64, is_data, is_remote, pixels
 
@@ -60,6 +61,9 @@ _LOGPROBS = ("logprobs", "top_logprobs", "prompt_logprobs")
 _OF_IMAGES = string.ascii_letters.encode() + string.digits.encode() + b"+/=-_\\"
 """Bytes of base64, also with escaped slashes and line feeds."""
 
+_LEAST_MIN_P = 1e-5
+"""Up to here, vLLM takes `min_p` for none."""
+
 _ALL = -1
 """As a number of log probabilities: one for each token of the vocabulary."""
 
@@ -75,6 +79,8 @@ class Bounds:
     """Whether the gate makes all tools strict."""
     media_domains: tuple[str, ...] = ()
     """Hosts that images are fetched from."""
+    speculation: bool = False
+    """Whether the engine proposes tokens, which some sampling parameters exclude."""
 
 
 def unread_refusal(body: bytes, limits: LimitSettings) -> Refusal | None:
@@ -112,6 +118,8 @@ def _refusals(document: dict[str, Any], size: int, bounds: Bounds) -> Iterator[R
         _count("content_parts", limits, "messages", _parts(document), "parts and tool calls")
     )
     yield from _numbers(document, limits)
+    if bounds.speculation:
+        yield from _unsupported(document)
     yield from _images(document, size, bounds)
     yield from _constraints(document, bounds)
 
@@ -147,6 +155,14 @@ def _numbers(document: dict[str, Any], limits: LimitSettings) -> Iterator[Refusa
             value = number(document[field])
             count = float("inf") if value is None or value == _ALL else value
             yield from _maybe(_count("logprobs", limits, field, count, "log probabilities"))
+
+
+def _unsupported(document: dict[str, Any]) -> Iterator[Refusal]:
+    """Yield the refusals of parameters that vLLM's rejection sampler cannot apply."""
+    if document.get("logit_bias"):
+        yield without_speculation("logit_bias")
+    if (number(document.get("min_p")) or 0) > _LEAST_MIN_P:
+        yield without_speculation("min_p")
 
 
 def _prompts(prompt: object) -> int:

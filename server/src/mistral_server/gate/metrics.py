@@ -88,7 +88,7 @@ REFUSAL_REASONS = (
     *("brackets", "content_parts", "messages", "text_bytes", "tools"),
     *("guided_choices", "repetitions", "schema_bytes", "string_length"),
     *("image_format", "image_pixels", "image_url", "total_image_pixels"),
-    "system_prompt",
+    *("speculation", "system_prompt"),
 )
 """Those of limits have the names of their settings."""
 

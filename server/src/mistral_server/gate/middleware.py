@@ -109,6 +109,7 @@ class Gate:
             settings.engine.images_per_prompt,
             settings.gate.strict_tools,
             settings.engine.media_domains,
+            speculation=settings.engine.speculation is not None,
         )
         connections.bound_heads(
             settings.gate.limits.head_seconds,

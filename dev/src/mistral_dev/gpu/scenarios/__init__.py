@@ -8,6 +8,7 @@ from mistral_dev.gpu.scenarios import (
     memory,
     ranks,
     serving,
+    speedups,
     throughput,
 )
 
@@ -20,4 +21,5 @@ ALL = (
     *kills.SCENARIOS,
     *ladder.SCENARIOS,
     *fitting.SCENARIOS,
+    *speedups.SCENARIOS,
 )

@@ -29,5 +29,6 @@ SCENARIOS = (
     _fits("fit-auto-70", 32, gpuMemoryUtilization=0.70),
     _fits("fit-fp8-cache", 33, kvCache={"dtype": "fp8"}),
     Scenario("fit-fp8-weights", 34, 25, _quantized, (BOOT, CHAT)),
+    _fits("fit-ngram", 35, speculation={}),
     _fits("fit-97", 45, gpuMemoryUtilization=0.97),
 )
