@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,8 +56,21 @@ def filled(root: Path, key: str, used: float = AGO, size: int = 1) -> Path:
     artifact.parent.mkdir()
     artifact.touch()
     os.truncate(artifact, size)
-    os.utime(directory.path / "used", (used, used))
+    for path in (directory.path / "used", directory.path):
+        os.utime(path, (used, used))
     return directory.path
+
+
+def nested(top: Path, levels: int) -> None:
+    """Make a directory with so many levels that functions that call themselves give up."""
+    top.mkdir()
+    descriptor = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("a", dir_fd=descriptor)
+        inner = os.open("a", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
 
 
 def names(root: Path) -> set[str]:
@@ -318,3 +333,75 @@ def test_a_place_that_is_no_directory_is_not_used(tmp_path: Path, name: str) -> 
 
     with pytest.raises(UnusableError):
         open_directory(tmp_path / name, KEY)
+
+
+@pytest.mark.parametrize("levels", [1200, 5000])
+@pytest.mark.parametrize("name", [KEY, OTHER, ".discarded-1"])
+def test_a_planted_tree_of_many_levels_stops_no_start(root: Path, name: str, levels: int) -> None:
+    nested(root / name, levels)
+    try:
+        assert not opened(root).kept
+    finally:
+        # What Python cannot delete stays, and pytest could not delete it either.
+        subprocess.run(["/bin/rm", "-r", root], check=True)
+
+
+def test_a_planted_number_of_files_is_not_counted_to_the_end(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mistral_server.supervisor.compile_directory.MAX_FILES", 6)
+    for name in ("b", "c"):
+        planted = filled(root, name * 32) / "triton"
+        planted.mkdir()
+        for number in range(0 if name == "b" else 9):
+            (planted / str(number)).touch()
+
+    opened(root)
+
+    assert names(root) == {KEY, OTHER}
+
+
+@pytest.mark.parametrize("name", ["ready", "used", ".failed"])
+def test_a_planted_pipe_blocks_no_server(root: Path, name: str) -> None:
+    (root / KEY).mkdir(0o700)
+    pipe = root / f"{KEY}.failed" if name == ".failed" else root / KEY / name
+    if name != ".failed":  # with that one, nothing would be opened
+        os.mkfifo(pipe)
+    directory = open_directory(root, KEY)
+    if name == ".failed":
+        os.mkfifo(pipe)
+
+    def write() -> None:
+        directory.mark_ready()
+        directory.discard()
+
+    written = threading.Thread(target=write, daemon=True)
+    written.start()
+    written.join(5)
+
+    assert not written.is_alive()
+    directory.close()
+
+
+def test_times_in_the_future_keep_nothing(root: Path) -> None:
+    future = time.time() + 365 * DAY_SECONDS
+    for name in "bcdef0":
+        filled(root, name * 32, used=future)
+    failed(root)
+    os.utime(root / f"{KEY}.failed", (future, future))
+
+    assert not opened(root).kept
+
+    assert f"{KEY}.failed" not in names(root)
+    assert len(names(root)) == MAX_KEYS
+
+
+def test_a_clock_that_is_a_little_ahead_changes_nothing(root: Path) -> None:
+    soon = time.time() + HOUR_SECONDS / 2
+    filled(root, OTHER, used=soon, size=MAX_BYTES + 1)
+    failed(root)
+    os.utime(root / f"{KEY}.failed", (soon, soon))
+
+    with pytest.raises(UnusableError, match="failed less than a day ago"):
+        open_directory(root, KEY)
+    assert OTHER in names(root)

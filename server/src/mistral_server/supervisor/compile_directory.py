@@ -34,6 +34,8 @@ MAX_BYTES = 1024**3
 MAX_KEYS = 4
 HOUR_SECONDS = 3600.0
 DAY_SECONDS = 24 * HOUR_SECONDS
+MAX_FILES = 20_000
+"""Of one key; a larger number counts as too many bytes. A claim can hold any number."""
 MIN_FREE_BYTES = 512 * 1024**2
 """Room that a start needs: Triton fails, and with it the engine, if it cannot write."""
 
@@ -135,7 +137,7 @@ def _check_volume(root: Path) -> None:
 
 def _check_failed(path: Path) -> None:
     with suppress(FileNotFoundError):
-        if time.time() - _failed(path).lstat().st_mtime < DAY_SECONDS:
+        if _is_recent(_failed(path), DAY_SECONDS):
             raise UnusableError("a start with it failed less than a day ago")
         _failed(path).unlink()
 
@@ -145,9 +147,13 @@ def _failed(path: Path) -> Path:
 
 
 def _create(path: Path) -> None:
-    """Make an empty file; without it, the next start knows less."""
+    """Make an empty file; without it, the next start knows less.
+
+    Whatever is in its place, a pipe too, nothing is waited for.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     with suppress(OSError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+        os.close(os.open(path, flags, 0o600))
 
 
 def _exists(path: Path) -> bool:
@@ -180,7 +186,7 @@ def _locked(path: Path, operation: int) -> int:
     Raises:
         BlockingIOError: another server has it.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path / "used", flags, 0o600)
     try:
         fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
@@ -196,18 +202,18 @@ def _prune(root: Path, key: str) -> None:
 
     What has another name is not of this server, and stays.
     """
-    now = time.time()
     for path in [Path(entry.path) for entry in os.scandir(root)]:
-        old = path.name.endswith(_FAILED) and now - _time(path) > DAY_SECONDS
+        old = path.name.endswith(_FAILED) and not _is_recent(path, DAY_SECONDS)
         if path.name.startswith(_DISCARDED) or old:
             _delete(path)
     # The key of this start comes first, whether it is there or not.
     keys = sorted(_keys(root), key=lambda one: (one.name != key, -_last_use(one)))
     taken, total = (0 if keys and keys[0].name == key else 1), 0
     for path in keys:
-        taken, total = taken + 1, total + _size(path)
-        if taken > MAX_KEYS or total > MAX_BYTES:
-            _discard_unused(path, key, now)
+        size = _size(path)
+        excessive = taken + 1 > MAX_KEYS or total + size > MAX_BYTES
+        if not (excessive and _discard_unused(path, key)):
+            taken, total = taken + 1, total + size
 
 
 def _keys(root: Path) -> Iterator[Path]:
@@ -220,31 +226,51 @@ def _last_use(path: Path) -> float:
     return _time(path / "used") or _time(path)
 
 
+def _is_recent(path: Path, seconds: float) -> bool:
+    return time.time() - _time(path) < seconds
+
+
 def _time(path: Path) -> float:
-    """Return when a file was changed, 0 if another replica has deleted it."""
+    """Return when a file was changed, 0 if another replica has deleted it.
+
+    Clocks differ a little. A time that is far in the future is that of a wrong clock, and says
+    nothing: until then, nothing would be deleted or tried again.
+    """
     try:
-        return path.lstat().st_mtime
+        changed = path.lstat().st_mtime
     except OSError:
         return 0.0
+    return changed if changed < time.time() + HOUR_SECONDS else 0.0
 
 
 def _size(path: Path) -> int:
-    total = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            with suppress(OSError):
-                total += Path(folder, name).lstat().st_size
+    """Return the bytes of a directory; more than any may have if they take long to count."""
+    total, files, folders = 0, 0, [path]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                files += 1
+                if files > MAX_FILES:
+                    return MAX_BYTES + 1
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
     return total
 
 
-def _discard_unused(path: Path, key: str, now: float) -> None:
-    """Delete a key unless another server uses it, or may do so where locks do not reach."""
-    if path.name != key and now - _last_use(path) < HOUR_SECONDS:
-        return
+def _discard_unused(path: Path, key: str) -> bool:
+    """Delete a key unless another server uses it, or may do so where locks do not reach.
+
+    Returns whether it is deleted.
+    """
+    if path.name != key and time.time() - _last_use(path) < HOUR_SECONDS:
+        return False
     with suppress(OSError):
         lock = _locked(path, fcntl.LOCK_EX)
         _discard(path)
         os.close(lock)
+    return not _exists(path)
 
 
 def _discard(path: Path) -> None:
@@ -256,8 +282,11 @@ def _discard(path: Path) -> None:
 
 
 def _delete(path: Path) -> None:
-    """Delete a file, a link or a directory; what cannot be deleted is left for the next start."""
-    with suppress(OSError):
+    """Delete a file, a link or a directory; what cannot be deleted is left for the next start.
+
+    That is also a directory of very many levels, as no compiler makes it.
+    """
+    with suppress(OSError, RecursionError):
         if stat.S_ISDIR(path.lstat().st_mode):
             shutil.rmtree(path, ignore_errors=True)
         else:
