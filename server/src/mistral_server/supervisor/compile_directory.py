@@ -7,16 +7,19 @@ never followed, and what any other user could have written is deleted.
     KEY/             what servers of one key compiled; mode 0700
     KEY/vllm         VLLM_CACHE_ROOT
     KEY/triton       TRITON_CACHE_DIR
-    KEY/used         locked by each server that uses it; its time is that of the last start
+    KEY/used         locked by each server that uses it, by one alone until it is ready; its time is
+                     that of the last start
     KEY/ready        a server that used it has answered a chat
     KEY.failed       a start with it failed: it is not used for a day
     .discarded-*     about to be deleted
 
-Replicas share a claim. vLLM, Inductor and Triton write each file under a temporary name and rename
-it, so two servers may fill one directory. A key that another server has locked is never deleted
-for room, and none within an hour of its last start: not every file system has locks between nodes.
+Replicas share a claim. One alone fills a key: vLLM and Inductor name temporary files by the id of
+their process, which is the same in several pods, and vLLM writes its index of graphs in place.
+Later servers mostly read. A key that another server has locked is never deleted for room, and none
+within an hour of its last start: not every file system has locks between nodes.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -59,7 +62,7 @@ class CompileDirectory:
     @property
     def kept(self) -> bool:
         """Whether a server that used it has answered a chat."""
-        return stat.S_ISREG(_mode(self.path / "ready"))
+        return _is_complete(self.path)
 
     def variables(self) -> dict[str, str]:
         """Return the variables with which the engine uses it."""
@@ -69,8 +72,10 @@ class CompileDirectory:
         }
 
     def mark_ready(self) -> None:
-        """Note that a server that used it has answered a chat."""
+        """Note that a server that used it has answered a chat; others may use it from now on."""
         _create(self.path / "ready")
+        with suppress(OSError):
+            fcntl.flock(self.lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def discard(self) -> None:
         """Note that a start failed, so that the next one is without, and delete the key.
@@ -107,7 +112,7 @@ def open_directory(root: Path, key: str) -> CompileDirectory:
             path.mkdir(0o700)
         if not _is_own(path):
             raise UnusableError(f"{path} is not of this user")
-        return CompileDirectory(path, _locked(path, fcntl.LOCK_SH))
+        return CompileDirectory(path, _in_use(path))
     except OSError as error:
         raise UnusableError(f"{root} cannot be used: {error.strerror or error}") from error
 
@@ -180,16 +185,36 @@ def _is_own(path: Path) -> bool:
     return False
 
 
+def _is_complete(path: Path) -> bool:
+    return stat.S_ISREG(_mode(path / "ready"))
+
+
+def _in_use(path: Path) -> int:
+    """Return the descriptor of a key's lock: shared, or alone if the key is to be filled.
+
+    Raises:
+        UnusableError: another server fills or deletes it.
+        OSError: it cannot be locked, or is gone.
+    """
+    try:
+        return _locked(path, fcntl.LOCK_SH if _is_complete(path) else fcntl.LOCK_EX)
+    except BlockingIOError as error:
+        raise UnusableError("another replica is compiling it at the same time") from error
+
+
 def _locked(path: Path, operation: int) -> int:
     """Return the descriptor of a key's lock.
 
     Raises:
         BlockingIOError: another server has it.
+        FileNotFoundError: another server has deleted the key meanwhile.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path / "used", flags, 0o600)
     try:
         fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), (path / "used").lstat()):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         os.utime(descriptor)
     except OSError:
         os.close(descriptor)
