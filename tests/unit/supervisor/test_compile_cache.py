@@ -13,9 +13,12 @@ from mistral_server.contract import (
     CompileCacheReport,
     FailureClass,
     SignalDocument,
+    TerminationReport,
 )
+from mistral_server.errors import StartFailedError
 from mistral_server.supervisor import compile_cache, gpus
 from mistral_server.supervisor.compile_cache import CompileCache
+from mistral_server.supervisor.supervisor import Supervisor, run_server
 from server_runner import RunningServer, server_settings
 
 Start = Callable[..., RunningServer]
@@ -170,6 +173,34 @@ def test_only_a_failure_that_compiled_code_may_cause_deletes_it(
     assert Path(variables["VLLM_CACHE_ROOT"]).parent.exists() != deleted
 
 
+@pytest.mark.parametrize(
+    ("failure", "was_ready", "used_again"),
+    [
+        (FailureClass.START_FAILED, False, True),
+        (FailureClass.GPU_HARDWARE, False, True),
+        (FailureClass.START_TIMEOUT, False, True),
+        (FailureClass.KV_CACHE_TOO_SMALL, False, False),  # says nothing of compiled code
+        (FailureClass.ENGINE_DIED, True, False),
+    ],
+)
+def test_a_start_that_fails_without_it_too_shows_that_it_was_not_the_cause(
+    tmp_path: Path, root: Path, failure: FailureClass, was_ready: bool, used_again: bool
+) -> None:
+    for one in (cache(tmp_path), cache(tmp_path)):
+        one.open({COMPILE_CACHE_ENV: str(root)})
+        if one.report is None:
+            one.mark_failed(FailureClass.START_FAILED)
+            one.close()
+    assert one.report is not None
+    assert "a start with it failed" in one.report.reason
+
+    if was_ready:
+        one.mark_ready()
+    one.mark_failed(failure)
+
+    assert ("VLLM_CACHE_ROOT" in cache(tmp_path).open({COMPILE_CACHE_ENV: str(root)})) == used_again
+
+
 def test_a_server_that_was_ready_keeps_it_however_it_ends(tmp_path: Path, root: Path) -> None:
     one = started(tmp_path, root)
 
@@ -177,6 +208,27 @@ def test_a_server_that_was_ready_keeps_it_however_it_ends(tmp_path: Path, root: 
 
     assert cache(tmp_path).open({COMPILE_CACHE_ENV: str(root)})["VLLM_CACHE_ROOT"]
     assert started(tmp_path, root).report == CompileCacheReport(use="hit")
+
+
+def test_a_failure_is_reported_before_anything_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:  # by the kubelet, as the claim is slow
+        raise KeyboardInterrupt
+
+    def fail(_: Supervisor) -> None:
+        raise StartFailedError("The engine exited.")
+
+    monkeypatch.setattr(Supervisor, "_check", fail)
+    monkeypatch.setattr(CompileCache, "mark_failed", killed)
+    settings = server_settings(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_server(settings)
+
+    report = TerminationReport.read(Path(settings.termination_log).read_text())
+    assert report is not None
+    assert report.failure is FailureClass.START_FAILED
 
 
 def test_gpus_that_are_not_known_turn_it_off(

@@ -124,6 +124,20 @@ def test_a_failed_start_does_not_delete_what_another_server_uses(root: Path) -> 
     replica.close()
 
 
+def test_what_failed_while_another_server_used_it_is_deleted_once_that_is_gone(root: Path) -> None:
+    filled(root, KEY)
+    replica = open_directory(root, KEY)
+    failed(root)
+    os.utime(root / KEY / "used", (AGO, AGO))
+
+    opened(root, OTHER)
+    assert names(root) == {KEY, OTHER, f"{KEY}.failed"}
+
+    replica.close()
+    opened(root, OTHER)
+    assert names(root) == {OTHER, f"{KEY}.failed"}
+
+
 def test_a_directory_that_another_replica_makes_meanwhile_is_shared(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

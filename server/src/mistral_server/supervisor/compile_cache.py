@@ -20,7 +20,9 @@ from mistral_server.engine.compile_key import PACKAGES, compile_key
 from mistral_server.engine_log.compile_lines import CompileLines
 from mistral_server.supervisor.compile_directory import (
     CompileDirectory,
+    FailedBeforeError,
     UnusableError,
+    clear,
     open_directory,
 )
 from mistral_server.supervisor.gpus import gpus
@@ -47,6 +49,9 @@ class CompileCache:
         self._lines = CompileLines()
         self._directory: CompileDirectory | None = None
         self._was_kept = False
+        self._suspect: tuple[Path, str] | None = None
+        """Root and key that are not used because a start with them failed."""
+        self._ready = False
         self.report: CompileCacheReport | None = None
         """What the start did with it; None until that is known, and if none is configured."""
 
@@ -55,9 +60,13 @@ class CompileCache:
         root = environment.get(COMPILE_CACHE_ENV)
         if not root:
             return dict(environment)
+        key = ""
         try:
-            self._directory = open_directory(Path(root), self._key(environment))
+            key = self._key(environment)
+            self._directory = open_directory(Path(root), key)
         except UnusableError as error:
+            if isinstance(error, FailedBeforeError):
+                self._suspect = (Path(root), key)
             self.report = CompileCacheReport(use="off", reason=str(error))
             _log.warning("The compile cache is not used: %s", error)
             return dict(environment)
@@ -71,6 +80,7 @@ class CompileCache:
 
     def mark_ready(self) -> None:
         """Note that a chat was answered."""
+        self._ready = True
         if self._directory is not None:
             self._directory.mark_ready()
             # An eager engine writes neither line, and compiles kernels only.
@@ -79,8 +89,13 @@ class CompileCache:
             self.report = CompileCacheReport(use="hit" if hit else "miss")
 
     def mark_failed(self, failure: FailureClass) -> None:
-        """Discard it after a start whose failure it may have caused."""
-        if self._directory is None or self.report is not None or failure in _INNOCENT:
+        """Discard it after a start whose failure it may have caused, and trust it if not."""
+        if self._ready or failure in _INNOCENT:
+            return
+        if self._suspect is not None:
+            _log.info("The start failed without the compile cache too: it is used again")
+            clear(*self._suspect)
+        if self._directory is None:
             return
         # What a first start has compiled when its time is over helps the second one.
         if self._was_kept or failure is not FailureClass.START_TIMEOUT:

@@ -10,7 +10,7 @@ never followed, and what any other user could have written is deleted.
     KEY/used         locked by each server that uses it, by one alone until it is ready; its time is
                      that of the last start
     KEY/ready        a server that used it has answered a chat
-    KEY.failed       a start with it failed: it is not used for a day
+    KEY.failed       a start with it failed: it is not used for a day, or until one without fails
     .discarded-*     about to be deleted
 
 Replicas share a claim. One alone fills a key: vLLM and Inductor name temporary files by the id of
@@ -49,6 +49,10 @@ _DISCARDED = ".discarded-"
 
 class UnusableError(Exception):
     """The directory cannot be used; `str()` says why, for users."""
+
+
+class FailedBeforeError(UnusableError):
+    """A start with the key failed less than a day ago."""
 
 
 @dataclass
@@ -117,6 +121,12 @@ def open_directory(root: Path, key: str) -> CompileDirectory:
         raise UnusableError(f"{root} cannot be used: {error.strerror or error}") from error
 
 
+def clear(root: Path, key: str) -> None:
+    """Forget that a start with the key failed: a start without it failed as well."""
+    with suppress(OSError):
+        _failed(root / key).unlink()
+
+
 def make_root(root: Path) -> None:
     """Make the directory that holds those of all keys.
 
@@ -143,7 +153,7 @@ def _check_volume(root: Path) -> None:
 def _check_failed(path: Path) -> None:
     with suppress(FileNotFoundError):
         if _is_recent(_failed(path), DAY_SECONDS):
-            raise UnusableError("a start with it failed less than a day ago")
+            raise FailedBeforeError("a start with it failed less than a day ago")
         _failed(path).unlink()
 
 
@@ -228,8 +238,11 @@ def _prune(root: Path, key: str) -> None:
     What has another name is not of this server, and stays.
     """
     for path in [Path(entry.path) for entry in os.scandir(root)]:
-        old = path.name.endswith(_FAILED) and not _is_recent(path, DAY_SECONDS)
-        if path.name.startswith(_DISCARDED) or old:
+        is_note = path.name.endswith(_FAILED)
+        if is_note and _KEY.fullmatch(path.stem):
+            # Another server used it when a start with it failed, and may be gone now.
+            _discard_unused(path.with_suffix(""), "")
+        if path.name.startswith(_DISCARDED) or (is_note and not _is_recent(path, DAY_SECONDS)):
             _delete(path)
     # The key of this start comes first, whether it is there or not.
     keys = sorted(_keys(root), key=lambda one: (one.name != key, -_last_use(one)))
