@@ -245,6 +245,18 @@ def test_a_key_that_a_killed_replica_was_filling_is_filled_by_the_next_one(root:
     assert not opened(root).kept
 
 
+def test_a_lock_that_a_lost_node_left_turns_it_off_for_a_day(root: Path) -> None:
+    lost = open_directory(root, KEY)
+    yesterday = time.time() - DAY_SECONDS - 1
+    os.utime(root / KEY / "used", (yesterday, yesterday))
+
+    with pytest.raises(UnusableError, match="another replica is compiling it"):
+        open_directory(root, KEY)
+
+    assert not opened(root).kept
+    lost.close()
+
+
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("anew", [True, False])
 def test_a_key_that_is_deleted_just_before_it_is_locked_is_not_used(

@@ -115,7 +115,7 @@ def open_directory(root: Path, key: str) -> CompileDirectory:
         with suppress(FileExistsError):  # another replica may have made it meanwhile
             path.mkdir(0o700)
         if not _is_own(path):
-            raise UnusableError(f"{path} is not of this user")
+            raise UnusableError(f"{path} is not of this user alone")
         return CompileDirectory(path, _in_use(path))
     except OSError as error:
         raise UnusableError(f"{root} cannot be used: {error.strerror or error}") from error
@@ -209,6 +209,9 @@ def _in_use(path: Path) -> int:
     try:
         return _locked(path, fcntl.LOCK_SH if _is_complete(path) else fcntl.LOCK_EX)
     except BlockingIOError as error:
+        if not _is_recent(path / "used", DAY_SECONDS):
+            # No start takes so long: its node is gone, and its lock on a network volume is not.
+            _discard(path)
         raise UnusableError("another replica is compiling it at the same time") from error
 
 
