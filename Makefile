@@ -13,7 +13,7 @@ export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mistral-small-op
 
 .DEFAULT_GOAL := help
 .PHONY: help lint setup demo demo-down test check format generate verify bench clean \
-	cluster-up cluster-down images lock gpu-test test-faults
+	cluster-up cluster-down images lock gpu-test panels test-faults
 
 help: ## Show this help.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -67,6 +67,10 @@ bench: setup ## Measure; docs/performance.md quotes what it prints.
 
 gpu-test: setup ## Test the server on the GPUs of this machine: docs/gpu.md. Skipped without a GPU.
 	@$(DEV) gpu run --python "$(GPU_PYTHON)" --out dist/gpu $(SCENARIOS)
+
+panels: setup ## Draw the dashboard for docs/monitoring.md, from metrics of a local cluster; takes 15 minutes.
+	@$(DEV) panels record
+	@$(DEV) panels draw
 
 images: setup ## Build the two images for the local cluster.
 	$(DEV) images build

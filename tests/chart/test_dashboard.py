@@ -1,6 +1,7 @@
 """The dashboard: Grafana can lay it out, and the chart ships it as it is."""
 
 import json
+import re
 from itertools import combinations
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from chart_rendering import CHART, of_kind, render
 from mistral_dev.dashboard import dashboard
 from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS
+from mistral_server.gate.metrics import RESPONSE_STATUSES
 
 DOCUMENT: dict[str, Any] = json.loads(dashboard())
 PANELS: list[dict[str, Any]] = [one for one in DOCUMENT["panels"] if one["type"] != "row"]
@@ -40,6 +42,15 @@ def test_no_two_panels_overlap_and_none_leaves_the_grid() -> None:
     for one, other in combinations(DOCUMENT["panels"], 2):
         assert not cells(one) & cells(other), (one["title"], other["title"])
     assert all(x < 24 for panel in DOCUMENT["panels"] for x, _ in cells(panel))
+
+
+def test_panels_fill_the_width_of_the_grid() -> None:
+    lines: dict[int, int] = {}
+    for panel in DOCUMENT["panels"]:
+        cell = panel["gridPos"]
+        lines[cell["y"]] = lines.get(cell["y"], 0) + cell["w"]
+
+    assert set(lines.values()) == {24}
 
 
 def test_numbers_and_letters_of_panels_and_queries_are_unique() -> None:
@@ -86,9 +97,67 @@ def test_rollouts_and_restarts_are_marked_in_every_panel() -> None:
     assert all(mark["enable"] and mark["expr"] for mark in marks.values())
 
 
+def colors(title: str) -> dict[str, str]:
+    """Return the fixed colors of a panel's series by what matches their names."""
+    (panel,) = (one for one in PANELS if one["title"] == title)
+    return {
+        override["matcher"]["options"]: one["value"]["fixedColor"]
+        for override in panel["fieldConfig"]["overrides"]
+        for one in override["properties"]
+        if one["id"] == "color"
+    }
+
+
+def test_a_firing_alert_is_never_green() -> None:
+    severities = colors("Firing alerts")
+
+    assert severities == {"/^critical:/": "red", "/^warning:/": "orange", "/^info:/": "blue"}
+
+
+def test_responses_have_the_color_of_their_status() -> None:
+    statuses = colors("Responses by status")
+
+    def color(status: str) -> str:
+        (one,) = (one for names, one in statuses.items() if re.search(names.strip("/"), status))
+        return one
+
+    assert [one for one in RESPONSE_STATUSES if color(one) == "green"] == ["2xx"]
+    assert color("5xx") == "red"
+
+
+def test_only_conditions_that_report_something_are_shown_and_none_of_them_in_green() -> None:
+    (panel,) = (one for one in PANELS if one["title"] == "States and conditions")
+    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+    state, *conditions = (target["expr"] for target in panel["targets"])
+
+    assert state == PANELS[0]["targets"][0]["expr"]
+    shown = " ".join(conditions)
+    assert not re.search(r"\b(Ready|Available)\b", shown)
+    assert [mapping["options"][value]["color"] for value in ("4", "5")] == ["yellow", "orange"]
+
+
+def test_whole_numbers_are_steps_and_rates_are_not() -> None:
+    steps = {
+        panel["title"]
+        for panel in PANELS
+        if panel["fieldConfig"]["defaults"].get("custom") == {"lineInterpolation": "stepAfter"}
+    }
+
+    assert {"Replicas", "Queue", "Restarts, last hour"} <= steps
+    assert all(
+        panel["fieldConfig"]["defaults"]["unit"] == "short"
+        for panel in PANELS
+        if panel["title"] in steps
+    )
+
+
 def test_the_model_cards_rates_are_dashed_lines_for_reference() -> None:
     (panel,) = (one for one in PANELS if one["title"] == "Loop rate, last hour")
-    dashed = {one["matcher"]["options"] for one in panel["fieldConfig"]["overrides"]}
+    dashed = {
+        one["matcher"]["options"]
+        for one in panel["fieldConfig"]["overrides"]
+        if one["matcher"]["id"] == "byName"
+    }
     drawn = {
         target["legendFormat"]: target["expr"]
         for target in panel["targets"]

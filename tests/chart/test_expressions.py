@@ -121,6 +121,7 @@ UNAVAILABLE = (
     (ConditionType.DEGRADED, "True"),
     (ConditionType.PROGRESSING, "True"),
     (ConditionType.SCALING_LIMITED, "True"),
+    (ConditionType.MODEL_FITS, "False"),
 )
 AVAILABLE = [condition(ConditionType.AVAILABLE, "True")]
 STARTING = "starting"
@@ -154,6 +155,8 @@ class Signals:
         gate_metrics.TOOL_CALLS.labels("ok", "true").inc(30)
         gate_metrics.TOOL_CALLS.labels("malformed_json", "true").inc(20)
         gate_metrics.ERRORS.labels("stream").inc()
+        gate_metrics.CHANGES.labels("max_tokens").inc()
+        gate_metrics.REFUSALS.labels("path").inc()
         gate_metrics.RESPONSES.labels("generation", "2xx").inc(20)
         gate_metrics.RESPONSES.labels("generation", "5xx").inc(20)
         gate_metrics.IN_FLIGHT.labels("productive").set(6)

@@ -10,11 +10,11 @@ import pytest
 
 from cluster_namespace import Namespace
 from mistral_dev.cluster import Cluster
+from mistral_dev.resource_definitions import until_established
 from mistral_dev.settings import Profile
 from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.yaml_documents import to_yaml
 from operator_process import OperatorProcess, running_operator
-from resource_definitions import until_established
 from talking_pods import TalkingPods
 
 _numbers = itertools.count()

@@ -13,12 +13,12 @@ from golden_cases import VARIANTS
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
+from mistral_dev.resource_definitions import stand_in, until_established
 from mistral_operator.api import parse_resource
 from mistral_operator.api.network import Network
 from mistral_operator.render import NetworkDefaults, RenderContext, children
 from mistral_operator.render.activator_network import EVERYONE, activator_policy, callers_of
 from mistral_operator.scale_to_zero import ActivatorRoute
-from resource_definitions import stand_in, until_established
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
 POLICIES = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")

@@ -25,6 +25,7 @@ from cluster_namespace import Namespace, resource, until_served
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
+from mistral_dev.resource_definitions import stand_in, until_established
 from mistral_dev.settings import Profile
 from mistral_operator.kube import kinds, names
 from operator_process import OperatorProcess, running_operator
@@ -37,7 +38,6 @@ from operator_rights import (
     ON_THE_POLICIES,
     Right,
 )
-from resource_definitions import stand_in, until_established
 from service_account_rights import Attempt, allowed
 
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"

@@ -9,12 +9,12 @@ from signal import SIGKILL
 from cluster_namespace import Namespace, resource
 from golden_cases import VARIANTS
 from mistral_dev.commands import wait_until
+from mistral_dev.resource_definitions import stand_in
 from object_versions import settled_versions
 from operator_process import OperatorProcess, running_operator
 from operator_writes import writes
 from released_cluster import all_reported, deployments, leave_behind, replica_sets, upgraded
 from released_templates import accepted, differences, restarting
-from resource_definitions import stand_in
 
 QUIET_SECONDS = 15.0
 """Long enough for two runs of every loop that is not a resync."""

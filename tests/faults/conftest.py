@@ -8,10 +8,10 @@ import pytest_asyncio
 
 from fault_api import Api
 from mistral_dev.cluster import Cluster
+from mistral_dev.resource_definitions import until_established
 from mistral_dev.settings import Profile
 from mistral_operator.api.crd import custom_resource_definition
 from mistral_operator.api.yaml_documents import to_yaml
-from resource_definitions import until_established
 
 _ROW = "row of the table of faults"
 

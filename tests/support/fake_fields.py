@@ -139,8 +139,9 @@ def applied(live: Owned, desired: Object, manager: Manager, *, force: bool) -> O
         for other, paths in live.managers.items()
         if other != manager
     }
-    kept = {path[:end] for paths in others.values() for path in paths for end in range(len(path))}
-    kept |= frozenset().union(*others.values(), now)
+    # A map that was empty is a field, and with entries the place of others.
+    written = frozenset().union(*others.values(), now)
+    kept = written | {path[:end] for path in written for end in range(len(path))}
     body = merged(live.body, desired)
     # Items before what is in them, which goes with them.
     for path in sorted(live.managers.get(manager, frozenset()) - kept, key=len):

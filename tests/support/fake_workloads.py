@@ -1,7 +1,7 @@
 """The controllers and the kubelet of a fake cluster: Deployments become pods, orphans are deleted.
 
 No ReplicaSets: a pod belongs to its Deployment. A rollout takes one pod away before it makes the
-next one (maxSurge 0, maxUnavailable 1), as every Deployment of the operator does.
+next one (maxSurge 0, maxUnavailable 1), or after it (1 and 0). A paused one keeps the pods.
 """
 
 import asyncio
@@ -92,19 +92,27 @@ class FakeWorkloads:
         desired, template = body["spec"]["replicas"], _hash(body["spec"]["template"])
         pods = [pod for pod in self._pods_of(body) if not _is_terminating(pod)]
         old = [pod for pod in pods if _label(pod) != template]
+        surge = body["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+        if body["spec"].get("paused"):
+            if old or not pods:
+                self._report(key, body, template)
+                return
+            surge = 0
         surplus = sorted(
             pods, key=lambda pod: (_label(pod) == template, is_ready(pod), _youngest_first(pod))
         )
-        victims = surplus[: max(len(pods) - desired, 0)]
+        most = desired + (surge if old else 0)
+        victims = surplus[: max(len(pods) - most, 0)]
         if not victims and old:
             unready = [pod for pod in old if not is_ready(pod)]
             ready = [pod for pod in pods if is_ready(pod)]
-            victims = unready or (old[:1] if len(ready) >= desired else [])
+            victims = unready or (old[:1] if len(ready) >= desired + surge else [])
         for pod in victims:
             self.objects.mark_deleted(kinds.POD, key_of(pod))
         terminating = [pod for pod in self._pods_of(body) if _is_terminating(pod)]
         # The GPUs of a terminating pod are not free yet.
-        for _ in range(desired - len(pods) + len(victims) - len(terminating)):
+        allowed = desired if victims else most
+        for _ in range(allowed - len(pods) + len(victims) - len(terminating)):
             if not self.pod_error:
                 self._create_pod(body, template)
         self._report(key, body, template)

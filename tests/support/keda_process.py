@@ -21,8 +21,8 @@ from external_metrics import registered
 from mistral_dev import tools
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
+from mistral_dev.resource_definitions import until_established
 from mistral_dev.settings import free_ports
-from resource_definitions import until_established
 
 NAMESPACE = "keda"
 SERVICE_ACCOUNT = "keda-operator"

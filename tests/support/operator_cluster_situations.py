@@ -130,6 +130,12 @@ CACHES: dict[str, tuple[StatusInput, str, Reason, str]] = {
 
 
 CLUSTER_SITUATIONS: dict[str, Case] = {
+    "created with a paused rollout": (
+        status_input(deployment=merged(deployment_body(1, replicas=0), {"spec": {"paused": True}})),
+        Reason.PAUSED,
+        Outlook.WAITING,
+        ["spec.rollout.paused is true", "set it to false to start"],
+    ),
     "everything runs": (
         status_input(ready_pod(), deployment=READY),
         Reason.READY,

@@ -26,7 +26,7 @@ from mistral_operator.control.reconciler import Reconciler
 from mistral_operator.control.scaler import Scaler
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
-from mistral_operator.kube.objects import Key
+from mistral_operator.kube.objects import Key, key_of
 from mistral_operator.scale_to_zero import Activators
 from mistral_operator.signals.activators import ActivatorBoard, changed_keys
 from mistral_operator.signals.pods import SignalBoard
@@ -69,12 +69,26 @@ class Life:
     """Addresses of ready activators."""
     held: int = 0
     """Requests that wait in an activator."""
+    deaf: bool = False
+    """The activators do not read the port map any more."""
     is_lost: Callable[[WatchEvent], bool] = lambda _: False
     """Events that the watch loses."""
     watch_seconds: float = WATCH_SECONDS
     reconciler: type[Reconciler] = Reconciler
     operator: "OneOperator | None" = None
     starts: int = 0
+
+    ready_counts: list[int] = field(default_factory=list)
+    """Numbers of ready pods since `watch_ready`."""
+
+    def watch_ready(self) -> None:
+        """Note from now on how many pods are ready."""
+
+        def count(event: WatchEvent) -> None:
+            if event.kind == kinds.POD:
+                self.ready_counts.append(sum(map(is_ready, self.pods())))
+
+        self.objects.listeners.append(count)
 
     def now(self) -> str:
         """Return the time as it is written into a status."""
@@ -130,6 +144,11 @@ class Life:
         """Delete the resource."""
         self.objects.delete(kinds.RESOURCE, KEY)
 
+    def evict(self) -> None:
+        """Evict every pod, as a drain of its node does."""
+        for pod in self.pods():
+            self.objects.mark_deleted(kinds.POD, key_of(pod))
+
     # --- What there is ----------------------------------------------------------------------------
 
     @property
@@ -170,7 +189,7 @@ class OneOperator:
         self._life = life
         self._store = Store(kinds.CHILD_KINDS)
         self._queue = WorkQueue[Key](jitter=lambda: 0.0)
-        self._watcher = Watcher(self._store, self._queue)
+        self._watcher = Watcher(self._store, self._queue, urgent=bool(life.activators))
         self._board, self._activators = SignalBoard(), ActivatorBoard()
         self._scaler = Scaler(
             *(self._store, self._board, self._activators, self._queue.add, 15.0),
@@ -190,7 +209,8 @@ class OneOperator:
                 CONTEXT,
                 self.fleet,
                 ports=self._ports,
-                publish_ports=self._port_map.publish_for,
+                publish_ports=self._publish_ports,
+                has_activators=bool(life.activators),
                 requeue=self._queue.add,
                 requeue_after=self._queue.add_after,
                 now=life.now,
@@ -214,6 +234,7 @@ class OneOperator:
             self._resync.forever(RESYNC_SECONDS),
             self._scaler.run(),
             self._poll(),
+            *((self._port_map.run(),) if self._life.activators else ()),
         )
         self._tasks = [asyncio.create_task(part) for part in parts]
 
@@ -244,6 +265,12 @@ class OneOperator:
             deleted = event.action == "DELETED" or not selected
             self._watcher.on_event(event.kind, event.body, deleted=deleted)
 
+    async def _publish_ports(self, key: Key) -> None:
+        await self._port_map.publish_for(key)
+        newest = self._ports.published.newest
+        if self._life.activators and newest > self._activators.current.port_map:
+            asyncio.get_running_loop().call_later(WATCH_SECONDS, self._poll_activators)
+
     async def _poll(self) -> None:
         while True:
             self._poll_pods()
@@ -272,10 +299,14 @@ class OneOperator:
         if not (life.activators or before.addresses):
             return
         seen = sum(map(is_ready, life.pods()))
-        current = Activators(life.activators, {KEY: life.held}, {KEY: seen})
+        published = self._ports.published
+        version = before.port_map if life.deaf else published.newest
+        current = Activators(life.activators, {KEY: life.held}, {KEY: seen}, version)
         self._activators.current = current
         moved = current.addresses != before.addresses
-        for key in {KEY} if moved else changed_keys(before, current):
+        changed = changed_keys(before, current)
+        changed |= published.between(before.port_map, current.port_map)
+        for key in {KEY} if moved else changed:
             self._scaler.decide_now(key)
             self._queue.add(key)
 

@@ -132,6 +132,30 @@ async def start_from_zero(life: Life) -> None:
     await life.settle(80)
 
 
+UNTIL_RELEASED = 60.0
+"""Quiet seconds after which an endpoint has given its port of the activators back."""
+
+
+async def edit_held(life: Life) -> None:
+    """Replace the only pod while the activators are in its place."""
+    life.edit({"startupSeconds": 900})
+    await life.settle(UNTIL_RELEASED)
+
+
+async def drain_held(life: Life) -> None:
+    """Evict the only pod."""
+    life.evict()
+    await life.settle(UNTIL_RELEASED)
+
+
+async def crash_held(life: Life) -> None:
+    """Let the server of the only pod fail once."""
+    for pod in life.pods():
+        key = Key(NAMESPACE, pod["metadata"]["name"])
+        life.workloads.fail(key, report_of(FailureClass.ENGINE_DIED))
+    await life.settle(UNTIL_RELEASED)
+
+
 async def delete(life: Life) -> None:
     """Delete a resource while an edit is dealt with."""
     life.edit({"replicas": 2})
@@ -163,6 +187,14 @@ async def drift(life: Life) -> None:
 SCENARIOS: dict[str, Scenario] = {
     "create": Scenario(create, "Ready"),
     "roll out": Scenario(edits({"startupSeconds": 900}), "Ready", {"replicas": 2}),
+    "roll out with a surge": Scenario(
+        edits({"startupSeconds": 900}), "Ready", {"rollout": {"maxSurge": 1}}
+    ),
+    "roll out later": Scenario(
+        edits({"startupSeconds": 900, "rollout": {"paused": True}}, {"rollout": {"paused": False}}),
+        "Ready",
+        {},
+    ),
     "scale by edit": Scenario(edits({"replicas": 3}, {"replicas": 1}), "Ready", {}),
     "edit twice": Scenario(edit_twice, "Ready", {}),
     "scale by load": Scenario(follow_load, "Ready", AUTOSCALED),
@@ -186,6 +218,12 @@ SCENARIOS: dict[str, Scenario] = {
     "scale from zero": Scenario(
         start_from_zero, "Ready", {**SLEEPER, "replicas": 0}, activators=ACTIVATORS
     ),
+    "edit what is held": Scenario(edit_held, "Ready", {}, activators=ACTIVATORS),
+    "edit what is held and scales to zero": Scenario(
+        edit_held, "Ready", SLEEPER, load={"running": 1}, activators=ACTIVATORS
+    ),
+    "drain what is held": Scenario(drain_held, "Ready", {}, activators=ACTIVATORS),
+    "crash of what is held": Scenario(crash_held, "Ready", {}, activators=ACTIVATORS),
     "suspend and resume": Scenario(edits({"suspend": True}, {"suspend": False}), "Ready", {}),
     "suspend what is autoscaled": Scenario(
         edits({"suspend": True}, {"suspend": False}), "Ready", AUTOSCALED

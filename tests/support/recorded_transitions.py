@@ -7,7 +7,7 @@ from builders import Object
 from fake_objects import WatchEvent
 from mistral_operator.kube import kinds
 
-_TYPES = ("Ready", "ModelFits", "ScalingLimited")
+_TYPES = ("Ready", "ModelFits", "ScalingLimited", "Holding")
 _PASSING = {"Creating", "RollingOut"}
 _OUTCOMES = {
     "Trying": "RemedyApplied",

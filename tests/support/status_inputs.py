@@ -6,7 +6,8 @@ from builders import EARLIER, Object, deployment_body, resource
 from mistral_operator.api import Condition, ConditionType, Oom, Reason, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.status import StatusInput
-from mistral_operator.watch.facts import Observed, deployment_facts, pod_facts
+from mistral_operator.watch.deployments import deployment_facts
+from mistral_operator.watch.facts import Observed, pod_facts
 from mistral_operator.watch.nodes import node_facts
 from mistral_server.contract import SignalDocument
 

@@ -51,7 +51,7 @@ def written(status: Status) -> dict[str, Any]:
 
 HEALTH = {
     "Healthy": {Reason.READY, Reason.ASLEEP},
-    "Suspended": {Reason.SUSPENDED, Reason.SCALED_TO_ZERO},
+    "Suspended": {Reason.SUSPENDED, Reason.SCALED_TO_ZERO, Reason.PAUSED},
     "Progressing": {
         *(Reason.CREATING, Reason.FETCHING, Reason.STARTING, Reason.NOT_READY),
         *(Reason.SCALING_UP, Reason.ROLLING_OUT),

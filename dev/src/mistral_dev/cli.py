@@ -13,6 +13,7 @@ from mistral_dev.generate import generate
 from mistral_dev.gpu.cli import gpu
 from mistral_dev.images.cli import images
 from mistral_dev.lock import lock
+from mistral_dev.panels.cli import panels
 from mistral_dev.prepare import prepare
 from mistral_dev.wording import wording
 
@@ -33,5 +34,5 @@ def main() -> None:
     """Tools for working on mistral-small-operator: a local cluster, images, a demo, GPUs."""
 
 
-for _command in (tools, cluster, images, generate, prepare, demo, lock, gpu, wording):
+for _command in (tools, cluster, images, generate, prepare, demo, panels, lock, gpu, wording):
     main.add_command(_command)

@@ -286,6 +286,8 @@ class Cluster:
         self.processes.stop([fake_nodes.PART, "kube-scheduler", "kube-controller-manager"])
         self.processes.stop(["kube-apiserver"], seconds=60)
         self.processes.stop(["etcd"])
+        # What others started in the cluster's network, such as a Prometheus.
+        self.processes.stop(self.processes.running())
         if self.netns:
             network.delete(self.netns, self.layout)
 

@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS, Panel
+from mistral_dev.dashboard_panel import NEUTRAL, Panel
+from mistral_dev.dashboard_panels import ANNOTATIONS, SECTIONS
 
-WIDTH, HEIGHT, COLUMNS = 8, 8, 3
-"""Grafana's grid is 24 units wide."""
+WIDTH, HEIGHT = 24, 8
+"""Of Grafana's grid, and of a panel in it."""
 
+_DASHES = {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}}
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _DOCUMENTATION = (
     "https://github.com/mistral-small-operator/mistral-small-operator/blob/main/docs/monitoring.md"
@@ -55,20 +57,25 @@ def _panels() -> Iterator[dict[str, Any]]:
     number, y = 0, 0
     for title, panels in SECTIONS.items():
         number += 1
-        position = {"x": 0, "y": y, "w": WIDTH * COLUMNS, "h": 1}
+        position = {"x": 0, "y": y, "w": WIDTH, "h": 1}
         yield {"id": number, "type": "row", "title": title, "gridPos": position, "panels": []}
         y += 1
-        for at, panel in enumerate(panels):
+        x = 0
+        for panel in panels:
             number += 1
-            row, column = divmod(at, COLUMNS)
-            position = {"x": column * WIDTH, "y": y + row * HEIGHT, "w": WIDTH, "h": HEIGHT}
+            if x + panel.width > WIDTH:
+                x, y = 0, y + HEIGHT
+            position = {"x": x, "y": y, "w": panel.width, "h": HEIGHT}
             yield {"id": number, "gridPos": position, **_panel(panel)}
-        y += -(-len(panels) // COLUMNS) * HEIGHT
+            x += panel.width
+        y += HEIGHT
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
     defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
     options: dict[str, Any] = {}
+    if panel.counts:
+        defaults |= {"decimals": 0, "custom": {"lineInterpolation": "stepAfter"}}
     if panel.states:
         shown = {
             str(value): {"text": text, "color": color}
@@ -93,7 +100,11 @@ def _panel(panel: Panel) -> dict[str, Any]:
         **options,
         "fieldConfig": {
             "defaults": defaults,
-            "overrides": [_dashed(name) for name in panel.references],
+            "overrides": [
+                *(_reference(name) for name in panel.references),
+                *(_colored(names, color) for names, color in panel.colors.items()),
+                *map(_dashed, panel.dashed),
+            ],
         },
         "targets": [
             {
@@ -108,15 +119,26 @@ def _panel(panel: Panel) -> dict[str, Any]:
     }
 
 
-def _dashed(name: str) -> dict[str, Any]:
-    """Return the overrides that draw a constant line dashed."""
-    return {
-        "matcher": {"id": "byName", "options": name},
-        "properties": [
-            {"id": "color", "value": {"mode": "fixed", "fixedColor": "text"}},
-            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [8, 8]}},
-        ],
-    }
+def _reference(name: str) -> dict[str, Any]:
+    """Return the override that draws a constant line dashed, and in no color of a series."""
+    matcher = {"id": "byName", "options": name}
+    return {"matcher": matcher, "properties": [_color(NEUTRAL), _DASHES]}
+
+
+def _colored(names: str, color: str) -> dict[str, Any]:
+    return {"matcher": _matcher(names), "properties": [_color(color)]}
+
+
+def _dashed(names: str) -> dict[str, Any]:
+    return {"matcher": _matcher(names), "properties": [_DASHES]}
+
+
+def _matcher(names: str) -> dict[str, str]:
+    return {"id": "byRegexp", "options": f"/{names}/"}
+
+
+def _color(name: str) -> dict[str, Any]:
+    return {"id": "color", "value": {"mode": "fixed", "fixedColor": name}}
 
 
 def _variable(name: str, query: str) -> dict[str, Any]:

@@ -7,98 +7,33 @@ alerts compare.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
-CHOSEN = 'namespace=~"$namespace", name=~"$name"'
-_WHO = "{{namespace}}/{{name}}"
-_BY = "by (namespace, name)"
+from mistral_dev.dashboard_panel import (
+    BAD,
+    BY,
+    CHOSEN,
+    GOOD,
+    NEUTRAL,
+    NOTICE,
+    OTHER,
+    WARNING,
+    WHO,
+    Panel,
+    of_gpus,
+    quantiles,
+    rate,
+    rate_of,
+    share,
+)
+from mistral_dev.dashboard_states import ENDPOINTS, STARTS, STATES_AND_CONDITIONS
 
 CARD_RATES = {"model card, 3.1": 0.0211, "model card, 3.2": 0.0129}
 """Rates of endless generations in the model card. Its prompts and rule are not published, so these
 are reference lines, and never a goal or an alert."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One panel: expressions by their legends."""
-
-    title: str
-    description: str
-    queries: dict[str, str]
-    unit: str = "short"
-    references: dict[str, float] = field(default_factory=dict)
-    """Constant lines."""
-    kind: Literal["timeseries", "state-timeline", "stat"] = "timeseries"
-    states: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """Text and color of each value, where values are states."""
-
-    def expressions(self) -> dict[str, str]:
-        """Return all expressions by their legends, the constant lines among them."""
-        return self.queries | {name: f"vector({at})" for name, at in self.references.items()}
-
-
-def _interval(what: str, window: str = "1h") -> dict[str, str]:
-    """Return a rate, both ends of its interval, and where the alert begins."""
-    return {
-        _WHO: f"mistral:{what}:ratio{window}{{{CHOSEN}}}",
-        f"{_WHO} 95 % from": f"mistral:{what}:wilson_lower{window}{{{CHOSEN}}}",
-        f"{_WHO} 95 % to": f"mistral:{what}:wilson_upper{window}{{{CHOSEN}}}",
-        "alert above": f"mistral:{what}:alert_above",
-    }
-
-
-def _rate(metric: str, label: str) -> str:
-    return f"sum by ({label}) (rate({metric}{{{CHOSEN}}}[5m]))"
-
-
-def _rate_of(metric: str) -> str:
-    return f"sum {_BY} (rate({metric}{{{CHOSEN}}}[5m]))"
-
-
-def _quantiles(metric: str) -> dict[str, str]:
-    """Return median and 95th percentile of a histogram of vLLM."""
-    buckets = f"sum by (namespace, name, le) (rate({metric}_bucket{{{CHOSEN}}}[5m]))"
-    return {
-        f"{_WHO} p{percent}": f"histogram_quantile({percent / 100}, {buckets})"
-        for percent in (50, 95)
-    }
-
-
-def _condition(kind: str) -> str:
-    """Return 1 for each endpoint whose condition is True, and 0 for others."""
-    every = f"max {_BY} (mistral_deployment_condition{{{CHOSEN}}})"
-    true = f'mistral_deployment_condition{{{CHOSEN}, type="{kind}", status="True"}}'
-    return f"(max {_BY} ({true}) or 0 * {every})"
-
-
-def _of_gpus(metric: str) -> dict[str, str]:
-    """Return a metric of the GPUs that the endpoints' pods use.
-
-    Prometheus calls the pod's labels `exported_...` unless it honors those of the exporter.
-    """
-    return {
-        f"{{{{{prefix}pod}}}} GPU {{{{gpu}}}}": f"{metric}{{"
-        f'{prefix}namespace=~"$namespace", {prefix}pod=~"($name)-.+"}}'
-        for prefix in ("exported_", "")
-    }
-
-
 SECTIONS: dict[str, tuple[Panel, ...]] = {
     "Is it up": (
-        Panel(
-            "Endpoints",
-            "`partly up`: some replicas do not serve, or not in the desired configuration. `down`"
-            " includes suspended endpoints. `kubectl get msd -o wide` shows the reason.",
-            {_WHO: f"2 * {_condition('Available')} + {_condition('Ready')}"},
-            kind="stat",
-            states={
-                0: ("down", "red"),
-                1: ("scaled to zero", "blue"),
-                2: ("partly up", "orange"),
-                3: ("up", "green"),
-            },
-        ),
+        ENDPOINTS,
         Panel(
             "Firing alerts",
             "Of all endpoints and of the operator. docs/monitoring.md has a section for each.",
@@ -107,14 +42,17 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 ' (ALERTS{alertname=~"Mistral.+", alertstate="firing"})'
             },
             kind="stat",
+            colors={"^critical:": BAD, "^warning:": WARNING, "^info:": OTHER},
         ),
         Panel(
             "Replicas",
-            "Desired, existing and ready replicas.",
+            "Desired replicas as dashed lines, and ready ones.",
             {
-                f"{_WHO} {{{{state}}}}": "max by (namespace, name, state)"
-                f" (mistral_deployment_replicas{{{CHOSEN}}})"
+                f"{WHO} {{{{state}}}}": "max by (namespace, name, state)"
+                f' (mistral_deployment_replicas{{{CHOSEN}, state!="existing"}})'
             },
+            dashed=("desired$",),
+            counts=True,
         ),
     ),
     "Load": (
@@ -122,108 +60,132 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Responses by status",
             "Of requests for generated text, and of others, without probes that succeed. `cut`: the"
             " server failed after the response had begun. `disconnected`: the client left before.",
-            {"{{kind}} {{status}}": _rate("mistral_responses_total", "kind, status")},
+            {"{{kind}} {{status}}": rate("mistral_responses_total", "kind, status")},
             "reqps",
+            colors={
+                "[13]xx$": NEUTRAL,
+                "2xx$": GOOD,
+                "4xx$": NOTICE,
+                "5xx$": BAD,
+                "cut$": WARNING,
+                "disconnected$": OTHER,
+            },
         ),
         Panel(
-            "Tokens",
-            "Tokens of prompts and of responses, per second.",
+            "Tokens per second",
+            "Tokens of prompts and of responses.",
             {
-                f"{_WHO} in": _rate_of("vllm:prompt_tokens_total"),
-                f"{_WHO} out": _rate_of("vllm:generation_tokens_total"),
+                f"{WHO} in": rate_of("vllm:prompt_tokens_total"),
+                f"{WHO} out": rate_of("vllm:generation_tokens_total"),
             },
         ),
         Panel(
             "Queue",
             "Running and waiting requests in vLLM.",
             {
-                f"{_WHO} running": f"sum {_BY} (vllm:num_requests_running{{{CHOSEN}}})",
-                f"{_WHO} waiting": f"sum {_BY} (vllm:num_requests_waiting{{{CHOSEN}}})",
+                f"{WHO} running": f"sum {BY} (vllm:num_requests_running{{{CHOSEN}}})",
+                f"{WHO} waiting": f"sum {BY} (vllm:num_requests_waiting{{{CHOSEN}}})",
             },
+            counts=True,
         ),
         Panel(
             "Requests in flight",
             "Productive and looping requests. Looping ones occupy the GPU and produce nothing"
             " useful.",
             {"{{state}}": f"sum by (state) (mistral_requests_in_flight{{{CHOSEN}}})"},
+            colors={"^productive$": GOOD, "^looping$": WARNING},
+            counts=True,
+            width=12,
         ),
         Panel(
             "Autoscaling",
             "Productive requests in flight, the number of replicas that the operator decided, and"
             " whether loops keep it from adding replicas. See docs/autoscaling.md.",
             {
-                f"{_WHO} load": f"mistral_operator_autoscaling_load{{{CHOSEN}}}",
-                f"{_WHO} replicas": f"mistral_operator_autoscaling_desired_replicas{{{CHOSEN}}}",
-                f"{_WHO} frozen": f"mistral_operator_autoscaling_frozen{{{CHOSEN}}}",
+                f"{WHO} load": f"mistral_operator_autoscaling_load{{{CHOSEN}}}",
+                f"{WHO} replicas": f"mistral_operator_autoscaling_desired_replicas{{{CHOSEN}}}",
+                f"{WHO} frozen": f"mistral_operator_autoscaling_frozen{{{CHOSEN}}}",
             },
+            counts=True,
+            width=12,
         ),
     ),
     "Latency": (
         Panel(
             "Time to first token",
             "As measured by vLLM, from the arrival of a request: time in the queue counts.",
-            _quantiles("vllm:time_to_first_token_seconds"),
+            quantiles("vllm:time_to_first_token_seconds"),
             "s",
         ),
         Panel(
             "Time between tokens",
             "Time from one token of a response to the next.",
-            _quantiles("vllm:inter_token_latency_seconds"),
+            quantiles("vllm:inter_token_latency_seconds"),
             "s",
         ),
         Panel(
             "Duration of requests",
             "From the arrival of a request to its last token.",
-            _quantiles("vllm:e2e_request_latency_seconds"),
+            quantiles("vllm:e2e_request_latency_seconds"),
             "s",
         ),
     ),
     "Errors": (
-        Panel(
+        share(
             "Failed responses, last 15 minutes",
             "Share of responses to requests for generated text with a 5xx status or that were cut"
             " off, with its 95 % interval. 4xx does not count. Consider the count in the next"
             " panel.",
-            _interval("response_errors", "15m"),
-            "percentunit",
+            "response_errors",
+            "15m",
         ),
         Panel(
             "Responses, last 15 minutes",
             "Number of responses behind the share of failed ones.",
             {
-                _WHO: f"mistral:responses:increase15m{{{CHOSEN}}}",
-                f"{_WHO} failed": f"mistral:response_errors:increase15m{{{CHOSEN}}}",
+                WHO: f"mistral:responses:increase15m{{{CHOSEN}}}",
+                f"{WHO} failed": f"mistral:response_errors:increase15m{{{CHOSEN}}}",
             },
         ),
         Panel(
             "Generations by finish reason",
             "`repetition` is a stopped loop, `abort` a client that disconnected.",
-            {"{{finish_reason}}": _rate("mistral_generations_total", "finish_reason")},
+            {"{{finish_reason}}": rate("mistral_generations_total", "finish_reason")},
             "reqps",
+            colors={
+                "^stop$": GOOD,
+                "^tool_calls$": "purple",
+                "^length$": NOTICE,
+                "^repetition$": WARNING,
+                "^abort$": OTHER,
+            },
         ),
         Panel(
             "The gate",
             "Requests that the gate changed or rejected by the resource's policy, and its errors.",
             {
-                "changed: {{change}}": _rate("mistral_requests_changed_total", "change"),
-                "refused: {{reason}}": _rate("mistral_requests_refused_total", "reason"),
-                "error: {{where}}": _rate("mistral_gate_errors_total", "where"),
+                "changed: {{change}}": rate("mistral_requests_changed_total", "change"),
+                "refused: {{reason}}": rate("mistral_requests_refused_total", "reason"),
+                "error: {{where}}": rate("mistral_gate_errors_total", "where"),
             },
             "reqps",
+            width=12,
         ),
         Panel(
             "Restarts, last hour",
             "Restarts of servers in their pods.",
-            {_WHO: f"sum {_BY} (changes(mistral_server_start_time_seconds{{{CHOSEN}}}[1h]))"},
+            {WHO: f"sum {BY} (changes(mistral_server_start_time_seconds{{{CHOSEN}}}[1h]))"},
+            counts=True,
+            width=12,
         ),
     ),
     "Loops": (
-        Panel(
+        share(
             "Loop rate, last hour",
             "Share of checked generations that looped, with its 95 % interval. Consider the count"
             " in the next panel. The dashed lines show the model card's rates for reference.",
-            _interval("generation_loops"),
-            "percentunit",
+            "generation_loops",
+            "1h",
             CARD_RATES,
         ),
         Panel(
@@ -231,84 +193,89 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Number of generations behind the loop rate. It takes 3,900 to distinguish 2.11 % from"
             " 1.29 %.",
             {
-                _WHO: f"mistral:generations:increase1h{{{CHOSEN}}}",
-                f"{_WHO} looped": f"mistral:generation_loops:increase1h{{{CHOSEN}}}",
+                WHO: f"mistral:generations:increase1h{{{CHOSEN}}}",
+                f"{WHO} looped": f"mistral:generation_loops:increase1h{{{CHOSEN}}}",
             },
         ),
         Panel(
             "Wasted tokens, last hour",
             "Tokens that only repeated earlier text in a loop.",
-            {_WHO: f"mistral:generation_loop_tokens:increase1h{{{CHOSEN}}}"},
+            {WHO: f"mistral:generation_loop_tokens:increase1h{{{CHOSEN}}}"},
         ),
     ),
     "Tool calls": (
-        Panel(
+        share(
             "Tool error rate, last hour",
             "Share of tool calls that the client cannot execute, with its 95 % interval. Consider"
             " the count in the next panel.",
-            _interval("tool_call_errors"),
-            "percentunit",
+            "tool_call_errors",
+            "1h",
         ),
         Panel(
             "Tool calls, last hour",
             "Number of tool calls behind the error rate.",
             {
-                _WHO: f"mistral:tool_calls:increase1h{{{CHOSEN}}}",
-                f"{_WHO} errors": f"mistral:tool_call_errors:increase1h{{{CHOSEN}}}",
+                WHO: f"mistral:tool_calls:increase1h{{{CHOSEN}}}",
+                f"{WHO} errors": f"mistral:tool_call_errors:increase1h{{{CHOSEN}}}",
             },
         ),
         Panel(
             "Tool calls by outcome",
             "Why tool calls cannot be executed. docs/gate.md explains each outcome.",
-            {"{{outcome}}": _rate("mistral_tool_calls_total", "outcome")},
+            {"{{outcome}}": rate("mistral_tool_calls_total", "outcome")},
             "reqps",
+            colors={"^ok$": GOOD},
         ),
     ),
     "Memory": (
         Panel(
             "KV cache",
             "KV cache usage of the fullest replica.",
-            {_WHO: f"max {_BY} (vllm:kv_cache_usage_perc{{{CHOSEN}}})"},
+            {WHO: f"max {BY} (vllm:kv_cache_usage_perc{{{CHOSEN}}})"},
             "percentunit",
+            width=6,
         ),
         Panel(
             "Prefix cache",
             "Share of prompt tokens that were found in the prefix cache.",
             {
-                _WHO: f"{_rate_of('vllm:prefix_cache_hits_total')}"
-                f" / ({_rate_of('vllm:prefix_cache_queries_total')} > 0)"
+                WHO: f"{rate_of('vllm:prefix_cache_hits_total')}"
+                f" / ({rate_of('vllm:prefix_cache_queries_total')} > 0)"
             },
             "percentunit",
+            width=6,
         ),
         Panel(
             "Preemptions",
             "Requests that vLLM evicted from a full KV cache and computes again.",
-            {_WHO: _rate_of("vllm:num_preemptions_total")},
+            {WHO: rate_of("vllm:num_preemptions_total")},
             "reqps",
+            width=6,
         ),
         Panel(
             "Out-of-memory failures, last hour",
             "Memory failures by class. docs/memory.md explains each class and its remedies.",
-            {f"{_WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{CHOSEN}}}"},
+            {f"{WHO} {{{{class}}}}": f"mistral:oom_events:increase1h{{{CHOSEN}}} > 0"},
+            width=6,
         ),
     ),
     "GPUs": (
         Panel(
             "GPU utilization",
             "Of the GPUs of the endpoints' pods. Requires NVIDIA's DCGM exporter.",
-            _of_gpus("DCGM_FI_DEV_GPU_UTIL"),
+            of_gpus("DCGM_FI_DEV_GPU_UTIL"),
             "percent",
         ),
         Panel(
             "GPU memory",
             "Memory in use. vLLM reserves it at the start. Requires NVIDIA's DCGM exporter.",
-            _of_gpus("DCGM_FI_DEV_FB_USED"),
+            of_gpus("DCGM_FI_DEV_FB_USED"),
             "decmbytes",
         ),
         Panel(
             "GPU temperature",
             "Hot GPUs lower their clock. Requires NVIDIA's DCGM exporter.",
-            _of_gpus("DCGM_FI_DEV_GPU_TEMP"),
+            of_gpus("DCGM_FI_DEV_GPU_TEMP"),
             "celsius",
         ),
     ),
@@ -317,13 +284,14 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
             "Requests to the activator",
             "Requests to endpoints without a ready replica, by outcome. docs/monitoring.md explains"
             " each.",
-            {"{{outcome}}": _rate("mistral_activator_requests_total", "outcome")},
+            {"{{outcome}}": rate("mistral_activator_requests_total", "outcome")},
             "reqps",
         ),
         Panel(
             "Queued requests",
             "Requests that wait for a ready replica.",
-            {_WHO: f"sum {_BY} (mistral_activator_held_requests{{{CHOSEN}}})"},
+            {WHO: f"sum {BY} (mistral_activator_held_requests{{{CHOSEN}}})"},
+            counts=True,
         ),
         Panel(
             "Wait for a replica",
@@ -337,42 +305,14 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         ),
     ),
     "Rollouts and operator": (
-        Panel(
-            "Conditions",
-            "Conditions that are True. `kubectl get msd -o wide` shows the reason.",
-            {
-                f"{_WHO} {{{{type}}}}": "max by (namespace, name, type)"
-                f' (mistral_deployment_condition{{{CHOSEN}, status="True"}})'
-                " or 0 * max by (namespace, name, type)"
-                f" (mistral_deployment_condition{{{CHOSEN}}})"
-            },
-            kind="state-timeline",
-            states={0: ("not True", "text"), 1: ("True", "green")},
-        ),
-        Panel(
-            "Stages of the last starts",
-            "Longest of the replicas. `starting` is mostly imports, `loading` the weights,"
-            " `profiling` and `warming-up` also compile.",
-            {
-                f"{_WHO} {{{{stage}}}}": "max by (namespace, name, stage)"
-                f" (mistral_engine_start_seconds{{{CHOSEN}}})"
-            },
-            "s",
-        ),
-        Panel(
-            "Compiled code at the last starts",
-            "Replicas that loaded the code which `spec.cache` keeps, compiled it, or could not keep"
-            " it.",
-            {
-                f"{_WHO} {{{{result}}}}": "sum by (namespace, name, result)"
-                f" (mistral_server_compile_cache{{{CHOSEN}}})"
-            },
-        ),
+        STATES_AND_CONDITIONS,
+        *STARTS,
         Panel(
             "Reconciliations by outcome",
             "`retry` and `error` are requeued with increasing delay.",
             {"{{outcome}}": "sum by (outcome) (rate(mistral_operator_reconcile_total[5m]))"},
             "ops",
+            colors={"^settled$": GOOD, "^soon$": OTHER, "^retry$": WARNING, "^error$": BAD},
         ),
         Panel(
             "Duration of a reconciliation",
@@ -393,17 +333,19 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
                 "retrying": "sum(mistral_operator_queue_retrying)",
                 "leaders": "sum(mistral_operator_leader)",
             },
+            colors={"^leaders$": GOOD, "^waiting$": OTHER, "^retrying$": WARNING},
+            counts=True,
         ),
     ),
 }
 
 ANNOTATIONS = {
     "Rollouts and starts": (
-        f'max {_BY} (mistral_deployment_condition{{{CHOSEN}, type="Progressing", status="True"}})',
+        f'max {BY} (mistral_deployment_condition{{{CHOSEN}, type="Progressing", status="True"}})',
         "blue",
     ),
     "Restarts": (
-        f"sum {_BY} (changes(mistral_server_start_time_seconds{{{CHOSEN}}}[2m])) > 0",
+        f"sum {BY} (changes(mistral_server_start_time_seconds{{{CHOSEN}}}[2m])) > 0",
         "red",
     ),
 }

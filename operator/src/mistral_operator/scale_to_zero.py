@@ -1,9 +1,9 @@
-"""The interface of operator and activator, and when an endpoint needs the activator. Pure.
+"""The interface of operator and activator, and how requests reach the activator. Pure.
 
 An endpoint that can scale to zero has an EndpointSlice of the operator in addition to those that
-Kubernetes creates for its Service. While no replica is ready, the slice contains the addresses of
-the activators. Its port identifies the endpoint, since a request that arrives no longer carries the
-address of the Service.
+Kubernetes creates for its Service, and others have one while their last replica is replaced or
+gone. While no replica is ready, the slice contains the addresses of the activators. Its port
+identifies the endpoint, since a request that arrives no longer carries the address of the Service.
 
 Which port belongs to which endpoint is in one ConfigMap in the operator's own namespace, the port
 map. Anyone with the permission in a namespace can write an EndpointSlice, so the activator takes
@@ -28,18 +28,22 @@ from pydantic import (
     model_serializer,
 )
 
-from mistral_operator.api import Resource, Spec
+from mistral_operator.api import Activation, Resource, Rollout, Spec
 from mistral_operator.kube.objects import Key
 from mistral_server.contract import MAX_KEY_DIGESTS, KeyDigests
 
 FIRST_PORT = 20_000
 PORTS = 2_000
-"""Number of ports of the activator, one per endpoint that can scale to zero. They end below the
-ephemeral ports of Linux (32768)."""
+"""Number of ports of the activator, one per endpoint that needs it. They end below the ephemeral
+ports of Linux (32768)."""
 
 MAX_ENTRY_BYTES = 520
 """Size of a port and its entry in the port map. Then the entries of all ports fit into one object
 of 1 MiB, whatever tenants write: a map that the API server rejects would stop all of them."""
+
+PORT_MAP_QUERY = "portMap"
+"""Parameter of /signals of an activator: the resource version of the port map that it should have
+before it answers."""
 
 _Endpoint = tuple[str, str]
 
@@ -218,6 +222,8 @@ class ActivatorDocument(_Document):
     """The document at /signals of an activator: endpoints with queued requests or replicas."""
 
     endpoints: tuple[EndpointReport, ...] = Field(default=(), max_length=PORTS)
+    port_map: int = Field(default=0, ge=0, le=2**63 - 1)
+    """Resource version of the port map whose ports it listens on. 0 is older than all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +248,8 @@ class Activators:
     """Number of queued requests, by namespace and name of the endpoint."""
     targets: Mapping[_Endpoint, int] = field(default_factory=dict)
     """Number of ready replicas that an activator sees, by namespace and name of the endpoint."""
+    port_map: int = 0
+    """Resource version of the port map that all of them have; 0 if one has none."""
 
     @property
     def ipv6(self) -> bool:
@@ -255,32 +263,40 @@ def can_scale_to_zero(spec: Spec) -> bool:
 
 
 def terms_of(resource: Resource) -> Terms:
-    """Return the settings of an endpoint for the activator.
-
-    Raises:
-        ValueError: the resource has no autoscaling.
-    """
-    autoscaling = resource.spec.autoscaling
-    if autoscaling is None:
-        raise ValueError(f"{resource.name} has no autoscaling")
+    """Return the settings of an endpoint for the activator."""
+    spec = resource.spec
+    limits: Activation | Rollout = spec.rollout
+    if spec.autoscaling is not None and can_scale_to_zero(spec):
+        limits = spec.autoscaling.activation
     return Terms(
-        model=resource.spec.model.name,
-        keys=resource.spec.gate.api_keys is not None,
-        paths=tuple(resource.spec.gate.paths),
-        origins=tuple(resource.spec.gate.allowed_origins),
-        max_wait_seconds=autoscaling.activation.max_wait_seconds,
-        max_requests=autoscaling.activation.max_requests,
+        model=spec.model.name,
+        keys=spec.gate.api_keys is not None,
+        paths=tuple(spec.gate.paths),
+        origins=tuple(spec.gate.allowed_origins),
+        max_wait_seconds=limits.max_wait_seconds,
+        max_requests=limits.max_requests,
     )
 
 
-def activator_route(resource: Resource, port: int, activators: Activators) -> ActivatorRoute:
-    """Return the route to the activator for an endpoint that can scale to zero.
+def activator_route(
+    resource: Resource, port: int, activators: Activators, *, held: bool = False
+) -> ActivatorRoute | None:
+    """Return the route to the activator, None for an endpoint that has no slice now.
 
     The addresses are removed once an activator itself has a ready replica in its slices. A watcher
     that sees the operator's slice empty has then already seen that replica, since both are objects
-    of one kind.
+    of one kind. Endpoints that can scale to zero keep an empty slice, and with it their port.
+
+    Args:
+        resource: the endpoint, with its replicas.
+        port: port of the activator for it.
+        activators: the activators.
+        held: whether they serve in place of its last replica.
     """
     key = resource.namespace, resource.name
-    needed = not resource.spec.replicas or not activators.targets.get(key)
-    addresses = activators.addresses if needed else ()
+    permanent = can_scale_to_zero(resource.spec)
+    idle = permanent and (not resource.spec.replicas or not activators.targets.get(key))
+    addresses = activators.addresses if idle or held else ()
+    if not (permanent or addresses):
+        return None
     return ActivatorRoute(port, addresses, activators.ipv6)

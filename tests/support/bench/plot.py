@@ -1,4 +1,4 @@
-"""A plot of steps as SVG, by hand: a development environment needs no plotting library for one."""
+"""A plot of steps as SVG, by hand: it is small, and its differences can be read."""
 
 from collections.abc import Mapping, Sequence
 

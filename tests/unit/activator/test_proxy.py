@@ -179,6 +179,39 @@ async def test_connections_move_to_the_replicas_once_the_activator_is_off_the_re
         assert (await made.post())[1]["Connection"] == "close"
 
 
+async def test_a_connection_ends_with_a_stream_during_which_the_activator_left() -> None:
+    """Its next request would arrive at a port that may be another endpoint's."""
+    async with activator() as made, Replica().serving() as replica:
+        made.make_ready(replica)
+        reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
+        writer.write(b"POST /stream HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        head = await reader.readuntil(b"data: one\n\n")
+        assert b"connection: close" not in head.lower()
+
+        made.see(our_slice(port=made.port))
+        replica.more.set()
+
+        async with asyncio.timeout(5):
+            assert (await reader.read()).endswith(b"0\r\n\r\n")
+        writer.close()
+
+
+async def test_a_request_to_a_replica_that_has_just_stopped_waits_for_the_next_one() -> None:
+    """It was not sent: the connection is refused."""
+    async with activator() as made, Replica().serving() as replica:
+        gone = Replica()
+        made.make_ready(gone)
+        pending = asyncio.create_task(made.post())
+        await asyncio.sleep(0.2)
+        assert not pending.done()
+
+        made.no_replica()
+        await made.until_queued(1)
+        made.make_ready(replica)
+
+        assert (await pending)[0] == 201
+
+
 @pytest.mark.parametrize("path", ["/health", "/ping", "/v1/models"])
 async def test_periodic_requests_are_answered_without_starting_a_replica(path: str) -> None:
     async with activator() as made, made.client.get(made.url(path)) as response:
@@ -191,7 +224,7 @@ async def test_periodic_requests_are_answered_without_starting_a_replica(path: s
 async def test_any_other_get_does_not_start_a_replica_either() -> None:
     async with activator() as made, made.client.get(made.url("/metrics")) as response:
         assert response.status == 503
-        assert "POST does" in error_of(await response.read())["message"]
+        assert "a chat by POST is queued" in error_of(await response.read())["message"]
         assert made.endpoint.held == 0
 
 

@@ -12,6 +12,7 @@ from mistral_operator.api.base import ApiModel
 from mistral_operator.api.crd import (
     UnsupportedSchema,
     custom_resource_definition,
+    resource_schema,
     structural,
 )
 from mistral_operator.api.patterns import NUMBER_AND_UNIT
@@ -194,7 +195,9 @@ def test_an_optional_object_loses_its_null_and_keeps_its_fields() -> None:
 def test_a_description_ends_with_the_default_since_kubectl_explain_shows_none() -> None:
     engine = root()["properties"]["spec"]["properties"]["engine"]["properties"]
 
-    assert engine["gpuMemoryUtilization"]["description"].endswith(" may use. Default: 0.9.")
+    assert engine["gpuMemoryUtilization"]["description"].endswith(
+        " may use. Changes restart the pods. Default: 0.9."
+    )
     assert engine["contextLength"]["description"].endswith(" Default: auto.")
     assert "Default" not in engine["maxSequences"]["description"].split(": ")[0]
 
@@ -254,3 +257,24 @@ def test_the_names_are_the_public_ones() -> None:
 def field_paths() -> set[str]:
     """Return the path of every field, as JSON paths write it."""
     return {path for path, _ in schemas(root(), "")}
+
+
+@pytest.mark.parametrize(
+    ("path", "restarts"),
+    [
+        ("engine.temperature", True),
+        ("engine.extraArgs", True),
+        ("pod.env.items.value", True),
+        ("pod.nodeSelector", True),
+        ("replicas", False),
+        ("rollout.hold", False),
+        ("pod.gpu.memory", False),
+        ("pod.gpu.resourceName", True),
+    ],
+)
+def test_a_description_says_whether_a_change_restarts_the_pods(path: str, restarts: bool) -> None:
+    schema = resource_schema()["properties"]["spec"]
+    for part in path.split("."):
+        schema = schema["items"] if part == "items" else schema["properties"][part]
+
+    assert ("Changes restart the pods." in schema["description"]) is restarts

@@ -136,6 +136,37 @@ async def test_digests_outlive_the_replica_and_the_operator() -> None:
     assert operator.cluster.writes == 1
 
 
+async def test_an_endpoint_that_gets_a_port_when_its_replica_is_gone_has_its_last_digests() -> None:
+    operator = Operator()
+    body = operator.hold(autoscaling=None)
+    operator.run_pod("small-1", digests(OLD))
+    assert await operator.stored() is None, "it needs none"
+
+    operator.stop_pod("small-1")
+    operator.ports.port(KEY, parse_resource(body), held=True)
+    assert await operator.stored() == (OLD,)
+
+    operator.ports.forget(KEY)
+    assert await operator.stored() is None
+
+
+async def test_remembered_digests_are_void_with_another_secret_and_gone_with_the_resource() -> None:
+    operator = Operator()
+    operator.hold(autoscaling=None)
+    operator.run_pod("small-1", digests(OLD))
+    await operator.stored()
+    operator.stop_pod("small-1")
+
+    another = operator.hold("others", autoscaling=None)
+    operator.ports.port(KEY, parse_resource(another), held=True)
+    assert await operator.stored() is None
+
+    operator.delete()
+    await operator.stored()
+    operator.ports.port(KEY, parse_resource(operator.hold(autoscaling=None)), held=True)
+    assert await operator.stored() is None
+
+
 def encode_port(operator: Operator) -> str:
     """Return the entry of the endpoint in the port map."""
     (entry,) = operator.ports.entries.values()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from builders import NAME, NAMESPACE, resource, resource_body
+from builders import NAME, NAMESPACE, merged, next_version, resource, resource_body
 from endpoint_slices import mapped
 from mistral_operator.api.network import Peer
 from mistral_operator.control.activator_policies import ActivatorPolicies
@@ -58,7 +58,7 @@ class Api:
     async def apply(self, desired: Object, *, force: bool) -> Object:
         assert force
         await self.try_apply(desired)
-        live = deepcopy(desired)
+        live = merged(deepcopy(desired), {"metadata": {"resourceVersion": next_version()}})
         if not live.get("spec", {}).get("ingress", True):
             del live["spec"]["ingress"]  # it has omitempty
         self.applied.append(desired["metadata"]["name"])
@@ -250,7 +250,10 @@ async def test_an_operator_that_limits_no_callers_says_so() -> None:
 
 async def test_an_endpoint_that_is_invalid_is_closed_until_it_is_corrected() -> None:
     api = Api()
-    api.objects[MAP] = {"metadata": {}, "data": encode_port_map({FIRST_PORT: mapped(KEY)})}
+    api.objects[MAP] = {
+        "metadata": {"resourceVersion": next_version()},
+        "data": encode_port_map({FIRST_PORT: mapped(KEY)}),
+    }
     operator = Operator(api)
     operator.store.resources.put(resource_body({**spec(), "engine": {"contextLength": -1}}))
 

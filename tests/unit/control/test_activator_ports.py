@@ -12,6 +12,7 @@ from builders import (
     NOW,
     live,
     merged,
+    next_version,
     resource,
     resource_body,
 )
@@ -256,10 +257,40 @@ def test_a_namespace_cannot_take_the_ports_of_others() -> None:
     assert ports[:100] == [*range(FIRST_PORT, FIRST_PORT + 100)]
     assert set(ports[100:]) == {None}
     assert slices.ports.refusal(Key("greedy", "endpoint-1999")) == (
-        "namespace greedy already has 100 endpoints that can scale to zero, its maximum"
+        "namespace greedy already uses 100 ports of the activators, its maximum"
     )
     assert port(slices, KEY) == FIRST_PORT + 100
     assert slices.ports.refusal(KEY) is None
+
+
+def test_only_an_endpoint_that_would_fit_waits_for_a_port() -> None:
+    slices = Slices(per_namespace=1)
+    long = ["/v1/" + "a" * 200, "/v1/" + "b" * 200]
+    slices.ports.port(OTHER, resource(), held=True)
+
+    slices.ports.port(KEY, resource(), held=True)
+    assert slices.ports.waits(KEY)
+
+    slices.ports.port(KEY, resource({"gate": {"paths": long}}), held=True)
+    assert slices.ports.refusal(KEY) is not None
+    assert not slices.ports.waits(KEY)
+
+    slices.ports.port(KEY, resource(), held=True)
+    assert slices.ports.waits(KEY)
+
+    slices.ports.port(KEY, resource())
+    assert slices.ports.refusal(KEY) is None
+
+
+def test_a_held_endpoint_has_a_port_as_long_as_it_is_held() -> None:
+    slices = Slices()
+
+    assert slices.ports.port(KEY, resource(), held=True) == FIRST_PORT
+    assert slices.ports.has(KEY)
+    assert slices.ports.entries[FIRST_PORT].terms.max_wait_seconds == 600
+
+    assert slices.ports.port(KEY, resource()) is None
+    assert not slices.ports.has(KEY)
 
 
 def test_an_endpoint_without_a_port_gets_one_that_becomes_free() -> None:
@@ -296,14 +327,18 @@ class Cluster:
         self.writes = 0
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"metadata": {}, "data": self.data}
+        return (
+            None
+            if self.data is None
+            else {"metadata": {"resourceVersion": next_version()}, "data": self.data}
+        )
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         assert force
         await asyncio.sleep(0)
         self.writes += 1
         self.data = body["data"]
-        return body
+        return merged(body, {"metadata": {"resourceVersion": next_version()}})
 
 
 def writer(slices: Slices, cluster: Cluster) -> PortMapWriter:

@@ -23,7 +23,8 @@ from mistral_operator.control.desired import DecisionInputs, Desired, decide_des
 from mistral_operator.oom import settings_in_force
 from mistral_operator.render.pod import configuration_digest
 from mistral_operator.scale_to_zero import ActivatorRoute, Activators
-from mistral_operator.watch.facts import PodFacts, deployment_facts, pod_facts
+from mistral_operator.watch.deployments import deployment_facts
+from mistral_operator.watch.facts import PodFacts, pod_facts
 from mistral_server.contract import FailureClass
 
 INPUTS = DecisionInputs(NOW, CONTEXT, deployment=deployment_facts(deployment_body(2, ready=2)))

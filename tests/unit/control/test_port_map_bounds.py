@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from builders import NAME, NAMESPACE, merged, resource, resource_body
+from builders import NAME, NAMESPACE, merged, next_version, resource, resource_body
 from endpoint_slices import mapped
 from fake_objects import ApiError
 from mistral_operator.api import Resource
@@ -111,13 +111,17 @@ class Refusing:
         self.error: ClusterError | None = None
 
     async def get(self, *_: object) -> dict[str, Any] | None:
-        return None if self.data is None else {"metadata": {}, "data": self.data}
+        return (
+            None
+            if self.data is None
+            else {"metadata": {"resourceVersion": next_version()}, "data": self.data}
+        )
 
     async def apply(self, body: dict[str, Any], *, force: bool) -> dict[str, Any]:
         if self.error is not None:
             raise self.error
         self.data = body["data"]
-        return body
+        return merged(body, {"metadata": {"resourceVersion": next_version()}})
 
 
 REJECTED = ClusterError(422, "Too long", "PATCH")

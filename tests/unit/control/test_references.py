@@ -9,7 +9,8 @@ from mistral_operator.control.references import missing_references
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.transport import Object
-from mistral_operator.watch.facts import Observed, deployment_facts
+from mistral_operator.watch.deployments import deployment_facts
+from mistral_operator.watch.facts import Observed
 
 CLAIM: Object = {"model": {"source": {"persistentVolumeClaim": {"claimName": "weights"}}}}
 PROMPT: Object = {"systemPrompt": {"source": "ConfigMap", "configMap": {"name": "ours"}}}

@@ -277,6 +277,19 @@ def test_queued_requests_start_a_replica_at_once() -> None:
     assert operator.replicas() == 2
 
 
+@pytest.mark.parametrize("driver", ["Operator", "External"])
+def test_requests_that_wait_for_the_last_replica_to_be_replaced_are_no_load(driver: str) -> None:
+    autoscaling = {"maxReplicas": 8, "targetInFlight": 10, "driver": driver}
+    operator = Operator({"autoscaling": autoscaling})
+    operator.activators.current = Activators(("10.0.0.9",), held={KEY: 200})
+
+    operator.look(5)
+
+    assert operator.scaler.reading(KEY) is None, "nothing reports a load"
+    if driver == "Operator":
+        assert operator.replicas() == 1
+
+
 def test_queued_requests_for_an_unknown_endpoint_change_nothing() -> None:
     operator = at_zero()
 

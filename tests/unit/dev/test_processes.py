@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mistral_dev.cluster import Cluster
 from mistral_dev.errors import ComponentFailedError, MissingRequirementError
 from mistral_dev.paths import Layout
 from mistral_dev.processes import Processes, has_exited, start_time
@@ -120,3 +121,13 @@ def test_a_program_that_is_not_there_is_named(processes: Processes) -> None:
 
 def _log(processes: Processes) -> str:
     return processes.log("part").read_text()
+
+
+def test_a_cluster_that_stops_leaves_nothing_that_was_started_in_it(tmp_path: Path) -> None:
+    cluster = Cluster("x", "control-plane", state_dir=tmp_path / "x")
+    cluster.layout.create()
+    cluster.processes.start("prometheus", SLEEP)
+
+    cluster.down()
+
+    assert cluster.processes.running() == []

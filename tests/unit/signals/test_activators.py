@@ -10,11 +10,17 @@ import pytest
 from aiohttp import web
 
 from builders import NAME, NAMESPACE, resource_body
+from endpoint_slices import mapped
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import Unavailable
 from mistral_operator.kube.objects import Key
-from mistral_operator.scale_to_zero import ActivatorDocument, Activators, EndpointReport
+from mistral_operator.scale_to_zero import (
+    PORT_MAP_QUERY,
+    ActivatorDocument,
+    Activators,
+    EndpointReport,
+)
 from mistral_operator.signals.activators import (
     ActivatorBoard,
     ActivatorPoller,
@@ -23,6 +29,7 @@ from mistral_operator.signals.activators import (
     changed_keys,
     keys_scaling_to_zero,
 )
+from mistral_operator.signals.published_ports import PublishedPorts
 from mistral_operator.watch.store import Store
 
 KEY = Key(NAMESPACE, NAME)
@@ -104,6 +111,10 @@ class ActivatorService:
     silent: bool = False
     reachable: bool = True
     changes: list[Key] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ports: PublishedPorts = field(default_factory=PublishedPorts)
+    versions: list[str] = field(default_factory=list)
+    """Versions of the port map that polls requested."""
     board: ActivatorBoard = field(default_factory=ActivatorBoard)
 
     async def list_pages(self, kind: Any, namespace: str, selector: str) -> AsyncIterator[Any]:
@@ -129,7 +140,12 @@ class ActivatorService:
         finally:
             await runner.cleanup()
 
-    async def _answer(self, _: web.Request) -> web.Response:
+    def _on_change(self, key: Key) -> None:
+        self.changes.append(key)
+        self.changed.set()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.versions.append(request.query[PORT_MAP_QUERY])
         return web.Response(status=200, text="" if self.silent else self.document.model_dump_json())
 
     def poller(self, period: float = 0.01) -> ActivatorPoller:
@@ -139,7 +155,8 @@ class ActivatorService:
             service="activator",
             board=self.board,
             endpoints=lambda: [KEY],
-            on_change=self.changes.append,
+            on_change=self._on_change,
+            ports=self.ports,
             period=period,
         )
 
@@ -219,3 +236,72 @@ def test_endpoints_that_can_scale_to_zero_are_listed_from_their_bodies(
     store.resources.put(resource_body(spec))
 
     assert keys_scaling_to_zero(store) == ([KEY] if sleeps else [])
+
+
+# --- Which ports are open -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("documents", "version"),
+    [
+        pytest.param([7, 9], 7, id="the oldest counts"),
+        pytest.param([9], 0, id="one has not answered yet"),
+        pytest.param([], 0, id="none has"),
+        pytest.param([9, 0], 0, id="one is of an older release"),
+    ],
+)
+def test_a_port_is_open_when_every_activator_has_its_map(
+    documents: list[int], version: int
+) -> None:
+    made = [ActivatorDocument(port_map=one) for one in documents]
+
+    assert aggregate(READY, made).port_map == version
+
+
+@pytest.mark.parametrize(
+    ("entries", "port", "activators", "listening"),
+    [
+        pytest.param({20_000: KEY}, 20_000, Activators(READY, port_map=5), True, id="all have it"),
+        pytest.param({20_000: KEY}, 20_000, Activators(READY, port_map=4), False, id="one has not"),
+        pytest.param({20_000: KEY}, 20_001, Activators(READY, port_map=5), False, id="another"),
+        pytest.param({}, 20_000, Activators(READY, port_map=5), False, id="not written"),
+        pytest.param({20_000: KEY}, 20_000, Activators((), port_map=5), False, id="no activator"),
+    ],
+)
+def test_a_port_is_known_once_its_map_is_read(
+    entries: dict[int, Key], port: int, activators: Activators, listening: bool
+) -> None:
+    ports = PublishedPorts()
+    ports.update({number: mapped(key) for number, key in entries.items()}, 5)
+
+    assert ports.is_known(KEY, port, activators) is listening
+
+
+def test_a_port_that_stays_is_known_although_the_map_changes() -> None:
+    ports, other = PublishedPorts(), Key(NAMESPACE, "other")
+    ports.update({20_000: mapped(KEY)}, 5)
+    ports.update({20_000: mapped(KEY), 20_001: mapped(other)}, 9)
+
+    assert ports.is_known(KEY, 20_000, Activators(READY, port_map=6))
+    assert ports.between(0, 5) == {KEY}
+    assert ports.between(5, 9) == {other}
+
+
+async def test_a_changed_port_map_is_polled_at_once_and_its_endpoints_are_reconciled() -> None:
+    async with ActivatorService().serving() as service:
+        poller = service.poller(period=60)
+        await poller.once()
+        service.changes.clear()
+        service.changed.clear()
+        task = asyncio.create_task(poller.run())
+        await asyncio.sleep(0.05)
+
+        service.ports.update({20_000: mapped(KEY)}, 7)
+        service.document = ActivatorDocument(port_map=7)
+        poller.poll_now()
+        async with asyncio.timeout(5):
+            await service.changed.wait()
+        task.cancel()
+
+    assert service.versions == ["0", "7"]
+    assert (service.changes, service.board.current.port_map) == ([KEY], 7)

@@ -11,6 +11,7 @@ from builders import (
     container,
     crashed_container,
     deployment_body,
+    merged,
     pod_body,
     ready_pod,
     signal,
@@ -18,6 +19,7 @@ from builders import (
 from mistral_operator.api import ConditionType, Effective, Reason, Status
 from mistral_operator.api.status import MAX_MESSAGE, CompiledCode, FetchStatus, Problem
 from mistral_operator.status import StatusInput, report, report_invalid
+from mistral_operator.status.hold import Hold, HoldPhase
 from mistral_operator.status.verdict import Outlook
 from mistral_server.contract import SignalDocument, Stage, public_text
 from operator_cluster_situations import BOUND, CACHES, CLUSTER_SITUATIONS, READY, with_claim
@@ -36,6 +38,7 @@ from status_model_fit_cases import FITTING
 from status_scaling_cases import LIMITS
 
 MEMORY = [oom for oom, *_ in MEMORY_CASES.values() if oom is not None]
+HELD = Hold(HoldPhase.WITHOUT, serves=True)
 SITUATIONS = CLUSTER_SITUATIONS | POD_SITUATIONS | FOREIGN_CONTAINERS
 
 
@@ -77,7 +80,8 @@ def test_reporting_the_same_input_again_changes_nothing(case: StatusInput) -> No
 
 @pytest.mark.parametrize("kind", ConditionType)
 def test_every_condition_is_reported_once(kind: ConditionType) -> None:
-    status = report(with_claim(status_input(spec={"autoscaling": {"maxReplicas": 2}}), BOUND), NOW)
+    case = with_claim(status_input(spec={"autoscaling": {"maxReplicas": 2}}), BOUND)
+    status = report(replace(case, hold=HELD), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
     assert condition_of(status, kind).observed_generation == status.observed_generation == 1
@@ -108,6 +112,8 @@ def test_every_reason_is_given_by_some_case() -> None:
 
     statuses += [report(case, NOW) for case, *_ in CACHES.values()]
 
+    statuses += [report(replace(status_input(), hold=HELD), NOW)]
+
     statuses += [report(remembering(status_input(), oom), NOW) for oom in MEMORY]
 
     reported = {one.reason for status in statuses for one in status.conditions}
@@ -129,6 +135,61 @@ def test_one_ready_replica_makes_it_available(ready: int, status: str, message: 
     available = condition_of(report(case, NOW), ConditionType.AVAILABLE)
 
     assert (available.status, available.message) == (status, message)
+
+
+REFUSED = Hold(HoldPhase.BEFORE, keeps_template=True, refusal=Reason.NO_PORT, why="all are in use")
+HOLDS: dict[str, tuple[Hold, tuple[str, str] | None, str, str]] = {
+    "none": (Hold(), None, "Starting", ""),
+    "no replica": (HELD, ("True", "Holding"), "Starting", "the activator queues requests"),
+    "taking over": (
+        Hold(HoldPhase.BEFORE, keeps_template=True),
+        None,
+        "RollingOut",
+        "the activator takes over the requests",
+    ),
+    "in place": (Hold(HoldPhase.BEFORE, serves=True), ("True", "Holding"), "Starting", ""),
+    "no port": (
+        REFUSED,
+        ("False", "NoPort"),
+        "RollingOut",
+        "when the activator can take over: all are in use",
+    ),
+    "rolled out without a port": (
+        replace(REFUSED, keeps_template=False),
+        None,
+        "Starting",
+        "",
+    ),
+    "gone without a port": (
+        Hold(HoldPhase.WITHOUT, refusal=Reason.NO_PORT, why="all are in use"),
+        ("False", "NoPort"),
+        "Starting",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("hold", "condition_values", "ready", "part"), HOLDS.values(), ids=HOLDS)
+def test_what_happens_to_requests_meanwhile_is_reported(
+    hold: Hold, condition_values: tuple[str, str] | None, ready: str, part: str
+) -> None:
+    status = report(replace(status_input(pod_body(container())), hold=hold), NOW)
+
+    held = [(one.status, one.reason) for one in status.conditions if one.type == "Holding"]
+    assert held == ([] if condition_values is None else [condition_values])
+    assert condition_of(status).reason == ready
+    assert part in condition_of(status).message
+
+
+def test_a_paused_rollout_is_ready_and_an_edit_waits() -> None:
+    body = merged(deployment_body(1, updated=0, ready=1), {"spec": {"paused": True}})
+
+    status = report(status_input(ready_pod(), deployment=body), NOW)
+
+    assert (condition_of(status).status, condition_of(status).reason) == ("True", Reason.READY)
+    progressing = condition_of(status, ConditionType.PROGRESSING)
+    assert (progressing.status, progressing.reason) == ("False", Reason.PAUSED)
+    assert "set spec.rollout.paused to false" in progressing.message
 
 
 def test_the_status_says_what_clients_and_autoscalers_need() -> None:

@@ -10,7 +10,8 @@ from fake_workloads import BACKOFF_SECONDS, FakeWorkloads, is_ready, settings_of
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import children
-from mistral_operator.watch.facts import DeploymentFacts, deployment_facts, pod_facts
+from mistral_operator.watch.deployments import DeploymentFacts, deployment_facts
+from mistral_operator.watch.facts import pod_facts
 from mistral_server.contract import FailureClass, TerminationReport
 from virtual_time import run
 

@@ -24,13 +24,8 @@ from builders import (
     waiting_container,
 )
 from mistral_operator.fit.suitability import GpuTraits
-from mistral_operator.watch.facts import (
-    DeploymentFacts,
-    Observed,
-    PodFacts,
-    deployment_facts,
-    pod_facts,
-)
+from mistral_operator.watch.deployments import DeploymentFacts, deployment_facts
+from mistral_operator.watch.facts import Observed, PodFacts, pod_facts
 from mistral_operator.watch.nodes import node_facts
 from mistral_server.contract import FailureClass
 

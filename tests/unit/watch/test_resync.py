@@ -2,7 +2,19 @@
 
 import asyncio
 
-from builders import NAME, NAMESPACE, merged, node_body, pod_body, ready_pod, resource_body
+import pytest
+
+from builders import (
+    EARLIER,
+    NAME,
+    NAMESPACE,
+    merged,
+    next_version,
+    node_body,
+    pod_body,
+    ready_pod,
+    resource_body,
+)
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.watch.resync import Watcher
@@ -48,6 +60,36 @@ def with_two_resources() -> Recorder:
         body = resource_body(name=name, uid=f"uid-of-{name}")
         assert recorder.on_event(kinds.RESOURCE, body) == [Key(NAMESPACE, name)]
     return recorder
+
+
+@pytest.mark.parametrize(
+    ("pods", "lost", "urgent"),
+    [
+        pytest.param(["small-1"], pod_body(), True, id="the last one is not ready any more"),
+        pytest.param(
+            ["small-1"], ready_pod(deletionTimestamp=EARLIER), True, id="the last one is to stop"
+        ),
+        pytest.param(["small-1"], None, True, id="the last one is gone"),
+        pytest.param(["small-1", "small-2"], pod_body(), False, id="another one serves"),
+        pytest.param([], pod_body(), False, id="none was ready"),
+    ],
+)
+def test_an_endpoint_that_loses_its_last_ready_pod_is_reconciled_at_once(
+    pods: list[str], lost: Body | None, urgent: bool
+) -> None:
+    store, queue = Store(kinds.CHILD_KINDS), WorkQueue[Key]()
+    store.resources.put(resource_body())
+    for name in pods:
+        store.pods.put(ready_pod(name))
+    body = ready_pod() if lost is None else lost
+    body["metadata"]["resourceVersion"] = next_version()
+
+    async def queued() -> int:
+        watcher = Watcher(store, queue, urgent=True)
+        watcher.on_event(kinds.POD, body, deleted=lost is None)
+        return len(queue)
+
+    assert run(queued()) == int(urgent)
 
 
 def test_a_pod_event_queues_the_owning_resource() -> None:

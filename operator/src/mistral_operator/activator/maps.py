@@ -53,6 +53,11 @@ class MapReader:
         self._log = QuietLog(log)
 
     @property
+    def version(self) -> int:
+        """Resource version of the map that was read last; 0 if none was."""
+        return int(self._version or 0)
+
+    @property
     def problem(self) -> str | None:
         """Why the map is not known, None if it is."""
         name = f"ConfigMap {self._namespace}/{self._name}"

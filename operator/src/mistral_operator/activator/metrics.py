@@ -8,9 +8,9 @@ from mistral_operator.kube.objects import Key
 
 REQUESTS = Counter(
     "mistral_activator_requests",
-    "Requests to endpoints with minReplicas 0, by outcome: forwarded, answered (by the activator"
-    " itself), wrong_key (not one of the endpoint), unchecked_key (too many keys to check),"
-    " over_budget (queue full), timed_out, left (client disconnected), misdirected (to"
+    "Requests to endpoints without a ready replica, by outcome: forwarded, answered (by the"
+    " activator itself), wrong_key (not one of the endpoint), unchecked_key (too many keys to"
+    " check), over_budget (queue full), timed_out, left (client disconnected), misdirected (to"
     " a pod of another endpoint), failed.",
     ["namespace", "name", "outcome"],
 )

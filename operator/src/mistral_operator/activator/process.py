@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import resource
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from mistral_operator.activator.body import STALL_SECONDS
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.maps import key_map_reader, port_map_reader
 from mistral_operator.activator.metrics import CONNECTIONS_CLOSED, IGNORED_REASONS, IGNORED_SLICES
+from mistral_operator.activator.port_map import PortMap
 from mistral_operator.activator.proxy import Proxy, upstream_session
 from mistral_operator.activator.responses import error_response
 from mistral_operator.kube import kinds
@@ -27,6 +29,7 @@ from mistral_operator.process.lifecycle import (
     wait_for_signal,
 )
 from mistral_operator.process.settings import ActivatorSettings
+from mistral_operator.scale_to_zero import PORT_MAP_QUERY
 from mistral_operator.watch.resync import Resync
 from mistral_operator.watch.streams import run_streams
 from mistral_server.guarded_http.guarded_server import HEAD_SECONDS, Guard, GuardedRunner, port_of
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 10.0
 _METRICS_SECONDS = 10.0
+_VERSION = re.compile(r"[0-9]{1,19}")
+"""A resource version: a number of 64 bits."""
 _OTHER_FILES = 4_500
 """Open files besides connections of clients and replicas: two per listening port, the admin
 ports and their connections, and the API server."""
@@ -77,6 +82,13 @@ class Activator:
         self._changed = asyncio.Event()
         self._endpoints = Endpoints(self._changed.set)
         self._admin: web.AppRunner | None = None
+        self._port_map = PortMap(
+            port_map_reader(
+                *(cluster, settings.namespace, self._endpoints),
+                limit_callers=settings.limit_callers,
+            ),
+            lambda: self._listeners.sync(),
+        )
         self._listeners = Listeners(
             self._endpoints,
             client,
@@ -90,13 +102,11 @@ class Activator:
     async def run(self) -> None:
         """Watch, listen and serve until a signal arrives."""
         ports = filter(None, (self._settings.port, self._settings.probe_port))
-        self._admin = await serve(_admin(self._health, self._endpoints), *ports)
+        self._admin = await serve(admin_app(self._health, self._endpoints, self._port_map), *ports)
         selectors = {kinds.ENDPOINT_SLICE: kinds.SELECTOR}
         namespaces = self._settings.namespaces
         resync = Resync(self._cluster, self._endpoints, selectors, namespaces)
-        at = self._cluster, self._settings.namespace, self._endpoints
-        port_map = port_map_reader(*at, limit_callers=self._settings.limit_callers)
-        key_map = key_map_reader(*at)
+        key_map = key_map_reader(self._cluster, self._settings.namespace, self._endpoints)
         await resync.once()
         # Before the first request: without digests, a made-up key starts a replica.
         await key_map.once()
@@ -104,9 +114,11 @@ class Activator:
             run_streams(self._cluster, self._endpoints, resync, selectors, namespaces),
             resync.forever(self._settings.resync_seconds),
             heartbeat(
-                *(self._cluster, self._health), stays_ready=True, problem=lambda: port_map.problem
+                *(self._cluster, self._health),
+                stays_ready=True,
+                problem=lambda: self._port_map.reader.problem,
             ),
-            port_map.run(),
+            self._port_map.reader.run(),
             key_map.run(),
             self._sync_listeners(),
             self._export_metrics(),
@@ -125,7 +137,7 @@ class Activator:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _RETRY_SECONDS)
             self._changed.clear()
-            await self._listeners.sync()
+            await self._port_map.listen()
 
     async def _export_metrics(self) -> None:
         while True:
@@ -254,11 +266,15 @@ def affordable(connections: int) -> int:
     return min(connections, possible)
 
 
-def _admin(health: Health, endpoints: Endpoints) -> web.Application:
-    async def signals(_: web.Request) -> web.Response:
-        return web.Response(
-            text=endpoints.document().model_dump_json(), content_type="application/json"
-        )
+def admin_app(health: Health, endpoints: Endpoints, port_map: PortMap) -> web.Application:
+    """Return what an activator serves to the kubelet, to Prometheus and to the operator."""
+
+    async def signals(request: web.Request) -> web.Response:
+        version = request.query.get(PORT_MAP_QUERY, "")
+        if _VERSION.fullmatch(version):
+            await port_map.catch_up(int(version))
+        document = endpoints.document().model_copy(update={"port_map": port_map.open_version})
+        return web.Response(text=document.model_dump_json(), content_type="application/json")
 
     app = create_app(health)
     app.router.add_get("/signals", signals)

@@ -234,6 +234,9 @@ async def _stream_back(
                 request.transport.abort()
             return "failed", response
     await response.write_eof()
+    if not endpoint.in_path:
+        # Also after a long stream: the port may be another endpoint's by the next request.
+        response.force_close()
     return "forwarded", response
 
 
@@ -276,7 +279,11 @@ def _namespace_full(endpoint: Endpoint) -> web.Response:
 
 def _retry_later(endpoint: Endpoint, cause: str, field: str, code: str) -> web.Response:
     # A client cannot edit the resource: the field is for who reads the log.
-    _warn(endpoint, field, f"{cause}: raise spec.autoscaling.activation.{field}")
+    _warn(
+        *(endpoint, field),
+        f"{cause}: raise spec.autoscaling.activation.{field} of an endpoint that can scale to"
+        f" zero, or spec.rollout.{field} of another",
+    )
     return error_response(503, f"{cause}: try again later", code, endpoint.retry_after())
 
 

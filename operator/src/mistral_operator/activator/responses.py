@@ -109,5 +109,5 @@ def _models(path: str, terms: Terms) -> web.Response:
 
 
 def _scaled_to_zero() -> web.Response:
-    message = "the endpoint is scaled to zero; this does not start it, a chat by POST does"
+    message = "no replica is ready; a chat by POST is queued until one is, this request is not"
     return error_response(503, message, "asleep", 60)

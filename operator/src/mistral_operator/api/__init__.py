@@ -10,6 +10,7 @@ from mistral_operator.api.model import DEFAULT_MODEL
 from mistral_operator.api.oom_status import Change, Oom, OomEvent, OomTotal, Overrides, Step
 from mistral_operator.api.parsed_status import parse_status
 from mistral_operator.api.resource import Resource, parse_resource, parse_spec, resource_with_spec
+from mistral_operator.api.rollout import Rollout
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import (
     Condition,
@@ -36,6 +37,7 @@ __all__ = [
     "Overrides",
     "Reason",
     "Resource",
+    "Rollout",
     "ScalingReason",
     "Spec",
     "Status",

@@ -12,6 +12,7 @@ from typing import Any
 from mistral_operator.api import patterns
 from mistral_operator.api.base import ApiModel, cel_text
 from mistral_operator.api.resource import NAME_RULE, allowed_keys, short_keys
+from mistral_operator.api.restarts import marked
 from mistral_operator.api.spec import Spec
 from mistral_operator.api.status import Status
 from mistral_operator.kube import names
@@ -253,7 +254,7 @@ def resource_schema() -> dict[str, Any]:
         " objects, including the claim with the model unless spec.cache.whenDeleted is Retain.",
         "required": ["spec"],
         "properties": {
-            "spec": explained(structural(Spec)),
+            "spec": explained(marked(structural(Spec))),
             "status": structural(Status),
         },
         "x-kubernetes-validations": [NAME_RULE.cel],

@@ -21,6 +21,7 @@ from mistral_operator.api.model import Model
 from mistral_operator.api.network import Network
 from mistral_operator.api.oom import DEFAULT_MIN_CONTEXT, OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
+from mistral_operator.api.rollout import Rollout
 from mistral_operator.api.service import Service
 from mistral_operator.kube.quantities import (
     is_at_least,
@@ -164,8 +165,10 @@ class Spec(ApiModel):
     system_prompt: SystemPrompt = SystemPrompt()
     """System prompt for conversations that do not provide one."""
     replicas: int = Field(default=1, ge=0, le=1000)
-    """Number of replicas. Autoscalers set it through the scale subresource. With one replica, an
-    edit that changes the pods interrupts serving until the new pod is ready."""
+    """Number of replicas. Autoscalers set it through the scale subresource. With one replica, the
+    activator queues requests while an edit replaces the pod."""
+    rollout: Rollout = Rollout()
+    """How edits that change the pods are rolled out, and requests while no replica is ready."""
     autoscaling: Autoscaling | None = None
     """Autoscaling of the replicas. Unset: as many as `replicas` says."""
     suspend: bool = False

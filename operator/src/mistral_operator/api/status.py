@@ -42,6 +42,9 @@ class ConditionType(StrEnum):
     """Something is wrong that will not resolve by itself."""
     SCALING_LIMITED = "ScalingLimited"
     """An endpoint with autoscaling cannot have the replicas that its load needs."""
+    HOLDING = "Holding"
+    """The activator is behind the Service in place of the last replica, which is replaced or gone.
+    The endpoint has this condition only meanwhile."""
     CACHE_BOUND = "CacheBound"
     """The claim of an endpoint with a cache has a volume."""
 
@@ -79,6 +82,8 @@ class Reason(StrEnum):
     UNAVAILABLE = "Unavailable"
     COMPLETE = "Complete"
     BLOCKED = "Blocked"
+    PAUSED = "Paused"
+    HOLDING = "Holding"
     FITS = "Fits"
     DOES_NOT_FIT = "DoesNotFit"
     GPUS_UNSUITABLE = "GpusUnsuitable"
@@ -183,7 +188,7 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; with autoscaling also
-    ScalingLimited, and with a cache CacheBound."""
+    ScalingLimited, with a cache CacheBound, and while no replica is ready Holding."""
     desired_replicas: Count = 0
     """Desired number of pods: `spec.replicas`, or the decision of the operator's own autoscaling,
     or 0 while suspended."""

@@ -1,15 +1,16 @@
 """The API keys that the activators accept: digests that replicas publish, in the key map.
 
 The operator reads no Secret. It keeps what the ready replicas of an endpoint report in a ConfigMap
-in its own namespace, so that the digests are there while the endpoint is scaled to zero.
+in its own namespace, so that the digests are there while the endpoint is scaled to zero. Those of
+endpoints that need the activators only when a replica is gone, it remembers until then.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from mistral_operator.control.activator_maps import write_map
+from mistral_operator.control.activator_maps import data_of, write_map
 from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.isolation import Isolation
 from mistral_operator.kube import kinds, names
@@ -64,6 +65,8 @@ class KeyMapWriter:
         self._ports = ports
         self._clock = clock
         self._entries: dict[Key, StoredKeys] = {}
+        self._remembered: dict[Key, StoredKeys] = {}
+        """Digests of endpoints without a port."""
         self._written: dict[str, str] = {}
         """What was written last."""
         self._live: dict[str, str] | None = None
@@ -93,7 +96,7 @@ class KeyMapWriter:
         if data == self._written or self._clock() < self._next_write:
             return
         self._next_write = self._clock() + _WRITE_SECONDS
-        self._live = await write_map(self._cluster, self._namespace, names.KEY_MAP, data)
+        self._live = data_of(await write_map(self._cluster, self._namespace, names.KEY_MAP, data))
         self._written = data
 
     async def _read(self) -> None:
@@ -114,10 +117,11 @@ class KeyMapWriter:
         """
         before, self._entries = self._entries, {}
         secrets = self._ports.keys_secrets()
+        self._remember(secrets.keys())
         for key, secret in secrets.items():
             if secret == "":
                 continue
-            entry = before.get(key)
+            entry = before.get(key) or self._remembered.get(key)
             with self._isolation.of(key):
                 if secret is not None:
                     entry = keys_to_store(entry, secret, self._reported(key, secret))
@@ -130,6 +134,20 @@ class KeyMapWriter:
             with self._isolation.of(key):
                 if self._ports.may_get_one(key):
                     self._entries[key] = before[key]
+
+    def _remember(self, with_ports: Collection[Key]) -> None:
+        """Remember what the pods of endpoints without a port report: they may need one at once."""
+        pods = (pod for pod in self._store.pods.values() if pod.ready and pod.keys_secret)
+        endpoints = {(Key(pod.namespace, pod.owner), pod.keys_secret) for pod in pods}
+        for key, secret in endpoints:
+            if key not in with_ports:
+                with self._isolation.of(key):
+                    before = self._remembered.get(key)
+                    entry = keys_to_store(before, secret, self._reported(key, secret))
+                    if entry is not None:
+                        self._remembered[key] = entry
+        for key in self._remembered.keys() - set(self._store.resources):
+            del self._remembered[key]
 
     def _reported(self, key: Key, secret: str) -> list[KeyDigests | None]:
         """Return what the ready pods with a Secret report, in the order of their names."""

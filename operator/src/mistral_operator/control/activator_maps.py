@@ -24,8 +24,8 @@ async def write_map(
     name: str,
     data: Mapping[str, str],
     annotations: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """Write a map and return the data that it has then.
+) -> Object:
+    """Write a map and return it as it is then.
 
     Server-side apply leaves the entries of other managers: of an edit, or of a backup that was
     restored. They are removed by a patch. If that is rejected, they are logged and stay.
@@ -36,7 +36,7 @@ async def write_map(
     live: Object = {}
     for _ in range(_ATTEMPTS):
         live = await cluster.apply(_config_map(namespace, name, data, annotations), force=True)
-        foreign = sorted(_data(live).keys() - data.keys())
+        foreign = sorted(data_of(live).keys() - data.keys())
         if not foreign:
             break
         shown = ", ".join(foreign[:_SHOWN])
@@ -51,10 +51,11 @@ async def write_map(
             log.warning("ConfigMap %s: cannot remove entries of others: %s", name, error)
             if error.status != _CHANGED:
                 break
-    return _data(live)
+    return live
 
 
-def _data(body: Object) -> dict[str, str]:
+def data_of(body: Object) -> dict[str, str]:
+    """Return the data of a ConfigMap."""
     return body.get("data") or {}
 
 

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 
-from mistral_operator.control.activator_maps import write_map
+from mistral_operator.control.activator_maps import data_of, write_map
 from mistral_operator.control.activator_policies import ActivatorPolicies
 from mistral_operator.control.activator_ports import ActivatorPorts
 from mistral_operator.kube import kinds, names
@@ -18,6 +18,7 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.objects import Body, Key
 from mistral_operator.scale_to_zero import encode_port_map
+from mistral_operator.watch.index import version_of
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class PortMapWriter:
         self._written = None if body is None else body.get("data") or {}
         self._is_annotated = self._has_annotation(body)
         self._ports.restore(self._written or {})
+        if body is not None:
+            self._ports.published.update(self._ports.entries, version_of(body))
 
     async def begin(self) -> None:
         """Continue with the ports that the map has, and write it if it does not exist.
@@ -112,14 +115,17 @@ class PortMapWriter:
             version = self._ports.version
             if version == self._version and self._written is not None:
                 return
-            data, callers = encode_port_map(self._ports.entries), self._ports.callers
+            entries, callers = self._ports.entries, self._ports.callers
+            data = encode_port_map(entries)
             if self._policies is not None:
                 await self._policies.publish(callers)
             if data != self._written or not self._is_annotated:
-                self._written = await write_map(
+                live = await write_map(
                     *(self._cluster, self._namespace, names.PORT_MAP, data), self._annotations
                 )
+                self._written = data_of(live)
                 self._is_annotated = True
+                self._ports.published.update(entries, version_of(live))
             self._version = version
 
     async def verify(self) -> None:

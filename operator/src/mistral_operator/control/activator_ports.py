@@ -19,6 +19,7 @@ from mistral_operator.scale_to_zero import (
     decode_port_map,
     terms_of,
 )
+from mistral_operator.signals.published_ports import PublishedPorts
 from mistral_operator.watch.live_children import LiveChild
 from mistral_operator.watch.store import Store
 
@@ -48,10 +49,13 @@ class ActivatorPorts:
         self._network = network or NetworkDefaults()
         self._entries: dict[Key, tuple[int, PortMapEntry]] = {}
         self._callers: dict[Key, Callers] = {}
+        self.published = PublishedPorts()
+        """The ports that the live map has."""
         self.version = 0
         """Changes with every change of the map, which takes long to encode, and of the callers."""
         self._secrets: dict[Key, str] = {}
         self._refused: dict[Key, str] = {}
+        self._oversized: set[Key] = set()
         self._released: dict[int, None] = {}
         """Ports that were used before, the longest unused first. They are given last: a client of
         the previous endpoint may still connect to one."""
@@ -103,16 +107,28 @@ class ActivatorPorts:
         used = (port for one in slices if one.name in own for port in _ports_of(one))
         return next((port for port in used if port in _ALL_PORTS), None)
 
-    def port(self, key: Key, resource: Resource) -> int | None:
-        """Return the port of an endpoint, None if it is never scaled to zero or none is free."""
-        if not can_scale_to_zero(resource.spec):
+    def has(self, key: Key) -> bool:
+        """Return whether an endpoint has a port."""
+        return key in self._entries
+
+    def port(self, key: Key, resource: Resource, *, held: bool = False) -> int | None:
+        """Return the port of an endpoint, None if it needs none or none is free.
+
+        Args:
+            key: of the resource.
+            resource: the endpoint. It needs a port if it can scale to zero.
+            held: whether it needs one while it has no ready replica.
+        """
+        if not (held or can_scale_to_zero(resource.spec)):
             self.forget(key)
             return None
         entry = PortMapEntry(namespace=key.namespace, name=key.name, terms=terms_of(resource))
         if entry.size > MAX_ENTRY_BYTES:
             self.forget(key)
             self._refused[key] = _too_large(entry)
+            self._oversized.add(key)
             return None
+        self._oversized.discard(key)
         port = self._entries[key][0] if key in self._entries else self._free(key)
         if port is None:
             return None
@@ -153,6 +169,10 @@ class ActivatorPorts:
         """Return why an endpoint that can scale to zero has no port, None if it has one."""
         return self._refused.get(key)
 
+    def waits(self, key: Key) -> bool:
+        """Return whether an endpoint gets a port when another one needs its port no more."""
+        return key in self._refused and key not in self._oversized
+
     def serve(self, key: Key) -> bool:
         """Return whether the activators are behind the Service of an endpoint."""
         slices = self._store.children[kinds.ENDPOINT_SLICE].owned(key)
@@ -161,6 +181,7 @@ class ActivatorPorts:
     def forget(self, key: Key) -> None:
         """Take back the port of an endpoint."""
         self._refused.pop(key, None)
+        self._oversized.discard(key)
         self._secrets.pop(key, None)
         self._callers.pop(key, None)
         port, _ = self._entries.pop(key, (None, None))
@@ -176,8 +197,8 @@ class ActivatorPorts:
         used = Counter(one.namespace for one in self._entries)
         if used[key.namespace] >= self._per_namespace:
             self._refused[key] = (
-                f"namespace {key.namespace} already has"
-                f" {counted(self._per_namespace, 'endpoint')} that can scale to zero, its maximum"
+                f"namespace {key.namespace} already uses"
+                f" {counted(self._per_namespace, 'port')} of the activators, its maximum"
             )
             return None
         taken = {port for port, _ in self._entries.values()}

@@ -128,7 +128,11 @@ class Children:
             return Plan()
         claim = cache_claim_facts(self._store, desired.running)
         rendered = children(desired.running, self._context, desired.activation, claim)
-        plan = make_plan(desired.running.uid, rendered, self._store.children_of(key))
+        live = self._store.children_of(key)
+        if desired.hold.keeps_template:
+            rendered = tuple(one for one in rendered if one["kind"] != DEPLOYMENT.kind)
+            live = {one: child for one, child in live.items() if one[0] != DEPLOYMENT}
+        plan = make_plan(desired.running.uid, rendered, live)
         if plan.settled:
             memory.settled = fingerprint
         else:
@@ -143,4 +147,5 @@ class Children:
         )
         running, oom = desired.running, desired.oom or Oom()
         decided = running.spec.replicas, oom.overrides, oom.stopped, desired.activation
-        return running.uid, running.generation, *decided, live
+        held_back = desired.hold.keeps_template
+        return running.uid, running.generation, *decided, held_back, live

@@ -31,6 +31,8 @@ class Dependencies:
     """Ports of the activators."""
     publish_ports: Callable[[Key], Awaitable[None]]
     """Writes the port map for the activators if it changed, on behalf of one endpoint."""
+    has_activators: bool
+    """The installation has activators."""
     requeue: Callable[[Key], None]
     """Requests another reconciliation of a resource, as soon as this one is over."""
     requeue_after: Callable[[Key, float], None]

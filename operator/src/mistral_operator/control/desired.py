@@ -1,12 +1,14 @@
 """What a resource is to become, with the reasons: one value for each pass. Pure.
 
 In this order: autoscaling sets the replicas, remedies against out-of-memory failures set the
-engine's settings, and the last replica stays until the activators serve in its place.
+engine's settings, and the last replica stays until the activators serve in its place, whether it
+is to go for good or to be replaced.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mistral_operator.api import AutoscalingStatus, Oom, Resource, ScalingReason, Status
+from mistral_operator.control.hold import HoldInputs, decide_hold
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.oom import (
@@ -25,7 +27,9 @@ from mistral_operator.scale_to_zero import (
     activator_route,
     can_scale_to_zero,
 )
-from mistral_operator.watch.facts import DeploymentFacts, PodFacts
+from mistral_operator.status.hold import Hold
+from mistral_operator.watch.deployments import DeploymentFacts
+from mistral_operator.watch.facts import PodFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,11 @@ class DecisionInputs:
     deployment: DeploymentFacts | None = None
     activators: Activators = field(default_factory=Activators)
     activator_port: int | None = None
-    """Port of the activators for this endpoint; None if it is never scaled to zero."""
+    """Port of the activators for this endpoint; None if it has none now."""
     activators_serve: bool = False
     """The live slice has the activators behind the Service."""
+    hold: HoldInputs | None = None
+    """What else decides whether the activators serve in place of the last replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Desired:
     """Out-of-memory failures, and each setting that is overridden because of them."""
     activation: ActivatorRoute | None = None
     """Where the activators serve in place of replicas."""
+    hold: Hold = field(default_factory=Hold)
+    """Whether they do because the last replica is replaced or gone."""
     deleted_pods: tuple[PodFacts, ...] = ()
     """Deleted pods whose failures are in `oom`."""
 
@@ -78,6 +86,8 @@ class Desired:
         if self._is_kept_awake:
             kept = counted(self.running.spec.replicas, "replica")
             reasons.append(f"{kept} kept until the activators are behind the Service")
+        if self.hold.needed:
+            reasons.append(f"the activators are needed: {self.hold.phase}")
         if self.oom is not None and self.oom.stopped:
             reasons.append(f"stopped after {self.oom.streak} failures with {self.oom.active}")
         if self.oom is not None and self.oom.overrides is not None:
@@ -114,14 +124,35 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
     stopped = oom is not None and oom.stopped
     # The requests to an endpoint that cannot start are not held.
     port = None if stopped else inputs.activator_port
+    running = effective_resource(_kept_awake(scaled, inputs), oom)
+    hold = Hold() if stopped else _decide_hold(running, inputs)
     return Desired(
         written,
-        running=effective_resource(_kept_awake(scaled, inputs), oom),
+        running=running,
         scaling=inputs.scaling,
         oom=oom,
-        activation=None if port is None else activator_route(scaled, port, inputs.activators),
+        activation=(
+            None
+            if port is None
+            else activator_route(scaled, port, inputs.activators, held=hold.serves)
+        ),
+        hold=hold,
         deleted_pods=inputs.deleted_pods,
     )
+
+
+def _decide_hold(running: Resource, inputs: DecisionInputs) -> Hold:
+    if inputs.hold is None:
+        return Hold()
+    observed = replace(
+        inputs.hold,
+        deployment=inputs.deployment,
+        pods=inputs.pods,
+        activators=inputs.activators,
+        port=inputs.activator_port,
+        serve=inputs.activators_serve,
+    )
+    return decide_hold(running, observed)
 
 
 def _kept_awake(scaled: Resource, inputs: DecisionInputs) -> Resource:

@@ -27,6 +27,7 @@ from mistral_operator.control.claims import (
 )
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
+from mistral_operator.control.holds import Holds
 from mistral_operator.control.references import missing_references
 from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.status_writer import StatusWriter
@@ -42,6 +43,7 @@ from mistral_operator.metrics import RECONCILE_SECONDS, RECONCILES
 from mistral_operator.oom import believed, is_watched, seconds_until_quiet
 from mistral_operator.render.allowed import check_allowed
 from mistral_operator.render.pod_defaults import with_defaults
+from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import ReconcileOutcome
@@ -61,6 +63,7 @@ class Reconciler:
         self._statuses = StatusWriter(dependencies)
         self._children = Children(dependencies)
         self._ports = dependencies.ports
+        self._holds = Holds(dependencies)
         self._rejections: dict[Key, str] = {}
         """What the API server rejected last, by resource."""
         self._postponed: dict[Key, int] = {}
@@ -117,9 +120,10 @@ class Reconciler:
         previous = _status_of(body, resource.spec)
         desired = self._decide(key, resource, previous)
         recorded = await self._record(key, desired, previous)
-        if desired.activation is not None:
+        self._holds.settle(key, desired)
+        if self._ports.has(key):
             # Before the slice leads requests to the port, the activators have to know it.
-            await self._dependencies.publish_ports(key)
+            await self._publish_ports(key, desired)
         progress = await self._bring_about(key, desired, previous)
         if progress.status_can_wait:
             return ReconcileOutcome.SOON
@@ -128,6 +132,7 @@ class Reconciler:
     def _decide(self, key: Key, resource: Resource, previous: Status) -> Desired:
         """Return what the resource is to become, by everything that is known now."""
         store, activators = self._dependencies.store, self._dependencies.activators.current
+        port = self._holds.port(key, resource)
         inputs = DecisionInputs(
             self._dependencies.now(),
             self._dependencies.context,
@@ -136,10 +141,22 @@ class Reconciler:
             deleted_pods=tuple(store.deleted_pods(key)),
             deployment=store.deployment_of(key),
             activators=activators,
-            activator_port=self._ports.port(key, resource),
+            activator_port=port,
             activators_serve=self._ports.serve(key),
+            hold=self._holds.inputs(key, port, previous),
         )
         return decide_desired(resource, previous, inputs)
+
+    async def _publish_ports(self, key: Key, desired: Desired) -> None:
+        """Write the port map; an edit need not wait for one that the API server rejects."""
+        try:
+            await self._dependencies.publish_ports(key)
+        except Unavailable:
+            raise
+        except ClusterError as error:
+            if can_scale_to_zero(desired.written.spec):
+                raise
+            self._log_rejection(key, error)
 
     async def _record(self, key: Key, desired: Desired, previous: Status) -> Status:
         """Write the decisions down before anything is done about them; return the status then."""
@@ -182,6 +199,7 @@ class Reconciler:
             requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
             pod_events=events,
+            hold=desired.hold,
         )
         status = await self._statuses.report(status_input, report)
         if again is not None:
@@ -241,6 +259,7 @@ class Reconciler:
         store.forget_deleted_pods(key, store.deleted_pods(key))
         self._children.forget(key)
         self._ports.forget(key)
+        self._holds.forget(key)
         self._rejections.pop(key, None)
         self._postponed.pop(key, None)
         self._statuses.forget(key)

@@ -176,7 +176,7 @@ class Scaler:
             resource = parse_resource(body)
         except InvalidResource:
             return None
-        spec, look = resource.spec, self._see(key)
+        spec, look = resource.spec, self._see(key, resource.spec)
         if can_scale_to_zero(spec) and not self.activators.current.addresses:
             # Nothing would scale it from zero, so no autoscaler may see its last replica as idle.
             look = replace(look, active=True)
@@ -246,7 +246,8 @@ class Scaler:
             spec = spec.model_copy(update={"min_replicas": max(spec.min_replicas, 1)})
         now, before = self.clock(), line.decision
         target = _target(line.resource.spec, line.kv_cache_tokens)
-        line.decision, line.memory = decide_replicas(spec, line.memory, self._see(key), target, now)
+        sample = self._see(key, line.resource.spec)
+        line.decision, line.memory = decide_replicas(spec, line.memory, sample, target, now)
         self.collector.decisions[key] = line.decision
         if before is None or _kind(before.reason) != _kind(line.decision.reason):
             line.reason_since = now
@@ -262,7 +263,12 @@ class Scaler:
         another = _kind(decision.reason) != _kind(reported.reason)
         return another and now - line.reason_since >= _SETTLE_LOOKS * self.period
 
-    def _see(self, key: Key) -> LoadSample:
+    def _see(self, key: Key, spec: Spec) -> LoadSample:
+        """Return the load of an endpoint.
+
+        Queued requests are load only where they are to start a replica. While the last replica is
+        replaced, they say nothing of how many replicas are needed.
+        """
         now = self.clock()
         since = now - max(_FRESH_LOOKS * self.period, 30.0)
         ready = [pod for pod in self.store.pods.owned(key) if pod.ready and not pod.terminating]
@@ -271,7 +277,7 @@ class Scaler:
         return LoadSample(
             loads,
             unreported=len(ready) - len(loads),
-            held=self.activators.held(key),
+            held=self.activators.held(key) if can_scale_to_zero(spec) else 0,
             active=any(self.board.was_busy(pod, now - 2 * self.period) for pod in ready),
         )
 

@@ -122,7 +122,8 @@ class Operator:
         installed = await installed_kinds(cluster)
         child_kinds = (*kinds.CHILD_KINDS, *installed)
         store, queue = Store(child_kinds), WorkQueue[Key]()
-        watcher, board = Watcher(store, queue), SignalBoard()
+        has_activators = bool(settings.activator_service)
+        watcher, board = Watcher(store, queue, urgent=has_activators), SignalBoard()
         context = settings.render_context(
             pod_monitors=kinds.POD_MONITOR in child_kinds,
             scaled_objects=kinds.SCALED_OBJECT in child_kinds,
@@ -144,10 +145,19 @@ class Operator:
         )
         port_map = PortMapWriter(cluster, settings.namespace, ports, policies)
         key_map = KeyMapWriter(cluster, settings.namespace, store, board, ports)
+        poller = self._activator_poller(scaler, queue, ports)
+
+        async def publish_ports(key: Key) -> None:
+            if poller is not None:
+                await port_map.publish_for(key)
+                if ports.published.newest > activators.current.port_map:
+                    poller.poll_now()
+
         dependencies = Dependencies(
             *(cluster, store, board, scaler, activators, context, self._fleet),
             ports=ports,
-            publish_ports=port_map.publish_for if settings.activator_service else _publish_nothing,
+            publish_ports=publish_ports,
+            has_activators=has_activators,
             requeue=queue.add,
             requeue_after=queue.add_after,
         )
@@ -178,40 +188,48 @@ class Operator:
             self._restart_on_kind_change(installed, kinds_suspected),
             _export_queue_metrics(queue),
             scaler.run(),
-            *await self._pollers(scaler, queue),
+            *await self._pollers(scaler, queue, poller),
             *((port_map.run(), key_map.run()) if settings.activator_service else ()),
             *(queue.work(reconciler) for _ in range(settings.concurrency)),
         )
 
     async def _pollers(
-        self, scaler: Scaler, queue: WorkQueue[Key]
+        self, scaler: Scaler, queue: WorkQueue[Key], activators: ActivatorPoller | None
     ) -> list[Coroutine[None, None, None]]:
         """Return the tasks that poll pods and activators."""
         settings, pollers = self._settings, []
-
-        def on_change(key: Key) -> None:
-            scaler.decide_now(key)
-            queue.add(key)
-
         if settings.signal_seconds:
             pods = SignalPoller(
                 *(scaler.store, scaler.board, queue.add, settings.signal_seconds),
                 ready_period=scaler.period_of,
             )
             pollers.append(pods.run())
-        if settings.activator_service:
-            activators = ActivatorPoller(
-                self._cluster,
-                namespace=settings.namespace,
-                service=settings.activator_service,
-                board=scaler.activators,
-                endpoints=lambda: keys_scaling_to_zero(scaler.store),
-                on_change=on_change,
-            )
+        if activators is not None:
             # Endpoints that are scaled to zero need their activators before the first poll.
             await retry_while_unavailable(activators.once)()
             pollers.append(activators.run())
         return pollers
+
+    def _activator_poller(
+        self, scaler: Scaler, queue: WorkQueue[Key], ports: ActivatorPorts
+    ) -> ActivatorPoller | None:
+        """Return what polls the activators, None without them."""
+        if not self._settings.activator_service:
+            return None
+
+        def on_change(key: Key) -> None:
+            scaler.decide_now(key)
+            queue.add(key)
+
+        return ActivatorPoller(
+            self._cluster,
+            namespace=self._settings.namespace,
+            service=self._settings.activator_service,
+            board=scaler.activators,
+            endpoints=lambda: [*keys_scaling_to_zero(scaler.store), *ports.keys_secrets()],
+            on_change=on_change,
+            ports=ports.published,
+        )
 
     async def _recover(self, installed: tuple[Kind, ...], resync: Resync) -> None:
         """List what failed watches missed, before they are restarted."""
@@ -226,10 +244,6 @@ class Operator:
         period = self._settings.resync_seconds
         await wait_for_kind_change(self._cluster, installed, period, suspected)
         raise StopRequested
-
-
-async def _publish_nothing(_: Key) -> None:
-    """Do nothing: without activators, the port map has no reader."""
 
 
 async def _export_queue_metrics(queue: WorkQueue[Key]) -> None:

@@ -21,10 +21,14 @@ def deployment(resource: Resource, context: RenderContext) -> KubernetesObject:
             # A slow start is not a failed rollout; the startup probe limits it.
             "progressDeadlineSeconds": spec.startup_seconds + 600,
             "selector": {"matchLabels": names.selector(resource.name)},
+            **({"paused": True} if spec.rollout.paused else {}),
             "strategy": {
                 "type": "RollingUpdate",
-                # No surge: the new pod would wait forever for the GPUs of the old one.
-                "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+                # No surge by default: the new pod would wait forever for the GPUs of the old one.
+                "rollingUpdate": {
+                    "maxSurge": spec.rollout.max_surge,
+                    "maxUnavailable": 1 - spec.rollout.max_surge,
+                },
             },
             "template": pod_template(resource, context),
         },

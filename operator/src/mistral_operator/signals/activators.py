@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -18,8 +19,13 @@ from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError
 from mistral_operator.kube.objects import Body, Key, key_of
 from mistral_operator.kube.transport import Object
-from mistral_operator.scale_to_zero import ActivatorDocument, Activators
+from mistral_operator.scale_to_zero import (
+    PORT_MAP_QUERY,
+    ActivatorDocument,
+    Activators,
+)
 from mistral_operator.signals.polling import fetch_document, url_host
+from mistral_operator.signals.published_ports import PublishedPorts
 from mistral_operator.watch.facts import ready_addresses
 from mistral_operator.watch.store import Store
 
@@ -51,7 +57,8 @@ class ActivatorPoller:
         board: receives the result.
         endpoints: returns the endpoints that can scale to zero.
         on_change: called with the key of an endpoint whose requests started to queue, or whose
-            replicas or activators changed.
+            replicas, activators or port changed.
+        ports: the ports that the port map gives.
         period: polling interval in seconds.
     """
 
@@ -64,6 +71,7 @@ class ActivatorPoller:
         board: ActivatorBoard,
         endpoints: Callable[[], list[Key]],
         on_change: Callable[[Key], None],
+        ports: PublishedPorts | None = None,
         period: float = 1.0,
     ) -> None:
         self._cluster = cluster
@@ -72,10 +80,16 @@ class ActivatorPoller:
         self._board = board
         self._endpoints = endpoints
         self._on_change = on_change
+        self._ports = ports or PublishedPorts()
         self._period = period
+        self._due = asyncio.Event()
         self._isolation = Isolation("activator signals")
         self._port = 0
         self._documents: dict[str, ActivatorDocument] = {}
+
+    def poll_now(self) -> None:
+        """Poll now, since the port map changed: an endpoint waits until its port is open."""
+        self._due.set()
 
     async def once(self) -> None:
         """Poll once.
@@ -92,7 +106,9 @@ class ActivatorPoller:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                await asyncio.sleep(self._period)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._due.wait(), self._period)
+                self._due.clear()
                 # If it fails, the last result is kept.
                 with self._isolation.of("the activators"):
                     try:
@@ -115,12 +131,14 @@ class ActivatorPoller:
             keys = {*self._endpoints()}
         else:
             keys = changed_keys(before, self._board.current)
+            keys |= self._ports.between(before.port_map, self._board.current.port_map)
         for key in keys:
             with self._isolation.of(key):
                 self._on_change(key)
 
     async def _poll(self, session: aiohttp.ClientSession, address: str) -> None:
-        url = f"http://{url_host(address)}:{self._port}/signals"
+        version = f"{PORT_MAP_QUERY}={self._ports.newest}"
+        url = f"http://{url_host(address)}:{self._port}/signals?{version}"
         with self._isolation.of(address):
             document = await fetch_document(
                 session, url, ActivatorDocument.model_validate_json, _MAX_BYTES
@@ -156,14 +174,17 @@ def addresses_in(slices: Iterable[Object]) -> tuple[str, ...]:
 
 
 def aggregate(addresses: tuple[str, ...], documents: Iterable[ActivatorDocument]) -> Activators:
-    """Combine the documents of all activators."""
+    """Combine the documents of all activators; one that did not answer yet has none."""
     held, targets = Counter[tuple[str, str]](), dict[tuple[str, str], int]()
+    versions = []
     for document in documents:
+        versions.append(document.port_map)
         for one in document.endpoints:
             key = one.namespace, one.name
             held[key] += one.held
             targets[key] = max(targets.get(key, 0), one.targets)
-    return Activators(addresses, held, targets)
+    port_map = min(versions) if len(versions) == len(addresses) and versions else 0
+    return Activators(addresses, held, targets, port_map)
 
 
 def changed_keys(before: Activators, now: Activators) -> set[Key]:

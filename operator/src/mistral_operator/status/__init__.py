@@ -13,6 +13,7 @@ from mistral_operator.kube.names import HTTP_PORT
 from mistral_operator.status.checks import verdict, with_memory
 from mistral_operator.status.conditions import conditions
 from mistral_operator.status.fetch import fetch_status
+from mistral_operator.status.hold import with_hold
 from mistral_operator.status.model_fits import model_fits
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.watch.facts import Observed
@@ -42,7 +43,7 @@ def report(status_input: StatusInput, now: str) -> Status:
     # While another image rolls out, the engine that still runs is all that is known.
     version = (engine or effective or Effective()).vllm_version
     fits = model_fits(resource.spec, status_input.nodes, version)
-    current = with_memory(verdict(status_input), fits)
+    current = with_hold(with_memory(verdict(status_input), fits), status_input.hold)
     return Status(
         observed_generation=resource.generation,
         conditions=conditions(status_input, current, fits, now),

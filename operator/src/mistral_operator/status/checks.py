@@ -12,12 +12,13 @@ from mistral_operator.kube.plurals import counted
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status import limits
 from mistral_operator.status.cache import claim
+from mistral_operator.status.hold import taking_over
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.pods import worst_pod
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
-from mistral_operator.watch.facts import DeploymentFacts
+from mistral_operator.watch.deployments import DeploymentFacts
 
 Check = Callable[[StatusInput], Verdict | None]
 
@@ -120,10 +121,15 @@ def creating(status_input: StatusInput) -> Verdict | None:
     return None
 
 
+def about_to_roll_out(status_input: StatusInput) -> Verdict | None:
+    """An edit is not applied before the activators are behind the Service."""
+    return taking_over(status_input.hold)
+
+
 def serving(status_input: StatusInput) -> Verdict | None:
-    """Every replica is ready in the newest configuration."""
+    """Every replica is ready in the newest configuration, or the rollout of it is paused."""
     facts = status_input.observed.deployment
-    if facts is None or not facts.settled:
+    if facts is None or not (facts.settled or facts.keeps_old_pods):
         return None
     verb = "answers" if facts.ready == 1 else "answer"
     message = f"{counted(facts.ready, 'replica')} {verb} as {status_input.resource.spec.model.name}"
@@ -168,9 +174,18 @@ def _some_ready(facts: DeploymentFacts) -> str:
 def rolling_out(status_input: StatusInput) -> Verdict | None:
     """Old and new pods exist side by side."""
     facts = status_input.observed.deployment
-    if facts is None or facts.updated >= facts.desired:
+    if facts is None or facts.paused or facts.updated >= facts.desired:
         return None
     return waiting(Reason.ROLLING_OUT, _rollout(facts))
+
+
+def paused(status_input: StatusInput) -> Verdict | None:
+    """Kubernetes starts no pod of a Deployment that was created paused."""
+    facts = status_input.observed.deployment
+    if facts is None or not facts.paused or facts.replicas:
+        return None
+    message = "no pod runs, and spec.rollout.paused is true: set it to false to start the endpoint"
+    return waiting(Reason.PAUSED, message)
 
 
 def _rollout(facts: DeploymentFacts) -> str:
@@ -183,10 +198,12 @@ CHECKS: tuple[Check, ...] = (
     given_up,
     stopped,
     creating,
+    about_to_roll_out,
     serving,
     rejected,
     claim,
     pods,
     scaling_up,
     rolling_out,
+    paused,
 )

@@ -8,6 +8,7 @@ from mistral_operator.api.status import MAX_MESSAGE
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import parse_time
 from mistral_operator.status.cache import cache_bound
+from mistral_operator.status.hold import holding
 from mistral_operator.status.memory import memory
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.scaling import scaling_limits
@@ -28,7 +29,7 @@ def conditions(
     values = [
         (ConditionType.READY, *_ready(verdict)),
         (ConditionType.AVAILABLE, *_available(status_input)),
-        (ConditionType.PROGRESSING, *_progressing(verdict)),
+        (ConditionType.PROGRESSING, *_progressing(status_input, verdict)),
         (ConditionType.MODEL_FITS, fits.status, fits.reason, fits.message),
         (ConditionType.OUT_OF_MEMORY, *memory(status_input)),
         (ConditionType.DEGRADED, *_degraded(verdict)),
@@ -36,6 +37,9 @@ def conditions(
     limits = scaling_limits(status_input)
     if limits is not None:
         values.append((ConditionType.SCALING_LIMITED, limits.status, limits.reason, limits.message))
+    held = holding(status_input.resource, status_input.hold)
+    if held is not None:
+        values.append((ConditionType.HOLDING, *held))
     cache = cache_bound(status_input)
     if cache is not None:
         values.append((ConditionType.CACHE_BOUND, *cache))
@@ -60,7 +64,13 @@ def _available(status_input: StatusInput) -> tuple[ConditionStatus, Reason, str]
     return "False", Reason.UNAVAILABLE, "no replica is ready"
 
 
-def _progressing(verdict: Verdict) -> tuple[ConditionStatus, Reason, str]:
+def _progressing(
+    status_input: StatusInput, verdict: Verdict
+) -> tuple[ConditionStatus, Reason, str]:
+    facts = status_input.observed.deployment
+    if verdict.outlook is Outlook.GOOD and facts is not None and facts.keeps_old_pods:
+        message = "an edit of the pods waits: set spec.rollout.paused to false to roll it out"
+        return "False", Reason.PAUSED, message
     match verdict.outlook:
         case Outlook.WAITING:
             return "True", verdict.reason, verdict.message

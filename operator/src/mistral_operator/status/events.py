@@ -31,6 +31,7 @@ _REPORTED = (
     ConditionType.READY,
     ConditionType.MODEL_FITS,
     ConditionType.SCALING_LIMITED,
+    ConditionType.HOLDING,
     ConditionType.CACHE_BOUND,
 )
 """Conditions whose changes are worth an Event; the others follow from these."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from mistral_operator.api import AutoscalingStatus, Condition, Oom, Resource, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.status.eligible_nodes import eligible_nodes
+from mistral_operator.status.hold import Hold
 from mistral_operator.watch.facts import Observed, PodFacts
 from mistral_operator.watch.nodes import NodeFacts
 from mistral_operator.watch.pod_events import PodEvents
@@ -29,6 +30,8 @@ class StatusInput:
     """Image of the server where the resource names none."""
     pod_events: Mapping[str, PodEvents] = field(default_factory=dict)
     """What Events say of the pods that wait, by pod uid."""
+    hold: Hold = field(default_factory=Hold)
+    """Whether the activators queue requests until a replica is ready."""
 
     @property
     def nodes(self) -> tuple[NodeFacts, ...]:

@@ -4,12 +4,13 @@ Facts hold only what decisions need, so that the pods of a fleet take little mem
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
+from mistral_operator.watch.deployments import DeploymentFacts
 from mistral_operator.watch.nodes import NodeFacts, quantities
 from mistral_server.contract import (
     CLASS_OF_EXIT_CODE,
@@ -98,6 +99,11 @@ class PodFacts:
     """Name of the Secret with its API keys; empty if it has none."""
 
     @property
+    def serves(self) -> bool:
+        """Whether clients reach it, and will go on to."""
+        return self.ready and not self.terminating
+
+    @property
     def is_fetching(self) -> bool:
         """Whether its init container fetches the model, which then serves the signals."""
         fetch = self.container(names.FETCH_CONTAINER)
@@ -106,35 +112,6 @@ class PodFacts:
     def container(self, name: str) -> ContainerFacts | None:
         """Return a container by its name."""
         return next((one for one in self.containers if one.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentFacts:
-    """The Deployment of an endpoint."""
-
-    generation: int = 0
-    observed_generation: int = 0
-    desired: int = 0
-    replicas: int = 0
-    updated: int = 0
-    ready: int = 0
-    replica_failure: str = ""
-    """Reason why pods cannot be created, such as a quota or a security policy."""
-
-    @property
-    def all_updated(self) -> bool:
-        """The controller has observed the current generation, and every pod has its template."""
-        return self.observed_generation >= self.generation and self.replicas == self.updated
-
-    @property
-    def serves_less(self) -> bool:
-        """Replicas are ready in the current configuration, and fewer than desired."""
-        return self.all_updated and 0 < self.ready < self.desired
-
-    @property
-    def settled(self) -> bool:
-        """The controller has observed the current generation, and the rollout is complete."""
-        return self.all_updated and self.replicas == self.ready == self.desired
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,22 +275,6 @@ def ready_addresses(body: Body) -> list[str]:
         for endpoint in body.get("endpoints") or ()
         if endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready", True)
     ]
-
-
-def deployment_facts(body: Body) -> DeploymentFacts:
-    """Return the facts of a Deployment."""
-    status = body.get("status", {})
-    conditions: Iterable[Body] = status.get("conditions", ())
-    failure = next((one for one in conditions if one["type"] == "ReplicaFailure"), {})
-    return DeploymentFacts(
-        generation=body["metadata"].get("generation", 0),
-        observed_generation=status.get("observedGeneration", 0),
-        desired=body.get("spec", {}).get("replicas", 1),
-        replicas=status.get("replicas", 0),
-        updated=status.get("updatedReplicas", 0),
-        ready=status.get("readyReplicas", 0),
-        replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
-    )
 
 
 def claim_facts(body: Body, uid: str) -> ClaimFacts:

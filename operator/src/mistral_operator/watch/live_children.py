@@ -9,7 +9,7 @@ import msgspec
 
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Body
-from mistral_operator.watch.facts import DeploymentFacts, deployment_facts
+from mistral_operator.watch.deployments import DeploymentFacts, deployment_facts
 
 _FASTEST = 1
 """Compression level that takes 30 microseconds for a Deployment."""

@@ -45,16 +45,31 @@ class Sink(Protocol):
 
 
 class Watcher:
-    """Updates the store and queues the resources whose objects changed."""
+    """Updates the store and queues the resources whose objects changed.
 
-    def __init__(self, store: Store, queue: WorkQueue[Key]) -> None:
+    Args:
+        store: is updated.
+        queue: gets the keys of resources.
+        urgent: whether an endpoint that loses its last ready pod is reconciled immediately.
+    """
+
+    def __init__(self, store: Store, queue: WorkQueue[Key], *, urgent: bool = False) -> None:
         self._store = store
         self._queue = queue
+        self._urgent = urgent
 
     def on_event(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Handle an event of a watch, or an object of a list."""
         index = self._store.index(kind)
-        self.enqueue(kind, index.remove(body) if deleted else index.put(body))
+        before = self._store.pods.get(key_of(body)) if kind == kinds.POD and self._urgent else None
+        owner = index.remove(body) if deleted else index.put(body)
+        if owner is not None and before is not None and before.serves and not self._serves(owner):
+            self._queue.add(owner)  # its requests are refused until the activator queues them
+        else:
+            self.enqueue(kind, owner)
+
+    def _serves(self, owner: Key) -> bool:
+        return any(pod.serves for pod in self._store.pods.owned(owner))
 
     def replace(
         self, kind: Kind, listed: set[Key], as_of: int, namespace: str | None = None

@@ -9,7 +9,8 @@ from typing import Any
 
 from mistral_operator.kube import kinds
 from mistral_operator.kube.objects import Body, Key, key_of, labeled_owner
-from mistral_operator.watch.facts import DeploymentFacts, PodFacts, pod_facts
+from mistral_operator.watch.deployments import DeploymentFacts
+from mistral_operator.watch.facts import PodFacts, pod_facts
 from mistral_operator.watch.index import BodyIndex, Index
 from mistral_operator.watch.live_children import LiveChild, live_child
 from mistral_operator.watch.nodes import NodeFacts, node_facts

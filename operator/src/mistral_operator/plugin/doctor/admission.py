@@ -8,7 +8,7 @@ from mistral_operator.kube.names import LABEL_NAMESPACE_NAME, labels
 from mistral_operator.kube.objects import Body
 from mistral_operator.plugin.doctor.selectors import selects
 from mistral_operator.plugin.doctor.snapshot import Finding, Snapshot, name_of
-from mistral_operator.watch.facts import deployment_facts
+from mistral_operator.watch.deployments import deployment_facts
 
 _LEVEL = "pod-security.kubernetes.io/enforce"
 _CONCERNED = {

@@ -1,0 +1,145 @@
+"""When the activators queue the requests of an endpoint that has no ready replica. Pure.
+
+Two cases. An edit is about to replace the only replica: the activators are behind the Service
+first, and only then is the Deployment changed. Or the last replica is gone already: drained,
+deleted, crashed. In both they stay until they see a ready replica themselves.
+"""
+
+from dataclasses import dataclass, field
+
+from mistral_operator.api import Reason, Resource
+from mistral_operator.kube import names
+from mistral_operator.render import RenderContext
+from mistral_operator.render.deployment import deployment
+from mistral_operator.render.metadata import with_applied_digest
+from mistral_operator.scale_to_zero import Activators, can_scale_to_zero
+from mistral_operator.status.hold import Hold, HoldPhase
+from mistral_operator.watch.deployments import DeploymentFacts, template_digest
+from mistral_operator.watch.facts import PodFacts
+
+TAKEOVER_SECONDS = 30.0
+"""How long an edit waits for the activators, at most. They take a second."""
+PORT_SECONDS = 600.0
+"""How long an edit waits for a port. When an upgrade replaces the pods of a whole namespace, each
+port becomes free when the replica before is ready."""
+SLOW_SECONDS = 5.0
+"""How long an activator that does not answer keeps the others from taking over."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldInputs:
+    """What the decision depends on besides the resource."""
+
+    context: RenderContext
+    enabled: bool = False
+    """The installation has activators."""
+    was_ready: bool = False
+    """A replica was ready at the last pass, or the activators were needed already."""
+    deployment: DeploymentFacts | None = None
+    pods: tuple[PodFacts, ...] = ()
+    activators: Activators = field(default_factory=Activators)
+    port: int | None = None
+    """Port of the activators for this endpoint."""
+    refusal: str = ""
+    """Why it gets none."""
+    queued: bool = False
+    """It gets one when another endpoint needs its port no more."""
+    published: bool = False
+    """The port map has the port."""
+    listening: bool = False
+    """All activators listen on it."""
+    serve: bool = False
+    """The live slice has the activators behind the Service."""
+    phase: HoldPhase = HoldPhase.NONE
+    """Phase of the last decision."""
+    waited: float = 0.0
+    """Seconds since that phase began."""
+
+
+def decide_hold(running: Resource, inputs: HoldInputs) -> Hold:
+    """Return whether the activators queue the requests of an endpoint.
+
+    Args:
+        running: the endpoint as it is to run.
+        inputs: what is observed.
+    """
+    spec = running.spec
+    if not inputs.enabled or spec.rollout.hold == "Never" or spec.suspend or not spec.replicas:
+        return Hold()
+    if not any(pod.serves for pod in inputs.pods):
+        return _without_replica(running, inputs)
+    if _replaces_last(running, inputs):
+        return _before(inputs)
+    if inputs.serve and not _is_over(running, inputs):
+        return Hold(HoldPhase.AFTER, serves=True)
+    return Hold()
+
+
+def _without_replica(running: Resource, inputs: HoldInputs) -> Hold:
+    has_port = inputs.port is not None and not can_scale_to_zero(running.spec)
+    if not (inputs.was_ready or has_port):
+        return Hold()  # it has never served
+    phase = HoldPhase.WITHOUT
+    refused = _refused(inputs)
+    if refused is not None:
+        return Hold(phase, refusal=refused[0], why=refused[1])
+    waited = _waited(inputs, phase)
+    slow = inputs.published and waited >= SLOW_SECONDS
+    if inputs.listening or inputs.serve or slow:
+        return Hold(phase, serves=True)
+    return Hold(phase, again=max(0.0, SLOW_SECONDS - waited) + 0.1)
+
+
+def _before(inputs: HoldInputs) -> Hold:
+    phase = HoldPhase.BEFORE
+    waited = _waited(inputs, phase)
+    refused = _refused(inputs)
+    limit = TAKEOVER_SECONDS
+    if refused is not None:
+        limit = PORT_SECONDS if inputs.queued else 0.0
+    left = limit - waited
+    keeps = left > 0 and not inputs.serve
+    again = left + 0.1 if keeps else None
+    if refused is not None:
+        return Hold(phase, False, keeps, *refused, again)
+    return Hold(phase, inputs.serve or inputs.listening, keeps, again=again)
+
+
+def _waited(inputs: HoldInputs, phase: HoldPhase) -> float:
+    return inputs.waited if inputs.phase is phase else 0.0
+
+
+def _refused(inputs: HoldInputs) -> tuple[Reason, str] | None:
+    """Return why the activators cannot take over."""
+    if not inputs.activators.addresses:
+        why = "no activator is ready to queue them, so check the Deployment of the activator"
+        return Reason.ACTIVATOR_MISSING, why
+    if inputs.refusal:
+        remedy = ". Raise activator.portsPerNamespace of the chart" if inputs.queued else ""
+        return Reason.NO_PORT, f"{inputs.refusal}{remedy}"
+    return None
+
+
+def _replaces_last(running: Resource, inputs: HoldInputs) -> bool:
+    """Return whether applying the Deployment would replace the only replica."""
+    facts, rollout = inputs.deployment, running.spec.rollout
+    if facts is None or running.spec.replicas != 1 or rollout.max_surge or rollout.paused:
+        return False
+    rendered = with_applied_digest(deployment(running, inputs.context))
+    if rendered["metadata"]["annotations"][names.ANNOTATION_APPLIED] == facts.applied:
+        return False
+    waits = facts.paused and not facts.all_updated
+    return waits or template_digest(rendered["spec"]["template"]) != facts.template
+
+
+def _is_over(running: Resource, inputs: HoldInputs) -> bool:
+    """Return whether a replica serves that stays, and the activators see it."""
+    seen = inputs.activators.targets.get((running.namespace, running.name))
+    if not (seen or can_scale_to_zero(running.spec)):
+        # What can scale to zero has a slice anyway, with addresses until they see the replica.
+        return False
+    facts, rollout = inputs.deployment, running.spec.rollout
+    if running.spec.replicas > 1 or rollout.max_surge or facts is None or facts.paused:
+        return True
+    # Between a changed Deployment and the end of the old pod, that one still counts as ready.
+    return facts.all_updated

@@ -1,0 +1,230 @@
+"""Whatever takes the last replica, the activators are behind the Service while none is ready."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from builders import NAMESPACE, Object
+from fake_objects import WatchEvent
+from fake_workloads import is_ready
+from mistral_operator.kube import kinds, names
+from mistral_operator.kube.objects import Key
+from mistral_operator.scale_to_zero import decode_port_map
+from mistral_server.contract import FailureClass
+from operator_life import KEY, Life, play
+from operator_scenarios import ACTIVATORS, AUTOSCALED, SLEEPER, UNTIL_RELEASED, report_of
+
+EDIT: Object = {"startupSeconds": 900}
+SLICE = Key(NAMESPACE, names.activator_slice(KEY.name, ipv6=False))
+MAP = Key("mistral-system", names.PORT_MAP)
+
+
+async def ready(life: Life, spec: Object | None = None) -> None:
+    """Bring an endpoint to where it answers, beside activators."""
+    life.activators = life.activators or ACTIVATORS
+    await life.start()
+    life.create(spec)
+    await life.settle(UNTIL_RELEASED)
+    assert life.reason() == "Ready"
+
+
+def serving(life: Life) -> bool:
+    """Return whether the activators are behind the Service."""
+    body = life.objects.find(kinds.ENDPOINT_SLICE, SLICE)
+    return bool(body and body.get("endpoints"))
+
+
+def ports(life: Life) -> list[int]:
+    """Return the ports in the port map."""
+    body = life.objects.find(kinds.CONFIG_MAP, MAP)
+    return [*decode_port_map((body or {}).get("data") or {}).entries]
+
+
+class Gaps:
+    """How long neither a ready pod nor an activator was there."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self._since: list[tuple[float, bool]] = []
+        self._note()
+        life.objects.listeners.append(self._on_event)
+
+    def _on_event(self, event: WatchEvent) -> None:
+        if event.kind in {kinds.POD, kinds.ENDPOINT_SLICE}:
+            self._note()
+
+    def _note(self) -> None:
+        answered = any(map(is_ready, self._life.pods())) or serving(self._life)
+        self._since.append((asyncio.get_running_loop().time(), answered))
+
+    def __iter__(self) -> Iterator[float]:
+        self._note()
+        for (start, answered), (end, _) in pairwise(self._since):
+            if not answered and end > start:
+                yield end - start
+
+    @property
+    def total(self) -> float:
+        """Seconds without anyone to accept a request."""
+        return sum(self)
+
+
+@pytest.mark.parametrize("spec", [{}, SLEEPER, AUTOSCALED], ids=["plain", "sleeper", "autoscaled"])
+def test_an_edit_refuses_no_request(spec: Object) -> None:
+    async def scenario(life: Life) -> None:
+        life.load = {"running": 1}
+        await ready(life, spec)
+        gaps = Gaps(life)
+
+        for seconds in (900, 901, 902):
+            life.edit({"startupSeconds": seconds})
+            await life.settle(UNTIL_RELEASED)
+
+        assert gaps.total == 0.0
+        assert (life.reason(), serving(life)) == ("Ready", False)
+
+    play(scenario)
+
+
+def test_requests_are_refused_without_an_activator() -> None:
+    """What the test above would find if nothing took over."""
+
+    async def scenario(life: Life) -> None:
+        await life.start()
+        life.create()
+        await life.settle()
+        gaps = Gaps(life)
+
+        life.edit(EDIT)
+        await life.settle()
+
+        assert gaps.total > 2.0
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("spec", [{}, SLEEPER], ids=["plain", "sleeper"])
+@pytest.mark.parametrize("cause", ["drain", "crash"])
+def test_a_replica_that_is_lost_is_replaced_by_the_activators_within_a_second(
+    spec: Object, cause: str
+) -> None:
+    async def scenario(life: Life) -> None:
+        life.load = {"running": 1}
+        await ready(life, spec)
+        gaps = Gaps(life)
+
+        if cause == "drain":
+            life.evict()
+        else:
+            (pod,) = life.pods()
+            name = Key(NAMESPACE, pod["metadata"]["name"])
+            life.workloads.fail(name, report_of(FailureClass.ENGINE_DIED))
+        await life.settle(UNTIL_RELEASED)
+
+        assert 0.0 < gaps.total < 0.2
+        assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+def test_the_port_is_given_back_when_clients_have_left() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        assert ports(life) == []
+
+        life.edit(EDIT)
+        await asyncio.sleep(10)
+        assert (len(ports(life)), serving(life)) == (1, False)
+
+        await life.settle(UNTIL_RELEASED)
+        assert ports(life) == []
+
+    play(scenario)
+
+
+def test_requests_that_are_still_queued_keep_the_port() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        life.held = 1
+        life.edit(EDIT)
+        await life.settle(UNTIL_RELEASED)
+        assert len(ports(life)) == 1
+
+        life.held = 0
+        await life.settle(UNTIL_RELEASED)
+        assert ports(life) == []
+
+    play(scenario)
+
+
+def test_a_replica_that_never_starts_again_is_held_and_the_status_says_so() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        life.workloads.start_result = lambda _: report_of(FailureClass.ENGINE_DIED)
+
+        life.edit(EDIT)
+        await asyncio.sleep(300)
+
+        assert serving(life)
+        assert (life.reason("Holding"), life.reason("Available")) == ("Holding", "Unavailable")
+        message = next(
+            one["message"] for one in life.status["conditions"] if one["type"] == "Ready"
+        )
+        assert message.endswith("the activator queues requests until a replica is ready")
+        assert "Holding" in life.event_reasons()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"suspend": True}, {"replicas": 0}, {"rollout": {"hold": "Never"}}]
+)
+def test_an_endpoint_that_is_to_be_down_is_not_held(changes: Object) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+
+        life.edit({**changes, **EDIT})
+        await asyncio.sleep(1.0)
+
+        assert not serving(life)
+        assert life.reason("Holding") == ""
+
+    play(scenario)
+
+
+def test_an_edit_goes_on_if_the_activators_do_not_take_over() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        life.deaf = True
+        (before,) = life.pods()
+
+        life.edit(EDIT)
+        await asyncio.sleep(5.0)
+        assert life.pods() == [before]
+        assert life.reason() == "RollingOut"
+
+        await life.settle(UNTIL_RELEASED)
+        assert life.reason() == "Ready"
+        assert life.pods() != [before]
+
+    play(scenario)
+
+
+def test_a_new_operator_goes_on_where_the_last_one_was_killed() -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        gaps = Gaps(life)
+
+        life.edit(EDIT)
+        for _ in range(8):
+            await asyncio.sleep(0.3)
+            life.kill()
+            await life.start()
+        await life.settle(UNTIL_RELEASED)
+
+        assert gaps.total == 0.0
+        assert (life.reason(), serving(life), ports(life)) == ("Ready", False, [])
+
+    play(scenario)
