@@ -6,6 +6,7 @@ used, compiled code lies in the pod, where it outlives restarts of the container
 
 import importlib.metadata
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +37,10 @@ _INNOCENT = MEMORY_FAILURES | {
 }
 """Classes of failures that no compiled code causes."""
 
+TRIAL_SECONDS = 600.0
+"""How long after the first chat a failure may still be that of loaded code. A damaged kernel that
+no test chat needs, such as one for images, would otherwise end each engine after its start."""
+
 _P2P = "VLLM_SKIP_P2P_CHECK"
 
 _log = logging.getLogger(__name__)
@@ -51,7 +56,7 @@ class CompileCache:
         self._was_kept = False
         self._suspect: tuple[Path, str] | None = None
         """Root and key that are not used because a start with them failed."""
-        self._ready = False
+        self._ready_at: float | None = None
         self.report: CompileCacheReport | None = None
         """What the start did with it; None until that is known, and if none is configured."""
 
@@ -80,7 +85,7 @@ class CompileCache:
 
     def mark_ready(self) -> None:
         """Note that a chat was answered."""
-        self._ready = True
+        self._ready_at = time.monotonic()
         if self._directory is not None:
             self._directory.mark_ready()
             # An eager engine writes neither line, and compiles kernels only.
@@ -89,18 +94,24 @@ class CompileCache:
             self.report = CompileCacheReport(use="hit" if hit else "miss")
 
     def mark_failed(self, failure: FailureClass) -> None:
-        """Discard it after a start whose failure it may have caused, and trust it if not."""
-        if self._ready or failure in _INNOCENT:
+        """Discard it after a failure that it may have caused, and trust it if it did not."""
+        if failure in _INNOCENT or self._has_proved_itself():
             return
         if self._suspect is not None:
-            _log.info("The start failed without the compile cache too: it is used again")
+            _log.info("It failed without the compile cache too: the next start uses it")
             clear(*self._suspect)
-        if self._directory is None:
+        if self._directory is None or (self.report is not None and self.report.use != "hit"):
             return
         # What a first start has compiled when its time is over helps the second one.
         if self._was_kept or failure is not FailureClass.START_TIMEOUT:
-            _log.warning("The start failed: its compile cache is deleted, and not used for a day")
+            _log.warning(
+                "The compile cache may be the cause: it is deleted, and not used for a day"
+            )
             self._directory.discard()
+
+    def _has_proved_itself(self) -> bool:
+        """Return whether the server has answered for so long that its code is sound."""
+        return self._ready_at is not None and time.monotonic() - self._ready_at > TRIAL_SECONDS
 
     def close(self) -> None:
         """Release it."""

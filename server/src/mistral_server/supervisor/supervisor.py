@@ -96,7 +96,8 @@ class Supervisor:
             report = termination.make_report(error, stage, uptime, hidden)
             termination.write_report(report, self._settings.termination_log)
             # On the claim, which may be slow: the kubelet may kill this process meanwhile.
-            self._compile_cache.mark_failed(error.failure)
+            if stage is not Stage.DRAINING:
+                self._compile_cache.mark_failed(error.failure)
             return error.exit_code
         finally:
             self._compile_cache.close()
