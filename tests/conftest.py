@@ -31,8 +31,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--exhaustive",
         action="store_true",
         default=False,
-        help="Inject every fault that tests/faults knows, instead of a sample.",
+        help="Inject every fault that tests/faults knows, and replace replicas in every way that"
+        " tests/e2e knows, instead of a sample.",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs `--exhaustive`."""
+    if config.getoption("--exhaustive"):
+        return
+    left_out = [one for one in items if one.get_closest_marker("exhaustive")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [one for one in items if one not in left_out]
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

@@ -1,7 +1,7 @@
 """The whole product on a real node: kubelet, containerd, our chart, our images, the real vLLM."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,29 @@ from mistral_dev.installation import EXAMPLE, Installation
 from mistral_dev.prepare import everything
 from mistral_dev.progress import Progress
 from mistral_dev.settings import Profile
+from steady_outcomes import HEADER
+
+_ROW = "row of the table of rollouts"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what clients saw of rollouts."""
+    rows = [
+        str(value)
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        for key, value in getattr(report, "user_properties", ())
+        if key == _ROW and report.when == "call"
+    ]
+    if rows:
+        terminalreporter.section("rollouts")
+        terminalreporter.write_line("\n".join([HEADER, *rows]))
+
+
+@pytest.fixture
+def table(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Return a function that adds a row to the table of rollouts."""
+    return lambda row: record_property(_ROW, row)
 
 
 @pytest.fixture(scope="session")

@@ -199,7 +199,7 @@ def test_metrics_are_served(endpoint: Namespace, port: str) -> None:
 
 
 def test_a_killed_engine_is_reported_and_comes_back(endpoint: Namespace) -> None:
-    kill_engine(endpoint)
+    kill_engine(endpoint, pod_of(endpoint))
 
     message = endpoint.wait_for_reason("tiny", "ServerFailed", seconds=60)["message"]
 

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ StartServer = Callable[..., RunningServer]
 
 GONE_SECONDS = 60.0
 """vLLM took 30 s to notice a killed worker on a crowded machine of two cores."""
+
+
+def connection_after_a_response(client: HTTPConnection) -> str | None:
+    """Return the header that says whether a response closes its connection."""
+    client.request("GET", "/v1/models")
+    response = client.getresponse()
+    response.read()
+    return response.getheader("connection")
 
 
 @pytest.mark.parametrize("victim", ["-m vllm.entrypoints", "VLLM::EngineCore", "VLLM::Worker"])
@@ -70,8 +79,13 @@ def test_two_api_servers_count_together_and_a_stop_cuts_no_stream(
     streams = [server.stream(1500, ignore_eos=True) for _ in range(4)]
     for stream in streams:
         next(stream)
+    kept = HTTPConnection("127.0.0.1", server.settings.port, timeout=30)
+    assert connection_after_a_response(kept) is None
     server.stop()
     server.until(lambda: server.get("/readyz") == (503, "draining"), seconds=2)
+    # A client that keeps its connection would keep this server for all its requests.
+    assert connection_after_a_response(kept) == "close"
+    kept.close()
     for stream in streams:
         lines = list(stream)
         assert lines[-1] == b"data: [DONE]"

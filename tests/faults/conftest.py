@@ -16,15 +16,6 @@ from mistral_operator.api.yaml_documents import to_yaml
 _ROW = "row of the table of faults"
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs `--exhaustive`."""
-    if config.getoption("--exhaustive"):
-        return
-    left_out = [one for one in items if one.get_closest_marker("exhaustive")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [one for one in items if one not in left_out]
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table: one row for each fault."""
     reports = [

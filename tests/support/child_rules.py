@@ -44,6 +44,8 @@ CONTAINER_FIELDS = {
 VOLUMES = {"emptyDir", "persistentVolumeClaim", "configMap", "secret", "image", "projected"}
 FREE_PATHS = ("/mnt/", "/data/", "/srv/")
 MOUNT_FIELDS = {"name", "mountPath", "readOnly"}
+COMPILED_CODE = {"name": "model", "mountPath": "/compiled", "subPath": "compiled"}
+"""The one mount of a part of a volume: of the endpoint's own claim, never of a user's."""
 RESTRICTED = {
     "runAsNonRoot": True,
     "fsGroupChangePolicy": "OnRootMismatch",
@@ -153,7 +155,10 @@ def _volumes(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[s
         if len(paths) != len({*paths}):
             yield f"mounts at one path: {paths}"
         for mount in container["volumeMounts"]:
-            if mount["name"] not in by_name or not mount.keys() <= MOUNT_FIELDS:
+            allowed = mount.keys() <= MOUNT_FIELDS or (
+                mount == COMPILED_CODE and resource.spec.cache is not None
+            )
+            if mount["name"] not in by_name or not allowed:
                 yield f"a mount of {mount}"
             if mount["name"] in added and not mount["mountPath"].startswith(FREE_PATHS):
                 yield f"a mount over the server's files: {mount}"

@@ -16,7 +16,7 @@ def pod_of(namespace: Namespace, name: str = "tiny") -> str:
     return str(staying[0]["metadata"]["name"]) if staying else ""
 
 
-def kill_engine(namespace: Namespace) -> None:
+def kill_engine(namespace: Namespace, pod: str) -> None:
     """Kill the engine's core process in the pod, as the kernel does when memory runs out."""
     script = (
         "import os, pathlib\n"
@@ -27,7 +27,7 @@ def kill_engine(namespace: Namespace) -> None:
         "else:\n"
         "    raise SystemExit('no engine process')\n"
     )
-    namespace.kubectl("exec", pod_of(namespace), "--", "python3", "-c", script)
+    namespace.kubectl("exec", pod, "--", "python3", "-c", script)
 
 
 @contextmanager

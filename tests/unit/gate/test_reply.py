@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gate_engine import CHAT, COMPLETIONS, Counted, FakeEngine, ask, gate, words
-from mistral_server.contract import API_KEYS_FILE, OPEN_PATHS, request_id
+from mistral_server.contract import API_KEYS_FILE, DRAINING_ENV, OPEN_PATHS, request_id
 from request_lines import lines
 
 USER = {"role": "user", "content": "Hi"}
@@ -59,6 +59,36 @@ async def test_proxies_do_not_buffer_a_stream(configure: Any) -> None:
     assert stream.headers["x-accel-buffering"] == "no"
     assert stream.headers["cache-control"] == "no-cache"
     assert not {"x-accel-buffering", "cache-control"} & {*whole.headers}
+
+
+@pytest.mark.parametrize(
+    ("engine", "body"),
+    [
+        (FakeEngine(), BODY),
+        (FakeEngine(chunks=words(3)), {**BODY, "stream": True}),
+        (FakeEngine(status=503), BODY),
+        (FakeEngine(), {**BODY, "n": "two"}),
+    ],
+    ids=["whole", "stream", "engine's error", "rejected"],
+)
+async def test_a_draining_server_closes_each_connection_after_its_response(
+    configure: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    engine: FakeEngine,
+    body: dict[str, Any],
+) -> None:
+    file = tmp_path / "draining"
+    monkeypatch.setenv(DRAINING_ENV, str(file))
+    guarded = gate(engine)
+
+    before = await ask(guarded, body)
+    file.touch()
+    while_draining = await ask(guarded, body)
+
+    assert "connection" not in before.headers
+    assert while_draining.headers["connection"] == "close"
+    assert while_draining.status == before.status
 
 
 def ids_of(engine: FakeEngine) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from mistral_server.contract import (
     API_KEYS_FILE,
+    DRAINING_ENV,
     EXIT_CODES,
     FailureClass,
     GateSettings,
@@ -89,6 +90,31 @@ def test_a_stop_turns_unready_at_once_and_cuts_no_stream(
     assert time.monotonic() - stopped > 1
     assert not Path(server.settings.termination_log).exists()
     assert server.processes() == {}
+
+
+def test_the_gate_can_see_a_drain_while_it_lasts(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    server = start()
+    server.until_ready()
+    (pid,) = (pid for pid, words in server.processes().items() if "vllm" in words.split()[2])
+    variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    (file,) = (
+        Path(one.partition("=")[2]) for one in variables if one.startswith(f"{DRAINING_ENV}=")
+    )
+
+    assert file.is_relative_to(folder)
+    assert not file.exists()
+    stream = server.stream(tokens=40)
+    next(stream)
+    server.stop()
+    server.until(file.exists, seconds=2)
+    assert list(stream)[-1] == b"data: [DONE]"
+    assert server.wait() == 0
+    assert list(folder.iterdir()) == []
 
 
 def test_every_line_of_a_pod_is_json_if_its_settings_say_so(start: Start, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from mistral_server.contract.request_ids import REQUEST_ID_HEADER, request_id
 from mistral_server.contract.setting_names import FLAGS
 from mistral_server.contract.settings import (
     COMPILE_CACHE_ENV,
+    DRAINING_ENV,
     ENDPOINT_ENV,
     ENDPOINT_HEADER,
     FETCH_SETTINGS_ENV,
@@ -71,6 +72,7 @@ __all__ = [
     "API_KEYS_FILE",
     "CLASS_OF_EXIT_CODE",
     "COMPILE_CACHE_ENV",
+    "DRAINING_ENV",
     "ENDPOINT_ENV",
     "ENDPOINT_HEADER",
     "EXIT_CODES",

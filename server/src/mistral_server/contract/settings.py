@@ -16,6 +16,9 @@ SERVER_TOKEN_ENV = "MISTRAL_SERVER_TOKEN"  # noqa: S105 - the name of a variable
 SERVER_TOKEN_HEADER = "x-mistral-server-token"  # noqa: S105 - the name of a header
 """Header with the token. Requests with it pass the gate unchanged and uncounted."""
 
+DRAINING_ENV = "MISTRAL_SERVER_DRAINING"
+"""Environment variable of the engine: path of a file that exists while the server drains."""
+
 ENDPOINT_ENV = "MISTRAL_SERVER_ENDPOINT"
 """Environment variable with the endpoint of the pod, as `endpoint_text` writes it. It is none of
 the settings: a server of an older version rejects a setting that it does not know."""

@@ -47,6 +47,7 @@ from mistral_server.gate.body import (
 )
 from mistral_server.gate.context_window import ContextWindow
 from mistral_server.gate.document import NotJson, read_object
+from mistral_server.gate.draining import Draining
 from mistral_server.gate.error_responses import (
     Refusal,
     closed_path,
@@ -116,6 +117,7 @@ class Gate:
             settings.gate.limits.header_bytes,
             on_refused=lambda reason: metrics.REFUSALS.labels(reason).inc(),
         )
+        self._draining = Draining(os.environ)
         self._pace = Pace(settings.gate.limits.refusals_per_second, time.monotonic)
         self._models = Models(app)
         self._scrapes = Scrapes(app)
@@ -140,7 +142,10 @@ class Gate:
         if scope["type"] != "http" or self._is_from_supervisor(scope):
             await self._app(scope, receive, send)
             return
-        reply = Reply(scope, send, self._pace, self._settings.allowed_origins, self._log)
+        reply = Reply(
+            *(scope, send, self._pace, self._settings.allowed_origins, self._log),
+            draining=self._draining,
+        )
         try:
             try:
                 await self._respond(reply.scope(), receive, reply)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from mistral_server.contract import (
     KEYLESS_PATHS,
@@ -33,6 +33,8 @@ _TOO_MANY = 429
 _STREAM = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Headers of streams: proxies such as nginx hold their events back otherwise."""
 
+_CLOSE = [(b"connection", b"close")]
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +47,7 @@ class Reply:
         pace: delays the responses to rejected requests.
         origins: of web pages that may read the response.
         log: of requests; None writes no lines.
+        draining: tells whether the connection is closed after the response.
     """
 
     def __init__(
@@ -54,10 +57,12 @@ class Reply:
         pace: Pace,
         origins: tuple[str, ...] = (),
         log: RequestLog | None = None,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self.id = request_id(_text(scope, _ID_HEADER))
         self._pace = pace
         self._origins = origins
+        self._draining = draining
         self.body = b""
         """The body of the request, for errors that name a part of it."""
         self.generates = False
@@ -239,6 +244,8 @@ class Reply:
         added = _encoded(response_headers(origin, self._origins))
         if _content_type(message["headers"]).startswith(b"text/event-stream"):
             added += _STREAM
+        if self._draining():
+            added += _CLOSE
         names = {name for name, _ in added} | {_ID_HEADER}
         # Some versions of vLLM allow every origin by default.
         kept = [

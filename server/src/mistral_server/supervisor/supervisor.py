@@ -14,9 +14,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mistral_server.contract import (
+    DRAINING_ENV,
     EffectiveConfiguration,
     FailureClass,
     ServerSettings,
@@ -83,6 +86,7 @@ class Supervisor:
         self._oom_kills = cgroup.oom_kills()
         self._token = secrets.token_hex(16)
         self._stop = asyncio.Event()
+        self._draining_file: Path
         self._exit: asyncio.Task[int]
 
     async def run(self) -> int:
@@ -109,6 +113,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         self._check()
         async with AsyncExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="mistral-server-"))
+            self._draining_file = Path(folder, "draining")
             await stack.enter_async_context(self._health_port())
             await stack.enter_async_context(
                 published_keys(self._settings.gate.api_keys, self._state.publish_keys)
@@ -150,6 +156,7 @@ class Supervisor:
             self._compile_cache.open, engine_environment(self._settings, os.environ, self._token)
         )
         self._state.compile_cache = self._compile_cache.report
+        environment[DRAINING_ENV] = str(self._draining_file)
         model_registry.copy_to_cache(environment)
         reaper = Reaper()
         engine = EngineProcess(reaper, arguments, environment)
@@ -237,6 +244,7 @@ class Supervisor:
             raise StalledError(reason, evidence=self._evidence.line)
         was_ready = self._state.ready
         self._state.stages.enter(Stage.DRAINING)
+        drain.announce(self._draining_file)
         _log.info("Draining")
         if was_ready:
             await self._finish_requests(client)
@@ -257,11 +265,11 @@ class Supervisor:
         """Wait until no requests arrive and none is running, up to the drain timeout."""
         lifecycle = self._settings.lifecycle
         # Requests still arrive until every load balancer has seen the unready pod.
-        await asyncio.wait([self._exit], timeout=lifecycle.endpoint_removal_seconds)
-        idle = asyncio.ensure_future(drain.wait_until_idle(client))
+        arriving = lifecycle.endpoint_removal_seconds
+        idle = asyncio.ensure_future(drain.wait_until_idle(client, arriving))
         await asyncio.wait(
             [idle, self._exit],
-            timeout=lifecycle.drain_seconds,
+            timeout=arriving + lifecycle.drain_seconds,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if not idle.done():
