@@ -125,6 +125,21 @@ SETUP_SITUATIONS: dict[str, Case] = {
         Outlook.STUCK,
         ['secret "hub-token" not found', "create the missing object"],
     ),
+    "the claim of the cache takes no directory of compiled code": (
+        status_input(
+            pod_body(
+                waiting_container(
+                    "CreateContainerConfigError",
+                    'failed to create subPath directory for volumeMount "model" of container'
+                    ' "server"',
+                )
+            ),
+            spec={"cache": {}},
+        ),
+        Reason.POD_NOT_SET_UP,
+        Outlook.STUCK,
+        ["free space on it or make it writable", "spec.cache.compiled", "subPath directory for"],
+    ),
     "the Secret of a volume is missing": (
         with_events(
             SETTING_UP,

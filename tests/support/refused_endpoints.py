@@ -80,6 +80,13 @@ ENDPOINT_RULES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "set the limit to at least 8Gi more than kvOffload.size",
     ),
+    "an offloaded KV cache that the scheduler does not know of": (
+        {
+            "engine": {"kvOffload": {"size": "200Gi"}},
+            "pod": {"resources": {"requests": {"memory": "24Gi"}}},
+        },
+        "set the request to at least 8Gi more than kvOffload.size",
+    ),
     "a memory with another unit": (
         {"engine": {"kvCache": {"memory": "40GB"}}},
         "write it as a quoted quantity, such as 40Gi or 40G",

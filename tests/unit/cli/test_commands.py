@@ -204,3 +204,5 @@ def test_fetch_makes_the_directory_of_compiled_code_if_it_can(tmp_path: Path, ma
     # The hub is not there: whether the directory could be made does not matter to the fetch.
     assert done.returncode == EXIT_CODES[FailureClass.MODEL_UNAVAILABLE]
     assert (tmp_path / made).is_dir() == (made == "compiled")
+    warned = "Cannot create the directory of compiled code" in done.stdout + done.stderr
+    assert warned == (made != "compiled")

@@ -248,7 +248,7 @@ OFFLOADED = {"engine": {"kvOffload": {"size": "16Gi"}}, **CACHED}
         ({}, {}, "40Gi", "80Gi", "18Gi"),
         ({}, {"sharedMemory": "1536Mi"}, "40Gi", "80Gi", "17920Mi"),
         ({"limits": {"memory": "32Gi"}}, {}, "32Gi", "32Gi", "18Gi"),
-        ({"requests": {"memory": "20Gi"}}, {}, "20Gi", "80Gi", "18Gi"),
+        ({"requests": {"memory": "24Gi"}}, {}, "24Gi", "80Gi", "18Gi"),
         ({"requests": {"memory": "100Gi"}}, {}, "100Gi", "100Gi", "18Gi"),
     ],
 )

@@ -2,20 +2,27 @@
 
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mistral_server.contract import (
     COMPILE_CACHE_ENV,
+    EXIT_CODES,
     CompileCacheReport,
     FailureClass,
     SignalDocument,
+    Stage,
+    TerminationReport,
 )
+from mistral_server.errors import EngineDiedError, StartFailedError
 from mistral_server.supervisor import compile_cache, gpus
-from mistral_server.supervisor.compile_cache import CompileCache
+from mistral_server.supervisor.compile_cache import TRIAL_SECONDS, CompileCache
+from mistral_server.supervisor.supervisor import Supervisor, run_server
 from server_runner import RunningServer, server_settings
 
 Start = Callable[..., RunningServer]
@@ -54,6 +61,12 @@ def started(tmp_path: Path, root: Path, *lines: str) -> CompileCache:
     one.mark_ready()
     one.close()
     return one
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let this many seconds pass."""
+    now = time.monotonic() + seconds
+    monkeypatch.setattr(compile_cache, "time", SimpleNamespace(monotonic=lambda: now))
 
 
 def signals(server: RunningServer) -> Any:
@@ -170,13 +183,108 @@ def test_only_a_failure_that_compiled_code_may_cause_deletes_it(
     assert Path(variables["VLLM_CACHE_ROOT"]).parent.exists() != deleted
 
 
-def test_a_server_that_was_ready_keeps_it_however_it_ends(tmp_path: Path, root: Path) -> None:
-    one = started(tmp_path, root)
+@pytest.mark.parametrize(
+    ("failure", "ready_seconds", "used_again"),
+    [
+        (FailureClass.START_FAILED, None, True),
+        (FailureClass.GPU_HARDWARE, None, True),
+        (FailureClass.START_TIMEOUT, None, True),
+        (FailureClass.KV_CACHE_TOO_SMALL, None, False),  # says nothing of compiled code
+        (FailureClass.ENGINE_DIED, TRIAL_SECONDS - 1, True),
+        (FailureClass.ENGINE_DIED, TRIAL_SECONDS + 1, False),
+    ],
+)
+def test_a_start_that_fails_without_it_too_shows_that_it_was_not_the_cause(
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: FailureClass,
+    ready_seconds: float | None,
+    used_again: bool,
+) -> None:
+    for one in (cache(tmp_path), cache(tmp_path)):
+        one.open({COMPILE_CACHE_ENV: str(root)})
+        if one.report is None:
+            one.mark_failed(FailureClass.START_FAILED)
+            one.close()
+    assert one.report is not None
+    assert "a start with it failed" in one.report.reason
 
-    one.mark_failed(FailureClass.ENGINE_DIED)
+    if ready_seconds is not None:
+        one.mark_ready()
+        later(monkeypatch, ready_seconds)
+    one.mark_failed(failure)
 
-    assert cache(tmp_path).open({COMPILE_CACHE_ENV: str(root)})["VLLM_CACHE_ROOT"]
-    assert started(tmp_path, root).report == CompileCacheReport(use="hit")
+    assert ("VLLM_CACHE_ROOT" in cache(tmp_path).open({COMPILE_CACHE_ENV: str(root)})) == used_again
+
+
+@pytest.mark.parametrize(
+    ("use", "ready_seconds", "failure", "deleted"),
+    [
+        ("hit", 1, FailureClass.ENGINE_DIED, True),  # a kernel that no test chat needs
+        ("hit", 1, FailureClass.STALLED, True),
+        ("hit", 1, FailureClass.CUDA_OOM_RUNTIME, False),
+        ("hit", TRIAL_SECONDS + 1, FailureClass.ENGINE_DIED, False),
+        ("miss", 1, FailureClass.ENGINE_DIED, False),  # it ran what it had compiled itself
+    ],
+)
+def test_an_engine_that_dies_soon_after_it_loaded_it_loads_it_no_more(
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    use: str,
+    ready_seconds: float,
+    failure: FailureClass,
+    deleted: bool,
+) -> None:
+    if use == "hit":
+        started(tmp_path, root)
+    one = cache(tmp_path)
+    path = Path(one.open({COMPILE_CACHE_ENV: str(root)})["VLLM_CACHE_ROOT"]).parent
+    one.mark_ready()
+    assert one.report == CompileCacheReport(use=use)
+
+    later(monkeypatch, ready_seconds)
+    one.mark_failed(failure)
+
+    assert path.exists() != deleted
+
+
+def test_a_failure_is_reported_before_anything_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:  # by the kubelet, as the claim is slow
+        raise KeyboardInterrupt
+
+    def fail(_: Supervisor) -> None:
+        raise StartFailedError("The engine exited.")
+
+    monkeypatch.setattr(Supervisor, "_check", fail)
+    monkeypatch.setattr(CompileCache, "mark_failed", killed)
+    settings = server_settings(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_server(settings)
+
+    report = TerminationReport.read(Path(settings.termination_log).read_text())
+    assert report is not None
+    assert report.failure is FailureClass.START_FAILED
+
+
+def test_an_engine_that_is_stopped_badly_blames_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stop(supervisor: Supervisor) -> None:
+        supervisor._state.stages.enter(Stage.DRAINING)
+        raise EngineDiedError("The engine did not exit.")
+
+    def mark_failed(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Supervisor, "_run", stop)
+    monkeypatch.setattr(CompileCache, "mark_failed", mark_failed)
+
+    assert run_server(server_settings(tmp_path)) == EXIT_CODES[FailureClass.ENGINE_DIED]
 
 
 def test_gpus_that_are_not_known_turn_it_off(

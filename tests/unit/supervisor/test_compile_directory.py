@@ -1,7 +1,10 @@
 """The directory of compiled code: what is used, what is deleted, and what is never followed."""
 
+import fcntl
 import os
 import shutil
+import subprocess
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,8 +57,21 @@ def filled(root: Path, key: str, used: float = AGO, size: int = 1) -> Path:
     artifact.parent.mkdir()
     artifact.touch()
     os.truncate(artifact, size)
-    os.utime(directory.path / "used", (used, used))
+    for path in (directory.path / "used", directory.path):
+        os.utime(path, (used, used))
     return directory.path
+
+
+def nested(top: Path, levels: int) -> None:
+    """Make a directory with so many levels that functions that call themselves give up."""
+    top.mkdir()
+    descriptor = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("a", dir_fd=descriptor)
+        inner = os.open("a", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
 
 
 def names(root: Path) -> set[str]:
@@ -106,6 +122,20 @@ def test_a_failed_start_does_not_delete_what_another_server_uses(root: Path) -> 
     assert names(root) == {KEY, f"{KEY}.failed"}
     assert replica.kept
     replica.close()
+
+
+def test_what_failed_while_another_server_used_it_is_deleted_once_that_is_gone(root: Path) -> None:
+    filled(root, KEY)
+    replica = open_directory(root, KEY)
+    failed(root)
+    os.utime(root / KEY / "used", (AGO, AGO))
+
+    opened(root, OTHER)
+    assert names(root) == {KEY, OTHER, f"{KEY}.failed"}
+
+    replica.close()
+    opened(root, OTHER)
+    assert names(root) == {OTHER, f"{KEY}.failed"}
 
 
 def test_a_directory_that_another_replica_makes_meanwhile_is_shared(
@@ -188,11 +218,65 @@ def test_no_key_is_deleted_that_another_server_uses(root: Path, used: float) -> 
 
 
 def test_two_replicas_use_one_key_at_once(root: Path) -> None:
+    filled(root, KEY)
     first, second = open_directory(root, KEY), open_directory(root, KEY)
 
     assert first.path == second.path
     for one in (first, second):
         one.close()
+
+
+def test_a_key_is_filled_by_one_replica_at_a_time(root: Path) -> None:
+    first = open_directory(root, KEY)
+
+    with pytest.raises(UnusableError, match="another replica is compiling it"):
+        open_directory(root, KEY)
+
+    first.mark_ready()
+    second = open_directory(root, KEY)
+    assert second.kept
+    for one in (first, second):
+        one.close()
+
+
+def test_a_key_that_a_killed_replica_was_filling_is_filled_by_the_next_one(root: Path) -> None:
+    opened(root)  # not ready, and not locked any more
+
+    assert not opened(root).kept
+
+
+def test_a_lock_that_a_lost_node_left_turns_it_off_for_a_day(root: Path) -> None:
+    lost = open_directory(root, KEY)
+    yesterday = time.time() - DAY_SECONDS - 1
+    os.utime(root / KEY / "used", (yesterday, yesterday))
+
+    with pytest.raises(UnusableError, match="another replica is compiling it"):
+        open_directory(root, KEY)
+
+    assert not opened(root).kept
+    lost.close()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_key_that_is_deleted_just_before_it_is_locked_is_not_used(
+    root: Path, monkeypatch: pytest.MonkeyPatch, kept: bool, anew: bool
+) -> None:
+    if kept:
+        filled(root, KEY)
+    lock = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        shutil.rmtree(root / KEY)  # by another replica, which has released its lock
+        if anew:
+            filled(root, KEY)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with pytest.raises(UnusableError, match="No such file or directory"):
+        open_directory(root, KEY)
 
 
 def test_files_of_others_and_their_names_stay(root: Path) -> None:
@@ -318,3 +402,74 @@ def test_a_place_that_is_no_directory_is_not_used(tmp_path: Path, name: str) -> 
 
     with pytest.raises(UnusableError):
         open_directory(tmp_path / name, KEY)
+
+
+@pytest.mark.parametrize("name", [KEY, OTHER, ".discarded-1"])
+def test_a_planted_tree_of_many_levels_stops_no_start(root: Path, name: str) -> None:
+    nested(root / name, levels=1200)
+    try:
+        assert not opened(root).kept
+    finally:
+        # What Python cannot delete stays, and pytest could not delete it either.
+        subprocess.run(["/bin/rm", "-r", root], check=True)
+
+
+def test_a_planted_number_of_files_is_not_counted_to_the_end(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mistral_server.supervisor.compile_directory.MAX_FILES", 6)
+    for name in ("b", "c"):
+        planted = filled(root, name * 32) / "triton"
+        planted.mkdir()
+        for number in range(0 if name == "b" else 9):
+            (planted / str(number)).touch()
+
+    opened(root)
+
+    assert names(root) == {KEY, OTHER}
+
+
+@pytest.mark.parametrize("name", ["ready", "used", ".failed"])
+def test_a_planted_pipe_blocks_no_server(root: Path, name: str) -> None:
+    (root / KEY).mkdir(0o700)
+    pipe = root / f"{KEY}.failed" if name == ".failed" else root / KEY / name
+    if name != ".failed":  # with that one, nothing would be opened
+        os.mkfifo(pipe)
+    directory = open_directory(root, KEY)
+    if name == ".failed":
+        os.mkfifo(pipe)
+
+    def write() -> None:
+        directory.mark_ready()
+        directory.discard()
+
+    written = threading.Thread(target=write, daemon=True)
+    written.start()
+    written.join(5)
+
+    assert not written.is_alive()
+    directory.close()
+
+
+def test_times_in_the_future_keep_nothing(root: Path) -> None:
+    future = time.time() + 365 * DAY_SECONDS
+    for name in "bcdef0":
+        filled(root, name * 32, used=future)
+    failed(root)
+    os.utime(root / f"{KEY}.failed", (future, future))
+
+    assert not opened(root).kept
+
+    assert f"{KEY}.failed" not in names(root)
+    assert len(names(root)) == MAX_KEYS
+
+
+def test_a_clock_that_is_a_little_ahead_changes_nothing(root: Path) -> None:
+    soon = time.time() + HOUR_SECONDS / 2
+    filled(root, OTHER, used=soon, size=MAX_BYTES + 1)
+    failed(root)
+    os.utime(root / f"{KEY}.failed", (soon, soon))
+
+    with pytest.raises(UnusableError, match="failed less than a day ago"):
+        open_directory(root, KEY)
+    assert OTHER in names(root)

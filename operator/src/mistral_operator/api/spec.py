@@ -47,10 +47,35 @@ processes of a replica with eight ranks take about half of it; pages of the weig
 count, since the kernel drops them first."""
 
 _OFFLOAD_ROOM = 8
-"""GiB of a memory limit beside the offloaded KV cache. Two ranks on H200s took 5.8 to 7.0 GiB when
-they were ready, and up to 8.4 later."""
+"""GiB of a memory limit or request beside the offloaded KV cache. Two ranks on H200s took 5.8 to
+7.0 GiB when they were ready, and up to 8.4 later."""
 _OFFLOAD = quantity_text("self.engine.kvOffload.size")
-_LIMIT = quantity_text("self.pod.resources.limits['memory']")
+
+
+def _offload_rule(part: Literal["limits", "requests"]) -> Rule:
+    """Return the rule that a limit or a request has room for the offloaded KV cache.
+
+    vLLM fills it at its start. With a smaller request the scheduler would choose a node that lacks
+    the memory, and other pods of the node would be evicted.
+    """
+    memory = quantity_text(f"self.pod.resources.{part}['memory']")
+    return Rule(
+        f"!has(self.engine.kvOffload) || !has(self.pod.resources.{part})"
+        f" || !('memory' in self.pod.resources.{part})"
+        f" || !isQuantity({_OFFLOAD}) || !isQuantity({memory})"
+        f" || quantity({memory}).sub(quantity({_OFFLOAD}))"
+        f".compareTo(quantity('{_OFFLOAD_ROOM}Gi')) >= 0",
+        f"spec.pod.resources.{part}.memory leaves too little beside spec.engine.kvOffload, which"
+        f" counts to it: set the {part.removesuffix('s')} to at least {_OFFLOAD_ROOM}Gi more than"
+        " kvOffload.size, or remove it",
+        lambda one: (
+            one.offload_bytes == 0
+            or "memory" not in getattr(one.pod.resources, part)
+            or quantity_bytes(getattr(one.pod.resources, part)["memory"]) - one.offload_bytes
+            >= _OFFLOAD_ROOM * 1024**3
+        ),
+    )
+
 
 _PATHS_AT_ZERO = 160
 """The activator knows the paths from a map of all endpoints in one object of 1 MiB. With quotes and
@@ -83,22 +108,8 @@ class Spec(ApiModel):
             " cuda",
             lambda one: one.engine.kv_offload is None or one.device != "cpu",
         ),
-        Rule(
-            "!has(self.engine.kvOffload) || !has(self.pod.resources.limits)"
-            " || !('memory' in self.pod.resources.limits)"
-            f" || !isQuantity({_OFFLOAD}) || !isQuantity({_LIMIT})"
-            f" || quantity({_LIMIT}).sub(quantity({_OFFLOAD}))"
-            f".compareTo(quantity('{_OFFLOAD_ROOM}Gi')) >= 0",
-            "spec.pod.resources.limits.memory leaves too little beside spec.engine.kvOffload, which"
-            f" counts to it: set the limit to at least {_OFFLOAD_ROOM}Gi more than"
-            " kvOffload.size, or remove it",
-            lambda one: (
-                one.offload_bytes == 0
-                or "memory" not in one.pod.resources.limits
-                or quantity_bytes(one.pod.resources.limits["memory"]) - one.offload_bytes
-                >= _OFFLOAD_ROOM * 1024**3
-            ),
-        ),
+        _offload_rule("limits"),
+        _offload_rule("requests"),
         Rule(
             "!self.model.randomWeights || has(self.model.source.persistentVolumeClaim)"
             " || has(self.model.source.image)",

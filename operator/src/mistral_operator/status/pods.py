@@ -24,6 +24,9 @@ _IMAGE_REASONS = {
 }
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
+_NO_DIRECTORY = "failed to create subPath directory"
+"""What the kubelet says if the claim is full or read-only; only compiled code has a subPath."""
+
 _STAGE_WORDS: dict[Stage | str, str] = {
     Stage.STARTING: "the engine is starting",
     Stage.LOADING: "the engine is loading the weights",
@@ -93,16 +96,28 @@ def _container_verdict(
             f" {reason}: {message}",
         )
     if reason in _CONFIG_REASONS:
-        return stuck(
-            Reason.CONFIG_MISSING,
-            "the container cannot be created: create the missing object, or correct the reference"
-            f" in the resource. The kubelet reports: {message or reason}",
-        )
+        return _not_creatable(message or reason)
     if container.name == names.FETCH_CONTAINER:
         return _fetch_verdict(status_input, pod, container)
     if container.exit_code is not None and not container.started:
         return stuck(Reason.SERVER_FAILED, _last_end(container))
     return None
+
+
+def _not_creatable(message: str) -> Verdict:
+    """Return why the kubelet cannot create a container."""
+    reported = f"The kubelet reports: {message}"
+    if _NO_DIRECTORY in message:
+        return stuck(
+            Reason.POD_NOT_SET_UP,
+            "no directory for compiled code can be created on the claim of the cache: free space on"
+            f" it or make it writable, or set spec.cache.compiled to Discard. {reported}",
+        )
+    return stuck(
+        Reason.CONFIG_MISSING,
+        "the container cannot be created: create the missing object, or correct the reference"
+        f" in the resource. {reported}",
+    )
 
 
 def _foreign(container: ContainerFacts) -> str:

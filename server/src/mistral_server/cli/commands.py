@@ -1,6 +1,6 @@
 """Run a command: read settings, run, and turn a failure into a report and an exit code."""
 
-import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,8 @@ from mistral_server.contract import (
 )
 from mistral_server.errors import InvalidConfigurationError, ServerError
 from mistral_server.supervisor import termination
+
+_log = logging.getLogger(__name__)
 
 Settings = TypeVar("Settings", ServerSettings, FetchSettings)
 
@@ -55,14 +57,16 @@ def fetch_command() -> int:
 def _make_compile_directory() -> None:
     """Make the directory of the compile cache before the kubelet mounts it.
 
-    On NFS, the kubelet's user is often mapped to one that may not. A failure is reported by the
-    start, which does without the cache.
+    On NFS, the kubelet's user is often mapped to one that may not. If neither can, as on a full
+    claim, the kubelet does not create the server's container, and does not say why.
     """
     from mistral_server.supervisor import compile_directory
 
     if root := os.environ.get(COMPILE_CACHE_ENV):
-        with contextlib.suppress(OSError):
+        try:
             compile_directory.make_root(Path(root))
+        except OSError as error:
+            _log.warning("Cannot create the directory of compiled code: %s", error)
 
 
 def read_settings(kind: type[Settings], variable: str) -> Settings:

@@ -6,6 +6,7 @@ used, compiled code lies in the pod, where it outlives restarts of the container
 
 import importlib.metadata
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from mistral_server.engine.compile_key import PACKAGES, compile_key
 from mistral_server.engine_log.compile_lines import CompileLines
 from mistral_server.supervisor.compile_directory import (
     CompileDirectory,
+    FailedBeforeError,
     UnusableError,
+    clear,
     open_directory,
 )
 from mistral_server.supervisor.gpus import gpus
@@ -33,6 +36,10 @@ _INNOCENT = MEMORY_FAILURES | {
     FailureClass.GPU_UNSUPPORTED,
 }
 """Classes of failures that no compiled code causes."""
+
+TRIAL_SECONDS = 600.0
+"""How long after the first chat a failure may still be that of loaded code. A damaged kernel that
+no test chat needs, such as one for images, would otherwise end each engine after its start."""
 
 _P2P = "VLLM_SKIP_P2P_CHECK"
 
@@ -47,6 +54,9 @@ class CompileCache:
         self._lines = CompileLines()
         self._directory: CompileDirectory | None = None
         self._was_kept = False
+        self._suspect: tuple[Path, str] | None = None
+        """Root and key that are not used because a start with them failed."""
+        self._ready_at: float | None = None
         self.report: CompileCacheReport | None = None
         """What the start did with it; None until that is known, and if none is configured."""
 
@@ -55,9 +65,13 @@ class CompileCache:
         root = environment.get(COMPILE_CACHE_ENV)
         if not root:
             return dict(environment)
+        key = ""
         try:
-            self._directory = open_directory(Path(root), self._key(environment))
+            key = self._key(environment)
+            self._directory = open_directory(Path(root), key)
         except UnusableError as error:
+            if isinstance(error, FailedBeforeError):
+                self._suspect = (Path(root), key)
             self.report = CompileCacheReport(use="off", reason=str(error))
             _log.warning("The compile cache is not used: %s", error)
             return dict(environment)
@@ -71,6 +85,7 @@ class CompileCache:
 
     def mark_ready(self) -> None:
         """Note that a chat was answered."""
+        self._ready_at = time.monotonic()
         if self._directory is not None:
             self._directory.mark_ready()
             # An eager engine writes neither line, and compiles kernels only.
@@ -79,13 +94,24 @@ class CompileCache:
             self.report = CompileCacheReport(use="hit" if hit else "miss")
 
     def mark_failed(self, failure: FailureClass) -> None:
-        """Discard it after a start whose failure it may have caused."""
-        if self._directory is None or self.report is not None or failure in _INNOCENT:
+        """Discard it after a failure that it may have caused, and trust it if it did not."""
+        if failure in _INNOCENT or self._has_proved_itself():
+            return
+        if self._suspect is not None:
+            _log.info("It failed without the compile cache too: the next start uses it")
+            clear(*self._suspect)
+        if self._directory is None or (self.report is not None and self.report.use != "hit"):
             return
         # What a first start has compiled when its time is over helps the second one.
         if self._was_kept or failure is not FailureClass.START_TIMEOUT:
-            _log.warning("The start failed: its compile cache is deleted, and not used for a day")
+            _log.warning(
+                "The compile cache may be the cause: it is deleted, and not used for a day"
+            )
             self._directory.discard()
+
+    def _has_proved_itself(self) -> bool:
+        """Return whether the server has answered for so long that its code is sound."""
+        return self._ready_at is not None and time.monotonic() - self._ready_at > TRIAL_SECONDS
 
     def close(self) -> None:
         """Release it."""

@@ -95,11 +95,13 @@ class Supervisor:
             await self._run()
         except ServerError as error:
             self._metrics.count_exit(error.failure)
-            self._compile_cache.mark_failed(error.failure)
             uptime = time.monotonic() - self._started_at
             stage, hidden = self._state.stages.current, [self._token]
             report = termination.make_report(error, stage, uptime, hidden)
             termination.write_report(report, self._settings.termination_log)
+            # On the claim, which may be slow: the kubelet may kill this process meanwhile.
+            if stage is not Stage.DRAINING:
+                self._compile_cache.mark_failed(error.failure)
             return error.exit_code
         finally:
             self._compile_cache.close()
@@ -212,7 +214,7 @@ class Supervisor:
         except EngineUnreachableError as error:
             _log.warning("Cannot read the engine's configuration: %s", error)
         self._state.effective = self._state.effective.model_copy(update=update)
-        self._compile_cache.mark_ready()
+        await asyncio.to_thread(self._compile_cache.mark_ready)
         self._state.compile_cache = self._compile_cache.report
         self._evidence.mark_serving()
         self._state.started = True
