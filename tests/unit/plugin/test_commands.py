@@ -97,6 +97,13 @@ def test_commands_are_completed_in_the_format_of_kubectl() -> None:
     assert lines[-1] == ":4"
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_completed_command_has_its_whole_sentence(command: str) -> None:
+    first = (msd.commands[command].help or "").split("\n\n")[0]
+
+    assert candidates([command])[0] == f"{command}\t{' '.join(first.split()).removesuffix('.')}"
+
+
 def test_options_are_completed() -> None:
     assert candidates(["status", "--out"])[0].startswith("--output\t")
 

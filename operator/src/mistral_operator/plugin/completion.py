@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 
 import click
-from click.shell_completion import ShellComplete
+from click.shell_completion import CompletionItem, ShellComplete
 
 from mistral_operator.plugin.commands import msd
 
 _NO_FILES = 4
 _FILES = 0
+_LONGEST_SENTENCE = 200
+"""Characters of a description; shells cut it to their width."""
 
 
 def candidates(words: Sequence[str]) -> list[str]:
@@ -23,12 +25,15 @@ def candidates(words: Sequence[str]) -> list[str]:
         list(before), unfinished
     )
     wants_file = any(item.type == "file" for item in items)
-    lines = [
-        f"{item.value}\t{item.help}" if item.help else str(item.value)
-        for item in items
-        if item.type == "plain"
-    ]
+    lines = [_line(item) for item in items if item.type == "plain"]
     return [*lines, f":{_FILES if wants_file else _NO_FILES}"]
+
+
+def _line(item: CompletionItem) -> str:
+    """Return a candidate; click cuts the sentences of commands after 45 characters."""
+    command = msd.commands.get(item.value)
+    text = command.get_short_help_str(_LONGEST_SENTENCE) if command and item.help else item.help
+    return f"{item.value}\t{text.removesuffix('.')}" if text else str(item.value)
 
 
 def main() -> None:
