@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cluster_namespace import Namespace
-from mistral_operator.control.activator_maps import write_map
+from mistral_operator.control.activator_maps import data_of, write_map
 from mistral_operator.kube import kinds
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError
@@ -16,7 +16,7 @@ NAME = "map"
 async def written(namespace: Namespace, data: dict[str, str]) -> dict[str, str]:
     """Write a map and return the data that it has for other clients."""
     async with await Cluster.connect(1, str(namespace.cluster.kubeconfig)) as cluster:
-        answered = await write_map(cluster, namespace.name, NAME, data)
+        answered = data_of(await write_map(cluster, namespace.name, NAME, data))
     live = dict((namespace.get("configmap", NAME) or {}).get("data") or {})
     assert answered == live
     return live
