@@ -1,6 +1,8 @@
 """The ConfigMaps of the operator, as the activator reads them."""
 
+import asyncio
 import logging
+from typing import cast
 
 import pytest
 
@@ -98,3 +100,22 @@ async def test_an_activator_whose_callers_are_limited_waits_until_its_ports_are_
     api.answer = body | {"metadata": metadata | {"annotations": {names.CALLERS: names.LIMITED}}}
     await reader.once()
     assert reader.problem is None
+
+
+async def test_an_earlier_response_that_comes_later_replaces_no_later_one() -> None:
+    class Slow:
+        """A cluster whose first response takes longer than the second one."""
+
+        delays = iter([(5, 0.05), (6, 0.0)])
+
+        async def get(self, *_: object) -> dict[str, object]:
+            version, delay = next(self.delays)
+            await asyncio.sleep(delay)
+            return config_map(encode_port_map({PORT + version: mapped()}), version=str(version))
+
+    endpoints = Endpoints()
+    reader = port_map_reader(cast("Cluster", Slow()), "mistral-system", endpoints)
+
+    await asyncio.gather(reader.once(), reader.once())
+
+    assert (reader.version, endpoints.ports()) == (6, {PORT + 6})

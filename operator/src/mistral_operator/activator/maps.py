@@ -50,6 +50,7 @@ class MapReader:
         self._annotated = annotated
         self._is_annotated = annotated is None
         self._version: str | None = None
+        self._lock = asyncio.Lock()
         self._log = QuietLog(log)
 
     @property
@@ -69,6 +70,10 @@ class MapReader:
 
     async def once(self) -> None:
         """Read the map; a failure is logged."""
+        async with self._lock:  # or an earlier response that comes later would replace a later one
+            await self._read()
+
+    async def _read(self) -> None:
         try:
             body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, self._name)
         except ClusterError as error:
