@@ -167,6 +167,19 @@ async def test_remembered_digests_are_void_with_another_secret_and_gone_with_the
     assert await operator.stored() is None
 
 
+async def test_remembered_digests_are_void_with_an_image_that_publishes_none() -> None:
+    operator = Operator()
+    body = operator.hold(autoscaling=None)
+    for reported in (digests(OLD), None):
+        operator.run_pod("small-1", reported)
+        await operator.stored()
+    operator.stop_pod("small-1")
+
+    operator.ports.port(KEY, parse_resource(body), held=True)
+
+    assert await operator.stored() is None
+
+
 def encode_port(operator: Operator) -> str:
     """Return the entry of the endpoint in the port map."""
     (entry,) = operator.ports.entries.values()

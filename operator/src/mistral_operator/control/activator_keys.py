@@ -146,6 +146,8 @@ class KeyMapWriter:
                     entry = keys_to_store(before, secret, self._reported(key, secret))
                     if entry is not None:
                         self._remembered[key] = entry
+                    else:
+                        self._remembered.pop(key, None)
         for key in self._remembered.keys() - set(self._store.resources):
             del self._remembered[key]
 
