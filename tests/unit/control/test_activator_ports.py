@@ -418,3 +418,17 @@ async def test_a_map_that_was_deleted_or_edited_is_written_again(
     assert (cluster.data, cluster.writes) == (before, 2)
     await written.verify()
     assert cluster.writes == 2, "a map that is as it should be"
+
+
+def test_a_free_port_wakes_some_of_those_that_may_get_it() -> None:
+    requeued: list[Key] = []
+    ports = ActivatorPorts(Store(kinds.CHILD_KINDS), 20, requeued.append)
+    crowd = [Key("crowded", f"small-{number}") for number in range(60)]
+    for key in (*crowd, Key("other", "small")):
+        ports.port(key, resource(), held=True)
+
+    ports.forget(Key("other", "small"))
+    assert requeued == [], "their namespace has all that it may have"
+
+    ports.forget(crowd[0])
+    assert requeued == crowd[20:28]

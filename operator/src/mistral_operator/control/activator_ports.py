@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import islice
 
 from mistral_operator.api import Resource, parse_spec
 from mistral_operator.kube import kinds, names
@@ -24,6 +25,10 @@ from mistral_operator.watch.live_children import LiveChild
 from mistral_operator.watch.store import Store
 
 _ALL_PORTS = range(FIRST_PORT, FIRST_PORT + PORTS)
+
+_NEXT = 8
+"""Endpoints that look at once whether they get a port that has become free: one does, and some of
+them may need none any more. All of a fleet would keep the operator busy."""
 
 
 class ActivatorPorts:
@@ -189,13 +194,19 @@ class ActivatorPorts:
             return
         self.version += 1
         self._released[port] = None
-        for one in (*self._refused,):
+        used = self._used()
+        waiting = (one for one in self._refused if self.waits(one))
+        can_gain = (one for one in waiting if used[one.namespace] < self._per_namespace)
+        for one in (*islice(can_gain, _NEXT),):
             self._requeue(one)
+
+    def _used(self) -> Counter[str]:
+        """Return the number of ports of each namespace."""
+        return Counter(one.namespace for one in self._entries)
 
     def _free(self, key: Key) -> int | None:
         """Return a free port; without one, remember why."""
-        used = Counter(one.namespace for one in self._entries)
-        if used[key.namespace] >= self._per_namespace:
+        if self._used()[key.namespace] >= self._per_namespace:
             self._refused[key] = (
                 f"namespace {key.namespace} already uses"
                 f" {counted(self._per_namespace, 'port')} of the activators, its maximum"
