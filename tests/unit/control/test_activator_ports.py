@@ -420,7 +420,7 @@ async def test_a_map_that_was_deleted_or_edited_is_written_again(
     assert cluster.writes == 2, "a map that is as it should be"
 
 
-def test_a_free_port_wakes_some_of_those_that_may_get_it() -> None:
+def test_a_free_port_requeues_some_of_those_that_may_get_it() -> None:
     requeued: list[Key] = []
     ports = ActivatorPorts(Store(kinds.CHILD_KINDS), 20, requeued.append)
     crowd = [Key("crowded", f"small-{number}") for number in range(60)]

@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from builders import NAMESPACE, Object
 from fake_objects import WatchEvent
 from fake_workloads import is_ready
+from mistral_operator.control import activator_port_map
+from mistral_operator.control.hold import TAKEOVER_SECONDS
 from mistral_operator.kube import kinds, names
+from mistral_operator.kube.client import Cluster
+from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import decode_port_map
 from mistral_server.contract import FailureClass
@@ -226,5 +231,60 @@ def test_a_new_operator_goes_on_where_the_last_one_was_killed() -> None:
 
         assert gaps.total == 0.0
         assert (life.reason(), serving(life), ports(life)) == ("Ready", False, [])
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ClusterError(403, "forbidden", "PATCH"), Unavailable(500, "failed calling webhook", "PATCH")],
+    ids=["rejected", "failing webhook"],
+)
+def test_an_edit_goes_on_if_the_port_map_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, error: ClusterError
+) -> None:
+    attempts = 0
+
+    async def fail(*_: object) -> Object:
+        nonlocal attempts
+        attempts += 1
+        raise error
+
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        (before,) = life.pods()
+        monkeypatch.setattr(activator_port_map, "write_map", fail)
+
+        life.edit(EDIT)
+        await asyncio.sleep(TAKEOVER_SECONDS + 10)
+
+        assert life.pods() != [before]
+        await asyncio.sleep(120)
+        assert attempts < 60
+        monkeypatch.undo()
+        await life.settle(UNTIL_RELEASED)
+
+    play(scenario)
+
+
+def test_a_port_is_kept_as_long_as_the_slice_leads_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    delete = Cluster.delete
+
+    async def fail(cluster: Cluster, kind: kinds.Kind, *arguments: Any, **options: Any) -> None:
+        if kind == kinds.ENDPOINT_SLICE:
+            raise ClusterError(403, "denied by a webhook", "DELETE")
+        await delete(cluster, kind, *arguments, **options)
+
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        monkeypatch.setattr(Cluster, "delete", fail)
+        life.edit(EDIT)
+        await asyncio.sleep(200)
+        assert serving(life)
+        assert len(ports(life)) == 1
+
+        monkeypatch.undo()
+        await life.settle(UNTIL_RELEASED)
+        assert (serving(life), ports(life)) == (False, [])
 
     play(scenario)

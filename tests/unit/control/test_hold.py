@@ -7,6 +7,8 @@ import pytest
 from builders import CONTEXT, NAME, NAMESPACE, Object, live, ready_pod, resource
 from mistral_operator.api import Reason, Resource
 from mistral_operator.control.hold import (
+    AGAIN_SECONDS,
+    BLIND_SECONDS,
     PORT_SECONDS,
     SLOW_SECONDS,
     TAKEOVER_SECONDS,
@@ -39,6 +41,7 @@ INPUTS = HoldInputs(
     CONTEXT, enabled=True, was_ready=True, deployment=applied(), pods=(POD,), activators=SEEN
 )
 PLACED = replace(INPUTS, port=20_000, published=True, listening=True)
+FULL = replace(INPUTS, refusal="all are in use", queued=True, phase=BEFORE, was_refused=True)
 LOST = replace(INPUTS, pods=(), activators=READY)
 LOST_PLACED = replace(PLACED, pods=(), activators=READY)
 
@@ -81,7 +84,7 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     ),
     "an edit that waits for a port": (
         EDIT,
-        replace(INPUTS, refusal="all are in use", queued=True, phase=BEFORE, waited=100.0),
+        replace(FULL, waited=100.0),
         Hold(
             BEFORE,
             keeps_template=True,
@@ -92,12 +95,22 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     ),
     "an edit that has waited long for a port": (
         EDIT,
-        replace(INPUTS, refusal="all are in use", queued=True, phase=BEFORE, waited=PORT_SECONDS),
+        replace(FULL, waited=PORT_SECONDS),
         Hold(
             BEFORE,
             refusal=Reason.NO_PORT,
             why="all are in use. Raise activator.portsPerNamespace of the chart",
         ),
+    ),
+    "an edit that waited for a port and has one now": (
+        EDIT,
+        replace(PLACED, listening=False, phase=BEFORE, was_refused=True, waited=100.0),
+        Hold(BEFORE, keeps_template=True, again=TAKEOVER_SECONDS + 0.1),
+    ),
+    "the end of a surge that found no GPUs": (
+        {},
+        replace(PLACED, deployment=applied({"rollout": {"maxSurge": 1}}, updatedReplicas=0)),
+        Hold(BEFORE, serves=True, keeps_template=True, again=TAKEOVER_SECONDS + 0.1),
     ),
     "an edit of what never gets a port": (
         EDIT,
@@ -158,7 +171,7 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     "gone, and the port map is never written": (
         {},
         replace(LOST, port=20_000, phase=WITHOUT, waited=3600.0),
-        Hold(WITHOUT, again=0.1),
+        Hold(WITHOUT, again=AGAIN_SECONDS),
     ),
     "gone without an activator": (
         {},
@@ -173,13 +186,18 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     "back, and the activators do not see it": (
         {},
         replace(PLACED, serve=True, activators=READY),
-        Hold(AFTER, serves=True),
+        Hold(AFTER, serves=True, again=BLIND_SECONDS + 0.1),
+    ),
+    "back, and the activators see nothing": (
+        {},
+        replace(PLACED, serve=True, activators=READY, phase=AFTER, waited=BLIND_SECONDS),
+        Hold(),
     ),
     "back, and they see it": ({}, replace(PLACED, serve=True), Hold()),
     "the old one, and its successor is to come": (
         {},
         replace(PLACED, serve=True, deployment=applied(updatedReplicas=0)),
-        Hold(AFTER, serves=True),
+        Hold(AFTER, serves=True, again=BLIND_SECONDS + 0.1),
     ),
     "started from zero": (
         SLEEPER,

@@ -24,6 +24,11 @@ PORT_SECONDS = 600.0
 port becomes free when the replica before is ready."""
 SLOW_SECONDS = 5.0
 """How long an activator that does not answer keeps the others from taking over."""
+AGAIN_SECONDS = 10.0
+"""Time between two attempts to write a port map that the API server rejects."""
+BLIND_SECONDS = 60.0
+"""How long the activators stay behind the Service of a replica that serves and that they do not
+see: then they see nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,10 @@ class HoldInputs:
     """The live slice has the activators behind the Service."""
     phase: HoldPhase = HoldPhase.NONE
     """Phase of the last decision."""
+    was_refused: bool = False
+    """Something kept the activators from taking over then."""
     waited: float = 0.0
-    """Seconds since that phase began."""
+    """Seconds since that phase began, or since that changed."""
 
 
 def decide_hold(running: Resource, inputs: HoldInputs) -> Hold:
@@ -71,7 +78,8 @@ def decide_hold(running: Resource, inputs: HoldInputs) -> Hold:
     if _replaces_last(running, inputs):
         return _before(inputs)
     if inputs.serve and not _is_over(running, inputs):
-        return Hold(HoldPhase.AFTER, serves=True)
+        left = BLIND_SECONDS - _waited(inputs, HoldPhase.AFTER)
+        return Hold(HoldPhase.AFTER, serves=True, again=left + 0.1 if left > 0 else None)
     return Hold()
 
 
@@ -87,7 +95,8 @@ def _without_replica(running: Resource, inputs: HoldInputs) -> Hold:
     slow = inputs.published and waited >= SLOW_SECONDS
     if inputs.listening or inputs.serve or slow:
         return Hold(phase, serves=True)
-    return Hold(phase, again=max(0.0, SLOW_SECONDS - waited) + 0.1)
+    left = SLOW_SECONDS - waited
+    return Hold(phase, again=left + 0.1 if left > 0 else AGAIN_SECONDS)
 
 
 def _before(inputs: HoldInputs) -> Hold:
@@ -106,7 +115,8 @@ def _before(inputs: HoldInputs) -> Hold:
 
 
 def _waited(inputs: HoldInputs, phase: HoldPhase) -> float:
-    return inputs.waited if inputs.phase is phase else 0.0
+    same = (inputs.phase, inputs.was_refused) == (phase, _refused(inputs) is not None)
+    return inputs.waited if same else 0.0
 
 
 def _refused(inputs: HoldInputs) -> tuple[Reason, str] | None:
@@ -128,14 +138,16 @@ def _replaces_last(running: Resource, inputs: HoldInputs) -> bool:
     rendered = with_applied_digest(deployment(running, inputs.context))
     if rendered["metadata"]["annotations"][names.ANNOTATION_APPLIED] == facts.applied:
         return False
-    waits = facts.paused and not facts.all_updated
+    # Of a surge that found no GPUs, or while the Deployment is paused.
+    waits = not facts.all_updated
     return waits or template_digest(rendered["spec"]["template"]) != facts.template
 
 
 def _is_over(running: Resource, inputs: HoldInputs) -> bool:
     """Return whether a replica serves that stays, and the activators see it."""
     seen = inputs.activators.targets.get((running.namespace, running.name))
-    if not (seen or can_scale_to_zero(running.spec)):
+    blind = _waited(inputs, HoldPhase.AFTER) >= BLIND_SECONDS
+    if not (seen or blind or can_scale_to_zero(running.spec)):
         # What can scale to zero has a slice anyway, with addresses until they see the replica.
         return False
     facts, rollout = inputs.deployment, running.spec.rollout

@@ -20,8 +20,9 @@ class Holds:
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
         self._ports = dependencies.ports
-        self._phases: dict[Key, tuple[HoldPhase, float]] = {}
-        """The phase of each endpoint that needs the activators, and when it began."""
+        self._phases: dict[Key, tuple[HoldPhase, bool, float]] = {}
+        """The phase of each endpoint that needs the activators, whether something kept them from
+        it, and since when."""
         self._left: dict[Key, float] = {}
         """When each endpoint with a port needed it last."""
 
@@ -33,7 +34,8 @@ class Holds:
     def inputs(self, key: Key, port: int | None, previous: Status) -> HoldInputs:
         """Return what the decision depends on besides pods and Deployment."""
         activators, published = self._dependencies.activators.current, self._ports.published
-        phase, since = self._phases.get(key, (HoldPhase.NONE, self._dependencies.clock()))
+        now = self._dependencies.clock()
+        phase, was_refused, since = self._phases.get(key, (HoldPhase.NONE, False, now))
         was_held = any(one.type == ConditionType.HOLDING for one in previous.conditions)
         return HoldInputs(
             self._dependencies.context,
@@ -44,14 +46,17 @@ class Holds:
             published=port is not None and published.has(key, port),
             listening=port is not None and published.is_known(key, port, activators),
             phase=phase,
-            waited=self._dependencies.clock() - since,
+            was_refused=was_refused,
+            waited=now - since,
         )
 
     def settle(self, key: Key, desired: Desired) -> None:
         """Give a port to an endpoint that needs one, or take it back some time later."""
         hold, now = desired.hold, self._dependencies.clock()
-        if hold.needed and self._phases.get(key, (HoldPhase.NONE, 0.0))[0] is not hold.phase:
-            self._phases[key] = hold.phase, now
+        phase, was_refused, _ = self._phases.get(key, (HoldPhase.NONE, False, 0.0))
+        refused = hold.refusal is not None
+        if hold.needed and (phase, was_refused) != (hold.phase, refused):
+            self._phases[key] = hold.phase, refused, now
         elif not hold.needed:
             self._phases.pop(key, None)
         if hold.again is not None:
@@ -67,6 +72,10 @@ class Holds:
             self._release(key, now)
 
     def _release(self, key: Key, now: float) -> None:
+        if self._ports.serve(key):
+            # The slice could not be emptied: with another endpoint at its port, that would get
+            # these requests and their API keys.
+            self._left[key] = now
         left = self._left.setdefault(key, now) + LINGER_SECONDS - now
         if left <= 0 and not self._dependencies.activators.held(key):
             self.forget(key)

@@ -148,14 +148,13 @@ class Reconciler:
         return decide_desired(resource, previous, inputs)
 
     async def _publish_ports(self, key: Key, desired: Desired) -> None:
-        """Write the port map; an edit need not wait for one that the API server rejects."""
+        """Write the port map; an edit waits only so long for one that cannot be written."""
         try:
             await self._dependencies.publish_ports(key)
-        except Unavailable:
-            raise
         except ClusterError as error:
             if can_scale_to_zero(desired.written.spec):
                 raise
+            # If no request succeeds, the next one raises.
             self._log_rejection(key, error)
 
     async def _record(self, key: Key, desired: Desired, previous: Status) -> Status:

@@ -73,6 +73,6 @@ def holding(resource: Resource, hold: Hold) -> tuple[Literal["True", "False"], R
 
 def _queued(resource: Resource, hold: Hold) -> str:
     if hold.phase is not HoldPhase.WITHOUT:
-        return "requests go through the activator until the new replica is ready"
+        return "requests go through the activator until it sees that the new replica is ready"
     seconds = terms_of(resource).max_wait_seconds
     return f"no replica is ready: the activator queues each request for up to {seconds} seconds"
