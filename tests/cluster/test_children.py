@@ -31,11 +31,15 @@ def test_an_empty_spec_becomes_a_ready_endpoint(endpoint: Namespace) -> None:
     assert not any("kopf" in key for key in body["metadata"].get("annotations", {}))
 
 
+NO_WAIT = "--wait=false"
+"""kubectl may miss that an object is gone which comes back under its name at once."""
+
+
 @pytest.mark.parametrize("kind", CHILDREN)
 def test_a_deleted_child_comes_back(endpoint: Namespace, kind: str) -> None:
     before = endpoint.wait_for(kind, "small")["metadata"]["uid"]
 
-    endpoint.kubectl("delete", kind, "small")
+    endpoint.kubectl("delete", kind, "small", NO_WAIT)
 
     endpoint.until(
         lambda: (
@@ -50,7 +54,7 @@ def test_a_deleted_cache_claim_comes_back(served: Namespace) -> None:
     name = cache_claim("small")
     before = served.wait_for("pvc", name)["metadata"]["uid"]
 
-    served.kubectl("delete", "pvc", name)
+    served.kubectl("delete", "pvc", name, NO_WAIT)
 
     served.until(
         lambda: (served.get("pvc", name) or {}).get("metadata", {}).get("uid", before) != before,
