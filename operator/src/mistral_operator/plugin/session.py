@@ -22,7 +22,7 @@ _INTERRUPTED = 130
 """128 and the number of SIGINT."""
 
 _CONNECTIONS = PODS_AT_ONCE + 20
-"""Pods that do not answer leave some for everything else."""
+"""More than are used for pods, so that pods that do not answer cannot use up all of them."""
 
 
 @dataclass(frozen=True, slots=True)
