@@ -102,12 +102,13 @@ def test_apply_changes_the_setting_that_is_too_large_and_the_status_says_so(
     assert before is not None
     assert after is not None
     assert after["spec"] == before["spec"], "the spec is the user's"
-    events = served.kubectl("get", "events.events.k8s.io", "-o", "json")
-    reasons = [one["reason"] for one in json.loads(events)["items"]]
-    assert [reasons.count(one) for one in ("RemedyApplied", "RemedyHelped")] == [1, 1]
-    core = json.loads(served.kubectl("get", "events", "-o", "json"))["items"]
-    ours = [one for one in core if one["involvedObject"]["kind"] == "MistralSmallDeployment"]
-    assert all(one["firstTimestamp"] and one["lastTimestamp"] and one["count"] == 1 for one in ours)
+    events = json.loads(served.kubectl("get", "events", "-o", "json"))["items"]
+    ours = [one for one in events if one["involvedObject"]["kind"] == "MistralSmallDeployment"]
+    # Of a condition that changed twice, a slow cluster has one Event with a count of two.
+    assert all(one["firstTimestamp"] and one["lastTimestamp"] and one["count"] for one in ours)
+    counts = sorted((one["reason"], one["count"]) for one in ours)
+    remedies = [one for one in counts if one[0].startswith("Remedy")]
+    assert remedies == [("RemedyApplied", 1), ("RemedyHelped", 1)]
 
 
 def test_recommend_says_the_same_and_changes_nothing(served: Namespace) -> None:
