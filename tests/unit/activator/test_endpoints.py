@@ -50,7 +50,7 @@ def test_a_port_identifies_the_endpoint_whose_slice_has_it() -> None:
 
     assert watched.endpoints.ports() == {20_000}
     assert watched.endpoints.by_port(20_001) is None
-    assert (watched.one.key, watched.one.terms, watched.one.in_path) == (KEY, TERMS, True)
+    assert (watched.one.key, watched.one.terms) == (KEY, TERMS)
     assert watched.one.targets == ("10.0.1.1:8000", "10.0.1.2:8000")
 
 
@@ -66,12 +66,11 @@ def test_an_ipv6_address_is_bracketed_as_in_urls() -> None:
     assert Watched(our_slice(), slice_body("fd00::1")).one.targets == ("[fd00::1]:8000",)
 
 
-def test_the_activator_is_off_the_request_path_when_its_slice_is_empty() -> None:
+def test_a_port_stays_open_when_the_slice_of_the_activator_is_empty() -> None:
     watched = Watched(our_slice("10.0.0.9"))
 
     watched.see(our_slice())
 
-    assert not watched.one.in_path
     assert watched.endpoints.ports() == {20_000}, "connections may still arrive"
 
 
@@ -91,7 +90,6 @@ def test_a_deleted_slice_closes_no_port() -> None:
     watched.see(body, deleted=True)
 
     assert watched.endpoints.ports() == {20_000}
-    assert not watched.one.in_path
 
 
 def test_a_list_reveals_a_deletion_that_the_watch_missed() -> None:
@@ -111,7 +109,7 @@ def test_a_changed_port_replaces_the_old_one_and_keeps_the_replicas() -> None:
     assert watched.endpoints.ports() == {20_007}
     moved = watched.endpoints.by_port(20_007)
     assert moved is not None
-    assert (moved.targets, moved.in_path) == (("10.0.1.1:8000",), False)
+    assert moved.targets == ("10.0.1.1:8000",)
 
 
 def test_changed_terms_apply_to_the_same_queue() -> None:
@@ -175,8 +173,8 @@ def test_retry_after_is_when_a_start_should_be_complete() -> None:
 
     with endpoint.slot():
         now[0] += 200
-        endpoint.update(("10.0.1.1:8000",), in_path=True)
-    endpoint.update((), in_path=True)
+        endpoint.update(("10.0.1.1:8000",))
+    endpoint.update(())
     with endpoint.slot():
         now[0] += 50
         assert endpoint.retry_after() == 150, "the last start took 200 seconds"
@@ -199,11 +197,11 @@ def test_a_request_that_left_long_ago_is_not_the_beginning_of_a_start(probe: boo
 
     with endpoint.slot():
         now[0] += 90
-        endpoint.update(("10.0.1.1:8000",), in_path=True)
-    endpoint.update((), in_path=True)
+        endpoint.update(("10.0.1.1:8000",))
+    endpoint.update(())
     assert endpoint.retry_after() == 90, "the start of the second one"
-    endpoint.update(("10.0.1.1:8000",), in_path=True)
-    endpoint.update((), in_path=True)
+    endpoint.update(("10.0.1.1:8000",))
+    endpoint.update(())
     assert endpoint.retry_after() == 90, "no request waited for this one"
 
 
@@ -215,7 +213,7 @@ def test_the_start_for_an_unknown_key_is_measured_although_its_client_left() -> 
     with endpoint.slot(unknown=True):
         now[0] += 0.5
     now[0] += 119.5
-    endpoint.update(("10.0.1.1:8000",), in_path=True)
+    endpoint.update(("10.0.1.1:8000",))
 
     assert endpoint.retry_after() == 120
 
@@ -229,7 +227,7 @@ def test_retry_after_is_not_much_longer_than_a_request_could_be_queued(
     endpoint = Endpoint(KEY, terms, 20_000, clock=lambda: now[0])
     with endpoint.slot():
         now[0] += 86_400
-        endpoint.update(("10.0.1.1:8000",), in_path=True)
-    endpoint.update((), in_path=True)
+        endpoint.update(("10.0.1.1:8000",))
+    endpoint.update(())
 
     assert endpoint.retry_after() == longest

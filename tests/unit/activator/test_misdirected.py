@@ -98,7 +98,7 @@ class Listed:
 
     def see(self, *targets: str) -> None:
         """Let the slices have these targets."""
-        self.endpoint.update(targets, in_path=True)
+        self.endpoint.update(targets)
 
 
 def test_a_pod_of_another_endpoint_is_not_tried_again_however_often_its_slice_is_written() -> None:

@@ -58,8 +58,6 @@ class Endpoint:
     key: Key
     terms: Terms
     port: int
-    in_path: bool = False
-    """Whether its Service routes to the activator."""
     targets: tuple[str, ...] = ()
     """Hosts and ports of ready replicas."""
     held: int = 0
@@ -90,13 +88,8 @@ class Endpoint:
         self._believed_until = self.clock() + BELIEF_SECONDS
         self._disbelief = Disbelief(lambda: self.clock())
 
-    def update(self, targets: tuple[str, ...], *, in_path: bool) -> None:
-        """Set the state that the slices report.
-
-        Args:
-            targets: hosts and ports of ready replicas in the slices.
-            in_path: whether the Service routes to the activator.
-        """
+    def update(self, targets: tuple[str, ...]) -> None:
+        """Set the hosts and ports of ready replicas in the slices."""
         self._listed = targets
         targets = self._disbelief.believed(targets)
         if targets or self.targets:
@@ -105,14 +98,14 @@ class Endpoint:
             self._start_seconds = self.clock() - self._waiting_since
         if targets:
             self._probe_until = -math.inf
-        self.targets, self.in_path = targets, in_path
+        self.targets = targets
         self._updated.set()
         self._updated = asyncio.Event()
 
     def disbelieve(self, target: str) -> None:
         """Forward nothing to a target for some time: it belongs to another endpoint."""
         self._disbelief.add(target)
-        self.update(self._listed, in_path=self.in_path)
+        self.update(self._listed)
 
     def is_strange(self, key: str) -> bool:
         """Return whether a key is unknown although a replica has accepted another one."""
@@ -232,7 +225,7 @@ class Endpoints:
         for key, endpoint in before.items():
             if self._endpoints.get(key) is not endpoint:
                 # Requests that are still queued at the closed port need a replica anyway.
-                endpoint.update(self._targets(key), in_path=False)
+                endpoint.update(self._targets(key))
         self._changed()
 
     def set_keys(self, keys: Mapping[Key, StoredKeys]) -> None:
@@ -291,9 +284,7 @@ class Endpoints:
     def _refresh(self, key: Key) -> None:
         endpoint = self._endpoints.get(key)
         if endpoint is not None:
-            own = (one for one in self._slices.owned(key) if one.own)
-            in_path = any(one.serves and one.port == endpoint.port for one in own)
-            endpoint.update(self._targets(key), in_path=in_path)
+            endpoint.update(self._targets(key))
 
     def _targets(self, key: Key) -> tuple[str, ...]:
         return tuple(target for one in self._slices.owned(key) for target in one.targets)

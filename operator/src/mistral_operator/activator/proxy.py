@@ -219,9 +219,10 @@ async def _stream_back(
     response = web.StreamResponse(
         status=upstream.status, reason=upstream.reason, headers=end_to_end(upstream.headers)
     )
-    if not endpoint.in_path:
-        # The Service routes to the replicas again, so the client's next connection reaches one.
-        response.force_close()
+    # A replica is ready, so the Service soon leads to it, and the client's next connection reaches
+    # it. Headers that kept the connection could not be taken back after a long stream, when the
+    # port may be another endpoint's: the client would send its next request while it is closed.
+    response.force_close()
     async with upstream:
         await response.prepare(request)
         try:
@@ -234,9 +235,6 @@ async def _stream_back(
                 request.transport.abort()
             return "failed", response
     await response.write_eof()
-    if not endpoint.in_path:
-        # Also after a long stream: the port may be another endpoint's by the next request.
-        response.force_close()
     return "forwarded", response
 
 

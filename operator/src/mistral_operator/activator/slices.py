@@ -38,13 +38,8 @@ def may_be_replica(address: str, port: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SliceFacts:
-    """One EndpointSlice, either of the operator or of Kubernetes."""
+    """One EndpointSlice. Of the operator's own, whose addresses are activators, nothing is kept."""
 
-    own: bool = False
-    """Whether it is one of the operator's, whose addresses are those of activators."""
-    port: int | None = None
-    serves: bool = False
-    """Whether it has ready addresses."""
     targets: tuple[str, ...] = ()
     """Hosts and ports of ready replicas."""
     ignored: str = ""
@@ -53,21 +48,17 @@ class SliceFacts:
 
 def slice_facts(body: Body, is_target: IsTarget = may_be_replica) -> SliceFacts:
     """Return the facts of an EndpointSlice."""
-    labels = body["metadata"].get("labels") or {}
-    own = labels.get(names.LABEL_SLICE_MANAGER) == names.MANAGED_BY
-    ports = {one.get("name"): one.get("port") for one in body.get("ports") or ()}
-    port = ports.get(names.PORT_HTTP)
     if body.get("addressType") not in {"IPv4", "IPv6"}:
         # A name would be resolved by the activator, to whatever it means there.
-        return SliceFacts(own, port, ignored="address_type")
+        return SliceFacts(ignored="address_type")
+    labels = body["metadata"].get("labels") or {}
+    ports = {one.get("name"): one.get("port") for one in body.get("ports") or ()}
+    port = ports.get(names.PORT_HTTP)
+    if labels.get(names.LABEL_SLICE_MANAGER) == names.MANAGED_BY or not port:
+        return SliceFacts()
     addresses = sorted(set(ready_addresses(body)))
-    if own or not port:
-        return SliceFacts(own, port, serves=bool(addresses))
     allowed = tuple(one for one in addresses if is_target(one, port))
     return SliceFacts(
-        own,
-        port,
-        serves=bool(allowed),
         targets=tuple(f"{url_host(one)}:{port}" for one in allowed),
         ignored="" if len(allowed) == len(addresses) else "address",
     )
