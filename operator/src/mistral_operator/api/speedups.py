@@ -21,8 +21,8 @@ class Speculation(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.lookupMin <= self.lookupMax",
-            "spec.engine.speculation.lookupMin is greater than lookupMax: make the minimum no"
-            " larger than the maximum",
+            "spec.engine.speculation.lookupMin is greater than lookupMax, which is 4 if it is not"
+            " set: make the minimum no larger than the maximum",
             lambda one: one.lookup_min <= one.lookup_max,
         ),
     )
