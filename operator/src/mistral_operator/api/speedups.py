@@ -64,5 +64,5 @@ class KVOffload(ApiModel):
     size: Annotated[Memory, _SIZE.before, _SIZE_TEXT.before] = Field(
         json_schema_extra=with_rules(_SIZE_TEXT, _SIZE)
     )
-    """Size of the copy, of all GPUs of a replica together, from 1Gi to 1Pi. It is in /dev/shm,
-    which gets larger by it, as do the default request and limit of memory."""
+    """Size of the copy, such as 16Gi, of all GPUs of a replica together. From 1Gi to 1Pi. It is in
+    /dev/shm, which gets larger by it, as do the default request and limit of memory."""
