@@ -118,8 +118,9 @@ class Proxy:
             body = self._body(request)
             try:
                 upstream = await self._forward(request, endpoint, target, body)
-            except aiohttp.ClientConnectorError as error:
-                # Nothing was sent yet. The slice is outdated, or the connection is blocked.
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                # Nothing was sent yet. The slice is outdated, the node is lost, or a policy blocks
+                # the connection.
                 _warn(endpoint, "refused", f"{target}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
             except (aiohttp.ClientError, OSError) as error:
