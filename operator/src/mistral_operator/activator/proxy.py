@@ -280,8 +280,8 @@ def _retry_later(endpoint: Endpoint, cause: str, field: str, code: str) -> web.R
     # A client cannot edit the resource: the field is for who reads the log.
     _warn(
         *(endpoint, field),
-        f"{cause}: raise spec.autoscaling.activation.{field} of an endpoint that can scale to"
-        f" zero, or spec.rollout.{field} of another",
+        f"{cause}: raise spec.rollout.{field}, or spec.autoscaling.activation.{field} if"
+        " minReplicas is 0",
     )
     return error_response(503, f"{cause}: try again later", code, endpoint.retry_after())
 
