@@ -28,7 +28,11 @@ from mistral_server.contract import (
 from mistral_server.engine import model_registry
 from mistral_server.engine.argv import engine_arguments, engine_environment
 from mistral_server.engine.client import EngineClient, EngineUnreachableError
-from mistral_server.engine.compatibility import check_versions, installed_versions
+from mistral_server.engine.compatibility import (
+    check_speculation,
+    check_versions,
+    installed_versions,
+)
 from mistral_server.engine_log.classify import ADVICE, UNEXPLAINED, Classifier
 from mistral_server.engine_log.first_error import Evidence
 from mistral_server.engine_log.line_format import LineFormat
@@ -129,6 +133,7 @@ class Supervisor:
     def _check(self) -> None:
         vllm, mistral_common = installed_versions()
         check_versions(vllm, mistral_common)
+        check_speculation(speculates=self._settings.engine.speculation is not None)
         check_model(self._settings.model)
         check_api_keys(self._settings.gate.api_keys)
         check_system_prompt(self._settings.system_prompt)
