@@ -197,7 +197,12 @@ class OneOperator:
             wall=life.now,
         )
         self.fleet = FleetCollector()
-        self._ports = ActivatorPorts(self._store, requeue=self._queue.add)
+        self._ports = ActivatorPorts(
+            self._store,
+            requeue=self._queue.add,
+            requeue_after=self._queue.add_after,
+            clock=loop.time,
+        )
         self._port_map = PortMapWriter(life.cluster, "mistral-system", self._ports)
         self.reconciler = life.reconciler(
             Dependencies(
