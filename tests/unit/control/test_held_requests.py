@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from builders import NAMESPACE, Object
-from fake_objects import WatchEvent
+from fake_api_server import Write
+from fake_objects import ApiError, WatchEvent
 from fake_workloads import is_ready
 from mistral_operator.control import activator_port_map
-from mistral_operator.control.hold import TAKEOVER_SECONDS
+from mistral_operator.control.hold import TAKEOVER_SECONDS, UNCHANGED_SECONDS
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
@@ -20,6 +21,7 @@ from mistral_operator.scale_to_zero import decode_port_map
 from mistral_server.contract import FailureClass
 from operator_life import KEY, Life, play
 from operator_scenarios import ACTIVATORS, AUTOSCALED, SLEEPER, UNTIL_RELEASED, report_of
+from reconciliations import reject
 
 EDIT: Object = {"startupSeconds": 900}
 SLICE = Key(NAMESPACE, names.activator_slice(KEY.name, ipv6=False))
@@ -286,5 +288,105 @@ def test_a_port_is_kept_as_long_as_the_slice_leads_to_it(monkeypatch: pytest.Mon
         monkeypatch.undo()
         await life.settle(UNTIL_RELEASED)
         assert (serving(life), ports(life)) == (False, [])
+
+    play(scenario)
+
+
+# --- What the API server rejects ------------------------------------------------------------------
+
+DENIED = ApiError(403, "Forbidden", "exceeded quota")
+FAILING = ApiError(500, "InternalError", "failed calling webhook")
+
+
+def of_slices(write: Write) -> bool:
+    """Return whether a write is that of the slice of the activators."""
+    return write.kind == "EndpointSlice"
+
+
+def of_deployments(write: Write) -> bool:
+    """Return whether a write is that of the Deployment."""
+    return write.kind == "Deployment"
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["quota", "webhook"])
+def test_an_edit_goes_on_if_the_slice_cannot_be_written(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        (before,) = life.pods()
+        reject(life, error, of_slices)
+
+        life.edit(EDIT)
+        await asyncio.sleep(TAKEOVER_SECONDS + 15)
+
+        assert life.pods() != [before]
+        life.api.before_write = None
+        await life.settle(UNTIL_RELEASED)
+        assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["quota", "webhook"])
+def test_a_replica_is_held_although_an_edit_of_it_is_rejected(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        reject(life, error, of_deployments)
+        life.edit(EDIT)
+        await asyncio.sleep(UNCHANGED_SECONDS * 3)
+        gaps = Gaps(life)
+
+        life.evict()
+        await asyncio.sleep(10)
+
+        assert gaps.total < 0.2
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["policy", "webhook"])
+def test_the_activators_leave_a_replica_that_cannot_be_replaced(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        (before,) = life.pods()
+        reject(life, error, of_deployments)
+
+        life.edit(EDIT)
+        await asyncio.sleep(UNCHANGED_SECONDS / 2)
+        assert serving(life)
+
+        await asyncio.sleep(UNCHANGED_SECONDS)
+        assert (serving(life), life.reason("Holding"), life.pods()) == (False, "", [before])
+        writes = len(life.api.writes)
+        await asyncio.sleep(1000)
+        assert len(life.api.writes) < writes + 10
+
+        life.api.before_write = None
+        gaps = Gaps(life)
+        life.edit({"startupSeconds": 901})
+        await life.settle(UNTIL_RELEASED)
+        assert (life.reason(), serving(life), life.pods() == [before]) == ("Ready", False, False)
+        assert gaps.total < 0.2
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["quota", "webhook"])
+def test_the_status_does_not_say_that_requests_are_queued_where_none_is(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        reject(life, error, of_slices)
+        life.workloads.start_result = lambda _: report_of(FailureClass.ENGINE_DIED)
+
+        life.evict()
+        await asyncio.sleep(20)
+
+        assert life.reason("Holding") == "ApplyFailed"
+        messages = {one["type"]: one["message"] for one in life.status["conditions"]}
+        assert messages["Holding"] == (
+            "no replica is ready, and requests are refused: the EndpointSlice that leads to the"
+            " activators cannot be written"
+        )
+        assert "the activator queues" not in messages["Ready"]
+        life.api.before_write = None
 
     play(scenario)

@@ -12,6 +12,7 @@ from mistral_operator.control.hold import (
     PORT_SECONDS,
     SLOW_SECONDS,
     TAKEOVER_SECONDS,
+    UNCHANGED_SECONDS,
     HoldInputs,
     decide_hold,
 )
@@ -61,7 +62,22 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     "an edit, and they are behind the Service": (
         EDIT,
         replace(PLACED, serve=True),
-        Hold(BEFORE, serves=True),
+        Hold(BEFORE, serves=True, again=UNCHANGED_SECONDS + 0.1),
+    ),
+    "an edit that the API server rejects": (
+        EDIT,
+        replace(PLACED, serve=True, phase=BEFORE, waited=UNCHANGED_SECONDS - 10),
+        Hold(BEFORE, serves=True, again=10.1),
+    ),
+    "an edit that the API server rejects for long": (
+        EDIT,
+        replace(PLACED, serve=True, phase=BEFORE, waited=UNCHANGED_SECONDS),
+        Hold(BEFORE),
+    ),
+    "an edit that the API server still rejects": (
+        EDIT,
+        replace(PLACED, phase=BEFORE, waited=UNCHANGED_SECONDS + 100),
+        Hold(BEFORE),
     ),
     "an edit, and they do not take over in time": (
         EDIT,

@@ -26,6 +26,9 @@ SLOW_SECONDS = 5.0
 """How long an activator that does not answer keeps the others from taking over."""
 AGAIN_SECONDS = 10.0
 """Time between two attempts to write a port map that the API server rejects."""
+UNCHANGED_SECONDS = 60.0
+"""How long the activators are behind the Service of a replica that is about to be replaced. If the
+API server rejects the new Deployment, it never is."""
 BLIND_SECONDS = 60.0
 """How long the activators stay behind the Service of a replica that serves and that they do not
 see: then they see nothing at all."""
@@ -108,10 +111,12 @@ def _before(inputs: HoldInputs) -> Hold:
         limit = PORT_SECONDS if inputs.queued else 0.0
     left = limit - waited
     keeps = left > 0 and not inputs.serve
-    again = left + 0.1 if keeps else None
     if refused is not None:
-        return Hold(phase, False, keeps, *refused, again)
-    return Hold(phase, inputs.serve or inputs.listening, keeps, again=again)
+        return Hold(phase, False, keeps, *refused, left + 0.1 if keeps else None)
+    serves = (inputs.serve or inputs.listening) and waited < UNCHANGED_SECONDS
+    if serves and not keeps:
+        left = UNCHANGED_SECONDS - waited
+    return Hold(phase, serves, keeps, again=left + 0.1 if keeps or serves else None)
 
 
 def _waited(inputs: HoldInputs, phase: HoldPhase) -> float:

@@ -45,6 +45,7 @@ from mistral_operator.render.allowed import check_allowed
 from mistral_operator.render.pod_defaults import with_defaults
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status import StatusInput, report, report_invalid
+from mistral_operator.status.hold import observed_hold
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import ReconcileOutcome
 
@@ -198,7 +199,7 @@ class Reconciler:
             requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
             pod_events=events,
-            hold=desired.hold,
+            hold=observed_hold(desired.hold, serves=self._ports.serve(key)),
         )
         status = await self._statuses.report(status_input, report)
         if again is not None:

@@ -41,6 +41,19 @@ class Hold:
         return self.phase is not HoldPhase.NONE
 
 
+def observed_hold(hold: Hold, *, serves: bool) -> Hold:
+    """Return what is reported, once the children were applied.
+
+    Args:
+        hold: what was decided.
+        serves: whether the live slice has the activators behind the Service.
+    """
+    if serves or not hold.serves:
+        return hold
+    why = "the EndpointSlice that leads to the activators cannot be written"
+    return replace(hold, serves=False, refusal=Reason.APPLY_FAILED, why=why)
+
+
 def taking_over(hold: Hold) -> Verdict | None:
     """Return that an edit is about to be rolled out, None if it is not."""
     if not hold.keeps_template:
