@@ -390,3 +390,42 @@ def test_the_status_does_not_say_that_requests_are_queued_where_none_is(error: A
         life.api.before_write = None
 
     play(scenario)
+
+
+@pytest.mark.parametrize("name", ["forged", SLICE.name])
+def test_a_slice_of_another_author_does_not_count_as_that_of_the_activators(name: str) -> None:
+    """Then an edit would begin before they are behind the Service."""
+
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        (before,) = life.pods()
+        theirs = {"metadata": {"name": "theirs", "namespace": NAMESPACE}}
+        uid = life.objects.create(kinds.SERVICE, theirs)["metadata"]["uid"]
+        owner = {"apiVersion": "v1", "kind": "Service", "name": "theirs", "uid": uid}
+        labels = names.labels(KEY.name) | {
+            names.LABEL_SLICE_MANAGER: names.MANAGED_BY,
+            names.LABEL_SERVICE: KEY.name,
+        }
+        metadata = {
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": labels,
+            "ownerReferences": [{**owner, "controller": True}],
+        }
+        body = {
+            "apiVersion": kinds.ENDPOINT_SLICE.api_version,
+            "kind": kinds.ENDPOINT_SLICE.kind,
+            "metadata": metadata,
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.9.9.9"]}],
+            "ports": [{"name": "http", "port": 8000}],
+        }
+        life.objects.create(kinds.ENDPOINT_SLICE, body)
+        life.deaf = True
+
+        life.edit(EDIT)
+        await asyncio.sleep(TAKEOVER_SECONDS - 1)
+
+        assert before in life.pods()
+
+    play(scenario)

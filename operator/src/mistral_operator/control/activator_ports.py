@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from mistral_operator.api import Resource, parse_spec
+from mistral_operator.apply.plan import is_ours
 from mistral_operator.control.free_ports import ALL_PORTS, FreePorts
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.errors import InvalidResource
@@ -124,9 +125,7 @@ class ActivatorPorts:
 
     def _port_in_slice(self, key: Key) -> int | None:
         """Return the port of the activators that the slice of a resource leads to."""
-        own = {names.activator_slice(key.name, ipv6=ipv6) for ipv6 in (False, True)}
-        slices = self._store.children[kinds.ENDPOINT_SLICE].owned(key)
-        used = (port for one in slices if one.name in own for port in _ports_of(one))
+        used = (port for one in self._own_slices(key) for port in _ports_of(one))
         return next((port for port in used if port in ALL_PORTS), None)
 
     def has(self, key: Key) -> bool:
@@ -198,8 +197,16 @@ class ActivatorPorts:
 
     def serve(self, key: Key) -> bool:
         """Return whether the activators are behind the Service of an endpoint."""
-        slices = self._store.children[kinds.ENDPOINT_SLICE].owned(key)
+        body = self._store.resources.get(key)
+        uid = "" if body is None else body["metadata"]["uid"]
+        slices = [one for one in self._own_slices(key) if body is None or is_ours(one, uid)]
         return any(child.object().get("endpoints") for child in slices)
+
+    def _own_slices(self, key: Key) -> list[LiveChild]:
+        """Return the slices with the names that the operator gives. Anyone may have written one."""
+        own = {names.activator_slice(key.name, ipv6=ipv6) for ipv6 in (False, True)}
+        slices = self._store.children[kinds.ENDPOINT_SLICE].owned(key)
+        return [one for one in slices if one.name in own]
 
     def forget(self, key: Key) -> None:
         """Take back the port of an endpoint."""
