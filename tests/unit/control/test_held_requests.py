@@ -429,3 +429,58 @@ def test_a_slice_of_another_author_does_not_count_as_that_of_the_activators(name
         assert before in life.pods()
 
     play(scenario)
+
+
+# --- Activators that lag behind -------------------------------------------------------------------
+
+
+def test_an_activator_with_an_older_port_map_neither_delays_an_edit_nor_receives_requests() -> None:
+    """The port may be another endpoint's there, whose replicas would receive them."""
+
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        fresh, life.stale = ACTIVATORS[0], ACTIVATORS[1:]
+        life.workloads.start_result = lambda _: report_of(FailureClass.ENGINE_DIED)
+        gaps = Gaps(life)
+
+        life.edit(EDIT)
+        await asyncio.sleep(5)
+        assert addresses(life) == [fresh]
+        await asyncio.sleep(60)
+        assert addresses(life) == [fresh]
+
+        life.stale = ()
+        await asyncio.sleep(5)
+        assert addresses(life) == [*ACTIVATORS]
+        assert gaps.total == 0.0
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("spec", [{}, SLEEPER], ids=["plain", "sleeper"])
+def test_no_activator_with_an_older_port_map_receives_requests(spec: Object) -> None:
+    async def scenario(life: Life) -> None:
+        life.load = {"running": 1}
+        await ready(life, spec)
+        if spec:
+            life.edit({"autoscaling": None})
+            await life.settle(UNTIL_RELEASED)
+        life.deaf = True
+
+        life.edit(spec)
+        life.evict()
+        await asyncio.sleep(60)
+        assert not serving(life)
+
+        life.deaf = False
+        life.evict()
+        await asyncio.sleep(0.6)
+        assert serving(life)
+
+    play(scenario)
+
+
+def addresses(life: Life) -> list[str]:
+    """Return the activators behind the Service."""
+    body = life.objects.find(kinds.ENDPOINT_SLICE, SLICE) or {}
+    return [one["addresses"][0] for one in body.get("endpoints") or ()]

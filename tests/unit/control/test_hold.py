@@ -39,7 +39,13 @@ def applied(spec: Object | None = None, **status: int) -> DeploymentFacts:
 
 
 INPUTS = HoldInputs(
-    CONTEXT, enabled=True, was_ready=True, deployment=applied(), pods=(POD,), activators=SEEN
+    CONTEXT,
+    enabled=True,
+    ready=True,
+    was_ready=True,
+    deployment=applied(),
+    pods=(POD,),
+    activators=SEEN,
 )
 PLACED = replace(INPUTS, port=20_000, published=True, listening=True)
 FULL = replace(INPUTS, refusal="all are in use", queued=True, phase=BEFORE, was_refused=True)
@@ -91,7 +97,7 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     ),
     "an edit without an activator": (
         EDIT,
-        replace(INPUTS, activators=Activators()),
+        replace(INPUTS, activators=Activators(), ready=False),
         Hold(
             BEFORE,
             refusal=Reason.ACTIVATOR_MISSING,
@@ -184,6 +190,17 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
         replace(LOST_PLACED, listening=False, phase=WITHOUT, waited=SLOW_SECONDS),
         Hold(WITHOUT, serves=True),
     ),
+    "gone, and every activator has an older map": (
+        {},
+        replace(
+            LOST_PLACED,
+            listening=False,
+            activators=Activators(),
+            phase=WITHOUT,
+            waited=SLOW_SECONDS,
+        ),
+        Hold(WITHOUT, again=AGAIN_SECONDS),
+    ),
     "gone, and the port map is never written": (
         {},
         replace(LOST, port=20_000, phase=WITHOUT, waited=3600.0),
@@ -191,7 +208,7 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     ),
     "gone without an activator": (
         {},
-        replace(LOST, activators=Activators()),
+        replace(LOST, activators=Activators(), ready=False),
         Hold(
             WITHOUT,
             refusal=Reason.ACTIVATOR_MISSING,

@@ -36,6 +36,7 @@ class Holds:
         return HoldInputs(
             self._dependencies.context,
             enabled=self._dependencies.has_activators,
+            ready=bool(activators.addresses),
             was_ready=was_held or previous.ready_replicas > 0,
             refusal=self._ports.refusal(key) or "",
             queued=self._ports.waits(key),

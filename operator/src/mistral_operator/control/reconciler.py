@@ -134,6 +134,8 @@ class Reconciler:
         """Return what the resource is to become, by everything that is known now."""
         store, activators = self._dependencies.store, self._dependencies.activators.current
         port = self._holds.port(key, resource)
+        if port is not None:
+            activators = self._ports.published.listeners(key, port, activators)
         inputs = DecisionInputs(
             self._dependencies.now(),
             self._dependencies.context,
