@@ -466,15 +466,17 @@ def test_no_activator_with_an_older_port_map_receives_requests(spec: Object) -> 
             life.edit({"autoscaling": None})
             await life.settle(UNTIL_RELEASED)
         life.deaf = True
+        life.workloads.start_result = lambda _: report_of(FailureClass.ENGINE_DIED)
 
         life.edit(spec)
         life.evict()
         await asyncio.sleep(60)
         assert not serving(life)
+        if not spec:
+            assert life.reason("Holding") == "ActivatorMissing"
 
         life.deaf = False
-        life.evict()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(10)
         assert serving(life)
 
     play(scenario)

@@ -27,6 +27,10 @@ EDIT: Object = {"startupSeconds": 900}
 SLEEPER: Object = {"autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
 READY = Activators(("10.0.0.8",))
 SEEN = Activators(("10.0.0.8",), targets={(NAMESPACE, NAME): 1})
+NONE_LISTENS = (
+    "no activator listens on the port of this endpoint; the logs of operator and activators say why"
+    " ConfigMap mistral-small-operator-activator cannot be written or read"
+)
 POD = pod_facts(ready_pod())
 ENDING = pod_facts(ready_pod(deletionTimestamp="2026-03-01T12:00:00Z"))
 
@@ -199,12 +203,12 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
             phase=WITHOUT,
             waited=SLOW_SECONDS,
         ),
-        Hold(WITHOUT, again=AGAIN_SECONDS),
+        Hold(WITHOUT, why=NONE_LISTENS, again=AGAIN_SECONDS),
     ),
     "gone, and the port map is never written": (
         {},
         replace(LOST, port=20_000, phase=WITHOUT, waited=3600.0),
-        Hold(WITHOUT, again=AGAIN_SECONDS),
+        Hold(WITHOUT, why=NONE_LISTENS, again=AGAIN_SECONDS),
     ),
     "gone without an activator": (
         {},

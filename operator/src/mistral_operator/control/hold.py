@@ -102,7 +102,15 @@ def _without_replica(running: Resource, inputs: HoldInputs) -> Hold:
     if inputs.listening or inputs.serve or slow:
         return Hold(phase, serves=True)
     left = SLOW_SECONDS - waited
-    return Hold(phase, again=left + 0.1 if left > 0 else AGAIN_SECONDS)
+    if left > 0:
+        return Hold(phase, again=left + 0.1)
+    return Hold(phase, why=_NONE_LISTENS, again=AGAIN_SECONDS)
+
+
+_NONE_LISTENS = (
+    "no activator listens on the port of this endpoint; the logs of operator and activators say why"
+    f" ConfigMap {names.PORT_MAP} cannot be written or read"
+)
 
 
 def _before(inputs: HoldInputs) -> Hold:
