@@ -83,6 +83,8 @@ class Executor:
 
     async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
         """Create the object, or apply over ours; an object of the name that is not ours stays."""
+        if not step.is_whole:
+            return await self._mend(resource, step, await self._still_there(resource, step))
         if step.exists:
             return await self._take_back(resource, step)
         try:

@@ -1,7 +1,7 @@
 """What to do about the children of a resource: a value with reasons. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mistral_operator.apply.diff import first_difference
 from mistral_operator.kube.kinds import CLAIM, Kind, kind_of
@@ -27,6 +27,8 @@ class Apply:
     uid: str | None
     """Of the live object, which is known to be ours; None if there is none."""
     reason: str
+    is_whole: bool = True
+    """Everything else that was applied before is not desired any more."""
 
     @property
     def exists(self) -> bool:
@@ -104,6 +106,16 @@ def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Childre
         if key not in kept and _is_deletable(child, owner_uid)
     ]
     return Plan(tuple(applies), (*replaced, *deletes), tuple(obstacles))
+
+
+def with_replicas(plan: Plan, live: LiveChild | None, replicas: int) -> Plan:
+    """Return a plan that also scales a Deployment which otherwise stays as it is."""
+    if live is None or live.deployment is None or live.deployment.desired == replicas:
+        return plan
+    desired = {"spec": {"replicas": replicas}}
+    reason = "only its replicas: its pods stay until their model is fetched"
+    scale = Apply(desired, live.kind, live.name, live.uid, reason, is_whole=False)
+    return replace(plan, applies=(*plan.applies, scale))
 
 
 def is_ours(child: LiveChild, owner_uid: str) -> bool:

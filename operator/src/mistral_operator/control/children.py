@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from mistral_operator.api import Oom, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
-from mistral_operator.apply.plan import Plan, make_plan
+from mistral_operator.apply.plan import Plan, make_plan, with_replicas
 from mistral_operator.apply.replica_conflicts import Contest
 from mistral_operator.control.claims import cache_claim_facts
 from mistral_operator.control.dependencies import Dependencies
@@ -16,6 +16,7 @@ from mistral_operator.control.undone_edits import UndoneEdits
 from mistral_operator.kube.kinds import (
     DEPLOYMENT,
     DISRUPTION_BUDGET,
+    JOB,
     SERVICE,
     SERVICE_ACCOUNT,
     Kind,
@@ -127,12 +128,17 @@ class Children:
         if memory.settled == fingerprint:
             return Plan()
         claim = cache_claim_facts(self._store, desired.running)
-        rendered = children(desired.running, self._context, desired.activation, claim)
-        live = self._store.children_of(key)
-        if desired.hold.keeps_template:
-            rendered = tuple(one for one in rendered if one["kind"] != DEPLOYMENT.kind)
-            live = {one: child for one, child in live.items() if one[0] != DEPLOYMENT}
+        prefetch = desired.prefetch
+        rendered = children(desired.running, self._context, desired.activation, claim, prefetch)
+        everything = self._store.children_of(key)
+        kept = {DEPLOYMENT} if desired.keeps_template else set()
+        kept |= {JOB} if prefetch.keeps_job else set()
+        kept_names = {one.kind for one in kept}
+        rendered = tuple(one for one in rendered if one["kind"] not in kept_names)
+        live = {one: child for one, child in everything.items() if one[0] not in kept}
         plan = make_plan(desired.running.uid, rendered, live)
+        if prefetch.holds and prefetch.replicas is not None:
+            plan = with_replicas(plan, everything.get((DEPLOYMENT, key.name)), prefetch.replicas)
         if plan.settled:
             memory.settled = fingerprint
         else:
@@ -147,5 +153,5 @@ class Children:
         )
         running, oom = desired.running, desired.oom or Oom()
         decided = running.spec.replicas, oom.overrides, oom.stopped, desired.activation
-        held_back = desired.hold.keeps_template
-        return running.uid, running.generation, *decided, held_back, live
+        waits = desired.hold.keeps_template, desired.prefetch
+        return running.uid, running.generation, *decided, *waits, live

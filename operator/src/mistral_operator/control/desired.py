@@ -1,14 +1,15 @@
 """What a resource is to become, with the reasons: one value for each pass. Pure.
 
 In this order: autoscaling sets the replicas, remedies against out-of-memory failures set the
-engine's settings, and the last replica stays until the activators serve in its place, whether it
-is to go for good or to be replaced.
+engine's settings, the pods stay until the model of an edit is fetched, and the last replica stays
+until the activators serve in its place, whether it is to go for good or to be replaced.
 """
 
 from dataclasses import dataclass, field, replace
 
 from mistral_operator.api import AutoscalingStatus, Oom, Resource, ScalingReason, Status
 from mistral_operator.control.hold import HoldInputs, decide_hold
+from mistral_operator.control.prefetch import PrefetchInputs, decide_prefetch
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.oom import (
@@ -19,6 +20,7 @@ from mistral_operator.oom import (
     seconds_until_quiet,
     settings_in_force,
 )
+from mistral_operator.prefetch import Prefetch
 from mistral_operator.render import RenderContext
 from mistral_operator.render.pod import configuration_digest
 from mistral_operator.scale_to_zero import (
@@ -51,6 +53,8 @@ class DecisionInputs:
     """The live slice has the activators behind the Service."""
     hold: HoldInputs | None = None
     """What else decides whether the activators serve in place of the last replica."""
+    prefetch: PrefetchInputs | None = None
+    """What decides whether the model is fetched in advance; None if it never is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Desired:
     """Where the activators serve in place of replicas."""
     hold: Hold = field(default_factory=Hold)
     """Whether they do because the last replica is replaced or gone."""
+    prefetch: Prefetch = field(default_factory=Prefetch)
+    """Whether the model is fetched in advance."""
     deleted_pods: tuple[PodFacts, ...] = ()
     """Deleted pods whose failures are in `oom`."""
 
@@ -86,6 +92,8 @@ class Desired:
         if self._is_kept_awake:
             kept = counted(self.running.spec.replicas, "replica")
             reasons.append(f"{kept} kept until the activators are behind the Service")
+        if self.prefetch.holds:
+            reasons.append(f"the pods wait for their model: {self.prefetch.phase}")
         if self.hold.needed:
             reasons.append(f"the activators are needed: {self.hold.phase}")
         if self.oom is not None and self.oom.stopped:
@@ -94,6 +102,11 @@ class Desired:
             settings = {step.setting: step for step in self.oom.steps if step.outcome != "Reverted"}
             reasons += [f"{one.setting} {one.after}: {one.reason}" for one in settings.values()]
         return tuple(reasons)
+
+    @property
+    def keeps_template(self) -> bool:
+        """Whether the Deployment stays as it is, except for its replicas."""
+        return self.hold.keeps_template or self.prefetch.holds
 
     @property
     def _is_kept_awake(self) -> bool:
@@ -125,7 +138,10 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
     # The requests to an endpoint that cannot start are not held.
     port = None if stopped else inputs.activator_port
     running = effective_resource(_kept_awake(scaled, inputs), oom)
-    hold = Hold() if stopped else _decide_hold(running, inputs)
+    prefetch = Prefetch()
+    if inputs.prefetch is not None:
+        prefetch = decide_prefetch(running, inputs.prefetch)
+    hold = Hold() if stopped else _decide_hold(running, inputs, prefetch)
     return Desired(
         written,
         running=running,
@@ -137,16 +153,18 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
             else activator_route(scaled, port, inputs.activators, held=hold.serves)
         ),
         hold=hold,
+        prefetch=prefetch,
         deleted_pods=inputs.deleted_pods,
     )
 
 
-def _decide_hold(running: Resource, inputs: DecisionInputs) -> Hold:
+def _decide_hold(running: Resource, inputs: DecisionInputs, prefetch: Prefetch) -> Hold:
     if inputs.hold is None:
         return Hold()
     observed = replace(
         inputs.hold,
         deployment=inputs.deployment,
+        prefetch=prefetch,
         pods=inputs.pods,
         activators=inputs.activators,
         port=inputs.activator_port,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.kube import names
+from mistral_operator.prefetch import Prefetch
 from mistral_operator.render import RenderContext
 from mistral_operator.render.deployment import deployment
 from mistral_operator.render.metadata import with_applied_digest
@@ -41,6 +42,8 @@ class HoldInputs:
     was_ready: bool = False
     """A replica was ready at the last pass, or the activators were needed already."""
     deployment: DeploymentFacts | None = None
+    prefetch: Prefetch = field(default_factory=Prefetch)
+    """Whether the edit waits for its model first."""
     pods: tuple[PodFacts, ...] = ()
     activators: Activators = field(default_factory=Activators)
     port: int | None = None
@@ -135,7 +138,9 @@ def _replaces_last(running: Resource, inputs: HoldInputs) -> bool:
     facts, rollout = inputs.deployment, running.spec.rollout
     if facts is None or running.spec.replicas != 1 or rollout.max_surge or rollout.paused:
         return False
-    rendered = with_applied_digest(deployment(running, inputs.context))
+    if inputs.prefetch.holds:
+        return False  # not yet
+    rendered = with_applied_digest(deployment(running, inputs.context, inputs.prefetch.recorded))
     if rendered["metadata"]["annotations"][names.ANNOTATION_APPLIED] == facts.applied:
         return False
     # Of a surge that found no GPUs, or while the Deployment is paused.

@@ -23,7 +23,7 @@ _EXIT_MARGIN_SECONDS = 30
 
 def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
     """Return the pod template."""
-    spec = _pod_spec(resource, context)
+    spec = pod_spec(resource, context)
     return {
         "metadata": {
             "labels": {**resource.spec.pod.labels, **names.labels(resource.name)},
@@ -38,10 +38,11 @@ def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
 
 def configuration_digest(resource: Resource, context: RenderContext) -> str:
     """Return the digest of the pod template, as in the annotation of the pods."""
-    return digest(_pod_spec(resource, context))
+    return digest(pod_spec(resource, context))
 
 
-def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
+def pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
+    """Return the pod of a replica."""
     spec = resource.spec
     image = spec.image or context.server_image
     fetch = fetch_settings(spec)

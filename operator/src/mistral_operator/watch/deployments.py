@@ -27,6 +27,8 @@ class DeploymentFacts:
     """Digest of what the operator applied last, from the annotation."""
     template: str = ""
     """Digest of the pod template, as far as the operator writes it."""
+    prefetched: str = ""
+    """Which model of its pods is on which claim, where it was fetched in advance."""
 
     @property
     def keeps_old_pods(self) -> bool:
@@ -54,6 +56,7 @@ def deployment_facts(body: Body) -> DeploymentFacts:
     """Return the facts of a Deployment."""
     status = body.get("status", {})
     conditions: Iterable[Body] = status.get("conditions", ())
+    annotations = body["metadata"].get("annotations", {})
     failure = next((one for one in conditions if one["type"] == "ReplicaFailure"), {})
     return DeploymentFacts(
         generation=body["metadata"].get("generation", 0),
@@ -64,8 +67,9 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         ready=status.get("readyReplicas", 0),
         replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
         paused=bool(body.get("spec", {}).get("paused")),
-        applied=body["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED, ""),
+        applied=annotations.get(names.ANNOTATION_APPLIED, ""),
         template=template_digest(body["spec"]["template"]) if _has_template(body) else "",
+        prefetched=annotations.get(names.ANNOTATION_PREFETCHED, ""),
     )
 
 

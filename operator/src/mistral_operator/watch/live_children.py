@@ -10,6 +10,7 @@ import msgspec
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Body
 from mistral_operator.watch.deployments import DeploymentFacts, deployment_facts
+from mistral_operator.watch.jobs import JobFacts, job_facts
 
 _FASTEST = 1
 """Compression level that takes 30 microseconds for a Deployment."""
@@ -38,6 +39,7 @@ class LiveChild:
     content: bytes = field(repr=False, compare=False)
     """The content as compressed JSON, which takes a twentieth of the memory of the object."""
     deployment: DeploymentFacts | None = None
+    job: JobFacts | None = None
     phase: str = ""
     """Of a PersistentVolumeClaim, which can lose its volume."""
 
@@ -81,5 +83,6 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
         fingerprint=blake2b(encoded, digest_size=12).hexdigest(),
         content=zlib.compress(encoded, _FASTEST),
         deployment=deployment_facts(body) if kind == kinds.DEPLOYMENT else None,
+        job=job_facts(body) if kind == kinds.JOB else None,
         phase=body.get("status", {}).get("phase", "") if kind == kinds.CLAIM else "",
     )
