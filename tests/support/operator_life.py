@@ -71,6 +71,8 @@ class Life:
     """Requests that wait in an activator."""
     deaf: bool = False
     """The activators do not read the port map any more."""
+    stale: tuple[str, ...] = ()
+    """Activators that do not."""
     is_lost: Callable[[WatchEvent], bool] = lambda _: False
     """Events that the watch loses."""
     watch_seconds: float = WATCH_SECONDS
@@ -197,7 +199,12 @@ class OneOperator:
             wall=life.now,
         )
         self.fleet = FleetCollector()
-        self._ports = ActivatorPorts(self._store, requeue=self._queue.add)
+        self._ports = ActivatorPorts(
+            self._store,
+            requeue=self._queue.add,
+            requeue_after=self._queue.add_after,
+            clock=loop.time,
+        )
         self._port_map = PortMapWriter(life.cluster, "mistral-system", self._ports)
         self.reconciler = life.reconciler(
             Dependencies(
@@ -300,12 +307,15 @@ class OneOperator:
             return
         seen = sum(map(is_ready, life.pods()))
         published = self._ports.published
-        version = before.port_map if life.deaf else published.newest
-        current = Activators(life.activators, {KEY: life.held}, {KEY: seen}, version)
+        versions = {
+            one: before.versions.get(one, 0) if life.deaf or one in life.stale else published.newest
+            for one in life.activators
+        }
+        current = Activators(life.activators, {KEY: life.held}, {KEY: seen}, versions)
         self._activators.current = current
         moved = current.addresses != before.addresses
         changed = changed_keys(before, current)
-        changed |= published.between(before.port_map, current.port_map)
+        changed |= published.newly_known(before, current)
         for key in {KEY} if moved else changed:
             self._scaler.decide_now(key)
             self._queue.add(key)

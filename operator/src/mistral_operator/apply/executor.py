@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
@@ -24,6 +25,8 @@ from mistral_operator.watch.store import Store
 
 log = logging.getLogger(__name__)
 
+_WEBHOOK_FAILED = 500
+"""Status of a write whose admission webhook does not respond. It may be that of one kind."""
 _MOST_REPAIRS = 10
 """Differences repaired in one run; the next reconciliation repairs more, so that each run ends."""
 
@@ -43,14 +46,24 @@ class Executor:
             NamespaceTerminating: the namespace is being deleted.
         """
         problems = [_obstacle_problem(obstacle) for obstacle in plan.obstacles]
-        for step in plan.applies:
-            problem = await self._apply(resource, step)
+        failures: list[Unavailable] = []
+        steps = [
+            *(partial(self._apply, resource, one) for one in plan.applies),
+            *(partial(self._delete, resource, one) for one in plan.deletes),
+        ]
+        for step in steps:
+            try:
+                problem = await step()
+            except Unavailable as error:
+                if error.status != _WEBHOOK_FAILED:
+                    raise
+                # Others of its kinds may be accepted, and must not wait for it.
+                failures.append(error)
+                continue
             if problem is not None:
                 problems.append(problem)
-        for deletion in plan.deletes:
-            problem = await self._delete(resource, deletion)
-            if problem is not None:
-                problems.append(problem)
+        if failures:
+            raise failures[0]
         return problems
 
     async def _delete(self, resource: Resource, step: Delete) -> Problem | None:

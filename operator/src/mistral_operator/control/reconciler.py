@@ -50,6 +50,7 @@ from mistral_operator.render.allowed import check_allowed
 from mistral_operator.render.pod_defaults import with_defaults
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status import StatusInput, report, report_invalid
+from mistral_operator.status.hold import observed_hold
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import ReconcileOutcome
 
@@ -138,6 +139,8 @@ class Reconciler:
         """Return what the resource is to become, by everything that is known now."""
         store, activators = self._dependencies.store, self._dependencies.activators.current
         port = self._holds.port(key, resource)
+        if port is not None:
+            activators = self._ports.published.listeners(key, port, activators)
         inputs = DecisionInputs(
             self._dependencies.now(),
             self._dependencies.context,
@@ -204,7 +207,7 @@ class Reconciler:
             requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
             pod_events=events,
-            hold=desired.hold,
+            hold=observed_hold(desired.hold, serves=self._ports.serve(key)),
             prefetch=desired.prefetch,
             prefetch_rejection=await rejected_pod(self._dependencies, key, observed),
         )

@@ -50,6 +50,9 @@ CALLERS = f"{GROUP}/callers"
 NetworkPolicies for that are written."""
 LIMITED = "limited"
 
+ANNOTATION_RESTING = f"{GROUP}/resting-ports"
+"""Ports that no endpoint gets yet, on the port map, for a new operator."""
+
 LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Label with the name of a namespace, on every namespace."""
 

@@ -59,7 +59,7 @@ def _cause(status_input: StatusInput) -> Verdict:
 
 def _rejected(name: str, message: str) -> Verdict:
     # The only container of the Job is the init container of a replica.
-    sentence = limits.advice(message.replace("spec.containers", "spec.initContainers"))
+    sentence = limits.advice(message.replace(".containers[", ".initContainers["))
     start = f"{sentence}. The" if sentence else "the"
     return stuck(
         Reason.POD_REJECTED, f"{start} API server rejects the pod of Job {name}: {message}"
