@@ -40,6 +40,7 @@ STEPS: dict[str, str] = {
     Reason.SCALED_TO_ZERO: "to start it, raise spec.replicas",
     Reason.CREATING: "wait; if it takes minutes, see what holds up the pods",
     Reason.FETCHING: "wait; spec.cache keeps the model for the next pod",
+    Reason.PREFETCHING: "wait; pods that serve go on until the model is fetched",
     Reason.FETCH_FAILED: (
         "correct what the message names: token, license, repository, revision or network"
     ),
