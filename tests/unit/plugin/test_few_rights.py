@@ -148,6 +148,7 @@ TABLE: dict[str, dict[str, Report]] = {
                 ("poddisruptionbudgets", "policy"),
                 ("networkpolicies", "networking.k8s.io"),
                 ("endpointslices", "discovery.k8s.io"),
+                ("jobs", "batch"),
                 ("podmonitors", "monitoring.coreos.com"),
                 ("scaledobjects", "keda.sh"),
             )
