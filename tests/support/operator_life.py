@@ -15,6 +15,7 @@ from typing import Any
 
 from builders import CONTEXT, NAME, NAMESPACE, Object, merged, node_body, signal
 from fake_api_server import FakeApiServer, is_selected
+from fake_daemon_sets import FakeDaemonSets
 from fake_objects import EPOCH, FakeObjects, WatchEvent
 from fake_workloads import FakeWorkloads, is_ready
 from in_process_client import connected
@@ -63,6 +64,7 @@ class Life:
     cluster: Cluster
     objects: FakeObjects
     workloads: FakeWorkloads
+    daemon_sets: FakeDaemonSets
     load: Mapping[str, int] = field(default_factory=dict)
     """What the ready pods report together."""
     activators: tuple[str, ...] = ()
@@ -118,7 +120,7 @@ class Life:
             if self.operator is None:
                 await self.start()
                 since = loop.time()
-            await asyncio.sleep(0.1 if self.operator is None else quiet / 40)
+            await asyncio.sleep(0.1 if self.operator is None else min(quiet / 40, 1.5))
             if self.operator is not None:
                 self.operator.check()
             now = self.objects.version + len(self.api.writes)
@@ -166,9 +168,12 @@ class Life:
         )
 
     def pods(self) -> list[Object]:
-        """Return the pods that stay."""
+        """Return the replicas that stay."""
         return [
-            pod for pod in self.objects.all(kinds.POD) if "deletionTimestamp" not in pod["metadata"]
+            pod
+            for pod in self.objects.all(kinds.POD)
+            if "deletionTimestamp" not in pod["metadata"]
+            and names.owner_of(pod["metadata"]["labels"]) is not None
         ]
 
     def deployment(self) -> Object:
@@ -330,6 +335,7 @@ async def lives() -> AsyncIterator[Callable[[], Life]]:
         if made:
             made[-1].kill()
             made[-1].workloads.stop()
+            made[-1].daemon_sets.stop()
 
     async with connected(api) as cluster:
 
@@ -337,7 +343,9 @@ async def lives() -> AsyncIterator[Callable[[], Life]]:
             end()
             api.objects, api.writes = FakeObjects(), []
             api.before_write = api.after_write = None
-            life = Life(api, cluster, api.objects, FakeWorkloads(api.objects))
+            objects = api.objects
+            workloads, daemon_sets = FakeWorkloads(objects), FakeDaemonSets(objects)
+            life = Life(api, cluster, objects, workloads, daemon_sets)
             api.objects.clock = lambda: life.now()[:19] + "Z"
             life.objects.create(kinds.NODE, node_body())
             made.append(life)

@@ -84,6 +84,8 @@ DEFAULTS: dict[str, Any] = {
     "rollout.maxWaitSeconds": 600,
     "rollout.maxRequests": 500,
     "rollout.maxSurge": 0,
+    "rollout.prepull": "Never",
+    "rollout.prepullSeconds": 1200,
     "rollout.paused": False,
     "suspend": False,
     "device": "cuda",

@@ -96,6 +96,8 @@ class Executor:
 
     async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
         """Create the object, or apply over ours; an object of the name that is not ours stays."""
+        if step.only_replicas:
+            return await self._scale(resource, step)
         if step.exists:
             return await self._take_back(resource, step)
         try:
@@ -106,6 +108,19 @@ class Executor:
             if uid is None:
                 raise
         return await self._take_back(resource, replace(step, uid=uid))
+
+    async def _scale(self, resource: Resource, step: Apply) -> Object:
+        """Set the replicas of a Deployment of ours, and leave the rest of it as it is."""
+        operations: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": step.uid},
+            {"op": "replace", "path": "/spec/replicas", "value": step.desired["spec"]["replicas"]},
+        ]
+        try:
+            return await self._cluster.patch(step.kind, resource.namespace, step.name, operations)
+        except ClusterError as error:
+            if error.status in {404, 422}:
+                await self._still_there(resource, step)
+            raise
 
     async def _take_back(self, resource: Resource, step: Apply) -> Object:
         """Apply over an object of ours, whatever edits it has."""

@@ -59,6 +59,8 @@ class HoldInputs:
     """The port map has the port."""
     listening: bool = False
     """An activator listens on it."""
+    edit_waits: bool = False
+    """An edit waits for something else first, such as its images."""
     serve: bool = False
     """The live slice has the activators behind the Service."""
     phase: HoldPhase = HoldPhase.NONE
@@ -150,6 +152,8 @@ def _replaces_last(running: Resource, inputs: HoldInputs) -> bool:
     """Return whether applying the Deployment would replace the only replica."""
     facts, rollout = inputs.deployment, running.spec.rollout
     if facts is None or running.spec.replicas != 1 or rollout.max_surge or rollout.paused:
+        return False
+    if inputs.edit_waits:
         return False
     rendered = with_applied_digest(deployment(running, inputs.context))
     if rendered["metadata"]["annotations"][names.ANNOTATION_APPLIED] == facts.applied:

@@ -28,6 +28,8 @@ from mistral_operator.control.claims import (
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.control.holds import Holds
+from mistral_operator.control.prepull import PrepullInputs
+from mistral_operator.control.prepulls import observe_prepull
 from mistral_operator.control.references import missing_references
 from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.status_writer import StatusWriter
@@ -119,7 +121,8 @@ class Reconciler:
         except InvalidResource as error:
             return await self._reject(key, body, error)
         previous = _status_of(body, resource.spec)
-        desired = self._decide(key, resource, previous)
+        prepull = await observe_prepull(self._dependencies, resource)
+        desired = self._decide(key, resource, previous, prepull)
         recorded = await self._record(key, desired, previous)
         self._holds.settle(key, desired)
         if self._ports.has(key):
@@ -130,7 +133,9 @@ class Reconciler:
             return ReconcileOutcome.SOON
         return await self._report(key, desired, recorded, progress)
 
-    def _decide(self, key: Key, resource: Resource, previous: Status) -> Desired:
+    def _decide(
+        self, key: Key, resource: Resource, previous: Status, prepull: PrepullInputs | None
+    ) -> Desired:
         """Return what the resource is to become, by everything that is known now."""
         store, activators = self._dependencies.store, self._dependencies.activators.current
         port = self._holds.port(key, resource)
@@ -147,6 +152,7 @@ class Reconciler:
             activator_port=port,
             activators_serve=self._ports.serve(key),
             hold=self._holds.inputs(key, port, previous),
+            prepull=prepull,
         )
         return decide_desired(resource, previous, inputs)
 
@@ -202,10 +208,12 @@ class Reconciler:
             server_image=self._dependencies.context.server_image,
             pod_events=events,
             hold=observed_hold(desired.hold, serves=self._ports.serve(key)),
+            prepull=desired.prepull,
         )
         status = await self._statuses.report(status_input, report)
-        if again is not None:
-            self._dependencies.requeue_after(key, again)
+        for seconds in (again, desired.prepull.again):
+            if seconds is not None:
+                self._dependencies.requeue_after(key, seconds)
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
             return ReconcileOutcome.RETRY

@@ -27,7 +27,7 @@ from mistral_server.contract import (
 )
 from mistral_server.contract.base import ContractModel
 
-_SECURITY_CONTEXT = {
+SECURITY_CONTEXT = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
@@ -78,7 +78,7 @@ def server_container(resource: Resource, image: str) -> dict[str, Any]:
         "readinessProbe": _probe("/readyz", 2, 4),
         "livenessProbe": _probe("/livez", 10, 30),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _SECURITY_CONTEXT,
+        "securityContext": SECURITY_CONTEXT,
         "volumeMounts": server_mounts(spec),
     }
 
@@ -105,7 +105,7 @@ def fetch_container(spec: Spec, image: str, fetch: FetchSettings) -> dict[str, A
         "env": env,
         "resources": _fetch_resources(spec),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _SECURITY_CONTEXT,
+        "securityContext": SECURITY_CONTEXT,
         "volumeMounts": fetch_mounts(spec),
     }
 
