@@ -140,7 +140,10 @@ TABLE: dict[str, dict[str, Report]] = {
         "events": _some(NO_LIST("events")),
         **{
             plural: _some(f"cannot list {plural}")
-            for plural in ("services", "serviceaccounts", "persistentvolumeclaims", "deployments")
+            for plural in (
+                *("services", "serviceaccounts", "persistentvolumeclaims"),
+                *("deployments", "daemonsets"),
+            )
         },
         **{
             plural: _some(f"cannot list {plural}.{group}")
