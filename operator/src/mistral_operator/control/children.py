@@ -12,6 +12,8 @@ from mistral_operator.control.claims import cache_claim_facts
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.resource_gone import confirm
+from mistral_operator.control.routers import Children as LiveChildren
+from mistral_operator.control.routers import router_use, without_serving_router
 from mistral_operator.control.undone_edits import UndoneEdits
 from mistral_operator.kube.kinds import (
     DEPLOYMENT,
@@ -127,8 +129,11 @@ class Children:
         if memory.settled == fingerprint:
             return Plan()
         claim = cache_claim_facts(self._store, desired.running)
-        rendered = children(desired.running, self._context, desired.activation, claim)
-        live = self._store.children_of(key)
+        live: LiveChildren = self._store.children_of(key)
+        use = router_use(desired.running, live)
+        rendered = children(desired.running, self._context, desired.activation, claim, use)
+        if not desired.running.spec.routing.enabled:
+            live = without_serving_router(desired.running, live)
         if desired.hold.keeps_template:
             rendered = tuple(one for one in rendered if one["kind"] != DEPLOYMENT.kind)
             live = {one: child for one, child in live.items() if one[0] != DEPLOYMENT}
@@ -148,4 +153,5 @@ class Children:
         running, oom = desired.running, desired.oom or Oom()
         decided = running.spec.replicas, oom.overrides, oom.stopped, desired.activation
         held_back = desired.hold.keeps_template
-        return running.uid, running.generation, *decided, held_back, live
+        use = router_use(running, self._store.children_of(key))
+        return running.uid, running.generation, *decided, held_back, use, live

@@ -30,6 +30,7 @@ from mistral_operator.control.desired import DecisionInputs, Desired, decide_des
 from mistral_operator.control.holds import Holds
 from mistral_operator.control.references import missing_references
 from mistral_operator.control.resource_gone import ResourceGone
+from mistral_operator.control.routers import router_facts
 from mistral_operator.control.status_writer import StatusWriter
 from mistral_operator.control.waiting_pods import waiting_pods
 from mistral_operator.kube.errors import (
@@ -182,6 +183,8 @@ class Reconciler:
     ) -> ReconcileOutcome:
         """Observe the result, write the status, and return when to look again."""
         observed = await self._with_claim(desired.running, self._observe(key))
+        router = router_facts(desired.running, self._dependencies.store.children_of(key))
+        observed = replace(observed, router=router)
         cluster = self._dependencies.cluster
         events, again = await waiting_pods(cluster, observed.pods, self._dependencies.now())
         missing = await missing_references(cluster, desired.running, observed)

@@ -33,6 +33,7 @@ _REPORTED = (
     ConditionType.SCALING_LIMITED,
     ConditionType.HOLDING,
     ConditionType.CACHE_BOUND,
+    ConditionType.ROUTER_READY,
 )
 """Conditions whose changes are worth an Event; the others follow from these."""
 
