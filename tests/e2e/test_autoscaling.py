@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from cluster_namespace import READY_SECONDS, Namespace, Object, resource
 from e2e_endpoint import pod_of
 from mistral_dev import tools
+from mistral_dev.tiny_endpoint import tiny_spec
 from mistral_operator.kube import names
 from mistral_operator.plugin.commands import msd
 
@@ -23,24 +24,10 @@ AT_ONCE = 6
 """Requests at the same time: a load for three replicas, of which two are allowed."""
 LOOP_SECONDS = 40
 """Longer than the window after which as many productive requests would have added a replica."""
-SPEC: Object = {
-    "device": "cpu",
-    "replicas": 0,
-    "model": {
-        "id": "tiny",
-        "dtype": "float32",
-        "source": {"persistentVolumeClaim": {"claimName": "tiny-model"}},
-    },
-    "images": {"perPrompt": 1},
-    "engine": {
-        "tensorParallelSize": 1,
-        "contextLength": 2048,
-        "maxSequences": 8,
-        "maxBatchedTokens": 2048,
-        "kvCache": {"memory": "64Mi"},
-    },
-    "loops": {"minTokens": 64},
-    "autoscaling": {
+SPEC: Object = tiny_spec(
+    replicas=0,
+    loops={"minTokens": 64},
+    autoscaling={
         "minReplicas": 0,
         "maxReplicas": 2,
         "targetInFlight": TARGET,
@@ -52,11 +39,7 @@ SPEC: Object = {
         },
         "activation": {"maxWaitSeconds": 600},
     },
-    "sharedMemory": "512Mi",
-    "startupSeconds": 600,
-    "drainSeconds": 30,
-    "pod": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}},
-}
+)
 LOOP: Object = {
     "temperature": 0,
     "allowed_token_ids": [1100],

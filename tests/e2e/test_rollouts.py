@@ -17,6 +17,7 @@ from cluster_namespace import Namespace, Object, resource
 from disrupted_endpoints import Endpoint, Managed, bare_copy, delete, kill_container
 from fault_selection import is_exhaustive
 from mistral_dev.installation import OPERATOR_NAMESPACE, RELEASE
+from mistral_dev.tiny_endpoint import tiny_spec
 from mistral_operator.kube import names
 from steady_outcomes import described, failures, row
 from steady_traffic import Traffic
@@ -25,26 +26,6 @@ from watched_objects import Seen, watched
 Table = Callable[[str], None]
 Disruption = Callable[[Endpoint], None]
 
-SPEC: Object = {
-    "device": "cpu",
-    "model": {
-        "id": "tiny",
-        "dtype": "float32",
-        "source": {"persistentVolumeClaim": {"claimName": "tiny-model"}},
-    },
-    "images": {"perPrompt": 1},
-    "engine": {
-        "tensorParallelSize": 1,
-        "contextLength": 2048,
-        "maxSequences": 8,
-        "maxBatchedTokens": 2048,
-        "kvCache": {"memory": "64Mi"},
-    },
-    "sharedMemory": "512Mi",
-    "startupSeconds": 600,
-    "drainSeconds": 30,
-    "pod": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}},
-}
 QUIET_SECONDS = 8
 """For what comes after a rollout: connections that clients keep, and the port of the activator."""
 
@@ -75,7 +56,7 @@ def kill_engine(endpoint: Endpoint) -> None:
 @pytest.fixture(scope="module")
 def steady(strict: Namespace) -> Iterator[Managed]:
     """Return an endpoint of one replica."""
-    strict.apply(resource("steady", SPEC))
+    strict.apply(resource("steady", tiny_spec()))
     strict.wait_until_ready("steady")
     yield Managed(strict, "steady")
     strict.kubectl("delete", "msd", "steady")

@@ -111,7 +111,7 @@ def _wait_until_ready(cluster: Cluster, progress: Progress) -> None:
     started = time.monotonic()
     while time.monotonic() < deadline:
         ready = _condition(cluster)
-        report = f"{ready.get('reason', 'Pending')}: {ready.get('message', '')}"
+        report = f"{ready.get('reason', 'Pending')}: {ready.get('message', 'no status yet')}"
         if report != reported:
             progress.line(f"  {time.monotonic() - started:5.1f} s  {report}")
             reported = report

@@ -6,29 +6,8 @@ from typing import Any
 
 import yaml
 
-from mistral_dev.installation import CLAIM, EXAMPLE
-
-_SMALL: dict[str, Any] = {
-    "device": "cpu",
-    "model": {
-        "id": "tiny",
-        "dtype": "float32",
-        "source": {"persistentVolumeClaim": {"claimName": CLAIM}},
-    },
-    "images": {"perPrompt": 1},
-    "engine": {
-        "tensorParallelSize": 1,
-        "contextLength": 2048,
-        "maxSequences": 8,
-        "maxBatchedTokens": 2048,
-        "kvCache": {"memory": "64Mi"},
-    },
-    "sharedMemory": "512Mi",
-    "startupSeconds": 600,
-    "drainSeconds": 20,
-    "pod": {"resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}},
-}
-"""One process on a CPU."""
+from mistral_dev.installation import EXAMPLE
+from mistral_dev.tiny_endpoint import tiny_spec
 
 
 def serving() -> dict[str, Any]:
@@ -43,13 +22,13 @@ def on_demand() -> dict[str, Any]:
     """Return an endpoint that scales from zero to two replicas and back."""
     behavior = {"scaleDown": {"stabilizationWindowSeconds": 60}}
     autoscaling = {"minReplicas": 0, "maxReplicas": 2, "targetInFlight": 2, "behavior": behavior}
-    return _resource("on-demand", {**_SMALL, "replicas": 0, "autoscaling": autoscaling})
+    return _resource("on-demand", tiny_spec(replicas=0, autoscaling=autoscaling))
 
 
 def limited() -> dict[str, Any]:
     """Return an endpoint whose container may use less memory than the engine needs."""
     resources = {"requests": {"cpu": "100m"}, "limits": {"memory": "300Mi"}}
-    return _resource("limited", {**_SMALL, "pod": {"resources": resources}})
+    return _resource("limited", tiny_spec(pod={"resources": resources}))
 
 
 def _resource(name: str, spec: dict[str, Any]) -> dict[str, Any]:

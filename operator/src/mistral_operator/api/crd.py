@@ -41,7 +41,7 @@ _PRINTER_COLUMNS = [
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     {"name": "Model", "type": "string", "priority": 1, "jsonPath": ".spec.model.id"},
     {
-        "name": "GPUs",
+        "name": "TP",
         "type": "integer",
         "priority": 1,
         "jsonPath": ".spec.engine.tensorParallelSize",
