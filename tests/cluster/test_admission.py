@@ -16,6 +16,7 @@ from mistral_dev.errors import CommandFailedError
 from mistral_dev.resource_definitions import stand_in, until_established
 from mistral_operator.api import parse_resource
 from mistral_operator.api.network import Network
+from mistral_operator.kube import names
 from mistral_operator.render import NetworkDefaults, RenderContext, children
 from mistral_operator.render.activator_network import EVERYONE, activator_policy, callers_of
 from mistral_operator.scale_to_zero import ActivatorRoute
@@ -266,7 +267,8 @@ def rendered(spec: Object, name: str = "small") -> list[Object]:
     context = RenderContext(CONTEXT.server_image, pod_monitors=True, scaled_objects=True)
     owner = parse_resource(body)
     scales = owner.spec.autoscaling is not None
-    return list(children(owner, context, ActivatorRoute(20_000, ("10.0.0.9",)) if scales else None))
+    route = ActivatorRoute(20_000, ("10.0.0.9",)) if scales else None
+    return list(children(owner, context, route, pulling=("gpu-0", "gpu-1")))
 
 
 SPECS: Object = {
@@ -306,7 +308,8 @@ def child_of(kind: str, *path: Any) -> tuple[Object, Any]:
     """Return a child, and the part of it at a path."""
     scaled = {"driver": "KEDA", "minReplicas": 0, "maxReplicas": 2}
     spec = {"cache": {"whenDeleted": "Retain"}, "autoscaling": scaled}
-    (body,) = [one for one in rendered(spec) if one["kind"] == kind]
+    # Of two NetworkPolicies, that of the replicas.
+    body = next(one for one in rendered(spec) if one["kind"] == kind)
     body = deepcopy(body)
     part: Any = body
     for step in path:
@@ -400,6 +403,41 @@ CHANGES: dict[str, tuple[str, tuple[Any, ...], Object]] = {
         ("spec", "ingress", 0),
         {"ports": [{"port": 8000, "endPort": 65535, "protocol": "TCP"}]},
     ),
+    "pods on nodes with another command": ("DaemonSet", CONTAINER, {"command": ["sh"]}),
+    "pods on nodes with arguments": ("DaemonSet", CONTAINER, {"args": ["1"]}),
+    "pods on nodes with variables": (
+        "DaemonSet",
+        CONTAINER,
+        {"env": [{"name": "A", "value": "b"}]},
+    ),
+    "pods on nodes with another container": ("DaemonSet", CONTAINER, {"name": "server"}),
+    "pods on nodes with privileges": (
+        "DaemonSet",
+        (*CONTAINER, "securityContext"),
+        {"privileged": True, "allowPrivilegeEscalation": True},
+    ),
+    "pods on nodes in the host's network": ("DaemonSet", POD, {"hostNetwork": True}),
+    "pods on nodes with another account": (
+        "DaemonSet",
+        POD,
+        {"serviceAccountName": "cluster-admin"},
+    ),
+    "pods on nodes with the host's files": (
+        "DaemonSet",
+        POD,
+        {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]},
+    ),
+    "pods on nodes with a Secret": (
+        "DaemonSet",
+        POD,
+        {"volumes": [{"name": "victim", "secret": {"secretName": "victim"}}]},
+    ),
+    "pods on nodes that get requests": (
+        "DaemonSet",
+        ("spec", "template", "metadata", "labels"),
+        {names.LABEL_DEPLOYMENT: "small"},
+    ),
+    "a DaemonSet of another name": ("DaemonSet", ("metadata",), {"name": "victim"}),
     "a budget for all pods": ("PodDisruptionBudget", ("spec",), {"selector": {}}),
     "a budget that blocks drains": ("PodDisruptionBudget", ("spec",), {"maxUnavailable": 0}),
     "a budget of all": (

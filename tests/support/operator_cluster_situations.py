@@ -19,7 +19,9 @@ from builders import (
 from mistral_operator.api import Oom, Reason
 from mistral_operator.api.status import Problem
 from mistral_operator.status import StatusInput
+from mistral_operator.status.prepull import Prepull
 from mistral_operator.status.verdict import Outlook
+from mistral_operator.watch.daemon_sets import PullFacts
 from mistral_operator.watch.facts import ClaimFacts, Observed
 from status_inputs import remembering, status_input
 
@@ -27,6 +29,18 @@ Case = tuple[StatusInput, Reason, Outlook, list[str]]
 """A status input, the reason that is given for it, what will happen, and parts of the message."""
 
 READY = deployment_body(1, ready=1)
+
+
+PULLING = Prepull(
+    ("gpu-0", "gpu-1"),
+    keeps_template=True,
+    images=("registry.example.com/server:2",),
+    pulled=1,
+    total=2,
+)
+UNPULLABLE = replace(
+    PULLING, pulled=0, missing=(PullFacts("gpu-0", failure="ErrImagePull: manifest unknown"),)
+)
 
 
 def mounting(claim: str) -> Object:
@@ -141,6 +155,21 @@ CLUSTER_SITUATIONS: dict[str, Case] = {
         Reason.READY,
         Outlook.GOOD,
         ["1 replica answers as mistralai/Mistral-Small-3.2-24B-Instruct-2506"],
+    ),
+    "an edit waits for its images": (
+        replace(status_input(ready_pod(), deployment=READY), prepull=PULLING),
+        Reason.PREPULLING,
+        Outlook.WAITING,
+        ["an edit waits", "1 of 2 nodes have pulled registry.example.com/server:2"],
+    ),
+    "no node can pull the images of an edit": (
+        replace(
+            status_input(ready_pod(), spec={"image": PULLING.images[0]}, deployment=READY),
+            prepull=UNPULLABLE,
+        ),
+        Reason.IMAGE_UNAVAILABLE,
+        Outlook.STUCK,
+        ["no node can pull", "correct spec.image, or", "node gpu-0 cannot pull: ErrImagePull"],
     ),
     "several replicas run under a name": (
         status_input(

@@ -15,6 +15,7 @@ from typing import Any
 
 from builders import CONTEXT, NAME, NAMESPACE, Object, merged, node_body, signal
 from fake_api_server import FakeApiServer, is_selected
+from fake_daemon_sets import FakeDaemonSets
 from fake_objects import EPOCH, FakeObjects, WatchEvent
 from fake_workloads import FakeWorkloads, is_ready
 from in_process_client import connected
@@ -63,6 +64,7 @@ class Life:
     cluster: Cluster
     objects: FakeObjects
     workloads: FakeWorkloads
+    daemon_sets: FakeDaemonSets
     load: Mapping[str, int] = field(default_factory=dict)
     """What the ready pods report together."""
     activators: tuple[str, ...] = ()
@@ -71,6 +73,8 @@ class Life:
     """Requests that wait in an activator."""
     deaf: bool = False
     """The activators do not read the port map any more."""
+    stale: tuple[str, ...] = ()
+    """Activators that do not."""
     is_lost: Callable[[WatchEvent], bool] = lambda _: False
     """Events that the watch loses."""
     watch_seconds: float = WATCH_SECONDS
@@ -116,7 +120,7 @@ class Life:
             if self.operator is None:
                 await self.start()
                 since = loop.time()
-            await asyncio.sleep(0.1 if self.operator is None else quiet / 40)
+            await asyncio.sleep(0.1 if self.operator is None else min(quiet / 40, 1.5))
             if self.operator is not None:
                 self.operator.check()
             now = self.objects.version + len(self.api.writes)
@@ -164,9 +168,12 @@ class Life:
         )
 
     def pods(self) -> list[Object]:
-        """Return the pods that stay."""
+        """Return the replicas that stay."""
         return [
-            pod for pod in self.objects.all(kinds.POD) if "deletionTimestamp" not in pod["metadata"]
+            pod
+            for pod in self.objects.all(kinds.POD)
+            if "deletionTimestamp" not in pod["metadata"]
+            and names.owner_of(pod["metadata"]["labels"]) is not None
         ]
 
     def deployment(self) -> Object:
@@ -197,7 +204,12 @@ class OneOperator:
             wall=life.now,
         )
         self.fleet = FleetCollector()
-        self._ports = ActivatorPorts(self._store, requeue=self._queue.add)
+        self._ports = ActivatorPorts(
+            self._store,
+            requeue=self._queue.add,
+            requeue_after=self._queue.add_after,
+            clock=loop.time,
+        )
         self._port_map = PortMapWriter(life.cluster, "mistral-system", self._ports)
         self.reconciler = life.reconciler(
             Dependencies(
@@ -300,12 +312,15 @@ class OneOperator:
             return
         seen = sum(map(is_ready, life.pods()))
         published = self._ports.published
-        version = before.port_map if life.deaf else published.newest
-        current = Activators(life.activators, {KEY: life.held}, {KEY: seen}, version)
+        versions = {
+            one: before.versions.get(one, 0) if life.deaf or one in life.stale else published.newest
+            for one in life.activators
+        }
+        current = Activators(life.activators, {KEY: life.held}, {KEY: seen}, versions)
         self._activators.current = current
         moved = current.addresses != before.addresses
         changed = changed_keys(before, current)
-        changed |= published.between(before.port_map, current.port_map)
+        changed |= published.newly_known(before, current)
         for key in {KEY} if moved else changed:
             self._scaler.decide_now(key)
             self._queue.add(key)
@@ -320,6 +335,7 @@ async def lives() -> AsyncIterator[Callable[[], Life]]:
         if made:
             made[-1].kill()
             made[-1].workloads.stop()
+            made[-1].daemon_sets.stop()
 
     async with connected(api) as cluster:
 
@@ -327,7 +343,9 @@ async def lives() -> AsyncIterator[Callable[[], Life]]:
             end()
             api.objects, api.writes = FakeObjects(), []
             api.before_write = api.after_write = None
-            life = Life(api, cluster, api.objects, FakeWorkloads(api.objects))
+            objects = api.objects
+            workloads, daemon_sets = FakeWorkloads(objects), FakeDaemonSets(objects)
+            life = Life(api, cluster, objects, workloads, daemon_sets)
             api.objects.clock = lambda: life.now()[:19] + "Z"
             life.objects.create(kinds.NODE, node_body())
             made.append(life)

@@ -102,7 +102,7 @@ FORBIDDEN = (
         Attempt(names.GROUP, names.PLURAL, verb, "default")
         for verb in ("create", "patch", "update", "delete", "deletecollection")
     ),
-    *(Attempt("apps", one, "create", "default") for one in ("daemonsets", "statefulsets")),
+    Attempt("apps", "statefulsets", "create", "default"),
     *(
         Attempt("", "configmaps", verb, NAMESPACE, name)
         for verb in ("create", "patch", "update", "delete")

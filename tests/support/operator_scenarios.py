@@ -156,6 +156,30 @@ async def crash_held(life: Life) -> None:
     await life.settle(UNTIL_RELEASED)
 
 
+PREPULL: Object = {"rollout": {"prepull": "BeforeRollout", "prepullSeconds": 600}}
+UNTIL_PULLED = 700.0
+"""Quiet seconds after which an edit waits for no image any more."""
+
+
+def pulling(failure: str = "", *, slow: bool = False) -> Act:
+    """Return an edit of the image, which nodes pull, fail to pull, or do not pull in time."""
+
+    async def act(life: Life) -> None:
+        life.daemon_sets.failure = lambda _node, _image: failure
+        life.daemon_sets.pull_seconds = 100_000.0 if slow else 60.0
+        life.edit({"image": "registry.example.com/server:2"})
+        await life.settle(UNTIL_PULLED)
+
+    return act
+
+
+async def correct_image(life: Life) -> None:
+    """Correct an image that no node can pull."""
+    await pulling("manifest unknown")(life)
+    life.edit({"image": None})
+    await life.settle()
+
+
 async def delete(life: Life) -> None:
     """Delete a resource while an edit is dealt with."""
     life.edit({"replicas": 2})
@@ -224,6 +248,11 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "drain what is held": Scenario(drain_held, "Ready", {}, activators=ACTIVATORS),
     "crash of what is held": Scenario(crash_held, "Ready", {}, activators=ACTIVATORS),
+    "pull, then roll out": Scenario(pulling(), "Ready", PREPULL),
+    "pull, then hold": Scenario(pulling(), "Ready", PREPULL, activators=ACTIVATORS),
+    "pull no image": Scenario(pulling("manifest unknown"), "ImageUnavailable", PREPULL),
+    "pull no image, then correct it": Scenario(correct_image, "Ready", PREPULL),
+    "pull too slowly": Scenario(pulling(slow=True), "Ready", PREPULL),
     "suspend and resume": Scenario(edits({"suspend": True}, {"suspend": False}), "Ready", {}),
     "suspend what is autoscaled": Scenario(
         edits({"suspend": True}, {"suspend": False}), "Ready", AUTOSCALED

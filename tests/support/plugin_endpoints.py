@@ -85,6 +85,7 @@ SHOWN = (
     "the server had started and is not ready",
     "a quota refuses the pods",
     "everything runs",
+    "an edit waits for its images",
     "another controller keeps changing the replicas",
     "old and new pods exist side by side",
     "it is scaled to zero",

@@ -7,8 +7,8 @@ from builders import Object
 from fake_objects import WatchEvent
 from mistral_operator.kube import kinds
 
-_TYPES = ("Ready", "ModelFits", "ScalingLimited", "Holding")
-_PASSING = {"Creating", "RollingOut"}
+_TYPES = ("Ready", "ModelFits", "ScalingLimited", "Holding", "ImagesPulled")
+_PASSING = {"Creating", "RollingOut", "Prepulling"}
 _OUTCOMES = {
     "Trying": "RemedyApplied",
     "Helped": "RemedyHelped",

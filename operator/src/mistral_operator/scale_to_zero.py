@@ -248,8 +248,13 @@ class Activators:
     """Number of queued requests, by namespace and name of the endpoint."""
     targets: Mapping[_Endpoint, int] = field(default_factory=dict)
     """Number of ready replicas that an activator sees, by namespace and name of the endpoint."""
-    port_map: int = 0
-    """Resource version of the port map that all of them have; 0 if one has none."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """Resource version of the port map whose ports each of them has open, as far as they say so."""
+
+    @property
+    def port_map(self) -> int:
+        """Resource version of the port map that all of them have; 0 if one does not say so."""
+        return min((self.versions.get(one, 0) for one in self.addresses), default=0)
 
     @property
     def ipv6(self) -> bool:

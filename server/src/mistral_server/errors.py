@@ -2,7 +2,7 @@
 
     ServerError                    terminates the process, with a report and an exit code
     ├── InvalidConfigurationError  the settings cannot be used
-    ├── IncompatibleVersionsError  vLLM and mistral-common do not work together
+    ├── IncompatibleVersionsError  vLLM and mistral-common do not work together, or one is missing
     ├── ModelUnavailableError      the model's files are missing
     ├── StartFailedError           the engine exited or rejected the canary before it was ready
     ├── StartTimeoutError          the engine was not ready within its budget

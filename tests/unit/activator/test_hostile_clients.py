@@ -202,7 +202,7 @@ async def test_the_log_does_not_grow_with_the_number_of_refused_requests(
 
     (record,) = caplog.records
     assert f"{NAMESPACE}/" in record.message
-    assert "raise spec.autoscaling.activation.maxRequests" in record.message
+    assert "raise spec.rollout.maxRequests, or spec.autoscaling" in record.message
 
 
 def test_a_quiet_log_says_how_many_warnings_it_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,10 +1,14 @@
 """Requests to a ready replica that is gone: the activator judges them as at zero."""
 
 import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from activator_in_process import CHAT, Activator, Replica, activator
+from mistral_operator.activator import proxy
 from mistral_operator.activator.endpoints import BELIEF_SECONDS
 
 KEY = {"Authorization": "Bearer a-key"}
@@ -83,3 +87,29 @@ async def test_a_queued_request_is_judged_once_and_survives_a_lost_replica() -> 
         made.make_ready(replica)
 
         assert (await pending)[0] == 201
+
+
+@contextmanager
+def port_without_answers() -> Iterator[int]:
+    """Listen at a port whose queue of connections is full: the kernel drops further ones."""
+    with socket.socket() as listener, socket.socket() as first:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        first.connect(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+async def test_a_request_whose_replica_does_not_answer_the_connection_reaches_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of a pod whose node is lost, or whose network is taken down while it stops."""
+    monkeypatch.setattr(proxy, "_CONNECT_SECONDS", 0.2)
+    with port_without_answers() as port:
+        async with activator() as made, Replica().serving() as replica:
+            made.make_ready(Replica(port=port))
+            pending = asyncio.create_task(made.post())
+            await asyncio.sleep(0.5)
+            made.make_ready(replica)
+
+            assert (await pending)[0] == 201
+            assert len(replica.received) == 1

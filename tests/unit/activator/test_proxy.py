@@ -124,7 +124,7 @@ async def test_a_request_to_a_full_queue_is_rejected_immediately_with_retry_afte
         assert error_of(body)["message"] == (
             "the endpoint is starting with 2 requests already queued: try again later"
         )
-        assert "raise spec.autoscaling.activation.maxRequests" in caplog.text
+        assert "raise spec.rollout.maxRequests, or spec.autoscaling" in caplog.text
         made.make_ready(replica)
         assert [status for status, _, _ in await asyncio.gather(*pending)] == [201, 201]
 
@@ -141,7 +141,7 @@ async def test_a_request_that_is_queued_too_long_times_out(
     assert error_of(body)["message"] == (
         "the endpoint did not start within 1 second: try again later"
     )
-    assert "raise spec.autoscaling.activation.maxWaitSeconds" in caplog.text
+    assert "raise spec.rollout.maxWaitSeconds, or spec.autoscaling" in caplog.text
 
 
 async def test_a_replica_that_refuses_the_connection_is_retried() -> None:

@@ -88,6 +88,30 @@ INSTEAD: dict[str, tuple[dict[str, Any], str]] = {
         {"autoscaling": {"min": 1}},
         "spec.autoscaling.min: unknown field: write minReplicas",
     ),
+    "the strategy of a Deployment": (
+        {"strategy": {"type": "Recreate"}},
+        "spec.strategy: unknown field: pods are replaced one at a time: set spec.rollout.maxSurge",
+    ),
+    "a limit of a Deployment": (
+        {"rollout": {"maxUnavailable": 0}},
+        "spec.rollout.maxUnavailable: unknown field: pods are replaced one at a time",
+    ),
+    "vLLM's name of the proposed tokens": (
+        {"engine": {"speculation": {"num_speculative_tokens": 4}}},
+        "spec.engine.speculation.num_speculative_tokens: unknown field: write tokens",
+    ),
+    "a size where an object is meant": (
+        {"engine": {"kvOffload": "16Gi"}},
+        "spec.engine.kvOffload: must be an object, such as `{size: 16Gi}`",
+    ),
+    "an object without its size": (
+        {"engine": {"kvOffload": {}}},
+        "spec.engine.kvOffload.size: set size, such as 16Gi",
+    ),
+    "a truth value where an object is meant": (
+        {"engine": {"speculation": True}},
+        "spec.engine.speculation: must be an object: write {} for its defaults",
+    ),
     "no class": (
         {"cache": {"storageClassName": ""}},
         "spec.cache.storageClassName: write the name of a class; for a PersistentVolume without",

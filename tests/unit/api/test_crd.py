@@ -233,7 +233,7 @@ def test_printed_columns_are_those_that_the_documentation_shows() -> None:
     wide = [one["name"] for one in columns if one.get("priority", 0) > 0]
 
     assert always == ["Ready", "Reason", "Desired", "Up", "Context", "Age"]
-    assert wide == ["Model", "GPUs", "vLLM", "URL", "Message"]
+    assert wide == ["Model", "TP", "vLLM", "URL", "Message"]
 
 
 def test_every_printed_column_shows_a_field_that_exists() -> None:

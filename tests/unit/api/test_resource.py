@@ -9,6 +9,7 @@ import yaml
 
 from mistral_operator.api import Spec, parse_resource, parse_spec
 from mistral_operator.api.pod import to_kubernetes
+from mistral_operator.api.speedups import KVOffload
 from mistral_operator.kube.errors import InvalidResource, OperatorError
 from mistral_operator.kube.names import API_VERSION, KIND
 
@@ -85,6 +86,8 @@ DEFAULTS: dict[str, Any] = {
     "rollout.maxWaitSeconds": 600,
     "rollout.maxRequests": 500,
     "rollout.maxSurge": 0,
+    "rollout.prepull": "Never",
+    "rollout.prepullSeconds": 1200,
     "rollout.paused": False,
     "suspend": False,
     "device": "cuda",
@@ -286,3 +289,22 @@ def test_a_resource_has_the_identity_of_its_body() -> None:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def test_an_offloaded_kv_cache_on_cpus_breaks_one_rule() -> None:
+    # The API server reports every rule that is broken, and only one of these says what to do.
+    spec = parse_spec(
+        {
+            "device": "cpu",
+            "engine": {"kvCache": {"memory": "4Gi"}},
+            "pod": {"resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "4Gi"}}},
+        }
+    )
+    engine = spec.engine.model_copy(update={"kv_offload": KVOffload(size="16Gi")})
+    offloaded = spec.model_copy(update={"engine": engine})
+
+    broken = [rule.message for rule in Spec.rules if not rule.permits(offloaded)]
+
+    assert broken == [
+        "spec.engine.kvOffload copies the KV cache of GPUs: remove it, or set spec.device to cuda"
+    ]

@@ -58,13 +58,27 @@ def test_an_unknown_field_is_rejected_with_the_most_similar_one(
 
 
 NOTHING_NEAR = {
-    "a field that many objects have": {"gate": {"apiKeys": {"name": "x"}}},
+    "a field that many objects have": (
+        {"gate": {"apiKeys": {"name": "x"}}},
+        "; the only field of spec.gate.apiKeys is secret",
+    ),
+    "a word of another tool": (
+        {"rollout": {"timeout": 60}},
+        "; the fields of spec.rollout are hold, maxWaitSeconds, maxRequests, maxSurge and paused",
+    ),
+    "an item of a list": (
+        {"pod": {"volumeMounts": [{"zzz": 1}]}},
+        "; the fields of spec.pod.volumeMounts are name, mountPath and readOnly",
+    ),
+    "an object of many fields": ({"engine": {"zzz": 1}}, ""),
 }
 
 
-@pytest.mark.parametrize("spec", NOTHING_NEAR.values(), ids=NOTHING_NEAR)
-def test_nothing_is_suggested_where_nothing_is_near(spec: dict[str, Any]) -> None:
-    assert refusal(spec).endswith(": unknown field")
+@pytest.mark.parametrize(("spec", "fields"), NOTHING_NEAR.values(), ids=NOTHING_NEAR)
+def test_where_nothing_is_near_the_fields_are_listed_if_they_are_few(
+    spec: dict[str, Any], fields: str
+) -> None:
+    assert refusal(spec).endswith(f": unknown field{fields}")
 
 
 NAMED_OTHERWISE = {
@@ -79,6 +93,10 @@ NAMED_OTHERWISE = {
     "the size of the KV cache": (
         {"engine": {"kvCache": {"size": 1}}},
         "spec.engine.kvCache.memory",
+    ),
+    "the memory of the copy of the KV cache": (
+        {"engine": {"kvOffload": {"memory": 1}}},
+        "spec.engine.kvOffload.size",
     ),
 }
 

@@ -133,6 +133,19 @@ async def test_an_api_server_that_is_away_ends_the_plan(cluster: Cluster, api: A
     assert len(api.requests) == 1
 
 
+async def test_a_webhook_that_does_not_respond_keeps_no_other_kind_from_being_written(
+    cluster: Cluster, api: ApiServer
+) -> None:
+    service = live(OURS[kinds.SERVICE])
+    api.script = [(500, {"message": "failed calling webhook"}), (201, service)]
+    plan = Plan(applies=step(kinds.DEPLOYMENT).applies + step(kinds.SERVICE).applies)
+
+    with pytest.raises(Unavailable, match="failed calling webhook"):
+        await carried_out(cluster, plan)
+
+    assert [method for method, _ in requests_of(api)] == ["PATCH", "PATCH"]
+
+
 def of_successor(child: Object) -> Object:
     """Return a child as a resource of the same name has it that was created later."""
     (owner,) = child["metadata"]["ownerReferences"]

@@ -29,6 +29,7 @@ RENDERED: dict[Kind, Object] = {
         EVERYTHING,
         RenderContext(CONTEXT.server_image, pod_monitors=True, scaled_objects=True),
         ActivatorRoute(20_000, ("10.0.0.9",)),
+        pulling=("gpu-0",),
     )
 }
 

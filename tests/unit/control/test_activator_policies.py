@@ -14,13 +14,14 @@ from mistral_operator.api.network import Peer
 from mistral_operator.control.activator_policies import ActivatorPolicies
 from mistral_operator.control.activator_port_map import PortMapWriter
 from mistral_operator.control.activator_ports import ActivatorPorts
+from mistral_operator.control.free_ports import REST_SECONDS
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.errors import ClusterError, Unavailable
 from mistral_operator.kube.kinds import Kind
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import NetworkDefaults
 from mistral_operator.render.activator_network import PORTS_PER_POLICY
-from mistral_operator.scale_to_zero import FIRST_PORT, encode_port_map
+from mistral_operator.scale_to_zero import FIRST_PORT, PORTS, encode_port_map
 from mistral_operator.watch.store import Store
 from virtual_time import run
 
@@ -93,7 +94,10 @@ class Operator:
     def __init__(self, api: Api, *, limits: bool = True, callers: list[Any] | None = None) -> None:
         self.store = Store(kinds.CHILD_KINDS)
         peers = None if callers is None else tuple(map(Peer.model_validate, callers))
-        self.ports = ActivatorPorts(self.store, network=NetworkDefaults(callers=peers))
+        self.now = 0.0
+        self.ports = ActivatorPorts(
+            self.store, network=NetworkDefaults(callers=peers), clock=lambda: self.now
+        )
         cluster: Any = api
         policies = ActivatorPolicies(cluster, OURS, OF_CHART) if limits else None
         self.writer = PortMapWriter(cluster, OURS, self.ports, policies)
@@ -153,9 +157,11 @@ async def test_a_port_of_another_endpoint_is_never_open_to_the_callers_of_the_on
     api = Api()
     operator = Operator(api)
     port = operator.reconcile(KEY)
+    for number in range(PORTS - 1):
+        operator.reconcile(Key("others", f"small-{number}"))
     await operator.writer.publish()
     operator.ports.forget(KEY)
-    operator.ports._released.clear()  # as if all others were in use
+    operator.now += REST_SECONDS
     assert operator.reconcile(OTHER, [GATEWAY]) == port
 
     await operator.writer.publish()

@@ -228,17 +228,6 @@ def test_a_slice_of_another_author_takes_no_port() -> None:
     assert port(slices, KEY) == FIRST_PORT + 1
 
 
-def test_a_port_that_was_used_before_is_assigned_last() -> None:
-    """A client of the endpoint that had it may still connect there, with its API key."""
-    slices = Slices()
-    port(slices, KEY)
-    slices.desired(resource())
-
-    ports = [port(slices, Key(NAMESPACE, f"endpoint-{number}")) for number in range(PORTS)]
-
-    assert ports == [*range(FIRST_PORT + 1, FIRST_PORT + PORTS), FIRST_PORT]
-
-
 def test_without_a_free_port_it_stays_awake_and_says_why() -> None:
     slices = Slices()
     for number in range(PORTS):

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from builders import NAMESPACE, Object
-from fake_objects import WatchEvent
+from fake_api_server import Write
+from fake_objects import ApiError, WatchEvent
 from fake_workloads import is_ready
 from mistral_operator.control import activator_port_map
-from mistral_operator.control.hold import TAKEOVER_SECONDS
+from mistral_operator.control.hold import TAKEOVER_SECONDS, UNCHANGED_SECONDS
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
@@ -20,6 +21,7 @@ from mistral_operator.scale_to_zero import decode_port_map
 from mistral_server.contract import FailureClass
 from operator_life import KEY, Life, play
 from operator_scenarios import ACTIVATORS, AUTOSCALED, SLEEPER, UNTIL_RELEASED, report_of
+from reconciliations import reject
 
 EDIT: Object = {"startupSeconds": 900}
 SLICE = Key(NAMESPACE, names.activator_slice(KEY.name, ipv6=False))
@@ -288,3 +290,199 @@ def test_a_port_is_kept_as_long_as_the_slice_leads_to_it(monkeypatch: pytest.Mon
         assert (serving(life), ports(life)) == (False, [])
 
     play(scenario)
+
+
+# --- What the API server rejects ------------------------------------------------------------------
+
+DENIED = ApiError(403, "Forbidden", "exceeded quota")
+FAILING = ApiError(500, "InternalError", "failed calling webhook")
+
+
+def of_slices(write: Write) -> bool:
+    """Return whether a write is that of the slice of the activators."""
+    return write.kind == "EndpointSlice"
+
+
+def of_deployments(write: Write) -> bool:
+    """Return whether a write is that of the Deployment."""
+    return write.kind == "Deployment"
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["quota", "webhook"])
+def test_an_edit_goes_on_if_the_slice_cannot_be_written(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        (before,) = life.pods()
+        reject(life, error, of_slices)
+
+        life.edit(EDIT)
+        await asyncio.sleep(TAKEOVER_SECONDS + 15)
+
+        assert life.pods() != [before]
+        life.api.before_write = None
+        await life.settle(UNTIL_RELEASED)
+        assert life.reason() == "Ready"
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["quota", "webhook"])
+def test_a_replica_is_held_although_an_edit_of_it_is_rejected(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        reject(life, error, of_deployments)
+        life.edit(EDIT)
+        await asyncio.sleep(UNCHANGED_SECONDS * 3)
+        gaps = Gaps(life)
+
+        life.evict()
+        await asyncio.sleep(10)
+
+        assert gaps.total < 0.2
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["policy", "webhook"])
+def test_the_activators_leave_a_replica_that_cannot_be_replaced(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        (before,) = life.pods()
+        reject(life, error, of_deployments)
+
+        life.edit(EDIT)
+        await asyncio.sleep(UNCHANGED_SECONDS / 2)
+        assert serving(life)
+
+        await asyncio.sleep(UNCHANGED_SECONDS)
+        assert (serving(life), life.reason("Holding"), life.pods()) == (False, "", [before])
+        writes = len(life.api.writes)
+        await asyncio.sleep(1000)
+        assert len(life.api.writes) < writes + 10
+
+        life.api.before_write = None
+        gaps = Gaps(life)
+        life.edit({"startupSeconds": 901})
+        await life.settle(UNTIL_RELEASED)
+        assert (life.reason(), serving(life), life.pods() == [before]) == ("Ready", False, False)
+        assert gaps.total < 0.2
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("error", [DENIED, FAILING], ids=["quota", "webhook"])
+def test_the_status_does_not_say_that_requests_are_queued_where_none_is(error: ApiError) -> None:
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        reject(life, error, of_slices)
+        life.workloads.start_result = lambda _: report_of(FailureClass.ENGINE_DIED)
+
+        life.evict()
+        await asyncio.sleep(20)
+
+        assert life.reason("Holding") == "ApplyFailed"
+        messages = {one["type"]: one["message"] for one in life.status["conditions"]}
+        assert messages["Holding"] == (
+            "no replica is ready, and requests are refused: the EndpointSlice that leads to the"
+            " activators cannot be written"
+        )
+        assert "the activator queues" not in messages["Ready"]
+        life.api.before_write = None
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("name", ["forged", SLICE.name])
+def test_a_slice_of_another_author_does_not_count_as_that_of_the_activators(name: str) -> None:
+    """Then an edit would begin before they are behind the Service."""
+
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        (before,) = life.pods()
+        theirs = {"metadata": {"name": "theirs", "namespace": NAMESPACE}}
+        uid = life.objects.create(kinds.SERVICE, theirs)["metadata"]["uid"]
+        owner = {"apiVersion": "v1", "kind": "Service", "name": "theirs", "uid": uid}
+        labels = names.labels(KEY.name) | {
+            names.LABEL_SLICE_MANAGER: names.MANAGED_BY,
+            names.LABEL_SERVICE: KEY.name,
+        }
+        metadata = {
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": labels,
+            "ownerReferences": [{**owner, "controller": True}],
+        }
+        body = {
+            "apiVersion": kinds.ENDPOINT_SLICE.api_version,
+            "kind": kinds.ENDPOINT_SLICE.kind,
+            "metadata": metadata,
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.9.9.9"]}],
+            "ports": [{"name": "http", "port": 8000}],
+        }
+        life.objects.create(kinds.ENDPOINT_SLICE, body)
+        life.deaf = True
+
+        life.edit(EDIT)
+        await asyncio.sleep(TAKEOVER_SECONDS - 1)
+
+        assert before in life.pods()
+
+    play(scenario)
+
+
+# --- Activators that lag behind -------------------------------------------------------------------
+
+
+def test_an_activator_with_an_older_port_map_neither_delays_an_edit_nor_receives_requests() -> None:
+    """The port may be another endpoint's there, whose replicas would receive them."""
+
+    async def scenario(life: Life) -> None:
+        await ready(life)
+        fresh, life.stale = ACTIVATORS[0], ACTIVATORS[1:]
+        life.workloads.start_result = lambda _: report_of(FailureClass.ENGINE_DIED)
+        gaps = Gaps(life)
+
+        life.edit(EDIT)
+        await asyncio.sleep(5)
+        assert addresses(life) == [fresh]
+        await asyncio.sleep(60)
+        assert addresses(life) == [fresh]
+
+        life.stale = ()
+        await asyncio.sleep(5)
+        assert addresses(life) == [*ACTIVATORS]
+        assert gaps.total == 0.0
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("spec", [{}, SLEEPER], ids=["plain", "sleeper"])
+def test_no_activator_with_an_older_port_map_receives_requests(spec: Object) -> None:
+    async def scenario(life: Life) -> None:
+        life.load = {"running": 1}
+        await ready(life, spec)
+        if spec:
+            life.edit({"autoscaling": None})
+            await life.settle(UNTIL_RELEASED)
+        life.deaf = True
+        life.workloads.start_result = lambda _: report_of(FailureClass.ENGINE_DIED)
+
+        life.edit(spec)
+        life.evict()
+        await asyncio.sleep(60)
+        assert not serving(life)
+        if not spec:
+            assert life.reason("Holding") == "ActivatorMissing"
+
+        life.deaf = False
+        await asyncio.sleep(10)
+        assert serving(life)
+
+    play(scenario)
+
+
+def addresses(life: Life) -> list[str]:
+    """Return the activators behind the Service."""
+    body = life.objects.find(kinds.ENDPOINT_SLICE, SLICE) or {}
+    return [one["addresses"][0] for one in body.get("endpoints") or ()]

@@ -12,6 +12,7 @@ from mistral_operator.control.hold import (
     PORT_SECONDS,
     SLOW_SECONDS,
     TAKEOVER_SECONDS,
+    UNCHANGED_SECONDS,
     HoldInputs,
     decide_hold,
 )
@@ -26,6 +27,10 @@ EDIT: Object = {"startupSeconds": 900}
 SLEEPER: Object = {"autoscaling": {"minReplicas": 0, "maxReplicas": 4}}
 READY = Activators(("10.0.0.8",))
 SEEN = Activators(("10.0.0.8",), targets={(NAMESPACE, NAME): 1})
+NONE_LISTENS = (
+    "no activator listens on the port of this endpoint; the logs of operator and activators say why"
+    " ConfigMap mistral-small-operator-activator cannot be written or read"
+)
 POD = pod_facts(ready_pod())
 ENDING = pod_facts(ready_pod(deletionTimestamp="2026-03-01T12:00:00Z"))
 
@@ -38,7 +43,13 @@ def applied(spec: Object | None = None, **status: int) -> DeploymentFacts:
 
 
 INPUTS = HoldInputs(
-    CONTEXT, enabled=True, was_ready=True, deployment=applied(), pods=(POD,), activators=SEEN
+    CONTEXT,
+    enabled=True,
+    ready=True,
+    was_ready=True,
+    deployment=applied(),
+    pods=(POD,),
+    activators=SEEN,
 )
 PLACED = replace(INPUTS, port=20_000, published=True, listening=True)
 FULL = replace(INPUTS, refusal="all are in use", queued=True, phase=BEFORE, was_refused=True)
@@ -61,7 +72,22 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     "an edit, and they are behind the Service": (
         EDIT,
         replace(PLACED, serve=True),
-        Hold(BEFORE, serves=True),
+        Hold(BEFORE, serves=True, again=UNCHANGED_SECONDS + 0.1),
+    ),
+    "an edit that the API server rejects": (
+        EDIT,
+        replace(PLACED, serve=True, phase=BEFORE, waited=UNCHANGED_SECONDS - 10),
+        Hold(BEFORE, serves=True, again=10.1),
+    ),
+    "an edit that the API server rejects for long": (
+        EDIT,
+        replace(PLACED, serve=True, phase=BEFORE, waited=UNCHANGED_SECONDS),
+        Hold(BEFORE),
+    ),
+    "an edit that the API server still rejects": (
+        EDIT,
+        replace(PLACED, phase=BEFORE, waited=UNCHANGED_SECONDS + 100),
+        Hold(BEFORE),
     ),
     "an edit, and they do not take over in time": (
         EDIT,
@@ -75,7 +101,7 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
     ),
     "an edit without an activator": (
         EDIT,
-        replace(INPUTS, activators=Activators()),
+        replace(INPUTS, activators=Activators(), ready=False),
         Hold(
             BEFORE,
             refusal=Reason.ACTIVATOR_MISSING,
@@ -168,14 +194,25 @@ CASES: dict[str, tuple[Object, HoldInputs, Hold]] = {
         replace(LOST_PLACED, listening=False, phase=WITHOUT, waited=SLOW_SECONDS),
         Hold(WITHOUT, serves=True),
     ),
+    "gone, and every activator has an older map": (
+        {},
+        replace(
+            LOST_PLACED,
+            listening=False,
+            activators=Activators(),
+            phase=WITHOUT,
+            waited=SLOW_SECONDS,
+        ),
+        Hold(WITHOUT, why=NONE_LISTENS, again=AGAIN_SECONDS),
+    ),
     "gone, and the port map is never written": (
         {},
         replace(LOST, port=20_000, phase=WITHOUT, waited=3600.0),
-        Hold(WITHOUT, again=AGAIN_SECONDS),
+        Hold(WITHOUT, why=NONE_LISTENS, again=AGAIN_SECONDS),
     ),
     "gone without an activator": (
         {},
-        replace(LOST, activators=Activators()),
+        replace(LOST, activators=Activators(), ready=False),
         Hold(
             WITHOUT,
             refusal=Reason.ACTIVATOR_MISSING,

@@ -1,10 +1,15 @@
 """Which mistral-common goes with which vLLM."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from mistral_server.engine.compatibility import check_versions, installed_versions
+from mistral_server.engine.compatibility import (
+    check_speculation,
+    check_versions,
+    installed_versions,
+)
 from mistral_server.errors import IncompatibleVersionsError
 
 
@@ -51,3 +56,29 @@ def test_a_missing_engine_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
         IncompatibleVersionsError, match="is not installed: use an image that contains vLLM"
     ):
         installed_versions()
+
+
+@pytest.mark.parametrize(
+    ("modules", "speculates", "passes"),
+    [(("numba",), True, True), ((), False, True), ((), True, False)],
+    ids=["with numba", "without speculation", "without numba"],
+)
+def test_speculation_without_its_package_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    modules: tuple[str, ...],
+    speculates: bool,
+    passes: bool,
+) -> None:
+    for module in modules:
+        (tmp_path / f"{module}.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+
+    if passes:
+        check_speculation(speculates=speculates)
+    else:
+        with pytest.raises(
+            IncompatibleVersionsError,
+            match="requires the package numba: use an image that contains it, or remove",
+        ):
+            check_speculation(speculates=speculates)

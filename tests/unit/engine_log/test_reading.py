@@ -39,26 +39,52 @@ def test_a_long_line_is_cut_and_costs_no_memory() -> None:
     assert lines == ["x" * 10, "short"]
 
 
-def test_stages_follow_the_log_of_a_gpu_and_of_a_cpu() -> None:
-    logs = {
-        "gpu": """
+LOADING, PROFILING, WARMING_UP = Stage.LOADING, Stage.PROFILING, Stage.WARMING_UP
+
+
+@pytest.mark.parametrize(
+    ("log", "stages"),
+    [
+        pytest.param(
+            """
 (EngineCore pid=6982) INFO 11-24 12:47:57 [model_runner.py:284] Loading model from scratch...
 (EngineCore pid=6982) INFO 11-24 12:47:58 [model_runner.py:305] Model loading took 44.76 GiB and 1 s
 (EngineCore pid=6982) INFO 11-24 12:48:00 [kv_cache_utils.py:2177] GPU KV cache size: 57,344 tokens
 """,
-        "cpu": """
+            [LOADING, PROFILING, WARMING_UP],
+            id="GPU, random weights",
+        ),
+        pytest.param(
+            """
+(EngineCore pid=1935) INFO 12-01 09:50:13 [model_runner.py:392] Loading model from scratch...
+(EngineCore pid=1935) INFO 12-01 09:50:14 [base_loader.py:82] Initializing model took 0.7 seconds
+(EngineCore pid=1935) INFO 12-01 09:50:45 [default_loader.py:501] Loading weights took 30.9 seconds
+(EngineCore pid=1935) INFO 12-01 09:50:47 [model_runner.py:424] Model loading took 44.76 GiB memory
+(EngineCore pid=1935) INFO 12-01 09:50:53 [kv_cache_utils.py:2327] GPU KV cache size: 513,856 tokens
+""",
+            [LOADING, LOADING, PROFILING, PROFILING, WARMING_UP],
+            id="GPU, weights of a file",
+        ),
+        pytest.param(
+            """
 (Worker_TP1 pid=30182) INFO 11-24 13:51:02 [cpu_model_runner.py:68] Starting to load model /tiny...
 (Worker_TP0 pid=30181) INFO 11-24 13:51:02 [base_loader.py:82] Initializing model took 0.2 seconds
+(Worker_TP0 pid=30181) INFO 11-24 13:51:02 [default_loader.py:501] Loading weights took 0.2 seconds
 (EngineCore pid=30143) INFO 11-24 13:51:03 [kv_cache_utils.py:2327] CPU KV cache size: 131,072 ...
 """,
-    }
-    for log in logs.values():
-        stages = Stages()
-        seen = []
-        for line in log.strip().splitlines():
-            stages.read(line)
-            seen.append(stages.current)
-        assert seen == [Stage.LOADING, Stage.PROFILING, Stage.WARMING_UP]
+            [LOADING, LOADING, PROFILING, WARMING_UP],
+            id="CPU",
+        ),
+    ],
+)
+def test_stages_follow_the_log(log: str, stages: list[Stage]) -> None:
+    followed = Stages()
+    seen = []
+    for line in log.strip().splitlines():
+        followed.read(line)
+        seen.append(followed.current)
+
+    assert seen == stages
 
 
 def test_a_stage_is_timed_and_never_left_backwards() -> None:

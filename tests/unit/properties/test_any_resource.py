@@ -18,8 +18,10 @@ from mistral_operator.api.yaml_documents import to_yaml, yaml_documents
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.render import NetworkDefaults, RenderContext, children
 from mistral_operator.render.allowed import check_allowed
+from mistral_operator.render.prepull import prepull_children
 from mistral_operator.scale_to_zero import ActivatorRoute, can_scale_to_zero
 from mistral_operator.status.conditions import shortened
+from prepull_rules import broken_prepull_rules
 from schema_documents import documents, with_a_wild_value
 
 SPECS = documents(structural(Spec))
@@ -46,6 +48,11 @@ def check(spec: Any, context: RenderContext, route: ActivatorRoute | None) -> No
     else:
         rendered = children(resource, context, route if can_scale_to_zero(resource.spec) else None)
         problems = broken_rules(resource, [*rendered])
+        (deployment,) = [one for one in rendered if one["kind"] == "Deployment"]
+        pulling = prepull_children(resource, context, ("gpu-0",))
+        pod = deployment["spec"]["template"]["spec"]
+        problems += broken_prepull_rules(resource, pulling, pod)
+        rendered = (*rendered, *pulling)
         problems += [f"{child}" for child in rendered if read_again(json.dumps(child)) != child]
     assert problems == []
 

@@ -21,6 +21,7 @@ from mistral_operator.scale_to_zero import (
     Activators,
     EndpointReport,
 )
+from mistral_operator.signals import activators as signals_of_activators
 from mistral_operator.signals.activators import (
     ActivatorBoard,
     ActivatorPoller,
@@ -74,7 +75,9 @@ def document(held: int, targets: int) -> ActivatorDocument:
 
 
 def test_queued_requests_are_summed_and_replicas_are_not() -> None:
-    combined = aggregate(READY, [document(3, 1), document(4, 2), ActivatorDocument()])
+    combined = aggregate(
+        READY, {"a": document(3, 1), "b": document(4, 2), "c": ActivatorDocument()}
+    )
 
     assert (combined.held[KEY], combined.targets[KEY]) == (7, 2)
 
@@ -93,7 +96,7 @@ def test_queued_requests_are_summed_and_replicas_are_not() -> None:
 def test_only_relevant_changes_are_reported(
     before: tuple[int, int], now: tuple[int, int], *, changes: bool
 ) -> None:
-    earlier, later = (aggregate((), [document(*one)]) for one in (before, now))
+    earlier, later = (aggregate((), {"a": document(*one)}) for one in (before, now))
 
     assert changed_keys(earlier, later) == ({KEY} if changes else set())
 
@@ -165,7 +168,7 @@ async def test_one_poll_returns_the_activators_and_their_queued_requests() -> No
     async with ActivatorService(document=document(3, 1)).serving() as service:
         await service.poller().once()
 
-    assert service.board.current == aggregate(("127.0.0.1",), [document(3, 1)])
+    assert service.board.current == aggregate(("127.0.0.1",), {"127.0.0.1": document(3, 1)})
     assert service.board.held(KEY) == 3
     assert service.changes == [KEY], "its activators became ready"
 
@@ -241,50 +244,71 @@ def test_endpoints_that_can_scale_to_zero_are_listed_from_their_bodies(
 # --- Which ports are open -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("documents", "version"),
-    [
-        pytest.param([7, 9], 7, id="the oldest counts"),
-        pytest.param([9], 0, id="one has not answered yet"),
-        pytest.param([], 0, id="none has"),
-        pytest.param([9, 0], 0, id="one is of an older release"),
-    ],
-)
-def test_a_port_is_open_when_every_activator_has_its_map(
-    documents: list[int], version: int
-) -> None:
-    made = [ActivatorDocument(port_map=one) for one in documents]
-
-    assert aggregate(READY, made).port_map == version
+FIRST, SECOND = READY
 
 
 @pytest.mark.parametrize(
-    ("entries", "port", "activators", "listening"),
+    ("versions", "listeners", "is_open"),
     [
-        pytest.param({20_000: KEY}, 20_000, Activators(READY, port_map=5), True, id="all have it"),
-        pytest.param({20_000: KEY}, 20_000, Activators(READY, port_map=4), False, id="one has not"),
-        pytest.param({20_000: KEY}, 20_001, Activators(READY, port_map=5), False, id="another"),
-        pytest.param({}, 20_000, Activators(READY, port_map=5), False, id="not written"),
-        pytest.param({20_000: KEY}, 20_000, Activators((), port_map=5), False, id="no activator"),
+        pytest.param({FIRST: 5, SECOND: 9}, READY, True, id="both listen"),
+        pytest.param({FIRST: 5, SECOND: 4}, (FIRST,), True, id="one has an older map"),
+        pytest.param({SECOND: 5}, (SECOND,), True, id="one does not respond"),
+        pytest.param({FIRST: 0, SECOND: 5}, (SECOND,), True, id="one is of an older release"),
+        pytest.param({FIRST: 4}, (SECOND,), False, id="an older map, and no response"),
+        pytest.param({FIRST: 4, SECOND: 4}, (), False, id="both have an older map"),
+        pytest.param({}, READY, False, id="no response so far"),
     ],
 )
-def test_a_port_is_known_once_its_map_is_read(
-    entries: dict[int, Key], port: int, activators: Activators, listening: bool
+def test_requests_go_to_activators_that_listen_and_to_none_with_an_older_map(
+    versions: dict[str, int], listeners: tuple[str, ...], *, is_open: bool
 ) -> None:
-    ports = PublishedPorts()
+    """There the port may be another endpoint's."""
+    ports, activators = PublishedPorts(), Activators(READY, versions=versions)
+    ports.update({20_000: mapped(KEY)}, 5)
+
+    assert ports.listeners(KEY, 20_000, activators).addresses == listeners
+    assert ports.is_known(KEY, 20_000, activators) is is_open
+
+
+@pytest.mark.parametrize(("entries", "port"), [({20_000: KEY}, 20_001), ({}, 20_000)])
+def test_no_activator_listens_on_a_port_that_is_not_in_the_map(
+    entries: dict[int, Key], port: int
+) -> None:
+    ports, activators = PublishedPorts(), Activators(READY, versions=dict.fromkeys(READY, 5))
     ports.update({number: mapped(key) for number, key in entries.items()}, 5)
 
-    assert ports.is_known(KEY, port, activators) is listening
+    assert ports.listeners(KEY, port, activators).addresses == ()
+    assert not ports.is_known(KEY, port, activators)
 
 
 def test_a_port_that_stays_is_known_although_the_map_changes() -> None:
     ports, other = PublishedPorts(), Key(NAMESPACE, "other")
     ports.update({20_000: mapped(KEY)}, 5)
     ports.update({20_000: mapped(KEY), 20_001: mapped(other)}, 9)
+    at = [Activators(READY, versions={FIRST: one, SECOND: 9}) for one in (0, 6, 9)]
 
-    assert ports.is_known(KEY, 20_000, Activators(READY, port_map=6))
-    assert ports.between(0, 5) == {KEY}
-    assert ports.between(5, 9) == {other}
+    assert ports.is_known(KEY, 20_000, at[1])
+    assert ports.newly_known(at[0], at[1]) == {KEY}
+    assert ports.newly_known(at[1], at[2]) == {other}
+    assert ports.newly_known(at[2], at[2]) == set()
+
+
+async def test_a_document_of_an_activator_that_stopped_responding_counts_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The replicas that it saw may be gone, and an endpoint that starts needs the activators."""
+    async with ActivatorService(document=document(0, 1)).serving() as service:
+        poller = service.poller()
+        await poller.once()
+        assert service.board.current.targets[KEY] == 1
+        service.silent = True
+        service.changes.clear()
+
+        monkeypatch.setattr(signals_of_activators, "_KEPT_SECONDS", 0.0)
+        await poller.once()
+
+    assert service.board.current == Activators(("127.0.0.1",))
+    assert service.changes == [KEY]
 
 
 async def test_a_changed_port_map_is_polled_at_once_and_its_endpoints_are_reconciled() -> None:

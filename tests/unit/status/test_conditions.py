@@ -21,6 +21,7 @@ from mistral_operator.api import ConditionType, Effective, Reason, Status
 from mistral_operator.api.status import MAX_MESSAGE, CompiledCode, FetchStatus, Problem
 from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.hold import Hold, HoldPhase
+from mistral_operator.status.prepull import Prepull
 from mistral_operator.status.verdict import Outlook
 from mistral_operator.watch.deployments import RouterFacts
 from mistral_server.contract import SignalDocument, Stage, public_text
@@ -84,7 +85,7 @@ def test_reporting_the_same_input_again_changes_nothing(case: StatusInput) -> No
 def test_every_condition_is_reported_once(kind: ConditionType) -> None:
     spec = {"autoscaling": {"maxReplicas": 2}, "routing": {"policy": "Prefix"}}
     case = with_claim(status_input(spec=spec), BOUND)
-    status = report(replace(case, hold=HELD), NOW)
+    status = report(replace(case, hold=HELD, prepull=PREPULLS[0]), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
     assert condition_of(status, kind).observed_generation == status.observed_generation == 1
@@ -106,6 +107,14 @@ def test_without_a_cache_there_is_no_such_condition() -> None:
     assert ConditionType.CACHE_BOUND not in types
 
 
+WAITS = Prepull(("gpu-0",), keeps_template=True, images=("server:2",), total=1)
+PREPULLS = (
+    WAITS,
+    replace(WAITS, keeps_template=False, pulled=1),
+    replace(WAITS, keeps_template=False),
+)
+
+
 def test_every_reason_is_given_by_some_case() -> None:
     statuses = [report(case, NOW) for case, *_ in SITUATIONS.values()]
     statuses += [
@@ -118,6 +127,8 @@ def test_every_reason_is_given_by_some_case() -> None:
     statuses += [report(replace(status_input(), hold=HELD), NOW)]
 
     statuses += [report(routed(*case), NOW) for case, *_ in ROUTERS.values()]
+
+    statuses += [report(replace(status_input(), prepull=one), NOW) for one in PREPULLS]
 
     statuses += [report(remembering(status_input(), oom), NOW) for oom in MEMORY]
 

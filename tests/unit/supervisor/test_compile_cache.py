@@ -331,3 +331,27 @@ def test_the_gpus_are_those_that_nvidia_smi_lists(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
 
     assert gpus.gpus() == (H200, H200)
+
+
+@pytest.mark.parametrize(
+    ("listed", "slices"),
+    [
+        ("GPU 0: NVIDIA H200 (UUID: GPU-1)", ()),
+        (
+            """GPU 0: NVIDIA H200 (UUID: GPU-1)
+              MIG 1g.18gb     Device  0: (UUID: MIG-1)
+              MIG 3g.71gb+me  Device  1: (UUID: MIG-2)""",
+            ("MIG 1g.18gb", "MIG 3g.71gb+me"),
+        ),
+    ],
+    ids=["whole", "slices"],
+)
+def test_slices_of_a_gpu_are_told_apart_by_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, slices: tuple[str, ...]
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n[ $1 = -L ] && echo '{listed}' || echo '{H200}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    assert gpus.gpus() == (H200, *slices)

@@ -130,6 +130,8 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     own_shm: bool = False
     """Give it a /dev/shm of the size that the pod would have."""
+    weights: Path | None = None
+    """A directory of a model with weights, which it reads instead of making random ones."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,9 @@ class Rig:
     def settings(self, plan: Plan) -> ServerSettings:
         """Return the settings that the operator renders, with paths and ports of this machine."""
         rendered = server_settings(plan.spec)
+        model: dict[str, Any] = {"path": self.model}
+        if plan.weights is not None:
+            model = {"path": str(plan.weights), "random_weights": False}
         port, health_port = free_ports(2)
         return rendered.model_copy(
             update={
@@ -198,7 +203,7 @@ class Rig:
                 "port": port,
                 "health_port": health_port,
                 "termination_log": str(self.work / f"{plan.name}.termination"),
-                "model": rendered.model.model_copy(update={"path": self.model}),
+                "model": rendered.model.model_copy(update=model),
                 "engine": rendered.engine.model_copy(update=dict(plan.changes)),
                 "lifecycle": rendered.lifecycle.model_copy(update={"endpoint_removal_seconds": 1}),
             }

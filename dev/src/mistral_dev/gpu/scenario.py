@@ -3,6 +3,7 @@
 The parts are functions of a `ScenarioContext`: the machine, the servers, and their findings.
 """
 
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -97,6 +98,7 @@ class Scenario:
         on_cpu: whether it can be tried without a GPU.
         alone: no other scenario runs meanwhile, on no GPU: it measures, and they share its cores.
         memory_mib: least memory of a GPU, as nvidia-smi shows it.
+        disk_bytes: free space that it needs where the run's files are.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Scenario:
     on_cpu: bool = False
     alone: bool = False
     memory_mib: int = 0
+    disk_bytes: int = 0
 
     def lacks(self, rig: Rig) -> str:
         """Return what it needs and a machine does not have, nothing if it can run there."""
@@ -116,4 +119,6 @@ class Scenario:
             return f"needs {self.gpus} GPUs"
         if rig.device == "cuda" and self.memory_mib > rig.memory_mib:
             return f"needs a GPU of {self.memory_mib:,} MiB"
+        if rig.device == "cuda" and self.disk_bytes > shutil.disk_usage(rig.work).free:
+            return f"needs {self.disk_bytes / 1e9:.0f} GB of free disk at {rig.work}"
         return ""

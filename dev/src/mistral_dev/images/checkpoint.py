@@ -200,22 +200,33 @@ def _block(prefix: str, widths: tuple[int, int], heads: tuple[int, int]) -> Iter
     yield Tensor(f"{prefix}.ffn_norm.weight", (dim,))
 
 
-def _write_weights(out: Path) -> None:
-    """Write a safetensors file: header length, header as JSON, then the raw values."""
-    header: dict[str, Any] = {}
+def header(params: Mapping[str, Any], dtype: str, width: int) -> bytes:
+    """Return the start of a safetensors file: the length of the header, and it as JSON.
+
+    Args:
+        params: the model's shape.
+        dtype: of all values, as safetensors calls it.
+        width: bytes of one value.
+    """
+    entries: dict[str, Any] = {}
     end = 0
-    for tensor in tensors(PARAMS):
-        begin, end = end, end + 4 * math.prod(tensor.shape)
-        header[tensor.name] = {
-            "dtype": "F32",
+    for tensor in tensors(params):
+        begin, end = end, end + width * math.prod(tensor.shape)
+        entries[tensor.name] = {
+            "dtype": dtype,
             "shape": tensor.shape,
             "data_offsets": [begin, end],
         }
-    encoded = json.dumps(header).encode()
+    encoded = json.dumps(entries).encode()
     encoded += b" " * (-len(encoded) % 8)  # the values start aligned
+    return len(encoded).to_bytes(8, "little") + encoded
+
+
+def _write_weights(out: Path) -> None:
+    """Write a safetensors file: the header, then the raw values."""
     values = random.Random(SEED)  # noqa: S311 - noise, not a secret
     with out.open("wb") as file:
-        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        file.write(header(PARAMS, "F32", 4))
         for tensor in tensors(PARAMS):
             file.write(_values(tensor, values))
 

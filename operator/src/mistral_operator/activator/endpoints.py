@@ -203,6 +203,8 @@ class Endpoints:
             lambda body: slice_facts(body, is_target), labeled_owner
         )
         self._endpoints: dict[Key, Endpoint] = {}
+        self._closed: dict[Key, Endpoint] = {}
+        """Endpoints without a port whose requests are still queued."""
         self._ports: dict[int, Endpoint] = {}
         self._keys: Mapping[Key, StoredKeys] = {}
         self._log = QuietLog(log, _REPORT_SECONDS)
@@ -210,22 +212,21 @@ class Endpoints:
     def set_ports(self, entries: Mapping[int, PortMapEntry]) -> None:
         """Take over the port map."""
         before = self._endpoints
+        previous = self._closed | before
         self._endpoints = {}
         for port, entry in entries.items():
             key = Key(entry.namespace, entry.name)
-            current = before.get(key)
-            if current is None or current.port != port:
-                current = Endpoint(key, entry.terms, port)
+            current = previous.get(key) or Endpoint(key, entry.terms, port)
             self._endpoints[key] = current
+            current.port = port
             current.terms, current.keys = entry.terms, self._keys.get(key)
         metrics.follow(before, self._endpoints)
         self._ports = {one.port: one for one in self._endpoints.values()}
-        for key in self._endpoints:
+        gone = previous.keys() - self._endpoints.keys()
+        # Requests that are still queued at a closed port need a replica anyway.
+        self._closed = {key: previous[key] for key in gone if previous[key].held}
+        for key in (*self._endpoints, *self._closed):
             self._refresh(key)
-        for key, endpoint in before.items():
-            if self._endpoints.get(key) is not endpoint:
-                # Requests that are still queued at the closed port need a replica anyway.
-                endpoint.update(self._targets(key))
         self._changed()
 
     def set_keys(self, keys: Mapping[Key, StoredKeys]) -> None:
@@ -276,13 +277,13 @@ class Endpoints:
                 held=one.queued,
                 targets=len(one.targets),
             )
-            for one in self._endpoints.values()
+            for one in (*self._endpoints.values(), *self._closed.values())
         )
         reported = (one for one in reports if one.held or one.targets)
         return ActivatorDocument(endpoints=tuple(islice(reported, PORTS)))
 
     def _refresh(self, key: Key) -> None:
-        endpoint = self._endpoints.get(key)
+        endpoint = self._endpoints.get(key) or self._closed.get(key)
         if endpoint is not None:
             endpoint.update(self._targets(key))
 

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from mistral_operator.activator.body import STALL_SECONDS
+from mistral_operator.activator.connections import Connections
 from mistral_operator.activator.endpoints import Endpoints
 from mistral_operator.activator.maps import key_map_reader, port_map_reader
 from mistral_operator.activator.metrics import CONNECTIONS_CLOSED, IGNORED_REASONS, IGNORED_SLICES
@@ -32,7 +33,7 @@ from mistral_operator.process.settings import ActivatorSettings
 from mistral_operator.scale_to_zero import PORT_MAP_QUERY
 from mistral_operator.watch.resync import Resync
 from mistral_operator.watch.streams import run_streams
-from mistral_server.guarded_http.guarded_server import HEAD_SECONDS, Guard, GuardedRunner, port_of
+from mistral_server.guarded_http.guarded_server import HEAD_SECONDS, Guard, GuardedRunner
 from mistral_server.guarded_http.shares import Shares
 
 log = logging.getLogger(__name__)
@@ -182,12 +183,13 @@ class Listeners:
     def __init__(self, endpoints: Endpoints, client: aiohttp.ClientSession, limits: Limits) -> None:
         app = web.Application()
         memory = Shares(limits.request_bytes, endpoints.count_namespaces)
-        proxy = Proxy(endpoints, client, memory, limits.stall_seconds)
+        connections = Connections(endpoints)
+        proxy = Proxy(connections, client, memory, limits.stall_seconds)
         app.router.add_route("*", "/{path:.*}", proxy.handle)
         self._endpoints = endpoints
         guard = Guard(
             Shares(limits.connections, endpoints.count_namespaces),
-            group=self._namespace_of,
+            group=connections.accept,
             error=_invalid_request,
             head_seconds=limits.head_seconds,
             write_seconds=limits.write_seconds,
@@ -205,10 +207,6 @@ class Listeners:
         self._sites: dict[int, web.TCPSite] = {}
         self._closing = False
         self._lock = asyncio.Lock()
-
-    def _namespace_of(self, transport: asyncio.BaseTransport) -> str | None:
-        endpoint = self._endpoints.by_port(port_of(transport))
-        return None if endpoint is None else endpoint.key.namespace
 
     async def sync(self) -> None:
         """Listen on exactly the ports of the current endpoints, or on none once it is closed."""

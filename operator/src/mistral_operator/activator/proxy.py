@@ -11,7 +11,8 @@ from mistral_operator.activator.accepted_keys import api_key
 from mistral_operator.activator.admission import NotAdmitted, is_unknown
 from mistral_operator.activator.body import STALL_SECONDS, TimedBody
 from mistral_operator.activator.budget import memory_of_request
-from mistral_operator.activator.endpoints import Endpoint, Endpoints, LimitExceeded
+from mistral_operator.activator.connections import Connections
+from mistral_operator.activator.endpoints import Endpoint, LimitExceeded
 from mistral_operator.activator.headers import end_to_end, headers_to_replica
 from mistral_operator.activator.key_checks import KeyChecks
 from mistral_operator.activator.metrics import HELD, REQUESTS, WAIT_SECONDS
@@ -22,7 +23,7 @@ from mistral_operator.activator.responses import (
 )
 from mistral_operator.kube.plurals import counted
 from mistral_server.contract import KEYLESS_PATHS, OPEN_PATHS, is_open
-from mistral_server.guarded_http.guarded_server import head_size, port_of
+from mistral_server.guarded_http.guarded_server import head_size
 from mistral_server.guarded_http.shares import Shares
 
 _MISDIRECTED = 421
@@ -54,12 +55,12 @@ class Proxy:
 
     def __init__(
         self,
-        endpoints: Endpoints,
+        connections: Connections,
         client: aiohttp.ClientSession,
         memory: Shares,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        self._endpoints = endpoints
+        self._connections = connections
         self._client = client
         self._memory = memory
         self._checks = KeyChecks()
@@ -67,7 +68,7 @@ class Proxy:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Handle one request; the port that received it identifies the endpoint."""
-        endpoint = self._endpoints.by_port(port_of(request.transport))
+        endpoint = self._connections.endpoint_of(request.transport)
         if endpoint is None:
             return error_response(503, "no endpoint uses this port any more", "unavailable", 5)
         try:
@@ -118,8 +119,9 @@ class Proxy:
             body = self._body(request)
             try:
                 upstream = await self._forward(request, endpoint, target, body)
-            except aiohttp.ClientConnectorError as error:
-                # Nothing was sent yet. The slice is outdated, or the connection is blocked.
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                # Nothing was sent yet. The slice is outdated, the node is lost, or a policy blocks
+                # the connection.
                 _warn(endpoint, "refused", f"{target}: {error}")
                 await asyncio.sleep(_RETRY_SECONDS)
             except (aiohttp.ClientError, OSError) as error:
@@ -279,8 +281,8 @@ def _retry_later(endpoint: Endpoint, cause: str, field: str, code: str) -> web.R
     # A client cannot edit the resource: the field is for who reads the log.
     _warn(
         *(endpoint, field),
-        f"{cause}: raise spec.autoscaling.activation.{field} of an endpoint that can scale to"
-        f" zero, or spec.rollout.{field} of another",
+        f"{cause}: raise spec.rollout.{field}, or spec.autoscaling.activation.{field} if"
+        " minReplicas is 0",
     )
     return error_response(503, f"{cause}: try again later", code, endpoint.retry_after())
 

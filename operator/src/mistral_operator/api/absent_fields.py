@@ -14,9 +14,14 @@ _BY_CLAIM = (
     "volumes are persistentVolumeClaim, configMap, secret, emptyDir or projected: make a"
     " PersistentVolume of this type and a claim, and use persistentVolumeClaim"
 )
+_ONE_BY_ONE = (
+    "pods are replaced one at a time: set spec.rollout.maxSurge to 1 to start the new pod before"
+    " the old one stops, or remove it"
+)
 _NO_MODE = "files have the mode 0644: remove it"
 
 _ADVICE: dict[str, dict[str, str]] = {
+    "spec": {"strategy": _ONE_BY_ONE},
     "spec.pod": {
         "envFrom": "list each variable in spec.pod.env, with valueFrom for a key of a ConfigMap or"
         " Secret: only the pod knows which names envFrom brings",
@@ -62,6 +67,16 @@ _ADVICE: dict[str, dict[str, str]] = {
             "preferredDuringSchedulingIgnoredDuringExecution.podAffinityTerm",
         )
     },
+    "spec.rollout": {
+        "maxWait": "write maxWaitSeconds",
+        **dict.fromkeys(("maxUnavailable", "strategy", "type", "rollingUpdate"), _ONE_BY_ONE),
+    },
+    "spec.engine.speculation": {
+        **dict.fromkeys(("numSpeculativeTokens", "num_speculative_tokens"), "write tokens"),
+        **dict.fromkeys(("promptLookupMin", "prompt_lookup_min"), "write lookupMin"),
+        **dict.fromkeys(("promptLookupMax", "prompt_lookup_max"), "write lookupMax"),
+        "model": "n-grams need no second model: remove it",
+    },
     "spec.cache": {
         "reclaimPolicy": "set spec.cache.whenDeleted: Retain to keep the claim",
         "whenScaled": "the claim stays when the endpoint is scaled: remove it",
@@ -87,6 +102,9 @@ _REMEDIES: dict[tuple[str, str, str], str] = {
     ("string_too_short", "cache", "storageClassName"): "write the name of a class; for a"
     " PersistentVolume without one, give it any storageClassName, such as static, and write that:"
     " the class need not exist",
+    ("model_type", "engine", "kvOffload"): "must be an object, such as `{size: 16Gi}`",
+    ("missing", "kvOffload", "size"): "set size, such as 16Gi",
+    ("model_type", "engine", "speculation"): "must be an object: write {} for its defaults",
     ("missing", "emptyDir", "sizeLimit"): "set sizeLimit, such as 1Gi",
     ("missing", "secret", "items"): "list the keys to mount, such as `{key: ca.crt, path: ca.crt}`:"
     " the rest of the Secret does not reach the pod",

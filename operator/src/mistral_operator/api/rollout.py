@@ -26,6 +26,13 @@ class Rollout(ApiModel):
     """Number of pods that a rollout may start in addition. 0: an old pod stops before its successor
     starts, which needs no free GPUs. 1: the new pod starts first, and the old one stops when it is
     ready. Set it to 1 where the GPUs of one more replica are free: the rollout waits for them."""
+    prepull: Literal["Never", "BeforeRollout"] = "Never"
+    """Whether an edit of the images waits until the nodes have pulled them. `BeforeRollout`: a
+    DaemonSet pulls them on every node that fits the pods, while the old pods serve. Images that no
+    node can pull are not rolled out. `Never`: each new pod pulls while it holds its GPUs."""
+    prepull_seconds: int = Field(default=1200, ge=60, le=86_400)
+    """Longest time that an edit waits for nodes that have not pulled its images yet, in seconds.
+    After that it is rolled out, unless nodes report that they cannot pull and none has pulled."""
     paused: bool = False
     """Keep the running pods when an edit changes them. The condition Progressing reports that an
     edit waits. Set it to false to roll out everything that was edited meanwhile."""

@@ -57,11 +57,13 @@ def _offload_rule(part: Literal["limits", "requests"]) -> Rule:
     """Return the rule that a limit or a request has room for the offloaded KV cache.
 
     vLLM fills it at its start. With a smaller request the scheduler would choose a node that lacks
-    the memory, and other pods of the node would be evicted.
+    the memory, and other pods of the node would be evicted. On CPUs another rule refuses it, and
+    this one would distract from that.
     """
     memory = quantity_text(f"self.pod.resources.{part}['memory']")
     return Rule(
-        f"!has(self.engine.kvOffload) || !has(self.pod.resources.{part})"
+        "!has(self.engine.kvOffload) || self.device == 'cpu'"
+        f" || !has(self.pod.resources.{part})"
         f" || !('memory' in self.pod.resources.{part})"
         f" || !isQuantity({_OFFLOAD}) || !isQuantity({memory})"
         f" || quantity({memory}).sub(quantity({_OFFLOAD}))"
@@ -71,6 +73,7 @@ def _offload_rule(part: Literal["limits", "requests"]) -> Rule:
         " kvOffload.size, or remove it",
         lambda one: (
             one.offload_bytes == 0
+            or one.device == "cpu"
             or "memory" not in getattr(one.pod.resources, part)
             or quantity_bytes(getattr(one.pod.resources, part)["memory"]) - one.offload_bytes
             >= _OFFLOAD_ROOM * 1024**3

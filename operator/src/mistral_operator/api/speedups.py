@@ -21,8 +21,8 @@ class Speculation(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             "self.lookupMin <= self.lookupMax",
-            "spec.engine.speculation.lookupMin is greater than lookupMax: make the minimum no"
-            " larger than the maximum",
+            "spec.engine.speculation.lookupMin is greater than lookupMax, which is 4 if it is not"
+            " set: make the minimum no larger than the maximum",
             lambda one: one.lookup_min <= one.lookup_max,
         ),
     )
@@ -64,5 +64,5 @@ class KVOffload(ApiModel):
     size: Annotated[Memory, _SIZE.before, _SIZE_TEXT.before] = Field(
         json_schema_extra=with_rules(_SIZE_TEXT, _SIZE)
     )
-    """Size of the copy, of all GPUs of a replica together, from 1Gi to 1Pi. It is in /dev/shm,
-    which gets larger by it, as do the default request and limit of memory."""
+    """Size of the copy, such as 16Gi, of all GPUs of a replica together. From 1Gi to 1Pi. It is in
+    /dev/shm, which gets larger by it, as do the default request and limit of memory."""

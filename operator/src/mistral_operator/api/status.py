@@ -45,6 +45,9 @@ class ConditionType(StrEnum):
     HOLDING = "Holding"
     """The activator is behind the Service in place of the last replica, which is replaced or gone.
     The endpoint has this condition only meanwhile."""
+    IMAGES_PULLED = "ImagesPulled"
+    """The nodes have pulled the images of an edit. An endpoint with `spec.rollout.prepull` has this
+    condition from such an edit to the end of its rollout."""
     CACHE_BOUND = "CacheBound"
     """The claim of an endpoint with a cache has a volume."""
     ROUTER_READY = "RouterReady"
@@ -87,6 +90,9 @@ class Reason(StrEnum):
     BLOCKED = "Blocked"
     PAUSED = "Paused"
     HOLDING = "Holding"
+    PREPULLING = "Prepulling"
+    PREPULLED = "Prepulled"
+    PREPULL_INCOMPLETE = "PrepullIncomplete"
     FITS = "Fits"
     DOES_NOT_FIT = "DoesNotFit"
     GPUS_UNSUITABLE = "GpusUnsuitable"
@@ -193,8 +199,8 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; with autoscaling also
-    ScalingLimited, with a cache CacheBound, with a routing policy RouterReady, and while no replica
-    is ready Holding."""
+    ScalingLimited, with a cache CacheBound, with a routing policy RouterReady, while no replica is
+    ready Holding, and while an edit is rolled out with `spec.rollout.prepull` ImagesPulled."""
     desired_replicas: Count = 0
     """Desired number of pods: `spec.replicas`, or the decision of the operator's own autoscaling,
     or 0 while suspended."""

@@ -15,14 +15,22 @@ _ELSEWHERE = 0.85
 """The same for a field of another object, such that `policy` is not suggested for `dnsPolicy`, and
 for a typing error, which comes before a field of this name elsewhere."""
 
-_SLIPS = {"kvCache.size": "spec.engine.kvCache.memory"}
+_FEW = 8
+"""Up to so many fields of an object are listed if none of them is near."""
+
+_SLIPS = {
+    "kvCache.size": "spec.engine.kvCache.memory",
+    "kvOffload.memory": "spec.engine.kvOffload.size",
+}
 """Fields that exist under another name, by the last two parts of the path."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def hint(parent: str, key: str, fields: list[str]) -> str:
-    """Return what to write instead of an unknown field, or an empty string.
+    """Return what to write instead of an unknown field, or which fields there are.
+
+    It is an empty string if nothing is near and there are many fields.
 
     Args:
         parent: path of the object that has the key, without list indexes.
@@ -42,8 +50,9 @@ def hint(parent: str, key: str, fields: list[str]) -> str:
     first, dot, rest = key.partition(".")
     if dot and first and rest and "/" not in key:
         return f"; nest it: write {rest} below {first}"
-    nearest = _nearest(parent, key, fields)
-    return f"; did you mean {nearest}?" if nearest else ""
+    if nearest := _nearest(parent, key, fields):
+        return f"; did you mean {nearest}?"
+    return _list_of(parent, beside)
 
 
 def most_similar(name: str, names: Iterable[str], cutoff: float = _MIN_SIMILARITY) -> str | None:
@@ -56,6 +65,15 @@ def most_similar(name: str, names: Iterable[str], cutoff: float = _MIN_SIMILARIT
 def shown_key(key: str) -> str:
     """Return a key as part of a path, in quotes if it could be misread."""
     return key if _PLAIN_KEY.fullmatch(key) else f'"{key}"'
+
+
+def _list_of(parent: str, beside: list[str]) -> str:
+    names = [one.rpartition(".")[2] for one in beside]
+    if not parent or not 0 < len(names) <= _FEW:
+        return ""
+    if len(names) == 1:
+        return f"; the only field of {parent} is {names[0]}"
+    return f"; the fields of {parent} are {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _named_otherwise(parent: str, key: str) -> str | None:

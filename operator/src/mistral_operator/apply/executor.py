@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
@@ -24,6 +25,8 @@ from mistral_operator.watch.store import Store
 
 log = logging.getLogger(__name__)
 
+_WEBHOOK_FAILED = 500
+"""Status of a write whose admission webhook does not respond. It may be that of one kind."""
 _MOST_REPAIRS = 10
 """Differences repaired in one run; the next reconciliation repairs more, so that each run ends."""
 
@@ -43,14 +46,24 @@ class Executor:
             NamespaceTerminating: the namespace is being deleted.
         """
         problems = [_obstacle_problem(obstacle) for obstacle in plan.obstacles]
-        for step in plan.applies:
-            problem = await self._apply(resource, step)
+        failures: list[Unavailable] = []
+        steps = [
+            *(partial(self._apply, resource, one) for one in plan.applies),
+            *(partial(self._delete, resource, one) for one in plan.deletes),
+        ]
+        for step in steps:
+            try:
+                problem = await step()
+            except Unavailable as error:
+                if error.status != _WEBHOOK_FAILED:
+                    raise
+                # Others of its kinds may be accepted, and must not wait for it.
+                failures.append(error)
+                continue
             if problem is not None:
                 problems.append(problem)
-        for deletion in plan.deletes:
-            problem = await self._delete(resource, deletion)
-            if problem is not None:
-                problems.append(problem)
+        if failures:
+            raise failures[0]
         return problems
 
     async def _delete(self, resource: Resource, step: Delete) -> Problem | None:
@@ -90,6 +103,8 @@ class Executor:
 
     async def _apply_or_refuse(self, resource: Resource, step: Apply) -> Object:
         """Create the object, or apply over ours; an object of the name that is not ours stays."""
+        if step.only_replicas:
+            return await self._scale(resource, step)
         if step.exists:
             return await self._take_back(resource, step)
         try:
@@ -100,6 +115,19 @@ class Executor:
             if uid is None:
                 raise
         return await self._take_back(resource, replace(step, uid=uid))
+
+    async def _scale(self, resource: Resource, step: Apply) -> Object:
+        """Set the replicas of a Deployment of ours, and leave the rest of it as it is."""
+        operations: list[Object] = [
+            {"op": "test", "path": "/metadata/uid", "value": step.uid},
+            {"op": "replace", "path": "/spec/replicas", "value": step.desired["spec"]["replicas"]},
+        ]
+        try:
+            return await self._cluster.patch(step.kind, resource.namespace, step.name, operations)
+        except ClusterError as error:
+            if error.status in {404, 422}:
+                await self._still_there(resource, step)
+            raise
 
     async def _take_back(self, resource: Resource, step: Apply) -> Object:
         """Apply over an object of ours, whatever edits it has."""

@@ -27,6 +27,8 @@ class Apply:
     uid: str | None
     """Of the live object, which is known to be ours; None if there is none."""
     reason: str
+    only_replicas: bool = False
+    """Nothing else of the object is applied."""
 
     @property
     def exists(self) -> bool:
@@ -109,6 +111,27 @@ def make_plan(owner_uid: str, desired: Iterable[KubernetesObject], live: Childre
         if key not in kept and _is_deletable(child, owner_uid)
     ]
     return Plan(tuple(applies), (*replaced, *deletes), tuple(obstacles))
+
+
+def keep_pods(
+    owner_uid: str, desired: KubernetesObject, live: LiveChild | None, before: int | None
+) -> tuple[Apply, ...]:
+    """Return what is done about a Deployment whose edit waits: it still scales.
+
+    Args:
+        owner_uid: uid of the resource.
+        desired: the Deployment with the edit.
+        live: the Deployment as it is.
+        before: replicas that the last pass desired; if the same, another owner changed them since.
+    """
+    if live is None or not is_ours(live, owner_uid):
+        return ()
+    want, have = desired["spec"]["replicas"], live.object()["spec"].get("replicas")
+    if want == have:
+        return ()
+    reason = f"/spec/replicas{CHANGED}" if want == before else "an edit waits, and replicas changed"
+    kind, name = kind_of(desired["apiVersion"], desired["kind"]), desired["metadata"]["name"]
+    return (Apply(desired, kind, name, live.uid, reason, only_replicas=True),)
 
 
 def is_ours(child: LiveChild, owner_uid: str) -> bool:

@@ -13,6 +13,7 @@ import logging
 from mistral_operator.control.activator_maps import data_of, write_map
 from mistral_operator.control.activator_policies import ActivatorPolicies
 from mistral_operator.control.activator_ports import ActivatorPorts
+from mistral_operator.control.free_ports import decode_ports, encode_ports
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.client import Cluster
 from mistral_operator.kube.errors import ClusterError, Unavailable
@@ -66,7 +67,9 @@ class PortMapWriter:
         body = await self._cluster.get(kinds.CONFIG_MAP, self._namespace, names.PORT_MAP)
         self._written = None if body is None else body.get("data") or {}
         self._is_annotated = self._has_annotation(body)
-        self._ports.restore(self._written or {})
+        annotations = {} if body is None else body["metadata"].get("annotations") or {}
+        resting = decode_ports(annotations.get(names.ANNOTATION_RESTING, ""))
+        self._ports.restore(self._written or {}, resting)
         if body is not None:
             self._ports.published.update(self._ports.entries, version_of(body))
 
@@ -120,8 +123,11 @@ class PortMapWriter:
             if self._policies is not None:
                 await self._policies.publish(callers)
             if data != self._written or not self._is_annotated:
+                resting = encode_ports(self._ports.resting)
+                noted = {names.ANNOTATION_RESTING: resting} if resting else {}
                 live = await write_map(
-                    *(self._cluster, self._namespace, names.PORT_MAP, data), self._annotations
+                    *(self._cluster, self._namespace, names.PORT_MAP, data),
+                    {**self._annotations, **noted},
                 )
                 self._written = data_of(live)
                 self._is_annotated = True

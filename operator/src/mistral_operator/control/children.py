@@ -1,18 +1,17 @@
 """Brings the children of a resource to what is desired: render, plan, apply."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mistral_operator.api import Oom, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
-from mistral_operator.apply.plan import Plan, make_plan
+from mistral_operator.apply.plan import Apply, Plan, keep_pods, make_plan
 from mistral_operator.apply.replica_conflicts import Contest
 from mistral_operator.control.claims import cache_claim_facts
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.resource_gone import confirm
-from mistral_operator.control.routers import Children as LiveChildren
 from mistral_operator.control.routers import router_use, without_serving_router
 from mistral_operator.control.undone_edits import UndoneEdits
 from mistral_operator.kube.kinds import (
@@ -52,6 +51,8 @@ class _Memory:
     """The last plan, if it had steps."""
     existing: set[tuple[Kind, str]] = field(default_factory=set)
     """The children after the last pass."""
+    replicas: int | None = None
+    """The replicas that were desired at the last plan."""
     unreported: bool = False
     """The last pass left the status to the next one."""
 
@@ -129,15 +130,24 @@ class Children:
         if memory.settled == fingerprint:
             return Plan()
         claim = cache_claim_facts(self._store, desired.running)
-        live: LiveChildren = self._store.children_of(key)
+        live = self._store.children_of(key)
         use = router_use(desired.running, live)
-        rendered = children(desired.running, self._context, desired.activation, claim, use)
+        nodes = desired.prepull.nodes
+        rendered = children(desired.running, self._context, desired.activation, claim, nodes, use)
         if not desired.running.spec.routing.enabled:
             live = without_serving_router(desired.running, live)
-        if desired.hold.keeps_template:
-            rendered = tuple(one for one in rendered if one["kind"] != DEPLOYMENT.kind)
-            live = {one: child for one, child in live.items() if one[0] != DEPLOYMENT}
+        kept: tuple[Apply, ...] = ()
+        if desired.keeps_template:
+            # The first one: that of a router comes after it.
+            edited = next(one for one in rendered if one["kind"] == DEPLOYMENT.kind)
+            rendered = tuple(one for one in rendered if one is not edited)
+            deployment = live.pop((DEPLOYMENT, key.name), None)
+            if desired.prepull.keeps_template:  # a hold is over in a moment
+                uid = desired.running.uid
+                kept = keep_pods(uid, edited, deployment, memory.replicas)
         plan = make_plan(desired.running.uid, rendered, live)
+        plan = replace(plan, applies=(*plan.applies, *kept))
+        memory.replicas = desired.running.spec.replicas
         if plan.settled:
             memory.settled = fingerprint
         else:
@@ -152,6 +162,6 @@ class Children:
         )
         running, oom = desired.running, desired.oom or Oom()
         decided = running.spec.replicas, oom.overrides, oom.stopped, desired.activation
-        held_back = desired.hold.keeps_template
         use = router_use(running, self._store.children_of(key))
-        return running.uid, running.generation, *decided, held_back, use, live
+        waits = desired.keeps_template, desired.prepull.nodes
+        return running.uid, running.generation, *decided, *waits, use, live

@@ -1,14 +1,16 @@
 """What a resource is to become, with the reasons: one value for each pass. Pure.
 
 In this order: autoscaling sets the replicas, remedies against out-of-memory failures set the
-engine's settings, and the last replica stays until the activators serve in its place, whether it
-is to go for good or to be replaced.
+engine's settings, an edit of the images waits until the nodes have pulled them, and the last
+replica stays until the activators serve in its place, whether it is to go for good or to be
+replaced.
 """
 
 from dataclasses import dataclass, field, replace
 
 from mistral_operator.api import AutoscalingStatus, Oom, Resource, ScalingReason, Status
 from mistral_operator.control.hold import HoldInputs, decide_hold
+from mistral_operator.control.prepull import PrepullInputs, decide_prepull
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import to_seconds
 from mistral_operator.oom import (
@@ -28,6 +30,7 @@ from mistral_operator.scale_to_zero import (
     can_scale_to_zero,
 )
 from mistral_operator.status.hold import Hold
+from mistral_operator.status.prepull import Prepull
 from mistral_operator.watch.deployments import DeploymentFacts
 from mistral_operator.watch.facts import PodFacts
 
@@ -51,6 +54,8 @@ class DecisionInputs:
     """The live slice has the activators behind the Service."""
     hold: HoldInputs | None = None
     """What else decides whether the activators serve in place of the last replica."""
+    prepull: PrepullInputs | None = None
+    """What else decides whether an edit waits until the nodes have pulled its images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class Desired:
     """Where the activators serve in place of replicas."""
     hold: Hold = field(default_factory=Hold)
     """Whether they do because the last replica is replaced or gone."""
+    prepull: Prepull = field(default_factory=Prepull)
+    """Which nodes pull the images of an edit ahead of it."""
     deleted_pods: tuple[PodFacts, ...] = ()
     """Deleted pods whose failures are in `oom`."""
 
@@ -76,6 +83,11 @@ class Desired:
     def replicas(self) -> int:
         """Requested replicas, even where none can start or the last one has to stay."""
         return self.written.spec.replicas if self.scaling is None else self.scaling.replicas
+
+    @property
+    def keeps_template(self) -> bool:
+        """Whether an edit waits: the Deployment keeps its pods as they are."""
+        return self.prepull.keeps_template or self.hold.keeps_template
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -86,6 +98,8 @@ class Desired:
         if self._is_kept_awake:
             kept = counted(self.running.spec.replicas, "replica")
             reasons.append(f"{kept} kept until the activators are behind the Service")
+        if self.prepull.nodes:
+            reasons.append(f"nodes pull images ahead of time: {self.prepull.progress}")
         if self.hold.needed:
             reasons.append(f"the activators are needed: {self.hold.phase}")
         if self.oom is not None and self.oom.stopped:
@@ -125,7 +139,8 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
     # The requests to an endpoint that cannot start are not held.
     port = None if stopped else inputs.activator_port
     running = effective_resource(_kept_awake(scaled, inputs), oom)
-    hold = Hold() if stopped else _decide_hold(running, inputs)
+    prepull = Prepull() if stopped else _decide_prepull(running, inputs)
+    hold = Hold() if stopped else _decide_hold(running, inputs, edit_waits=prepull.keeps_template)
     return Desired(
         written,
         running=running,
@@ -137,11 +152,18 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
             else activator_route(scaled, port, inputs.activators, held=hold.serves)
         ),
         hold=hold,
+        prepull=prepull,
         deleted_pods=inputs.deleted_pods,
     )
 
 
-def _decide_hold(running: Resource, inputs: DecisionInputs) -> Hold:
+def _decide_prepull(running: Resource, inputs: DecisionInputs) -> Prepull:
+    if inputs.prepull is None:
+        return Prepull()
+    return decide_prepull(running, replace(inputs.prepull, deployment=inputs.deployment))
+
+
+def _decide_hold(running: Resource, inputs: DecisionInputs, *, edit_waits: bool) -> Hold:
     if inputs.hold is None:
         return Hold()
     observed = replace(
@@ -151,6 +173,7 @@ def _decide_hold(running: Resource, inputs: DecisionInputs) -> Hold:
         activators=inputs.activators,
         port=inputs.activator_port,
         serve=inputs.activators_serve,
+        edit_waits=edit_waits,
     )
     return decide_hold(running, observed)
 

@@ -23,9 +23,12 @@ PORT_SECONDS = 600.0
 """How long an edit waits for a port. When an upgrade replaces the pods of a whole namespace, each
 port becomes free when the replica before is ready."""
 SLOW_SECONDS = 5.0
-"""How long an activator that does not answer keeps the others from taking over."""
+"""How long activators that do not say which ports they have are waited for."""
 AGAIN_SECONDS = 10.0
 """Time between two attempts to write a port map that the API server rejects."""
+UNCHANGED_SECONDS = 60.0
+"""How long the activators are behind the Service of a replica that is about to be replaced. If the
+API server rejects the new Deployment, it never is."""
 BLIND_SECONDS = 60.0
 """How long the activators stay behind the Service of a replica that serves and that they do not
 see: then they see nothing at all."""
@@ -38,11 +41,14 @@ class HoldInputs:
     context: RenderContext
     enabled: bool = False
     """The installation has activators."""
+    ready: bool = False
+    """An activator is ready."""
     was_ready: bool = False
     """A replica was ready at the last pass, or the activators were needed already."""
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()
     activators: Activators = field(default_factory=Activators)
+    """Those that may receive its requests."""
     port: int | None = None
     """Port of the activators for this endpoint."""
     refusal: str = ""
@@ -52,7 +58,9 @@ class HoldInputs:
     published: bool = False
     """The port map has the port."""
     listening: bool = False
-    """All activators listen on it."""
+    """An activator listens on it."""
+    edit_waits: bool = False
+    """An edit waits for something else first, such as its images."""
     serve: bool = False
     """The live slice has the activators behind the Service."""
     phase: HoldPhase = HoldPhase.NONE
@@ -92,11 +100,19 @@ def _without_replica(running: Resource, inputs: HoldInputs) -> Hold:
     if refused is not None:
         return Hold(phase, refusal=refused[0], why=refused[1])
     waited = _waited(inputs, phase)
-    slow = inputs.published and waited >= SLOW_SECONDS
+    slow = inputs.published and waited >= SLOW_SECONDS and bool(inputs.activators.addresses)
     if inputs.listening or inputs.serve or slow:
         return Hold(phase, serves=True)
     left = SLOW_SECONDS - waited
-    return Hold(phase, again=left + 0.1 if left > 0 else AGAIN_SECONDS)
+    if left > 0:
+        return Hold(phase, again=left + 0.1)
+    return Hold(phase, why=_NONE_LISTENS, again=AGAIN_SECONDS)
+
+
+_NONE_LISTENS = (
+    "no activator listens on the port of this endpoint; the logs of operator and activators say why"
+    f" ConfigMap {names.PORT_MAP} cannot be written or read"
+)
 
 
 def _before(inputs: HoldInputs) -> Hold:
@@ -108,10 +124,12 @@ def _before(inputs: HoldInputs) -> Hold:
         limit = PORT_SECONDS if inputs.queued else 0.0
     left = limit - waited
     keeps = left > 0 and not inputs.serve
-    again = left + 0.1 if keeps else None
     if refused is not None:
-        return Hold(phase, False, keeps, *refused, again)
-    return Hold(phase, inputs.serve or inputs.listening, keeps, again=again)
+        return Hold(phase, False, keeps, *refused, left + 0.1 if keeps else None)
+    serves = (inputs.serve or inputs.listening) and waited < UNCHANGED_SECONDS
+    if serves and not keeps:
+        left = UNCHANGED_SECONDS - waited
+    return Hold(phase, serves, keeps, again=left + 0.1 if keeps or serves else None)
 
 
 def _waited(inputs: HoldInputs, phase: HoldPhase) -> float:
@@ -121,7 +139,7 @@ def _waited(inputs: HoldInputs, phase: HoldPhase) -> float:
 
 def _refused(inputs: HoldInputs) -> tuple[Reason, str] | None:
     """Return why the activators cannot take over."""
-    if not inputs.activators.addresses:
+    if not inputs.ready:
         why = "no activator is ready to queue them, so check the Deployment of the activator"
         return Reason.ACTIVATOR_MISSING, why
     if inputs.refusal:
@@ -134,6 +152,8 @@ def _replaces_last(running: Resource, inputs: HoldInputs) -> bool:
     """Return whether applying the Deployment would replace the only replica."""
     facts, rollout = inputs.deployment, running.spec.rollout
     if facts is None or running.spec.replicas != 1 or rollout.max_surge or rollout.paused:
+        return False
+    if inputs.edit_waits:
         return False
     rendered = with_applied_digest(deployment(running, inputs.context))
     if rendered["metadata"]["annotations"][names.ANNOTATION_APPLIED] == facts.applied:

@@ -3,15 +3,11 @@
 from mistral_operator.api import ConditionType, Resource, Status
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
+from mistral_operator.control.free_ports import REST_SECONDS
 from mistral_operator.control.hold import HoldInputs
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status.hold import HoldPhase
-from mistral_server.guarded_http.guarded_server import HEAD_SECONDS
-
-LINGER_SECONDS = HEAD_SECONDS + 15.0
-"""How long an endpoint keeps its port after the activators left its Service. Clients keep an idle
-connection to the activator for HEAD_SECONDS, and nodes need some seconds to apply a slice."""
 
 
 class Holds:
@@ -40,6 +36,7 @@ class Holds:
         return HoldInputs(
             self._dependencies.context,
             enabled=self._dependencies.has_activators,
+            ready=bool(activators.addresses),
             was_ready=was_held or previous.ready_replicas > 0,
             refusal=self._ports.refusal(key) or "",
             queued=self._ports.waits(key),
@@ -70,13 +67,17 @@ class Holds:
                     self._dependencies.requeue(key)
         elif self._ports.has(key):
             self._release(key, now)
+        else:
+            # It waits for none any more, and others are next.
+            self._ports.forget(key)
 
     def _release(self, key: Key, now: float) -> None:
         if self._ports.serve(key):
             # The slice could not be emptied: with another endpoint at its port, that would get
             # these requests and their API keys.
             self._left[key] = now
-        left = self._left.setdefault(key, now) + LINGER_SECONDS - now
+        # Its clients are still served by it.
+        left = self._left.setdefault(key, now) + REST_SECONDS - now
         if left <= 0 and not self._dependencies.activators.held(key):
             self.forget(key)
             self._ports.forget(key)

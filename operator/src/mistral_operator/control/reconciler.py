@@ -28,6 +28,8 @@ from mistral_operator.control.claims import (
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.control.holds import Holds
+from mistral_operator.control.prepull import PrepullInputs
+from mistral_operator.control.prepulls import observe_prepull
 from mistral_operator.control.references import missing_references
 from mistral_operator.control.resource_gone import ResourceGone
 from mistral_operator.control.routers import router_facts
@@ -46,6 +48,7 @@ from mistral_operator.render.allowed import check_allowed
 from mistral_operator.render.pod_defaults import with_defaults
 from mistral_operator.scale_to_zero import can_scale_to_zero
 from mistral_operator.status import StatusInput, report, report_invalid
+from mistral_operator.status.hold import observed_hold
 from mistral_operator.watch.facts import Observed
 from mistral_operator.watch.workqueue import ReconcileOutcome
 
@@ -119,7 +122,8 @@ class Reconciler:
         except InvalidResource as error:
             return await self._reject(key, body, error)
         previous = _status_of(body, resource.spec)
-        desired = self._decide(key, resource, previous)
+        prepull = await observe_prepull(self._dependencies, resource)
+        desired = self._decide(key, resource, previous, prepull)
         recorded = await self._record(key, desired, previous)
         self._holds.settle(key, desired)
         if self._ports.has(key):
@@ -130,10 +134,14 @@ class Reconciler:
             return ReconcileOutcome.SOON
         return await self._report(key, desired, recorded, progress)
 
-    def _decide(self, key: Key, resource: Resource, previous: Status) -> Desired:
+    def _decide(
+        self, key: Key, resource: Resource, previous: Status, prepull: PrepullInputs | None
+    ) -> Desired:
         """Return what the resource is to become, by everything that is known now."""
         store, activators = self._dependencies.store, self._dependencies.activators.current
         port = self._holds.port(key, resource)
+        if port is not None:
+            activators = self._ports.published.listeners(key, port, activators)
         inputs = DecisionInputs(
             self._dependencies.now(),
             self._dependencies.context,
@@ -145,6 +153,7 @@ class Reconciler:
             activator_port=port,
             activators_serve=self._ports.serve(key),
             hold=self._holds.inputs(key, port, previous),
+            prepull=prepull,
         )
         return decide_desired(resource, previous, inputs)
 
@@ -201,11 +210,13 @@ class Reconciler:
             requested_replicas=desired.replicas,
             server_image=self._dependencies.context.server_image,
             pod_events=events,
-            hold=desired.hold,
+            hold=observed_hold(desired.hold, serves=self._ports.serve(key)),
+            prepull=desired.prepull,
         )
         status = await self._statuses.report(status_input, report)
-        if again is not None:
-            self._dependencies.requeue_after(key, again)
+        for seconds in (again, desired.prepull.again):
+            if seconds is not None:
+                self._dependencies.requeue_after(key, seconds)
         self._requeue_after_quiet_period(key, desired.running, status)
         if status_input.problems:
             return ReconcileOutcome.RETRY

@@ -31,7 +31,9 @@ def router_use(resource: Resource, live: Children) -> RouterUse:
     return RouterUse(ready=ready, remains=_deployment(resource, live) is not None)
 
 
-def without_serving_router(resource: Resource, live: Children) -> Children:
+def without_serving_router(
+    resource: Resource, live: dict[tuple[Kind, str], LiveChild]
+) -> dict[tuple[Kind, str], LiveChild]:
     """Return the live children without the Deployment of a router that the Service leads to.
 
     It is not deleted before the Service leads to the replicas.

@@ -57,6 +57,7 @@ def _segment(name: str) -> str:
 
 RESOURCE = Kind(names.API_VERSION, names.KIND, names.PLURAL)
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+DAEMON_SET = Kind("apps/v1", "DaemonSet", "daemonsets")
 SERVICE = Kind("v1", "Service", "services")
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
@@ -117,6 +118,7 @@ CHILD_KINDS = (
     DISRUPTION_BUDGET,
     NETWORK_POLICY,
     ENDPOINT_SLICE,
+    DAEMON_SET,
 )
 """Kinds of children that every cluster serves."""
 

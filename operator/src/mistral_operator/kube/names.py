@@ -27,6 +27,12 @@ lack the label of its replicas."""
 MANAGED_BY = "mistral-small-operator"
 APP_NAME = "mistral-small"
 
+LABEL_PREPULL = f"{GROUP}/prepull"
+"""Name of the MistralSmallDeployment of a pod that only makes its node pull images. Such a pod has
+none of the labels of replicas: it must not count as one anywhere."""
+LABEL_PREPULLED = f"{GROUP}/prepulled"
+"""Digest of what such a pod pulls, and with which credentials."""
+
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 """Digest of the last rendered version of an object. It distinguishes a removed field from one of
 another owner."""
@@ -51,6 +57,9 @@ ROUTER = "router"
 """Component of what belongs to a router: its pods, and the Service that leads to them. Kubernetes
 copies the labels of a Service to its EndpointSlices."""
 
+ANNOTATION_RESTING = f"{GROUP}/resting-ports"
+"""Ports that no endpoint gets yet, on the port map, for a new operator."""
+
 LABEL_NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Label with the name of a namespace, on every namespace."""
 
@@ -68,6 +77,9 @@ CONTAINER = "server"
 """Name of the container that runs the supervisor and vLLM."""
 FETCH_CONTAINER = "fetch"
 """Name of the init container that fetches the model from the hub."""
+
+PREPULL_CONTAINER = "prepull"
+"""Name of the container that makes a node pull the images of an edit."""
 
 PORT_HTTP = "http"
 PORT_HEALTH = "health"
@@ -119,6 +131,19 @@ def owner_of(labels_of_object: Mapping[str, str]) -> str | None:
 def cache_claim(resource: str) -> str:
     """Return the name of the claim that caches the model of a resource."""
     return f"{resource}-model-cache"
+
+
+def prepull(resource: str, digest: str) -> str:
+    """Return the name of the DaemonSet that pulls the images of an edit.
+
+    An edit of what is pulled has another digest, and so another DaemonSet with pods of its own.
+    """
+    return f"{prepull_policy(resource)}-{digest[:8]}"
+
+
+def prepull_policy(resource: str) -> str:
+    """Return the name of the NetworkPolicy of these pods."""
+    return f"{resource}-prepull"
 
 
 def activator_slice(resource: str, *, ipv6: bool) -> str:

@@ -168,7 +168,7 @@ def _replicas(replicas: Sequence[Replica] | None, now: str) -> list[str]:
     if not replicas:
         return []
     return table(
-        ("POD", "STATE", "RESTARTS", "AGE", "RUNNING", "WAITING", "KV CACHE", "NODE", "GPUS OF IT"),
+        ("POD", "STATE", "RESTARTS", "AGE", "RUNNING", "WAITING", "KV CACHE", "NODE", "NODE GPUS"),
         [
             (
                 one.facts.name,

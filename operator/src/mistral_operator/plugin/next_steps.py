@@ -47,6 +47,7 @@ STEPS: dict[str, str] = {
     Reason.NOT_READY: "wait: a server that hangs is restarted",
     Reason.SCALING_UP: "wait",
     Reason.ROLLING_OUT: "wait: pods with old settings are replaced one at a time",
+    Reason.PREPULLING: "wait, up to spec.rollout.prepullSeconds",
     Reason.INVALID_RESOURCE: "correct the field that the message names, or upgrade the operator",
     Reason.NAME_TAKEN: "rename the resource, or delete the object that the message names",
     Reason.APPLY_FAILED: "correct what the API server rejects, as the message quotes it",

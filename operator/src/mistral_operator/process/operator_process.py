@@ -136,7 +136,8 @@ class Operator:
         )
         self._loads.scaler = scaler
         ports = ActivatorPorts(
-            store, settings.activator_ports_per_namespace, queue.add, settings.network
+            *(store, settings.activator_ports_per_namespace, queue.add, settings.network),
+            requeue_after=queue.add_after,
         )
         policies = (
             ActivatorPolicies(cluster, settings.namespace, settings.activator_network_policy)

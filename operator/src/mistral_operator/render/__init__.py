@@ -4,6 +4,8 @@ One file per kind. `control/reconciler.py` applies the result of `children`, `mi
 render` prints it, and the golden files in tests/golden keep it for review.
 """
 
+from collections.abc import Sequence
+
 from mistral_operator.api import Resource
 from mistral_operator.render.cache import cache_claim
 from mistral_operator.render.context import IN_USE, NetworkDefaults, RenderContext, RouterUse
@@ -13,6 +15,7 @@ from mistral_operator.render.endpointslice import activator_slice
 from mistral_operator.render.metadata import KubernetesObject, with_applied_digest
 from mistral_operator.render.monitor import pod_monitor
 from mistral_operator.render.network import network_policy
+from mistral_operator.render.prepull import prepull_children
 from mistral_operator.render.router import router_children
 from mistral_operator.render.router.deployment import router_deployment
 from mistral_operator.render.scaledobject import is_scaled_by_keda, scaled_object
@@ -29,6 +32,7 @@ def children(
     context: RenderContext,
     route: ActivatorRoute | None = None,
     claim: ClaimFacts | None = None,
+    pulling: Sequence[str] = (),
     router: RouterUse = IN_USE,
 ) -> tuple[KubernetesObject, ...]:
     """Return every child of a resource, in the order in which to apply them.
@@ -38,6 +42,7 @@ def children(
         context: facts of the installation.
         route: route to the activator, None if the endpoint cannot scale to zero.
         claim: the existing claim of the cache, None if there is none.
+        pulling: nodes that pull images ahead of time.
         router: what the pods of its router do now.
     """
     routed = resource.spec.routing.enabled
@@ -52,6 +57,7 @@ def children(
     if route is not None:
         rendered.append(activator_slice(resource, route))
     rendered += [
+        *prepull_children(resource, context, pulling),
         service(resource, routed=routed and router.ready),
         disruption_budget(resource),
         deployment(resource, context),

@@ -36,6 +36,11 @@ def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
     }
 
 
+def server_image(spec: Spec, context: RenderContext) -> str:
+    """Return the image of the server."""
+    return spec.image or context.server_image
+
+
 def configuration_digest(resource: Resource, context: RenderContext) -> str:
     """Return the digest of the pod template, as in the annotation of the pods."""
     return digest(_pod_spec(resource, context))
@@ -43,13 +48,13 @@ def configuration_digest(resource: Resource, context: RenderContext) -> str:
 
 def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
     spec = resource.spec
-    image = spec.image or context.server_image
+    image = server_image(spec, context)
     fetch = fetch_settings(spec)
     pod: dict[str, Any] = {
         "serviceAccountName": spec.pod.service_account_name or resource.name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": _security_context(spec.pod, context),
+        "securityContext": security_context(spec.pod, context),
         "terminationGracePeriodSeconds": (
             ENDPOINT_REMOVAL_SECONDS + spec.drain_seconds + _EXIT_MARGIN_SECONDS
         ),
@@ -63,7 +68,7 @@ def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
     return pod | _placement(resource.name, spec) | _resolution(spec.pod)
 
 
-def _security_context(pod: Pod, context: RenderContext) -> dict[str, Any]:
+def security_context(pod: Pod, context: RenderContext) -> dict[str, Any]:
     """Return the security context; what a resource can set of it are users and groups."""
     chosen = pod.security_context
     users = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
@@ -95,7 +100,7 @@ def _placement(name: str, spec: Spec) -> dict[str, Any]:
     pod = spec.pod
     placement: dict[str, Any] = {
         "nodeSelector": dict(pod.node_selector),
-        "tolerations": _tolerations(spec),
+        "tolerations": tolerations(spec),
         "topologySpreadConstraints": [
             {
                 **to_kubernetes(constraint),
@@ -114,17 +119,18 @@ def _placement(name: str, spec: Spec) -> dict[str, Any]:
     return {field: value for field, value in placement.items() if value}
 
 
-def _tolerations(spec: Spec) -> list[dict[str, Any]]:
-    tolerations = []
+def tolerations(spec: Spec) -> list[dict[str, Any]]:
+    """Return the tolerations: of nodes with GPUs, and those of the resource."""
+    of_gpus = []
     if spec.device == "cuda":
         # GPU nodes are commonly tainted with the name of the resource, to repel other pods.
-        tolerations = [
+        of_gpus = [
             {"key": key, "operator": "Exists", "effect": "NoSchedule"}
             for key in _taints(spec.pod.gpu.resource_name)
         ]
     configured = [to_kubernetes(toleration) for toleration in spec.pod.tolerations]
     # The API server drops empty strings; rendered, they would look like drift forever.
-    return tolerations + [
+    return of_gpus + [
         {key: value for key, value in one.items() if value != ""} for one in configured
     ]
 

@@ -107,14 +107,22 @@ def _writable_mounts() -> list[dict[str, Any]]:
     ]
 
 
+def model_image(spec: Spec) -> dict[str, Any] | None:
+    """Return the source of the volume with the model, if it is in an image."""
+    image = spec.model.source.image
+    if image is None:
+        return None
+    return {"image": {"reference": image.reference, "pullPolicy": image.pull_policy}}
+
+
 def _model_volume(spec: Spec, resource: str) -> dict[str, Any]:
     source = spec.model.source
     if source.persistent_volume_claim is not None:
         claim = source.persistent_volume_claim.claim_name
         return {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
-    if source.image is not None:
-        image = source.image
-        return {"image": {"reference": image.reference, "pullPolicy": image.pull_policy}}
+    image = model_image(spec)
+    if image is not None:
+        return image
     if spec.cache is not None:
         return {"persistentVolumeClaim": {"claimName": names.cache_claim(resource)}}
     return {"emptyDir": {"sizeLimit": _SIZE_LIMITS[_MODEL]}}

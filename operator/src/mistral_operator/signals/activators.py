@@ -32,6 +32,9 @@ from mistral_operator.watch.store import Store
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 3.0
+_KEPT_SECONDS = 30.0
+"""How long the last document of an activator counts that is ready and does not respond. The
+replicas that it saw may be gone, and then the activators would be left out of a Service."""
 _MAX_BYTES = 4 * 2**20
 """Enough for one endpoint on every port."""
 
@@ -85,7 +88,8 @@ class ActivatorPoller:
         self._due = asyncio.Event()
         self._isolation = Isolation("activator signals")
         self._port = 0
-        self._documents: dict[str, ActivatorDocument] = {}
+        self._documents: dict[str, tuple[float, ActivatorDocument]] = {}
+        """When each activator responded last, and what."""
 
     def poll_now(self) -> None:
         """Poll now, since the port map changed: an endpoint waits until its port is open."""
@@ -123,15 +127,19 @@ class ActivatorPoller:
         if slices:
             self._port = slices[0]["ports"][0]["port"]
         await asyncio.gather(*(self._poll(session, one) for one in addresses))
-        # A failed poll is ignored: the last document of an activator is kept while it is ready.
-        self._documents = {one: self._documents[one] for one in addresses if one in self._documents}
-        self._board.current = aggregate(addresses, self._documents.values())
+        # A failed poll is ignored: the last document of a ready activator is kept for some time.
+        since = asyncio.get_running_loop().time() - _KEPT_SECONDS
+        documents = {one: self._documents[one] for one in addresses if one in self._documents}
+        self._documents = {one: (at, kept) for one, (at, kept) in documents.items() if at > since}
+        self._board.current = aggregate(
+            addresses, {one: document for one, (_, document) in self._documents.items()}
+        )
         if addresses != before.addresses:
             log.info("ready activators: %s", ", ".join(addresses) or "none")
             keys = {*self._endpoints()}
         else:
             keys = changed_keys(before, self._board.current)
-            keys |= self._ports.between(before.port_map, self._board.current.port_map)
+            keys |= self._ports.newly_known(before, self._board.current)
         for key in keys:
             with self._isolation.of(key):
                 self._on_change(key)
@@ -144,7 +152,7 @@ class ActivatorPoller:
                 session, url, ActivatorDocument.model_validate_json, _MAX_BYTES
             )
             if document is not None:
-                self._documents[address] = document
+                self._documents[address] = asyncio.get_running_loop().time(), document
 
     async def _slices(self) -> list[Object]:
         """Return the slices of the activators' Service."""
@@ -173,18 +181,16 @@ def addresses_in(slices: Iterable[Object]) -> tuple[str, ...]:
     return tuple(sorted(families["IPv4"] or families["IPv6"]))
 
 
-def aggregate(addresses: tuple[str, ...], documents: Iterable[ActivatorDocument]) -> Activators:
-    """Combine the documents of all activators; one that did not answer yet has none."""
+def aggregate(addresses: tuple[str, ...], documents: Mapping[str, ActivatorDocument]) -> Activators:
+    """Combine the documents of all activators, by address; one that did not answer has none."""
     held, targets = Counter[tuple[str, str]](), dict[tuple[str, str], int]()
-    versions = []
-    for document in documents:
-        versions.append(document.port_map)
+    for document in documents.values():
         for one in document.endpoints:
             key = one.namespace, one.name
             held[key] += one.held
             targets[key] = max(targets.get(key, 0), one.targets)
-    port_map = min(versions) if len(versions) == len(addresses) and versions else 0
-    return Activators(addresses, held, targets, port_map)
+    versions = {address: one.port_map for address, one in documents.items()}
+    return Activators(addresses, held, targets, versions)
 
 
 def changed_keys(before: Activators, now: Activators) -> set[Key]:

@@ -1,7 +1,7 @@
-"""Which ports the port map gives to endpoints, and when all activators listen on one. Pure."""
+"""Which ports the port map gives to endpoints, and which activators listen on one. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mistral_operator.kube.objects import Key
 from mistral_operator.scale_to_zero import Activators, PortMapEntry
@@ -30,11 +30,30 @@ class PublishedPorts:
         return key in self._since and self._since[key][0] == port
 
     def is_known(self, key: Key, port: int, activators: Activators) -> bool:
-        """Return whether all activators listen on the port of an endpoint."""
-        if not (self.has(key, port) and activators.addresses):
-            return False
-        return self._since[key][1] <= activators.port_map
+        """Return whether an activator listens on the port of an endpoint."""
+        return bool(self._aware(key, port, activators))
 
-    def between(self, before: int, now: int) -> set[Key]:
-        """Return the endpoints that got their ports after one version and by another."""
-        return {key for key, (_, since) in self._since.items() if before < since <= now}
+    def listeners(self, key: Key, port: int, activators: Activators) -> Activators:
+        """Return the activators that may receive the requests of an endpoint.
+
+        They listen on its port. If none does, it is those that do not say which map they have: of
+        an older release, or without a response so far. Never one with an older map: the port may
+        be another endpoint's there, whose replicas would receive the requests.
+        """
+        mute = tuple(one for one in activators.addresses if not activators.versions.get(one))
+        usable = self._aware(key, port, activators) or (mute if self.has(key, port) else ())
+        return replace(activators, addresses=usable)
+
+    def _aware(self, key: Key, port: int, activators: Activators) -> tuple[str, ...]:
+        if not self.has(key, port):
+            return ()
+        _, since = self._since[key]
+        versions = activators.versions
+        return tuple(one for one in activators.addresses if versions.get(one, 0) >= since)
+
+    def newly_known(self, before: Activators, now: Activators) -> set[Key]:
+        """Return the endpoints on whose ports another activator listens now."""
+        pairs = ((before.versions.get(one, 0), version) for one, version in now.versions.items())
+        moved = [(old, new) for old, new in pairs if old < new]
+        ports = self._since.items() if moved else ()
+        return {key for key, (_, since) in ports if any(old < since <= new for old, new in moved)}

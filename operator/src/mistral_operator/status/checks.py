@@ -16,6 +16,7 @@ from mistral_operator.status.hold import taking_over
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.pods import worst_pod
+from mistral_operator.status.prepull import waits_for_images
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.deployments import DeploymentFacts
@@ -131,6 +132,9 @@ def serving(status_input: StatusInput) -> Verdict | None:
     facts = status_input.observed.deployment
     if facts is None or not (facts.settled or facts.keeps_old_pods):
         return None
+    waits = waits_for_images(status_input.resource, status_input.prepull)
+    if waits is not None:
+        return waits
     verb = "answers" if facts.ready == 1 else "answer"
     message = f"{counted(facts.ready, 'replica')} {verb} as {status_input.resource.spec.model.name}"
     return Verdict(Reason.READY, message, Outlook.GOOD)

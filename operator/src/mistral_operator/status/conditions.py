@@ -11,6 +11,7 @@ from mistral_operator.status.cache import cache_bound
 from mistral_operator.status.hold import holding
 from mistral_operator.status.memory import memory
 from mistral_operator.status.model_fits import FitVerdict
+from mistral_operator.status.prepull import images_pulled
 from mistral_operator.status.router import router_ready
 from mistral_operator.status.scaling import scaling_limits
 from mistral_operator.status.status_input import StatusInput
@@ -41,6 +42,9 @@ def conditions(
     held = holding(status_input.resource, status_input.hold)
     if held is not None:
         values.append((ConditionType.HOLDING, *held))
+    pulled = images_pulled(status_input.resource, status_input.prepull)
+    if pulled is not None:
+        values.append((ConditionType.IMAGES_PULLED, *pulled))
     cache = cache_bound(status_input)
     if cache is not None:
         values.append((ConditionType.CACHE_BOUND, *cache))

@@ -32,6 +32,7 @@ _REPORTED = (
     ConditionType.MODEL_FITS,
     ConditionType.SCALING_LIMITED,
     ConditionType.HOLDING,
+    ConditionType.IMAGES_PULLED,
     ConditionType.CACHE_BOUND,
     ConditionType.ROUTER_READY,
 )
@@ -216,8 +217,8 @@ def _shortened(note: str) -> str:
     return line.encode()[:_MAX_NOTE_BYTES].decode(errors="ignore")
 
 
-_PASSING = {"Creating", "RollingOut"}
-"""Reasons that hold for seconds and follow from what the user just did: no news."""
+_PASSING = {"Creating", "RollingOut", "Prepulling"}
+"""Reasons that pass by themselves and follow from what the user just did: no news."""
 
 _NO_NEWS = {"WithinLimits", "Bound"}
 """Reasons that are worth an Event only after another one."""

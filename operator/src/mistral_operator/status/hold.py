@@ -31,7 +31,7 @@ class Hold:
     refusal: Reason | None = None
     """Why they cannot be."""
     why: str = ""
-    """The same in words, if there is more to say."""
+    """The same in words. Without a refusal: why they are not, although they could be."""
     again: float | None = None
     """Seconds after which the passing of time alone changes the decision."""
 
@@ -39,6 +39,19 @@ class Hold:
     def needed(self) -> bool:
         """Whether the endpoint needs a port of the activators."""
         return self.phase is not HoldPhase.NONE
+
+
+def observed_hold(hold: Hold, *, serves: bool) -> Hold:
+    """Return what is reported, once the children were applied.
+
+    Args:
+        hold: what was decided.
+        serves: whether the live slice has the activators behind the Service.
+    """
+    if serves or not hold.serves:
+        return hold
+    why = "the EndpointSlice that leads to the activators cannot be written"
+    return replace(hold, serves=False, refusal=Reason.APPLY_FAILED, why=why)
 
 
 def taking_over(hold: Hold) -> Verdict | None:
@@ -63,12 +76,13 @@ def holding(resource: Resource, hold: Hold) -> tuple[Literal["True", "False"], R
     """Return the condition Holding, None while it does not matter."""
     if hold.serves:
         return "True", Reason.HOLDING, _queued(resource, hold)
-    if hold.refusal is None or (hold.phase is HoldPhase.BEFORE and not hold.keeps_template):
+    refusal = hold.refusal or (Reason.ACTIVATOR_MISSING if hold.why else None)
+    if refusal is None or (hold.phase is HoldPhase.BEFORE and not hold.keeps_template):
         return None
     start = "no replica is ready, and requests are refused"
     if hold.keeps_template:
         start = "an edit waits, since requests would be refused"
-    return "False", hold.refusal, f"{start}: {hold.why}"
+    return "False", refusal, f"{start}: {hold.why}"
 
 
 def _queued(resource: Resource, hold: Hold) -> str:

@@ -14,14 +14,6 @@ from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
 from mistral_operator.watch.facts import ContainerFacts, PodFacts
 from mistral_server.contract import SignalDocument, Stage
 
-_IMAGE_REASONS = {
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-    "RegistryUnavailable",
-}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 
 _NO_DIRECTORY = "failed to create subPath directory"
@@ -88,7 +80,7 @@ def _container_verdict(
     if not container.ours:
         return _foreign_verdict(container)
     reason, message = container.waiting_reason, container.waiting_message
-    if reason in _IMAGE_REASONS:
+    if container.cannot_pull:
         return stuck(
             Reason.IMAGE_UNAVAILABLE,
             f"the image cannot be pulled: check {_image_field(status_input, message)}, and"
@@ -127,7 +119,7 @@ def _foreign(container: ContainerFacts) -> str:
 def _foreign_verdict(container: ContainerFacts) -> Verdict | None:
     """Return why a container that is not ours cannot be created."""
     reason, message = container.waiting_reason, container.waiting_message
-    if reason in _IMAGE_REASONS:
+    if container.cannot_pull:
         return stuck(
             Reason.IMAGE_UNAVAILABLE,
             f"the image of {_foreign(container)} cannot be pulled: correct what adds it. The"

@@ -7,6 +7,7 @@ from mistral_operator.api import AutoscalingStatus, Condition, Oom, Resource, St
 from mistral_operator.api.status import Problem
 from mistral_operator.status.eligible_nodes import eligible_nodes
 from mistral_operator.status.hold import Hold
+from mistral_operator.status.prepull import Prepull
 from mistral_operator.watch.facts import Observed, PodFacts
 from mistral_operator.watch.nodes import NodeFacts
 from mistral_operator.watch.pod_events import PodEvents
@@ -32,6 +33,8 @@ class StatusInput:
     """What Events say of the pods that wait, by pod uid."""
     hold: Hold = field(default_factory=Hold)
     """Whether the activators queue requests until a replica is ready."""
+    prepull: Prepull = field(default_factory=Prepull)
+    """Whether an edit waits until the nodes have pulled its images."""
 
     @property
     def nodes(self) -> tuple[NodeFacts, ...]:

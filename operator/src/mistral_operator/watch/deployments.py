@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mistral_operator.kube import names
@@ -27,6 +27,8 @@ class DeploymentFacts:
     """Digest of what the operator applied last, from the annotation."""
     template: str = ""
     """Digest of the pod template, as far as the operator writes it."""
+    images: tuple[str, ...] = ()
+    """Images in the pod template, of containers and of volumes."""
 
     @property
     def keeps_old_pods(self) -> bool:
@@ -76,11 +78,19 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         paused=bool(body.get("spec", {}).get("paused")),
         applied=body["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED, ""),
         template=template_digest(body["spec"]["template"]) if _has_template(body) else "",
+        images=tuple(_images(body["spec"]["template"])) if _has_template(body) else (),
     )
 
 
 def _has_template(deployment: Body) -> bool:
     return "template" in deployment.get("spec", {})
+
+
+def _images(template: Body) -> Iterator[str]:
+    pod = template.get("spec", {})
+    yield from (one["image"] for one in pod.get("containers", ()) if "image" in one)
+    volumes = (one.get("image") or {} for one in pod.get("volumes") or ())
+    yield from (one["reference"] for one in volumes if "reference" in one)
 
 
 _RESTARTED = "kubectl.kubernetes.io/"

@@ -19,6 +19,11 @@ from mistral_server.contract import (
     TerminationReport,
 )
 
+_IMAGE_REASONS = {
+    "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+    "ImageInspectError", "RegistryUnavailable",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class ExitFacts:
@@ -55,6 +60,11 @@ class ContainerFacts:
     exit_message: str = ""
     exits: tuple[ExitFacts, ...] = ()
     """Exits that the kubelet reports, at most two, the newest last."""
+
+    @property
+    def cannot_pull(self) -> bool:
+        """Whether the kubelet reports that it cannot get the image."""
+        return self.waiting_reason in _IMAGE_REASONS
 
     @property
     def ours(self) -> bool:

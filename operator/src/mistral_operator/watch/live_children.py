@@ -9,6 +9,7 @@ import msgspec
 
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Body
+from mistral_operator.watch.daemon_sets import DaemonSetFacts, daemon_set_facts
 from mistral_operator.watch.deployments import DeploymentFacts, deployment_facts
 
 _FASTEST = 1
@@ -38,6 +39,7 @@ class LiveChild:
     content: bytes = field(repr=False, compare=False)
     """The content as compressed JSON, which takes a twentieth of the memory of the object."""
     deployment: DeploymentFacts | None = None
+    daemon_set: DaemonSetFacts | None = None
     phase: str = ""
     """Of a PersistentVolumeClaim, which can lose its volume."""
 
@@ -81,5 +83,6 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
         fingerprint=blake2b(encoded, digest_size=12).hexdigest(),
         content=zlib.compress(encoded, _FASTEST),
         deployment=deployment_facts(body) if kind == kinds.DEPLOYMENT else None,
+        daemon_set=daemon_set_facts(body) if kind == kinds.DAEMON_SET else None,
         phase=body.get("status", {}).get("phase", "") if kind == kinds.CLAIM else "",
     )

@@ -19,6 +19,8 @@ class NodeFacts:
     """Number of each extended resource, also of a cordoned node."""
     cordoned: bool = False
     """Whether no new pod may run on it."""
+    ready: bool = True
+    """Whether its kubelet starts pods, as far as it reports that."""
     size: tuple[tuple[str, Decimal], ...] = ()
     """Allocatable CPUs, memory and disk, also of a cordoned node."""
     gpu_memory: tuple[tuple[str, int], ...] = ()
@@ -67,6 +69,7 @@ def node_facts(body: Body) -> NodeFacts:
         name=body["metadata"]["name"],
         allocatable=tuple(extended),
         cordoned=bool(body.get("spec", {}).get("unschedulable", False)),
+        ready=_is_ready(body),
         size=tuple(
             sorted((name, amount) for name, amount in quantities(allocatable) if name in _NATIVE)
         ),
@@ -74,6 +77,11 @@ def node_facts(body: Body) -> NodeFacts:
         gpu_labels=tuple(_gpu_labels(labels)),
         labels=tuple(_kept(labels)),
     )
+
+
+def _is_ready(body: Body) -> bool:
+    conditions = body.get("status", {}).get("conditions") or ()
+    return all(one.get("status") == "True" for one in conditions if one.get("type") == "Ready")
 
 
 def _kept(labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -129,6 +129,7 @@ def _model(model: ModelSettings) -> Iterator[str]:
     yield _argument("model.served_name", model.served_name)
     yield f"--tokenizer-mode={_mode(model)}"
     yield f"--config-format={_mode(model)}"
+    # vLLM's other loaders were no faster, take more memory or cannot run in a pod: docs/gpu.md.
     yield f"--load-format={'dummy' if model.random_weights else _mode(model)}"
     yield _argument("model.dtype", model.dtype)
     if model.quantization is not None:

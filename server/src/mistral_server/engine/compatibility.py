@@ -6,6 +6,7 @@ returns 200, so an incompatible pair is rejected by its versions.
 """
 
 import importlib.metadata
+import importlib.util
 import re
 from dataclasses import dataclass
 
@@ -86,6 +87,21 @@ def check_versions(vllm: str, mistral_common: str) -> None:
         raise IncompatibleVersionsError(
             f"mistral-common {mistral_common} does not work with vLLM {vllm}: "
             f'install "mistral-common{supported}" in the image.'
+        )
+
+
+def check_speculation(*, speculates: bool) -> None:
+    """Check that n-grams have numba, which images without GPUs may leave out for its size.
+
+    vLLM fails for it too, after the minutes in which its processes start.
+
+    Raises:
+        IncompatibleVersionsError: it is not installed.
+    """
+    if speculates and importlib.util.find_spec("numba") is None:
+        raise IncompatibleVersionsError(
+            "engine.speculation requires the package numba: use an image that contains it, or "
+            "remove engine.speculation."
         )
 
 

@@ -15,11 +15,12 @@ from mistral_server.contract import Stage
 MARKS: tuple[tuple[Stage, re.Pattern[str]], ...] = (
     # "Loading model from scratch..." is the V2 model runner, "Starting to load model" V1 and CPU.
     (Stage.LOADING, re.compile(r"\] (?:Loading model from scratch|Starting to load model )")),
-    # The CPU runner does not log that it loaded; the next mark follows immediately.
-    (Stage.PROFILING, re.compile(r"\] (?:Model loading took |Initializing model took )")),
+    # Of weights from a file, the loader logs the first line, and the runner of GPUs the second one
+    # after 2 s. "Initializing model took" comes before the weights are read.
+    (Stage.PROFILING, re.compile(r"\] (?:Loading weights took |Model loading took )")),
     (Stage.WARMING_UP, re.compile(r"\] [CG]PU KV cache size: ")),
 )
-"""Pattern of the log line at which each stage begins (0.26 on a GPU, 0.32 on a CPU)."""
+"""Pattern of the log line at which each stage begins (0.26 and 0.32 on a GPU, 0.32 on a CPU)."""
 
 _ORDER = tuple(Stage)
 

@@ -6,6 +6,7 @@ used, compiled code lies in the pod, where it outlives restarts of the container
 
 import importlib.metadata
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,9 @@ class CompileCache:
         self._suspect: tuple[Path, str] | None = None
         """Root and key that are not used because a start with them failed."""
         self._ready_at: float | None = None
+        self._is_given_up = False
+        self._lock = threading.Lock()
+        """Of what is given up while another thread still waits for the claim."""
         self.report: CompileCacheReport | None = None
         """What the start did with it; None until that is known, and if none is configured."""
 
@@ -68,16 +72,31 @@ class CompileCache:
         key = ""
         try:
             key = self._key(environment)
-            self._directory = open_directory(Path(root), key)
+            directory = open_directory(Path(root), key)
         except UnusableError as error:
             if isinstance(error, FailedBeforeError):
                 self._suspect = (Path(root), key)
-            self.report = CompileCacheReport(use="off", reason=str(error))
-            _log.warning("The compile cache is not used: %s", error)
+            self._turn_off(str(error))
             return dict(environment)
-        self._was_kept = self._directory.kept
-        _log.info("Compiled code is kept in %s", self._directory.path)
-        return {**environment, **self._directory.variables()}
+        was_kept = directory.kept
+        with self._lock:
+            if self._is_given_up:
+                directory.close()
+                return dict(environment)
+            self._directory, self._was_kept = directory, was_kept
+        _log.info("Compiled code is kept in %s", directory.path)
+        return {**environment, **directory.variables()}
+
+    def give_up(self, reason: str) -> None:
+        """Do without it from now on, as a call does not return. That one changes nothing later."""
+        with self._lock:
+            self._is_given_up = True
+            self._directory = None  # its lock ends with the process: closing it may hang as well
+            self._turn_off(reason)
+
+    def _turn_off(self, reason: str) -> None:
+        self.report = CompileCacheReport(use="off", reason=reason)
+        _log.warning("The compile cache is not used: %s", reason)
 
     def read(self, line: str) -> None:
         """Take in a line of the engine's log."""
@@ -86,12 +105,16 @@ class CompileCache:
     def mark_ready(self) -> None:
         """Note that a chat was answered."""
         self._ready_at = time.monotonic()
-        if self._directory is not None:
-            self._directory.mark_ready()
-            # An eager engine writes neither line, and compiles kernels only.
-            loaded = self._lines.loaded or self._was_kept
-            hit = loaded and not self._lines.compiled
-            self.report = CompileCacheReport(use="hit" if hit else "miss")
+        directory = self._directory
+        if directory is None:
+            return
+        directory.mark_ready()
+        # An eager engine writes neither line, and compiles kernels only.
+        loaded = self._lines.loaded or self._was_kept
+        hit = loaded and not self._lines.compiled
+        with self._lock:
+            if not self._is_given_up:
+                self.report = CompileCacheReport(use="hit" if hit else "miss")
 
     def mark_failed(self, failure: FailureClass) -> None:
         """Discard it after a failure that it may have caused, and trust it if it did not."""

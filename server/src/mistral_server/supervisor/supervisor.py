@@ -28,7 +28,11 @@ from mistral_server.contract import (
 from mistral_server.engine import model_registry
 from mistral_server.engine.argv import engine_arguments, engine_environment
 from mistral_server.engine.client import EngineClient, EngineUnreachableError
-from mistral_server.engine.compatibility import check_versions, installed_versions
+from mistral_server.engine.compatibility import (
+    check_speculation,
+    check_versions,
+    installed_versions,
+)
 from mistral_server.engine_log.classify import ADVICE, UNEXPLAINED, Classifier
 from mistral_server.engine_log.first_error import Evidence
 from mistral_server.engine_log.line_format import LineFormat
@@ -45,7 +49,7 @@ from mistral_server.errors import (
 from mistral_server.gate.api_keys import check_api_keys
 from mistral_server.gate.system_prompt import check_system_prompt
 from mistral_server.model.files import check_model
-from mistral_server.supervisor import canary, cgroup, drain, termination
+from mistral_server.supervisor import canary, cgroup, claim_calls, drain, termination
 from mistral_server.supervisor.compile_cache import CompileCache
 from mistral_server.supervisor.engine_process import EngineProcess, Reaper
 from mistral_server.supervisor.engine_watch import poll_engine
@@ -101,10 +105,10 @@ class Supervisor:
             termination.write_report(report, self._settings.termination_log)
             # On the claim, which may be slow: the kubelet may kill this process meanwhile.
             if stage is not Stage.DRAINING:
-                self._compile_cache.mark_failed(error.failure)
+                await claim_calls.mark_failed(self._compile_cache, error.failure)
             return error.exit_code
         finally:
-            self._compile_cache.close()
+            await claim_calls.close(self._compile_cache)
         return 0
 
     async def _run(self) -> None:
@@ -129,6 +133,7 @@ class Supervisor:
     def _check(self) -> None:
         vllm, mistral_common = installed_versions()
         check_versions(vllm, mistral_common)
+        check_speculation(speculates=self._settings.engine.speculation is not None)
         check_model(self._settings.model)
         check_api_keys(self._settings.gate.api_keys)
         check_system_prompt(self._settings.system_prompt)
@@ -152,9 +157,8 @@ class Supervisor:
         """Start the engine, and kill all its processes at the end of the block."""
         arguments = engine_arguments(self._settings)
         _log.info("Starting vllm serve %s", " ".join(arguments))
-        environment = await asyncio.to_thread(
-            self._compile_cache.open, engine_environment(self._settings, os.environ, self._token)
-        )
+        environment = engine_environment(self._settings, os.environ, self._token)
+        environment = await claim_calls.open_cache(self._compile_cache, environment, self._stop)
         self._state.compile_cache = self._compile_cache.report
         environment[DRAINING_ENV] = str(self._draining_file)
         model_registry.copy_to_cache(environment)
@@ -214,7 +218,7 @@ class Supervisor:
         except EngineUnreachableError as error:
             _log.warning("Cannot read the engine's configuration: %s", error)
         self._state.effective = self._state.effective.model_copy(update=update)
-        await asyncio.to_thread(self._compile_cache.mark_ready)
+        await claim_calls.mark_ready(self._compile_cache)
         self._state.compile_cache = self._compile_cache.report
         self._evidence.mark_serving()
         self._state.started = True

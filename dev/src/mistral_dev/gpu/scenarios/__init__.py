@@ -10,6 +10,7 @@ from mistral_dev.gpu.scenarios import (
     serving,
     speedups,
     throughput,
+    weights,
 )
 
 ALL = (
@@ -22,4 +23,5 @@ ALL = (
     *ladder.SCENARIOS,
     *fitting.SCENARIOS,
     *speedups.SCENARIOS,
+    *weights.SCENARIOS,
 )
