@@ -496,7 +496,7 @@ ROUTER_CHANGES: dict[str, tuple[str, str, tuple[Any, ...], Object]] = {
         *("Service", "activator", ("spec",)),
         {"selector": {"app": "database"}},
     ),
-    "a port of each node": ("Service", "replicas", ("spec",), {"type": "NodePort"}),
+    "a port of each node": ("Service", "activator", ("spec",), {"type": "NodePort"}),
     "another Service": (
         *("EndpointSlice", "router", ("metadata", "labels")),
         {"kubernetes.io/service-name": "kubernetes"},
