@@ -9,7 +9,7 @@ import pytest
 from builders import CONTEXT
 from chart_rendering import NAMESPACE, RELEASE, Object, of_kind, render, render_activator
 from cluster_namespace import Namespace, resource
-from golden_cases import VARIANTS
+from golden_cases import FETCHING, VARIANTS
 from mistral_dev.cluster import Cluster
 from mistral_dev.commands import wait_until
 from mistral_dev.errors import CommandFailedError
@@ -268,7 +268,8 @@ def rendered(spec: Object, name: str = "small") -> list[Object]:
     owner = parse_resource(body)
     scales = owner.spec.autoscaling is not None
     route = ActivatorRoute(20_000, ("10.0.0.9",)) if scales else None
-    return list(children(owner, context, route, pulling=("gpu-0", "gpu-1")))
+    prefetch = FETCHING if owner.spec.prefetches else None
+    return list(children(owner, context, route, pulling=("gpu-0", "gpu-1"), prefetch=prefetch))
 
 
 SPECS: Object = {
@@ -290,7 +291,7 @@ def test_the_operator_may_change_and_delete_its_children(guarded: Cluster) -> No
     # An owner that exists: the garbage collector deletes children of others within seconds.
     guarded.kubectl("apply", "-f", "-", text=json.dumps(resource("live", {"replicas": 0})))
     uid = guarded.kubectl("get", "msd", "live", "--output=jsonpath={.metadata.uid}")
-    made = rendered({"replicas": 0}, "live")
+    made = rendered({"replicas": 0, "cache": {"prefetch": "BeforePods"}}, "live")
     for child in made:
         for reference in child["metadata"]["ownerReferences"]:
             reference["uid"] = uid
@@ -307,7 +308,8 @@ def test_the_operator_may_change_and_delete_its_children(guarded: Cluster) -> No
 def child_of(kind: str, *path: Any) -> tuple[Object, Any]:
     """Return a child, and the part of it at a path."""
     scaled = {"driver": "KEDA", "minReplicas": 0, "maxReplicas": 2}
-    spec = {"cache": {"whenDeleted": "Retain"}, "autoscaling": scaled}
+    prefetch = "BeforePods" if kind == "Job" else "Never"
+    spec = {"cache": {"whenDeleted": "Retain", "prefetch": prefetch}, "autoscaling": scaled}
     # Of two NetworkPolicies, that of the replicas.
     body = next(one for one in rendered(spec) if one["kind"] == kind)
     body = deepcopy(body)
@@ -324,6 +326,15 @@ CHANGES: dict[str, tuple[str, tuple[Any, ...], Object]] = {
     "no label of ours": ("Service", ("metadata",), {"labels": {}}),
     "no owner": ("Service", ("metadata",), {"ownerReferences": []}),
     "another account": ("Deployment", POD, {"serviceAccountName": "cluster-admin"}),
+    "a Job with another command": ("Job", CONTAINER, {"args": ["run"]}),
+    "a Job as another account": ("Job", POD, {"serviceAccountName": "cluster-admin"}),
+    "a Job that is a replica": (
+        "Job",
+        ("spec", "template", "metadata", "labels"),
+        {"inference.mistral-small.io/deployment": "child"},
+    ),
+    "a Job of another name": ("Job", ("metadata",), {"name": "victim"}),
+    "a Job on the host's network": ("Job", POD, {"hostNetwork": True}),
     "a token": ("Deployment", POD, {"automountServiceAccountToken": True}),
     "the host's network": ("Deployment", POD, {"hostNetwork": True}),
     "the host's processes": ("Deployment", POD, {"hostPID": True}),

@@ -25,15 +25,16 @@ Network = IPv4Network | IPv6Network
 Rule = Callable[[Resource, list[KubernetesObject]], Iterator[str]]
 
 KINDS = {
-    "Deployment", "EndpointSlice", "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget",
-    "PodMonitor", "ScaledObject", "Service", "ServiceAccount",
+    "Deployment", "EndpointSlice", "Job", "NetworkPolicy", "PersistentVolumeClaim",
+    "PodDisruptionBudget", "PodMonitor", "ScaledObject", "Service", "ServiceAccount",
 }  # fmt: skip
+POD_KINDS = {"Deployment", "Job"}
 POD_FIELDS = {
     "affinity", "automountServiceAccountToken", "containers", "dnsConfig", "enableServiceLinks",
     "hostAliases", "hostUsers",
     "imagePullSecrets", "initContainers", "nodeSelector", "priorityClassName", "runtimeClassName",
-    "schedulerName", "securityContext", "serviceAccountName", "terminationGracePeriodSeconds",
-    "tolerations", "topologySpreadConstraints", "volumes",
+    "restartPolicy", "schedulerName", "securityContext", "serviceAccountName",
+    "terminationGracePeriodSeconds", "tolerations", "topologySpreadConstraints", "volumes",
 }  # fmt: skip
 """Not among them: host namespaces, a node's name."""
 CONTAINER_FIELDS = {
@@ -69,6 +70,8 @@ def _identity(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[
     """Children have the names, the namespace and the owner of their resource, and no other."""
     allowed = {
         "PersistentVolumeClaim": {names.cache_claim(resource.name)},
+        "Job": {names.prefetch(resource.name)},
+        "NetworkPolicy": {resource.name, names.prefetch(resource.name)},
         "EndpointSlice": {names.activator_slice(resource.name, ipv6=one) for one in (True, False)},
     }
     for child in rendered:
@@ -93,8 +96,10 @@ def _identity(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[
 
 def _selectors(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """Nothing of a resource selects pods of another."""
-    want = names.selector(resource.name)
     for child in rendered:
+        want = names.selector(resource.name)
+        if child["metadata"]["name"] == names.prefetch(resource.name):
+            want = names.prefetch_selector(resource.name)
         spec = child.get("spec", {})
         got = spec.get("podSelector") if child["kind"] == "NetworkPolicy" else spec.get("selector")
         if got is not None and got not in (want, {"matchLabels": want}):
@@ -105,7 +110,11 @@ def _selectors(resource: Resource, rendered: list[KubernetesObject]) -> Iterator
 
 def _pod(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """The pod is restricted, without host paths, host namespaces and a token of the API server."""
-    pod = _pod_of(rendered)
+    for pod in _pods_of(rendered):
+        yield from _restrictions(resource, pod)
+
+
+def _restrictions(resource: Resource, pod: Object) -> Iterator[str]:
     if odd := pod.keys() - POD_FIELDS:
         yield f"the pod has {odd}"
     context = {**pod["securityContext"]}
@@ -137,7 +146,11 @@ def _requests_above_limits(container: Object) -> Iterator[str]:
 
 def _volumes(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """Volumes have a type that holds nothing of the node, and each mount has its volume."""
-    pod = _pod_of(rendered)
+    for pod in _pods_of(rendered):
+        yield from _volumes_of(resource, pod)
+
+
+def _volumes_of(resource: Resource, pod: Object) -> Iterator[str]:
     for volume in pod["volumes"]:
         if not volume.keys() - {"name"} <= VOLUMES or len(volume) != 2:
             yield f"a volume of {volume}"
@@ -166,8 +179,16 @@ def _volumes(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[s
 
 def _secrets(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """A Secret reaches a pod under the key that its owner made for this, and only in its place."""
-    pod, spec = _pod_of(rendered), resource.spec
-    keys, hub = spec.gate.api_keys, spec.model.source.hub
+    for child in rendered:
+        if child["kind"] in POD_KINDS:
+            yield from _secrets_of(resource, child)
+
+
+def _secrets_of(resource: Resource, child: KubernetesObject) -> Iterator[str]:
+    pod, spec = child["spec"]["template"]["spec"], resource.spec
+    # What only fetches a model checks no keys.
+    keys = spec.gate.api_keys if child["kind"] == "Deployment" else None
+    hub = spec.model.source.hub
     own = [one for one in pod["volumes"] if one["name"] == names.VOLUME_API_KEYS]
     mounted = [one["secret"] for one in own]
     one_key = [{"key": API_KEYS_FILE, "path": API_KEYS_FILE}]
@@ -210,7 +231,7 @@ def _covers(wide: Network, narrow: Network) -> bool:
 
 def _settings(resource: Resource, rendered: list[KubernetesObject]) -> Iterator[str]:
     """The server reads the settings that were rendered."""
-    for container in _containers(_pod_of(rendered)):
+    for container in (one for pod in _pods_of(rendered) for one in _containers(pod)):
         for variable in container["env"]:
             if variable["name"] == SERVER_SETTINGS_ENV:
                 read = ServerSettings.model_validate_json(variable["value"])
@@ -245,10 +266,8 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
-def _pod_of(rendered: list[KubernetesObject]) -> Object:
-    (deployment,) = [one for one in rendered if one["kind"] == "Deployment"]
-    pod: Object = deployment["spec"]["template"]["spec"]
-    return pod
+def _pods_of(rendered: list[KubernetesObject]) -> list[Object]:
+    return [one["spec"]["template"]["spec"] for one in rendered if one["kind"] in POD_KINDS]
 
 
 def _containers(pod: Object) -> list[Object]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builders import Object, crashed_container, ended, merged
+from fake_jobs import FakeJobs
 from fake_objects import FakeObjects, WatchEvent
 from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key, key_of
@@ -44,6 +45,7 @@ class FakeWorkloads:
     """Why the API server rejects new pods, for example a quota."""
 
     def __post_init__(self) -> None:
+        self.jobs = FakeJobs(self.objects, self._later)
         self.objects.listeners.append(self._on_event)
 
     def stop(self) -> None:
@@ -55,6 +57,8 @@ class FakeWorkloads:
     def _on_event(self, event: WatchEvent) -> None:
         if event.kind == kinds.DEPLOYMENT and event.action != "DELETED":
             self._later(CONTROLLER_SECONDS, self._sync, key_of(event.body))
+        if event.kind == kinds.JOB and event.action == "ADDED":
+            self._later(CONTROLLER_SECONDS, self.jobs.start, key_of(event.body))
         if event.kind == kinds.POD:
             if _is_terminating(event.body) and event.action != "DELETED":
                 uid = event.body["metadata"]["uid"]

@@ -30,6 +30,7 @@ _BOOKKEEPING = {
     *("lastTransitionTime", "time", "since", "counted", "status"),
     names.ANNOTATION_APPLIED,  # depends on the owner's uid
     names.ANNOTATION_CONFIGURATION,  # depends on the namespace, which the pod knows
+    names.ANNOTATION_PREFETCHED,  # depends on the claim's uid
 }
 _VARYING = (
     (re.compile(r"\b[a-z]+-[0-9a-f]{6,10}-[a-z0-9]{5}"), "POD"),

@@ -198,6 +198,51 @@ async def _scale_from_zero(lane: Lane) -> None:
     await lane.scale(1)
 
 
+_VOLUME = kinds.Kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False)
+
+
+def _prefetch(lane: Lane) -> Object:
+    return {"cache": {"storageClassName": lane.namespace, "prefetch": "BeforePods"}}
+
+
+async def _volume(lane: Lane) -> None:
+    """Create the volume that the claim is bound to, in place of the one of the last time."""
+    name = f"{lane.namespace}-cache"
+
+    async def is_gone() -> bool:
+        return await lane.api.get(_VOLUME, "", name) is None
+
+    await lane.api.delete(_VOLUME, "", name)
+    await until(is_gone, "the volume to be deleted", SETTLE_SECONDS)
+    spec = {
+        "capacity": {"storage": "100Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": lane.namespace,
+        "hostPath": {"path": "/nonexistent"},
+    }
+    body = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}}
+    await lane.api.create(_VOLUME, "", {**body, "spec": spec})
+
+
+async def _create_prefetched(lane: Lane) -> None:
+    await lane.create(_prefetch(lane))
+
+
+async def _prefetched(lane: Lane) -> None:
+    await _volume(lane)
+    await _create_prefetched(lane)
+    await lane.settle(lambda: _ready_without_job(lane))
+
+
+async def _edit_model(lane: Lane) -> None:
+    await lane.edit({"model": {"revision": "next"}})
+
+
+async def _ready_without_job(lane: Lane) -> bool:
+    job = await lane.get(kinds.JOB, names.prefetch(NAME))
+    return not job and await lane.is_ready()
+
+
 OPERATIONS = (
     Operation("create", _nothing, _create, _ready),
     Operation("edit-rollout", _endpoint, _edit, _ready),
@@ -223,6 +268,8 @@ OPERATIONS = (
         _end_thrice,
         _is_stopped,
     ),
+    Operation("create-prefetched", _volume, _create_prefetched, _ready_without_job),
+    Operation("edit-prefetched", _prefetched, _edit_model, _ready_without_job),
     Operation("sleep", _sleeper, _scale_to_zero, _is_at_zero, scales_to_zero=True),
     Operation("wake", _scaled_to_zero, _scale_from_zero, _serves, scales_to_zero=True),
 )

@@ -11,6 +11,7 @@ import yaml
 from mistral_dev.paths import CHECKOUT
 from mistral_operator.api import Resource, parse_resource
 from mistral_operator.kube.names import API_VERSION, KIND, LABEL_DEPLOYMENT
+from mistral_operator.prefetch import Placement, Prefetch, PrefetchPhase
 from mistral_operator.render import KubernetesObject, RenderContext, children
 from mistral_operator.scale_to_zero import ActivatorRoute
 from mistral_server.contract import (
@@ -174,6 +175,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "kvOffload": {"size": "16Gi"},
         },
     },
+    "prefetch": {
+        "cache": {"prefetch": "BeforePods"},
+        "gate": {"apiKeys": {"secret": "callers"}},
+        "images": {"domains": ["images.example.com"]},
+        "model": {"source": {"hub": {"tokenSecret": {"name": "hub"}}}},
+        "pod": {
+            "labels": {"team": "ml"},
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [
+                            {"matchExpressions": [{"key": "pool", "operator": "Exists"}]}
+                        ]
+                    }
+                }
+            },
+        },
+    },
     "tuned": {
         "engine": {
             "tensorParallelSize": 4,
@@ -192,6 +211,14 @@ _AT_ZERO = {"asleep", "prefix"}
 """Variants whose requests the activators get."""
 
 
+FETCHING = Prefetch(
+    PrefetchPhase.FETCHING,
+    "1b1b1b1b-0000-0000-0000-000000000000/0123456789abcdef",
+    Placement(nodes=("gpu-0", "gpu-1")),
+)
+"""The claim is to be created where replicas can run."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One resource as a user writes it, and where it is rendered."""
@@ -200,6 +227,7 @@ class Case:
     body: dict[str, Any]
     context: RenderContext = field(default_factory=lambda: RenderContext(IMAGE))
     activation: ActivatorRoute | None = None
+    prefetch: Prefetch | None = None
 
     @property
     def file(self) -> Path:
@@ -213,7 +241,7 @@ class Case:
 
     def children(self) -> tuple[KubernetesObject, ...]:
         """Return what is rendered."""
-        return children(self.resource, self.context, self.activation)
+        return children(self.resource, self.context, self.activation, prefetch=self.prefetch)
 
 
 def body(name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -241,7 +269,8 @@ def _variants() -> Iterator[Case]:
             IMAGE, pod_monitors=name == "pod-monitor", scaled_objects=name.startswith("keda")
         )
         activation = ActivatorRoute(20_000, ("10.0.0.9",)) if name in _AT_ZERO else None
-        yield Case(name, body("mistral-small", spec), context, activation)
+        prefetch = FETCHING if name == "prefetch" else None
+        yield Case(name, body("mistral-small", spec), context, activation, prefetch)
 
 
 _SELECTOR = {LABEL_DEPLOYMENT}

@@ -16,12 +16,14 @@ from mistral_server.contract import Stage
 from operator_cluster_situations import Case
 from operator_failure_situations import FAILURE_SITUATIONS
 from operator_fetch_situations import FETCH_SITUATIONS
+from operator_prefetch_situations import PREFETCH_SITUATIONS
 from operator_setup_situations import SETUP_SITUATIONS
 from status_inputs import status_input, with_signals
 
 POD_SITUATIONS: dict[str, Case] = {
     **SETUP_SITUATIONS,
     **FETCH_SITUATIONS,
+    **PREFETCH_SITUATIONS,
     **FAILURE_SITUATIONS,
     "a pod was evicted and nothing took its place": (
         status_input(failed_pod("Evicted", "The node was low on resource: memory.")),

@@ -112,7 +112,7 @@ FORBIDDEN = (
         Attempt("", "configmaps", "delete", NAMESPACE, name)
         for name in (names.PORT_MAP, names.KEY_MAP)
     ),
-    Attempt("batch", "jobs", "create", "default"),
+    Attempt("batch", "cronjobs", "create", "default"),
     *(Attempt(*LEASES, verb, "default", names.LEASE) for verb in ("get", "create", "update")),
     *(Attempt(*LEASES, verb, NAMESPACE, "other") for verb in ("get", "update")),
     *(Attempt(*LEASES, verb, NAMESPACE, names.LEASE) for verb in ("patch", "delete", "list")),

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from builders import NAMESPACE, Object, merged
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key
 from mistral_server.contract import FailureClass, TerminationReport
 from operator_life import KEY, Life
@@ -180,6 +180,45 @@ async def correct_image(life: Life) -> None:
     await life.settle()
 
 
+PREFETCH: Object = {"cache": {"prefetch": "BeforePods"}}
+
+
+def bind_claim(life: Life) -> None:
+    """Give the claim of the cache a volume, as a provisioner does once a pod mounts it."""
+    bound = {"spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}}
+    key = Key(NAMESPACE, names.cache_claim(KEY.name))
+    for status in (False, True):
+        life.objects.update(kinds.CLAIM, key, lambda live: merged(live, bound), status=status)
+
+
+async def create_prefetched(life: Life) -> None:
+    """Create a resource whose model is fetched before its pod starts."""
+    life.create(PREFETCH)
+    await life.settle()
+
+
+async def edit_prefetched(life: Life) -> None:
+    """Edit the model, and once more while it is fetched."""
+    life.workloads.jobs.hangs = True
+    life.edit({"model": {"revision": "next"}})
+    await life.settle()
+    life.workloads.jobs.hangs = False
+    life.edit({"model": {"revision": "last"}})
+    await life.settle()
+
+
+async def suspend_prefetching(life: Life) -> None:
+    """Suspend an endpoint while its next model is fetched, and resume it."""
+    life.workloads.jobs.hangs = True
+    life.edit({"model": {"revision": "next"}})
+    await life.settle()
+    life.edit({"suspend": True})
+    await life.settle()
+    life.workloads.jobs.hangs = False
+    life.edit({"suspend": False})
+    await life.settle()
+
+
 async def delete(life: Life) -> None:
     """Delete a resource while an edit is dealt with."""
     life.edit({"replicas": 2})
@@ -256,6 +295,12 @@ SCENARIOS: dict[str, Scenario] = {
     "suspend and resume": Scenario(edits({"suspend": True}, {"suspend": False}), "Ready", {}),
     "suspend what is autoscaled": Scenario(
         edits({"suspend": True}, {"suspend": False}), "Ready", AUTOSCALED
+    ),
+    "create with a prefetch": Scenario(create_prefetched, "Ready"),
+    "edit with a prefetch": Scenario(edit_prefetched, "Ready", PREFETCH),
+    "suspend a prefetch": Scenario(suspend_prefetching, "Ready", PREFETCH),
+    "turn a prefetch on and off": Scenario(
+        edits(PREFETCH, {"cache": {"prefetch": "Never"}}), "Ready", {"cache": {}}
     ),
     "delete": Scenario(delete, "", {}),
     "delete and recreate": Scenario(delete_and_recreate, "Ready", {}),

@@ -39,15 +39,18 @@ def endpoint(inputs: StatusInput, status: Status | None = None, **fields: object
     """Return the endpoint of a status input, with the status that the operator reports of it."""
     resource = inputs.resource
     reported = report(inputs, "2026-03-01T11:57:00Z") if status is None else status
-    replicas = tuple(
-        Replica(
-            facts=pod,
-            node="gpu-0" if pod.ip else "",
-            gpu="8 NVIDIA-H200" if pod.ip else "",
-            created=EARLIER,
-            signal=inputs.observed.signal(pod),
+    replicas, prefetching = (
+        tuple(
+            Replica(
+                facts=pod,
+                node="gpu-0" if pod.ip else "",
+                gpu="8 NVIDIA-H200" if pod.ip else "",
+                created=EARLIER,
+                signal=inputs.observed.signal(pod),
+            )
+            for pod in pods
         )
-        for pod in inputs.observed.pods
+        for pods in (inputs.observed.pods, inputs.observed.prefetch_pods)
     )
     made = Endpoint(
         name=resource.name,
@@ -57,6 +60,7 @@ def endpoint(inputs: StatusInput, status: Status | None = None, **fields: object
         spec=resource.spec,
         status=reported,
         replicas=replicas,
+        prefetch_pods=prefetching,
         activator=any(one.reason == "Asleep" for one in reported.conditions),
     )
     return replace(made, **fields)  # type: ignore[arg-type]
@@ -94,6 +98,7 @@ SHOWN = (
     "the model is fetched and the server has not been polled",
     "it is suspended",
     "the claim of the cache is not bound yet",
+    "a prefetch before an edit",
 )
 """One situation for each reason."""
 

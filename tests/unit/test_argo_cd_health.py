@@ -54,6 +54,8 @@ HEALTH = {
     "Suspended": {Reason.SUSPENDED, Reason.SCALED_TO_ZERO, Reason.PAUSED},
     "Progressing": {
         *(Reason.CREATING, Reason.FETCHING, Reason.STARTING, Reason.NOT_READY),
+        Reason.PREFETCHING,
+        Reason.PREPULLING,
         *(Reason.SCALING_UP, Reason.ROLLING_OUT),
         Reason.UNSCHEDULABLE,  # an autoscaler of nodes, or another pod that ends, may help
     },

@@ -131,6 +131,10 @@ tests/support/operator_rights.py says for each right which code needs it.
 - apiGroups: [apps]
   resources: [daemonsets]
   verbs: [get, list, watch, create, patch, delete]
+# Jobs that fetch a model before pods need it (spec.cache.prefetch).
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]

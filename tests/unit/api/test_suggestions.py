@@ -64,7 +64,10 @@ NOTHING_NEAR = {
     ),
     "a word of another tool": (
         {"rollout": {"timeout": 60}},
-        "; the fields of spec.rollout are hold, maxWaitSeconds, maxRequests, maxSurge and paused",
+        (
+            "; the fields of spec.rollout are hold, maxWaitSeconds, maxRequests, maxSurge, prepull,"
+            " prepullSeconds and paused"
+        ),
     ),
     "an item of a list": (
         {"pod": {"volumeMounts": [{"zzz": 1}]}},

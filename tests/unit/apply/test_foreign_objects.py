@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from builders import CONTEXT, NAMESPACE, Object, merged, resource
 from fake_api_server import FakeApiServer, Write
+from golden_cases import FETCHING
 from mistral_operator.api import Reason, Resource
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
@@ -21,7 +22,10 @@ from mistral_operator.scale_to_zero import ActivatorRoute
 from mistral_operator.watch.store import Store
 
 EVERYTHING = resource(
-    {"cache": {}, "autoscaling": {"driver": "KEDA", "minReplicas": 1, "maxReplicas": 2}}
+    {
+        "cache": {"prefetch": "BeforePods"},
+        "autoscaling": {"driver": "KEDA", "minReplicas": 1, "maxReplicas": 2},
+    }
 )
 RENDERED: dict[Kind, Object] = {
     kinds.kind_of(child["apiVersion"], child["kind"]): child
@@ -30,6 +34,7 @@ RENDERED: dict[Kind, Object] = {
         RenderContext(CONTEXT.server_image, pod_monitors=True, scaled_objects=True),
         ActivatorRoute(20_000, ("10.0.0.9",)),
         pulling=("gpu-0",),
+        prefetch=FETCHING,
     )
 }
 

@@ -140,7 +140,10 @@ TABLE: dict[str, dict[str, Report]] = {
         "events": _some(NO_LIST("events")),
         **{
             plural: _some(f"cannot list {plural}")
-            for plural in ("services", "serviceaccounts", "persistentvolumeclaims", "deployments")
+            for plural in (
+                *("services", "serviceaccounts", "persistentvolumeclaims"),
+                *("deployments", "daemonsets"),
+            )
         },
         **{
             plural: _some(f"cannot list {plural}.{group}")
@@ -148,6 +151,7 @@ TABLE: dict[str, dict[str, Report]] = {
                 ("poddisruptionbudgets", "policy"),
                 ("networkpolicies", "networking.k8s.io"),
                 ("endpointslices", "discovery.k8s.io"),
+                ("jobs", "batch"),
                 ("podmonitors", "monitoring.coreos.com"),
                 ("scaledobjects", "keda.sh"),
             )

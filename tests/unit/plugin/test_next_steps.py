@@ -1,8 +1,11 @@
 """What `kubectl msd` says to do next can be copied into a terminal as it is."""
 
+from dataclasses import replace
+
 import pytest
 
 from builders import NAMESPACE, NOW
+from mistral_operator.api import ConditionType, Reason
 from mistral_operator.plugin.endpoint_text import endpoint_text
 from mistral_operator.plugin.next_steps import next_steps
 from plugin_endpoints import by_reason
@@ -32,3 +35,19 @@ def test_no_other_step_mentions_a_command() -> None:
     texts = [step.text for _, one in by_reason().values() for step in next_steps(one)]
 
     assert [one for one in texts if "kubectl" in one] == []
+
+
+def test_an_edit_that_waits_is_named_although_the_endpoint_is_ready() -> None:
+    _, ready = by_reason()["Ready"]
+    conditions = [
+        one.model_copy(update={"reason": Reason.PAUSED})
+        if one.type == ConditionType.PROGRESSING
+        else one
+        for one in ready.status.conditions
+    ]
+    paused = replace(ready, status=ready.status.model_copy(update={"conditions": conditions}))
+
+    assert [one.text for one in next_steps(paused)] == [
+        "an edit of the pods waits: set spec.rollout.paused to false to roll it out"
+    ]
+    assert next_steps(ready)[0].text.startswith("nothing")

@@ -10,14 +10,16 @@ from builders import (
     NAMESPACE,
     NOW,
     Object,
+    container,
     merged,
     node_body,
+    pod_body,
     ready_pod,
     resource_body,
     signal,
 )
 from fake_api_server import FakeApiServer
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Key
 from mistral_operator.plugin.endpoint import Endpoint
 from mistral_operator.plugin.endpoint_document import endpoint_document
@@ -72,6 +74,20 @@ async def test_an_endpoint_has_its_pods_with_node_and_signals() -> None:
     assert replica.signal is not None
     assert replica.signal.running == 7
     assert endpoint.reason == "Ready"
+
+
+async def test_an_endpoint_has_the_pod_that_fetches_its_model_in_advance() -> None:
+    labels = names.prefetch_labels(NAME)
+    body = pod_body(container("fetch"), name="small-prefetch-x", labels=labels)
+    pod = merged(body, {"spec": {"nodeName": "gpu-0"}})
+    server = serving(endpoint_objects() | {"prefetch": (kinds.POD, pod)})
+
+    endpoint, _ = await read(with_signals(server))
+
+    (replica,), (prefetching,) = endpoint.replicas or (), endpoint.prefetch_pods or ()
+    assert replica.facts.name == "small-1"
+    assert (prefetching.facts.name, prefetching.state) == ("small-prefetch-x", "fetching")
+    assert "small-prefetch-x  fetching" in endpoint_text(endpoint, [], NOW)
 
 
 async def test_an_endpoint_has_the_last_edit_of_its_spec() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from builders import CONTEXT, resource_body
 from child_rules import broken_rules
 from fuzz_examples import EXAMPLES
+from golden_cases import FETCHING
 from mistral_operator.api import Spec, parse_resource
 from mistral_operator.api.crd import structural
 from mistral_operator.api.network import Peer
@@ -46,7 +47,12 @@ def check(spec: Any, context: RenderContext, route: ActivatorRoute | None) -> No
     except InvalidResource as error:
         problems = [*problems_of(error)]
     else:
-        rendered = children(resource, context, route if can_scale_to_zero(resource.spec) else None)
+        rendered = children(
+            resource,
+            context,
+            route if can_scale_to_zero(resource.spec) else None,
+            prefetch=FETCHING if resource.spec.prefetches else None,
+        )
         problems = broken_rules(resource, [*rendered])
         (deployment,) = [one for one in rendered if one["kind"] == "Deployment"]
         pulling = prepull_children(resource, context, ("gpu-0",))

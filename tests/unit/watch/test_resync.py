@@ -113,7 +113,8 @@ def test_a_node_queues_every_resource_when_its_gpus_change_and_none_on_a_heartbe
 
     assert recorder.on_event(kinds.NODE, with_uid(node_body(gpus=4))) == [SMALL, LARGE]
 
-    heartbeat = merged(with_uid(node_body(gpus=4)), {"status": {"conditions": [{"type": "Ready"}]}})
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    heartbeat = merged(with_uid(node_body(gpus=4)), ready)
     assert recorder.on_event(kinds.NODE, heartbeat) == []
 
     assert recorder.on_event(kinds.NODE, with_uid(node_body(gpus=8))) == [SMALL, LARGE]

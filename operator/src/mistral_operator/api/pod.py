@@ -373,6 +373,10 @@ class Cache(ApiModel):
     """How the code that vLLM compiles at the start is handled. `Keep` stores it on the claim, at
     most 1Gi, so that the next start takes half a minute less; anyone who can write to the claim can
     then run code in the engine. `Discard` compiles it in every new pod."""
+    prefetch: Literal["Never", "BeforePods"] = "Never"
+    """When the model is fetched. `Never`: by the first pod that needs it, which holds its GPUs
+    meanwhile. `BeforePods`: by a Job without GPUs, before a pod starts. The pods of an earlier
+    model or revision serve until the new one is on the claim, which needs room for both."""
     when_deleted: Literal["Delete", "Retain"] = "Delete"
     """What happens to the claim when the resource is deleted. `Retain` keeps it, and a resource of
     the same name in the namespace uses it again."""

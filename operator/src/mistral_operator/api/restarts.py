@@ -15,6 +15,7 @@ KEEP_PODS = (
     "cache.size",
     "cache.storageClassName",
     "cache.accessMode",
+    "cache.prefetch",
     "cache.whenDeleted",
     "pod.gpu.memory",
     "pod.serviceAccountAnnotations",

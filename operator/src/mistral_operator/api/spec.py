@@ -217,6 +217,11 @@ class Spec(ApiModel):
         return self.replicas if self.autoscaling is None else self.autoscaling.max_replicas
 
     @property
+    def prefetches(self) -> bool:
+        """Whether the model is fetched before pods need it."""
+        return self.cache is not None and self.cache.prefetch == "BeforePods"
+
+    @property
     def memory_limit(self) -> str | None:
         """Memory limit of the server, None without one."""
         limits, requests = self.pod.resources.limits, self.pod.resources.requests

@@ -77,6 +77,7 @@ class Reason(StrEnum):
     POD_NOT_SET_UP = "PodNotSetUp"
     FETCHING = "FetchingModel"
     FETCH_FAILED = "FetchFailed"
+    PREFETCHING = "Prefetching"
     SERVER_FAILED = "ServerFailed"
     CRASH_LOOP = "CrashLoop"
     STARTING = "Starting"
@@ -225,7 +226,8 @@ class Status(ApiModel):
     """Engine of the server image, kept while no replica is ready. The condition ModelFits uses the
     memory figures of its version. Unset until a replica of the current image was ready."""
     fetch: FetchStatus | None = None
-    """Progress of the pod that has fetched most of the model. Unset while no pod fetches it."""
+    """Progress of the pod that has fetched most of the model, also that of a prefetch. Unset while
+    no pod fetches it."""
     oom: Oom | None = None
     """Memory failures of the endpoint, and how the operator reacted. Unset if there were none."""
     autoscaling: AutoscalingStatus | None = None

@@ -120,7 +120,7 @@ def keep_pods(
 
     Args:
         owner_uid: uid of the resource.
-        desired: the Deployment with the edit.
+        desired: the Deployment with the edit, and the replicas until then.
         live: the Deployment as it is.
         before: replicas that the last pass desired; if the same, another owner changed them since.
     """

@@ -153,7 +153,7 @@ class KeyMapWriter:
 
     def _reported(self, key: Key, secret: str) -> list[KeyDigests | None]:
         """Return what the ready pods with a Secret report, in the order of their names."""
-        pods = sorted(self._store.pods.owned(key), key=lambda pod: pod.name)
+        pods = sorted(self._store.replicas(key), key=lambda pod: pod.name)
         ready = [one for one in pods if one.ready and one.keys_secret == secret]
         documents = self._board.documents(ready).values()
         return [one.key_digests for one in documents if one.ready]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from mistral_operator.api import Oom, Status
 from mistral_operator.api.status import Problem
 from mistral_operator.apply.executor import Executor
-from mistral_operator.apply.plan import Apply, Plan, keep_pods, make_plan
+from mistral_operator.apply.plan import Plan, keep_pods, make_plan
 from mistral_operator.apply.replica_conflicts import Contest
 from mistral_operator.control.claims import cache_claim_facts
 from mistral_operator.control.dependencies import Dependencies
@@ -14,15 +14,18 @@ from mistral_operator.control.desired import Desired
 from mistral_operator.control.resource_gone import confirm
 from mistral_operator.control.routers import router_use, without_serving_router
 from mistral_operator.control.undone_edits import UndoneEdits
+from mistral_operator.kube import names
 from mistral_operator.kube.kinds import (
     DEPLOYMENT,
     DISRUPTION_BUDGET,
+    JOB,
     SERVICE,
     SERVICE_ACCOUNT,
     Kind,
 )
 from mistral_operator.kube.objects import Key
 from mistral_operator.render import KubernetesObject, children
+from mistral_operator.watch.live_children import LiveChild
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +62,27 @@ class _Memory:
 
 _ALWAYS = {SERVICE_ACCOUNT, SERVICE, DISRUPTION_BUDGET, DEPLOYMENT}
 """Kinds that every resource with a report has."""
+
+
+def _plan_of(
+    desired: Desired,
+    rendered: tuple[KubernetesObject, ...],
+    live: dict[tuple[Kind, str], LiveChild],
+    before: int | None,
+) -> Plan:
+    """Return what is to be written; of a Deployment whose edit waits, the replicas at most."""
+    uid, replicas = desired.running.uid, desired.waiting_replicas
+    if not desired.keeps_template:
+        return make_plan(uid, rendered, live)
+    name = DEPLOYMENT.kind, desired.running.name  # a router has another Deployment
+    edited = next(one for one in rendered if (one["kind"], one["metadata"]["name"]) == name)
+    current = live.pop((DEPLOYMENT, desired.running.name), None)
+    plan = make_plan(uid, (one for one in rendered if one is not edited), live)
+    if replicas is None:
+        return plan
+    scaled = {**edited, "spec": {**edited["spec"], "replicas": replicas}}
+    kept = keep_pods(uid, scaled, current, before)
+    return replace(plan, applies=(*plan.applies, *kept))
 
 
 def _recreates(plan: Plan, memory: _Memory, previous: Status) -> bool:
@@ -131,22 +155,17 @@ class Children:
             return Plan()
         claim = cache_claim_facts(self._store, desired.running)
         live = self._store.children_of(key)
-        use = router_use(desired.running, live)
-        nodes = desired.prepull.nodes
-        rendered = children(desired.running, self._context, desired.activation, claim, nodes, use)
+        rendered = children(
+            *(desired.running, self._context, desired.activation, claim),
+            pulling=desired.prepull.nodes,
+            prefetch=desired.prefetch,
+            router=router_use(desired.running, live),
+        )
         if not desired.running.spec.routing.enabled:
             live = without_serving_router(desired.running, live)
-        kept: tuple[Apply, ...] = ()
-        if desired.keeps_template:
-            # The first one: that of a router comes after it.
-            edited = next(one for one in rendered if one["kind"] == DEPLOYMENT.kind)
-            rendered = tuple(one for one in rendered if one is not edited)
-            deployment = live.pop((DEPLOYMENT, key.name), None)
-            if desired.prepull.keeps_template:  # a hold is over in a moment
-                uid = desired.running.uid
-                kept = keep_pods(uid, edited, deployment, memory.replicas)
-        plan = make_plan(desired.running.uid, rendered, live)
-        plan = replace(plan, applies=(*plan.applies, *kept))
+        if desired.prefetch.keeps_job:
+            live.pop((JOB, names.prefetch(key.name)), None)
+        plan = _plan_of(desired, rendered, live, memory.replicas)
         memory.replicas = desired.running.spec.replicas
         if plan.settled:
             memory.settled = fingerprint
@@ -163,5 +182,5 @@ class Children:
         running, oom = desired.running, desired.oom or Oom()
         decided = running.spec.replicas, oom.overrides, oom.stopped, desired.activation
         use = router_use(running, self._store.children_of(key))
-        waits = desired.keeps_template, desired.prepull.nodes
+        waits = desired.keeps_template, desired.prepull.nodes, desired.prefetch
         return running.uid, running.generation, *decided, *waits, use, live

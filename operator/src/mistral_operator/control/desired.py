@@ -1,15 +1,16 @@
 """What a resource is to become, with the reasons: one value for each pass. Pure.
 
 In this order: autoscaling sets the replicas, remedies against out-of-memory failures set the
-engine's settings, an edit of the images waits until the nodes have pulled them, and the last
-replica stays until the activators serve in its place, whether it is to go for good or to be
-replaced.
+engine's settings, an edit waits until its model is fetched and the nodes have pulled its images,
+and the last replica stays until the activators serve in its place, whether it is to go for good or
+to be replaced.
 """
 
 from dataclasses import dataclass, field, replace
 
 from mistral_operator.api import AutoscalingStatus, Oom, Resource, ScalingReason, Status
 from mistral_operator.control.hold import HoldInputs, decide_hold
+from mistral_operator.control.prefetch import PrefetchInputs, decide_prefetch
 from mistral_operator.control.prepull import PrepullInputs, decide_prepull
 from mistral_operator.kube.plurals import counted
 from mistral_operator.kube.timestamps import to_seconds
@@ -21,6 +22,7 @@ from mistral_operator.oom import (
     seconds_until_quiet,
     settings_in_force,
 )
+from mistral_operator.prefetch import Prefetch
 from mistral_operator.render import RenderContext
 from mistral_operator.render.pod import configuration_digest
 from mistral_operator.scale_to_zero import (
@@ -54,6 +56,8 @@ class DecisionInputs:
     """The live slice has the activators behind the Service."""
     hold: HoldInputs | None = None
     """What else decides whether the activators serve in place of the last replica."""
+    prefetch: PrefetchInputs | None = None
+    """What decides whether the model is fetched in advance; None if it never is."""
     prepull: PrepullInputs | None = None
     """What else decides whether an edit waits until the nodes have pulled its images."""
 
@@ -74,6 +78,8 @@ class Desired:
     """Where the activators serve in place of replicas."""
     hold: Hold = field(default_factory=Hold)
     """Whether they do because the last replica is replaced or gone."""
+    prefetch: Prefetch = field(default_factory=Prefetch)
+    """Whether the model is fetched in advance."""
     prepull: Prepull = field(default_factory=Prepull)
     """Which nodes pull the images of an edit ahead of it."""
     deleted_pods: tuple[PodFacts, ...] = ()
@@ -87,7 +93,15 @@ class Desired:
     @property
     def keeps_template(self) -> bool:
         """Whether an edit waits: the Deployment keeps its pods as they are."""
-        return self.prepull.keeps_template or self.hold.keeps_template
+        waits = self.prefetch.holds or self.prepull.keeps_template
+        return waits or self.hold.keeps_template
+
+    @property
+    def waiting_replicas(self) -> int | None:
+        """Replicas meanwhile; None if they may wait, too: the edit is rolled out in a moment."""
+        if self.prefetch.holds:
+            return self.prefetch.replicas
+        return self.running.spec.replicas if self.prepull.keeps_template else None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -98,6 +112,8 @@ class Desired:
         if self._is_kept_awake:
             kept = counted(self.running.spec.replicas, "replica")
             reasons.append(f"{kept} kept until the activators are behind the Service")
+        if self.prefetch.holds:
+            reasons.append(f"the pods wait for their model: {self.prefetch.phase}")
         if self.prepull.nodes:
             reasons.append(f"nodes pull images ahead of time: {self.prepull.progress}")
         if self.hold.needed:
@@ -139,8 +155,10 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
     # The requests to an endpoint that cannot start are not held.
     port = None if stopped else inputs.activator_port
     running = effective_resource(_kept_awake(scaled, inputs), oom)
-    prepull = Prepull() if stopped else _decide_prepull(running, inputs)
-    hold = Hold() if stopped else _decide_hold(running, inputs, edit_waits=prepull.keeps_template)
+    prefetch, prepull = _decide_prefetch(running, inputs), Prepull()
+    if not stopped:
+        prepull = _decide_prepull(running, inputs)
+    hold = Hold() if stopped else _decide_hold(running, inputs, prefetch, prepull)
     return Desired(
         written,
         running=running,
@@ -152,9 +170,14 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
             else activator_route(scaled, port, inputs.activators, held=hold.serves)
         ),
         hold=hold,
+        prefetch=prefetch,
         prepull=prepull,
         deleted_pods=inputs.deleted_pods,
     )
+
+
+def _decide_prefetch(running: Resource, inputs: DecisionInputs) -> Prefetch:
+    return Prefetch() if inputs.prefetch is None else decide_prefetch(running, inputs.prefetch)
 
 
 def _decide_prepull(running: Resource, inputs: DecisionInputs) -> Prepull:
@@ -163,17 +186,20 @@ def _decide_prepull(running: Resource, inputs: DecisionInputs) -> Prepull:
     return decide_prepull(running, replace(inputs.prepull, deployment=inputs.deployment))
 
 
-def _decide_hold(running: Resource, inputs: DecisionInputs, *, edit_waits: bool) -> Hold:
+def _decide_hold(
+    running: Resource, inputs: DecisionInputs, prefetch: Prefetch, prepull: Prepull
+) -> Hold:
     if inputs.hold is None:
         return Hold()
     observed = replace(
         inputs.hold,
         deployment=inputs.deployment,
+        prefetched=prefetch.recorded,
         pods=inputs.pods,
         activators=inputs.activators,
         port=inputs.activator_port,
         serve=inputs.activators_serve,
-        edit_waits=edit_waits,
+        edit_waits=prefetch.holds or prepull.keeps_template,
     )
     return decide_hold(running, observed)
 

@@ -46,6 +46,8 @@ class HoldInputs:
     was_ready: bool = False
     """A replica was ready at the last pass, or the activators were needed already."""
     deployment: DeploymentFacts | None = None
+    prefetched: str = ""
+    """What the Deployment is to say of its model, if that was fetched in advance."""
     pods: tuple[PodFacts, ...] = ()
     activators: Activators = field(default_factory=Activators)
     """Those that may receive its requests."""
@@ -154,8 +156,8 @@ def _replaces_last(running: Resource, inputs: HoldInputs) -> bool:
     if facts is None or running.spec.replicas != 1 or rollout.max_surge or rollout.paused:
         return False
     if inputs.edit_waits:
-        return False
-    rendered = with_applied_digest(deployment(running, inputs.context))
+        return False  # not yet
+    rendered = with_applied_digest(deployment(running, inputs.context, inputs.prefetched))
     if rendered["metadata"]["annotations"][names.ANNOTATION_APPLIED] == facts.applied:
         return False
     # Of a surge that found no GPUs, or while the Deployment is paused.

@@ -28,6 +28,11 @@ from mistral_operator.control.claims import (
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import DecisionInputs, Desired, decide_desired
 from mistral_operator.control.holds import Holds
+from mistral_operator.control.prefetch_job import (
+    prefetch_inputs,
+    prefetch_job_of,
+    rejected_pod,
+)
 from mistral_operator.control.prepull import PrepullInputs
 from mistral_operator.control.prepulls import observe_prepull
 from mistral_operator.control.references import missing_references
@@ -146,13 +151,14 @@ class Reconciler:
             self._dependencies.now(),
             self._dependencies.context,
             scaling=self._dependencies.scaler.decision_for(resource, previous),
-            pods=tuple(store.pods.owned(key)),
+            pods=store.replicas(key),
             deleted_pods=tuple(store.deleted_pods(key)),
             deployment=store.deployment_of(key),
             activators=activators,
             activator_port=port,
             activators_serve=self._ports.serve(key),
             hold=self._holds.inputs(key, port, previous),
+            prefetch=prefetch_inputs(self._dependencies, resource),
             prepull=prepull,
         )
         return decide_desired(resource, previous, inputs)
@@ -191,11 +197,11 @@ class Reconciler:
         self, key: Key, desired: Desired, recorded: Status, progress: Progress
     ) -> ReconcileOutcome:
         """Observe the result, write the status, and return when to look again."""
-        observed = await self._with_claim(desired.running, self._observe(key))
+        observed = await self._with_cache(desired.running, self._observe(key))
         router = router_facts(desired.running, self._dependencies.store.children_of(key))
         observed = replace(observed, router=router)
-        cluster = self._dependencies.cluster
-        events, again = await waiting_pods(cluster, observed.pods, self._dependencies.now())
+        cluster, pods = self._dependencies.cluster, (*observed.pods, *observed.prefetch_pods)
+        events, again = await waiting_pods(cluster, pods, self._dependencies.now())
         missing = await missing_references(cluster, desired.running, observed)
         different = differing(desired.running, observed.claim)
         if different is not None:
@@ -211,6 +217,8 @@ class Reconciler:
             server_image=self._dependencies.context.server_image,
             pod_events=events,
             hold=observed_hold(desired.hold, serves=self._ports.serve(key)),
+            prefetch=desired.prefetch,
+            prefetch_rejection=await rejected_pod(self._dependencies, key, observed),
             prepull=desired.prepull,
         )
         status = await self._statuses.report(status_input, report)
@@ -222,14 +230,15 @@ class Reconciler:
             return ReconcileOutcome.RETRY
         return ReconcileOutcome.SOON if progress.unfinished else ReconcileOutcome.SETTLED
 
-    async def _with_claim(self, resource: Resource, observed: Observed) -> Observed:
-        """Return what is observed and the claim of the cache, with why it is not bound."""
-        claim, facts = cache_claim_facts(self._dependencies.store, resource), observed.deployment
+    async def _with_cache(self, resource: Resource, observed: Observed) -> Observed:
+        """Return what is observed, the claim of the cache with why it is not bound, and its Job."""
+        store, facts = self._dependencies.store, observed.deployment
+        claim, job = cache_claim_facts(store, resource), prefetch_job_of(store, resource)
         if claim is not None and not claim.usable and not (facts is not None and facts.settled):
             key = Key(resource.namespace, resource.name)
             self._dependencies.requeue_after(key, PENDING_SECONDS)
             claim = await explained(self._dependencies.cluster, key.namespace, claim)
-        return replace(observed, claim=claim)
+        return replace(observed, claim=claim, prefetch_job=job)
 
     def _requeue_after_quiet_period(self, key: Key, running: Resource, status: Status) -> None:
         """Come back when the quiet period is over, if that will change anything."""
@@ -255,11 +264,12 @@ class Reconciler:
 
     def _observe(self, key: Key) -> Observed:
         store = self._dependencies.store
-        pods = tuple(store.pods.owned(key))
+        pods, prefetching = store.replicas(key), store.prefetch_pods(key)
         return Observed(
             deployment=store.deployment_of(key),
             pods=pods,
-            signals=self._dependencies.signals.documents(pods),
+            prefetch_pods=prefetching,
+            signals=self._dependencies.signals.documents((*pods, *prefetching)),
             nodes=tuple(store.nodes.values()),
             keda=self._dependencies.context.scaled_objects,
             activator=bool(self._dependencies.activators.current.addresses),

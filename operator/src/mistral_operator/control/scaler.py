@@ -271,7 +271,7 @@ class Scaler:
         """
         now = self.clock()
         since = now - max(_FRESH_LOOKS * self.period, 30.0)
-        ready = [pod for pod in self.store.pods.owned(key) if pod.ready and not pod.terminating]
+        ready = [pod for pod in self.store.replicas(key) if pod.ready and not pod.terminating]
         signals = [self.board.recent(pod, since) for pod in ready]
         loads = tuple(_load(one) for one in signals if one is not None)
         return LoadSample(

@@ -19,6 +19,10 @@ LABEL_INSTANCE = "app.kubernetes.io/instance"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_DEPLOYMENT = f"{GROUP}/deployment"
 """Name of the MistralSmallDeployment of a child; also the selector of its pods."""
+LABEL_PREFETCH = f"{GROUP}/prefetch"
+"""Name of the MistralSmallDeployment on a pod that fetches its model in advance. Such a pod is no
+replica: with the label above, the Service, the disruption budget and the autoscalers would count
+it."""
 
 LABEL_ROUTER = f"{GROUP}/router"
 """Name of the MistralSmallDeployment of a pod of a router; also the selector of these pods. They
@@ -40,6 +44,9 @@ another owner."""
 ANNOTATION_CONFIGURATION = f"{GROUP}/configuration"
 """Digest of a pod template, on its pods. It links a failure to the settings of the pod. It cannot
 be computed from the pod, which admission may have changed."""
+
+ANNOTATION_PREFETCHED = f"{GROUP}/prefetched"
+"""Which model of a Deployment's pods is on which claim, where it was fetched in advance."""
 
 ANNOTATION_ACTIVATION = f"{GROUP}/activation"
 """Settings of an endpoint for the activator, as JSON, on its EndpointSlice."""
@@ -123,9 +130,25 @@ def selector_text(resource: str) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector(resource).items()))
 
 
+def prefetch_labels(resource: str) -> dict[str, str]:
+    """Return the labels of the pod that fetches the model of a resource."""
+    others = {key: one for key, one in labels(resource).items() if key != LABEL_DEPLOYMENT}
+    return {**others, **prefetch_selector(resource)}
+
+
+def prefetch_selector(resource: str) -> dict[str, str]:
+    """Return the label that selects the pod that fetches the model of a resource."""
+    return {LABEL_PREFETCH: resource}
+
+
+def prefetch_selector_text(resource: str) -> str:
+    """Return the selector of that pod as the query of a list."""
+    return f"{LABEL_PREFETCH}={resource}"
+
+
 def owner_of(labels_of_object: Mapping[str, str]) -> str | None:
     """Return the name of the resource in the labels of an object, or None."""
-    return labels_of_object.get(LABEL_DEPLOYMENT)
+    return labels_of_object.get(LABEL_DEPLOYMENT) or labels_of_object.get(LABEL_PREFETCH)
 
 
 def cache_claim(resource: str) -> str:
@@ -144,6 +167,11 @@ def prepull(resource: str, digest: str) -> str:
 def prepull_policy(resource: str) -> str:
     """Return the name of the NetworkPolicy of these pods."""
     return f"{resource}-prepull"
+
+
+def prefetch(resource: str) -> str:
+    """Return the name of the Job that fetches the model of a resource, and of its NetworkPolicy."""
+    return f"{resource}-prefetch"
 
 
 def activator_slice(resource: str, *, ipv6: bool) -> str:

@@ -35,7 +35,9 @@ class Replica:
         facts = self.facts
         if facts.terminating:
             return "terminating"
-        if facts.ready:
+        if facts.prefetches and facts.has_fetched:
+            return "fetched"
+        if facts.ready and not facts.prefetches:
             return "ready"
         if facts.gates:
             return "gated"
@@ -90,6 +92,8 @@ class Endpoint:
     status: Status
     replicas: tuple[Replica, ...] | None = ()
     """Its pods; None if they may not be read."""
+    prefetch_pods: tuple[Replica, ...] | None = ()
+    """The pod that fetches its model in advance; None if that may not be read."""
     happenings: tuple[Happening, ...] | None = ()
     """Its Events, the newest first; None if they may not be read."""
     activator: bool | None = False

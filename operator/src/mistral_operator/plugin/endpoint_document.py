@@ -24,6 +24,7 @@ def endpoint_document(endpoint: Endpoint, notes: Sequence[str]) -> dict[str, Any
         ),
         "status": status,
         "replicas": _replicas(endpoint.replicas),
+        "prefetch": _replicas(endpoint.prefetch_pods),
         "activator": endpoint.activator,
         "events": _events(endpoint.happenings),
         "whatToDo": [one.line for one in next_steps(endpoint)],

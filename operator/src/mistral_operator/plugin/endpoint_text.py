@@ -34,6 +34,7 @@ def endpoint_text(endpoint: Endpoint, notes: Sequence[str], now: str) -> str:
     lines = [f"Endpoint {endpoint.namespace}/{endpoint.name}", *fields(_summary(endpoint, now))]
     lines += _section("Conditions", _conditions(endpoint, now))
     lines += _section("Replicas", _replicas(endpoint.replicas, now))
+    lines += _section("Prefetch", _prefetch(endpoint.prefetch_pods, now))
     lines += _section("Memory failures", list(_memory(endpoint, now)))
     lines += _section("Events", _events(endpoint, now))
     lines += _section("What to do", _steps(next_steps(endpoint)))
@@ -182,6 +183,16 @@ def _replicas(replicas: Sequence[Replica] | None, now: str) -> list[str]:
             for one in replicas
         ],
     )
+
+
+def _prefetch(pods: Sequence[Replica] | None, now: str) -> list[str]:
+    if not pods:
+        return []  # usually there is none, and Replicas says that pods could not be read
+    rows = [
+        (one.facts.name, one.state, str(one.restarts), age(one.created, now), one.node)
+        for one in pods
+    ]
+    return table(("POD", "STATE", "RESTARTS", "AGE", "NODE"), rows)
 
 
 def _load(replica: Replica) -> tuple[str, str, str]:

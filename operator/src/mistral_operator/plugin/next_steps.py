@@ -5,7 +5,7 @@ docs/status.md has the same advice with its causes.
 
 from typing import NamedTuple
 
-from mistral_operator.api import Reason
+from mistral_operator.api import ConditionType, Reason
 from mistral_operator.plugin.endpoint import Endpoint
 
 
@@ -40,6 +40,7 @@ STEPS: dict[str, str] = {
     Reason.SCALED_TO_ZERO: "to start it, raise spec.replicas",
     Reason.CREATING: "wait; if it takes minutes, see what holds up the pods",
     Reason.FETCHING: "wait; spec.cache keeps the model for the next pod",
+    Reason.PREFETCHING: "wait; pods that serve go on until the model is fetched",
     Reason.FETCH_FAILED: (
         "correct what the message names: token, license, repository, revision or network"
     ),
@@ -91,6 +92,9 @@ _OLD_STATUS = (
 )
 
 
+_PAUSED = "an edit of the pods waits: set spec.rollout.paused to false to roll it out"
+
+
 def next_steps(endpoint: Endpoint) -> list[Step]:
     """Return what to do, most important first."""
     if endpoint.terminating:
@@ -104,6 +108,9 @@ def next_steps(endpoint: Endpoint) -> list[Step]:
     if change:
         text = f"against memory failures, set {change.setting} to {change.after}: {change.reason}"
         steps.append(Step(text))
+    progressing = endpoint.condition(ConditionType.PROGRESSING)
+    if progressing and progressing.reason == Reason.PAUSED and endpoint.reason != Reason.PAUSED:
+        steps.append(Step(_PAUSED))
     text = STEPS.get(endpoint.reason, "follow the message of Ready")
     if not (steps and text.startswith("nothing")):
         steps.append(Step(text, _command(endpoint)))

@@ -48,9 +48,10 @@ async def read_endpoint(reader: Reader, key: Key) -> Endpoint:
     """
     body = await resource_of(reader, key)
     metadata, spec = body["metadata"], _spec(body)
-    pods = await pods_of(reader, key)
-    replicas, events, activator = await asyncio.gather(
+    pods, prefetching = await asyncio.gather(pods_of(reader, key), _prefetch_pods(reader, key))
+    replicas, prefetch_pods, events, activator = await asyncio.gather(
         _replicas(reader, key, pods),
+        _replicas(reader, key, prefetching),
         reader.events(key.namespace, metadata["uid"]),
         _is_behind_activator(reader, key, spec),
     )
@@ -62,6 +63,7 @@ async def read_endpoint(reader: Reader, key: Key) -> Endpoint:
         spec=spec,
         status=_status(body),
         replicas=replicas,
+        prefetch_pods=prefetch_pods,
         happenings=None if events is None else _newest_first(events),
         activator=activator,
         terminating="deletionTimestamp" in metadata,
@@ -73,6 +75,11 @@ async def pods_of(reader: Reader, key: Key) -> list[dict[str, Any]] | None:
     """Return the pods of an endpoint, by name; None if they may not be read."""
     pods = await reader.all(POD, key.namespace, names.selector_text(key.name))
     return None if pods is None else sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+
+
+async def _prefetch_pods(reader: Reader, key: Key) -> list[dict[str, Any]] | None:
+    """Return the pod that fetches the model in advance; None if it may not be read."""
+    return await reader.all(POD, key.namespace, names.prefetch_selector_text(key.name))
 
 
 def _spec(body: Body) -> Spec | None:

@@ -7,14 +7,23 @@ from mistral_operator.render.metadata import KubernetesObject, child
 from mistral_operator.render.pod import pod_template
 
 
-def deployment(resource: Resource, context: RenderContext) -> KubernetesObject:
-    """Return the Deployment. Only the operator writes its replicas."""
+def deployment(
+    resource: Resource, context: RenderContext, prefetched: str = ""
+) -> KubernetesObject:
+    """Return the Deployment. Only the operator writes its replicas.
+
+    Args:
+        resource: its owner.
+        context: facts of the installation.
+        prefetched: which model is on which claim; empty if it was not fetched in advance.
+    """
     spec = resource.spec
     return child(
         resource,
         "apps/v1",
         "Deployment",
         resource.name,
+        annotations={names.ANNOTATION_PREFETCHED: prefetched} if prefetched else None,
         spec={
             "replicas": 0 if spec.suspend else spec.replicas,
             "revisionHistoryLimit": 3,

@@ -67,7 +67,27 @@ def network_policy(
             "podSelector": {"matchLabels": names.selector(resource.name)},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": rules,
-            "egress": _egress(resource.spec, defaults),
+            "egress": _egress(resource.spec, defaults, _remote_ports(resource.spec)),
+        },
+    )
+
+
+def prefetch_policy(resource: Resource, defaults: NetworkDefaults) -> KubernetesObject:
+    """Return the NetworkPolicy of the pod that fetches the model in advance.
+
+    The operator polls its progress, and it connects to the hub alone.
+    """
+    operator = _namespace(defaults.operator_namespace)
+    return child(
+        resource,
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        names.prefetch(resource.name),
+        spec={
+            "podSelector": {"matchLabels": names.prefetch_selector(resource.name)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"ports": tcp(HEALTH_PORT), "from": [operator]}],
+            "egress": _egress(resource.spec, defaults, _hub_ports(resource.spec)),
         },
     )
 
@@ -84,11 +104,7 @@ def ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
     The kubelet's probes come from the node, which policies never close.
     """
     internal = [
-        {
-            "namespaceSelector": {
-                "matchLabels": {names.LABEL_NAMESPACE_NAME: defaults.operator_namespace}
-            }
-        },
+        _namespace(defaults.operator_namespace),
         _prometheus(defaults.monitoring_namespace),
     ]
     callers = defaults.callers if spec.network.callers is None else spec.network.callers
@@ -103,13 +119,16 @@ def ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
 
 def _prometheus(namespace: str) -> Object:
     if namespace:
-        return {"namespaceSelector": {"matchLabels": {names.LABEL_NAMESPACE_NAME: namespace}}}
+        return _namespace(namespace)
     return {"namespaceSelector": {}, "podSelector": {"matchLabels": _PROMETHEUS}}
 
 
-def _egress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
-    """Allow DNS, the hub and the hosts of images, and nothing that is not needed."""
-    ports = _remote_ports(spec)
+def _namespace(name: str) -> Object:
+    return {"namespaceSelector": {"matchLabels": {names.LABEL_NAMESPACE_NAME: name}}}
+
+
+def _egress(spec: Spec, defaults: NetworkDefaults, ports: set[int]) -> list[Object]:
+    """Allow DNS, these ports of public hosts, and nothing that is not needed."""
     destinations = (*defaults.destinations, *spec.network.destinations)
     rules: list[Object] = []
     if ports or destinations:
@@ -124,13 +143,15 @@ def _egress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
 
 def _remote_ports(spec: Spec) -> set[int]:
     """Return the ports of the public hosts that the pods have a reason to connect to."""
-    ports = {80, 443} if spec.images.domains else set()
-    if not spec.model.source.is_mounted:
-        ports.add(443)
-        hub = spec.model.source.hub
-        if hub is not None and hub.endpoint is not None:
-            ports.add(_port_of(hub.endpoint))
-    return ports
+    return _hub_ports(spec) | ({80, 443} if spec.images.domains else set())
+
+
+def _hub_ports(spec: Spec) -> set[int]:
+    """Return the ports of the hub, none if nothing is fetched."""
+    if spec.model.source.is_mounted:
+        return set()
+    hub = spec.model.source.hub
+    return {443} | ({_port_of(hub.endpoint)} if hub is not None and hub.endpoint else set())
 
 
 def _port_of(url: str) -> int:

@@ -23,7 +23,7 @@ _EXIT_MARGIN_SECONDS = 30
 
 def pod_template(resource: Resource, context: RenderContext) -> dict[str, Any]:
     """Return the pod template."""
-    spec = _pod_spec(resource, context)
+    spec = pod_spec(resource, context)
     return {
         "metadata": {
             "labels": {**resource.spec.pod.labels, **names.labels(resource.name)},
@@ -43,10 +43,11 @@ def server_image(spec: Spec, context: RenderContext) -> str:
 
 def configuration_digest(resource: Resource, context: RenderContext) -> str:
     """Return the digest of the pod template, as in the annotation of the pods."""
-    return digest(_pod_spec(resource, context))
+    return digest(pod_spec(resource, context))
 
 
-def _pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
+def pod_spec(resource: Resource, context: RenderContext) -> dict[str, Any]:
+    """Return the pod of a replica."""
     spec = resource.spec
     image = server_image(spec, context)
     fetch = fetch_settings(spec)

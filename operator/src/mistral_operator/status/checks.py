@@ -16,6 +16,7 @@ from mistral_operator.status.hold import taking_over
 from mistral_operator.status.memory import stopped_after, what_is_done
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.pods import worst_pod
+from mistral_operator.status.prefetch import prefetching
 from mistral_operator.status.prepull import waits_for_images
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict, stuck, waiting
@@ -200,6 +201,7 @@ def _rollout(facts: DeploymentFacts) -> str:
 CHECKS: tuple[Check, ...] = (
     problems,
     given_up,
+    prefetching,
     stopped,
     creating,
     about_to_roll_out,

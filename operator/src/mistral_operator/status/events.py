@@ -228,5 +228,6 @@ _DOUBTFUL = {"OneNode", "CacheTooSmall"}
 
 _EXPECTED = {
     "Creating", "Starting", "ScalingUp", "RollingOut", "FetchingModel", "Suspended", "ScaledToZero",
+    "Prefetching",
 }  # fmt: skip
 """Reasons for not being ready that need no attention."""

@@ -10,7 +10,8 @@ _MB = 10**6
 
 def fetch_status(observed: Observed) -> FetchStatus | None:
     """Return the progress of the pod that has fetched most, None if none reports any."""
-    signals = (observed.signal(pod) for pod in observed.pods if pod.is_fetching)
+    pods = (*observed.pods, *observed.prefetch_pods)
+    signals = (observed.signal(pod) for pod in pods if pod.is_fetching)
     reported = [one.fetch for one in signals if one is not None and one.fetch is not None]
     if not reported:
         return None

@@ -36,15 +36,20 @@ _NO_STAGE = "the server is running and does not report its stage"
 
 
 def worst_pod(status_input: StatusInput) -> Verdict | None:
-    """Return the verdict on the pod that needs most attention."""
-    verdicts = list(_verdicts(status_input))
+    """Return the verdict on the replica that needs most attention."""
+    return worst_of(status_input, status_input.observed.pods)
+
+
+def worst_of(status_input: StatusInput, pods: tuple[PodFacts, ...]) -> Verdict | None:
+    """Return the verdict on the pod that needs most attention, of some pods."""
+    verdicts = list(_verdicts(status_input, pods))
     hopeless = [one for one in verdicts if one.outlook is Outlook.STUCK]
     return next(iter(hopeless or verdicts), None)
 
 
-def _verdicts(status_input: StatusInput) -> Iterator[Verdict]:
-    for pod in _present(status_input.observed.pods):
-        if pod.ready:
+def _verdicts(status_input: StatusInput, pods: tuple[PodFacts, ...]) -> Iterator[Verdict]:
+    for pod in _present(pods):
+        if pod.ready and not pod.prefetches:
             continue
         answer = _verdict(status_input, pod)
         if answer is not None:

@@ -52,13 +52,15 @@ def _without_node(status_input: StatusInput, pod: PodFacts) -> Verdict:
             "no node has the labels that spec.pod.nodeSelector and spec.pod.affinity require:"
             " correct them, or label or add a node",
         )
-    if resource.spec.device == "cuda" and nodes:
+    if resource.spec.device == "cuda" and nodes and not pod.prefetches:
         answer = _too_few_gpus(resource, nodes)
         if answer is not None:
             return answer
     if "unbound immediate PersistentVolumeClaims" in pod.unschedulable:
         # Every new claim passes through this; `cache.claim` finds one that cannot be bound.
         return waiting(Reason.UNSCHEDULABLE, f"waiting for {_claims(status_input)} to be bound")
+    if pod.prefetches:
+        return stuck(Reason.UNSCHEDULABLE, _no_node_for_prefetch(status_input))
     if (too_large := _larger_than_any_node(resource.spec, pod, nodes)) is not None:
         return stuck(Reason.NO_FITTING_NODE, too_large)
     requests = ", ".join(f"{name} {amount_text(name, amount)}" for name, amount in pod.requests)
@@ -67,6 +69,18 @@ def _without_node(status_input: StatusInput, pod: PodFacts) -> Verdict:
         Reason.UNSCHEDULABLE,
         f"no node can run the pod now{asks}: free or add a node, or change spec.pod, such as its"
         " resources.requests",
+    )
+
+
+def _no_node_for_prefetch(status_input: StatusInput) -> str:
+    """Say that the pod that fetches the model has no node, and which it needs."""
+    placement = status_input.prefetch.placement
+    none = "none of the nodes with the GPUs of a replica" if placement.nodes else "no node"
+    if placement.beside_replicas:
+        none = "no node of a replica, where the ReadWriteOnce claim is mounted,"
+    return (
+        f"{none} can run the pod that fetches the model: free resources there, lower"
+        " spec.pod.fetchResources, or change spec.pod"
     )
 
 

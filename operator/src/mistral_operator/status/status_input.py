@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mistral_operator.api import AutoscalingStatus, Condition, Oom, Resource, Status
 from mistral_operator.api.status import Problem
+from mistral_operator.prefetch import Prefetch
 from mistral_operator.status.eligible_nodes import eligible_nodes
 from mistral_operator.status.hold import Hold
 from mistral_operator.status.prepull import Prepull
@@ -35,6 +36,10 @@ class StatusInput:
     """Whether the activators queue requests until a replica is ready."""
     prepull: Prepull = field(default_factory=Prepull)
     """Whether an edit waits until the nodes have pulled its images."""
+    prefetch: Prefetch = field(default_factory=Prefetch)
+    """Whether the model is fetched in advance, and what waits for it."""
+    prefetch_rejection: str = ""
+    """Why the API server rejects the pod that fetches it."""
 
     @property
     def nodes(self) -> tuple[NodeFacts, ...]:

@@ -29,6 +29,8 @@ class DeploymentFacts:
     """Digest of the pod template, as far as the operator writes it."""
     images: tuple[str, ...] = ()
     """Images in the pod template, of containers and of volumes."""
+    prefetched: str = ""
+    """Which model of its pods is on which claim, where it was fetched in advance."""
 
     @property
     def keeps_old_pods(self) -> bool:
@@ -66,6 +68,7 @@ def deployment_facts(body: Body) -> DeploymentFacts:
     """Return the facts of a Deployment."""
     status = body.get("status", {})
     conditions: Iterable[Body] = status.get("conditions", ())
+    annotations = body["metadata"].get("annotations", {})
     failure = next((one for one in conditions if one["type"] == "ReplicaFailure"), {})
     return DeploymentFacts(
         generation=body["metadata"].get("generation", 0),
@@ -76,9 +79,10 @@ def deployment_facts(body: Body) -> DeploymentFacts:
         ready=status.get("readyReplicas", 0),
         replica_failure=failure.get("message", "") if failure.get("status") == "True" else "",
         paused=bool(body.get("spec", {}).get("paused")),
-        applied=body["metadata"].get("annotations", {}).get(names.ANNOTATION_APPLIED, ""),
+        applied=annotations.get(names.ANNOTATION_APPLIED, ""),
         template=template_digest(body["spec"]["template"]) if _has_template(body) else "",
         images=tuple(_images(body["spec"]["template"])) if _has_template(body) else (),
+        prefetched=annotations.get(names.ANNOTATION_PREFETCHED, ""),
     )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
 from mistral_operator.watch.deployments import DeploymentFacts, RouterFacts
+from mistral_operator.watch.jobs import JobFacts
 from mistral_operator.watch.nodes import NodeFacts, quantities
 from mistral_server.contract import (
     CLASS_OF_EXIT_CODE,
@@ -105,6 +106,10 @@ class PodFacts:
     """Digest of its pod template, from the annotation."""
     containers: tuple[ContainerFacts, ...] = ()
     """Init containers first."""
+    prefetches: bool = False
+    """It fetches the model in advance, and is no replica."""
+    node: str = ""
+    """Its node; empty while it has none."""
     keys_secret: str = ""
     """Name of the Secret with its API keys; empty if it has none."""
 
@@ -118,6 +123,12 @@ class PodFacts:
         """Whether its init container fetches the model, which then serves the signals."""
         fetch = self.container(names.FETCH_CONTAINER)
         return fetch is not None and fetch.running
+
+    @property
+    def has_fetched(self) -> bool:
+        """Whether its container that fetches the model has succeeded, whatever others do."""
+        fetch = self.container(names.FETCH_CONTAINER)
+        return fetch is not None and not fetch.running and fetch.exit_code == 0
 
     def container(self, name: str) -> ContainerFacts | None:
         """Return a container by its name."""
@@ -154,6 +165,11 @@ class Observed:
 
     deployment: DeploymentFacts | None = None
     pods: tuple[PodFacts, ...] = ()
+    """Its replicas."""
+    prefetch_job: JobFacts | None = None
+    """The Job that fetches its model in advance."""
+    prefetch_pods: tuple[PodFacts, ...] = ()
+    """Pods of that Job."""
     signals: Mapping[str, SignalDocument] | None = None
     """Last signals of each pod, by pod uid."""
     nodes: tuple[NodeFacts, ...] = ()
@@ -218,6 +234,8 @@ def pod_facts(body: Body) -> PodFacts:
         evicted=_failure(status) if status.get("phase") == "Failed" else "",
         configuration=metadata.get("annotations", {}).get(names.ANNOTATION_CONFIGURATION, ""),
         containers=tuple(_container_facts(one, metadata["uid"]) for one in statuses),
+        prefetches=names.LABEL_PREFETCH in metadata.get("labels", {}),
+        node=str(spec.get("nodeName") or ""),
         keys_secret=_keys_secret(spec),
     )
 

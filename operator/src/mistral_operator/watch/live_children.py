@@ -11,6 +11,7 @@ from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Body
 from mistral_operator.watch.daemon_sets import DaemonSetFacts, daemon_set_facts
 from mistral_operator.watch.deployments import DeploymentFacts, deployment_facts
+from mistral_operator.watch.jobs import JobFacts, job_facts
 
 _FASTEST = 1
 """Compression level that takes 30 microseconds for a Deployment."""
@@ -40,6 +41,7 @@ class LiveChild:
     """The content as compressed JSON, which takes a twentieth of the memory of the object."""
     deployment: DeploymentFacts | None = None
     daemon_set: DaemonSetFacts | None = None
+    job: JobFacts | None = None
     phase: str = ""
     """Of a PersistentVolumeClaim, which can lose its volume."""
 
@@ -84,5 +86,6 @@ def live_child(kind: kinds.Kind, body: Body) -> LiveChild:
         content=zlib.compress(encoded, _FASTEST),
         deployment=deployment_facts(body) if kind == kinds.DEPLOYMENT else None,
         daemon_set=daemon_set_facts(body) if kind == kinds.DAEMON_SET else None,
+        job=job_facts(body) if kind == kinds.JOB else None,
         phase=body.get("status", {}).get("phase", "") if kind == kinds.CLAIM else "",
     )

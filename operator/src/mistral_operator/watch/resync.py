@@ -69,7 +69,7 @@ class Watcher:
             self.enqueue(kind, owner)
 
     def _serves(self, owner: Key) -> bool:
-        return any(pod.serves for pod in self._store.pods.owned(owner))
+        return any(pod.serves for pod in self._store.replicas(owner))
 
     def replace(
         self, kind: Kind, listed: set[Key], as_of: int, namespace: str | None = None

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import Body, Key, key_of, labeled_owner
 from mistral_operator.watch.deployments import DeploymentFacts
 from mistral_operator.watch.facts import PodFacts, pod_facts
@@ -27,6 +27,14 @@ class Store:
         self.children: dict[kinds.Kind, Index[LiveChild]] = {
             kind: Index(_child_transform(kind), labeled_owner) for kind in child_kinds
         }
+
+    def replicas(self, key: Key) -> tuple[PodFacts, ...]:
+        """Return the pods of a resource's Deployment, in the order of their names."""
+        return tuple(pod for pod in self.pods.owned(key) if not pod.prefetches)
+
+    def prefetch_pods(self, key: Key) -> tuple[PodFacts, ...]:
+        """Return the pods that fetch the model of a resource in advance."""
+        return tuple(pod for pod in self.pods.owned(key) if pod.prefetches)
 
     def index(self, kind: kinds.Kind) -> Index[Any]:
         """Return the index of a kind."""
@@ -48,9 +56,8 @@ class Store:
             self._deleted_pods[key] = kept
 
     def _on_pod_deleted(self, owner: Key, pod: PodFacts) -> None:
-        if pod.evicted or any(
-            one.exit_code for each in pod.containers if each.ours for one in each.exits
-        ):
+        failed = any(one.exit_code for each in pod.containers if each.ours for one in each.exits)
+        if not pod.prefetches and (pod.evicted or failed):
             self._deleted_pods[owner].append(pod)
 
     def children_of(self, key: Key) -> dict[tuple[kinds.Kind, str], LiveChild]:
@@ -60,6 +67,10 @@ class Store:
             for kind, index in self.children.items()
             for child in index.owned(key)
         }
+
+    def job_of(self, key: Key) -> LiveChild | None:
+        """Return the Job that fetches the model of a resource in advance."""
+        return self.children[kinds.JOB].get(Key(key.namespace, names.prefetch(key.name)))
 
     def deployment_of(self, key: Key) -> DeploymentFacts | None:
         """Return the facts of a resource's Deployment."""
