@@ -24,7 +24,8 @@ from aiohttp import web
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
 from mistral_operator.kube.names import HEALTH_PORT, HTTP_PORT
-from mistral_operator.render.router.envoy import POD_IP, bootstrap
+from mistral_operator.render.router.envoy import bootstrap
+from mistral_operator.render.router.listeners import POD_IP
 
 Object = dict[str, Any]
 

@@ -11,7 +11,8 @@ from builders import CONTEXT, resource
 from golden_cases import Case, cases
 from mistral_operator.kube import names
 from mistral_operator.render import children
-from mistral_operator.render.router.envoy import POD_IP, bootstrap
+from mistral_operator.render.router.envoy import bootstrap
+from mistral_operator.render.router.listeners import POD_IP
 from router_in_test import ENVOY
 
 ROUTED = {name: case for name, case in cases().items() if case.resource.spec.routing.enabled}

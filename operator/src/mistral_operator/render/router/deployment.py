@@ -12,13 +12,8 @@ from mistral_operator.kube.quantities import parse_quantity
 from mistral_operator.render.container import SECURITY_CONTEXT, within
 from mistral_operator.render.context import RenderContext
 from mistral_operator.render.metadata import KubernetesObject, child
-from mistral_operator.render.router.envoy import (
-    DRAIN_PATH,
-    POD_IP,
-    READY_PATH,
-    bootstrap,
-    drain_delay,
-)
+from mistral_operator.render.router.envoy import bootstrap, drain_delay
+from mistral_operator.render.router.listeners import DRAIN_PATH, POD_IP, READY_PATH
 
 _USER = 101
 """User and group of the image."""
