@@ -49,7 +49,7 @@ async def test_what_needs_no_key_while_awake_needs_none_at_zero(
             assert status == 200, "a load balancer must not take the endpoint out"
         else:
             assert (status, got["Retry-After"]) == (503, "60")
-            assert method == "HEAD" or error_of(body)["code"] == "asleep"
+            assert method == "HEAD" or error_of(body)["code"] == "no_replica"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def test_a_request_that_no_replica_would_compute_for_starts_none(
     async with activator() as made:
         status, _, body = await answer(made, method, path, KEY)
 
-        assert (status, error_of(body)["code"]) == (503, "asleep")
+        assert (status, error_of(body)["code"]) == (503, "no_replica")
         assert made.endpoint.held == 0
 
 

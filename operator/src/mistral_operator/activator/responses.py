@@ -110,4 +110,4 @@ def _models(path: str, terms: Terms) -> web.Response:
 
 def _scaled_to_zero() -> web.Response:
     message = "no replica is ready; a chat by POST is queued until one is, this request is not"
-    return error_response(503, message, "asleep", 60)
+    return error_response(503, message, "no_replica", 60)
