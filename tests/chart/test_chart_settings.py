@@ -55,6 +55,11 @@ CASES: dict[str, tuple[dict[str, Any], str, object]] = {
         "server_image",
         "example.com/server:7",
     ),
+    "router image": (
+        {"router": {"image": {"repository": "example.com/envoy", "tag": "7"}}},
+        "router_image",
+        "example.com/envoy:7",
+    ),
     "server image by digest": (
         {"server": {"image": {"repository": "s", "digest": f"sha256:{'a' * 64}"}}},
         "server_image",

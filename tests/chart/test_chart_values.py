@@ -58,7 +58,13 @@ def test_the_schema_knows_every_value_and_no_other() -> None:
 def test_every_value_is_used_by_a_template() -> None:
     templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
     # Images and monitors reach their template as a whole.
-    whole = ("image.", "server.image.", "metrics.podMonitor.", "metrics.serviceMonitor.")
+    whole = (
+        "image.",
+        "server.image.",
+        "router.image.",
+        "metrics.podMonitor.",
+        "metrics.serviceMonitor.",
+    )
     for path, _ in leaves(SCHEMA):
         if path == "global":
             continue

@@ -492,6 +492,52 @@ def test_a_stolen_token_creates_nothing_else(
     assert "ValidatingAdmissionPolicy" in refusal(guarded, body, OPERATOR)
 
 
+ROUTER_CHANGES: dict[str, tuple[str, str, tuple[Any, ...], Object]] = {
+    "another account": ("Deployment", "router", POD, {"serviceAccountName": "cluster-admin"}),
+    "another command": ("Deployment", "router", CONTAINER, {"command": ["sh"]}),
+    "no command": ("Deployment", "router", CONTAINER, {"command": []}),
+    "another container": ("Deployment", "router", CONTAINER, {"name": "server"}),
+    "a file system to write": (
+        *("Deployment", "router", (*CONTAINER, "securityContext")),
+        {"readOnlyRootFilesystem": False},
+    ),
+    "the host's network": ("Deployment", "router", POD, {"hostNetwork": True}),
+    "pods of others": ("Service", "replicas", ("spec",), {"selector": {"app": "database"}}),
+    "pods of others as activators": (
+        *("Service", "activator", ("spec",)),
+        {"selector": {"app": "database"}},
+    ),
+    "a port of each node": ("Service", "activator", ("spec",), {"type": "NodePort"}),
+    "another Service": (
+        *("EndpointSlice", "router", ("metadata", "labels")),
+        {"kubernetes.io/service-name": "kubernetes"},
+    ),
+    "all pods": ("NetworkPolicy", "router", ("spec",), {"podSelector": {}}),
+    "no eviction": ("PodDisruptionBudget", "router", ("spec",), {"maxUnavailable": 0}),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix", "path", "change"), ROUTER_CHANGES.values(), ids=ROUTER_CHANGES
+)
+def test_a_stolen_token_creates_nothing_else_for_a_router(
+    guarded: Cluster, kind: str, suffix: str, path: tuple[Any, ...], change: Object
+) -> None:
+    spec = {"routing": {"policy": "Prefix"}, "autoscaling": {"minReplicas": 0, "maxReplicas": 2}}
+    (body,) = [
+        deepcopy(one)
+        for one in rendered(spec)
+        if (one["kind"], one["metadata"]["name"]) == (kind, f"small-{suffix}")
+    ]
+    assert refusal(guarded, body, OPERATOR) == "", "otherwise this shows nothing"
+    part: Any = body
+    for step in path:
+        part = part[step]
+    part.update(change)
+
+    assert "ValidatingAdmissionPolicy" in refusal(guarded, body, OPERATOR)
+
+
 def test_a_stolen_token_deletes_no_claim_with_a_volume(guarded: Cluster) -> None:
     (claim,) = [
         one

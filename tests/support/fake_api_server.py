@@ -210,7 +210,8 @@ class FakeApiServer:
         if write.verb == "delete":
             preconditions = (body or {}).get("preconditions", {})
             self.objects.delete(
-                kind, key, preconditions.get("uid"), preconditions.get("resourceVersion")
+                *(kind, key, preconditions.get("uid"), preconditions.get("resourceVersion")),
+                foreground=(body or {}).get("propagationPolicy") == "Foreground",
             )
             return {"kind": "Status", "status": "Success"}
         if write.verb == "patch":

@@ -144,9 +144,18 @@ class FakeObjects:
         return self._write(kind, key, None, made)
 
     def delete(
-        self, kind: Kind, key: Key, uid: str | None = None, version: str | None = None
+        self,
+        kind: Kind,
+        key: Key,
+        uid: str | None = None,
+        version: str | None = None,
+        *,
+        foreground: bool = False,
     ) -> None:
-        """Delete an object, immediately or once its finalizers are removed."""
+        """Delete an object, immediately or once its finalizers are removed.
+
+        In the foreground, the controllers remove it when what it owns is gone.
+        """
         live = self._owned(kind, key)
         metadata = live.body["metadata"]
         if uid is not None and uid != metadata["uid"]:
@@ -163,17 +172,19 @@ class FakeObjects:
                 f'Operation cannot be fulfilled on {kind.plural} "{key.name}": Precondition failed:'
                 f" ResourceVersion in precondition: {version}",
             )
-        if metadata.get("finalizers") or kind == kinds.POD:
-            self.mark_deleted(kind, key)
+        if metadata.get("finalizers") or kind == kinds.POD or foreground:
+            self.mark_deleted(kind, key, foreground=foreground)
         else:
             self.remove(kind, key)
 
-    def mark_deleted(self, kind: Kind, key: Key) -> None:
+    def mark_deleted(self, kind: Kind, key: Key, *, foreground: bool = False) -> None:
         """Let an object be on its way out."""
         live = self._owned(kind, key)
         if "deletionTimestamp" in live.body["metadata"]:
             return
         metadata = {**live.body["metadata"], "deletionTimestamp": self.clock()}
+        if foreground:
+            metadata["finalizers"] = ["foregroundDeletion"]
         self._commit(kind, key, replace(live, body={**live.body, "metadata": metadata}))
 
     def remove(self, kind: Kind, key: Key) -> None:

@@ -93,6 +93,9 @@ class FakeWorkloads:
         body = self.objects.find(kinds.DEPLOYMENT, key)
         if body is None:
             return
+        if _is_terminating(body):
+            self._end(key, body)
+            return
         desired, template = body["spec"]["replicas"], _hash(body["spec"]["template"])
         pods = [pod for pod in self._pods_of(body) if not _is_terminating(pod)]
         old = [pod for pod in pods if _label(pod) != template]
@@ -120,6 +123,14 @@ class FakeWorkloads:
             if not self.pod_error:
                 self._create_pod(body, template)
         self._report(key, body, template)
+
+    def _end(self, key: Key, body: Object) -> None:
+        """Delete the pods of a Deployment that is deleted in the foreground, and then itself."""
+        pods = [*self._pods_of(body)]
+        for pod in pods:
+            self.objects.mark_deleted(kinds.POD, key_of(pod))
+        if not pods:
+            self.objects.remove(kinds.DEPLOYMENT, key)
 
     def _report(self, key: Key, body: Object, template: str) -> None:
         pods = [pod for pod in self._pods_of(body) if not _is_terminating(pod)]
@@ -180,7 +191,8 @@ class FakeWorkloads:
         pod = self.objects.find(kinds.POD, key)
         if pod is None or not self._lives(key, uid):
             return
-        report = self.start_result(settings_of(pod))
+        is_replica = names.LABEL_DEPLOYMENT in pod["metadata"]["labels"]
+        report = self.start_result(settings_of(pod)) if is_replica else None
         if report is not None:
             self.fail(key, report)
             return

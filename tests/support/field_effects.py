@@ -9,6 +9,7 @@ from hostile_resources import leaves
 from mistral_operator.api import Resource, Spec, parse_resource
 from mistral_operator.api.crd import structural
 from mistral_operator.api.patterns import EXAMPLES
+from mistral_operator.kube import names
 from mistral_operator.kube.errors import InvalidResource
 from mistral_operator.kube.names import (
     ANNOTATION_ACTIVATION,
@@ -42,6 +43,7 @@ EVERYTHING: Object = {
         "tolerations": [{"key": "a", "effect": "NoExecute"}],
         "topologySpread": [{"topologyKey": "zone"}],
     },
+    "routing": {"policy": "Prefix"},
     "service": {},
     "network": {"callers": [{"podSelector": {}}], "destinations": [{"podSelector": {}}]},
 }
@@ -154,6 +156,7 @@ VALUES: dict[str, Any] = {
 
 
 SHORT = {
+    "router Deployment.spec.template.spec.": "router pod ",
     "Deployment.spec.template.spec.": "pod ",
     "pod containers.server.env.MISTRAL_SERVER_SETTINGS.value.": "settings ",
     "pod initContainers.fetch.env.MISTRAL_FETCH_SETTINGS.value.": "settings fetch.",
@@ -254,9 +257,17 @@ def _children(resource: Resource) -> dict[str, list[Any]]:
         content = json.loads(json.dumps(child))
         del content["metadata"]["annotations"][ANNOTATION_APPLIED]
         if child["kind"] == "Deployment":
-            del content["spec"]["template"]["metadata"]["annotations"][ANNOTATION_CONFIGURATION]
-        _collect(content, child["kind"], result)
+            annotations = content["spec"]["template"]["metadata"].get("annotations", {})
+            annotations.pop(ANNOTATION_CONFIGURATION, None)
+        _collect(content, _named(child), result)
     return result
+
+
+def _named(child: Object) -> str:
+    """Return the kind of a child, with what tells that of the router from the endpoint's."""
+    kind, name = str(child["kind"]), child["metadata"]["name"]
+    of_router = name == names.router("small") or (kind == "Service" and name != "small")
+    return f"{name.removeprefix('small-')} {kind}" if of_router else kind
 
 
 def _collect(value: Any, path: str, result: dict[str, list[Any]]) -> None:

@@ -10,7 +10,7 @@ import yaml
 
 from mistral_dev.paths import CHECKOUT
 from mistral_operator.api import Resource, parse_resource
-from mistral_operator.kube.names import API_VERSION, KIND
+from mistral_operator.kube.names import API_VERSION, KIND, LABEL_DEPLOYMENT
 from mistral_operator.prefetch import Placement, Prefetch, PrefetchPhase
 from mistral_operator.render import KubernetesObject, RenderContext, children
 from mistral_operator.scale_to_zero import ActivatorRoute
@@ -154,6 +154,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "model": {"dtype": "float32", "randomWeights": True, "source": FROM_CLAIM},
         "engine": {"kvCache": {"memory": "64Mi"}, "contextLength": 2048},
     },
+    "least-request": {"replicas": 3, "routing": {"policy": "LeastRequest"}},
+    "session": {
+        "replicas": 3,
+        "networkPolicy": False,
+        "routing": {
+            "policy": "Session",
+            "replicas": 3,
+            "resources": {"requests": {"memory": "1Gi"}, "limits": {"cpu": "2"}},
+        },
+    },
+    "prefix": {
+        "routing": {"policy": "Prefix"},
+        "autoscaling": {"minReplicas": 0, "maxReplicas": 4},
+        "network": {"callers": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]},
+    },
     "speedups": {
         "engine": {
             "speculation": {"tokens": 6, "lookupMin": 3, "lookupMax": 8},
@@ -191,6 +206,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
 }
 """Specs of what no example shows. The name of a variant is the name of its golden file."""
+
+_AT_ZERO = {"asleep", "prefix"}
+"""Variants whose requests the activators get."""
 
 
 FETCHING = Prefetch(
@@ -250,14 +268,23 @@ def _variants() -> Iterator[Case]:
         context = RenderContext(
             IMAGE, pod_monitors=name == "pod-monitor", scaled_objects=name.startswith("keda")
         )
-        activation = ActivatorRoute(20_000, ("10.0.0.9",)) if name == "asleep" else None
+        activation = ActivatorRoute(20_000, ("10.0.0.9",)) if name in _AT_ZERO else None
         prefetch = FETCHING if name == "prefetch" else None
         yield Case(name, body("mistral-small", spec), context, activation, prefetch)
 
 
+_SELECTOR = {LABEL_DEPLOYMENT}
+"""Labels that select replicas."""
+
+
 def pod_spec(objects: tuple[KubernetesObject, ...] | list[KubernetesObject]) -> dict[str, Any]:
-    """Return the pod spec of the one Deployment among objects."""
-    (deployment,) = [one for one in objects if one["kind"] == "Deployment"]
+    """Return the pod spec of the replicas among objects."""
+    (deployment,) = [
+        one
+        for one in objects
+        if one["kind"] == "Deployment"
+        and one["spec"]["selector"]["matchLabels"].keys() == _SELECTOR
+    ]
     spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
     return spec
 

@@ -83,7 +83,7 @@ class _Values(BaseModel):
 
 
 class ServerImage(_Values):
-    """`server.image`."""
+    """`server.image` and `router.image`."""
 
     repository: str = Field(min_length=1)
     tag: _Tag
@@ -98,6 +98,12 @@ class Image(ServerImage):
 
 class Server(_Values):
     """`server`."""
+
+    image: ServerImage
+
+
+class Router(_Values):
+    """`router`."""
 
     image: ServerImage
 
@@ -298,6 +304,7 @@ class ChartValues(_Values):
     image: Image
     image_pull_secrets: list[_Object | _Kubernetes]
     server: Server
+    router: Router
     endpoints: Endpoints
     admission: Admission
     activator: Activator

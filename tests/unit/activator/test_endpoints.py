@@ -13,7 +13,7 @@ from mistral_operator.activator.endpoints import (
     Endpoints,
     LimitExceeded,
 )
-from mistral_operator.kube import kinds
+from mistral_operator.kube import kinds, names
 from mistral_operator.kube.objects import key_of
 from mistral_operator.scale_to_zero import EndpointReport, Terms
 
@@ -60,6 +60,33 @@ def test_an_address_of_the_activator_is_not_a_replica() -> None:
 
 def test_a_replica_that_is_not_ready_is_not_a_target() -> None:
     assert Watched(our_slice(), slice_body("10.0.1.1", ready=False)).one.targets == ()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "targets"),
+    [
+        ({"serving": True, "terminating": False}, ("10.0.1.1:8000",)),
+        ({"serving": False, "terminating": False}, ()),
+        ({"serving": True, "terminating": True}, ()),
+    ],
+    ids=["serving", "starting", "stopping"],
+)
+def test_a_service_that_publishes_all_pods_says_of_each_that_it_is_ready(
+    conditions: dict[str, bool], targets: tuple[str, ...]
+) -> None:
+    body = slice_body("10.0.1.1")
+    body["endpoints"][0]["conditions"] |= conditions
+
+    assert Watched(our_slice(), body).one.targets == targets
+
+
+def test_pods_of_a_router_are_no_replicas() -> None:
+    labels = slice_body()["metadata"]["labels"] | {names.LABEL_COMPONENT: names.ROUTER}
+
+    watched = Watched(our_slice(), slice_body("10.0.1.1", labels=labels))
+
+    assert watched.one.targets == ()
+    assert not watched.endpoints.count_ignored(), "it is none of a tenant"
 
 
 def test_an_ipv6_address_is_bracketed_as_in_urls() -> None:

@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "images.domains": [],
     "tools.enabled": True,
     "tools.strict": "Observe",
+    "routing.policy": "None",
+    "routing.replicas": 2,
     "oom.policy": "Recommend",
     "oom.maxSteps": 4,
     "oom.stopAfter": 3,

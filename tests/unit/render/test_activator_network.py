@@ -44,6 +44,18 @@ def callers(
     return callers_of(network.network, namespace, NetworkDefaults(callers=peers))
 
 
+def test_the_router_of_an_endpoint_is_one_of_its_callers() -> None:
+    router = names.router_selector("small")
+    network = parse_spec({"network": {"callers": [BLOCK]}}).network
+
+    peers = json.loads(callers_of(network, NAMESPACE, NetworkDefaults(), router))
+
+    here = {"matchLabels": {names.LABEL_NAMESPACE_NAME: NAMESPACE}}
+    expected = {"podSelector": {"matchLabels": router}, "namespaceSelector": here}
+    assert [one for one in peers if one == expected] == [expected]
+    assert callers_of(parse_spec({}).network, NAMESPACE, NetworkDefaults(), router) == EVERYONE
+
+
 @pytest.mark.parametrize(
     ("of_resource", "of_chart", "peers"),
     [

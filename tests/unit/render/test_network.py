@@ -27,7 +27,7 @@ def policy(spec: Object | None = None, **defaults: Any) -> Object:
     """Return the spec of the NetworkPolicy."""
     network = NetworkDefaults(operator_namespace="operators", **defaults)
     rendered = children(resource(spec), RenderContext(SERVER_IMAGE, network=network))
-    (made,) = [one for one in rendered if one["kind"] == "NetworkPolicy"]
+    (made, *_) = [one for one in rendered if one["kind"] == "NetworkPolicy"]
     result: Object = made["spec"]
     return result
 
@@ -269,3 +269,14 @@ def test_a_range_of_ipv4_is_not_written_as_ipv6(cidr: str) -> None:
     # Network plugins may read it as either.
     with pytest.raises(InvalidResource, match="write the range of IPv4"):
         parse_spec({"network": {"destinations": [{"ipBlock": {"cidr": cidr}}]}})
+
+
+ROUTER = {"podSelector": {"matchLabels": {"inference.mistral-small.io/router": "small"}}}
+
+
+def test_a_router_reaches_both_ports_of_the_replicas() -> None:
+    closed: Object = {"network": {"callers": []}}
+
+    for port in (8000, 8001):
+        assert ROUTER in (peers(policy(closed | {"routing": {"policy": "Prefix"}}), port) or [])
+        assert ROUTER not in (peers(policy(closed), port) or [])

@@ -8,6 +8,7 @@ import pytest
 from builders import (
     EARLIER,
     NOW,
+    Object,
     container,
     crashed_container,
     deployment_body,
@@ -22,6 +23,7 @@ from mistral_operator.status import StatusInput, report, report_invalid
 from mistral_operator.status.hold import Hold, HoldPhase
 from mistral_operator.status.prepull import Prepull
 from mistral_operator.status.verdict import Outlook
+from mistral_operator.watch.deployments import RouterFacts
 from mistral_server.contract import SignalDocument, Stage, public_text
 from operator_cluster_situations import BOUND, CACHES, CLUSTER_SITUATIONS, READY, with_claim
 from operator_foreign_containers import FOREIGN_CONTAINERS
@@ -81,7 +83,8 @@ def test_reporting_the_same_input_again_changes_nothing(case: StatusInput) -> No
 
 @pytest.mark.parametrize("kind", ConditionType)
 def test_every_condition_is_reported_once(kind: ConditionType) -> None:
-    case = with_claim(status_input(spec={"autoscaling": {"maxReplicas": 2}}), BOUND)
+    spec = {"autoscaling": {"maxReplicas": 2}, "routing": {"policy": "Prefix"}}
+    case = with_claim(status_input(spec=spec), BOUND)
     status = report(replace(case, hold=HELD, prepull=PREPULLS[0]), NOW)
 
     assert [one.type for one in status.conditions].count(kind) == 1
@@ -123,6 +126,8 @@ def test_every_reason_is_given_by_some_case() -> None:
 
     statuses += [report(replace(status_input(), hold=HELD), NOW)]
 
+    statuses += [report(routed(*case), NOW) for case, *_ in ROUTERS.values()]
+
     statuses += [report(replace(status_input(), prepull=one), NOW) for one in PREPULLS]
 
     statuses += [report(remembering(status_input(), oom), NOW) for oom in MEMORY]
@@ -146,6 +151,63 @@ def test_one_ready_replica_makes_it_available(ready: int, status: str, message: 
     available = condition_of(report(case, NOW), ConditionType.AVAILABLE)
 
     assert (available.status, available.message) == (status, message)
+
+
+ROUTERS: dict[str, tuple[tuple[Object, RouterFacts | None], tuple[str, str] | None, str]] = {
+    "no policy": (({}, RouterFacts(2, 2)), None, ""),
+    "suspended": (({"suspend": True, "routing": {"policy": "Prefix"}}, None), None, ""),
+    "all ready": (
+        ({"replicas": 2, "routing": {"policy": "Prefix"}}, RouterFacts(2, 2)),
+        ("True", "Available"),
+        "2 of 2 pods of the router ready",
+    ),
+    "some ready": (
+        ({"replicas": 2, "routing": {"policy": "Prefix"}}, RouterFacts(1, 2)),
+        ("True", "Available"),
+        "1 of 2 pods",
+    ),
+    "one replica": (
+        ({"routing": {"policy": "Session"}}, RouterFacts(2, 2)),
+        ("True", "NoEffect"),
+        "spec.routing.policy Session has no effect with one replica: raise spec.replicas",
+    ),
+    "one replica that can become more": (
+        (
+            {"autoscaling": {"maxReplicas": 4}, "routing": {"policy": "Session"}},
+            RouterFacts(2, 2),
+        ),
+        ("True", "Available"),
+        "",
+    ),
+    "not there": (
+        ({"replicas": 2, "routing": {"policy": "Prefix"}}, None),
+        ("False", "RouterUnavailable"),
+        "kubectl describe pods -l inference.mistral-small.io/router=small",
+    ),
+    "rejected": (
+        ({"replicas": 2, "routing": {"policy": "Prefix"}}, RouterFacts(0, 2, "exceeded quota: x")),
+        ("False", "RouterUnavailable"),
+        "exceeded quota: x",
+    ),
+}
+
+
+def routed(spec: Object, router: RouterFacts | None) -> StatusInput:
+    """Return an endpoint and the Deployment of its router."""
+    case = status_input(spec=spec)
+    return replace(case, observed=replace(case.observed, router=router))
+
+
+@pytest.mark.parametrize(("case", "expected", "part"), ROUTERS.values(), ids=ROUTERS)
+def test_the_condition_says_whether_requests_go_through_the_router(
+    case: tuple[Object, RouterFacts | None], expected: tuple[str, str] | None, part: str
+) -> None:
+    reported = [one for one in report(routed(*case), NOW).conditions if one.type == "RouterReady"]
+
+    assert [(one.status, one.reason) for one in reported] == (
+        [] if expected is None else [expected]
+    )
+    assert all(part in one.message for one in reported)
 
 
 REFUSED = Hold(HoldPhase.BEFORE, keeps_template=True, refusal=Reason.NO_PORT, why="all are in use")

@@ -38,7 +38,7 @@ def may_be_replica(address: str, port: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SliceFacts:
-    """One EndpointSlice. Of the operator's own, whose addresses are activators, nothing is kept."""
+    """One EndpointSlice; of the operator's own, and of those that lead to routers, nothing."""
 
     targets: tuple[str, ...] = ()
     """Hosts and ports of ready replicas."""
@@ -54,7 +54,8 @@ def slice_facts(body: Body, is_target: IsTarget = may_be_replica) -> SliceFacts:
     labels = body["metadata"].get("labels") or {}
     ports = {one.get("name"): one.get("port") for one in body.get("ports") or ()}
     port = ports.get(names.PORT_HTTP)
-    if labels.get(names.LABEL_SLICE_MANAGER) == names.MANAGED_BY or not port:
+    own = labels.get(names.LABEL_SLICE_MANAGER) == names.MANAGED_BY
+    if own or labels.get(names.LABEL_COMPONENT) == names.ROUTER or not port:
         return SliceFacts()
     addresses = sorted(set(ready_addresses(body)))
     allowed = tuple(one for one in addresses if is_target(one, port))

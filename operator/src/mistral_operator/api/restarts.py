@@ -6,6 +6,7 @@ KEEP_PODS = (
     "replicas",
     "suspend",
     "rollout",
+    "routing",
     "autoscaling",
     "network",
     "networkPolicy",

@@ -22,6 +22,7 @@ from mistral_operator.api.network import Network
 from mistral_operator.api.oom import DEFAULT_MIN_CONTEXT, OutOfMemory
 from mistral_operator.api.pod import Cache, Pod
 from mistral_operator.api.rollout import Rollout
+from mistral_operator.api.routing import Routing
 from mistral_operator.api.service import Service
 from mistral_operator.kube.quantities import (
     is_at_least,
@@ -172,6 +173,8 @@ class Spec(ApiModel):
     activator queues requests while an edit replaces the pod."""
     rollout: Rollout = Rollout()
     """How edits that change the pods are rolled out, and requests while no replica is ready."""
+    routing: Routing = Routing()
+    """Which replica gets a request."""
     autoscaling: Autoscaling | None = None
     """Autoscaling of the replicas. Unset: as many as `replicas` says."""
     suspend: bool = False

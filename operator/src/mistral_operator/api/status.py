@@ -50,6 +50,9 @@ class ConditionType(StrEnum):
     condition from such an edit to the end of its rollout."""
     CACHE_BOUND = "CacheBound"
     """The claim of an endpoint with a cache has a volume."""
+    ROUTER_READY = "RouterReady"
+    """A pod of the router is ready, so the Service of an endpoint with a routing policy leads to
+    it."""
 
 
 class Reason(StrEnum):
@@ -112,6 +115,8 @@ class Reason(StrEnum):
     BOUND = "Bound"
     ONE_NODE = "OneNode"
     CACHE_TOO_SMALL = "CacheTooSmall"
+    ROUTER_UNAVAILABLE = "RouterUnavailable"
+    NO_EFFECT = "NoEffect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +200,8 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """Ready, Available, Progressing, ModelFits, OutOfMemory and Degraded; with autoscaling also
-    ScalingLimited, with a cache CacheBound, while no replica is ready Holding, and while an edit
-    is rolled out with `spec.rollout.prepull` ImagesPulled."""
+    ScalingLimited, with a cache CacheBound, with a routing policy RouterReady, while no replica is
+    ready Holding, and while an edit is rolled out with `spec.rollout.prepull` ImagesPulled."""
     desired_replicas: Count = 0
     """Desired number of pods: `spec.replicas`, or the decision of the operator's own autoscaling,
     or 0 while suspended."""

@@ -69,7 +69,14 @@ class Executor:
     async def _delete(self, resource: Resource, step: Delete) -> Problem | None:
         try:
             version = self._version(resource, step) if step.unchanged else None
-            await self._cluster.delete(step.kind, resource.namespace, step.name, step.uid, version)
+            await self._cluster.delete(
+                step.kind,
+                resource.namespace,
+                step.name,
+                step.uid,
+                version,
+                foreground=step.waits_for_pods,
+            )
         except (Unavailable, NamespaceTerminating):
             raise
         except ClusterError as error:

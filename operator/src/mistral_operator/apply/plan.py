@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mistral_operator.apply.diff import first_difference
-from mistral_operator.kube.kinds import CLAIM, Kind, kind_of
+from mistral_operator.kube.kinds import CLAIM, DEPLOYMENT, Kind, kind_of
 from mistral_operator.kube.names import ANNOTATION_APPLIED
 from mistral_operator.kube.quantities import same_quantity
 from mistral_operator.render import KubernetesObject
@@ -46,6 +46,11 @@ class Delete:
     reason: str
     unchanged: bool = False
     """Delete it only in the version that the plan was made from."""
+
+    @property
+    def waits_for_pods(self) -> bool:
+        """Whether it exists as long as its pods, which need other children until then."""
+        return self.kind == DEPLOYMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
-from mistral_operator.api import Resource, parse_spec
+from mistral_operator.api import Resource, Spec, parse_spec
 from mistral_operator.apply.plan import is_ours
 from mistral_operator.control.free_ports import ALL_PORTS, FreePorts
 from mistral_operator.kube import kinds, names
@@ -117,11 +117,19 @@ class ActivatorPorts:
     def _callers_in(self, key: Key, body: Body) -> Callers:
         """Return who may call an endpoint that is not reconciled yet."""
         try:
-            network = parse_spec(body.get("spec")).network
+            spec = parse_spec(body.get("spec"))
         except InvalidResource:
             # It cannot start before it is corrected.
             return NO_CALLERS
-        return callers_of(network, key.namespace, self._network)
+        return self._callers_of(key, spec)
+
+    def _callers_of(self, key: Key, spec: Spec) -> Callers:
+        deployments = self._store.children[kinds.DEPLOYMENT]
+        router_key = Key(key.namespace, names.router(key.name))
+        # Its pods may still have requests when the policy is gone.
+        has_router = spec.routing.enabled or deployments.get(router_key) is not None
+        router = names.router_selector(key.name) if has_router else None
+        return callers_of(spec.network, key.namespace, self._network, router)
 
     def _port_in_slice(self, key: Key) -> int | None:
         """Return the port of the activators that the slice of a resource leads to."""
@@ -157,7 +165,7 @@ class ActivatorPorts:
             self._requeue_next()
         api_keys = resource.spec.gate.api_keys
         self._secrets[key] = "" if api_keys is None else api_keys.secret
-        callers = callers_of(resource.spec.network, key.namespace, self._network)
+        callers = self._callers_of(key, resource.spec)
         if (self._entries.get(key), self._callers.get(key)) != ((port, entry), callers):
             self._entries[key], self._callers[key] = (port, entry), callers
             self.version += 1

@@ -12,6 +12,7 @@ from mistral_operator.control.claims import cache_claim_facts
 from mistral_operator.control.dependencies import Dependencies
 from mistral_operator.control.desired import Desired
 from mistral_operator.control.resource_gone import confirm
+from mistral_operator.control.routers import router_use, without_serving_router
 from mistral_operator.control.undone_edits import UndoneEdits
 from mistral_operator.kube import names
 from mistral_operator.kube.kinds import (
@@ -73,8 +74,9 @@ def _plan_of(
     uid, replicas = desired.running.uid, desired.waiting_replicas
     if not desired.keeps_template:
         return make_plan(uid, rendered, live)
-    edited = next(one for one in rendered if one["kind"] == DEPLOYMENT.kind)
-    current = live.pop((DEPLOYMENT, edited["metadata"]["name"]), None)
+    name = DEPLOYMENT.kind, desired.running.name  # a router has another Deployment
+    edited = next(one for one in rendered if (one["kind"], one["metadata"]["name"]) == name)
+    current = live.pop((DEPLOYMENT, desired.running.name), None)
     plan = make_plan(uid, (one for one in rendered if one is not edited), live)
     if replicas is None:
         return plan
@@ -152,12 +154,15 @@ class Children:
         if memory.settled == fingerprint:
             return Plan()
         claim = cache_claim_facts(self._store, desired.running)
+        live = self._store.children_of(key)
         rendered = children(
             *(desired.running, self._context, desired.activation, claim),
             pulling=desired.prepull.nodes,
             prefetch=desired.prefetch,
+            router=router_use(desired.running, live),
         )
-        live = self._store.children_of(key)
+        if not desired.running.spec.routing.enabled:
+            live = without_serving_router(desired.running, live)
         if desired.prefetch.keeps_job:
             live.pop((JOB, names.prefetch(key.name)), None)
         plan = _plan_of(desired, rendered, live, memory.replicas)
@@ -176,5 +181,6 @@ class Children:
         )
         running, oom = desired.running, desired.oom or Oom()
         decided = running.spec.replicas, oom.overrides, oom.stopped, desired.activation
+        use = router_use(running, self._store.children_of(key))
         waits = desired.keeps_template, desired.prepull.nodes, desired.prefetch
-        return running.uid, running.generation, *decided, *waits, live
+        return running.uid, running.generation, *decided, *waits, use, live

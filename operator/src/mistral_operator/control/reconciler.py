@@ -37,6 +37,7 @@ from mistral_operator.control.prepull import PrepullInputs
 from mistral_operator.control.prepulls import observe_prepull
 from mistral_operator.control.references import missing_references
 from mistral_operator.control.resource_gone import ResourceGone
+from mistral_operator.control.routers import router_facts
 from mistral_operator.control.status_writer import StatusWriter
 from mistral_operator.control.waiting_pods import waiting_pods
 from mistral_operator.kube.errors import (
@@ -197,6 +198,8 @@ class Reconciler:
     ) -> ReconcileOutcome:
         """Observe the result, write the status, and return when to look again."""
         observed = await self._with_cache(desired.running, self._observe(key))
+        router = router_facts(desired.running, self._dependencies.store.children_of(key))
+        observed = replace(observed, router=router)
         cluster, pods = self._dependencies.cluster, (*observed.pods, *observed.prefetch_pods)
         events, again = await waiting_pods(cluster, pods, self._dependencies.now())
         missing = await missing_references(cluster, desired.running, observed)

@@ -182,7 +182,14 @@ class Cluster(Transport):
             raise
 
     async def delete(
-        self, kind: Kind, namespace: str, name: str, uid: str, version: int | None = None
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        uid: str,
+        version: int | None = None,
+        *,
+        foreground: bool = False,
     ) -> None:
         """Delete an object, unless it was deleted or replaced by another of the same name.
 
@@ -192,6 +199,7 @@ class Cluster(Transport):
             name: of the object.
             uid: of the object.
             version: delete it only in this resource version; None deletes any.
+            foreground: the object is there until what it owns is deleted.
 
         Raises:
             Unavailable: also if the object changed at the same time and still exists.
@@ -201,7 +209,7 @@ class Cluster(Transport):
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid}
             | ({} if version is None else {"resourceVersion": str(version)}),
-            "propagationPolicy": "Background",
+            "propagationPolicy": "Foreground" if foreground else "Background",
         }
         try:
             await self.request("DELETE", kind.path(namespace, name), body=body)

@@ -24,6 +24,10 @@ LABEL_PREFETCH = f"{GROUP}/prefetch"
 replica: with the label above, the Service, the disruption budget and the autoscalers would count
 it."""
 
+LABEL_ROUTER = f"{GROUP}/router"
+"""Name of the MistralSmallDeployment of a pod of a router; also the selector of these pods. They
+lack the label of its replicas."""
+
 MANAGED_BY = "mistral-small-operator"
 APP_NAME = "mistral-small"
 
@@ -55,6 +59,10 @@ CALLERS = f"{GROUP}/callers"
 """Label of activators whose callers are limited, and annotation of the port map once the
 NetworkPolicies for that are written."""
 LIMITED = "limited"
+
+ROUTER = "router"
+"""Component of what belongs to a router: its pods, and the Service that leads to them. Kubernetes
+copies the labels of a Service to its EndpointSlices."""
 
 ANNOTATION_RESTING = f"{GROUP}/resting-ports"
 """Ports that no endpoint gets yet, on the port map, for a new operator."""
@@ -172,6 +180,31 @@ def activator_slice(resource: str, *, ipv6: bool) -> str:
     The address family of a slice is immutable, so the name includes it.
     """
     return f"{resource}-activator" + ("-ipv6" if ipv6 else "")
+
+
+def router(resource: str) -> str:
+    """Return the name of the Deployment of the router of a resource, and of what belongs to it."""
+    return f"{resource}-router"
+
+
+def router_selector(resource: str) -> dict[str, str]:
+    """Return the labels that select the pods of the router of a resource."""
+    return {LABEL_ROUTER: resource}
+
+
+def replicas_service(resource: str) -> str:
+    """Return the name of the headless Service with which a router finds the replicas."""
+    return f"{resource}-replicas"
+
+
+def activator_service(resource: str) -> str:
+    """Return the name of the Service with which a router finds the activators."""
+    return f"{resource}-activator"
+
+
+def router_slice(resource: str, *, ipv6: bool) -> str:
+    """Return the name of the EndpointSlice that adds the activators to that Service."""
+    return f"{resource}-router" + ("-ipv6" if ipv6 else "")
 
 
 def activator_policy(first_port: int) -> str:

@@ -12,6 +12,7 @@ from mistral_operator.api.pod import PodDefaults
 from mistral_operator.kube.errors import CannotStart
 from mistral_operator.process.json_setting import JSON_ERROR, json_of
 from mistral_operator.render import NetworkDefaults, RenderContext
+from mistral_operator.render.context import DEFAULT_ROUTER_IMAGE
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -83,6 +84,8 @@ class Settings(ProcessSettings):
 
     server_image: str = Field(default="ghcr.io/mistral-small-operator/server:0.1.0", min_length=1)
     """Server image for resources that do not set one."""
+    router_image: str = Field(default=DEFAULT_ROUTER_IMAGE, min_length=1)
+    """Image of Envoy for resources with a routing policy."""
     namespace: str = Field(default="default", min_length=1)
     """Namespace of the operator itself; holds its Lease."""
     identity: str = Field(default="mistral-small-operator", min_length=1)
@@ -174,6 +177,7 @@ class Settings(ProcessSettings):
             pods=self.endpoint_pods,
             logs=self.endpoint_logs,
             pod_monitor_labels=tuple(sorted(self.pod_monitor_labels.items())),
+            router_image=self.router_image,
         )
 
     @field_validator(

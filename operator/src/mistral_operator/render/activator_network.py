@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mistral_operator.api.network import Network, Peer
+from mistral_operator.api.network import Labels, Network, Peer
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
 from mistral_operator.render.context import NetworkDefaults
@@ -32,18 +32,26 @@ NO_CALLERS: Callers = f"[{_OWN_NAMESPACE}]"
 """Only the operator's namespace."""
 
 
-def callers_of(network: Network, namespace: str, defaults: NetworkDefaults) -> Callers:
+def callers_of(
+    network: Network,
+    namespace: str,
+    defaults: NetworkDefaults,
+    router: Mapping[str, str] | None = None,
+) -> Callers:
     """Return who may call an endpoint through the activators.
 
     Args:
         network: what the endpoint says.
         namespace: of the endpoint. A selector of pods alone means those in it.
         defaults: what the installation says.
+        router: labels of the pods of its router; None without one.
     """
     peers = defaults.callers if network.callers is None else network.callers
     if peers is None:
         return EVERYONE
     texts = {_peer(one, namespace) for one in peers}
+    if router is not None:
+        texts.add(_peer(Peer(pod_selector=Labels(match_labels=dict(router))), namespace))
     return f"[{','.join((_OWN_NAMESPACE, *sorted(texts)))}]"
 
 

@@ -132,7 +132,7 @@ def _resources(spec: Spec) -> dict[str, Any]:
     if spec.memory_limit is not None:
         limits["memory"] = spec.memory_limit
     defaults = _DEFAULT_REQUESTS[spec.device] | _disk(spec)
-    defaults = _within(defaults | {"memory": spec.with_offload(defaults["memory"])}, limits)
+    defaults = within(defaults | {"memory": spec.with_offload(defaults["memory"])}, limits)
     requests = defaults | {str(key): value for key, value in resources.requests.items()}
     if spec.device == "cuda":
         gpus = {spec.pod.gpu.resource_name: str(spec.engine.tensor_parallel_size)}
@@ -154,10 +154,10 @@ def _fetch_resources(spec: Spec) -> dict[str, Any]:
     own = spec.pod.fetch_resources
     requests = {str(key): value for key, value in own.requests.items()}
     limits = {str(key): value for key, value in spec.pod.resources.limits.items()}
-    limits |= _within({"memory": _FETCH_MEMORY_LIMIT}, limits)
+    limits |= within({"memory": _FETCH_MEMORY_LIMIT}, limits)
     # A request that the resource sets is not cut: what follows it is the limit from elsewhere.
     limits = _at_least(limits, requests) | {str(key): one for key, one in own.limits.items()}
-    requests = _within(_FETCH_REQUESTS, limits) | _fetch_disk(spec, limits) | requests
+    requests = within(_FETCH_REQUESTS, limits) | _fetch_disk(spec, limits) | requests
     return {"requests": requests, "limits": limits}
 
 
@@ -181,7 +181,7 @@ def _at_least(amounts: dict[str, str], requests: dict[str, str]) -> dict[str, st
     }
 
 
-def _within(amounts: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
+def within(amounts: dict[str, str], limits: dict[str, str]) -> dict[str, str]:
     """Return amounts that are no larger than limits: the API server rejects larger requests."""
     return {
         key: min(value, limits.get(key, value), key=parse_quantity)

@@ -6,6 +6,9 @@ from mistral_operator.api.logs import Logs
 from mistral_operator.api.network import Peer
 from mistral_operator.api.pod import PodDefaults
 
+DEFAULT_ROUTER_IMAGE = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
+"""Envoy without a shell, of the version that the tests run."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkDefaults:
@@ -19,6 +22,19 @@ class NetworkDefaults:
     """Who may call endpoints that do not say so themselves. None: everyone."""
     destinations: tuple[Peer, ...] = ()
     """What every endpoint may connect to in addition."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouterUse:
+    """What the pods of a router do now."""
+
+    ready: bool = True
+    """One of them is ready: the Service of an endpoint with a routing policy leads to them."""
+    remains: bool = False
+    """Some may still have requests. What they need stays, also without a routing policy."""
+
+
+IN_USE = RouterUse()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +67,5 @@ class RenderContext:
     """What these pods log, likewise."""
     pod_monitor_labels: tuple[tuple[str, str], ...] = ()
     """Additional labels of PodMonitors."""
+    router_image: str = DEFAULT_ROUTER_IMAGE
+    """Image of the routers."""

@@ -1,4 +1,4 @@
-"""The EndpointSlice that routes the Service of an idle endpoint to the activator."""
+"""The EndpointSlices that route requests of an idle endpoint to the activator."""
 
 from mistral_operator.api import Resource
 from mistral_operator.kube import names
@@ -8,11 +8,24 @@ from mistral_operator.scale_to_zero import ActivatorRoute, terms_of
 
 def activator_slice(resource: Resource, route: ActivatorRoute) -> KubernetesObject:
     """Return the slice. It also exists without addresses, so that the endpoint keeps its port."""
+    name = names.activator_slice(resource.name, ipv6=route.ipv6)
+    rendered = _slice(resource, route, name, resource.name)
+    annotations = {names.ANNOTATION_ACTIVATION: terms_of(resource).model_dump_json()}
+    return {**rendered, "metadata": {**rendered["metadata"], "annotations": annotations}}
+
+
+def router_slice(resource: Resource, route: ActivatorRoute) -> KubernetesObject:
+    """Return the slice through which the router reaches the activators."""
+    name = names.router_slice(resource.name, ipv6=route.ipv6)
+    return _slice(resource, route, name, names.activator_service(resource.name))
+
+
+def _slice(resource: Resource, route: ActivatorRoute, name: str, service: str) -> KubernetesObject:
     rendered = child(
         resource,
         "discovery.k8s.io/v1",
         "EndpointSlice",
-        names.activator_slice(resource.name, ipv6=route.ipv6),
+        name,
         addressType="IPv6" if route.ipv6 else "IPv4",
         endpoints=[
             {"addresses": [address], "conditions": {"ready": True}} for address in route.addresses
@@ -28,9 +41,7 @@ def activator_slice(resource: Resource, route: ActivatorRoute) -> KubernetesObje
     )
     metadata = rendered["metadata"]
     labels = {
-        names.LABEL_SERVICE: resource.name,
+        names.LABEL_SERVICE: service,
         names.LABEL_SLICE_MANAGER: names.MANAGED_BY,
     }
-    annotations = {names.ANNOTATION_ACTIVATION: terms_of(resource).model_dump_json()}
-    metadata = {**metadata, "labels": {**metadata["labels"], **labels}, "annotations": annotations}
-    return {**rendered, "metadata": metadata}
+    return {**rendered, "metadata": {**metadata, "labels": {**metadata["labels"], **labels}}}

@@ -42,12 +42,22 @@ _PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
 """Label of Prometheus' pods in its operator and in its charts."""
 
 
-def network_policy(resource: Resource, defaults: NetworkDefaults) -> KubernetesObject:
+def network_policy(
+    resource: Resource, defaults: NetworkDefaults, *, has_router: bool = False
+) -> KubernetesObject:
     """Return the NetworkPolicy.
 
     The ranks of a replica communicate through sockets without authentication. They listen on
     loopback; the policy closes whatever else the engine listens on.
+
+    Args:
+        resource: the endpoint.
+        defaults: what the installation says.
+        has_router: whether it has a router.
     """
+    rules = ingress(resource.spec, defaults)
+    if has_router:
+        rules.append(_from_router(resource))
     return child(
         resource,
         "networking.k8s.io/v1",
@@ -56,7 +66,7 @@ def network_policy(resource: Resource, defaults: NetworkDefaults) -> KubernetesO
         spec={
             "podSelector": {"matchLabels": names.selector(resource.name)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": _ingress(resource.spec, defaults),
+            "ingress": rules,
             "egress": _egress(resource.spec, defaults, _remote_ports(resource.spec)),
         },
     )
@@ -76,13 +86,19 @@ def prefetch_policy(resource: Resource, defaults: NetworkDefaults) -> Kubernetes
         spec={
             "podSelector": {"matchLabels": names.prefetch_selector(resource.name)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"ports": _tcp(HEALTH_PORT), "from": [operator]}],
+            "ingress": [{"ports": tcp(HEALTH_PORT), "from": [operator]}],
             "egress": _egress(resource.spec, defaults, _hub_ports(resource.spec)),
         },
     )
 
 
-def _ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
+def _from_router(resource: Resource) -> Object:
+    """Allow the router to forward requests, and to check which pods are ready."""
+    router = {"podSelector": {"matchLabels": names.router_selector(resource.name)}}
+    return {"ports": tcp(HTTP_PORT, HEALTH_PORT), "from": [router]}
+
+
+def ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
     """Allow callers on the API's port; operator and Prometheus on both.
 
     The kubelet's probes come from the node, which policies never close.
@@ -93,11 +109,11 @@ def _ingress(spec: Spec, defaults: NetworkDefaults) -> list[Object]:
     ]
     callers = defaults.callers if spec.network.callers is None else spec.network.callers
     if callers is None:
-        return [{"ports": _tcp(HTTP_PORT)}, {"ports": _tcp(HEALTH_PORT), "from": internal}]
-    rules: list[Object] = [{"ports": _tcp(HTTP_PORT, HEALTH_PORT), "from": internal}]
+        return [{"ports": tcp(HTTP_PORT)}, {"ports": tcp(HEALTH_PORT), "from": internal}]
+    rules: list[Object] = [{"ports": tcp(HTTP_PORT, HEALTH_PORT), "from": internal}]
     if callers:
         # Without peers a rule would allow everyone.
-        rules.append({"ports": _tcp(HTTP_PORT), "from": [to_kubernetes(one) for one in callers]})
+        rules.append({"ports": tcp(HTTP_PORT), "from": [to_kubernetes(one) for one in callers]})
     return rules
 
 
@@ -116,10 +132,10 @@ def _egress(spec: Spec, defaults: NetworkDefaults, ports: set[int]) -> list[Obje
     destinations = (*defaults.destinations, *spec.network.destinations)
     rules: list[Object] = []
     if ports or destinations:
-        rules.append({"ports": _dns()})
+        rules.append({"ports": dns()})
     if ports:
         everywhere = [_block(cidr, _CLOSED) for cidr in _EVERYWHERE]
-        rules.append({"to": everywhere, "ports": _tcp(*sorted(ports))})
+        rules.append({"to": everywhere, "ports": tcp(*sorted(ports))})
     if destinations:
         rules.append({"to": [_destination(one) for one in destinations]})
     return rules
@@ -158,11 +174,13 @@ def _block(cidr: str, closed: Iterable[str]) -> Object:
     return {"ipBlock": {"cidr": cidr, **({"except": excepted} if excepted else {})}}
 
 
-def _dns() -> list[Object]:
+def dns() -> list[Object]:
+    """Return the ports of DNS."""
     return [
         {"port": port, "protocol": protocol} for port in _DNS_PORTS for protocol in ("UDP", "TCP")
     ]
 
 
-def _tcp(*ports: int) -> list[Object]:
+def tcp(*ports: int) -> list[Object]:
+    """Return ports of TCP."""
     return [{"port": port, "protocol": "TCP"} for port in ports]

@@ -12,6 +12,7 @@ from mistral_operator.status.hold import holding
 from mistral_operator.status.memory import memory
 from mistral_operator.status.model_fits import FitVerdict
 from mistral_operator.status.prepull import images_pulled
+from mistral_operator.status.router import router_ready
 from mistral_operator.status.scaling import scaling_limits
 from mistral_operator.status.status_input import StatusInput
 from mistral_operator.status.verdict import Outlook, Verdict
@@ -47,6 +48,9 @@ def conditions(
     cache = cache_bound(status_input)
     if cache is not None:
         values.append((ConditionType.CACHE_BOUND, *cache))
+    router = router_ready(status_input)
+    if router is not None:
+        values.append((ConditionType.ROUTER_READY, *router))
     return [
         _condition(status_input, kind, status, reason, message, now)
         for kind, status, reason, message in values

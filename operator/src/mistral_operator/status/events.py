@@ -34,6 +34,7 @@ _REPORTED = (
     ConditionType.HOLDING,
     ConditionType.IMAGES_PULLED,
     ConditionType.CACHE_BOUND,
+    ConditionType.ROUTER_READY,
 )
 """Conditions whose changes are worth an Event; the others follow from these."""
 

@@ -54,6 +54,16 @@ class DeploymentFacts:
         return self.all_updated and self.replicas == self.ready == self.desired
 
 
+@dataclass(frozen=True, slots=True)
+class RouterFacts:
+    """The Deployment of the router of an endpoint."""
+
+    ready: int = 0
+    desired: int = 0
+    replica_failure: str = ""
+    """Reason why pods cannot be created."""
+
+
 def deployment_facts(body: Body) -> DeploymentFacts:
     """Return the facts of a Deployment."""
     status = body.get("status", {})

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from mistral_operator.kube import names
 from mistral_operator.kube.objects import Body
-from mistral_operator.watch.deployments import DeploymentFacts
+from mistral_operator.watch.deployments import DeploymentFacts, RouterFacts
 from mistral_operator.watch.jobs import JobFacts
 from mistral_operator.watch.nodes import NodeFacts, quantities
 from mistral_server.contract import (
@@ -173,6 +173,8 @@ class Observed:
     signals: Mapping[str, SignalDocument] | None = None
     """Last signals of each pod, by pod uid."""
     nodes: tuple[NodeFacts, ...] = ()
+    router: RouterFacts | None = None
+    """The Deployment of the router, if it exists."""
     claim: ClaimFacts | None = None
     """The claim of the cache, if it exists."""
     keda: bool = True
@@ -301,8 +303,14 @@ def ready_addresses(body: Body) -> list[str]:
     return [
         endpoint["addresses"][0]
         for endpoint in body.get("endpoints") or ()
-        if endpoint.get("addresses") and (endpoint.get("conditions") or {}).get("ready", True)
+        if endpoint.get("addresses") and _is_ready(endpoint.get("conditions") or {})
     ]
+
+
+def _is_ready(conditions: Mapping[str, bool]) -> bool:
+    """Return whether an endpoint is ready; that of a Service which publishes all always says so."""
+    serves = conditions.get("serving", True) and not conditions.get("terminating", False)
+    return conditions.get("ready", True) and serves
 
 
 def claim_facts(body: Body, uid: str) -> ClaimFacts:
