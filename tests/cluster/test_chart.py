@@ -263,6 +263,8 @@ UNUSED_HERE = {
         for kind in (*kinds.CHILD_KINDS, *kinds.OPTIONAL_KINDS)
         for verb in ("get", "delete")
     ),
+    # What exists only while an edit waits, and changes only if its nodes do meanwhile.
+    *((kind.group, kind.plural, "patch") for kind in (kinds.DAEMON_SET, kinds.JOB)),
 }
 
 KEDA = {"driver": "KEDA", "minReplicas": 0, "maxReplicas": 2}
