@@ -25,7 +25,7 @@ ALERTS = {
 
 def promtool(*arguments: str | Path) -> str:
     """Run promtool and return what it printed."""
-    return run([tools.ensure(["promtool"])["promtool"], *arguments], seconds=60)
+    return run([tools.ensure(["promtool"])["promtool"], *arguments])
 
 
 def rendered(values: dict[str, Any] | None = None) -> dict[str, Any]:
