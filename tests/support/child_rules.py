@@ -100,6 +100,8 @@ def _selectors(resource: Resource, rendered: list[KubernetesObject]) -> Iterator
         want = names.selector(resource.name)
         if child["metadata"]["name"] == names.prefetch(resource.name):
             want = names.prefetch_selector(resource.name)
+        if child["kind"] == "Service" and resource.spec.routing.enabled:
+            want = names.router_selector(resource.name)
         spec = child.get("spec", {})
         got = spec.get("podSelector") if child["kind"] == "NetworkPolicy" else spec.get("selector")
         if got is not None and got not in (want, {"matchLabels": want}):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builders import CONTEXT, resource_body
@@ -23,6 +23,7 @@ from mistral_operator.render.prepull import prepull_children
 from mistral_operator.scale_to_zero import ActivatorRoute, can_scale_to_zero
 from mistral_operator.status.conditions import shortened
 from prepull_rules import broken_prepull_rules
+from router_rules import broken_router_rules, is_of_router
 from schema_documents import documents, with_a_wild_value
 
 SPECS = documents(structural(Spec))
@@ -53,8 +54,10 @@ def check(spec: Any, context: RenderContext, route: ActivatorRoute | None) -> No
             route if can_scale_to_zero(resource.spec) else None,
             prefetch=FETCHING if resource.spec.prefetches else None,
         )
-        problems = broken_rules(resource, [*rendered])
-        (deployment,) = [one for one in rendered if one["kind"] == "Deployment"]
+        of_router = [one for one in rendered if is_of_router(resource, one)]
+        others = [one for one in rendered if one not in of_router]
+        problems = broken_rules(resource, others) + broken_router_rules(resource, of_router)
+        (deployment,) = [one for one in others if one["kind"] == "Deployment"]
         pulling = prepull_children(resource, context, ("gpu-0",))
         pod = deployment["spec"]["template"]["spec"]
         problems += broken_prepull_rules(resource, pulling, pod)
@@ -82,6 +85,8 @@ def read_again(child: str) -> Any:
 
 @settings(max_examples=EXAMPLES)
 @given(SPECS, st.sampled_from(INSTALLATIONS), st.sampled_from(ROUTES))
+@example({"routing": {"policy": "Prefix"}}, CONTEXT, None)
+@example({"routing": {"policy": "Session"}, "autoscaling": {"minReplicas": 0}}, CONTEXT, ROUTES[1])
 def test_any_spec_of_the_schema(
     spec: Any, context: RenderContext, route: ActivatorRoute | None
 ) -> None:
