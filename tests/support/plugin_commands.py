@@ -81,8 +81,12 @@ def run(server: FakeApiServer, directory: Path, *arguments: str) -> Result:
 
 
 def started(kubeconfig: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start a command as a process of its own."""
-    program = "from mistral_operator.plugin.commands import main; main()"
+    """Start a command as a process of its own, as a terminal does: it heeds SIGINT.
+
+    What a shell starts in the background ignores it, and so do the processes of such tests.
+    """
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heed}; from mistral_operator.plugin.commands import main; main()"
     options = ("--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE)
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments, *options],
