@@ -155,9 +155,8 @@ def decide_desired(written: Resource, previous: Status, inputs: DecisionInputs) 
     # The requests to an endpoint that cannot start are not held.
     port = None if stopped else inputs.activator_port
     running = effective_resource(_kept_awake(scaled, inputs), oom)
-    prefetch, prepull = _decide_prefetch(running, inputs), Prepull()
-    if not stopped:
-        prepull = _decide_prepull(running, inputs)
+    prefetch = _decide_prefetch(running, inputs)
+    prepull = Prepull() if stopped else _decide_prepull(running, inputs)
     hold = Hold() if stopped else _decide_hold(running, inputs, prefetch, prepull)
     return Desired(
         written,
